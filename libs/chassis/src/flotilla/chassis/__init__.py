@@ -1,0 +1,1 @@
+"""What every deployable has: settings, logs, metrics, probes, signals, graceful leave."""

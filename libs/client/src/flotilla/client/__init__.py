@@ -1,0 +1,1 @@
+"""The Python API (Fleet) and the flotilla command."""

@@ -1,0 +1,50 @@
+"""
+Why a task was refused or failed, as callers see it.
+
+    FlotillaError
+     ├─ TaskError              a task was refused or failed; carries the wire's error body
+     │   └─ BadRequestError    the caller's message is not a task
+     └─ DecodeFailedError      a message of the fleet's own did not decode
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+
+
+class FlotillaError(Exception):
+    """Anything that this project raises on purpose."""
+
+
+class TaskError(FlotillaError):
+    """A task was refused or failed, for one of the kinds of the wire's error table."""
+
+    def __init__(self, kind: ErrorKind, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"{kind.value}: {message}")
+        self.kind = kind
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+    @property
+    def body(self) -> ErrorBody:
+        """The error as it goes over the wire."""
+        return ErrorBody(kind=self.kind, message=self.message, retryable=self.kind.retryable, details=self.details)
+
+    @classmethod
+    def from_body(cls, body: ErrorBody) -> "TaskError":
+        """The exception that stands for an error which came over the wire."""
+        error = cls(body.kind, body.message, details=body.details)
+        return error
+
+
+class BadRequestError(TaskError):
+    """The caller's message is not a task: says where, and what was expected there."""
+
+    def __init__(self, message: str, *, path: str = "", expected: str = "") -> None:
+        details = {key: value for key, value in (("path", path), ("expected", expected)) if value}
+        super().__init__(ErrorKind.BAD_REQUEST, message, details=details)
+
+
+class DecodeFailedError(FlotillaError):
+    """A message of the fleet's own (a reply, a card) did not decode; the text says where, never what it held."""

@@ -1,0 +1,130 @@
+"""
+What can go wrong: the kinds a caller sees, and the kinds a worker reports with what the dispatcher does about each.
+
+`RULES` is the one table of retry behaviour in the project. SDKs run with their own retries off.
+"""
+
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+
+class ErrorKind(Enum):
+    """A refusal or failure as the caller sees it (the wire's error table)."""
+
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_CAPABILITY = "unknown_capability"
+    NOT_PERMITTED = "not_permitted"
+    TOO_LARGE = "too_large"
+    NO_ROUTE = "no_route"
+    NO_CAPACITY = "no_capacity"
+    BACKLOG_FULL = "backlog_full"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    CANCELLED = "cancelled"
+    PROVIDER_FAILED = "provider_failed"
+    APPROVAL_DENIED = "approval_denied"
+    APPROVAL_EXPIRED = "approval_expired"
+    NOT_FOUND = "not_found"
+    INTERNAL = "internal"
+
+    @property
+    def code(self) -> int:
+        """The HTTP-like status that goes in the header `Nats-Service-Error-Code`."""
+        return _CODES[self]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later without a change."""
+        return self in _RETRYABLE
+
+
+_CODES = {
+    ErrorKind.BAD_REQUEST: 400,
+    ErrorKind.UNKNOWN_CAPABILITY: 404,
+    ErrorKind.NOT_PERMITTED: 403,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.NO_ROUTE: 422,
+    ErrorKind.NO_CAPACITY: 429,
+    ErrorKind.BACKLOG_FULL: 429,
+    ErrorKind.DEADLINE_EXCEEDED: 504,
+    ErrorKind.CANCELLED: 499,
+    ErrorKind.PROVIDER_FAILED: 502,
+    ErrorKind.APPROVAL_DENIED: 403,
+    ErrorKind.APPROVAL_EXPIRED: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.INTERNAL: 500,
+}
+_RETRYABLE = frozenset(
+    {ErrorKind.NO_CAPACITY, ErrorKind.BACKLOG_FULL, ErrorKind.PROVIDER_FAILED, ErrorKind.INTERNAL},
+)
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True):
+    """
+    The value of `error` in a reply or a failed result.
+
+    Attributes:
+        message: For people; never holds a document's text, a prompt or a key.
+        details: What a program may need: `path`, `expected`, `limit_bytes`, `size_bytes`, `retry_after_s`, ...
+    """
+
+    kind: ErrorKind
+    message: str
+    retryable: bool = False
+    details: dict[str, Any] = {}
+
+
+class FailureKind(Enum):
+    """Why one attempt failed: what workers report, and what the dispatcher itself observes of them."""
+
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    INVALID_OUTPUT = "invalid_output"
+    UNKNOWN_MODEL = "unknown_model"
+    NOT_RELEASABLE = "not_releasable"
+    INTERRUPTED = "interrupted"
+    CRASHED = "crashed"
+    BAD_INPUT = "bad_input"
+    AUTH = "auth"
+    TOO_LARGE = "too_large"
+    LOST = "lost"
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """
+    What follows an attempt that failed with one kind.
+
+    Attributes:
+        same_route_max: How many more attempts the same route gets (another replica of it, if there is one).
+        next_route: Whether the next route of the list is tried afterwards.
+        penalise: Whether the failure counts against the route's health (its error rate and its breaker).
+        backoff_s: Pause before the same route is tried again; doubles each time, with jitter.
+        fails_as: The kind that the caller sees when this failure ends the task at once.
+    """
+
+    same_route_max: int = 0
+    next_route: bool = True
+    penalise: bool = True
+    backoff_s: float = 0.0
+    fails_as: ErrorKind = ErrorKind.PROVIDER_FAILED
+
+
+RULES: dict[FailureKind, Rule] = {
+    FailureKind.RATE_LIMITED: Rule(same_route_max=1, backoff_s=0.5),
+    FailureKind.UNAVAILABLE: Rule(same_route_max=1, backoff_s=0.1),
+    FailureKind.TIMEOUT: Rule(),
+    FailureKind.REFUSED: Rule(penalise=False),
+    FailureKind.INVALID_OUTPUT: Rule(),
+    FailureKind.UNKNOWN_MODEL: Rule(),
+    FailureKind.NOT_RELEASABLE: Rule(penalise=False),
+    # A replica that leaves gracefully is no sign of an unhealthy route: the same pool may serve at once.
+    FailureKind.INTERRUPTED: Rule(same_route_max=3, penalise=False),
+    FailureKind.CRASHED: Rule(same_route_max=1),
+    FailureKind.BAD_INPUT: Rule(next_route=False, penalise=False, fails_as=ErrorKind.BAD_REQUEST),
+    FailureKind.AUTH: Rule(),
+    FailureKind.TOO_LARGE: Rule(penalise=False),
+    FailureKind.LOST: Rule(same_route_max=2),
+}

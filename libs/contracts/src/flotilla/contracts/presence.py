@@ -1,0 +1,68 @@
+"""A replica's card: what it is and what it can do, refreshed in the presence bucket while it lives."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.subjects import Zone
+
+REFRESH_S: Final = 2.0
+EXPIRY_S: Final = 6.0
+MODELS_MAX: Final = 64
+CAPABILITIES_MAX: Final = 128
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """A model that a replica serves, and for which capabilities."""
+
+    name: str
+    capabilities: Annotated[list[str], Meta(max_length=CAPABILITIES_MAX)]
+
+
+class ReplicaCard(Struct, frozen=True, kw_only=True):
+    """
+    One replica of a pool.
+
+    Attributes:
+        models: In the order of preference; the first that has a capability serves it by default.
+        slots: How many attempts it takes at a time.
+        busy: How many it holds now (as of the last refresh).
+        draining: It finishes what it holds and takes nothing new.
+    """
+
+    zone: Zone
+    pool: str
+    replica: str
+    provider: str
+    models: Annotated[list[ModelCard], Meta(max_length=MODELS_MAX)]
+    slots: int
+    busy: int = 0
+    draining: bool = False
+    version: str = ""
+    started_unix_ms: int = 0
+    labels: dict[str, str] = {}
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Everything that some model of the replica serves."""
+        return frozenset(name for model in self.models for name in model.capabilities)
+
+
+encode_card: Final = msgspec.json.Encoder().encode
+_decode_card: Final = msgspec.json.Decoder(ReplicaCard).decode
+
+
+def decode_card(body: bytes) -> ReplicaCard:
+    """
+    Decode a replica's card.
+
+    Raises:
+        DecodeFailedError: It is not one.
+    """
+    try:
+        return _decode_card(body)
+    except UNDECODABLE as error:
+        raise DecodeFailedError(f"replica card: {safe_text(error)}") from error

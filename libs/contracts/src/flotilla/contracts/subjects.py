@@ -1,0 +1,166 @@
+"""
+Every subject of the fleet, in one place: the code, the permissions and the tests build them here.
+
+`scope.<SCOPE>.` stands before a tenant's subjects inside the FLEET account; the tenant's own account imports them
+without it. Functions that take names do not check them: `names.py` does, where they enter.
+"""
+
+from typing import Final, Literal, NamedTuple, get_args
+
+Zone = Literal["local", "cloud"]
+Priority = Literal["high", "normal", "low"]
+EventKind = Literal[
+    "queued",
+    "dispatched",
+    "progress",
+    "attempt_failed",
+    "finished",
+    "failed",
+    "cancelled",
+    "awaiting_approval",
+]
+
+ZONES: Final[tuple[Zone, ...]] = get_args(Zone)
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
+ORCHESTRATOR_GROUP: Final = "orchestrator"
+API_VERBS: Final = (
+    "result",
+    "status",
+    "cancel",
+    "replicas",
+    "stats",
+    "explain",
+    "policy",
+    "blackboard",
+    "dead",
+    "approvals",
+)
+
+
+class TaskSubject(NamedTuple):
+    """The parts of `scope.<scope>.tasks.<capability>[.high|.low]`."""
+
+    scope: str
+    capability: str
+    priority: Priority
+
+
+# --- what a caller sees, as it stands in the FLEET account ---------------------------------------------------------
+
+
+def tasks(scope: str, capability: str, priority: Priority = "normal") -> str:
+    """Where durable tasks are published."""
+    plain = f"scope.{scope}.tasks.{capability}"
+    return plain if priority == "normal" else f"{plain}.{priority}"
+
+
+def parse_tasks(subject: str) -> TaskSubject | None:
+    """Take apart a subject of the task stream; None when it is not of the form, whatever its capability."""
+    parts = subject.split(".")
+    match parts:
+        case ["scope", scope, "tasks", capability]:
+            return TaskSubject(scope, capability, "normal")
+        case ["scope", scope, "tasks", capability, "high" | "low" as priority]:
+            return TaskSubject(scope, capability, priority)
+        case _:
+            return None
+
+
+def ask(scope: str, capability: str) -> str:
+    """Where interactive tasks are requested."""
+    return f"scope.{scope}.ask.{capability}"
+
+
+def results(scope: str, capability: str, task: str) -> str:
+    """Where the committed result of a durable task is published, once."""
+    return f"scope.{scope}.results.{capability}.{task}"
+
+
+def events(scope: str, capability: str, task: str, kind: EventKind) -> str:
+    """Where an event of a task is published."""
+    return f"scope.{scope}.events.{capability}.{task}.{kind}"
+
+
+def api(scope: str, verb: str) -> str:
+    """Where a question to the fleet is requested."""
+    return f"scope.{scope}.api.{verb}"
+
+
+# --- inside the fleet ----------------------------------------------------------------------------------------------
+
+
+def infer(zone: Zone, pool: str, capability: str) -> str:
+    """Where an orchestrator sends an attempt; workers of the pool take it in turn."""
+    return f"infer.{zone}.{pool}.{capability}"
+
+
+def infer_free(zone: Zone, pool: str) -> str:
+    """Where a replica that was full says that it has a free slot again."""
+    return f"infer-free.{zone}.{pool}"
+
+
+def infer_control(zone: Zone, pool: str, replica: str) -> str:
+    """Where one replica is told to cancel an attempt, or to drain."""
+    return f"infer-control.{zone}.{pool}.{replica}"
+
+
+def attempt_inbox(zone: Zone, pool: str, orchestrator: str) -> str:
+    """
+    The prefix of the inboxes on which one orchestrator receives the replies of one pool's attempts.
+
+    The pool stands in the subject so that a worker's credentials can allow replies to its own attempts by a static
+    permission. `allow_responses` would do it too, but the server keeps every reply subject until it expires: at a
+    thousand tasks a second and the hour that a long task may take, millions of entries, scanned every second.
+    """
+    return f"_INBOX.attempts.{zone}.{pool}.{orchestrator}"
+
+
+def dead(scope: str, capability: str, task: str) -> str:
+    """Where the record of a task that could not be processed is kept."""
+    return f"dead.{scope}.{capability}.{task}"
+
+
+def orchestrator_control(scope: str, verb: str) -> str:
+    """Where orchestrators tell one another what all of them must know (a cancelled task)."""
+    return f"orchestrator-control.{scope}.{verb}"
+
+
+# --- streams and buckets -------------------------------------------------------------------------------------------
+
+EVENTS_STREAM: Final = "EVENTS"
+DEAD_STREAM: Final = "DEAD"
+PRESENCE_BUCKET: Final = "presence"
+STATS_BUCKET: Final = "stats"
+POLICY_BUCKET: Final = "policy"
+BLACKBOARD_BUCKET: Final = "blackboard"
+BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET, BLACKBOARD_BUCKET)
+
+
+def tasks_stream(scope: str) -> str:
+    """The work-queue stream of a scope's tasks; one per scope, since JetStream de-duplicates over a whole stream."""
+    return f"TASKS_{scope}"
+
+
+def results_stream(scope: str) -> str:
+    """The stream that keeps a scope's committed results."""
+    return f"RESULTS_{scope}"
+
+
+def consumer(capability: str, priority: Priority) -> str:
+    """The durable consumer of one capability and priority in a scope's task stream."""
+    return f"{capability}_{priority}"
+
+
+def bucket_stream(bucket: str) -> str:
+    """The stream behind a KV bucket."""
+    return f"KV_{bucket}"
+
+
+def key(bucket: str, name: str) -> str:
+    """The subject on which a KV key is written."""
+    return f"$KV.{bucket}.{name}"
+
+
+def presence_key(zone: Zone, pool: str, replica: str) -> str:
+    """The key of a replica's card in the presence bucket."""
+    return f"{zone}.{pool}.{replica}"

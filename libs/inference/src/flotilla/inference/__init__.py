@@ -1,0 +1,1 @@
+"""The worker kit: capability catalogue, prompts, validation, the backend ports, engines and adapters."""

@@ -1,0 +1,35 @@
+"""
+How work fails.
+
+    flotilla.contracts.errors.FlotillaError
+     ├─ AttemptError        one attempt failed, for one of the wire's failure kinds
+     └─ CatalogueError      a user's capability file is not valid; names the file and the key
+"""
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.failures import FailureKind
+
+
+class AttemptError(FlotillaError):
+    """
+    One attempt failed.
+
+    Attributes:
+        message: Safe for the caller: never document text, prompts or keys.
+        retry_after_s: As the provider asked, in seconds.
+        usage: Tokens that were spent all the same.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, retry_after_s: float | None = None, usage: Usage | None = None
+    ) -> None:
+        super().__init__(f"{kind.value}: {message}")
+        self.kind = kind
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.usage = usage or Usage()
+
+
+class CatalogueError(FlotillaError):
+    """A user's capability file is not valid; the text names the file, the key, and what was expected."""

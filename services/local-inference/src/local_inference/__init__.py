@@ -1,0 +1,1 @@
+"""The worker for models on your own hardware."""

@@ -1,0 +1,1 @@
+"""The orchestrator: intake, routing, dispatch, commit."""
