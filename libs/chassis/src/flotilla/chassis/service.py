@@ -1,0 +1,76 @@
+"""How a service starts and ends: settings, logs, the event loop, exit codes."""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from flotilla.chassis.logs import configure_logs
+from flotilla.chassis.settings import ServiceSettings, SettingsError, SettingsT, load_settings
+from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.names import is_replica
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+Run = Callable[[SettingsT, str], Awaitable[None]]
+
+
+def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
+    """
+    Run a service until it ends; gives the exit code.
+
+    `run` gets the settings and the instance's name. Settings that are wrong end it at once with one line and code 2.
+    """
+    try:
+        settings = load_settings(kind, os.environ)
+    except SettingsError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (logs are not set up yet)
+        return EXIT_USAGE
+    instance = settings.instance or instance_name()
+    configure_logs(service=name, instance=instance, level=settings.log_level)
+    logger = structlog.get_logger(name)
+
+    async def whole() -> None:
+        await run(settings, instance)
+
+    try:
+        _run_loop(whole)
+    except FlotillaError as error:
+        logger.error("stopped", error=type(error).__name__, reason=str(error))
+        return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
+    return EXIT_OK
+
+
+def _run_loop(main: Callable[[], Awaitable[None]]) -> None:
+    import asyncio  # noqa: PLC0415
+
+    async def whole() -> None:
+        await main()
+
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:  # there is none for Windows
+        asyncio.run(whole())
+    else:
+        uvloop.run(whole())
+
+
+def instance_name() -> str:
+    """
+    A name for this process that no other has: the host's (a pod's name), where it can be a subject token, and a random part.
+
+    The random part tells two processes on one host apart.
+    """
+    host = socket.gethostname().replace(".", "-")[:48]
+    suffix = secrets.token_hex(3)
+    name = f"{host}-{suffix}"
+    return name if is_replica(name) else f"replica-{suffix}"
+
+
+__all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "ServiceSettings", "instance_name", "run_service"]

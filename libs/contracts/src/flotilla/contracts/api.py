@@ -1,0 +1,147 @@
+"""
+Questions to the fleet: the bodies of `api.<verb>` requests and of their answers. An empty body asks for the defaults.
+
+An answer that could not be given is an `ErrorReply`, with the micro error headers.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.presence import ReplicaCard
+from flotilla.contracts.subjects import Zone
+
+DEAD_LIST_MAX = 1000
+DEAD_LIST_DEFAULT = 50
+
+TaskId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ResultQuery(Struct, frozen=True, kw_only=True):
+    """`api.result`: the committed result of a durable task; `not_found` while there is none."""
+
+    task: TaskId
+
+
+class StatusQuery(Struct, frozen=True, kw_only=True):
+    """`api.status`: of one task (TaskStatus), or of the fleet (FleetStatus) when none is named."""
+
+    task: TaskId | None = None
+
+
+class CancelQuery(Struct, frozen=True, kw_only=True):
+    """`api.cancel`: stop a task, durable or interactive, waiting or running; answered with Cancelled."""
+
+    task: TaskId
+
+
+class Cancelled(Struct, frozen=True, kw_only=True):
+    """
+    What cancelling came to.
+
+    Attributes:
+        was: `running` (its provider call is being stopped), `waiting` (it had not begun).
+    """
+
+    task: str
+    was: Literal["running", "waiting"]
+
+
+class TaskStatus(Struct, frozen=True, kw_only=True):
+    """
+    Where one task stands.
+
+    Attributes:
+        state: `waiting` in the stream or in line for a slot, `running`, or the status of its committed result.
+        error: The failed one's.
+    """
+
+    task: str
+    state: Literal["waiting", "running", "ok", "failed"]
+    capability: str = ""
+    pool: str = ""
+    model: str = ""
+    replica: str = ""
+    running_ms: float = 0.0
+    error: ErrorBody | None = None
+
+
+class PoolStatus(Struct, frozen=True, kw_only=True):
+    """One live pool: its replicas put together."""
+
+    zone: Zone
+    pool: str
+    provider: str
+    replicas: int
+    slots: int
+    busy: int
+    models: list[str]
+    capabilities: list[str]
+
+
+class Backlog(Struct, frozen=True, kw_only=True):
+    """Tasks of one capability that are in the stream, those being worked on included."""
+
+    capability: str
+    high: int = 0
+    normal: int = 0
+    low: int = 0
+
+
+class FleetStatus(Struct, frozen=True, kw_only=True):
+    """
+    The fleet, as one orchestrator sees it.
+
+    Attributes:
+        dead: Records in the dead-letter stream for this scope.
+    """
+
+    scope: str
+    orchestrator: str
+    pools: list[PoolStatus]
+    backlog: list[Backlog]
+    dead: int = 0
+
+
+class ReplicasReply(Struct, frozen=True, kw_only=True):
+    """`api.replicas`: the card of every live replica."""
+
+    replicas: list[ReplicaCard]
+
+
+class DeadQuery(Struct, frozen=True, kw_only=True):
+    """
+    `api.dead`: `list` the newest records (DeadList), `show` one (DeadRecord), or `retry` one (Retried).
+
+    Attributes:
+        task: For `show` and `retry`.
+        limit: For `list`.
+    """
+
+    verb: Literal["list", "show", "retry"] = "list"
+    task: TaskId | None = None
+    limit: Annotated[int, Meta(ge=1, le=DEAD_LIST_MAX)] = DEAD_LIST_DEFAULT
+
+
+class DeadEntry(Struct, frozen=True, kw_only=True):
+    """One line of the list of dead tasks; the record has the original message too."""
+
+    task: str
+    capability: str
+    error: ErrorBody
+    at_unix_ms: int
+    size_bytes: int
+
+
+class DeadList(Struct, frozen=True, kw_only=True):
+    """The newest dead tasks, newest first."""
+
+    dead: list[DeadEntry]
+
+
+class Retried(Struct, frozen=True, kw_only=True):
+    """A dead task was submitted again: a result is committed once per id, so it has a new one."""
+
+    task: str
+    retried_as: str

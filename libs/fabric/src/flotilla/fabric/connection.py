@@ -1,0 +1,242 @@
+"""
+One connection to NATS, set up the way every member of the fleet needs it.
+
+Unlimited reconnects with jitter, a private inbox prefix per role, errors that name the subject, and a close that keeps
+what was published. nats-py's own `drain()` is not used: it loses messages (see `groups.py`) and can hang.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import nats
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from flotilla.fabric.errors import ConnectFailedError
+
+logger = logging.getLogger("flotilla.fabric")
+
+Message = Msg
+Handler = Callable[[Msg], Awaitable[None]]
+
+CONNECT_TIMEOUT_S: Final = 5
+RECONNECT_WAIT_S: Final = 0.5
+RECONNECT_JITTER_S: Final = 0.5
+PING_INTERVAL_S: Final = 10
+PINGS_OUTSTANDING_MAX: Final = 2
+PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
+FLUSH_TIMEOUT_S: Final = 5
+CLOSE_TIMEOUT_S: Final = 3.0
+SUBSCRIPTION_PENDING_MAX: Final = 65_536
+INBOX_ID_BYTES: Final = 9
+
+
+class NatsSettings(Struct, frozen=True, kw_only=True):
+    """
+    Where the server is, and as whom to connect.
+
+    Attributes:
+        url: One URL or several with commas between (`nats://a:4222,nats://b:4222`); `tls://` for TLS.
+        creds: An nkey seed file, or a `.creds` file with a JWT; None connects without credentials.
+        tls_ca: A CA bundle, when the system's does not know the server's certificate.
+        inbox_prefix: The role's private prefix; nobody else may subscribe to it.
+        connect_patience_s: How long the first connection may take before `ConnectFailedError`.
+    """
+
+    url: str
+    creds: Path | None = None
+    user: str | None = None
+    password: str | None = None
+    tls_ca: Path | None = None
+    inbox_prefix: str = "_INBOX"
+    connect_patience_s: float = 30.0
+
+
+class Connection:
+    """
+    A connection to NATS.
+
+    Attributes:
+        nc: nats-py's client, for the fabric's own modules only.
+        inbox: A subject prefix that no other connection uses: `<inbox_prefix>.<random>`.
+    """
+
+    def __init__(self, settings: NatsSettings, *, name: str) -> None:
+        self.nc: Final[Client] = Client()
+        self.inbox: Final = f"{settings.inbox_prefix}.{secrets.token_urlsafe(INBOX_ID_BYTES).replace('-', '_')}"
+        self._settings = settings
+        self._name = name
+        self._reconnected: list[Callable[[], None]] = []
+        self._closing = False
+        self.closed: Final = asyncio.Event()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached now; readiness probes follow it."""
+        return self.nc.is_connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was lost and made again."""
+        return self.nc.stats["reconnects"]
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The largest message that the server takes."""
+        return self.nc.max_payload
+
+    def on_reconnect(self, call: Callable[[], None]) -> None:
+        """Have `call` run after each reconnect, subscriptions being restored already."""
+        self._reconnected.append(call)
+
+    async def open(self) -> None:
+        """
+        Connect, trying again for `connect_patience_s`.
+
+        Raises:
+            ConnectFailedError: No server answered, or it refused the credentials (at once); says which.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._settings.connect_patience_s
+        while True:
+            try:
+                await self._connect_once()
+            except (OSError, nats.errors.Error, asyncio.TimeoutError) as error:
+                refused = "authorization" in str(error).lower() or isinstance(error, nats.errors.AuthorizationError)
+                if refused or loop.time() >= give_up_at:
+                    raise ConnectFailedError(self._settings.url, error) from error
+                await asyncio.sleep(0.1 + random.random() * 0.2)
+            else:
+                return
+
+    async def _connect_once(self) -> None:
+        settings = self._settings
+        creds = settings.creds
+        is_seed = creds is not None and creds.suffix != ".creds"
+        await self.nc.connect(
+            servers=settings.url.split(","),
+            name=self._name,
+            allow_reconnect=True,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_S + random.random() * RECONNECT_JITTER_S,  # pyright: ignore[reportArgumentType]  # a float works: it is slept
+            ping_interval=PING_INTERVAL_S,
+            max_outstanding_pings=PINGS_OUTSTANDING_MAX,
+            pending_size=PENDING_BYTES_MAX,
+            flush_timeout=FLUSH_TIMEOUT_S,
+            inbox_prefix=settings.inbox_prefix,
+            nkeys_seed=str(creds) if creds is not None and is_seed else None,
+            user_credentials=str(creds) if creds is not None and not is_seed else None,
+            user=settings.user,
+            password=settings.password,
+            tls=_tls_context(settings),
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            # Subjects are built from checked names; checking each again costs 3 µs a message.
+            skip_subject_validation=True,
+        )
+
+    async def publish(
+        self, subject: str, body: bytes = b"", *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish without waiting for anything; while disconnected it is kept, up to PENDING_BYTES_MAX."""
+        await self.nc.publish(subject, body, reply, headers)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Subscribe; the handler runs serially, so it must only hand work on. Call `settle` before announcing it."""
+        return await self.nc.subscribe(
+            subject, queue=queue, cb=handler, pending_msgs_limit=SUBSCRIPTION_PENDING_MAX
+        )
+
+    async def settle(self) -> None:
+        """
+        Return when the server has processed everything sent before.
+
+        nats-py's flush writes its PING past the queued commands, so the first PONG proves nothing about them; the
+        second PING is sent after they were written.
+        """
+        await self.nc.flush(FLUSH_TIMEOUT_S)
+        await self.nc.flush(FLUSH_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Send what is still queued, then close."""
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            if self.nc.is_connected:
+                await asyncio.wait_for(self.settle(), CLOSE_TIMEOUT_S)
+        except (OSError, nats.errors.Error, asyncio.TimeoutError) as error:
+            logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
+        await self.nc.close()
+
+    async def _on_error(self, error: Exception) -> None:
+        # A permission violation names the subject in its text; it would otherwise surface only as a timeout.
+        text = str(error) or type(error).__name__
+        if "permissions violation" in text.lower():
+            logger.error("nats_permission_denied", extra={"detail": text})
+        else:
+            logger.warning("nats_error", extra={"error": type(error).__name__, "detail": text})
+
+    async def _on_disconnected(self) -> None:
+        if not self._closing:
+            logger.warning("nats_disconnected")
+
+    async def _on_reconnected(self) -> None:
+        logger.info("nats_reconnected")
+        for call in self._reconnected:
+            call()
+
+    async def _on_closed(self) -> None:
+        if not self._closing:
+            logger.error("nats_closed")
+        self.closed.set()
+
+
+def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only when it is wanted)
+    import ssl  # noqa: PLC0415
+
+    if settings.tls_ca is None:
+        return None
+    return ssl.create_default_context(cafile=str(settings.tls_ca))
+
+
+@asynccontextmanager
+async def connected(settings: NatsSettings, *, name: str) -> AsyncIterator[Connection]:
+    """
+    A connection that is closed, after what was published is sent, when the block ends.
+
+    Raises:
+        ConnectFailedError: See `Connection.open`.
+    """
+    connection = Connection(settings, name=name)
+    await connection.open()
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def status_of(message: Msg) -> str | None:
+    """The status of a message that the server sent itself (`503` no responders, `404`, `408`, `409`), else None."""
+    headers = message.headers
+    if not headers or message.data:
+        return None
+    return headers.get("Status")
+
+
+def is_status(message: Msg, status: str) -> bool:
+    """Whether the server answered itself, with this status."""
+    return status_of(message) == status
+

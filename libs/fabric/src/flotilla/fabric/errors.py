@@ -1,0 +1,128 @@
+"""
+What can go wrong between a member of the fleet and NATS.
+
+    flotilla.contracts.errors.FlotillaError
+     └─ FabricError
+         ├─ ConnectFailedError        no server answered, or it refused the credentials
+         ├─ ConnectionLostError       the connection is closed for good
+         ├─ NoRespondersError         nobody listens on a subject
+         ├─ RequestTimeoutError       no reply in time
+         ├─ PermissionDeniedError     the server refused a subject
+         ├─ ListFailedError           a bucket could not be listed
+         ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
+         ├─ CredentialsError          a seed file cannot be used
+         ├─ ServerSpecError           a server configuration that must not be written
+         └─ ServerError               a nats-server of one's own
+             ├─ ServerNotFoundError       there is no binary
+             ├─ PortInUseError            something else listens there
+             ├─ DirectoryInUseError       another nats-server holds the directory
+             └─ ServerDidNotStartError    it ended, or did not answer in time
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from flotilla.contracts.errors import FlotillaError
+
+
+class FabricError(FlotillaError):
+    """Anything that went wrong between a member of the fleet and NATS."""
+
+
+class ConnectFailedError(FabricError):
+    """No server answered at `url`, or it refused the credentials; `__cause__` and the text say which."""
+
+    def __init__(self, url: str, error: BaseException) -> None:
+        super().__init__(f"cannot connect to {url}: {error or type(error).__name__}")
+        self.url = url
+
+
+class ConnectionLostError(FabricError):
+    """The connection is closed for good, and what was asked of it cannot be done."""
+
+
+class NoRespondersError(FabricError):
+    """The server said at once that nobody listens on `subject`."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"nobody listens on {subject}")
+        self.subject = subject
+
+
+class RequestTimeoutError(FabricError):
+    """No reply came in time to a request on `subject`."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"no reply in time from {subject}")
+        self.subject = subject
+
+
+class PermissionDeniedError(FabricError):
+    """The server refused this user to publish or subscribe to `subject`."""
+
+    def __init__(self, action: Literal["publish", "subscribe"], subject: str) -> None:
+        super().__init__(f"not permitted to {action} to {subject}")
+        self.action = action
+        self.subject = subject
+
+
+class ListFailedError(FabricError):
+    """The server answered the listing of `bucket` with `status`, an HTTP-like number, or with nothing known."""
+
+    def __init__(self, bucket: str, status: str) -> None:
+        super().__init__(f"bucket {bucket} cannot be listed: status {status or 'unknown'}")
+        self.bucket = bucket
+        self.status = status
+
+
+class TopologyError(FabricError):
+    """A stream, bucket or consumer could not be made as it should be; the text names it and says why."""
+
+
+class CredentialsError(FabricError):
+    """The seed file at `path` cannot be used; the text says why and never holds the seed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ServerSpecError(FabricError):
+    """A server configuration that must not be written; the text names the field and what was expected."""
+
+
+class ServerError(FabricError):
+    """A nats-server of one's own could not be run."""
+
+
+class ServerNotFoundError(ServerError):
+    """There is no nats-server binary to run; the text says where it was looked for and what to do."""
+
+
+class PortInUseError(ServerError):
+    """Something else listens on `host`:`port` already."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port {port} on {host} is in use")
+        self.host = host
+        self.port = port
+
+
+class DirectoryInUseError(ServerError):
+    """Another nats-server, of process id `pid` (0 when unknown), holds `directory`; two would corrupt its streams."""
+
+    def __init__(self, directory: Path, pid: int) -> None:
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"{directory} is in use by a nats-server ({holder})")
+        self.directory = directory
+        self.pid = pid
+
+
+class ServerDidNotStartError(ServerError):
+    """The nats-server ended while starting, or did not answer in time; `log` is where it says more."""
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(f"nats-server did not start: {reason} (see {log})")
+        self.reason = reason
+        self.log = log

@@ -1,0 +1,171 @@
+"""
+One wildcard subscription on which any number of calls receive their replies.
+
+A call costs a dictionary entry: no subscription, no task and no timer of its own. Whoever opens calls watches their age.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from nats.aio.subscription import Subscription
+
+from flotilla.fabric.connection import Connection, Message, is_status
+from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TooManyCallsError
+
+REQUEST_TIMEOUT_S: Final = 5.0
+SWEEP_INTERVAL_S: Final = 0.1
+CALLS_OPEN_MAX: Final = 200_000
+
+OnReply = Callable[[Message], Awaitable[None]]
+
+
+class Inbox:
+    """
+    Receives replies by the last token of the subject.
+
+    Attributes:
+        prefix: Where replies arrive: `<prefix>.<token>`; may hold wildcards when `subject` of the reply is built
+            elsewhere (`attempt_inbox`), the last token being what counts.
+    """
+
+    def __init__(self, connection: Connection, prefix: str) -> None:
+        self.prefix: Final = prefix
+        self._connection = connection
+        self._open: dict[str, OnReply] = {}
+        self._next = 0
+        # Tokens count up from an unguessable start, so that knowing one reply subject does not give the others of
+        # another process.
+        self._salt = secrets.token_hex(4)
+        self._subscription: Subscription | None = None
+
+    async def start(self) -> None:
+        """Subscribe."""
+        self._subscription = await self._connection.subscribe(f"{self.prefix}.*", self._on_message)
+
+    def open(self, on_reply: OnReply) -> str:
+        """Have replies to the returned token handed to `on_reply`, which must not block or raise."""
+        if len(self._open) >= CALLS_OPEN_MAX:
+            raise TooManyCallsError(CALLS_OPEN_MAX)
+        self._next += 1
+        token = f"{self._salt}{self._next:x}"
+        self._open[token] = on_reply
+        return token
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call waits."""
+        return not self._open
+
+    def close(self, token: str) -> None:
+        """Forget a call: later replies are dropped."""
+        self._open.pop(token, None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def _on_message(self, message: Message) -> None:
+        on_reply = self._open.get(message.subject.rsplit(".", 1)[1])
+        if on_reply is not None:
+            await on_reply(message)
+
+
+class Requests:
+    """Request and one reply, on a shared inbox; timeouts are found by one sweep instead of a timer per request."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = Inbox(connection, connection.inbox)
+        self._waiting: dict[str, tuple[asyncio.Future[Message], float, str]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self) -> None:
+        """Subscribe to the inbox and begin to watch for timeouts."""
+        await self._inbox.start()
+        self._sweeper = self._loop.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Stop watching; requests under way fail with RequestTimeoutError."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for future, _, subject in list(self._waiting.values()):
+            if not future.done():
+                future.set_exception(RequestTimeoutError(subject))
+
+    async def request(
+        self,
+        subject: str,
+        body: bytes = b"",
+        *,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Message:
+        """
+        Send a request and await its first reply.
+
+        Raises:
+            NoRespondersError: Nobody listens on the subject.
+            RequestTimeoutError: No reply in time; names the subject.
+        """
+        future: asyncio.Future[Message] = self._loop.create_future()
+
+        async def on_reply(message: Message) -> None:
+            if not future.done():
+                future.set_result(message)
+
+        token = self._inbox.open(on_reply)
+        self._waiting[token] = (future, self._loop.time() + timeout_s, subject)
+        try:
+            await self._connection.publish(
+                subject, body, reply=f"{self._inbox.prefix}.{token}", headers=headers
+            )
+            message = await future
+        finally:
+            self._inbox.close(token)
+            del self._waiting[token]
+        if is_status(message, "503"):
+            raise NoRespondersError(subject)
+        return message
+
+    async def collect(
+        self, subject: str, body: bytes, *, is_last: Callable[[Message], bool], timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> tuple[list[Message], Message]:
+        """
+        Send a request and await all of its replies; gives those before the one for which `is_last` holds, and that one.
+
+        Raises:
+            NoRespondersError: Nobody listens on the subject.
+            RequestTimeoutError: The last reply did not come in time.
+        """
+        future: asyncio.Future[Message] = self._loop.create_future()
+        found: list[Message] = []
+
+        async def on_reply(message: Message) -> None:
+            if future.done():
+                return
+            if is_status(message, "503") or is_last(message):
+                future.set_result(message)
+            else:
+                found.append(message)
+
+        token = self._inbox.open(on_reply)
+        self._waiting[token] = (future, self._loop.time() + timeout_s, subject)
+        try:
+            await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}")
+            last = await future
+        finally:
+            self._inbox.close(token)
+            del self._waiting[token]
+        if is_status(last, "503"):
+            raise NoRespondersError(subject)
+        return found, last
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now = self._loop.time()
+            for future, give_up_at, subject in list(self._waiting.values()):
+                if now >= give_up_at and not future.done():
+                    future.set_exception(RequestTimeoutError(subject))

@@ -1,0 +1,164 @@
+"""
+Who may publish and subscribe to what: one role per kind of member, deny by default.
+
+Pure: a role is data, and `server_config.py` writes it into the server's configuration. NATS wildcards stand for whole
+tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per stream
+when its scopes are known, and per verb for any stream of the FLEET account when they are not.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.subjects import ZONES, Zone
+
+ORCHESTRATOR: Final = "orchestrator"
+OBSERVER: Final = "observer"
+ADMIN: Final = "admin"
+
+OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
+OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
+ORCHESTRATOR_BUCKETS: Final = (subjects.STATS_BUCKET, subjects.POLICY_BUCKET, subjects.BLACKBOARD_BUCKET)
+DISCOVERY_REPLY_EXPIRES: Final = "10s"
+
+_API: Final = "$JS.API"
+_ANY_STREAM: Final = "*"
+_INBOX: Final = "_INBOX"
+_SERVICE_REPLIES: Final = "_R_.>"
+_ACKS: Final = "$JS.ACK.>"
+_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
+_DISCOVERY: Final = tuple(
+    subject for verb in ("PING", "INFO", "STATS") for subject in (f"$SRV.{verb}", f"$SRV.{verb}.>")
+)
+_STREAM_VERBS: Final = (
+    "STREAM.INFO.{0}",
+    "STREAM.CREATE.{0}",
+    "STREAM.UPDATE.{0}",
+    "STREAM.MSG.GET.{0}",
+    "STREAM.MSG.DELETE.{0}",
+    "CONSUMER.CREATE.{0}",
+    "CONSUMER.CREATE.{0}.>",
+    "CONSUMER.DURABLE.CREATE.{0}.*",
+    "CONSUMER.INFO.{0}.*",
+    "CONSUMER.DELETE.{0}.*",
+    "CONSUMER.NAMES.{0}",
+    "CONSUMER.LIST.{0}",
+    "CONSUMER.MSG.NEXT.{0}.*",
+    "DIRECT.GET.{0}",
+    "DIRECT.GET.{0}.>",
+)
+"""What an orchestrator may ask of a stream. Deleting and purging are left to the admin."""
+
+
+class ResponseLimit(Struct, frozen=True, kw_only=True):
+    """
+    Replies that a role may send to whatever reply subject a message brought.
+
+    Attributes:
+        max_messages: Per message received.
+        expires: A Go duration; the server keeps every such reply subject until then.
+    """
+
+    max_messages: int
+    expires: str
+
+
+class Role(Struct, frozen=True, kw_only=True):
+    """
+    What one user may do.
+
+    Attributes:
+        user: The name of its credentials.
+        inbox_prefix: What its connections must use as the prefix of their inboxes; no other role may subscribe there.
+        publish: Subjects, wildcards allowed; None stands for everything in its account.
+        subscribe: The same; queue groups included.
+        responses: None allows no reply but to subjects in `publish`.
+    """
+
+    user: str
+    inbox_prefix: str
+    publish: tuple[str, ...] | None
+    subscribe: tuple[str, ...] | None
+    responses: ResponseLimit | None = None
+
+
+def worker_user(zone: Zone, pool: str) -> str:
+    """The name of a pool's credentials."""
+    return f"{zone}.{pool}"
+
+
+def tenant_user(scope: str) -> str:
+    """The name of a scope's credentials."""
+    return f"tenant.{scope}"
+
+
+def inbox_prefix(*parts: str) -> str:
+    """The private inbox prefix of a role."""
+    return ".".join((_INBOX, *parts))
+
+
+def worker(zone: Zone, pool: str) -> Role:
+    """
+    A worker of one pool: takes the tasks handed to its pool, answers them, and says that it is there.
+
+    Replies to attempts are a static permission (see `subjects.attempt_inbox`): the server only tracks reply subjects
+    that are not allowed anyway, so `responses` costs nothing on the hot path and serves discovery alone. It has no
+    JetStream API but the info of the presence bucket. A local worker that should see the blackboard would get
+    `$KV.blackboard.>` and the direct get of its bucket here, as a parameter that the cloud zone cannot set.
+    """
+    presence = subjects.PRESENCE_BUCKET
+    return Role(
+        user=worker_user(zone, pool),
+        inbox_prefix=inbox_prefix(zone, pool),
+        publish=(
+            subjects.key(presence, subjects.presence_key(zone, pool, "*")),
+            f"{_API}.STREAM.INFO.{subjects.bucket_stream(presence)}",
+            subjects.infer_free(zone, pool),
+            f"{subjects.attempt_inbox(zone, pool, '>')}",
+        ),
+        subscribe=(
+            subjects.infer(zone, pool, "*"),
+            subjects.infer_control(zone, pool, "*"),
+            f"{inbox_prefix(zone, pool)}.>",
+            *_DISCOVERY,
+        ),
+        responses=ResponseLimit(max_messages=1, expires=DISCOVERY_REPLY_EXPIRES),
+    )
+
+
+def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequence[str] = "*") -> Role:
+    """
+    An orchestrator that serves `scopes` and may send attempts into `zones` only.
+
+    Its zones are what seals restricted tasks at the transport: one without the cloud zone cannot reach a cloud lane,
+    whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin, the observer or
+    another orchestrator, which are allowed statically, streams of replies included; a tenant's bring `_R_.>`.
+    """
+    every = "*" if scopes == "*" else None
+    names = ("*",) if every else tuple(scopes)
+    return Role(
+        user=ORCHESTRATOR,
+        inbox_prefix=inbox_prefix(ORCHESTRATOR),
+        publish=(
+            *(subjects.infer(zone, ">", "")[:-1] for zone in zones),
+            *(subjects.infer_control(zone, ">", "")[:-1] for zone in zones),
+            *chain.from_iterable(_written_per_scope(name) for name in names),
+            *(subjects.key(bucket, ">") for bucket in ORCHESTRATOR_BUCKETS),
+            *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN, OBSERVER)),
+            _SERVICE_REPLIES,
+            _ACKS,
+            *_orchestrator_api(names),
+        ),
+        subscribe=(
+            *chain.from_iterable(_served_per_scope(name) for name in names),
+            f"{inbox_prefix(ORCHESTRATOR)}.>",
+            *_attempt_inboxes(zones),
+            subjects.infer_free("*", "*"),  # pyright: ignore[reportArgumentType]  # a wildcard stands for the zone
+            *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
+            _MAX_DELIVERIES,
+            *_DISCOVERY,
+        ),
+    )

@@ -1,0 +1,274 @@
+"""
+The worker's side of a lane: a member of the queue group exactly while a slot is free.
+
+The server then chooses only among replicas that can start at once. A request that arrives in the moment of leaving is
+answered with `busy`; nothing is ever queued here.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import nats.errors
+from nats.aio.subscription import Subscription
+
+from flotilla.contracts import subjects
+from flotilla.contracts.attempts import (
+    BUSY,
+    PROGRESS,
+    Accepted,
+    CancelAttempt,
+    Drain,
+    Failed,
+    Finished,
+    InferRequest,
+    Piece,
+    SlotFree,
+    decode_control,
+    decode_request,
+    encode,
+)
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.groups import leave
+
+logger = logging.getLogger("flotilla.fabric")
+
+ACCEPTED_AFTER_S: Final = 0.1
+PROGRESS_EVERY_S: Final = 1.0
+TICK_S: Final = 0.05
+ENVELOPE_BYTES: Final = 4096
+
+
+class Held:
+    """One attempt that occupies a slot. `say_piece` is how its work streams."""
+
+    __slots__ = ("_connection", "_pieces", "heard_at", "reply", "request", "said_accepted", "started_at", "task")
+
+    def __init__(self, connection: Connection, request: InferRequest, reply: str, now: float) -> None:
+        self._connection = connection
+        self._pieces = 0
+        self.request: Final = request
+        self.reply: Final = reply
+        self.started_at: Final = now
+        self.heard_at = now
+        self.said_accepted = False
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces have gone out."""
+        return self._pieces
+
+    async def say_piece(self, text: str) -> None:
+        """Send one piece of a streamed answer."""
+        if not text:
+            return
+        seq = self._pieces
+        self._pieces += 1
+        self.heard_at = asyncio.get_running_loop().time()
+        await self._connection.publish(self.reply, encode(Piece(seq=seq, text=text)))
+
+
+Work = Callable[[Held], Awaitable[Finished | Failed]]
+"""Does one attempt. Raises nothing but CancelledError: every failure is a `Failed`."""
+
+
+class Slots:
+    """
+    The slots of one replica, and its membership in the pool's queue group.
+
+    Attributes:
+        renewed_at: When the ticker last turned, by the loop's clock; a liveness probe watches it.
+    """
+
+    def __init__(
+        self, connection: Connection, *, zone: Zone, pool: str, replica: str, slots: int, work: Work
+    ) -> None:
+        self._connection = connection
+        self._zone: Zone = zone
+        self._pool = pool
+        self._replica = replica
+        self._slots = slots
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._held: dict[str, Held] = {}
+        self._membership: Subscription | None = None
+        self._control: Subscription | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._membership_check_due = False
+        self._draining = False
+        self.drain_asked: Final = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.renewed_at = self._loop.time()
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return len(self._held)
+
+    @property
+    def slots(self) -> int:
+        """How many there are."""
+        return self._slots
+
+    @property
+    def draining(self) -> bool:
+        """Whether the replica takes nothing new."""
+        return self._draining
+
+    async def start(self) -> None:
+        """Join the queue group; when this returns, requests arrive."""
+        self._control = await self._connection.subscribe(
+            subjects.infer_control(self._zone, self._pool, self._replica), self._on_control
+        )
+        self._ticker = self._loop.create_task(self._tick())
+        await self._join()
+        await self._connection.settle()
+
+    async def drain(self, grace_s: float) -> None:
+        """
+        Leave the group, finish what is held within `grace_s`, and fail the rest as `interrupted`.
+
+        Nothing is lost: what the server had sent before it saw the UNSUB is answered with `busy`.
+        """
+        self._draining = True
+        self._start_leaving()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=grace_s)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        held = list(self._held.values())
+        for attempt in held:
+            if attempt.task is not None:
+                attempt.task.cancel("interrupted")
+        if held:
+            await asyncio.wait([attempt.task for attempt in held if attempt.task is not None], timeout=1.0)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._control is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._control.unsubscribe()
+
+    async def _join(self) -> None:
+        self._membership = await self._connection.subscribe(
+            subjects.infer(self._zone, self._pool, "*"), self._on_request, queue=self._pool
+        )
+
+    def _start_leaving(self) -> None:
+        membership, self._membership = self._membership, None
+        if membership is not None:
+            leaving = self._loop.create_task(leave(self._connection, membership))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    def _leave_if_full(self) -> None:
+        self._membership_check_due = False
+        if len(self._held) >= self._slots:
+            self._start_leaving()
+
+    async def _on_request(self, message: Message) -> None:
+        if len(self._held) >= self._slots or self._draining:
+            await self._connection.publish(message.reply, BUSY)
+            return
+        try:
+            request = decode_request(message.data)
+        except DecodeFailedError as error:
+            logger.exception("undecodable_request", extra={"detail": str(error)})
+            failed = Failed(kind=FailureKind.CRASHED, message="request did not decode", replica=self._replica)
+            await self._connection.publish(message.reply, encode(failed))
+            return
+        held = Held(self._connection, request, message.reply, self._loop.time())
+        self._held[request.attempt] = held
+        self._idle.clear()
+        held.task = self._loop.create_task(self._run(held))
+        if len(self._held) >= self._slots and not self._membership_check_due:
+            # Work that ends without waiting (a no-op engine) frees the slot before this runs: no need to leave.
+            self._membership_check_due = True
+            self._loop.call_soon(self._leave_if_full)
+
+    async def _run(self, held: Held) -> None:
+        attempt = held.request.attempt
+        answer: Finished | Failed
+        try:
+            answer = await self._work(held)
+        except asyncio.CancelledError:
+            answer = Failed(kind=FailureKind.INTERRUPTED, message="the replica was stopped", replica=self._replica)
+        except Exception:
+            logger.exception("work_raised", extra={"attempt": attempt})
+            answer = Failed(kind=FailureKind.CRASHED, message="the worker failed", replica=self._replica)
+        # Free the slot and join before the last word goes out: whoever hears it may send the next request at once.
+        del self._held[attempt]
+        if not self._held:
+            self._idle.set()
+        was_full = self._membership is None and not self._draining
+        if was_full:
+            await self._join()
+        await self._connection.publish(held.reply, self._encoded(answer))
+        if was_full:
+            signal = SlotFree(replica=self._replica, attempt=attempt)
+            await self._connection.publish(subjects.infer_free(self._zone, self._pool), encode(signal))
+
+    def _encoded(self, answer: Finished | Failed) -> bytes:
+        body = encode(answer)
+        limit = self._connection.payload_bytes_max - ENVELOPE_BYTES
+        if len(body) > limit:
+            text = f"the output has {len(body)} bytes; at most {limit} can be sent"
+            return encode(Failed(kind=FailureKind.TOO_LARGE, message=text, replica=self._replica))
+        return body
+
+    async def _on_control(self, message: Message) -> None:
+        try:
+            control = decode_control(message.data)
+        except DecodeFailedError as error:
+            logger.warning("undecodable_control", extra={"detail": str(error)})
+            return
+        match control:
+            case CancelAttempt(attempt=attempt):
+                held = self._held.get(attempt)
+                if held is not None and held.task is not None:
+                    held.task.cancel("cancelled")
+            case Drain():
+                self.drain_asked.set()
+
+    async def _tick(self) -> None:
+        accepted = encode(Accepted(replica=self._replica))
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self.renewed_at = self._loop.time()
+            for held in list(self._held.values()):
+                if not held.said_accepted:
+                    if now - held.started_at >= ACCEPTED_AFTER_S:
+                        held.said_accepted = True
+                        held.heard_at = now
+                        await self._connection.publish(held.reply, accepted)
+                elif now - held.heard_at >= PROGRESS_EVERY_S:
+                    held.heard_at = now
+                    await self._connection.publish(held.reply, PROGRESS)
+
+
+@asynccontextmanager
+async def serving(
+    connection: Connection,
+    *,
+    zone: Zone,
+    pool: str,
+    replica: str,
+    slots: int,
+    work: Work,
+    grace_s: float,
+) -> AsyncIterator[Slots]:
+    """Serve a lane while the block runs; at its end leave the group and finish what is held within `grace_s`."""
+    lane = Slots(connection, zone=zone, pool=pool, replica=replica, slots=slots, work=work)
+    await lane.start()
+    try:
+        yield lane
+    finally:
+        await lane.drain(grace_s)

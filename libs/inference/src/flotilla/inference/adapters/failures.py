@@ -1,0 +1,188 @@
+"""
+From what a provider answered to one of the wire's failure kinds.
+
+Providers quote the prompt in their errors (`"Invalid value: 'Dear Dr. ...'"`), so a message here is made of the status
+and the provider's own error type and code, never of its text. The text is only searched, to tell kinds apart that
+share a status.
+"""
+
+import asyncio
+import contextlib
+import math
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import FailureKind
+from flotilla.inference.errors import AttemptError
+
+CONNECT_TIMEOUT_S: Final = 5.0
+CONNECTIONS_MAX: Final = 64
+RETRY_AFTER_MAX_S: Final = 86_400.0
+BODY_SEARCHED_MAX: Final = 10_000
+LABELS_MAX: Final = 2
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_STATUS_LABEL: Final = re.compile(r"[45]\d\d")
+_TOO_LONG: Final = re.compile(
+    r"context.?(length|window|size)|prompt is too long|input is too long|maximum context|too many (input )?tokens",
+    re.IGNORECASE,
+)
+_BAD_KEY: Final = re.compile(r"API_KEY_INVALID|API key not valid", re.IGNORECASE)
+_RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
+
+_ANY_STATUS: Final = {
+    "context_length_exceeded": FailureKind.TOO_LARGE,
+    "exceed_context_size_error": FailureKind.TOO_LARGE,
+    "request_too_large": FailureKind.TOO_LARGE,
+    "model_not_found": FailureKind.UNKNOWN_MODEL,
+    "invalid_api_key": FailureKind.AUTH,
+}
+_IN_STREAM: Final = {
+    "rate_limit_error": FailureKind.RATE_LIMITED,
+    "rate_limit_exceeded": FailureKind.RATE_LIMITED,
+    "timeout_error": FailureKind.TIMEOUT,
+    "authentication_error": FailureKind.AUTH,
+    "permission_error": FailureKind.AUTH,
+    "billing_error": FailureKind.AUTH,
+    "not_found_error": FailureKind.UNKNOWN_MODEL,
+    "invalid_request_error": FailureKind.REFUSED,
+    "content_filter": FailureKind.REFUSED,
+}
+_BY_STATUS: Final = {
+    HTTPStatus.UNAUTHORIZED: FailureKind.AUTH,
+    HTTPStatus.PAYMENT_REQUIRED: FailureKind.AUTH,
+    HTTPStatus.FORBIDDEN: FailureKind.AUTH,
+    HTTPStatus.NOT_FOUND: FailureKind.UNKNOWN_MODEL,
+    HTTPStatus.REQUEST_TIMEOUT: FailureKind.TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: FailureKind.TOO_LARGE,
+    HTTPStatus.TOO_MANY_REQUESTS: FailureKind.RATE_LIMITED,
+    HTTPStatus.GATEWAY_TIMEOUT: FailureKind.TIMEOUT,
+}
+
+
+def failure_of(
+    provider: str,
+    status: int,
+    *,
+    labels: Sequence[object] = (),
+    text: str = "",
+    headers: Mapping[str, str] | None = None,
+    usage: Usage | None = None,
+) -> AttemptError:
+    """
+    Name the failure that a provider answered with.
+
+    Args:
+        provider: For the message.
+        status: The HTTP status; 200 for an error that came inside a stream.
+        labels: The provider's error type and code, unchecked; those that look like identifiers enter the message.
+        text: The error's body; searched and forgotten.
+        headers: The response's, case-insensitive, for `Retry-After`.
+        usage: Tokens spent before it failed.
+    """
+    found = [str(label) for label in labels if label is not None and _LABEL.fullmatch(str(label))]
+    named = list(dict.fromkeys(found))[:LABELS_MAX]
+    place = f"HTTP {status}" if status != HTTPStatus.OK else "error in the stream"
+    message = " ".join([f"{provider}: {place}", *named])
+    searched = text[:BODY_SEARCHED_MAX]
+    delay_s = retry_after_s(headers or {})
+    if delay_s is None and (match := _RETRY_DELAY.search(searched)):
+        delay_s = min(float(match[1]), RETRY_AFTER_MAX_S)
+    return AttemptError(_kind(status, named, searched), message, retry_after_s=delay_s, usage=usage)
+
+
+def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
+    for label in labels:
+        if kind := _ANY_STATUS.get(label):
+            return kind
+    if status == HTTPStatus.OK:
+        for label in labels:
+            if kind := _IN_STREAM.get(label):
+                return kind
+        # vLLM and llama.cpp put the status that they would have sent into the error's code.
+        status = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), 500)
+    if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}:
+        if _TOO_LONG.search(text):
+            return FailureKind.TOO_LARGE
+        if _BAD_KEY.search(text):
+            return FailureKind.AUTH
+    if kind := _BY_STATUS.get(HTTPStatus(status) if status in HTTPStatus else None):  # type: ignore[arg-type]
+        return kind
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return FailureKind.REFUSED
+    # 5xx, Anthropic's 529, and redirects: following one could carry a document to a host that nobody configured.
+    return FailureKind.UNAVAILABLE
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """
+    Seconds to wait as the provider asked, 0 to `RETRY_AFTER_MAX_S`; None when it did not ask, or not legibly.
+
+    `retry-after-ms` (OpenAI) goes before `Retry-After`, in seconds or as an HTTP date (RFC 9110, 10.2.3).
+    """
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if not value:
+            continue
+        with contextlib.suppress(ValueError):
+            seconds = float(value) * unit_s
+            if math.isfinite(seconds):
+                return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
+            continue
+        with contextlib.suppress(ValueError, OverflowError):
+            date = parsedate_to_datetime(value)
+            if date.tzinfo is None:
+                date = date.replace(tzinfo=UTC)
+            return min(max((date - datetime.now(tz=UTC)).total_seconds(), 0.0), RETRY_AFTER_MAX_S)
+    return None
+
+
+def unreachable(provider: str, error: BaseException) -> AttemptError:
+    """No connection, or one that broke before the whole answer was here; names the error's class only."""
+    return AttemptError(FailureKind.UNAVAILABLE, f"{provider}: connection failed ({type(error).__name__})")
+
+
+def too_slow(provider: str, error: BaseException) -> AttemptError:
+    """A timeout below the call's own: connecting took longer than `CONNECT_TIMEOUT_S`."""
+    return AttemptError(FailureKind.TIMEOUT, f"{provider}: timed out ({type(error).__name__})")
+
+
+def not_json(provider: str) -> AttemptError:
+    """
+    A success whose body is not JSON: what answered is not the provider but a proxy or a login page, or was cut.
+
+    It counts as unavailable, so that another replica or route is tried; JSON of the wrong shape is `misshapen`.
+    """
+    return AttemptError(FailureKind.UNAVAILABLE, f"{provider}: the answer is not JSON")
+
+
+def misshapen(provider: str) -> AttemptError:
+    """A success in JSON that is not the provider's protocol."""
+    return AttemptError(FailureKind.CRASHED, f"{provider}: the answer is not of the protocol's shape")
+
+
+def refused(provider: str, reason: str, usage: Usage) -> AttemptError:
+    """The model or a filter declined; `reason` is the protocol's word for it."""
+    return AttemptError(FailureKind.REFUSED, f"{provider}: declined ({reason})", usage=usage)
+
+
+@contextlib.asynccontextmanager
+async def deadline(provider: str, timeout_s: float) -> AsyncGenerator[None]:
+    """
+    Bound a whole call, a slow stream included.
+
+    Raises:
+        AttemptError: TIMEOUT, when `timeout_s` are over; the request is cancelled, which closes its connection.
+    """
+    try:
+        async with asyncio.timeout(timeout_s) as scope:
+            yield
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise AttemptError(FailureKind.TIMEOUT, f"{provider}: no whole answer within {timeout_s:g} s") from error

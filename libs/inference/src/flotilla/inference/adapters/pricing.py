@@ -1,0 +1,69 @@
+"""
+What an answer cost, by the public price list that ships inside `genai-prices`. Nothing is ever fetched.
+
+The list is half a second of import, so it is loaded only for those who pay: in the constructor of a cloud adapter.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+FREE: Final = frozenset({"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "embedded", "noop", "local"})
+"""Providers on one's own hardware."""
+
+_LISTED_AS: Final = {"gemini": "google"}
+_PriceOf = Callable[[str, str, int, int, int, int], float]
+
+
+def load(provider: str) -> None:
+    """Load the price list now, so that the first answer does not wait for it; nothing for a provider that is free."""
+    if provider not in FREE:
+        _price_list()("openai", "gpt-4o", 1, 1, 0, 0)
+
+
+def cost_usd(
+    provider: str,
+    model: str,
+    *,
+    input_tokens: int,
+    output_tokens: int,
+    cache_read_tokens: int = 0,
+    cache_write_tokens: int = 0,
+) -> float:
+    """
+    The price of one call in US dollars; 0.0 for one's own hardware, and where no price is known.
+
+    Args:
+        provider: As in results: `openai`, `anthropic`, `gemini`, ...
+        model: As the provider names it in its answer, dated or not.
+        input_tokens: All of them, those read from and written to a cache included.
+        output_tokens: All of them, thinking included.
+        cache_read_tokens: How many of the input were cached and cost less.
+        cache_write_tokens: How many of the input were put into a cache and cost more.
+    """
+    if provider in FREE or not model:
+        return 0.0
+    price = _price_list()
+    listed = _LISTED_AS.get(provider, provider)
+    return price(
+        listed, model.removeprefix("models/"), input_tokens, output_tokens, cache_read_tokens, cache_write_tokens
+    )
+
+
+@functools.cache
+def _price_list() -> _PriceOf:
+    from genai_prices import Usage, calc_price  # noqa: PLC0415 - see the module's docstring
+
+    def price(provider: str, model: str, input_: int, output: int, cache_read: int, cache_write: int) -> float:
+        usage = Usage(
+            input_tokens=input_,
+            output_tokens=output,
+            cache_read_tokens=cache_read or None,
+            cache_write_tokens=cache_write or None,
+        )
+        try:
+            return float(calc_price(usage, model, provider_id=provider).total_price)
+        except (LookupError, ValueError):
+            return 0.0
+
+    return price

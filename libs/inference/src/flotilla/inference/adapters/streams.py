@@ -1,0 +1,54 @@
+"""What has come of a streamed answer so far."""
+
+from typing import Final
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import FailureKind
+from flotilla.inference.errors import AttemptError
+
+TEXT_LENGTH_MAX: Final = 8 * 1024 * 1024
+
+
+class Gathered:
+    """
+    The pieces of one stream, and what the provider said about it.
+
+    Attributes:
+        model: As the provider names it; "" until it does.
+        end: The provider's word for why it stopped; "" until it says so, so a stream that ends with "" was cut.
+        declined: A filter or the model refused somewhere in the stream.
+        usage: As known so far.
+    """
+
+    def __init__(self) -> None:
+        self.model = ""
+        self.end = ""
+        self.declined = False
+        self.usage = Usage()
+        self._pieces: list[str] = []
+        self._length = 0
+
+    def add(self, piece: str) -> None:
+        """
+        Keep a piece.
+
+        Raises:
+            AttemptError: TOO_LARGE, past `TEXT_LENGTH_MAX` characters: more would not fit into a reply.
+        """
+        self._length += len(piece)
+        if self._length > TEXT_LENGTH_MAX:
+            raise AttemptError(
+                FailureKind.TOO_LARGE, f"the streamed answer exceeds {TEXT_LENGTH_MAX} characters", usage=self.usage
+            )
+        self._pieces.append(piece)
+
+    @property
+    def text(self) -> str:
+        """The pieces, joined."""
+        return "".join(self._pieces)
+
+    def cut(self, provider: str) -> AttemptError:
+        """The failure of a stream that ended without its end marker."""
+        return AttemptError(
+            FailureKind.UNAVAILABLE, f"{provider}: the stream ended before its end marker", usage=self.usage
+        )

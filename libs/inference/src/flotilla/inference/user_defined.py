@@ -1,0 +1,126 @@
+"""Users' own capabilities: JSON Schemas, a prompt template and defaults, or nothing but a name."""
+
+from typing import Any, Final
+
+import msgspec
+
+from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.inference.backend import Turn
+from flotilla.inference.capability import Capability
+from flotilla.inference.prompts.prompt import JSON_RULE, Prompt, StructuredReading, TextReading
+from flotilla.inference.prompts.text_filters import TextFilter, Trimmed
+from flotilla.inference.structured import (
+    JsonSchema,
+    canonical,
+    decode_json,
+    encode_json,
+    flaw_of,
+    refuse_input,
+    refuse_output,
+)
+from flotilla.inference.templates import fill
+
+ANY_OBJECT: Final[dict[str, Any]] = {"type": "object"}
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """The `[prompt]` table of a capability's file."""
+
+    user: str
+    system: str = ""
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+
+
+class UserCapability(Capability):
+    """
+    A capability that a file describes.
+
+    Inputs are JSON objects: `defaults` are put in where the caller left a field out, then the schema decides.
+    """
+
+    __slots__ = ("_defaults", "_input", "_output", "_template")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        description: str = "",
+        input_schema: JsonSchema,
+        output_schema: JsonSchema,
+        template: Template | None,
+        defaults: dict[str, Any] | None = None,
+        text_field: str | None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            description=description,
+            input_schema=input_schema.document,
+            output_schema=output_schema.document,
+            text_field=text_field,
+            built_in=False,
+        )
+        self._input = input_schema
+        self._output = output_schema
+        self._template = template
+        self._defaults = defaults or {}
+
+    def decode_input(self, raw: bytes | msgspec.Raw) -> Any:
+        """JSON, defaults, schema."""
+        try:
+            data = decode_json(raw)
+        except UNDECODABLE as error:
+            flaw = flaw_of(error)
+            refuse_input(flaw.path, flaw.expected)
+        if not isinstance(data, dict):
+            refuse_input("$", "expected an object")
+        given = {**self._defaults, **data}
+        if found := self._input.flaw(given):
+            refuse_input(found.path, found.expected)
+        return given
+
+    def check_output(self, given: Any, output: Any) -> msgspec.Raw:
+        """Encode, decode, schema: what is checked is what goes out."""
+        del given
+        if isinstance(output, msgspec.Raw):
+            return output
+        encoded = canonical(output)
+        if found := self._output.flaw(decode_json(encoded)):
+            refuse_output(found.path, found.expected)
+        return msgspec.Raw(encoded)
+
+    def prompt(self, given: Any, *, streaming: bool) -> Prompt:
+        """Fill the template. The output's schema is appended for models that are not held to it by their server."""
+        del streaming
+        template = self._template
+        if template is None:
+            raise LookupError(f"the capability {self.name} has no prompt")
+        system = fill(template.system, given)
+        reading: StructuredReading | TextReading
+        if self.text_field is None:
+            reading = StructuredReading(schema=self.output_schema)
+            form = f"{JSON_RULE} It follows this JSON Schema: {encode_json(self.output_schema).decode()}"
+            system = f"{system}\n\n{form}".strip()
+        else:
+            reading = TextReading(make_filter=Trimmed, wrap=self._wrap)
+        return Prompt(
+            system=system,
+            turns=(Turn(role="user", content=fill(template.user, given)),),
+            reading=reading,
+            temperature=template.temperature,
+            max_output_tokens=template.max_output_tokens,
+        )
+
+    def _wrap(self, text: str, _filter: TextFilter) -> dict[str, str]:
+        return {self.text_field or "": text}
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether its file has a `[prompt]`."""
+        return self._template is not None
+
+
+def open_capability(name: str) -> UserCapability:
+    """A capability known by nothing but its name: any JSON object goes in and out, and only a handler can serve it."""
+    schema = JsonSchema(ANY_OBJECT)
+    return UserCapability(name=name, input_schema=schema, output_schema=schema, template=None)

@@ -1,0 +1,140 @@
+"""
+What comes in: a subject, headers and bytes become a task, or a typed refusal. Pure apart from the clock.
+
+A message is decoded once here to check it; the caller's bytes then travel on as they are.
+"""
+
+import time
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.contracts.errors import BadRequestError, TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.headers import (
+    ASK_DEADLINE_MS_DEFAULT,
+    ASK_DEADLINE_MS_MAX,
+    DEADLINE_MS,
+    TASK_DEADLINE_MS_DEFAULT,
+    TASK_DEADLINE_MS_MAX,
+    DataClass,
+    TaskOptions,
+    parse_headers,
+)
+from flotilla.contracts.names import check_task_id, is_name
+from flotilla.contracts.subjects import Priority
+from flotilla.inference.catalogue import Catalogue
+from orchestrator.tasks import Task
+
+ENVELOPE_BYTES: Final = 4096
+"""What an attempt's request adds to the caller's bytes, at most."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """
+    What a task may ask for.
+
+    Attributes:
+        payload_bytes_max: The server's limit on one message.
+    """
+
+    payload_bytes_max: int
+
+
+class Intake:
+    """Decodes and checks tasks against the catalogue of capabilities."""
+
+    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._announced: frozenset[str] = frozenset()
+
+    def announce(self, capabilities: frozenset[str]) -> None:
+        """Know also what live workers announce, whether or not its definition is here."""
+        self._announced = capabilities
+
+    def knows(self, capability: str) -> bool:
+        """Whether some definition or some live worker has this capability."""
+        return self._catalogue.get(capability) is not None or capability in self._announced
+
+    def take(
+        self,
+        *,
+        scope: str,
+        capability: str,
+        priority: Priority,
+        task_id: str,
+        options: TaskOptions,
+        body: bytes,
+        accepted_unix_ms: int,
+        durable: bool,
+        data_class_default: DataClass,
+    ) -> Task:
+        """
+        Check a message and make it a task.
+
+        Raises:
+            TaskError: `bad_request`, `unknown_capability` or `too_large`, with what was expected; never with the
+                caller's text.
+        """
+        definition = self._catalogue.get(capability)
+        if definition is None and capability not in self._announced:
+            raise self._unknown(capability)
+        limit = self._limits.payload_bytes_max - ENVELOPE_BYTES
+        if len(body) > limit:
+            details = {"limit_bytes": limit, "size_bytes": len(body)}
+            raise TaskError(ErrorKind.TOO_LARGE, f"the input has {len(body)} bytes; at most {limit}", details=details)
+        if definition is not None:
+            definition.decode_input(body)
+        return Task(
+            task_id=task_id,
+            scope=scope,
+            capability=capability,
+            priority=priority,
+            data_class=options.data_class or data_class_default,
+            body=body,
+            options=options,
+            accepted_unix_ms=accepted_unix_ms,
+            deadline_ms=_deadline_ms(options, durable=durable),
+            durable=durable,
+        )
+
+    def _unknown(self, capability: str) -> TaskError:
+        known = sorted({*self._catalogue.names(), *self._announced})
+        shown = capability if is_name(capability) else "?"
+        return TaskError(
+            ErrorKind.UNKNOWN_CAPABILITY,
+            f"no capability {shown}; known are {', '.join(known)}",
+            details={"known": known},
+        )
+
+
+def read_options(headers: dict[str, str] | None) -> TaskOptions:
+    """
+    The options of a task, its id checked.
+
+    Raises:
+        BadRequestError: See `parse_headers` and `check_task_id`.
+    """
+    options = parse_headers(headers)
+    if options.task_id is not None:
+        check_task_id(options.task_id)
+    return options
+
+
+def unix_ms() -> int:
+    """Now, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _deadline_ms(options: TaskOptions, *, durable: bool) -> int:
+    given = options.deadline_ms
+    if given is None:
+        return TASK_DEADLINE_MS_DEFAULT if durable else ASK_DEADLINE_MS_DEFAULT
+    limit = TASK_DEADLINE_MS_MAX if durable else ASK_DEADLINE_MS_MAX
+    if given > limit:
+        expected = f"at most {limit} ms"
+        raise BadRequestError(
+            f"header {DEADLINE_MS}: expected {expected}", path=f"header {DEADLINE_MS}", expected=expected
+        )
+    return given

@@ -1,0 +1,66 @@
+"""The routing of a fleet without a policy: whoever is live and can, local first, the cloud where the data may go."""
+
+import random
+
+from orchestrator.routing.eligibility import barred, missing, model_for, wish
+from orchestrator.routing.types import Choice, Decision, Exclusion, FleetView, PoolView, Route, TaskView
+
+
+def route_by_default(task: TaskView, fleet: FleetView, rng: random.Random) -> Decision:
+    """
+    Every live pool that announces the capability: the local zone first, the pools of a zone in random order.
+
+    Each pool stands once, with its first model that has the capability (or the one that the caller asked for).
+    Restricted data never gets a cloud route. A decision without routes has a reason.
+    """
+    local: list[Choice] = []
+    cloud: list[Choice] = []
+    excluded: list[Exclusion] = []
+    for pool in fleet.serving(task.capability):
+        model = model_for(task, pool)
+        exclusion = _without_model(task, pool) if model is None else barred(task, pool, model)
+        if exclusion is not None:
+            excluded.append(exclusion)
+        elif model is not None:
+            route = Route(zone=pool.zone, pool=pool.pool, model=model)
+            (local if pool.zone == "local" else cloud).append(Choice(route=route, reason=_reason(task, pool)))
+    excluded += _unserved_wish(task, fleet)
+    rng.shuffle(local)
+    rng.shuffle(cloud)
+    routes = (*local, *cloud)
+    return Decision(routes=routes, excluded=tuple(excluded), reason="" if routes else _why_none(task, excluded))
+
+
+def _reason(task: TaskView, pool: PoolView) -> str:
+    if task.wanted_pool is not None:
+        return "asked for by the caller"
+    return "default routing: local first" if pool.zone == "local" else "default routing: cloud behind local"
+
+
+def _without_model(task: TaskView, pool: PoolView) -> Exclusion:
+    """A pool that serves the capability, but not with the model asked for."""
+    first = next(model for model, capabilities in pool.models.items() if task.capability in capabilities)
+    refused = barred(task, pool, first)
+    if refused is not None and not refused.waits:
+        return refused
+    reason = f"the caller asked for {wish(task)}, which serves no {task.capability} here"
+    return Exclusion(pool=pool.pool, model=first, reason=reason)
+
+
+def _unserved_wish(task: TaskView, fleet: FleetView) -> list[Exclusion]:
+    """The pool asked for, when it is not live or cannot serve the capability at all."""
+    if task.wanted_pool is None:
+        return []
+    pool = fleet.pools.get(task.wanted_pool)
+    if pool is None:
+        return [missing(task, task.wanted_pool, task.wanted_model or "")]
+    if any(task.capability in capabilities for capabilities in pool.models.values()):
+        return []
+    reason = f"does not serve {task.capability}"
+    return [Exclusion(pool=pool.pool, model=task.wanted_model or "", reason=reason)]
+
+
+def _why_none(task: TaskView, excluded: list[Exclusion]) -> str:
+    if not excluded:
+        return f"no live pool serves {task.capability}"
+    return f"every route for {task.capability} is ruled out"

@@ -1,0 +1,56 @@
+"""What rules a live pool out for a task whatever the policy says: where its data may go, and what the caller asked."""
+
+from orchestrator.routing.types import Exclusion, PoolView, TaskView
+
+
+def may_enter(task: TaskView, zone: str) -> bool:
+    """Whether the task's data may go to a zone at all. Fails closed: only `local` holds restricted data."""
+    return zone == "local" or task.data_class in ("public", "internal")
+
+
+def is_wanted(task: TaskView, pool: str, model: str) -> bool:
+    """Whether the caller's own wish for a route leaves this one in; a wish only ever narrows."""
+    if task.wanted_pool is not None and pool != task.wanted_pool:
+        return False
+    return task.wanted_model is None or model == task.wanted_model
+
+
+def wish(task: TaskView) -> str:
+    """The route that the caller asked for, as it stands in `Flotilla-Route`."""
+    pool = task.wanted_pool or "*"
+    return pool if task.wanted_model is None else f"{pool}/{task.wanted_model}"
+
+
+def model_for(task: TaskView, pool: PoolView) -> str | None:
+    """
+    The model of a pool that serves the task: the one asked for, else its first that has the capability.
+
+    None when the pool has no such model.
+    """
+    for model, capabilities in pool.models.items():
+        if task.capability in capabilities and (task.wanted_model is None or model == task.wanted_model):
+            return model
+    return None
+
+
+def barred(task: TaskView, pool: PoolView, model: str) -> Exclusion | None:
+    """
+    Rule a live pool's model out by data class, by the caller's wish, or because every replica leaves; None lets it in.
+
+    The data class is looked at first, so that the reason given is the one that no later change of the fleet lifts.
+    """
+    if not may_enter(task, pool.zone):
+        reason = f"{task.data_class} data never enters the {pool.zone} zone"
+        return Exclusion(pool=pool.pool, model=model, reason=reason)
+    if not is_wanted(task, pool.pool, model):
+        return Exclusion(pool=pool.pool, model=model, reason=f"the caller asked for {wish(task)}")
+    if pool.slots < 1:
+        return Exclusion(pool=pool.pool, model=model, reason="no replica takes new work", waits=True)
+    return None
+
+
+def missing(task: TaskView, pool: str, model: str) -> Exclusion:
+    """A route to a pool of which no replica is live."""
+    if not is_wanted(task, pool, model):
+        return Exclusion(pool=pool, model=model, reason=f"the caller asked for {wish(task)}")
+    return Exclusion(pool=pool, model=model, reason="no live replica", waits=True)

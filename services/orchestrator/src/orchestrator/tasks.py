@@ -1,0 +1,134 @@
+"""A task while an orchestrator holds it."""
+
+import asyncio
+import time
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.headers import DataClass, TaskOptions
+from flotilla.contracts.results import AttemptReport, Result
+from flotilla.contracts.subjects import Priority, Zone
+from orchestrator.routing.types import Route, TaskView
+
+
+class Task:
+    """
+    One accepted task, and what has happened to it here.
+
+    Attributes:
+        body: The capability's input, as the caller sent it; checked at intake.
+        accepted_unix_ms: When the stream or this orchestrator accepted it.
+        deadline_at: By the loop's clock, in seconds.
+        durable: Whether it came from the task stream.
+        given_up: Routes that are not tried again for this task.
+        tries: How often each route was tried and gave a word.
+        cancelled: Set when the caller wants it no more.
+    """
+
+    __slots__ = (
+        "accepted_at",
+        "accepted_unix_ms",
+        "attempts",
+        "body",
+        "cancelled",
+        "capability",
+        "data_class",
+        "deadline_at",
+        "deadline_unix_ms",
+        "durable",
+        "given_up",
+        "id",
+        "options",
+        "pieces",
+        "priority",
+        "queued_ms",
+        "scope",
+        "tries",
+        "usage",
+        "view",
+    )
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        scope: str,
+        capability: str,
+        priority: Priority,
+        data_class: DataClass,
+        body: bytes,
+        options: TaskOptions,
+        accepted_unix_ms: int,
+        deadline_ms: int,
+        durable: bool,
+    ) -> None:
+        waited_s = max(0.0, time.time() - accepted_unix_ms / 1000)
+        now = asyncio.get_running_loop().time()
+        self.id: Final = task_id
+        self.scope: Final = scope
+        self.capability: Final = capability
+        self.priority: Final[Priority] = priority
+        self.data_class: Final[DataClass] = data_class
+        self.body: Final = body
+        self.options: Final = options
+        self.accepted_unix_ms: Final = accepted_unix_ms
+        self.accepted_at: Final = now - waited_s
+        self.deadline_unix_ms: Final = accepted_unix_ms + deadline_ms
+        self.deadline_at: Final = self.accepted_at + deadline_ms / 1000
+        self.durable: Final = durable
+        self.view: Final = TaskView(
+            capability=capability,
+            scope=scope,
+            data_class=data_class,
+            wanted_pool=options.route_pool,
+            wanted_model=options.route_model,
+            sticky=options.sticky,
+            labels=options.labels,
+            input_bytes=len(body),
+        )
+        self.attempts: list[AttemptReport] = []
+        self.usage = Usage()
+        self.queued_ms: float | None = None
+        self.pieces = 0
+        self.given_up: set[Route] = set()
+        self.tries: dict[Route, int] = {}
+        self.cancelled: Final[asyncio.Event] = asyncio.Event()
+
+    def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:
+        """The result of a task that went well."""
+        return Result(
+            task=self.id,
+            capability=self.capability,
+            status="ok",
+            output=output,
+            provider=provider,
+            model=model,
+            zone=zone,
+            pool=pool,
+            replica=replica,
+            latency_ms=self._latency_ms(),
+            queued_ms=round(self.queued_ms or 0.0, 3),
+            usage=self.usage,
+            attempts=self.attempts,
+            labels=self.options.labels or msgspec.UNSET,
+        )
+
+    def failed(self, error: ErrorBody) -> Result:
+        """The result of a task that failed."""
+        return Result(
+            task=self.id,
+            capability=self.capability,
+            status="failed",
+            error=error,
+            latency_ms=self._latency_ms(),
+            queued_ms=round(self.queued_ms if self.queued_ms is not None else self._latency_ms(), 3),
+            usage=self.usage,
+            attempts=self.attempts,
+            labels=self.options.labels or msgspec.UNSET,
+        )
+
+    def _latency_ms(self) -> float:
+        return round((asyncio.get_running_loop().time() - self.accepted_at) * 1000, 3)
