@@ -79,7 +79,7 @@ class Intake:
         """
         definition = self._catalogue.get(capability)
         if definition is None and capability not in self._announced:
-            raise self._unknown(capability)
+            raise self.unknown(capability)
         limit = self._limits.payload_bytes_max - ENVELOPE_BYTES
         if len(body) > limit:
             details = {"limit_bytes": limit, "size_bytes": len(body)}
@@ -99,7 +99,8 @@ class Intake:
             durable=durable,
         )
 
-    def _unknown(self, capability: str) -> TaskError:
+    def unknown(self, capability: str) -> TaskError:
+        """The refusal of a capability that nobody knows; lists those that are known."""
         known = sorted({*self._catalogue.names(), *self._announced})
         shown = capability if is_name(capability) else "?"
         return TaskError(

@@ -4,10 +4,11 @@ Why a task was refused or failed, as callers see it.
     FlotillaError
      ├─ TaskError              a task was refused or failed; carries the wire's error body
      │   └─ BadRequestError    the caller's message is not a task
-     └─ DecodeFailedError      a message of the fleet's own did not decode
+     ├─ DecodeFailedError      a message of the fleet's own did not decode
+     └─ PolicyError            a policy document is not one; carries every fault with the key it stands at
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flotilla.contracts.failures import ErrorBody, ErrorKind
@@ -48,3 +49,16 @@ class BadRequestError(TaskError):
 
 class DecodeFailedError(FlotillaError):
     """A message of the fleet's own (a reply, a card) did not decode; the text says where, never what it held."""
+
+
+class PolicyError(FlotillaError):
+    """
+    A policy document is not one.
+
+    Attributes:
+        faults: All that was found, each beginning with its key (`capabilities.classify.routes[1].pool`).
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)

@@ -7,6 +7,7 @@ What can go wrong between a member of the fleet and NATS.
          ├─ ConnectionLostError       the connection is closed for good
          ├─ NoRespondersError         nobody listens on a subject
          ├─ RequestTimeoutError       no reply in time
+         ├─ TooManyCallsError         more calls are open than the bound allows
          ├─ PermissionDeniedError     the server refused a subject
          ├─ ListFailedError           a bucket could not be listed
          ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
@@ -55,6 +56,14 @@ class RequestTimeoutError(FabricError):
     def __init__(self, subject: str) -> None:
         super().__init__(f"no reply in time from {subject}")
         self.subject = subject
+
+
+class TooManyCallsError(FabricError):
+    """As many calls as `limit` wait for replies already."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} calls wait for replies already")
+        self.limit = limit
 
 
 class PermissionDeniedError(FabricError):

@@ -2,13 +2,13 @@
 Who may publish and subscribe to what: one role per kind of member, deny by default.
 
 Pure: a role is data, and `server_config.py` writes it into the server's configuration. NATS wildcards stand for whole
-tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per stream
-when its scopes are known, and per verb for any stream of the FLEET account when they are not.
+tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per
+stream when its scopes are known, and per verb for any stream of the FLEET account when they are not.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from msgspec import Struct
 
@@ -25,7 +25,8 @@ ORCHESTRATOR_BUCKETS: Final = (subjects.STATS_BUCKET, subjects.POLICY_BUCKET, su
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
 _API: Final = "$JS.API"
-_ANY_STREAM: Final = "*"
+_ANY: Final = "*"
+_ANY_ZONE: Final = cast("Zone", _ANY)  # a wildcard where a subject names its zone
 _INBOX: Final = "_INBOX"
 _SERVICE_REPLIES: Final = "_R_.>"
 _ACKS: Final = "$JS.ACK.>"
@@ -117,7 +118,7 @@ def worker(zone: Zone, pool: str) -> Role:
             subjects.key(presence, subjects.presence_key(zone, pool, "*")),
             f"{_API}.STREAM.INFO.{subjects.bucket_stream(presence)}",
             subjects.infer_free(zone, pool),
-            f"{subjects.attempt_inbox(zone, pool, '>')}",
+            subjects.attempt_inbox(zone, pool, ">"),
         ),
         subscribe=(
             subjects.infer(zone, pool, "*"),
@@ -137,15 +138,14 @@ def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequen
     whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin, the observer or
     another orchestrator, which are allowed statically, streams of replies included; a tenant's bring `_R_.>`.
     """
-    every = "*" if scopes == "*" else None
-    names = ("*",) if every else tuple(scopes)
+    names = (_ANY,) if scopes == "*" else tuple(scopes)
     return Role(
         user=ORCHESTRATOR,
         inbox_prefix=inbox_prefix(ORCHESTRATOR),
         publish=(
-            *(subjects.infer(zone, ">", "")[:-1] for zone in zones),
-            *(subjects.infer_control(zone, ">", "")[:-1] for zone in zones),
-            *chain.from_iterable(_written_per_scope(name) for name in names),
+            *(subjects.infer(zone, _ANY, _ANY) for zone in zones),
+            *(subjects.infer_control(zone, _ANY, _ANY) for zone in zones),
+            *chain.from_iterable(_written_for_scope(name) for name in names),
             *(subjects.key(bucket, ">") for bucket in ORCHESTRATOR_BUCKETS),
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN, OBSERVER)),
             _SERVICE_REPLIES,
@@ -153,12 +153,128 @@ def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequen
             *_orchestrator_api(names),
         ),
         subscribe=(
-            *chain.from_iterable(_served_per_scope(name) for name in names),
+            *chain.from_iterable(_served_for_scope(name) for name in names),
             f"{inbox_prefix(ORCHESTRATOR)}.>",
             *_attempt_inboxes(zones),
-            subjects.infer_free("*", "*"),  # pyright: ignore[reportArgumentType]  # a wildcard stands for the zone
+            _below_root(subjects.infer_free(_ANY_ZONE, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             _MAX_DELIVERIES,
             *_DISCOVERY,
         ),
     )
+
+
+def observer() -> Role:
+    """
+    One who watches: events, presence, stats, policy and the questions that hold no document.
+
+    No tasks, no results, no lanes, no dead letters, no other inbox; and of the JetStream API the info and direct get of
+    those streams alone, since a consumer or a message get would read any stream.
+    """
+    streams = (subjects.EVENTS_STREAM, *(subjects.bucket_stream(bucket) for bucket in OBSERVER_BUCKETS))
+    verbs = ("STREAM.INFO.{0}", "DIRECT.GET.{0}", "DIRECT.GET.{0}.>")
+    return Role(
+        user=OBSERVER,
+        inbox_prefix=inbox_prefix(OBSERVER),
+        publish=(
+            *(subjects.api(_ANY, verb) for verb in OBSERVER_VERBS),
+            *_DISCOVERY,
+            *_api(verbs, streams),
+        ),
+        subscribe=(
+            _events_of(_ANY),
+            *(subjects.key(bucket, ">") for bucket in OBSERVER_BUCKETS),
+            f"{inbox_prefix(OBSERVER)}.>",
+        ),
+    )
+
+
+def admin() -> Role:
+    """Everything in the FLEET account."""
+    return Role(user=ADMIN, inbox_prefix=inbox_prefix(ADMIN), publish=None, subscribe=None)
+
+
+def tenant(scope: str) -> Role:
+    """Any NATS client of a scope, in the scope's own account: the five ways in and out, and plain inboxes."""
+    return Role(
+        user=tenant_user(scope),
+        inbox_prefix=inbox_prefix(),
+        publish=tuple(seen_by_tenant(scope, subject) for subject in services(scope)),
+        subscribe=(*(seen_by_tenant(scope, subject) for subject in streams(scope)), f"{inbox_prefix()}.>"),
+    )
+
+
+def services(scope: str) -> tuple[str, str, str]:
+    """What a scope asks of the fleet, as it stands in the FLEET account: tasks, ask and api, in this order."""
+    return (subjects.tasks(scope, ">"), subjects.ask(scope, ">"), subjects.api(scope, ">"))
+
+
+def streams(scope: str) -> tuple[str, str]:
+    """What the fleet tells a scope, as it stands in the FLEET account: results and events."""
+    return (_results_of(scope), _events_of(scope))
+
+
+def seen_by_tenant(scope: str, subject: str) -> str:
+    """The same subject as it stands in the scope's own account."""
+    return subject.removeprefix(f"scope.{scope}.")
+
+
+def _written_for_scope(scope: str) -> tuple[str, ...]:
+    return (
+        _results_of(scope),
+        _events_of(scope),
+        # A dead task that is tried again is published anew.
+        subjects.tasks(scope, ">"),
+        subjects.dead(scope, _ANY, _ANY),
+        _control_of(scope),
+    )
+
+
+def _served_for_scope(scope: str) -> tuple[str, ...]:
+    return (subjects.ask(scope, ">"), subjects.api(scope, ">"), _control_of(scope))
+
+
+def _results_of(scope: str) -> str:
+    return _without_last(subjects.results(scope, _ANY, _ANY), 2)
+
+
+def _events_of(scope: str) -> str:
+    return _without_last(subjects.events(scope, _ANY, _ANY, "queued"), 3)
+
+
+def _control_of(scope: str) -> str:
+    subject = subjects.orchestrator_control(scope, ">")
+    # Those who serve every scope may subscribe with one wildcard.
+    return _below_root(subject) if scope == _ANY else subject
+
+
+def _attempt_inboxes(zones: Sequence[Zone]) -> Iterable[str]:
+    # A subscription over both zones is only a subset of a permission over both.
+    named = (_ANY_ZONE,) if set(zones) == set(ZONES) else zones
+    return (f"{subjects.attempt_inbox(zone, _ANY, _ANY)}.>" for zone in named)
+
+
+def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
+    if tuple(scopes) == (_ANY,):
+        names: tuple[str, ...] = (_ANY,)
+    else:
+        names = (
+            *(subjects.tasks_stream(scope) for scope in scopes),
+            *(subjects.results_stream(scope) for scope in scopes),
+            subjects.EVENTS_STREAM,
+            subjects.DEAD_STREAM,
+            *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
+        )
+    return (f"{_API}.INFO", f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST", *_api(_STREAM_VERBS, names))
+
+
+def _api(verbs: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{_API}.{verb.format(name)}" for name in names for verb in verbs)
+
+
+def _below_root(subject: str) -> str:
+    return f"{subject.split('.', 1)[0]}.>"
+
+
+def _without_last(subject: str, tokens: int) -> str:
+    return ".".join((*subject.split(".")[:-tokens], ">"))

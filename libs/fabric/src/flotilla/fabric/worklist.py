@@ -101,6 +101,10 @@ class Delivery:
         """Give it back for another orchestrator to take at once."""
         await self._connection.publish(self.reply, _NAK)
 
+    async def hand_back_after(self, delay_s: float) -> None:
+        """Give it back, to be delivered again after a pause."""
+        await self._connection.publish(self.reply, b'-NAK {"delay": %d}' % int(delay_s * _NS_PER_S))
+
     async def in_progress(self) -> None:
         """Tell the server that it is still worked on, so that it is not delivered again."""
         await self._connection.publish(self.reply, _IN_PROGRESS)

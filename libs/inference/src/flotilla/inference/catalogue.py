@@ -53,7 +53,7 @@ class Catalogue:
 
     def including(self, names: Iterable[str]) -> "Catalogue":
         """
-        This catalogue and an open capability (any JSON object in and out) for each name that it does not know.
+        Make a catalogue that has an open capability (any JSON object in and out) for each name that this one lacks.
 
         Raises:
             CatalogueError: A name cannot stand in a subject.

@@ -22,7 +22,7 @@ from flotilla.inference.errors import AttemptError
 
 Handler = Callable[..., Awaitable[Any] | Any]
 """
-`async (input) -> output`, `async (input, emit) -> output`, or a plain function `(input) -> output`, which runs in a thread.
+`async (input) -> output`, `async (input, emit) -> output`, or a plain function `(input) -> output`, run in a thread.
 
 The input is JSON data (a dict); so is the output, or a Struct. `await emit(text)` passes a piece on to a caller who
 wants a stream, and does nothing for one who does not. To fail with a kind of the wire, raise AttemptError; anything

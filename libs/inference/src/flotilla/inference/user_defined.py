@@ -74,7 +74,7 @@ class UserCapability(Capability):
             refuse_input(flaw.path, flaw.expected)
         if not isinstance(data, dict):
             refuse_input("$", "expected an object")
-        given = {**self._defaults, **data}
+        given: dict[str, Any] = {**self._defaults, **data}
         if found := self._input.flaw(given):
             refuse_input(found.path, found.expected)
         return given

@@ -15,8 +15,8 @@ def ollama_url(base_url: str | None) -> str:
     """
     Where an Ollama server is, without a slash at the end; `http://127.0.0.1:11434` by default.
 
-    Takes what Ollama's own `OLLAMA_HOST` takes (`gpu-1`, `gpu-1:8080`, `https://gpu-1`): 11434 is the port when there is
-    no scheme, and the address of a server that listens everywhere means this machine.
+    Takes what `OLLAMA_HOST` takes (`gpu-1`, `gpu-1:8080`, `https://gpu-1`): 11434 is the port when there is no scheme,
+    and the address of a server that listens everywhere means this machine.
 
     Raises:
         ValueError: It is not an HTTP URL.

@@ -53,7 +53,8 @@ _IN_STREAM: Final = {
     "invalid_request_error": FailureKind.REFUSED,
     "content_filter": FailureKind.REFUSED,
 }
-_BY_STATUS: Final = {
+_SEARCHED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}
+_BY_STATUS: Final[dict[int, FailureKind]] = {
     HTTPStatus.UNAUTHORIZED: FailureKind.AUTH,
     HTTPStatus.PAYMENT_REQUIRED: FailureKind.AUTH,
     HTTPStatus.FORBIDDEN: FailureKind.AUTH,
@@ -97,26 +98,20 @@ def failure_of(
 
 
 def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
-    for label in labels:
-        if kind := _ANY_STATUS.get(label):
-            return kind
+    known = _IN_STREAM | _ANY_STATUS if status == HTTPStatus.OK else _ANY_STATUS
+    if kinds := [known[label] for label in labels if label in known]:
+        return kinds[0]
     if status == HTTPStatus.OK:
-        for label in labels:
-            if kind := _IN_STREAM.get(label):
-                return kind
         # vLLM and llama.cpp put the status that they would have sent into the error's code.
         status = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), 500)
-    if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}:
+    if status in _SEARCHED:
         if _TOO_LONG.search(text):
             return FailureKind.TOO_LARGE
         if _BAD_KEY.search(text):
             return FailureKind.AUTH
-    if kind := _BY_STATUS.get(HTTPStatus(status) if status in HTTPStatus else None):  # type: ignore[arg-type]
-        return kind
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return FailureKind.REFUSED
-    # 5xx, Anthropic's 529, and redirects: following one could carry a document to a host that nobody configured.
-    return FailureKind.UNAVAILABLE
+    client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    # Unavailable are 5xx, Anthropic's 529, and redirects: following one could carry a document to another host.
+    return _BY_STATUS.get(status, FailureKind.REFUSED if client_error else FailureKind.UNAVAILABLE)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -142,14 +137,14 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def unreachable(provider: str, error: BaseException) -> AttemptError:
+def unreachable(provider: str, error: BaseException, usage: Usage | None = None) -> AttemptError:
     """No connection, or one that broke before the whole answer was here; names the error's class only."""
-    return AttemptError(FailureKind.UNAVAILABLE, f"{provider}: connection failed ({type(error).__name__})")
+    return AttemptError(FailureKind.UNAVAILABLE, f"{provider}: connection failed ({type(error).__name__})", usage=usage)
 
 
-def too_slow(provider: str, error: BaseException) -> AttemptError:
+def too_slow(provider: str, error: BaseException, usage: Usage | None = None) -> AttemptError:
     """A timeout below the call's own: connecting took longer than `CONNECT_TIMEOUT_S`."""
-    return AttemptError(FailureKind.TIMEOUT, f"{provider}: timed out ({type(error).__name__})")
+    return AttemptError(FailureKind.TIMEOUT, f"{provider}: timed out ({type(error).__name__})", usage=usage)
 
 
 def not_json(provider: str) -> AttemptError:
@@ -179,8 +174,9 @@ async def deadline(provider: str, timeout_s: float) -> AsyncGenerator[None]:
     Raises:
         AttemptError: TIMEOUT, when `timeout_s` are over; the request is cancelled, which closes its connection.
     """
+    scope = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as scope:
+        async with scope:
             yield
     except TimeoutError as error:
         if not scope.expired():

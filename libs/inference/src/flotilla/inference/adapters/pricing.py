@@ -12,13 +12,13 @@ FREE: Final = frozenset({"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", 
 """Providers on one's own hardware."""
 
 _LISTED_AS: Final = {"gemini": "google"}
-_PriceOf = Callable[[str, str, int, int, int, int], float]
+_PriceOf = Callable[..., float]
 
 
 def load(provider: str) -> None:
     """Load the price list now, so that the first answer does not wait for it; nothing for a provider that is free."""
     if provider not in FREE:
-        _price_list()("openai", "gpt-4o", 1, 1, 0, 0)
+        _price_list()("openai", "gpt-4o", input_tokens=1)
 
 
 def cost_usd(
@@ -43,10 +43,13 @@ def cost_usd(
     """
     if provider in FREE or not model:
         return 0.0
-    price = _price_list()
-    listed = _LISTED_AS.get(provider, provider)
-    return price(
-        listed, model.removeprefix("models/"), input_tokens, output_tokens, cache_read_tokens, cache_write_tokens
+    return _price_list()(
+        _LISTED_AS.get(provider, provider),
+        model.removeprefix("models/"),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=cache_read_tokens,
+        cache_write_tokens=cache_write_tokens,
     )
 
 
@@ -54,14 +57,9 @@ def cost_usd(
 def _price_list() -> _PriceOf:
     from genai_prices import Usage, calc_price  # noqa: PLC0415 - see the module's docstring
 
-    def price(provider: str, model: str, input_: int, output: int, cache_read: int, cache_write: int) -> float:
-        usage = Usage(
-            input_tokens=input_,
-            output_tokens=output,
-            cache_read_tokens=cache_read or None,
-            cache_write_tokens=cache_write or None,
-        )
+    def price(provider: str, model: str, **tokens: int) -> float:
         try:
+            usage = Usage(**{name: count for name, count in tokens.items() if count})
             return float(calc_price(usage, model, provider_id=provider).total_price)
         except (LookupError, ValueError):
             return 0.0

@@ -25,4 +25,3 @@ PROMPTS: Final[dict[str, Callable[..., Prompt]]] = {
     "chat": chat,
 }
 """By capability: `(input, *, streaming: bool) -> Prompt`."""
-

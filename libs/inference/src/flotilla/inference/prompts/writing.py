@@ -23,8 +23,10 @@ def summarize(given: SummarizeInput, *, streaming: bool) -> Prompt:
             [
                 "You summarize documents for people who will not read them.",
                 "Begin with what matters most: who wants or decided what, by when, for how much.",
-                "Keep names, dates, amounts and conditions exactly as they stand. Add nothing that is not there: no "
-                "opinions, no advice, no conclusions of your own.",
+                (
+                    "Keep names, dates, amounts and conditions exactly as they stand. Add nothing that is not there: no "
+                    "opinions, no advice, no conclusions of your own."
+                ),
                 LANGUAGE_RULE,
                 DATA_RULE,
                 "Answer with the summary alone, as plain text: no title, no introduction, no remark about the task.",
@@ -46,9 +48,11 @@ def synthesize(given: SynthesizeInput, *, streaming: bool) -> Prompt:
         **ask(
             [
                 "You write one report from several sources.",
-                "Order it by subject, not by source. Where sources agree, say it once; where they contradict one "
-                "another, say so and who says what; where something asked for is in none of them, say that it is "
-                "missing.",
+                (
+                    "Order it by subject, not by source. Where sources agree, say it once; where they contradict one "
+                    "another, say so and who says what; where something asked for is in none of them, say that it is "
+                    "missing."
+                ),
                 "After every statement name its sources by number in brackets, as in [1] or [2][3].",
                 "Use nothing but the sources. Keep names, dates and amounts exactly as they stand.",
                 LANGUAGE_RULE,
@@ -92,8 +96,10 @@ def translate(given: TranslateInput, *, streaming: bool) -> Prompt:
             [
                 "You are a professional translator.",
                 "Translate the whole text faithfully: meaning, tone and register, with nothing added or left out.",
-                "Keep line breaks, lists, markup, placeholders, code, numbers and names as they are, unless the target "
-                "language writes them otherwise.",
+                (
+                    "Keep line breaks, lists, markup, placeholders, code, numbers and names as they are, unless the target "
+                    "language writes them otherwise."
+                ),
                 DATA_RULE,
                 form,
             ],

@@ -1,0 +1,63 @@
+"""Where a caller's subjects are: as a tenant sees them, or behind `scope.<scope>.` in the FLEET account."""
+
+from typing import Final
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.names import is_name, is_scope
+from flotilla.contracts.subjects import PRIORITIES, Priority
+
+ANY: Final = "*"
+_PLACEHOLDER: Final = "x"
+
+
+class Addresses:
+    """
+    Builds the subjects of one caller.
+
+    Attributes:
+        scope: None for a tenant, whose account maps its plain subjects to its scope; else the scope that a user of the
+            FLEET account works in.
+    """
+
+    def __init__(self, scope: str | None) -> None:
+        if scope is not None and not is_scope(scope):
+            raise BadRequestError("the scope must be 1 to 63 of A-Za-z0-9_-", path="scope")
+        self.scope: Final = scope
+        self._name: Final = scope or _PLACEHOLDER
+        self._cut: Final = 0 if scope else len(f"scope.{_PLACEHOLDER}.")
+
+    def ask(self, capability: str) -> str:
+        """Where an interactive task is requested."""
+        return subjects.ask(self._name, checked(capability))[self._cut :]
+
+    def tasks(self, capability: str, priority: Priority) -> str:
+        """Where a durable task is published."""
+        if priority not in PRIORITIES:
+            raise BadRequestError(f"priority: expected one of {', '.join(PRIORITIES)}", path="priority")
+        return subjects.tasks(self._name, checked(capability), priority)[self._cut :]
+
+    def results(self, capability: str = ANY, task: str = ANY) -> str:
+        """Where results are committed; wildcards unless told."""
+        return subjects.results(self._name, capability, task)[self._cut :]
+
+    def events(self, capability: str = ANY, task: str = ANY) -> str:
+        """Where the events of a task are published; wildcards unless told, and for the kind always."""
+        return f"{subjects.events(self._name, capability, task, 'queued').rpartition('.')[0]}.{ANY}"[self._cut :]
+
+    def api(self, verb: str) -> str:
+        """Where a question to the fleet is requested."""
+        return subjects.api(self._name, verb)[self._cut :]
+
+
+def checked(capability: str) -> str:
+    """
+    Refuse a name that no capability can have: it would not stand in a subject as one token.
+
+    Raises:
+        BadRequestError: It is not 1 to 63 of `a-z0-9-`.
+    """
+    if not is_name(capability):
+        expected = "1 to 63 of a-z0-9-, no hyphen at either end"
+        raise BadRequestError(f"the name of a capability must be {expected}", path="capability", expected=expected)
+    return capability

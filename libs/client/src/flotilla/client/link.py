@@ -1,0 +1,133 @@
+"""What the parts of a Fleet share: one connection, its replies, and the errors of both in the caller's words."""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from flotilla.client.addresses import Addresses
+from flotilla.client.errors import ClientError, CredentialsRefusedError, NoFleetError
+from flotilla.fabric.connection import Connection, Message, NatsSettings
+from flotilla.fabric.errors import ConnectFailedError, NoRespondersError
+from flotilla.fabric.inbox import Inbox, Requests
+
+logger = logging.getLogger("flotilla.client")
+
+RECONNECT_PATIENCE_S: Final = 3.0
+CONNECT_MARGIN_S: Final = 0.5
+_USERINFO: Final = re.compile(r"//[^@/,]*@")
+
+
+class Link:
+    """
+    A caller's connection.
+
+    Attributes:
+        addresses: Where its subjects are.
+        url: As it may be shown: without a password.
+    """
+
+    def __init__(self, connection: Connection, addresses: Addresses, url: str) -> None:
+        self.connection: Final = connection
+        self.addresses: Final = addresses
+        self.url: Final = url
+        self.requests: Final = Requests(connection)
+        self._streams: Inbox | None = None
+        self._starting: Final = asyncio.Lock()
+        self._reconnected: Final = asyncio.Event()
+        connection.on_reconnect(self._reconnected.set)
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The largest message that the server takes."""
+        return self.connection.payload_bytes_max
+
+    async def reachable(self) -> None:
+        """
+        Return when the server can be reached; a connection that was just lost gets a moment to come back.
+
+        Raises:
+            NoFleetError: It cannot.
+        """
+        connection = self.connection
+        if connection.is_connected:
+            return
+        if connection.closed.is_set():
+            raise NoFleetError(self.url, "the connection is closed")
+        self._reconnected.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reconnected.wait(), RECONNECT_PATIENCE_S)
+        if not connection.is_connected:
+            raise NoFleetError(self.url, "the connection was lost")
+
+    async def request(
+        self, subject: str, body: bytes, *, headers: dict[str, str] | None = None, timeout_s: float
+    ) -> Message:
+        """
+        Send a request and await its reply.
+
+        Raises:
+            NoFleetError: The server cannot be reached, or nobody listens on the subject.
+            RequestTimeoutError: No reply in time.
+        """
+        await self.reachable()
+        try:
+            return await self.requests.request(subject, body, headers=headers, timeout_s=timeout_s)
+        except NoRespondersError as error:
+            raise self.nobody(subject) from error
+
+    def nobody(self, subject: str) -> NoFleetError:
+        """The error for a subject on which nobody listens."""
+        return NoFleetError(self.url, f"a server is there, but nobody answers on {subject}")
+
+    async def streams(self) -> Inbox:
+        """The inbox on which replies in several pieces arrive; subscribed when it is first used."""
+        async with self._starting:
+            if self._streams is None:
+                inbox = Inbox(self.connection, f"{self.connection.inbox}.stream")
+                await inbox.start()
+                self._streams = inbox
+            return self._streams
+
+
+@asynccontextmanager
+async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> AsyncIterator[Link]:
+    """
+    A link that is closed when the block ends.
+
+    Raises:
+        NoFleetError: No server answered within `settings.connect_patience_s`.
+        CredentialsRefusedError: One did, and refused the credentials.
+    """
+    url = shown(settings.url)
+    connection = Connection(settings, name=name)
+    try:
+        await asyncio.wait_for(connection.open(), settings.connect_patience_s + CONNECT_MARGIN_S)
+    except (ConnectFailedError, TimeoutError) as error:
+        with contextlib.suppress(ConnectFailedError, TimeoutError, OSError):
+            await connection.close()
+        raise _not_connected(url, error) from error
+    except OSError as error:  # an unreadable seed file
+        raise ClientError(f"cannot use the credentials: {error.strerror or type(error).__name__}") from error
+    link = Link(connection, addresses, url)
+    await link.requests.start()
+    try:
+        yield link
+    finally:
+        await link.requests.stop()
+        await connection.close()
+
+
+def _not_connected(url: str, error: BaseException) -> NoFleetError:
+    text = str(error).lower()
+    if "authorization" in text or "authentication" in text:
+        return CredentialsRefusedError(url, "the server refused the credentials")
+    return NoFleetError(url, "no server can be reached there")
+
+
+def shown(url: str) -> str:
+    """A server's URL as it may stand in an error: without a user and password."""
+    return _USERINFO.sub("//", url)

@@ -1,0 +1,1 @@
+"""The processes of a fleet on one machine: started, watched, started again, and drained in order."""

@@ -1,0 +1,121 @@
+"""
+Which engine serves which zone: what was asked for, or the best that this machine has.
+
+Pure but for `ollama_models`, which asks the Ollama server.
+"""
+
+import asyncio
+import urllib.request
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.client.supervisor.errors import OptionError
+from flotilla.client.supervisor.options import Engine
+from flotilla.contracts.presence import MODELS_MAX
+from flotilla.inference.adapters.endpoints import ollama_url
+
+OLLAMA_TIMEOUT_S: Final = 2.0
+OLLAMA_REPLY_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+class Provider(NamedTuple):
+    """A proprietary API and the environment variable of its key."""
+
+    name: str
+    key: str
+
+
+PROVIDERS: Final = (
+    Provider("anthropic", "ANTHROPIC_API_KEY"),
+    Provider("openai", "OPENAI_API_KEY"),
+    Provider("gemini", "GEMINI_API_KEY"),
+)
+"""In the order of preference when several keys are set."""
+
+
+class Engines(Struct, frozen=True, kw_only=True):
+    """
+    What serves each zone.
+
+    Attributes:
+        local: A provider's name: `ollama`, `embedded` or `noop`.
+        local_models: Names for Ollama; the other providers know their own.
+        cloud: `anthropic`, `openai`, `gemini`, `embedded` or `noop`.
+        notes: What people should know about the choice, a line each.
+    """
+
+    local: str
+    local_models: tuple[str, ...] = ()
+    cloud: str
+    notes: tuple[str, ...] = ()
+
+
+def choose(engine: Engine, environ: Mapping[str, str], ollama: tuple[str, ...] | None) -> Engines:
+    """Choose the engines; `ollama` holds the models of the Ollama server, None when none answers."""
+    if engine != "auto":
+        return Engines(local=engine, cloud=engine, notes=(_stands_in(engine),))
+    notes: list[str] = []
+    if ollama:
+        local = "ollama"
+        shown = ", ".join(ollama[:3]) + (", ..." if len(ollama) > 3 else "")  # noqa: PLR2004
+        notes.append(f"local: Ollama serves ({shown})")
+    else:
+        local = "embedded"
+        where = "Ollama has no model" if ollama is not None else "no Ollama server answers"
+        notes.append(f"local: {where}; the embedded engine serves, which is no language model")
+    cloud = next((provider for provider in PROVIDERS if environ.get(provider.key)), None)
+    if cloud is None:
+        notes.append("cloud: no API key is set; the embedded engine stands in, and nothing leaves this machine")
+    else:
+        notes.append(f"cloud: {cloud.name} serves ({cloud.key} is set); tasks in the cloud zone leave this machine")
+    return Engines(
+        local=local,
+        local_models=(ollama or ())[:MODELS_MAX],
+        cloud=cloud.name if cloud is not None else "embedded",
+        notes=tuple(notes),
+    )
+
+
+def _stands_in(engine: Engine) -> str:
+    if engine == "noop":
+        return "both zones: the noop engine answers, and means nothing by it; nothing leaves this machine"
+    return "both zones: the embedded engine stands in for the models; nothing leaves this machine"
+
+
+class _Tag(Struct, frozen=True):
+    name: str
+
+
+class _Tags(Struct, frozen=True):
+    models: list[_Tag] = []
+
+
+_decode_tags: Final = msgspec.json.Decoder(_Tags).decode
+
+
+async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """
+    The models of the Ollama server at `OLLAMA_HOST` (this machine by default); None when none answers in time.
+
+    Raises:
+        OptionError: `OLLAMA_HOST` is not an address.
+    """
+    try:
+        url = f"{ollama_url(environ.get('OLLAMA_HOST'))}/api/tags"
+    except ValueError as error:
+        raise OptionError(f"OLLAMA_HOST: {error}") from error
+    return await asyncio.to_thread(_ask_ollama, url)
+
+
+def _ask_ollama(url: str) -> tuple[str, ...] | None:
+    # The server is a neighbour: a proxy set for the internet does not know it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=OLLAMA_TIMEOUT_S) as reply:
+            tags = _decode_tags(reply.read(OLLAMA_REPLY_BYTES_MAX))
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+    return tuple(model.name for model in tags.models)

@@ -1,0 +1,85 @@
+"""
+The environment of each child: configuration by variables alone, and no key that its service must not have.
+
+Pure. What the supervisor inherited of `FLOTILLA_*` is not passed on: services refuse names they do not know, and a fleet
+must not take its settings from a shell that somebody configured for another one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.client.supervisor.engines import Engines
+from flotilla.client.supervisor.options import UpOptions
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.server_config import DEFAULT_SCOPE
+
+_PREFIX: Final = "FLOTILLA_"
+_SECRET_SUFFIX: Final = "_API_KEY"
+_OF_PROVIDER: Final[dict[str, tuple[str, ...]]] = {
+    "anthropic": ("ANTHROPIC_",),
+    "openai": ("OPENAI_",),
+    "gemini": ("GEMINI_", "GOOGLE_API_KEY"),
+}
+"""What belongs to a provider, by the beginning of its name: for the worker that serves it, and for nobody else."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a child connects, as whom, and what it is called."""
+
+    nats_url: str
+    creds: str
+    instance: str
+
+
+def clean(environ: Mapping[str, str], *, provider: str = "") -> dict[str, str]:
+    """What is left of an environment for a service of this provider (none: no keys at all)."""
+    own = _OF_PROVIDER.get(provider, ())
+    return {name: value for name, value in environ.items() if name.startswith(own) or not _is_withheld(name)}
+
+
+def of_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of an orchestrator: it holds no keys."""
+    return clean(environ) | _common(options, place) | {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
+
+
+def of_worker(
+    zone: Zone, options: UpOptions, engines: Engines, place: Place, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of a worker; its pool is called after its zone. A local one holds no keys."""
+    provider = engines.local if zone == "local" else engines.cloud
+    own = _common(options, place) | {
+        "FLOTILLA_ZONE": zone,
+        "FLOTILLA_POOL": zone,
+        "FLOTILLA_PROVIDER": provider,
+    }
+    if zone == "local" and engines.local_models:
+        own["FLOTILLA_MODELS"] = ",".join(engines.local_models)
+    if options.slots is not None:
+        own["FLOTILLA_SLOTS"] = str(options.slots)
+    if provider == "noop":
+        own |= {
+            "FLOTILLA_ENGINE_LATENCY_MS": str(options.engine_latency_ms),
+            "FLOTILLA_ENGINE_JITTER": str(options.engine_jitter),
+            "FLOTILLA_ENGINE_FAILURE_RATE": str(options.engine_failure_rate),
+        }
+    return clean(environ, provider=provider if zone == "cloud" else "") | own
+
+
+def _common(options: UpOptions, place: Place) -> dict[str, str]:
+    own = {
+        "FLOTILLA_NATS_URL": place.nats_url,
+        "FLOTILLA_NATS_CREDS": place.creds,
+        "FLOTILLA_INSTANCE": place.instance,
+        "FLOTILLA_GRACE_S": str(options.grace_s),
+        "FLOTILLA_LOG_LEVEL": options.log_level,
+    }
+    if options.capabilities is not None:
+        own["FLOTILLA_CAPABILITY_FILES"] = str(options.capabilities.absolute())
+    return own
+
+
+def _is_withheld(name: str) -> bool:
+    prefixes = tuple(prefix for prefixes in _OF_PROVIDER.values() for prefix in prefixes)
+    return name.startswith((_PREFIX, *prefixes)) or name.endswith(_SECRET_SUFFIX)

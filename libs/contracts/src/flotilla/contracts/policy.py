@@ -1,0 +1,244 @@
+"""
+The routing policy: which routes serve a capability, in what order, and when to move away.
+
+Users write it as TOML; the bucket `policy` holds the same document as JSON. Every key is optional: what a capability
+leaves out is taken from `[default]`, and what that leaves out from the constants here. `policy_check.py` refuses
+keys that it does not know; `decode_policy` passes over them, so that an orchestrator of the last version can read a
+policy of the next one. A key that an older reader must not miss (one that forbids something) raises `FORMAT`.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from flotilla.contracts.attempts import MODEL_LENGTH_MAX, UNDECODABLE, safe_text
+from flotilla.contracts.errors import PolicyError
+from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
+
+FORMAT: Final = 1
+STRATEGIES: Final = ("failover", "fastest", "cheapest", "split")
+"""Each is a module of the orchestrator, `orchestrator.routing.<name>`, with a function `order`."""
+
+ROUTES_MAX: Final = 100
+SECONDS_MAX: Final = 7 * 24 * 3600.0
+NAME_PATTERN: Final = "^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\Z"
+
+PoolName = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX)]
+Seconds = Annotated[float, Meta(gt=0.0, le=SECONDS_MAX)]
+Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+Usd = Annotated[float, Meta(ge=0.0, le=1e6)]
+Weight = Annotated[float, Meta(gt=0.0, le=1e6)]
+Count = Annotated[int, Meta(ge=1, le=10_000)]
+LabelText = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX)]
+
+STRATEGY_DEFAULT: Final = "failover"
+ERROR_RATE_DEFAULT: Final = 0.5
+MIN_SAMPLES_DEFAULT: Final = 20
+RETURN_AFTER_S_DEFAULT: Final = 4.0
+RAMP_S_DEFAULT: Final = 2.0
+ATTEMPT_TIMEOUT_S_DEFAULT: Final = 600.0
+DATA_CLASSES_DEFAULT: Final[tuple[DataClass, ...]] = ("public", "internal", "restricted")
+
+
+class RouteEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A route that the policy lists.
+
+    Attributes:
+        model: None stands for the pool's first model that has the capability.
+        weight: Its part under `split`, relative to the others'; 1 where none is given.
+        cost_usd_hint: Expected cost of a task, for `cheapest` and `cost_usd_max` until real costs are known.
+    """
+
+    pool: PoolName
+    model: Model | None = None
+    weight: Weight | None = None
+    cost_usd_hint: Usd | None = None
+
+
+class GuardsEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    When to leave a route.
+
+    Attributes:
+        p95_ms: Leave when the p95 lies above it; attempts in flight count once they are older than that.
+        error_rate: Leave when penalised failures are a greater share of the attempts than this.
+        min_samples: Judge no route by fewer attempts.
+    """
+
+    p95_ms: Annotated[float, Meta(gt=0.0, le=SECONDS_MAX * 1000)] | None = None
+    error_rate: Share | None = None
+    min_samples: Count | None = None
+
+
+class ProbeEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The trickle that is kept on a route that was left.
+
+    Attributes:
+        interval_s: One task of the whole fleet per interval, at most.
+        share_max: Of the tasks, where fewer than one per interval comes in.
+        in_flight_max: No further probe while so many have not ended.
+        successes_min: How many must have gone well before the route is taken up again.
+    """
+
+    interval_s: Seconds | None = None
+    share_max: Share | None = None
+    in_flight_max: Count | None = None
+    successes_min: Count | None = None
+
+
+class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What the policy says of one capability, or by default.
+
+    Attributes:
+        routes: In order of preference, each once; None stands for every live pool that serves it, local first.
+        strategy: One of `STRATEGIES`.
+        return_after_s: How long a route that was left must be healthy before it is taken up again.
+        ramp_s: Over which its share then grows from a tenth to all.
+        attempt_timeout_s: Of one attempt.
+        total_timeout_s: Of a task from acceptance, below its own deadline.
+        queue_timeout_s: How long a task may wait for a slot.
+        data_classes: Those that may be served at all; `restricted` never leaves the local zone, whatever stands here.
+        pool_labels: A route's pool must carry all of them on its card (`region = "eu"`).
+        task_labels: Labels that a caller must have given (`Flotilla-Label-*`), whatever their value.
+        cost_usd_max: Leaves out routes on which a task is expected to cost more.
+    """
+
+    routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
+    strategy: str | None = None
+    guards: GuardsEntry | None = None
+    return_after_s: Seconds | None = None
+    ramp_s: Seconds | None = None
+    attempt_timeout_s: Seconds | None = None
+    total_timeout_s: Seconds | None = None
+    queue_timeout_s: Seconds | None = None
+    data_classes: Annotated[list[DataClass], Meta(min_length=1)] | None = None
+    pool_labels: Annotated[dict[LabelText, LabelText], Meta(max_length=LABELS_MAX)] | None = None
+    task_labels: Annotated[list[LabelText], Meta(max_length=LABELS_MAX)] | None = None
+    cost_usd_max: Usd | None = None
+    probe: ProbeEntry | None = None
+
+
+class BreakerPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    When a route is closed for everything: per pool and model, over all capabilities.
+
+    Attributes:
+        failures_in_a_row: So many penalised failures without one success open it.
+        open_s: For so long; twice as long after each trial that fails, up to `open_max_s`.
+    """
+
+    failures_in_a_row: Count = 5
+    open_s: Seconds = 2.0
+    open_max_s: Seconds = 60.0
+
+
+class ScopePolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What holds for one tenant: the data class of tasks that name none."""
+
+    data_class: DataClass | None = None
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """
+    The whole document.
+
+    Attributes:
+        format: Readers refuse a greater number than they know.
+        default: For capabilities that have no entry, and for the keys that an entry leaves out. Without it, a
+            capability without an entry is routed as in a fleet without a policy.
+    """
+
+    format: Annotated[int, Meta(ge=1)] = FORMAT
+    default: CapabilityPolicy | None = None
+    capabilities: dict[PoolName, CapabilityPolicy] = {}
+    scopes: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\\Z")], ScopePolicy] = {}
+    breaker: BreakerPolicy = BreakerPolicy()
+
+    def data_class_of(self, scope: str) -> DataClass:
+        """The data class of a scope's tasks that name none: `internal` unless the policy says otherwise."""
+        entry = self.scopes.get(scope)
+        return "internal" if entry is None or entry.data_class is None else entry.data_class
+
+
+class Guards(Struct, frozen=True, kw_only=True):
+    """`GuardsEntry` with everything filled in; `p95_ms` None means that latency is not judged."""
+
+    p95_ms: float | None = None
+    error_rate: float = ERROR_RATE_DEFAULT
+    min_samples: int = MIN_SAMPLES_DEFAULT
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """`ProbeEntry` with everything filled in."""
+
+    interval_s: float = 1.0
+    share_max: float = 0.25
+    in_flight_max: int = 2
+    successes_min: int = 2
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """`CapabilityPolicy` with everything filled in. A timeout of None leaves the bound to the task's deadline."""
+
+    routes: tuple[RouteEntry, ...] | None = None
+    strategy: str = STRATEGY_DEFAULT
+    guards: Guards = Guards()
+    return_after_s: float = RETURN_AFTER_S_DEFAULT
+    ramp_s: float = RAMP_S_DEFAULT
+    attempt_timeout_s: float = ATTEMPT_TIMEOUT_S_DEFAULT
+    total_timeout_s: float | None = None
+    queue_timeout_s: float | None = None
+    data_classes: frozenset[DataClass] = frozenset(DATA_CLASSES_DEFAULT)
+    pool_labels: dict[str, str] = {}
+    task_labels: tuple[str, ...] = ()
+    cost_usd_max: float | None = None
+    probe: Probe = Probe()
+
+
+def rules_for(policy: Policy, capability: str) -> Rules | None:
+    """What the policy says of a capability, defaults filled in; None when it has no entry and there is no default."""
+    entry = policy.capabilities.get(capability)
+    if entry is None and policy.default is None:
+        return None
+    given = _given(policy.default) | _given(entry)
+    guards = _given(policy.default and policy.default.guards) | _given(entry and entry.guards)
+    probe = _given(policy.default and policy.default.probe) | _given(entry and entry.probe)
+    if guards:
+        given["guards"] = guards
+    if probe:
+        given["probe"] = probe
+    return msgspec.convert(given, Rules)
+
+
+def _given(entry: Struct | None) -> dict[str, object]:
+    """The keys that an entry really gives."""
+    if entry is None:
+        return {}
+    return {
+        name: msgspec.to_builtins(value) for name, value in msgspec.structs.asdict(entry).items() if value is not None
+    }
+
+
+encode_policy: Final = msgspec.json.Encoder().encode
+_decode_policy: Final = msgspec.json.Decoder(Policy).decode
+
+
+def decode_policy(body: bytes) -> Policy:
+    """
+    Decode the policy of the bucket; keys of a newer version are passed over.
+
+    Raises:
+        PolicyError: It is not one, or its format is newer than this reader. Keep the policy that was in force.
+    """
+    try:
+        policy = _decode_policy(body)
+    except UNDECODABLE as error:
+        raise PolicyError([safe_text(error)]) from error
+    if policy.format > FORMAT:
+        raise PolicyError([f"format: {policy.format} is newer than {FORMAT}, the newest that is understood here"])
+    return policy

@@ -1,0 +1,22 @@
+"""NATS micro discovery: `nats micro ls` shows the fleet. For discovery and statistics only; work never goes through it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.micro import ServiceConfig, add_service
+
+from flotilla.fabric.connection import Connection
+
+
+@asynccontextmanager
+async def discoverable(
+    connection: Connection, *, name: str, version: str, description: str, metadata: dict[str, str]
+) -> AsyncIterator[None]:
+    """Answer `$SRV.PING`, `INFO` and `STATS` under `name` while the block runs."""
+    config = ServiceConfig(name=name, version=version, description=description, metadata=metadata)
+    service = await add_service(connection.nc, config)
+    try:
+        yield
+    finally:
+        if connection.is_connected:
+            await service.stop()

@@ -1,0 +1,119 @@
+"""Reading single messages of a stream, by sequence or subject, and deleting one."""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.fabric.connection import Message, status_of
+from flotilla.fabric.errors import TopologyError
+from flotilla.fabric.inbox import Requests
+
+SUBJECTS_MAX: Final = 100_000
+SCAN_BATCH: Final = 250
+SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
+NOT_FOUND: Final = 404
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class StoredMessage(Struct, frozen=True, kw_only=True):
+    """
+    A message as a stream holds it.
+
+    Attributes:
+        sequence: In the stream, from 1.
+    """
+
+    subject: str
+    sequence: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
+    """How many messages a stream holds on each subject that matches; at most SUBJECTS_MAX subjects."""
+    answer = await _api(requests, f"STREAM.INFO.{stream}", {"subjects_filter": pattern})
+    return (answer.get("state") or {}).get("subjects") or {}
+
+
+async def next_message(requests: Requests, stream: str, subject: str, *, from_sequence: int = 1) -> StoredMessage | None:
+    """The oldest message on a subject, from a sequence on; None when there is none."""
+    return await _get(requests, stream, {"seq": from_sequence, "next_by_subj": subject})
+
+
+async def message_at(requests: Requests, stream: str, sequence: int) -> StoredMessage | None:
+    """The message with a sequence; None when it is gone."""
+    return await _get(requests, stream, {"seq": sequence})
+
+
+async def last_message(requests: Requests, stream: str, subject: str) -> StoredMessage | None:
+    """The newest message on a subject, which may hold wildcards; None when there is none."""
+    return await _get(requests, stream, {"last_by_subj": subject})
+
+
+async def scan(requests: Requests, stream: str, pattern: str, *, messages_max: int, from_sequence: int = 1) -> list[StoredMessage]:
+    """The oldest messages on the subjects that match, at most `messages_max`; needs a stream that allows direct gets."""
+    found: list[StoredMessage] = []
+    sequence = from_sequence
+    while len(found) < messages_max:
+        ask = {
+            "seq": sequence,
+            "next_by_subj": pattern,
+            "batch": min(SCAN_BATCH, messages_max - len(found)),
+            "max_bytes": SCAN_BATCH_BYTES,
+        }
+        batch, _ = await requests.collect(
+            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(ask), is_last=lambda message: status_of(message) is not None
+        )
+        if not batch:
+            break
+        found += [_stored(message) for message in batch]
+        sequence = found[-1].sequence + 1
+    return found
+
+
+async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:
+    """Delete one message; False when it was gone already."""
+    answer = await _api(requests, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True}, missing_ok=True)
+    return bool(answer.get("success"))
+
+
+def _stored(message: Message) -> StoredMessage:
+    headers = dict(message.headers or {})
+    subject, sequence = headers.pop("Nats-Subject"), int(headers.pop("Nats-Sequence"))
+    for name in ("Nats-Stream", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence", "Nats-UpTo-Sequence"):
+        headers.pop(name, None)
+    return StoredMessage(subject=subject, sequence=sequence, headers=headers, body=message.data)
+
+
+async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
+    answer = await _api(requests, f"STREAM.MSG.GET.{stream}", ask, missing_ok=True)
+    message = answer.get("message")
+    if message is None:
+        return None
+    return StoredMessage(
+        subject=message["subject"],
+        sequence=message["seq"],
+        headers=_headers(base64.b64decode(message.get("hdrs", ""))),
+        body=base64.b64decode(message.get("data", "")),
+    )
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in raw.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            found[name.decode("ascii", "replace").strip()] = value.decode("utf-8", "replace").strip()
+    return found
+
+
+async def _api(requests: Requests, verb: str, ask: dict[str, Any], *, missing_ok: bool = False) -> dict[str, Any]:
+    reply = await requests.request(f"$JS.API.{verb}", msgspec.json.encode(ask))
+    answer = _decode(reply.data)
+    error = answer.get("error")
+    if error is not None and not (missing_ok and error.get("code") == NOT_FOUND):
+        raise TopologyError(f"{verb}: {error.get('description', '')}")
+    return answer

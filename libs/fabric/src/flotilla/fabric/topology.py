@@ -1,0 +1,274 @@
+"""
+The streams and buckets of a fleet, as data, and `ensure`, which makes a server hold them.
+
+Every one is bounded in bytes. What is full says so: a task stream refuses new tasks, the histories forget their oldest.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, Literal, Protocol, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.presence import EXPIRY_S
+from flotilla.fabric import roles
+from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TopologyError
+from flotilla.fabric.server_config import DEFAULT_SCOPE
+
+MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
+DAY_S: Final = 86_400
+
+TASKS_BYTES_MAX: Final = 2 * GIB
+BACKLOG_MAX: Final = 100_000
+DUPLICATE_WINDOW_S: Final = 600
+RESULTS_BYTES_MAX: Final = 2 * GIB
+RESULTS_AGE_S: Final = 7 * DAY_S
+EVENTS_BYTES_MAX: Final = 1 * GIB
+EVENTS_AGE_S: Final = 1 * DAY_S
+DEAD_BYTES_MAX: Final = 1 * GIB
+DEAD_AGE_S: Final = 30 * DAY_S
+PRESENCE_BYTES_MAX: Final = 64 * MIB
+STATS_BYTES_MAX: Final = 256 * MIB
+STATS_TTL_S: Final = 60
+POLICY_BYTES_MAX: Final = 64 * MIB
+BLACKBOARD_BYTES_MAX: Final = 1 * GIB
+HISTORY: Final = 10
+MARKER_TTL_S: Final = 10
+"""How long the marker of an expired key stays for watchers; whole seconds."""
+
+REPLICAS_MAX: Final = 5
+API_TIMEOUT_S: Final = 5.0
+PATIENCE_S: Final = 30.0
+RETRY_AFTER_S: Final = 0.2
+
+_NS_PER_S: Final = 1_000_000_000
+_UNAVAILABLE: Final = 503
+_EXISTS_DIFFERENTLY: Final = 10058
+_NO_PEERS: Final = 10005
+
+
+class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A stream in the terms of the JetStream API (ADR-8 for buckets, ADR-43 for markers).
+
+    Attributes:
+        max_age: In nanoseconds, like every duration here; 0 keeps for ever.
+        allow_msg_ttl: Whether a message may bring a lifetime of its own (header `Nats-TTL`).
+        subject_delete_marker_ttl: How long a marker tells watchers that a key's last value expired.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["limits", "workqueue"]
+    discard: Literal["old", "new"]
+    max_bytes: int
+    max_age: int = 0
+    max_msgs_per_subject: int = -1
+    discard_new_per_subject: bool = False
+    duplicate_window: int = 0
+    allow_direct: bool = False
+    allow_msg_ttl: bool = False
+    allow_rollup_hdrs: bool = False
+    deny_delete: bool = False
+    subject_delete_marker_ttl: int = 0
+    num_replicas: int = 0
+    storage: Literal["", "file", "memory"] = ""
+
+
+class TopologyLimits(Struct, frozen=True, kw_only=True):
+    """
+    What an operator may set.
+
+    Attributes:
+        replicas: Copies of everything: 1, or 3 on a cluster of three nodes.
+        backlog_max: Tasks that may wait per scope, capability and priority; the next is refused.
+        tasks_bytes_max: Per scope.
+        results_bytes_max: Per scope.
+    """
+
+    replicas: Annotated[int, Meta(ge=1, le=REPLICAS_MAX)] = 1
+    backlog_max: Annotated[int, Meta(ge=1)] = BACKLOG_MAX
+    tasks_bytes_max: Annotated[int, Meta(ge=1)] = TASKS_BYTES_MAX
+    results_bytes_max: Annotated[int, Meta(ge=1)] = RESULTS_BYTES_MAX
+
+
+class Reply(Protocol):
+    """What came back."""
+
+    @property
+    def data(self) -> bytes:
+        """The JetStream API's answer, as JSON."""
+        ...
+
+
+class ApiRequests(Protocol):
+    """
+    Sends one request and gives its reply (`inbox.Requests` does).
+
+    Raises NoRespondersError or RequestTimeoutError.
+    """
+
+    async def request(self, subject: str, body: bytes, *, timeout_s: float) -> Reply:
+        """Send and await the reply."""
+        ...
+
+
+def topology(
+    scopes: Sequence[str] = (DEFAULT_SCOPE,), limits: TopologyLimits | None = None
+) -> tuple[StreamConfig, ...]:
+    """Every stream and bucket of a fleet that serves these scopes."""
+    limits = limits or TopologyLimits()
+    return tuple(
+        msgspec.structs.replace(config, num_replicas=limits.replicas, storage="file")
+        for config in (
+            *(tasks_stream(scope, limits) for scope in scopes),
+            *(results_stream(scope, limits) for scope in scopes),
+            EVENTS,
+            DEAD,
+            *BUCKETS,
+        )
+    )
+
+
+def tasks_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
+    """A scope's durable tasks: gone once acknowledged, refused when the backlog of their subject is full."""
+    return StreamConfig(
+        name=subjects.tasks_stream(scope),
+        subjects=(roles.services(scope)[0],),
+        retention="workqueue",
+        discard="new",
+        discard_new_per_subject=True,
+        max_msgs_per_subject=limits.backlog_max,
+        max_bytes=limits.tasks_bytes_max,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        # Status questions look at the head of a subject without a consumer.
+        allow_direct=True,
+    )
+
+
+def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
+    """
+    A scope's committed results, one per task.
+
+    Exactly one can be committed because the publish expects its subject to be empty. When the stream is full the oldest
+    result goes: were the new one refused, its task could never end.
+    """
+    return StreamConfig(
+        name=subjects.results_stream(scope),
+        subjects=(roles.streams(scope)[0],),
+        retention="limits",
+        discard="old",
+        max_msgs_per_subject=1,
+        max_age=RESULTS_AGE_S * _NS_PER_S,
+        max_bytes=limits.results_bytes_max,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+    )
+
+
+def _bucket(
+    bucket: str, *, bytes_max: int, history: int = 1, ttl_s: int = 0, duplicate_window_s: int = 120
+) -> StreamConfig:
+    """As any NATS client would make it (ADR-8), so that `nats kv` and every client library can use it."""
+    return StreamConfig(
+        name=subjects.bucket_stream(bucket),
+        subjects=(subjects.key(bucket, ">"),),
+        retention="limits",
+        discard="new",
+        max_bytes=bytes_max,
+        max_age=ttl_s * _NS_PER_S,
+        max_msgs_per_subject=history,
+        duplicate_window=min(duplicate_window_s, ttl_s or duplicate_window_s) * _NS_PER_S,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        subject_delete_marker_ttl=MARKER_TTL_S * _NS_PER_S,
+    )
+
+
+EVENTS: Final = StreamConfig(
+    name=subjects.EVENTS_STREAM,
+    subjects=(roles.streams("*")[1],),
+    retention="limits",
+    discard="old",
+    max_age=EVENTS_AGE_S * _NS_PER_S,
+    max_bytes=EVENTS_BYTES_MAX,
+    allow_direct=True,
+)
+DEAD: Final = StreamConfig(
+    name=subjects.DEAD_STREAM,
+    subjects=(f"{subjects.dead('*', '*', '*').split('.', 1)[0]}.>",),
+    retention="limits",
+    discard="old",
+    max_age=DEAD_AGE_S * _NS_PER_S,
+    max_bytes=DEAD_BYTES_MAX,
+    allow_direct=True,
+)
+BUCKETS: Final = (
+    _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
+    _bucket(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
+    _bucket(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
+    _bucket(subjects.BLACKBOARD_BUCKET, bytes_max=BLACKBOARD_BYTES_MAX, history=HISTORY),
+)
+
+
+async def ensure(requests: ApiRequests, streams: Iterable[StreamConfig], *, patience_s: float = PATIENCE_S) -> None:
+    """
+    Make the server hold these streams: create what is missing, update what differs, delete nothing.
+
+    Safe at any time from several orchestrators at once. While JetStream does not answer, or a cluster has no leader
+    yet, it tries again for `patience_s` in all.
+
+    Raises:
+        TopologyError: The server refused a stream, or was not ready in time; names the stream and says why.
+    """
+    give_up_at = asyncio.get_running_loop().time() + patience_s
+    for config in streams:
+        refusal = await _ask(requests, "CREATE", config, give_up_at)
+        if refusal is not None and refusal.err_code == _EXISTS_DIFFERENTLY:
+            refusal = await _ask(requests, "UPDATE", config, give_up_at)
+        if refusal is not None:
+            raise TopologyError(f"stream {config.name}: {refusal.description} ({refusal.err_code})")
+
+
+class _Refusal(Struct, frozen=True, kw_only=True):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+    @property
+    def may_pass(self) -> bool:
+        return self.code == _UNAVAILABLE or self.err_code == _NO_PEERS
+
+
+class _Answer(Struct, frozen=True, kw_only=True):
+    error: _Refusal | None = None
+
+
+_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
+_encode: Final = cast("Any", msgspec.json.Encoder()).encode
+
+
+async def _ask(
+    requests: ApiRequests, verb: Literal["CREATE", "UPDATE"], config: StreamConfig, give_up_at: float
+) -> _Refusal | None:
+    loop = asyncio.get_running_loop()
+    subject = f"$JS.API.STREAM.{verb}.{config.name}"
+    while True:
+        left_s = give_up_at - loop.time()
+        try:
+            reply = await requests.request(subject, _encode(config), timeout_s=max(0.1, min(API_TIMEOUT_S, left_s)))
+            refusal = _decode_answer(reply.data).error
+        except (NoRespondersError, RequestTimeoutError) as error:
+            # No responders: JetStream is still recovering, or not enabled for this account.
+            refusal = _Refusal(code=_UNAVAILABLE, description=str(error))
+        except msgspec.MsgspecError as error:
+            raise TopologyError(f"stream {config.name}: the answer is not JetStream's") from error
+        if refusal is None or not refusal.may_pass or loop.time() >= give_up_at:
+            return refusal
+        await asyncio.sleep(RETRY_AFTER_S * (1 + random.random()))

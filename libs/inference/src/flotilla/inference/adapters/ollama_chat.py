@@ -1,0 +1,241 @@
+"""
+Ollama: `/api/chat` and `/api/embed` of a local server (github.com/ollama/ollama, docs/api.md and api/types.go).
+
+The protocol is spoken over plain httpx, without Ollama's Python SDK: the SDK cannot send `truncate` and `shift`, and
+without those the server silently drops the middle of a document that exceeds the model's context and answers as if it
+had read it all. The SDK also hides the headers of an error, and reads the environment.
+"""
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from flotilla.contracts.attempts import Usage
+from flotilla.inference.adapters.endpoints import ollama_url
+from flotilla.inference.adapters.failures import (
+    CONNECT_TIMEOUT_S,
+    CONNECTIONS_MAX,
+    deadline,
+    failure_of,
+    misshapen,
+    not_json,
+    too_slow,
+    unreachable,
+)
+from flotilla.inference.adapters.headers import own_headers
+from flotilla.inference.adapters.schemas import rooted
+from flotilla.inference.adapters.streams import Gathered
+from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
+from flotilla.inference.errors import AttemptError
+
+OUTPUT_TOKENS_DEFAULT: Final = 8192
+"""Ollama's own default is no bound at all, and small models do repeat themselves for ever."""
+
+
+T = TypeVar("T")
+_JSON: Final = {"content-type": "application/json"}
+
+
+class _Message(Struct):
+    content: str | None = None
+
+
+class _Chunk(Struct):
+    model: str = ""
+    message: _Message | None = None
+    done: bool = False
+    done_reason: str = ""
+    prompt_eval_count: int = 0
+    eval_count: int = 0
+    error: str = ""
+
+
+class _Vectors(Struct):
+    embeddings: list[list[float]]
+    model: str = ""
+    prompt_eval_count: int = 0
+
+
+class _Tag(Struct):
+    name: str
+
+
+class _Tags(Struct):
+    models: list[_Tag]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
+_decode_vectors: Final = msgspec.json.Decoder(_Vectors).decode
+_decode_tags: Final = msgspec.json.Decoder(_Tags).decode
+
+
+class OllamaChat:
+    """
+    The models of one Ollama server.
+
+    A prompt that exceeds the model's context fails as TOO_LARGE instead of being cut by the server (Ollama 0.12 and
+    later; older ones cut it silently).
+
+    Args:
+        base_url: As `OLLAMA_HOST` takes it, None for this machine; ValueError when it is no URL.
+        api_key: A bearer token, for a server behind a proxy that wants one.
+        context_tokens: The context to load models with (`num_ctx`); None leaves it to the server, which chooses by its
+            GPU's memory.
+        connections_max: Calls that may run at once; more wait for a connection within their own timeout.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        context_tokens: int | None = None,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        self._context_tokens = context_tokens
+        self._client = httpx.AsyncClient(
+            base_url=ollama_url(base_url),
+            # The call's own deadline bounds everything; only connecting gets less.
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
+            follow_redirects=False,
+            event_hooks={"request": [own_headers(api_key)]},
+        )
+
+    @property
+    def provider(self) -> str:
+        """`ollama`."""
+        return "ollama"
+
+    async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
+        """Run one completion; see `flotilla.inference.backend.Model`."""
+        async with deadline("ollama", call.timeout_s):
+            if emit is None:
+                chunk = _checked(await self._post("/api/chat", self._body(call, stream=False), _decode_chunk))
+                if not chunk.done:
+                    raise Gathered().cut("ollama")
+                text = (chunk.message.content or "") if chunk.message else ""
+                return _completion(call, text, chunk.model, chunk.done_reason, _usage(chunk))
+            gathered = Gathered()
+            async with aclosing(self._pieces(call, gathered)) as pieces:
+                async for piece in pieces:
+                    await emit(piece)
+            return _completion(call, gathered.text, gathered.model, gathered.end, gathered.usage)
+
+    async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
+        """Embed texts; TOO_LARGE when one exceeds the model's context, instead of a vector of its beginning."""
+        async with deadline("ollama", timeout_s):
+            body = {"model": model, "input": texts, "truncate": False}
+            answer = await self._post("/api/embed", body, _decode_vectors)
+            if len(answer.embeddings) != len(texts):
+                raise misshapen("ollama")
+            usage = Usage(input_tokens=answer.prompt_eval_count)
+            return Embedding(vectors=answer.embeddings, model=answer.model or model, usage=usage)
+
+    async def models(self, *, timeout_s: float) -> list[str]:
+        """
+        The names of the models that are installed, as Ollama lists them.
+
+        Raises:
+            AttemptError: As a completion does; so this also tells whether a server answers.
+        """
+        async with deadline("ollama", timeout_s):
+            with _translated():
+                response = await self._client.get("/api/tags")
+                if not response.is_success:
+                    raise _failure(response)
+                return [tag.name for tag in _decode_tags(response.content).models]
+
+    async def aclose(self) -> None:
+        """Close the HTTP client."""
+        await self._client.aclose()
+
+    def _body(self, call: ModelCall, *, stream: bool) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "num_predict": call.max_output_tokens or OUTPUT_TOKENS_DEFAULT,
+            "num_ctx": self._context_tokens,
+            "temperature": call.temperature,
+            "top_p": call.top_p,
+            "stop": list(call.stop) or None,
+        }
+        system = [{"role": "system", "content": call.system}] if call.system else []
+        body: dict[str, Any] = {
+            "model": call.model,
+            "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in call.turns)],
+            "stream": stream,
+            "truncate": False,
+            "shift": False,
+            "options": {name: value for name, value in options.items() if value is not None},
+        }
+        if call.output_schema is not None:
+            body["format"] = rooted(call.output_schema)
+        return body
+
+    async def _post(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
+        with _translated():
+            response = await self._client.post(path, content=_encode(body), headers=_JSON)
+            if not response.is_success:
+                raise _failure(response)
+            return decode(response.content)
+
+    async def _pieces(self, call: ModelCall, gathered: Gathered) -> AsyncGenerator[str]:
+        body = _encode(self._body(call, stream=True))
+        with _translated():
+            async with self._client.stream("POST", "/api/chat", content=body, headers=_JSON) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _failure(response)
+                async for line in response.aiter_lines():
+                    if not line.strip():
+                        continue
+                    chunk = _checked(_decode_chunk(line))
+                    gathered.model = chunk.model
+                    if piece := (chunk.message.content or "") if chunk.message else "":
+                        gathered.add(piece)
+                        yield piece
+                    if chunk.done:
+                        gathered.usage = _usage(chunk)
+                        gathered.end = chunk.done_reason or "stop"
+                        return
+        raise gathered.cut("ollama")
+
+
+def _checked(chunk: _Chunk) -> _Chunk:
+    if chunk.error:
+        raise failure_of("ollama", HTTPStatus.OK, text=chunk.error)
+    if chunk.message is None and not chunk.done:
+        raise misshapen("ollama")
+    return chunk
+
+
+def _usage(chunk: _Chunk) -> Usage:
+    return Usage(input_tokens=chunk.prompt_eval_count, output_tokens=chunk.eval_count)
+
+
+def _completion(call: ModelCall, text: str, model: str, end: str, usage: Usage) -> Completion:
+    return Completion(text=text, model=model or call.model, usage=usage, complete=end != "length")
+
+
+def _failure(response: httpx.Response) -> AttemptError:
+    return failure_of("ollama", response.status_code, text=response.text, headers=response.headers)
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise too_slow("ollama", error) from error
+    except httpx.HTTPError as error:
+        raise unreachable("ollama", error) from error
+    except msgspec.ValidationError as error:
+        raise misshapen("ollama") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json("ollama") from error

@@ -1,0 +1,201 @@
+"""
+Which JSON Schemas a provider can be held to. Pure.
+
+Constrained decoding takes a subset of JSON Schema. What a provider cannot enforce is left out rather than refused: the
+kit validates every output against the whole schema anyway.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+DEPTH_MAX: Final = 10
+ENUM_VALUES_MAX: Final = 1000
+
+Schema = dict[str, Any]
+
+_DEFS: Final = ("$defs", "definitions")
+_KEPT: Final = frozenset(
+    {
+        *("type", "enum", "const", "description", "pattern", "format"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"),
+    }
+)
+_DROPPED: Final = frozenset(
+    {
+        *("$schema", "$id", "$comment", "title", "default", "examples", "deprecated", "readOnly", "writeOnly"),
+        *("minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
+_STRUCTURE: Final = frozenset({"properties", "required", "additionalProperties", "items", "anyOf", "oneOf", "$ref"})
+
+
+class _InexpressibleError(Exception):
+    """The schema has no strict version."""
+
+
+def rooted(schema: Schema) -> Schema:
+    """The schema with a reference at its root replaced by what it points to, for servers that want an object there."""
+    if "$ref" not in schema:
+        return schema
+    target = _target(schema, schema["$ref"])
+    return schema if target is None else {**target, **{key: schema[key] for key in _DEFS if key in schema}}
+
+
+def strict_schema(schema: Schema) -> Schema | None:
+    """
+    A version of the schema that OpenAI's strict mode accepts, or None when there is none.
+
+    Strict mode (OpenAI's guide to structured outputs) wants an object at the root, `additionalProperties: false` in
+    every object and every property required. An optional property becomes required when it may be null; when it may
+    not, a model could not leave it out, and there is no strict version. Bounds on lengths are left out. Whatever
+    satisfies the strict version satisfies the original but for those bounds.
+    """
+    root = rooted(schema)
+    try:
+        strict = _strict(root, root, 0)
+        defs = {
+            key: {name: _strict(part, root, 0) for name, part in _mapping(root[key]).items()}
+            for key in _DEFS
+            if key in root
+        }
+    except _InexpressibleError:
+        return None
+    if strict.get("type") != "object" or _enum_values(root) > ENUM_VALUES_MAX:
+        return None
+    return {**strict, **defs}
+
+
+def has_open_object(schema: object) -> bool:
+    """
+    Whether some object in it may hold keys that the schema does not name.
+
+    A provider that closes every object would turn such a map into one that is always empty.
+    """
+    if isinstance(schema, list):
+        return any(has_open_object(item) for item in cast("list[object]", schema))
+    if not isinstance(schema, dict):
+        return False
+    node = cast("dict[str, Any]", schema)
+    if node.get("type") == "object":
+        more = node.get("additionalProperties")
+        if isinstance(more, dict) or "patternProperties" in node or (not node.get("properties") and more is not False):
+            return True
+    return any(has_open_object(value) for value in node.values())
+
+
+def is_recursive(schema: Schema) -> bool:
+    """Whether a definition refers to itself, directly or through others."""
+    edges: dict[str, set[str]] = {}
+    for key in _DEFS:
+        definitions = schema.get(key)
+        for name, part in cast("Schema", definitions).items() if isinstance(definitions, dict) else ():
+            edges[f"#/{key}/{name}"] = _references(part)
+    for start, first in edges.items():
+        seen: set[str] = set()
+        ahead = list(first)
+        while ahead:
+            at = ahead.pop()
+            if at == start:
+                return True
+            if at not in seen:
+                seen.add(at)
+                ahead.extend(edges.get(at, ()))
+    return False
+
+
+def _strict(node: object, root: Schema, depth: int) -> Schema:
+    if depth > DEPTH_MAX or not isinstance(node, dict):
+        raise _InexpressibleError
+    part = cast("dict[str, Any]", node)
+    unknown = part.keys() - _KEPT - _DROPPED - _STRUCTURE - set(_DEFS)
+    if unknown:
+        raise _InexpressibleError
+    if "$ref" in part:
+        # Strict mode takes nothing beside a reference.
+        return {"$ref": part["$ref"]}
+    strict: Schema = {key: value for key, value in part.items() if key in _KEPT}
+    for key in ("anyOf", "oneOf"):
+        if key in part:
+            strict["anyOf"] = [_strict(variant, root, depth + 1) for variant in _sequence(part[key])]
+    if "items" in part:
+        strict["items"] = _strict(part["items"], root, depth + 1)
+    if part.get("type") == "object" or "properties" in part:
+        strict |= _strict_object(part, root, depth)
+    if not strict.keys() & {"type", "anyOf", "enum", "const"}:
+        raise _InexpressibleError
+    return strict
+
+
+def _strict_object(part: Schema, root: Schema, depth: int) -> Schema:
+    properties = _mapping(part.get("properties", {}))
+    if not properties or part.get("additionalProperties") not in {None, False}:
+        raise _InexpressibleError
+    required = set(_sequence(part.get("required", [])))
+    if required - properties.keys():
+        raise _InexpressibleError
+    if any(not _nullable(properties[name], root, 0) for name in properties.keys() - required):
+        raise _InexpressibleError
+    return {
+        "type": "object",
+        "properties": {name: _strict(value, root, depth + 1) for name, value in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _nullable(node: object, root: Schema, depth: int) -> bool:
+    if depth > DEPTH_MAX or not isinstance(node, dict):
+        return False
+    part = cast("dict[str, Any]", node)
+    if "$ref" in part:
+        return _nullable(_target(root, part["$ref"]), root, depth + 1)
+    kind = part.get("type")
+    if kind == "null" or (isinstance(kind, list) and "null" in kind):
+        return "enum" not in part or None in part["enum"]
+    if "enum" in part:
+        return None in part["enum"]
+    variants = _sequence(part.get("anyOf", part.get("oneOf", [])))
+    return any(_nullable(variant, root, depth + 1) for variant in variants)
+
+
+def _target(root: Schema, reference: object) -> Schema | None:
+    parts = str(reference).split("/")
+    match parts:
+        case ["#", "$defs" | "definitions" as key, name]:
+            definitions = root.get(key)
+            found = cast("Schema", definitions).get(name) if isinstance(definitions, dict) else None
+            return cast("Schema", found) if isinstance(found, dict) else None
+        case _:
+            return None
+
+
+def _references(node: object) -> set[str]:
+    if isinstance(node, list):
+        return set[str]().union(*(_references(item) for item in cast("list[object]", node)))
+    if not isinstance(node, dict):
+        return set()
+    part = cast("dict[str, Any]", node)
+    own = {str(part["$ref"])} if "$ref" in part else set[str]()
+    return own.union(*(_references(value) for value in part.values()))
+
+
+def _enum_values(node: object) -> int:
+    if isinstance(node, list):
+        return sum(_enum_values(item) for item in cast("list[object]", node))
+    if not isinstance(node, dict):
+        return 0
+    part = cast("dict[str, Any]", node)
+    own = len(_sequence(part["enum"])) if isinstance(part.get("enum"), list) else 0
+    return own + sum(_enum_values(value) for value in part.values())
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _InexpressibleError
+    return cast("dict[str, Any]", value)
+
+
+def _sequence(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise _InexpressibleError
+    return cast("list[Any]", value)

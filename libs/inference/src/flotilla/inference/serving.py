@@ -1,0 +1,123 @@
+"""A worker from start to end: connect, join the lane, announce, serve until told to stop, leave gracefully."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+from msgspec import Struct
+from prometheus_client import CollectorRegistry
+
+from flotilla.chassis.probes import Probes, probes_served
+from flotilla.chassis.settings import SettingsError
+from flotilla.chassis.signals import stop_signals
+from flotilla.contracts.presence import ModelCard, ReplicaCard
+from flotilla.fabric.connection import connected
+from flotilla.fabric.discovery import discoverable
+from flotilla.fabric.presence import announced
+from flotilla.fabric.roles import inbox_prefix
+from flotilla.fabric.slots import serving
+from flotilla.inference.backend import Backend
+from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.handler import Handler, HandlerBackend
+from flotilla.inference.settings import WorkerSettings
+from flotilla.inference.worker import Worker
+
+logger = structlog.get_logger("worker")
+
+VERSION: Final = "0.1.0"
+LIVE_WITHIN_S: Final = 10.0
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """
+    What a worker serves, ready made.
+
+    Attributes:
+        catalogue: Has every capability that the backend announces.
+        models: For the card; every capability is served by at least one.
+    """
+
+    backend: Backend
+    catalogue: Catalogue
+    models: list[ModelCard]
+
+
+async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *, version: str = VERSION) -> None:
+    """Serve until a stop signal, then leave gracefully: no task fails because a replica stopped."""
+    zone, pool = settings.zone, settings.checked_pool()
+    probes = Probes(CollectorRegistry())
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(what.backend.aclose)
+        stop = stack.enter_context(stop_signals())
+        connection = await stack.enter_async_context(
+            connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
+        )
+        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
+        worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica)
+        lane = await stack.enter_async_context(
+            serving(
+                connection,
+                zone=zone,
+                pool=pool,
+                replica=replica,
+                slots=settings.slots,
+                work=worker,
+                grace_s=settings.grace_s,
+            )
+        )
+        started_unix_ms = time.time_ns() // 1_000_000
+
+        def card() -> ReplicaCard:
+            return ReplicaCard(
+                zone=zone,
+                pool=pool,
+                replica=replica,
+                provider=what.backend.provider,
+                models=what.models,
+                slots=lane.slots,
+                busy=lane.busy,
+                draining=lane.draining,
+                version=version,
+                started_unix_ms=started_unix_ms,
+            )
+
+        await stack.enter_async_context(
+            discoverable(
+                connection,
+                name=f"{zone}-{pool}",
+                version=version,
+                description=f"Flotilla: {what.backend.provider} in the {zone} zone",
+                metadata={"replica": replica, "zone": zone, "pool": pool, "provider": what.backend.provider},
+            )
+        )
+        # Announced last, so gone first: nobody is sent here before the lane is joined, nor while it is being left.
+        await stack.enter_async_context(announced(connection, card))
+        loop = asyncio.get_running_loop()
+        probes.ready = lambda: connection.is_connected and not stop.is_set()
+        probes.live = lambda: loop.time() - lane.renewed_at < LIVE_WITHIN_S
+        logger.info("ready", zone=zone, pool=pool, slots=settings.slots, provider=what.backend.provider)
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, lane.drain_asked, connection.closed)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        logger.info("leaving", busy=lane.busy)
+    logger.info("left")
+
+
+def serving_handlers(handlers: Mapping[str, Handler], settings: WorkerSettings) -> Serving:
+    """
+    Make functions of one's own servable: a capability name and a handler each.
+
+    Raises:
+        SettingsError: A name cannot be a capability.
+    """
+    try:
+        backend = HandlerBackend(handlers, provider=settings.provider)
+        catalogue = Catalogue.load(settings.capability_files).including(handlers)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    models = settings.model_cards(backend.capabilities(), default_model="handler")
+    return Serving(backend=backend, catalogue=catalogue, models=models)

@@ -1,0 +1,95 @@
+"""What a worker can be told: the settings that the local and the cloud service share."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from flotilla.chassis.settings import ServiceSettings, SettingsError
+from flotilla.contracts.names import is_name
+from flotilla.contracts.presence import MODELS_MAX, ModelCard
+from flotilla.contracts.subjects import Zone
+
+SLOTS_MAX = 4096
+
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
+    """
+    Settings of a worker.
+
+    Attributes:
+        zone: `FLOTILLA_ZONE`; a service that serves one zone refuses the other.
+        pool: `FLOTILLA_POOL`: identical replicas share it; it is their NATS queue group.
+        provider: `FLOTILLA_PROVIDER`: which adapter or engine answers.
+        models: `FLOTILLA_MODELS`: with commas between, the preferred first; `nomic-embed-text=embed` serves only the
+            capability after `=` (several with `|`), and is then the one that serves it.
+        capabilities: `FLOTILLA_CAPABILITIES`: names, with commas between; by default all that the backend can do.
+        capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own.
+        slots: `FLOTILLA_SLOTS`: attempts at a time in this replica.
+        engine_latency_ms: Of the noop engine, like the two that follow.
+    """
+
+    zone: Zone
+    pool: str
+    provider: str
+    models: str = ""
+    capabilities: str = ""
+    capability_files: Path | None = None
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 4
+    engine_latency_ms: Annotated[float, Meta(ge=0.0, le=3_600_000.0)] = 0.0
+    engine_jitter: Fraction = 0.0
+    engine_failure_rate: Fraction = 0.0
+
+    def checked_pool(self) -> str:
+        """
+        The pool's name.
+
+        Raises:
+            SettingsError: It cannot stand in a subject.
+        """
+        if not is_name(self.pool):
+            raise SettingsError("setting FLOTILLA_POOL: expected 1 to 63 of a-z0-9-, no hyphen at either end")
+        return self.pool
+
+    def capability_names(self) -> frozenset[str] | None:
+        """
+        The capabilities to serve; None for all that the backend can do.
+
+        Raises:
+            SettingsError: A name cannot stand in a subject.
+        """
+        names = frozenset(_listed(self.capabilities))
+        if not all(is_name(name) for name in names):
+            raise SettingsError("setting FLOTILLA_CAPABILITIES: expected names of a-z0-9- with commas between")
+        return names or None
+
+    def model_names(self) -> list[tuple[str, frozenset[str]]]:
+        """
+        The models in order, each with the capabilities that only it serves (empty: whatever is left).
+
+        Raises:
+            SettingsError: A model without a name, one that stands twice, or too many.
+        """
+        found: dict[str, frozenset[str]] = {}
+        for entry in _listed(self.models):
+            name, _, only = entry.partition("=")
+            if not name or name in found or len(found) >= MODELS_MAX:
+                raise SettingsError(
+                    f"setting FLOTILLA_MODELS: expected at most {MODELS_MAX} different models with commas between"
+                )
+            found[name] = frozenset(part.strip() for part in only.split("|") if part.strip())
+        return list(found.items())
+
+    def model_cards(self, served: frozenset[str], *, default_model: str = "") -> list[ModelCard]:
+        """Which model serves what, for the replica's card."""
+        models = self.model_names() or [(default_model, frozenset[str]())]
+        claimed = frozenset[str]().union(*(only for _, only in models))
+        return [
+            ModelCard(name=name, capabilities=sorted(served & (only or (served - claimed)))) for name, only in models
+        ]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,125 @@
+"""What a worker does with one attempt: check it may be here, decode, answer, validate. Every failure becomes a kind."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from flotilla.contracts.attempts import MESSAGE_LENGTH_MAX, Failed, Finished, Timings
+from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.slots import Held
+from flotilla.inference.backend import Backend, Work
+from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.errors import AttemptError
+
+logger = structlog.get_logger("worker")
+
+RELEASABLE: Final = frozenset({"public", "internal"})
+DEADLINE_MARGIN_S: Final = 0.5
+
+WorkerObserver = Callable[[Held, Finished | Failed, float], None]
+"""Told of every attempt that ended: the attempt, its last word, and how long it took in seconds."""
+
+
+class Worker:
+    """
+    Answers attempts with a backend.
+
+    A cloud worker refuses what is not marked releasable, whatever routing said: the third of the layers that keep
+    restricted data at home, behind the transport and the routing.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        catalogue: Catalogue,
+        *,
+        zone: Zone,
+        replica: str,
+        observe: WorkerObserver | None = None,
+    ) -> None:
+        self._backend = backend
+        self._catalogue = catalogue
+        self._zone: Zone = zone
+        self._replica = replica
+        self._observe = observe
+
+    async def __call__(self, held: Held) -> Finished | Failed:
+        """Do one attempt; raises nothing but CancelledError."""
+        started_at = time.perf_counter()
+        try:
+            answer = await self._answer(held, started_at)
+        except AttemptError as error:
+            answer = Failed(
+                kind=error.kind,
+                message=error.message[:MESSAGE_LENGTH_MAX],
+                retry_after_s=error.retry_after_s,
+                replica=self._replica,
+                usage=error.usage,
+            )
+        except BadRequestError as error:
+            answer = self._failed(FailureKind.BAD_INPUT, error.message)
+        except TimeoutError:
+            answer = self._failed(FailureKind.TIMEOUT, "the deadline passed while the model worked")
+        except Exception as error:
+            logger.exception(
+                "backend_crashed", attempt=held.request.attempt, capability=held.request.capability
+            )
+            answer = self._failed(FailureKind.CRASHED, f"the worker failed ({type(error).__name__})")
+        if self._observe is not None:
+            self._observe(held, answer, time.perf_counter() - started_at)
+        return answer
+
+    async def _answer(self, held: Held, started_at: float) -> Finished:
+        request = held.request
+        if self._zone == "cloud" and request.data_class not in RELEASABLE:
+            raise AttemptError(
+                FailureKind.NOT_RELEASABLE, f"{request.data_class} data is not processed in the cloud zone"
+            )
+        capability = self._catalogue.get(request.capability)
+        if capability is None:
+            raise AttemptError(FailureKind.REFUSED, f"this worker does not serve {request.capability}")
+        given = capability.decode_input(request.input)
+        left_s = request.deadline_unix_ms / 1000 - time.time()
+        if left_s <= 0:
+            raise AttemptError(FailureKind.TIMEOUT, "the deadline had passed when the request came")
+        first_piece_at: list[float] = []
+
+        async def emit(text: str) -> None:
+            if not first_piece_at:
+                first_piece_at.append(time.perf_counter())
+            await held.say_piece(text)
+
+        work = Work(
+            task=request.task,
+            capability=request.capability,
+            input=given,
+            model=request.model,
+            deadline_s=left_s,
+            emit=emit if request.stream else None,
+        )
+        # The orchestrator's own watch ends the attempt; this one only makes sure that the slot comes free.
+        async with asyncio.timeout(left_s + DEADLINE_MARGIN_S):
+            answer = await self._backend.answer(work)
+        output = answer.output
+        if type(output) is not msgspec.Raw:
+            output = capability.check_output(given, output)
+        return Finished(
+            output=output,
+            usage=answer.usage,
+            provider=answer.provider,
+            model=answer.model,
+            timings=Timings(
+                provider_ms=answer.provider_ms,
+                first_piece_ms=(first_piece_at[0] - started_at) * 1000 if first_piece_at else None,
+            ),
+            replica=self._replica,
+        )
+
+    def _failed(self, kind: FailureKind, message: str) -> Failed:
+        return Failed(kind=kind, message=message[:MESSAGE_LENGTH_MAX], replica=self._replica)

@@ -1,0 +1,170 @@
+"""`python -m orchestrator`: wiring only."""
+
+import asyncio
+import random
+import sys
+from contextlib import AsyncExitStack
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+import orchestrator
+from flotilla.chassis.probes import Probes, probes_served
+from flotilla.chassis.service import run_service
+from flotilla.chassis.signals import stop_signals
+from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card
+from flotilla.contracts.subjects import PRESENCE_BUCKET
+from flotilla.fabric.connection import connected
+from flotilla.fabric.discovery import discoverable
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.mirror import Mirror
+from flotilla.fabric.topology import ensure_topology
+from flotilla.inference.catalogue import Catalogue
+from orchestrator.api import Api
+from orchestrator.attempts import Attempts
+from orchestrator.commits import Commits
+from orchestrator.dispatch import Dispatcher
+from orchestrator.durable import Durable
+from orchestrator.events import Events
+from orchestrator.fleet import Fleet
+from orchestrator.intake import Intake, Limits
+from orchestrator.interactive import Interactive
+from orchestrator.routing.default import route_by_default
+from orchestrator.routing.types import Decision, FleetView, TaskView
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.free_signals import FreeSignals
+from orchestrator.sweep import Sweep
+
+logger = structlog.get_logger("orchestrator")
+
+INBOX_PREFIX = "_INBOX.orchestrator"
+
+
+class DefaultRouter:
+    """Routes without a policy."""
+
+    def __init__(self) -> None:
+        self._rng = random.Random()
+
+    def decide(self, task: TaskView, fleet: FleetView) -> Decision:
+        """See `route_by_default`."""
+        return route_by_default(task, fleet, self._rng)
+
+
+async def run(settings: OrchestratorSettings, instance: str) -> None:
+    """Serve until a stop signal, then leave gracefully."""
+    catalogue = Catalogue.load(settings.capability_files)
+    scopes = settings.scope_names()
+    probes = Probes(CollectorRegistry())
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        connection = await stack.enter_async_context(
+            connected(settings.nats(INBOX_PREFIX), name=f"orchestrator {instance}")
+        )
+        await stack.enter_async_context(
+            probes_served(probes, host=settings.http_host, port=settings.http_port)
+        )
+        requests = Requests(connection)
+        await requests.start()
+        await ensure_topology(
+            requests, scopes=scopes, replicas=settings.stream_replicas, backlog_max=settings.backlog_max
+        )
+        intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
+        fleet = Fleet()
+        attempts = Attempts(connection, instance)
+        dispatcher = Dispatcher(
+            connection, fleet=fleet, router=DefaultRouter(), attempts=attempts, events=Events(connection)
+        )
+        commits = Commits(connection, requests)
+        durables = {
+            scope: Durable(
+                connection,
+                requests,
+                scope=scope,
+                fleet=fleet,
+                intake=intake,
+                dispatcher=dispatcher,
+                commits=commits,
+                data_class_default=settings.data_class_default,
+            )
+            for scope in scopes
+        }
+        sweeps = [
+            Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits)
+            for scope, durable in durables.items()
+        ]
+        interactive = Interactive(
+            connection,
+            scopes=scopes,
+            intake=intake,
+            dispatcher=dispatcher,
+            data_class_default=settings.data_class_default,
+        )
+        api = Api(
+            connection,
+            requests,
+            instance=instance,
+            fleet=fleet,
+            dispatcher=dispatcher,
+            commits=commits,
+            durables=durables,
+        )
+
+        def on_fleet_change() -> None:
+            intake.announce(fleet.capabilities())
+            dispatcher.fleet_changed()
+            for sweep in sweeps:
+                sweep.look_again()
+            for durable in durables.values():
+                durable.look_again()
+
+        fleet.on_change = on_fleet_change
+        presence: Mirror[ReplicaCard] = Mirror(
+            connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
+        )
+        await attempts.start()
+        await FreeSignals(connection, attempts=attempts, fleet=fleet).start()
+        await presence.start()
+        await asyncio.wait_for(presence.listed.wait(), 30.0)
+        for durable in durables.values():
+            await durable.start()
+        for sweep in sweeps:
+            await sweep.start()
+        await api.start()
+        await interactive.start()
+        await stack.enter_async_context(
+            discoverable(
+                connection,
+                name="orchestrator",
+                version=orchestrator.__version__,
+                description="Flotilla: intake, routing, dispatch, commit",
+                metadata={"instance": instance, "scopes": ",".join(scopes)},
+            )
+        )
+        await connection.settle()
+        probes.ready = lambda: connection.is_connected and not stop.is_set()
+        logger.info("ready", scopes=scopes)
+
+        closed = asyncio.ensure_future(connection.closed.wait())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([closed, stopped], return_when=asyncio.FIRST_COMPLETED)
+        logger.info("leaving", interactive=interactive.in_flight, durable=sum(d.held for d in durables.values()))
+        # Stop taking first, everywhere; then finish what is held; then close.
+        for durable in durables.values():
+            durable.stop_taking()
+        for sweep in sweeps:
+            await sweep.stop()
+        await asyncio.gather(interactive.stop_taking(), api.stop())
+        await asyncio.gather(
+            interactive.finish(settings.grace_s), *(durable.finish(settings.grace_s) for durable in durables.values())
+        )
+        await presence.stop()
+        await attempts.stop()
+        await requests.stop()
+        closed.cancel()
+        stopped.cancel()
+    logger.info("left")
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("orchestrator", OrchestratorSettings, run))

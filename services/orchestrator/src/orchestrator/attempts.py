@@ -1,0 +1,311 @@
+"""
+Attempts in flight: sending a request to a lane, hearing its replies, and noticing when nothing is heard.
+
+One inbox per orchestrator hears every attempt, and one sweep watches every silence: an attempt has no subscription, task
+or timer of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Final
+
+import msgspec
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.attempts import (
+    Accepted,
+    AttemptOptions,
+    Busy,
+    CancelAttempt,
+    Failed,
+    Finished,
+    InferRequest,
+    Piece,
+    Progress,
+    decode_reply,
+    encode,
+)
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.headers import NO_OPTIONS
+from flotilla.fabric.connection import Connection, Message, status_of
+from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.lanes import Lane
+from orchestrator.routing.types import Route
+from orchestrator.tasks import Task
+
+logger = structlog.get_logger("orchestrator")
+
+FIRST_WORD_S: Final = 1.0
+LIVENESS_TIMEOUT_S: Final = 3.0
+SWEEP_S: Final = 0.1
+ABANDONED_S: Final = 10.0
+
+OnPiece = Callable[[str], Awaitable[None]]
+OnStart = Callable[["Attempt"], Awaitable[None]]
+
+
+class Ended(Enum):
+    """Ways in which an attempt ends without the worker's last word."""
+
+    NO_SLOT = "no_slot"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+
+
+Outcome = Finished | Failed | Ended
+
+
+class Attempt:
+    """
+    One dispatch of a task to one route.
+
+    Attributes:
+        outcome: Resolves once, with the worker's last word or the way it ended without.
+        heard_at: When the replica last said anything, by the watch's clock; None before its first word.
+        replica: Known from its first word that names it.
+        abandoned: Nobody waits for it: it is only listened to until the replica can be told to stop.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "abandoned",
+        "gives_up_at",
+        "heard_at",
+        "id",
+        "lane",
+        "on_piece",
+        "on_start",
+        "outcome",
+        "pieces",
+        "replica",
+        "route",
+        "sent_at",
+        "started_at",
+        "task",
+        "token",
+    )
+
+    def __init__(self, attempts: "Attempts", task: Task, route: Route, lane: Lane) -> None:
+        self._attempts = attempts
+        self.task: Final = task
+        self.route: Final = route
+        self.lane: Final = lane
+        self.outcome: Final[asyncio.Future[Outcome]] = attempts.loop.create_future()
+        self.sent_at = attempts.clock_s
+        self.started_at: Final = attempts.loop.time()
+        self.heard_at: float | None = None
+        self.gives_up_at = task.deadline_at
+        self.replica = ""
+        self.pieces = 0
+        self.abandoned = False
+        self.on_piece: OnPiece | None = None
+        self.on_start: OnStart | None = None
+        self.token = ""
+        self.id = ""
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Since the request was sent."""
+        return round((self._attempts.loop.time() - self.started_at) * 1000, 3)
+
+    async def hear(self, message: Message) -> None:
+        """Take one reply."""
+        if status_of(message) is not None:
+            self._attempts.end(self, Ended.NO_SLOT)
+            return
+        try:
+            reply = decode_reply(message.data)
+        except DecodeFailedError as error:
+            logger.warning("undecodable_reply", attempt=self.id, pool=self.route.pool, detail=str(error))
+            reply = Failed(kind=FailureKind.CRASHED, message="the worker's reply did not decode")
+        if type(reply) is Busy:
+            self._attempts.end(self, Ended.NO_SLOT)
+            return
+        first = self.heard_at is None
+        self.heard_at = self._attempts.clock_s
+        if first and self.on_start is not None and not self.abandoned:
+            self.replica = getattr(reply, "replica", "")
+            await self.on_start(self)
+        match reply:
+            case Finished(replica=replica) | Failed(replica=replica):
+                self.replica = replica or self.replica
+                self._attempts.end(self, reply)
+            case Accepted(replica=replica):
+                self.replica = replica
+                if self.abandoned:
+                    await self._attempts.tell_to_stop(self)
+            case Piece(seq=seq, text=text):
+                await self._hear_piece(seq, text)
+            case Progress() | Busy():
+                pass
+
+    async def _hear_piece(self, seq: int, text: str) -> None:
+        if self.abandoned or self.on_piece is None:
+            return
+        if seq != self.pieces:
+            text = f"piece {self.pieces} of the stream is missing"
+            self._attempts.end(self, Failed(kind=FailureKind.CRASHED, message=text))
+            return
+        self.pieces += 1
+        await self.on_piece(text)
+
+
+class Attempts:
+    """
+    Every attempt that this orchestrator has in flight.
+
+    Attributes:
+        clock_s: A clock for silences: it stands still while this process or its connection does, so that a pause here is
+            not mistaken for a worker's.
+    """
+
+    def __init__(self, connection: Connection, instance: str) -> None:
+        self._connection = connection
+        self._instance = instance
+        self._inbox = Inbox(connection, subjects.attempt_inbox("*", "*", instance))  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
+        self._live: dict[str, Attempt] = {}
+        self._count = 0
+        self._sweeper: asyncio.Task[None] | None = None
+        self.loop: Final = asyncio.get_running_loop()
+        self.clock_s = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts somebody waits for, and abandoned ones not yet heard out."""
+        return len(self._live)
+
+    async def start(self) -> None:
+        """Listen for replies and watch for silences."""
+        await self._inbox.start()
+        self._sweeper = self.loop.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def owns(self, attempt: str) -> bool:
+        """Whether an attempt's id is one of this orchestrator's."""
+        return attempt.startswith(self._instance + ".")
+
+    async def send(
+        self,
+        task: Task,
+        route: Route,
+        lane: Lane,
+        *,
+        timeout_s: float | None,
+        on_start: OnStart,
+        on_piece: OnPiece | None,
+    ) -> Attempt:
+        """
+        Send a request to a lane; its `outcome` resolves when it ends.
+
+        Args:
+            task: What is asked.
+            route: Of whom.
+            lane: Of the route's pool.
+            timeout_s: For the attempt alone; the task's deadline holds in any case.
+            on_start: Called at the first word of a replica that took it.
+            on_piece: Called with each piece in order; None asks for no stream.
+        """
+        attempt = Attempt(self, task, route, lane)
+        attempt.on_start = on_start
+        attempt.on_piece = on_piece
+        if timeout_s is not None:
+            attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
+        attempt.token = token = self._inbox.open(attempt.hear)
+        self._count += 1
+        attempt.id = f"{self._instance}.{self._count}"
+        self._live[token] = attempt
+        options = task.options
+        request = InferRequest(
+            task=task.id,
+            attempt=attempt.id,
+            capability=task.capability,
+            model=route.model,
+            input=msgspec.Raw(task.body),
+            options=_NO_TRACE
+            if options is NO_OPTIONS
+            else AttemptOptions(traceparent=options.traceparent, tracestate=options.tracestate),
+            deadline_unix_ms=task.deadline_unix_ms,
+            data_class=task.data_class,
+            stream=on_piece is not None,
+        )
+        try:
+            await self._connection.publish(
+                subjects.infer(route.zone, route.pool, task.capability),
+                encode(request),
+                reply=f"{subjects.attempt_inbox(route.zone, route.pool, self._instance)}.{token}",
+            )
+        except BaseException:
+            self._forget(attempt)
+            raise
+        return attempt
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """An attempt is over: its slot is free, and whoever waits for it learns how it ended."""
+        self._forget(attempt)
+        if outcome is not Ended.NO_SLOT:
+            attempt.lane.own_attempt_ended()
+        if not attempt.outcome.done():
+            attempt.outcome.set_result(outcome)
+
+    async def abandon(self, attempt: Attempt, outcome: Outcome) -> None:
+        """
+        Stop waiting for an attempt, and have its replica stop working on it.
+
+        The replica may not be known yet; the attempt is then listened to until its first word tells.
+        """
+        attempt.abandoned = True
+        attempt.gives_up_at = self.loop.time() + ABANDONED_S
+        if not attempt.outcome.done():
+            attempt.outcome.set_result(outcome)
+        if attempt.replica:
+            await self.tell_to_stop(attempt)
+
+    async def tell_to_stop(self, attempt: Attempt) -> None:
+        """Send the replica a cancellation."""
+        route = attempt.route
+        subject = subjects.infer_control(route.zone, route.pool, attempt.replica)
+        await self._connection.publish(subject, encode(CancelAttempt(attempt=attempt.id)))
+
+    def _forget(self, attempt: Attempt) -> None:
+        self._inbox.close(attempt.token)
+        self._live.pop(attempt.token, None)
+
+    async def _sweep(self) -> None:
+        last = self.loop.time()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self.loop.time()
+            if self._connection.is_connected:
+                self.clock_s += min(now - last, 2 * SWEEP_S)
+            last = now
+            for attempt in list(self._live.values()):
+                await self._watch(attempt, now)
+
+    async def _watch(self, attempt: Attempt, now: float) -> None:
+        if attempt.abandoned:
+            if now >= attempt.gives_up_at:
+                self._forget(attempt)
+        elif now >= attempt.gives_up_at:
+            late = attempt.gives_up_at >= attempt.task.deadline_at
+            timed_out = Failed(kind=FailureKind.TIMEOUT, message="no answer within the route's timeout")
+            await self.abandon(attempt, Ended.DEADLINE if late else timed_out)
+        elif attempt.heard_at is None:
+            if self.clock_s - attempt.sent_at > FIRST_WORD_S:
+                await self._lose(attempt, f"no word from a replica within {FIRST_WORD_S:g} s")
+        elif self.clock_s - attempt.heard_at > LIVENESS_TIMEOUT_S:
+            await self._lose(attempt, f"the replica was silent for {LIVENESS_TIMEOUT_S:g} s")
+
+    async def _lose(self, attempt: Attempt, why: str) -> None:
+        # It may only be slow or frozen: should it come back, it is told to stop, and its answer has no listener.
+        await self.abandon(attempt, Failed(kind=FailureKind.LOST, message=why, replica=attempt.replica))
+
+
+_NO_TRACE: Final = AttemptOptions()
+

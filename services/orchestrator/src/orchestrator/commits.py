@@ -1,0 +1,114 @@
+"""
+The end of a durable task: its one result is committed, then its message is acknowledged, in this order.
+
+Execution is at least once; the result is committed exactly once: it is published to its own subject with an expected last
+sequence of 0, so the server takes the first and refuses every other.
+"""
+
+import asyncio
+from enum import Enum
+from typing import Final
+
+import msgspec
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.results import DeadRecord, Result, decode_result, encode
+from flotilla.fabric.connection import Connection, status_of
+from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
+from flotilla.fabric.inbox import Requests
+
+logger = structlog.get_logger("orchestrator")
+
+COMMIT_TIMEOUT_S: Final = 2.0
+COMMIT_PATIENCE_S: Final = 120.0
+COMMIT_PAUSE_S: Final = 0.25
+WRONG_LAST_SEQUENCE: Final = 10071
+_EXPECT_NONE: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
+_decode_ack: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class Committed(Enum):
+    """What became of a commit."""
+
+    HERE = "here"
+    BEFORE = "before"
+    NOT = "not"
+
+
+class Commits:
+    """Commits results, keeps dead-letter records, and finds what was committed."""
+
+    def __init__(self, connection: Connection, requests: Requests) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+
+    async def commit(self, scope: str, result: Result) -> Committed:
+        """
+        Commit a result; safe to repeat, and safe against every other attempt at the same task.
+
+        NOT means that the server could not be reached for COMMIT_PATIENCE_S, or that it refuses: the task stays in its
+        stream and is delivered again.
+        """
+        subject = subjects.results(scope, result.capability, result.task)
+        body = encode(result)
+        give_up_at = self._loop.time() + COMMIT_PATIENCE_S
+        tried = False
+        while self._loop.time() < give_up_at:
+            try:
+                reply = await self._requests.request(
+                    subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S
+                )
+            except (RequestTimeoutError, NoRespondersError):
+                tried = True
+                await asyncio.sleep(COMMIT_PAUSE_S)
+                continue
+            error = _decode_ack(reply.data).get("error")
+            if error is None:
+                return Committed.HERE
+            if isinstance(error, dict) and error.get("err_code") == WRONG_LAST_SEQUENCE:
+                if tried and await self._is_mine(scope, result, body):
+                    return Committed.HERE
+                return Committed.BEFORE
+            logger.error("commit_refused", task=result.task, capability=result.capability, error=str(error)[:200])
+            tried = True
+            await asyncio.sleep(COMMIT_PAUSE_S)
+        return Committed.NOT
+
+    async def _is_mine(self, scope: str, result: Result, body: bytes) -> bool:
+        """Whether the first try was stored and only its acknowledgement lost."""
+        try:
+            return await self.find_body(scope, result.task, result.capability) == body
+        except FabricError:
+            return False
+
+    async def find(self, scope: str, task_id: str, capability: str = "*") -> Result | None:
+        """The committed result of a task, or None. Raises FabricError when the server cannot be asked."""
+        body = await self.find_body(scope, task_id, capability)
+        return None if body is None else decode_result(body)
+
+    async def find_body(self, scope: str, task_id: str, capability: str = "*") -> bytes | None:
+        """The committed result as it was published, or None. Raises FabricError when the server cannot be asked."""
+        ask = {"last_by_subj": subjects.results(scope, capability, task_id)}
+        stream = subjects.results_stream(scope)
+        reply = await self._requests.request(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(ask))
+        return None if status_of(reply) is not None else reply.data
+
+    async def bury(self, record: DeadRecord) -> bool:
+        """Store a dead-letter record once, however often it is offered; False when it could not be stored."""
+        subject = subjects.dead(record.scope, record.capability, record.task)
+        body = encode(record)
+        if len(body) > self._connection.payload_bytes_max:
+            body = encode(msgspec.structs.replace(record, body=b""))
+        for _ in range(3):
+            try:
+                reply = await self._requests.request(subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S)
+            except (RequestTimeoutError, NoRespondersError):
+                continue
+            error = _decode_ack(reply.data).get("error")
+            if error is None or (isinstance(error, dict) and error.get("err_code") == WRONG_LAST_SEQUENCE):
+                return True
+            logger.error("dead_record_refused", task=record.task, error=str(error)[:200])
+        logger.error("dead_record_lost", task=record.task, capability=record.capability)
+        return False

@@ -1,0 +1,300 @@
+"""
+The durable way in: tasks pulled from a scope's stream, dispatched, their results committed, then acknowledged.
+
+No more is pulled than the fleet has slots for; the rest of the backlog stays in JetStream.
+"""
+
+import asyncio
+import secrets
+from typing import Final
+
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.names import is_name, task_id_of
+from flotilla.contracts.results import DeadRecord, Result
+from flotilla.contracts.subjects import PRIORITIES, Priority
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
+from orchestrator.commits import Commits, Committed
+from orchestrator.dispatch import Dispatcher, NoRouteNowError
+from orchestrator.fleet import Fleet
+from orchestrator.intake import Intake, read_options, unix_ms
+from orchestrator.replies import internal
+from orchestrator.tasks import Task
+
+logger = structlog.get_logger("orchestrator")
+
+DELIVERIES_MAX: Final = 10
+PULL_TICK_S: Final = 0.5
+HAND_BACK_AFTER_S: Final = 2.0
+CANCELLED_MAX: Final = 10_000
+UNKNOWN_CAPABILITY: Final = "unknown"
+"""Stands in result and dead-letter subjects for a capability whose name cannot."""
+
+
+class Durable:
+    """
+    Serves the task stream of one scope.
+
+    Attributes:
+        lots: By capability: its pullers, one per priority.
+        answering: Tasks whose answer is not there yet; those being committed are not counted.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        *,
+        scope: str,
+        fleet: Fleet,
+        intake: Intake,
+        dispatcher: Dispatcher,
+        commits: Commits,
+        data_class_default: DataClass = "internal",
+    ) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._scope = scope
+        self._fleet = fleet
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._commits = commits
+        self._data_class_default: DataClass = data_class_default
+        self._loop = asyncio.get_running_loop()
+        self._held: dict[Delivery, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pull_due = asyncio.Event()
+        self._taking = True
+        self._cancelled: dict[str, None] = {}
+        self.lots: dict[str, Lot] = {}
+        self.answering = 0
+
+    @property
+    def held(self) -> int:
+        """Messages held unacknowledged."""
+        return len(self._held)
+
+    async def start(self) -> None:
+        """Begin to pull for what the fleet can serve."""
+        self._connection.on_reconnect(self._on_reconnect)
+        self._tasks = [
+            self._loop.create_task(self._pull_loop()),
+            self._loop.create_task(self._heartbeat_loop()),
+        ]
+
+    def look_again(self) -> None:
+        """The fleet or the consumers changed: pull without waiting for the next tick."""
+        self._pull_due.set()
+
+    def remember_cancelled(self, task_id: str) -> None:
+        """A task was cancelled that nobody held: do not begin it when it comes."""
+        self._cancelled[task_id] = None
+        while len(self._cancelled) > CANCELLED_MAX:
+            del self._cancelled[next(iter(self._cancelled))]
+
+    def open_lot(self, capability: str) -> Lot:
+        """The pullers of a capability, whose consumers exist."""
+        lot = self.lots.get(capability)
+        if lot is None:
+            lot = self.lots[capability] = Lot(
+                {
+                    priority: Puller(
+                        self._connection,
+                        self._requests,
+                        scope=self._scope,
+                        capability=capability,
+                        priority=priority,
+                        on_delivery=self._on_delivery,
+                    )
+                    for priority in PRIORITIES
+                }
+            )
+        return lot
+
+    def stop_taking(self) -> None:
+        """Pull no more; messages that are already on their way are handed back."""
+        self._taking = False
+
+    async def finish(self, grace_s: float) -> None:
+        """Finish what is held within `grace_s`; hand the rest back for another orchestrator."""
+        if self._held:
+            await asyncio.wait(list(self._held.values()), timeout=grace_s)
+        late = list(self._held.values())
+        for handling in late:
+            handling.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+        for task in self._tasks:
+            task.cancel()
+
+    def _on_reconnect(self) -> None:
+        for lot in self.lots.values():
+            for puller in lot.pullers.values():
+                puller.forget_pulls()
+        self._pull_due.set()
+
+    async def _pull_loop(self) -> None:
+        while self._taking:
+            try:
+                await asyncio.wait_for(self._pull_due.wait(), PULL_TICK_S)
+            except asyncio.TimeoutError:
+                pass
+            self._pull_due.clear()
+            if self._connection.is_connected:
+                total = 2 * self._fleet.slots() - self.answering
+                for capability, lot in list(self.lots.items()):
+                    if self._taking:
+                        await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
+
+    async def _heartbeat_loop(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_EVERY_S)
+            for delivery in list(self._held):
+                try:
+                    await delivery.in_progress()
+                except Exception as error:  # noqa: BLE001  (the next one tries again)
+                    logger.warning("heartbeat_failed", error=type(error).__name__)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        handling = self._loop.create_task(self._handle(delivery))
+        self._held[delivery] = handling
+
+    async def _handle(self, delivery: Delivery) -> None:
+        parsed = subjects.parse_tasks(delivery.subject)
+        lot = self.lots.get(parsed.capability) if parsed is not None else None
+        priority: Priority = parsed.priority if parsed is not None else "normal"
+        counted = False
+        try:
+            if not self._taking:
+                await delivery.hand_back()
+                return
+            if lot is not None:
+                lot.held[priority] += 1
+                counted = True
+                self.answering += 1
+            answer = await self._answer(delivery)
+            if counted and lot is not None:
+                lot.held[priority] -= 1
+                self.answering -= 1
+                counted = False
+                self._pull_due.set()
+            await self._commit(delivery, answer)
+        except NoRouteNowError:
+            await delivery.hand_back_after(HAND_BACK_AFTER_S)
+        except asyncio.CancelledError:
+            await delivery.hand_back()
+        except FabricError as error:
+            logger.warning("task_handed_back", sequence=delivery.sequence, error=type(error).__name__)
+            await delivery.hand_back_after(HAND_BACK_AFTER_S)
+        except Exception:
+            logger.exception("durable_task_crashed", sequence=delivery.sequence)
+            await delivery.hand_back_after(HAND_BACK_AFTER_S)
+        finally:
+            if counted and lot is not None:
+                lot.held[priority] -= 1
+                self.answering -= 1
+            del self._held[delivery]
+            self._pull_due.set()
+
+    async def _answer(self, delivery: Delivery) -> "_Answer":
+        """The result to commit, or the one that is committed already."""
+        try:
+            task = self._take(delivery)
+        except TaskError as error:
+            return _Answer(refusal(delivery.subject, delivery.headers, delivery.sequence, error.body))
+        key = (self._scope, task.id)
+        if delivery.deliveries > 1:
+            found = await self._commits.find(self._scope, task.id, task.capability)
+            if found is not None:
+                return _Answer(found, task, committed=True)
+            if delivery.deliveries > DELIVERIES_MAX and key not in self._dispatcher.held:
+                text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
+                return _Answer(task.failed(ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True)), task)
+        if key in self._dispatcher.held:
+            # The same task, delivered again while it is worked on here: the one under way will commit.
+            raise NoRouteNowError
+        if task.id in self._cancelled:
+            del self._cancelled[task.id]
+            task.cancelled.set()
+        try:
+            return _Answer(await self._dispatcher.run(task), task)
+        except (NoRouteNowError, FabricError):
+            raise
+        except Exception:
+            reference = secrets.token_hex(6)
+            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
+            return _Answer(task.failed(internal(reference).body), task)
+
+    def _take(self, delivery: Delivery) -> Task:
+        parsed = subjects.parse_tasks(delivery.subject)
+        if parsed is None:
+            raise TaskError(ErrorKind.UNKNOWN_CAPABILITY, "the subject is not tasks.<capability>[.high|.low]")
+        options = read_options(delivery.headers)
+        return self._intake.take(
+            scope=self._scope,
+            capability=parsed.capability,
+            priority=parsed.priority,
+            task_id=task_id_of(options.task_id, delivery.sequence),
+            options=options,
+            body=delivery.body,
+            accepted_unix_ms=delivery.stored_unix_ms,
+            durable=True,
+            data_class_default=self._data_class_default,
+        )
+
+    async def _commit(self, delivery: Delivery, answer: "_Answer") -> None:
+        result = answer.result
+        if not answer.committed:
+            committed = await self._commits.commit(self._scope, result)
+            if committed is Committed.NOT:
+                await delivery.hand_back_after(HAND_BACK_AFTER_S)
+                return
+            if committed is Committed.BEFORE:
+                result = await self._commits.find(self._scope, result.task, result.capability) or result
+        if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
+            await self._commits.bury(
+                DeadRecord(
+                    task=result.task,
+                    scope=self._scope,
+                    capability=result.capability,
+                    error=result.error,
+                    at_unix_ms=unix_ms(),
+                    subject=delivery.subject,
+                    headers=delivery.headers,
+                    body=delivery.body,
+                    # What could not be read might have been restricted.
+                    data_class=answer.task.data_class if answer.task is not None else "restricted",
+                    attempts=result.attempts,
+                )
+            )
+        await delivery.acknowledge()
+
+
+class _Answer:
+    """What is known at the end of a delivery: its result, whether that is committed already, and the task if it was one."""
+
+    __slots__ = ("committed", "result", "task")
+
+    def __init__(self, result: Result, task: Task | None = None, *, committed: bool = False) -> None:
+        self.result = result
+        self.task = task
+        self.committed = committed
+
+
+def refusal(subject: str, headers: dict[str, str], sequence: int, error: ErrorBody) -> Result:
+    """The failed result of a message that never became a task, under its own id when that is a valid one."""
+    parsed = subjects.parse_tasks(subject)
+    capability = parsed.capability if parsed is not None and is_name(parsed.capability) else UNKNOWN_CAPABILITY
+    given = next((value for name, value in headers.items() if name.lower() == "nats-msg-id"), None)
+    try:
+        task_id = task_id_of(given, sequence)
+    except TaskError:
+        task_id = task_id_of(None, sequence)
+    return Result(task=task_id, capability=capability, status="failed", error=error)

@@ -1,0 +1,49 @@
+"""Events of tasks: published without waiting, for dashboards. The truth is in TASKS, RESULTS and DEAD."""
+
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts import subjects
+from flotilla.contracts.results import Event
+from flotilla.contracts.subjects import EventKind
+from flotilla.fabric.connection import Connection
+from orchestrator.intake import unix_ms
+from orchestrator.routing.types import Route
+from orchestrator.tasks import Task
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Events:
+    """Publishes the steps of tasks."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def tell(
+        self,
+        task: Task,
+        kind: EventKind,
+        *,
+        route: Route | None = None,
+        replica: str = "",
+        error: str = "",
+        latency_ms: float = 0.0,
+        cost_usd: float = 0.0,
+    ) -> None:
+        """Publish one event; it is never waited for, and a lost one loses nothing else."""
+        event = Event(
+            task=task.id,
+            capability=task.capability,
+            kind=kind,
+            at_unix_ms=unix_ms(),
+            pool=route.pool if route else "",
+            model=route.model if route else "",
+            replica=replica,
+            error=error,
+            latency_ms=latency_ms,
+            cost_usd=cost_usd,
+            labels=task.options.labels,
+        )
+        await self._connection.publish(subjects.events(task.scope, task.capability, task.id, kind), _encode(event))

@@ -1,0 +1,134 @@
+"""The interactive way in: `ask.<capability>`, answered with the result, or with pieces and then the result."""
+
+import asyncio
+import secrets
+from typing import Final
+
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.headers import DataClass
+from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.groups import leave
+from orchestrator.dispatch import Dispatcher
+from orchestrator.intake import Intake, read_options, unix_ms
+from orchestrator.replies import internal, reply_error, reply_piece, reply_result
+from orchestrator.tasks import Task
+
+logger = structlog.get_logger("orchestrator")
+
+IN_FLIGHT_MAX: Final = 20_000
+RETRY_AFTER_S: Final = 1.0
+
+
+class Interactive:
+    """Serves the `ask` subjects of the scopes it was given."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        scopes: tuple[str, ...],
+        intake: Intake,
+        dispatcher: Dispatcher,
+        data_class_default: DataClass = "internal",
+    ) -> None:
+        self._connection = connection
+        self._scopes = scopes
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._data_class_default: DataClass = data_class_default
+        self._loop = asyncio.get_running_loop()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._memberships: list[object] = []
+        self._salt = secrets.token_hex(4)
+        self._count = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being served."""
+        return len(self._serving)
+
+    async def start(self) -> None:
+        """Join the orchestrators' queue group."""
+        for scope in self._scopes:
+            self._memberships.append(
+                await self._connection.subscribe(
+                    subjects.ask(scope, ">"), self._on_request, queue=subjects.ORCHESTRATOR_GROUP
+                )
+            )
+
+    async def stop_taking(self) -> None:
+        """Leave the group; what had been sent here is still served."""
+        memberships, self._memberships = self._memberships, []
+        await asyncio.gather(*(leave(self._connection, member) for member in memberships))  # pyright: ignore[reportArgumentType]
+
+    async def finish(self, grace_s: float) -> None:
+        """Await what is being served, and cancel what is not done within `grace_s`: its callers are told."""
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=grace_s)
+        late = list(self._serving)
+        for serving in late:
+            serving.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+    async def _on_request(self, message: Message) -> None:
+        if len(self._serving) >= IN_FLIGHT_MAX:
+            error = TaskError(
+                ErrorKind.NO_CAPACITY, "too many requests are in flight", details={"retry_after_s": RETRY_AFTER_S}
+            )
+            await reply_error(self._connection, message.reply, error)
+            return
+        serving = self._loop.create_task(self._serve(message))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, message: Message) -> None:
+        reply = message.reply
+        try:
+            task = self._take(message)
+        except TaskError as error:
+            await reply_error(self._connection, reply, error)
+            return
+        seq = 0
+
+        async def on_piece(text: str) -> None:
+            nonlocal seq
+            await reply_piece(self._connection, reply, seq, text)
+            seq += 1
+
+        try:
+            result = await self._dispatcher.run(task, on_piece if task.options.stream else None)
+        except asyncio.CancelledError:
+            stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
+            await reply_error(self._connection, reply, stopped)
+            return
+        except Exception:
+            reference = secrets.token_hex(6)
+            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
+            result = task.failed(internal(reference).body)
+        await reply_result(self._connection, reply, result)
+
+    def _take(self, message: Message) -> Task:
+        _, scope, _, *rest = message.subject.split(".")
+        options = read_options(message.headers)
+        task_id = options.task_id
+        if task_id is None:
+            self._count += 1
+            task_id = f"ask-{self._salt}{self._count:x}"
+        if (scope, task_id) in self._dispatcher.held:
+            raise TaskError(ErrorKind.BAD_REQUEST, "a task with this id is being worked on", details={"task": task_id})
+        return self._intake.take(
+            scope=scope,
+            capability=".".join(rest),
+            priority="high",
+            task_id=task_id,
+            options=options,
+            body=message.data,
+            accepted_unix_ms=unix_ms(),
+            durable=False,
+            data_class_default=self._data_class_default,
+        )

@@ -1,0 +1,53 @@
+"""Replies to callers: results, pieces and errors, on the caller's own reply subject."""
+
+from typing import Final
+
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
+from flotilla.contracts.results import ErrorReply, PieceMessage, Result, encode
+from flotilla.fabric.connection import Connection
+
+IMPORTED_REPLY: Final = "_R_."
+"""How the server begins the reply subject of a request that came from another account."""
+
+
+async def reply_result(connection: Connection, reply: str, result: Result) -> None:
+    """Send the result of an interactive task, the error headers with a failed one, and close the reply."""
+    headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
+    await connection.publish(reply, encode(result), headers=headers)
+    await close_reply(connection, reply)
+
+
+async def reply_error(connection: Connection, reply: str, error: TaskError) -> None:
+    """Refuse a request that never became a task."""
+    await connection.publish(reply, encode(ErrorReply(error=error.body)), headers=error_headers(error.body))
+    await close_reply(connection, reply)
+
+
+async def reply_piece(connection: Connection, reply: str, seq: int, text: str) -> None:
+    """Send one piece of a streamed answer."""
+    await connection.publish(reply, encode(PieceMessage(seq=seq, text=text)))
+
+
+async def close_reply(connection: Connection, reply: str) -> None:
+    """
+    Tell the server that nothing more comes on a reply subject of another account.
+
+    The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without it
+    a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it.
+    """
+    if reply.startswith(IMPORTED_REPLY):
+        await connection.publish(reply)
+
+
+def error_headers(error: ErrorBody) -> dict[str, str]:
+    """The NATS micro headers of an error."""
+    return {ERROR_CODE: str(error.kind.code), ERROR_TEXT: error.kind.value}
+
+
+def internal(reference: str) -> TaskError:
+    """The error for what should not have happened: an id to find it in the logs, no text of it."""
+    return TaskError(
+        ErrorKind.INTERNAL, f"internal error; the logs have it under {reference}", details={"id": reference}
+    )

@@ -1,0 +1,149 @@
+"""
+No task may wait where nobody looks.
+
+A work-queue stream refuses overlapping consumer filters, so there is no catch-all consumer. Instead, once a second, the
+subjects that hold messages are compared with the consumers: a known capability gets its consumers, and the tasks of an
+unknown one are failed, with a dead-letter record.
+"""
+
+import asyncio
+import random
+from typing import Final
+
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.results import DeadRecord
+from flotilla.contracts.subjects import PRIORITIES
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import StoredMessage, delete_message, next_message, subjects_holding
+from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ensure_consumer
+from orchestrator.commits import Commits, Committed
+from orchestrator.durable import Durable, refusal
+from orchestrator.fleet import Fleet
+from orchestrator.intake import Intake, unix_ms
+
+logger = structlog.get_logger("orchestrator")
+
+EVERY_S: Final = 1.0
+JITTER_S: Final = 0.2
+FAILED_PER_SWEEP_MAX: Final = 500
+
+
+class Sweep:
+    """Sweeps the task stream of one scope."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        *,
+        scope: str,
+        intake: Intake,
+        fleet: Fleet,
+        durable: Durable,
+        commits: Commits,
+    ) -> None:
+        self._requests = requests
+        self._scope = scope
+        self._intake = intake
+        self._fleet = fleet
+        self._durable = durable
+        self._commits = commits
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Sweep until `stop`."""
+        self._task = asyncio.get_running_loop().create_task(self._loop())
+
+    async def stop(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def look_again(self) -> None:
+        """The fleet changed: sweep without waiting for the second to pass."""
+        self._due.set()
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                await self.once()
+            except FabricError as error:
+                logger.warning("sweep_failed", scope=self._scope, error=type(error).__name__)
+            except Exception:
+                logger.exception("sweep_crashed", scope=self._scope)
+            try:
+                await asyncio.wait_for(self._due.wait(), EVERY_S + random.random() * JITTER_S)
+            except asyncio.TimeoutError:
+                pass
+            self._due.clear()
+
+    async def once(self) -> None:
+        """One sweep: consumers for what is announced and for what waits, failures for what nobody knows."""
+        wanted = set(self._fleet.capabilities())
+        for subject in await subjects_holding(
+            self._requests, subjects.tasks_stream(self._scope), f"scope.{self._scope}.tasks.>"
+        ):
+            parsed = subjects.parse_tasks(subject)
+            if parsed is not None and self._intake.knows(parsed.capability):
+                wanted.add(parsed.capability)
+            else:
+                await self._fail_all(subject)
+        for capability in sorted(wanted):
+            await self._ensure(capability)
+
+    async def _ensure(self, capability: str) -> None:
+        slots = self._fleet.slots_for(capability)
+        ack_pending_max = slots + max(ACK_PENDING_MARGIN, slots // 4)
+        lot = self._durable.open_lot(capability)
+        missing = any(puller.missing for puller in lot.pullers.values())
+        if lot.ack_pending_max == ack_pending_max and not missing:
+            return
+        for priority in PRIORITIES:
+            await ensure_consumer(
+                self._requests,
+                scope=self._scope,
+                capability=capability,
+                priority=priority,
+                ack_pending_max=ack_pending_max,
+            )
+            lot.pullers[priority].missing = False
+        lot.ack_pending_max = ack_pending_max
+        self._durable.look_again()
+
+    async def _fail_all(self, subject: str) -> None:
+        stream = subjects.tasks_stream(self._scope)
+        for _ in range(FAILED_PER_SWEEP_MAX):
+            message = await next_message(self._requests, stream, subject)
+            if message is None:
+                return
+            await self._fail(message)
+            await delete_message(self._requests, stream, message.sequence)
+
+    async def _fail(self, message: StoredMessage) -> None:
+        parsed = subjects.parse_tasks(message.subject)
+        if parsed is None:
+            error = ErrorBody(
+                kind=ErrorKind.UNKNOWN_CAPABILITY, message="the subject is not tasks.<capability>[.high|.low]"
+            )
+        else:
+            error = self._intake.unknown(parsed.capability).body
+        result = refusal(message.subject, message.headers, message.sequence, error)
+        if await self._commits.commit(self._scope, result) is Committed.NOT:
+            raise FabricError("the result of an unknown capability could not be committed")
+        await self._commits.bury(
+            DeadRecord(
+                task=result.task,
+                scope=self._scope,
+                capability=result.capability,
+                error=error,
+                at_unix_ms=unix_ms(),
+                subject=message.subject,
+                headers=message.headers,
+                body=message.body,
+                data_class="restricted",
+            )
+        )
