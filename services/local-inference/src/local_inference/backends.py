@@ -3,7 +3,7 @@
 from flotilla.chassis.settings import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.engines.choice import ENGINES, serving_engine
-from flotilla.inference.prompted import serving_model
+from flotilla.inference.models import serving_model
 from flotilla.inference.serving import Serving
 from local_inference.settings import LocalSettings
 

@@ -18,7 +18,7 @@ from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.mirror import Mirror
-from flotilla.fabric.topology import ensure_topology
+from flotilla.fabric.topology import TopologyLimits, ensure, topology
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.api import Api
 from orchestrator.attempts import Attempts
@@ -66,9 +66,8 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         )
         requests = Requests(connection)
         await requests.start()
-        await ensure_topology(
-            requests, scopes=scopes, replicas=settings.stream_replicas, backlog_max=settings.backlog_max
-        )
+        limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
+        await ensure(requests, topology(scopes, limits))
         intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         fleet = Fleet()
         attempts = Attempts(connection, instance)

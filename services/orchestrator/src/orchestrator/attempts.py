@@ -6,6 +6,7 @@ or timer of its own.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final
@@ -95,7 +96,7 @@ class Attempt:
         self.lane: Final = lane
         self.outcome: Final[asyncio.Future[Outcome]] = attempts.loop.create_future()
         self.sent_at = attempts.clock_s
-        self.started_at: Final = attempts.loop.time()
+        self.started_at: Final = time.monotonic()
         self.heard_at: float | None = None
         self.gives_up_at = task.deadline_at
         self.replica = ""
@@ -109,7 +110,7 @@ class Attempt:
     @property
     def elapsed_ms(self) -> float:
         """Since the request was sent."""
-        return round((self._attempts.loop.time() - self.started_at) * 1000, 3)
+        return round((time.monotonic() - self.started_at) * 1000, 3)
 
     async def hear(self, message: Message) -> None:
         """Take one reply."""
@@ -261,7 +262,7 @@ class Attempts:
         The replica may not be known yet; the attempt is then listened to until its first word tells.
         """
         attempt.abandoned = True
-        attempt.gives_up_at = self.loop.time() + ABANDONED_S
+        attempt.gives_up_at = time.monotonic() + ABANDONED_S
         if not attempt.outcome.done():
             attempt.outcome.set_result(outcome)
         if attempt.replica:
@@ -278,10 +279,10 @@ class Attempts:
         self._live.pop(attempt.token, None)
 
     async def _sweep(self) -> None:
-        last = self.loop.time()
+        last = time.monotonic()
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self.loop.time()
+            now = time.monotonic()
             if self._connection.is_connected:
                 self.clock_s += min(now - last, 2 * SWEEP_S)
             last = now

@@ -6,6 +6,7 @@ sequence of 0, so the server takes the first and refuses every other.
 """
 
 import asyncio
+import time
 from enum import Enum
 from typing import Final
 
@@ -53,9 +54,9 @@ class Commits:
         """
         subject = subjects.results(scope, result.capability, result.task)
         body = encode(result)
-        give_up_at = self._loop.time() + COMMIT_PATIENCE_S
+        give_up_at = time.monotonic() + COMMIT_PATIENCE_S
         tried = False
-        while self._loop.time() < give_up_at:
+        while time.monotonic() < give_up_at:
             try:
                 reply = await self._requests.request(
                     subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S

@@ -5,6 +5,7 @@ It talks; what it does next is decided by pure functions (`routing/`, `retries.p
 """
 
 import asyncio
+import time
 from typing import Final, Protocol
 
 import structlog
@@ -172,7 +173,7 @@ class _Course:
         task = self._task
         if task.cancelled.is_set():
             raise TaskError(ErrorKind.CANCELLED, "cancelled by the caller")
-        if self._loop.time() >= task.deadline_at:
+        if time.monotonic() >= task.deadline_at:
             raise TaskError(
                 ErrorKind.DEADLINE_EXCEEDED,
                 f"no result within {task.deadline_unix_ms - task.accepted_unix_ms} ms of acceptance",
@@ -261,7 +262,7 @@ class _Course:
             tries_here=task.tries[route],
             attempts=len(task.attempts),
             retry_after_s=failed.retry_after_s,
-            left_s=task.deadline_at - self._loop.time(),
+            left_s=task.deadline_at - time.monotonic(),
         )
         match step:
             case GiveUp(kind=kind):
@@ -279,7 +280,7 @@ class _Course:
     async def _wait_for_slot(self, choices: tuple[Choice, ...]) -> None:
         """Stand in line for any of the routes until it is this task's turn, or time to look at the routes again."""
         task = self._task
-        now = self._loop.time()
+        now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
         elif not task.durable and now - self._waiting_since >= QUEUE_TIMEOUT_S:
@@ -315,7 +316,7 @@ class _Course:
         comes_back = not decision.excluded or any(exclusion.waits for exclusion in decision.excluded)
         if task.durable and comes_back:
             raise NoRouteNowError
-        now = self._loop.time()
+        now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
         left_s = min(self._waiting_since + ABSENT_PATIENCE_S, task.deadline_at) - now
@@ -329,7 +330,7 @@ class _Course:
             asyncio.ensure_future(wait)
             for wait in (self._task.cancelled.wait(), self._dispatcher._fleet_changed.wait())
         ]
-        left_s = max(0.0, self._task.deadline_at - self._loop.time())
+        left_s = max(0.0, self._task.deadline_at - time.monotonic())
         try:
             await asyncio.wait(waits, timeout=min(after_s, left_s), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -66,7 +66,7 @@ class Task:
         durable: bool,
     ) -> None:
         waited_s = max(0.0, time.time() - accepted_unix_ms / 1000)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self.id: Final = task_id
         self.scope: Final = scope
         self.capability: Final = capability
@@ -131,4 +131,4 @@ class Task:
         )
 
     def _latency_ms(self) -> float:
-        return round((asyncio.get_running_loop().time() - self.accepted_at) * 1000, 3)
+        return round((time.monotonic() - self.accepted_at) * 1000, 3)

@@ -7,6 +7,7 @@ from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.names import is_name, is_scope
 from flotilla.contracts.subjects import PRIORITIES, Priority
 
+DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 ANY: Final = "*"
 _PLACEHOLDER: Final = "x"
 

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from flotilla.client.errors import TaskFailedError
 from flotilla.contracts.attempts import UNDECODABLE, Usage, safe_text
@@ -70,9 +70,9 @@ class Answer:
         Raises:
             TaskFailedError: There is none, since the task failed.
         """
-        return self.output_as(Any)
+        return self.output_as(object)
 
-    def output_as(self, kind: type[OutputT] | Any) -> OutputT:
+    def output_as(self, kind: type[OutputT]) -> OutputT:
         """
         The output as a Struct, a dataclass, a TypedDict or whatever else msgspec decodes to.
 
@@ -81,8 +81,11 @@ class Answer:
             DecodeFailedError: It is not of this type; says where, never what it held.
         """
         self.raise_for_error()
+        output = self.result.output
+        if isinstance(output, UnsetType):
+            raise TaskFailedError(_NO_REASON, self)
         try:
-            return msgspec.json.decode(self.result.output, type=kind)  # pyright: ignore[reportArgumentType]  # `ok`: it is set
+            return msgspec.json.decode(output, type=kind)
         except UNDECODABLE as error:
             raise DecodeFailedError(f"output: {safe_text(error)}") from error
 

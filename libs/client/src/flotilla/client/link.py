@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
+
 from flotilla.client.addresses import Addresses
 from flotilla.client.errors import ClientError, CredentialsRefusedError, NoFleetError
+from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
 from flotilla.fabric.errors import ConnectFailedError, NoRespondersError
 from flotilla.fabric.inbox import Inbox, Requests
@@ -18,6 +21,7 @@ logger = logging.getLogger("flotilla.client")
 
 RECONNECT_PATIENCE_S: Final = 3.0
 CONNECT_MARGIN_S: Final = 0.5
+_NOBODY: Final = "nobody"
 _USERINFO: Final = re.compile(r"//[^@/,]*@")
 
 
@@ -38,7 +42,21 @@ class Link:
         self._streams: Inbox | None = None
         self._starting: Final = asyncio.Lock()
         self._reconnected: Final = asyncio.Event()
-        connection.on_reconnect(self._reconnected.set)
+        self._interrupted: Final[set[Callable[[], None]]] = set()
+        connection.on_reconnect(self._on_reconnect)
+
+    def _on_reconnect(self) -> None:
+        self._reconnected.set()
+        for call in list(self._interrupted):
+            call()
+
+    def watch(self, interrupted: Callable[[], None]) -> None:
+        """Have `interrupted` called after each reconnect, until `unwatch`: what came in between is lost for good."""
+        self._interrupted.add(interrupted)
+
+    def unwatch(self, interrupted: Callable[[], None]) -> None:
+        """Undo `watch`."""
+        self._interrupted.discard(interrupted)
 
     @property
     def payload_bytes_max(self) -> int:
@@ -79,6 +97,14 @@ class Link:
         except NoRespondersError as error:
             raise self.nobody(subject) from error
 
+    async def abandon(self, task: str) -> None:
+        """Tell the fleet that nobody waits for a task any more, without waiting for its word."""
+        if self.connection.is_connected:
+            query = msgspec.json.encode(CancelQuery(task=task))
+            # The answer goes to a token of the inbox that no call has.
+            reply = f"{self.connection.inbox}.{_NOBODY}"
+            await self.connection.publish(self.addresses.api("cancel"), query, reply=reply)
+
     def nobody(self, subject: str) -> NoFleetError:
         """The error for a subject on which nobody listens."""
         return NoFleetError(self.url, f"a server is there, but nobody answers on {subject}")
@@ -94,7 +120,7 @@ class Link:
 
 
 @asynccontextmanager
-async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> AsyncIterator[Link]:
+async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> AsyncGenerator[Link]:
     """
     A link that is closed when the block ends.
 

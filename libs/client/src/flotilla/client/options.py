@@ -78,16 +78,15 @@ def headers_of(options: AskOptions, *, task_id: str | None = None, stream: bool 
     deadline_s = options.get("deadline_s")
     if deadline_s is not None:
         found[wire.DEADLINE_MS] = str(_milliseconds(deadline_s))
-    for name, value in (
-        (wire.DATA_CLASS, options.get("data_class")),
-        (wire.ROUTE, options.get("route")),
-        (wire.STICKY, options.get("sticky")),
-        (wire.CACHE, options.get("cache")),
-        (wire.TRACEPARENT, options.get("traceparent")),
-        (wire.TRACESTATE, options.get("tracestate")),
-    ):
-        if value is not None:
-            found[name] = value
+    plain = {
+        wire.DATA_CLASS: options.get("data_class"),
+        wire.ROUTE: options.get("route"),
+        wire.STICKY: options.get("sticky"),
+        wire.CACHE: options.get("cache"),
+        wire.TRACEPARENT: options.get("traceparent"),
+        wire.TRACESTATE: options.get("tracestate"),
+    }
+    found |= {name: value for name, value in plain.items() if value is not None}
     for name, value in (options.get("labels") or {}).items():
         if _LABEL_NAME.fullmatch(name) is None:
             raise BadRequestError("a label's name must be 1 to 128 of A-Za-z0-9_.-", path="labels")

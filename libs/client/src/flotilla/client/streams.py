@@ -5,12 +5,9 @@ import contextlib
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from flotilla.client.answers import Answer
 from flotilla.client.errors import StreamCutError
 from flotilla.client.link import Link
-from flotilla.contracts.api import CancelQuery
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import ErrorReply, PieceMessage, decode_answer
@@ -52,7 +49,6 @@ class AnswerStream:
         self._arrived: Final[asyncio.Queue[Message | None]] = asyncio.Queue(PIECES_PENDING_MAX)
         self._inbox: Inbox | None = None
         self._token = ""
-        self._reconnects = 0
         self._overflowed = False
         self._answer: Answer | None = None
         self._ended = False
@@ -114,15 +110,14 @@ class AnswerStream:
         """Stop listening; a task that has not ended is cancelled, without waiting for word of it."""
         unfinished = self._inbox is not None and not self._ended
         self._leave()
-        connection = self._link.connection
-        if unfinished and connection.is_connected:
-            query = msgspec.json.encode(CancelQuery(task=self.task))
-            await connection.publish(self._link.addresses.api("cancel"), query)
+        if unfinished:
+            await self._link.abandon(self.task)
 
     def _leave(self) -> None:
         self._ended = True
         if self._inbox is not None:
             self._inbox.close(self._token)
+            self._link.unwatch(self._wake)
 
     async def _begin(self) -> None:
         if self._inbox is not None or self._ended:
@@ -132,14 +127,11 @@ class AnswerStream:
         inbox = await link.streams()
         self._token = inbox.open(self._on_reply)
         self._inbox = inbox
-        self._reconnects = link.connection.reconnects
         self._give_up_at = asyncio.get_running_loop().time() + self._timeout_s
-        # A reply that came while the connection was down is lost for good, and no gap shows after the last one.
-        link.connection.on_reconnect(self._wake)
+        # Pieces that came while the connection was down are lost, and no gap shows after the last one.
+        link.watch(self._wake)
         subject = link.addresses.ask(self._capability)
-        await link.connection.publish(
-            subject, self._body, reply=f"{inbox.prefix}.{self._token}", headers=self._headers
-        )
+        await link.connection.publish(subject, self._body, reply=f"{inbox.prefix}.{self._token}", headers=self._headers)
 
     async def _on_reply(self, message: Message) -> None:
         try:
@@ -148,9 +140,8 @@ class AnswerStream:
             self._overflowed = True
 
     def _wake(self) -> None:
-        if not self._ended:
-            with contextlib.suppress(asyncio.QueueFull):
-                self._arrived.put_nowait(None)
+        with contextlib.suppress(asyncio.QueueFull):
+            self._arrived.put_nowait(None)
 
     async def _next_piece(self) -> str | None:
         remaining_s = self._give_up_at - asyncio.get_running_loop().time()

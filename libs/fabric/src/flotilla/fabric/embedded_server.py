@@ -37,6 +37,8 @@ PROBE_TIMEOUT_S: Final = 1.0
 INFO_BYTES_MAX: Final = 64 * 1024
 REASON_LENGTH_MAX: Final = 300
 LOG_TAIL_BYTES: Final = 16 * 1024
+PRIVATE_DIRECTORY: Final = 0o700
+PRIVATE_FILE: Final = 0o600
 
 _PORT_TAKEN: Final = "address already in use"
 
@@ -79,7 +81,7 @@ class EmbeddedServer:
         Prepare a server; nothing is started.
 
         Args:
-            directory: Made if missing; kept open to its owner alone.
+            directory: Made if missing; the configuration and the streams in it are its owner's alone.
             spec: Its `store_dir`, `ports_dir` and `log_file` are replaced by places in `directory`. A port of 0 or
                 `RANDOM_PORT` takes a free one, which later starts keep.
             binary: See `find_nats_server`.
@@ -186,11 +188,15 @@ class EmbeddedServer:
 
     def _write_config(self) -> Path:
         text = server_config(self._spec)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        # The server would let the group read the streams, which hold documents.
+        store = self.directory / "jetstream"
+        store.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        store.chmod(PRIVATE_DIRECTORY)
         path = self.directory / "nats.conf"
         partial = path.with_suffix(".partial")
         partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123  (a mode from the start)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w", encoding="utf-8") as file:  # noqa: PTH123  (a mode from the start)
             file.write(text)
         partial.replace(path)
         return path

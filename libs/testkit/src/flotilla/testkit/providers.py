@@ -1,8 +1,8 @@
 """
 Model providers as real HTTP servers on free ports, which do as they are told.
 
-`provider_ollama`, `provider_openai` and `provider_anthropic` speak one protocol each; what they share is here. The steps
-that a server can be told to take are in `provider_steps`; without a script it answers everything with `otherwise`.
+`provider_ollama`, `provider_openai` and `provider_anthropic` speak one protocol each; what they share is here. The
+steps that a server can be told to take are in `provider_steps`; without a script it answers with `otherwise`.
 
     async with OllamaServer() as server:
         server.script(Fails(503), Says("second time lucky"))
@@ -14,7 +14,7 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
 

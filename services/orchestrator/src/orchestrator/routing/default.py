@@ -1,9 +1,13 @@
 """The routing of a fleet without a policy: whoever is live and can, local first, the cloud where the data may go."""
 
 import random
+from typing import TypeVar
 
+from flotilla.contracts.subjects import ZONES
 from orchestrator.routing.eligibility import barred, missing, model_for, wish
 from orchestrator.routing.types import Choice, Decision, Exclusion, FleetView, PoolView, Route, TaskView
+
+Item = TypeVar("Item")
 
 
 def route_by_default(task: TaskView, fleet: FleetView, rng: random.Random) -> Decision:
@@ -13,22 +17,37 @@ def route_by_default(task: TaskView, fleet: FleetView, rng: random.Random) -> De
     Each pool stands once, with its first model that has the capability (or the one that the caller asked for).
     Restricted data never gets a cloud route. A decision without routes has a reason.
     """
-    local: list[Choice] = []
-    cloud: list[Choice] = []
-    excluded: list[Exclusion] = []
-    for pool in fleet.serving(task.capability):
-        model = model_for(task, pool)
-        exclusion = _without_model(task, pool) if model is None else barred(task, pool, model)
-        if exclusion is not None:
-            excluded.append(exclusion)
-        elif model is not None:
-            route = Route(zone=pool.zone, pool=pool.pool, model=model)
-            (local if pool.zone == "local" else cloud).append(Choice(route=route, reason=_reason(task, pool)))
-    excluded += _unserved_wish(task, fleet)
-    rng.shuffle(local)
-    rng.shuffle(cloud)
-    routes = (*local, *cloud)
+    found, excluded = pools_by_default(task, fleet)
+    routes = tuple(
+        Choice(route=Route(zone=pool.zone, pool=pool.pool, model=model), reason=_reason(task, pool))
+        for zone in ZONES
+        for pool, model in shuffled([each for each in found if each[0].zone == zone], rng)
+    )
     return Decision(routes=routes, excluded=tuple(excluded), reason="" if routes else _why_none(task, excluded))
+
+
+def pools_by_default(
+    task: TaskView,
+    fleet: FleetView,
+) -> tuple[list[tuple[PoolView, str]], list[Exclusion]]:
+    """The pools of `route_by_default` in no order, each with its model, and what was ruled out."""
+    found: list[tuple[PoolView, str]] = []
+    excluded: list[Exclusion] = []
+    for pool in fleet.pools.values():
+        model = model_for(task, pool)
+        out = _without_model(task, pool) if model is None else barred(task, pool, model)
+        if out is not None:
+            excluded.append(out)
+        elif model is not None:
+            found.append((pool, model))
+    excluded += _unserved_wish(task, fleet)
+    return found, excluded
+
+
+def shuffled(items: list[Item], rng: random.Random) -> list[Item]:
+    """The items in random order; several times faster than `random.shuffle`, which draws integers."""
+    draws = [rng.random() for _ in items]
+    return [items[index] for index in sorted(range(len(items)), key=draws.__getitem__)]
 
 
 def _reason(task: TaskView, pool: PoolView) -> str:
@@ -37,9 +56,11 @@ def _reason(task: TaskView, pool: PoolView) -> str:
     return "default routing: local first" if pool.zone == "local" else "default routing: cloud behind local"
 
 
-def _without_model(task: TaskView, pool: PoolView) -> Exclusion:
-    """A pool that serves the capability, but not with the model asked for."""
-    first = next(model for model, capabilities in pool.models.items() if task.capability in capabilities)
+def _without_model(task: TaskView, pool: PoolView) -> Exclusion | None:
+    """A pool that serves the capability, but not with the model asked for; None when it does not serve it at all."""
+    first = next((model for model, capabilities in pool.models.items() if task.capability in capabilities), None)
+    if first is None:
+        return None
     refused = barred(task, pool, first)
     if refused is not None and not refused.waits:
         return refused

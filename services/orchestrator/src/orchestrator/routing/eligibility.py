@@ -1,11 +1,19 @@
 """What rules a live pool out for a task whatever the policy says: where its data may go, and what the caller asked."""
 
+from flotilla.contracts.subjects import ZONES, Zone
 from orchestrator.routing.types import Exclusion, PoolView, TaskView
 
 
 def may_enter(task: TaskView, zone: str) -> bool:
     """Whether the task's data may go to a zone at all. Fails closed: only `local` holds restricted data."""
     return zone == "local" or task.data_class in ("public", "internal")
+
+
+def open_zones(task: TaskView) -> tuple[Zone, ...]:
+    """The zones that a task without wishes of its own may enter; empty for one with wishes: that is looked at alone."""
+    if task.wanted_pool is not None or task.wanted_model is not None:
+        return ()
+    return tuple(zone for zone in ZONES if may_enter(task, zone))
 
 
 def is_wanted(task: TaskView, pool: str, model: str) -> bool:

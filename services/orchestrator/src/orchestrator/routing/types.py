@@ -6,7 +6,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.contracts.subjects import Zone
 
 
-class Route(Struct, frozen=True, kw_only=True, order=True):
+class Route(Struct, frozen=True, kw_only=True, order=True, gc=False):
     """A pool and a model that can serve a capability."""
 
     zone: Zone
@@ -71,25 +71,66 @@ class FleetView(Struct, frozen=True, kw_only=True):
         ]
 
 
-class Choice(Struct, frozen=True, kw_only=True):
-    """A route, and why it stands where it stands; the result's attempts carry the reason."""
+class Figures(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """
+    What routing knew of a route when it decided, for `flotilla explain`.
+
+    Attributes:
+        p50_ms: Of the newest attempts, those in flight for too long among them; None without any. So is `p95_ms`.
+        error_rate: Penalised failures among the newest attempts, 0 to 1.
+        samples: How many attempts these figures rest on.
+        cost_usd: Mean cost of an attempt that went well; None when nothing is known.
+        standing: `settled`, `left` or `returning`; `share` is the part of the tasks that a returning route gets.
+        why: Why it was left.
+        breaker: `closed`, `open` or `half_open`.
+    """
+
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    error_rate: float | None = None
+    samples: int = 0
+    in_flight: int = 0
+    oldest_in_flight_ms: float = 0.0
+    cost_usd: float | None = None
+    standing: str = "settled"
+    why: str = ""
+    breaker: str = "closed"
+
+
+class Choice(Struct, frozen=True, kw_only=True, gc=False):
+    """
+    A route, and why it stands where it stands; the result's attempts carry the reason.
+
+    Attributes:
+        free_slots: Of its pool, as this orchestrator knew at the moment.
+        probe: The task is one of the trickle that finds out whether the route is well again; whoever takes the
+            decision notes it (`probes.noted`).
+        last_resort: An unhealthy route: for a task that failed elsewhere, not for one that found the others busy.
+    """
 
     route: Route
     reason: str
+    free_slots: int = 0
+    probe: bool = False
+    last_resort: bool = False
+    figures: Figures | None = None
 
 
-class Exclusion(Struct, frozen=True, kw_only=True):
+class Exclusion(Struct, frozen=True, kw_only=True, gc=False):
     """
     A route that was ruled out, and why.
 
     Attributes:
         waits: It may come back without a change of policy (no live replica, an open breaker): a durable task waits.
+        until_unix_ms: When it comes back, where that is known; else 0.
     """
 
     pool: str
     model: str
     reason: str
     waits: bool = False
+    until_unix_ms: int = 0
+    figures: Figures | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True):

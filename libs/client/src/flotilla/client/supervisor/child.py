@@ -121,7 +121,7 @@ class Child:
                 self.last_status = await process.wait()
                 self._guardian.forget(self.spec.name)
                 self._count_death(loop.time() - started_at)
-            with contextlib.suppress(asyncio.TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), restart_pause_s(self.deaths))
 
     def _count_death(self, lived_s: float) -> None:

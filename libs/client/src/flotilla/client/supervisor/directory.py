@@ -1,11 +1,11 @@
 """A fleet's directory: where everything is, and the lock that keeps a second supervisor out."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -58,8 +58,8 @@ class Directory:
         partial.write_bytes(text + b"\n")
         partial.replace(self.state)
 
-    @contextmanager
-    def held(self) -> Iterator[int]:
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[int, None]:
         """
         Hold the lock while the block runs; gives its file descriptor, with which a child can hold it too.
 
@@ -69,12 +69,13 @@ class Directory:
             FleetRunningError: A supervisor runs here.
         """
         with self.lock.open("a+", encoding="ascii") as file:
-            give_up_at = time.monotonic() + LOCK_PATIENCE_S
+            loop = asyncio.get_running_loop()
+            give_up_at = loop.time() + LOCK_PATIENCE_S
             while not _locked(file):
                 pid = _pid_in(file)
-                if _is_alive(pid) or time.monotonic() >= give_up_at:
+                if _is_alive(pid) or loop.time() >= give_up_at:
                     raise FleetRunningError(self.path, pid)
-                time.sleep(LOCK_POLL_S)
+                await asyncio.sleep(LOCK_POLL_S)
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()

@@ -22,16 +22,17 @@ OLLAMA_REPLY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class Provider(NamedTuple):
-    """A proprietary API and the environment variable of its key."""
+    """A proprietary API, the environment variable of its key, and a model of its smaller ones: nobody was asked."""
 
     name: str
     key: str
+    model: str
 
 
 PROVIDERS: Final = (
-    Provider("anthropic", "ANTHROPIC_API_KEY"),
-    Provider("openai", "OPENAI_API_KEY"),
-    Provider("gemini", "GEMINI_API_KEY"),
+    Provider("anthropic", "ANTHROPIC_API_KEY", "claude-haiku-5-5"),
+    Provider("openai", "OPENAI_API_KEY", "gpt-5.4-mini"),
+    Provider("gemini", "GEMINI_API_KEY", "gemini-3.5-flash"),
 )
 """In the order of preference when several keys are set."""
 
@@ -42,14 +43,16 @@ class Engines(Struct, frozen=True, kw_only=True):
 
     Attributes:
         local: A provider's name: `ollama`, `embedded` or `noop`.
-        local_models: Names for Ollama; the other providers know their own.
         cloud: `anthropic`, `openai`, `gemini`, `embedded` or `noop`.
+        local_models: As `FLOTILLA_MODELS` takes them; empty where the engine knows its own.
+        cloud_models: The same.
         notes: What people should know about the choice, a line each.
     """
 
     local: str
-    local_models: tuple[str, ...] = ()
     cloud: str
+    local_models: tuple[str, ...] = ()
+    cloud_models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -64,7 +67,7 @@ def choose(engine: Engine, environ: Mapping[str, str], ollama: tuple[str, ...] |
         notes.append(f"local: Ollama serves ({shown})")
     else:
         local = "embedded"
-        where = "Ollama has no model" if ollama is not None else "no Ollama server answers"
+        where = "Ollama has no chat model" if ollama is not None else "no Ollama server answers"
         notes.append(f"local: {where}; the embedded engine serves, which is no language model")
     cloud = next((provider for provider in PROVIDERS if environ.get(provider.key)), None)
     if cloud is None:
@@ -73,8 +76,9 @@ def choose(engine: Engine, environ: Mapping[str, str], ollama: tuple[str, ...] |
         notes.append(f"cloud: {cloud.name} serves ({cloud.key} is set); tasks in the cloud zone leave this machine")
     return Engines(
         local=local,
-        local_models=(ollama or ())[:MODELS_MAX],
         cloud=cloud.name if cloud is not None else "embedded",
+        local_models=(ollama or ())[:MODELS_MAX],
+        cloud_models=(cloud.model,) if cloud is not None else (),
         notes=tuple(notes),
     )
 
@@ -85,8 +89,17 @@ def _stands_in(engine: Engine) -> str:
     return "both zones: the embedded engine stands in for the models; nothing leaves this machine"
 
 
+class _Details(Struct, frozen=True):
+    family: str | None = None
+
+
 class _Tag(Struct, frozen=True):
     name: str
+    details: _Details = _Details()
+
+    @property
+    def is_for_embedding(self) -> bool:
+        return "bert" in (self.details.family or "") or "embed" in self.name
 
 
 class _Tags(Struct, frozen=True):
@@ -98,7 +111,9 @@ _decode_tags: Final = msgspec.json.Decoder(_Tags).decode
 
 async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """
-    The models of the Ollama server at `OLLAMA_HOST` (this machine by default); None when none answers in time.
+    The models of the Ollama server at `OLLAMA_HOST` (this machine by default), as `FLOTILLA_MODELS` takes them.
+
+    Empty when it has none that can answer; None when no server answers in time.
 
     Raises:
         OptionError: `OLLAMA_HOST` is not an address.
@@ -118,4 +133,5 @@ def _ask_ollama(url: str) -> tuple[str, ...] | None:
             tags = _decode_tags(reply.read(OLLAMA_REPLY_BYTES_MAX))
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
-    return tuple(model.name for model in tags.models)
+    chat = tuple(model.name for model in tags.models if not model.is_for_embedding)
+    return chat and (*chat, *(f"{model.name}=embed" for model in tags.models if model.is_for_embedding))

@@ -1,8 +1,8 @@
 """
 The environment of each child: configuration by variables alone, and no key that its service must not have.
 
-Pure. What the supervisor inherited of `FLOTILLA_*` is not passed on: services refuse names they do not know, and a fleet
-must not take its settings from a shell that somebody configured for another one.
+Pure. What the supervisor inherited of `FLOTILLA_*` is not passed on: services refuse names they do not know, and a
+fleet must not take its settings from a shell that somebody configured for another one.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.server_config import DEFAULT_SCOPE
 
 _PREFIX: Final = "FLOTILLA_"
-_SECRET_SUFFIX: Final = "_API_KEY"
+_KEY_SUFFIX: Final = "_API_KEY"
 _OF_PROVIDER: Final[dict[str, tuple[str, ...]]] = {
     "anthropic": ("ANTHROPIC_",),
     "openai": ("OPENAI_",),
@@ -41,7 +41,9 @@ def clean(environ: Mapping[str, str], *, provider: str = "") -> dict[str, str]:
 
 def of_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of an orchestrator: it holds no keys."""
-    return clean(environ) | _common(options, place) | {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
+    return (
+        clean(environ) | _common(options, place) | {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
+    )
 
 
 def of_worker(
@@ -54,8 +56,10 @@ def of_worker(
         "FLOTILLA_POOL": zone,
         "FLOTILLA_PROVIDER": provider,
     }
-    if zone == "local" and engines.local_models:
-        own["FLOTILLA_MODELS"] = ",".join(engines.local_models)
+    models = options.local_models if zone == "local" else options.cloud_models
+    models = models or ",".join(engines.local_models if zone == "local" else engines.cloud_models)
+    if models and provider != "embedded":  # which has its own, and says so
+        own["FLOTILLA_MODELS"] = models
     if options.slots is not None:
         own["FLOTILLA_SLOTS"] = str(options.slots)
     if provider == "noop":
@@ -82,4 +86,4 @@ def _common(options: UpOptions, place: Place) -> dict[str, str]:
 
 def _is_withheld(name: str) -> bool:
     prefixes = tuple(prefix for prefixes in _OF_PROVIDER.values() for prefix in prefixes)
-    return name.startswith((_PREFIX, *prefixes)) or name.endswith(_SECRET_SUFFIX)
+    return name.startswith((_PREFIX, *prefixes)) or name.endswith(_KEY_SUFFIX)

@@ -55,7 +55,7 @@ class Guardian:
         process.stdin.close()
         try:
             await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             process.kill()
             await process.wait()
 

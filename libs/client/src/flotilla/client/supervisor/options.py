@@ -6,6 +6,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from flotilla.client.supervisor.errors import OptionError
+from flotilla.inference.settings import SLOTS_MAX
 
 Engine = Literal["auto", "embedded", "noop"]
 
@@ -14,7 +15,6 @@ DIRECTORY_DEFAULT: Final = Path(".flotilla")
 PORT_DEFAULT: Final = 4222
 PORT_MAX: Final = 65_535
 REPLICAS_MAX: Final = 256
-SLOTS_MAX: Final = 10_000
 LATENCY_MS_MAX: Final = 600_000.0
 GRACE_S_DEFAULT: Final = 10.0
 GRACE_S_MAX: Final = 86_400.0
@@ -34,6 +34,9 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         engine_latency_ms: Of the noop engine, as are the two below.
         engine_jitter: The fraction by which the latency varies, 0 to 1.
         engine_failure_rate: The fraction of the work that fails, 0 to 1.
+        local_models: What the local workers use, with commas between, the preferred first; by default all that the
+            Ollama server has. `nomic-embed-text=embed` serves only the capability after `=`.
+        cloud_models: The same for the cloud workers; by default one model of the provider.
         policy: A routing policy (TOML), put in force before the fleet is called ready.
         capabilities: A folder of users' capability files (TOML).
         json: One line of JSON instead of the ready line.
@@ -50,6 +53,8 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     engine_latency_ms: float = 0.0
     engine_jitter: float = 0.0
     engine_failure_rate: float = 0.0
+    local_models: str = ""
+    cloud_models: str = ""
     policy: Path | None = None
     capabilities: Path | None = None
     json: bool = False

@@ -22,7 +22,7 @@ def serving_engine(settings: WorkerSettings) -> Serving:
     """
     catalogue = Catalogue.load(settings.capability_files)
     if settings.provider == "embedded":
-        engine = EmbeddedEngine(catalogue)
+        engine = EmbeddedEngine()
     elif settings.provider == "noop":
         engine = NoopEngine(
             capabilities=catalogue,

@@ -26,6 +26,9 @@ CONFIDENCE_MAX: Final = 0.97
 MULTI_FRACTION: Final = 0.4
 """With `multi`, labels with this fraction of the best one's evidence apply too."""
 
+FALLBACK_EVIDENCE: Final = 1.6
+"""With less than this for any label, one that stands for the rest is chosen, if there is one."""
+
 EVIDENCE_MIN: Final = 0.5
 """With `multi`, a label with less evidence does not apply."""
 
@@ -56,8 +59,8 @@ def classify(document: str, labels: Sequence[tuple[str, str]], *, multi: bool) -
     """
     Choose among `labels`, each a name and a description (possibly empty).
 
-    Without any evidence a label that stands for the rest ("other", "neutral") is chosen, else the first one, with the
-    confidence of a guess. With `multi` the list may be empty.
+    Without enough evidence a label that stands for the rest ("other", "neutral") is chosen, with the confidence of a
+    guess; where there is none, the one with the most evidence, or the first. With `multi` the list may be empty.
     """
     found = _read(document)
     terms = [_terms(name, description) for name, description in labels]
@@ -74,13 +77,15 @@ def classify(document: str, labels: Sequence[tuple[str, str]], *, multi: bool) -
             confidence=confidence,
             rationale=_rationale([word for index in chosen for word in evidence[index].matched]),
         )
-    if evidence[best].score <= 0:
-        best = next((index for index, (name, _) in enumerate(labels) if _is_fallback(name)), 0)
+    rest = next((index for index, (name, _) in enumerate(labels) if _is_fallback(name)), None)
+    if rest is not None and evidence[best].score < FALLBACK_EVIDENCE:
+        return ClassifyOutput(label=labels[rest][0], confidence=round(1 / len(labels), 3), rationale=_rationale(()))
     return ClassifyOutput(label=labels[best][0], confidence=confidence, rationale=_rationale(evidence[best].matched))
 
 
 def _is_fallback(name: str) -> bool:
-    return any(word in FALLBACKS for word in words(name, LABEL_WORDS_MAX))
+    named = list(words(name, LABEL_WORDS_MAX))
+    return bool(named) and all(word in FALLBACKS for word in named)
 
 
 def _read(document: str) -> _Words:
@@ -158,4 +163,6 @@ def _confidence(scores: Sequence[float], best: int) -> float:
 
 def _rationale(matched: Sequence[str]) -> str:
     shown = list(dict.fromkeys(matched))[:RATIONALE_WORDS_MAX]
-    return f"words that speak for it: {', '.join(shown)}" if shown else "no word of the document speaks for a label"
+    return (
+        f"words that speak for it: {', '.join(shown)}" if shown else "too few words of the document speak for any label"
+    )

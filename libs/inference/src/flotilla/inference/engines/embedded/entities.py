@@ -60,8 +60,10 @@ def extract(document: str, types: Sequence[str] | None = None) -> list[Entity]:
     found: list[Entity] = []
     for start, end in blocks(document):
         for kind, begin, stop in _found_in(document, start, end):
-            if kind in names and len(found) < ENTITIES_MAX:
+            if kind in names:
                 found.append(Entity(type=names[kind], text=document[begin:stop], start=begin, end=stop))
+        if len(found) >= ENTITIES_MAX:
+            return found[:ENTITIES_MAX]
     return found
 
 

@@ -6,6 +6,7 @@ A pattern's group `it` is the entity where there is one, else the whole match.
 
 import re
 from collections.abc import Callable
+from datetime import date
 from typing import Final, NamedTuple
 
 _MONTHS = (
@@ -16,6 +17,8 @@ _MONTHS = (
     "enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|"
     "gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre"
 )
+_MONTHS_MAX = 12
+_DAYS_MAX = 31
 _MONTH = rf"(?:{_MONTHS})\b\.?"
 _AMOUNT = r"\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3}){1,5}(?:[.,]\d{1,2})?(?!\d)|\d{1,15}(?:[.,]\d{1,2})?(?!\d)"  # noqa: RUF001
 _SCALE = r"(?:\s?(?:thousand|million|billion|trillion|mio|mrd|mn|bn|k|m|tsd)\b\.?)?"
@@ -51,16 +54,22 @@ def is_iban(text: str) -> bool:
 
 
 def _is_date(text: str) -> bool:
-    numbers = [int(part) for part in re.findall(r"\d+", text)[:3]]
-    return (
-        len(numbers) == 3
-        and any(1 <= number <= 12 for number in numbers)
-        and all(  # noqa: PLR2004
-            number <= 31 or 1000 <= number <= 2999 or index in (0, 2)  # noqa: PLR2004
-            for index, number in enumerate(numbers)
-        )
-        and sum(number > 31 for number in numbers) <= 1
-    )  # noqa: PLR2004
+    """Whether day, month and year can be told from three numbers, in either of the two common orders."""
+    first, second, _year = (int(part) for part in re.findall(r"\d+", text))
+    return min(first, second) <= _MONTHS_MAX and max(first, second) <= _DAYS_MAX and min(first, second) > 0
+
+
+def _is_iso_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_month_name(text: str) -> bool:
+    """ "May 3" is a date; in "they may 3 times" and "the 3 may" it is not."""
+    return not re.search(r"(?<![^\W_])(?:may|mar|march)(?!\w)", text) and not text[0].islower()
 
 
 def _is_phone(text: str) -> bool:
@@ -94,13 +103,17 @@ PATTERNS: Final = (
         0,
     ),
     _pattern("identifier", r"(?<![\w#&])#(?P<it>\d{3,12})(?!\w)"),
-    _pattern("date", r"(?<![\w-])\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"),
+    _pattern("date", r"(?<![\w-])\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])", _is_iso_date),
     _pattern(
         "date", r"(?<![\w./-])\d{1,2}(?P<s>[./-])\s?\d{1,2}(?P=s)\s?(?:\d{4}|\d{2})(?![\w/-])(?![.,]\d)", _is_date
     ),
-    _pattern("date", rf"(?<!\w)\d{{1,2}}(?:st|nd|rd|th|er|\.)?\s(?:of\s|de\s)?{_MONTH}(?:,?\s(?:de\s)?\d{{4}}(?!\d))?"),
-    _pattern("date", rf"(?<!\w){_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?(?!\w)(?:,?\s\d{{4}}(?!\d))?"),
-    _pattern("date", rf"(?<!\w){_MONTH}\s\d{{4}}(?!\w)"),
+    _pattern(
+        "date",
+        rf"(?<!\w)\d{{1,2}}(?:st|nd|rd|th|er|\.)?\s(?:of\s|de\s)?{_MONTH}(?:,?\s(?:de\s)?\d{{4}}(?!\d))?",
+        _is_month_name,
+    ),
+    _pattern("date", rf"(?<!\w){_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?(?!\w)(?:,?\s\d{{4}}(?!\d))?", _is_month_name),
+    _pattern("date", rf"(?<!\w){_MONTH}\s\d{{4}}(?!\w)", _is_month_name),
     _pattern("date", r"(?<!\w)Q[1-4]\s?(?:/\s?)?\d{4}(?!\w)", flags=0),
     _pattern("money", rf"(?<![\w])(?:{_CODE}|{_SIGN})\s?(?:{_AMOUNT}){_SCALE}(?:\s?{_CODE}(?!\w))?"),
     _pattern("money", rf"(?<![\w.,])(?:{_AMOUNT}){_SCALE}\s?(?:{_CODE}(?!\w)|{_SIGN}|{_UNIT})"),

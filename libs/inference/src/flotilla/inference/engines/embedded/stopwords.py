@@ -21,7 +21,7 @@ hat hatte hatten hier hinter ich ihm ihn ihnen ihr ihre ihrem ihren ihrer im in 
 kann kein keine keinen können könnte liebe lieber mehr mein meine meinem meinen meiner mich mir mit muss müssen nach
 nicht nichts noch nun nur ob oder ohne sehr sein seine seinem seinen seiner seit sich sie sind so sollte sondern sowie
 über um und uns unser unsere unserem unseren unserer unter vom von vor war waren was weil welche wenn werden wie wieder
-wir wird wurde wurden zu zum zur zwar zwischen
+wir wird wurde wurden zu zum zur zwar zwischen freundlichen freundliche grüße grüßen hiermit
 """
 _FRENCH = """
 au aux avec ce ces cet cette comme dans de des donc du elle elles en est et été être eu fait il ils je la le les leur

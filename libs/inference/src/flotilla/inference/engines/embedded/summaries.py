@@ -21,19 +21,24 @@ SENTENCES_SCORED_MAX: Final = 2_000
 SENTENCES_RANKED_MAX: Final = 120
 """So many of the best are compared with one another; the comparison is quadratic."""
 
-DEFAULT_WORDS_MIN: Final = 40
+DEFAULT_WORDS_MIN: Final = 50
 DEFAULT_WORDS_MAX: Final = 150
-DEFAULT_FRACTION: Final = 0.25
+DEFAULT_FRACTION: Final = 0.3
 REDUNDANT_LIKENESS: Final = 0.6
+POOR_FRACTION: Final = 0.25
+"""A sentence with less than this fraction of the best score is no part of a summary, even when it would fit."""
+
 RANK_ROUNDS: Final = 12
 RANK_DAMPING: Final = 0.85
 
 _SENTENCE_WORDS_MAX = 400
 _SHORT_WORDS = 4
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", '"', ")", "”")  # noqa: RUF001  # Chinese and Japanese ends
 _FIGURE = re.compile(r"\d")
+_CONTACT = re.compile(r"\w@\w|https?://|www\.")
 _CUE = re.compile(
-    r"\b(?:therefore|in summary|in conclusion|conclu\w+|important|decid\w+|agree\w*|request\w*|deadline|must|require\w*|"
-    r"confirm\w*|terminat\w+|cancel\w*|propos\w+|recommend\w*|result\w*|because|urgent\w*|"
+    r"\b(?:therefore|in summary|in conclusion|conclu\w+|important|decid\w+|agree\w*|request\w*|deadline|must|"
+    r"require\w*|confirm\w*|terminat\w+|cancel\w*|propos\w+|recommend\w*|result\w*|because|urgent\w*|"
     r"daher|deshalb|wichtig\w*|frist\w*|beschl\w+|kündig\w*|bitte\w?|fordern|ergebnis\w*|zusammenfass\w+|"
     r"donc|décid\w+|importan\w+|délai|résult\w+|por lo tanto|plazo|solicit\w+)\b",
     re.IGNORECASE,
@@ -42,7 +47,7 @@ _FORMALITY = re.compile(
     r"(?:dear|hi|hello|sincerely|yours|kind regards|best regards|regards|best|cheers|thank you|thanks|many thanks|"
     r"sehr geehrte\w?|liebe\w?|hallo|mit freundlichen|freundliche|viele grüße|beste grüße|vielen dank|"
     r"cher|chère|bonjour|cordialement|bien à vous|veuillez agréer|estimad\w+|atentamente|saludos|"
-    r"from|to|cc|tel|phone|fax|e-?mail|page)\b",
+    r"from|to|cc|tel|phone|fax|e-?mail|page|date|re|subject|betreff|datum|attendees|objet)\b",
     re.IGNORECASE,
 )
 
@@ -75,7 +80,7 @@ def summarize(document: str, *, max_words: int | None = None, style: str | None 
         return [_shortened(ranked[0].text, most)]
     texts = [sentence.text for sentence in sorted(chosen, key=lambda sentence: sentence.place)]
     if any(word in wanted for word in ("bullet", "list", "stichpunkt", "stichwort")):
-        return [f"- {text.lstrip('-*•– ') or text}" for text in texts]
+        return [f"- {text}" for text in texts]
     return texts
 
 
@@ -138,13 +143,15 @@ def _manner(text: str, stems: frozenset[str]) -> float:
         factor *= 1.25
     if _FIGURE.search(text):
         factor *= 1.1
+    if _CONTACT.search(text):
+        factor *= 0.5
     if len(stems) < _SHORT_WORDS:
         factor *= 0.4
     if _FORMALITY.match(text):
         factor *= 0.3
     if text.endswith("?"):
         factor *= 0.8
-    if not text.endswith((".", "!", "?", "…", "。", "！", "？", '"', ")", "”")):
+    if not text.endswith(_SENTENCE_ENDS):
         factor *= 0.6
     return factor
 
@@ -179,9 +186,9 @@ def choose(ranked: Sequence[Sentence], *, words_max: int, count_max: int) -> lis
     """The best that fit into `words_max` together and do not repeat one another; best first, possibly none."""
     chosen: list[Sentence] = []
     left = words_max
-    floor = ranked[0].score * 0.2 if ranked else 0.0
+    floor = ranked[0].score * POOR_FRACTION if ranked else 0.0
     for sentence in ranked[:SENTENCES_RANKED_MAX]:
-        if len(chosen) >= count_max or (chosen and sentence.score < floor):
+        if len(chosen) >= count_max or sentence.score < floor:
             break
         needed = word_count(sentence.text)
         if needed > left or any(likeness(sentence.stems, other.stems) > REDUNDANT_LIKENESS for other in chosen):

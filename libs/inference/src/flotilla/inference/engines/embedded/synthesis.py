@@ -78,14 +78,14 @@ def _overview(read: Sequence[_Read]) -> list[str]:
     """The best of each source in turn, by how much of what the others say is in it."""
     everywhere: Counter[str] = Counter(name for source in read for name in source.counts)
     candidates = [
-        (sentence.score * (1 + sum(everywhere[name] > 1 for name in sentence.stems) / 10), source, sentence)
+        (turn, sentence.score * (1 + sum(everywhere[name] > 1 for name in sentence.stems) / 10), source, sentence)
         for source in read
-        for sentence in choose(source.ranked, words_max=SOURCE_WORDS_MAX, count_max=2)
+        for turn, sentence in enumerate(choose(source.ranked, words_max=SOURCE_WORDS_MAX, count_max=2))
     ]
-    candidates.sort(key=lambda candidate: (-candidate[0], candidate[1].number, candidate[2].place))
+    candidates.sort(key=lambda candidate: (candidate[0], -candidate[1], candidate[2].number))
     shown: list[tuple[Sentence, list[int]]] = []
     left = OVERVIEW_WORDS_MAX
-    for _, source, sentence in candidates:
+    for _, _, source, sentence in candidates:
         same = next((known for known in shown if likeness(known[0].stems, sentence.stems) > _REPEATED_LIKENESS), None)
         if same:
             same[1].append(source.number)

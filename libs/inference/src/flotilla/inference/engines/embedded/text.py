@@ -20,85 +20,21 @@ would be felt.
 """
 
 _BLANK_LINE = re.compile(r"\n[ \t\r\f\v]*\n")
-_LIST_ITEM = re.compile(r"\s{0,40}(?:[-*•–]|\d{1,3}[.)]|[a-z]\))\s")
-_END = re.compile(r"[.!?…]{1,5}[\"'”’»)\]]{0,3}(?=\s)|[。！？]{1,5}[」』”]?")
+_BULLET = re.compile(r"\s{0,40}[-*•–]\s{1,8}")  # noqa: RUF001  # the dash is meant
+_NUMBERED = re.compile(r"\s{0,40}(?:\d{1,3}[.)]|[a-z]\))\s")
+_ORDINAL_BEFORE = re.compile(r"(?:\b(?:am|im|zum|vom|der|dem|den|das|die|bis|seit|ab|nr|no)\s)\d{1,2}\Z", re.IGNORECASE)
+_END = re.compile(r"[.!?…]{1,5}[\"'”’»)\]]{0,3}(?=\s)|[。！？]{1,5}[」』”]?")  # noqa: RUF001
 _STARTS_LOWER = re.compile(r"\s+[a-zà-öø-ÿ]")
 _LAST_WORD = re.compile(r"([^\W_]+)\.?\Z")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _SPACES = re.compile(r"\s+")
 _CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "jr",
-        "sr",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "dept",
-        "est",
-        "no",
-        "nr",
-        "art",
-        "abs",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "eg",
-        "ie",
-        "approx",
-        "fig",
-        "ca",
-        "bzw",
-        "z.b",
-        "u.a",
-        "usw",
-        "evtl",
-        "ggf",
-        "inkl",
-        "str",
-        "tel",
-        "bspw",
-        "d.h",
-        "dipl",
-        "ing",
-        "mme",
-        "mlle",
-        "al",
-        "cf",
-        "vol",
-        "pp",
-        "ed",
-        "rev",
-        "gen",
-        "sen",
-        "rep",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "mio",
-        "mrd",
-        "hr",
-        "fr",
-        "sig",
-        "dott",
-    ]
+    """
+    mr mrs ms dr prof st jr sr inc ltd co corp dept est no nr art abs vs etc e.g i.e eg ie approx fig ca bzw z.b
+    u.a usw evtl ggf inkl str tel bspw d.h dipl ing mme mlle al cf vol pp ed rev gen sen rep jan feb mar apr jun
+    jul aug sep sept oct nov dec mio mrd hr fr sig dott
+    """.split()  # noqa: SIM905  # a word list reads better without quotes
 )
 
 
@@ -123,7 +59,7 @@ def paragraphs(text: str) -> Iterator[str]:
         for part in _BLANK_LINE.split(text[start:end]):
             lines: list[str] = []
             for line in part.splitlines():
-                if lines and (_LIST_ITEM.match(line) or _ends_a_thought(lines[-1], line)):
+                if lines and _begins_anew(lines[-1], line):
                     yield "\n".join(lines)
                     lines = []
                 lines.append(line)
@@ -134,9 +70,18 @@ def paragraphs(text: str) -> Iterator[str]:
 _HEAD_CHARS_MAX = 60
 
 
-def _ends_a_thought(line: str, after: str) -> bool:
-    """A short line before one that begins anew is a heading, an address or a greeting, not the start of a sentence."""
+def _begins_anew(line: str, after: str) -> bool:
+    """
+    Whether a line break is more than a wrapped line.
+
+    A short line before one that begins with a capital is a heading, an address or a greeting. A number alone does not
+    make an item: "on the / 2. September" is wrapped.
+    """
+    if _BULLET.match(after):
+        return True
     line, after = line.strip(), after.strip()
+    if _NUMBERED.match(after):
+        return line.endswith((".", ":", ";", "!", "?"))
     return len(line) < _HEAD_CHARS_MAX and bool(after) and not after[0].islower() and not line.endswith(("-", "and"))
 
 
@@ -144,7 +89,7 @@ def sentences(text: str) -> Iterator[tuple[str, bool]]:
     """Every sentence, white space made single, with whether it opens its paragraph."""
     for paragraph in paragraphs(text):
         opens = True
-        for sentence in _split(paragraph):
+        for sentence in _split(_BULLET.sub("", paragraph, count=1) if _BULLET.match(paragraph) else paragraph):
             for piece in _cut(_SPACES.sub(" ", sentence).strip()):
                 yield piece, opens
                 opens = False
@@ -167,8 +112,12 @@ def _is_an_end(paragraph: str, start: int, end: re.Match[str]) -> bool:
     if before is None:
         return True
     word = before.group(1)
-    # "J. Smith", "Dr. Smith", and in German "12. März".
-    return not (len(word) == 1 or word.casefold() in _ABBREVIATIONS or (word.isdigit() and len(word) <= 2))  # noqa: PLR2004
+    if word.isdigit():
+        # "1. Services", and in German "vom 12. Januar".
+        told = paragraph[start : end.start()]
+        return not (told.strip() == word or _ORDINAL_BEFORE.search(told))
+    # "J. Smith" and "Dr. Smith".
+    return not (len(word) == 1 or word.casefold() in _ABBREVIATIONS)
 
 
 def _cut(sentence: str) -> Iterator[str]:

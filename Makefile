@@ -1,0 +1,91 @@
+# Everything a developer does with this repository. `make` alone lists it.
+# Needs Python 3.11 or later and make; the rest comes into .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+INSTALLED := $(VENV)/.installed
+LOCKED := uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+UV := uv>=0.13,<1
+# Where the machine has certificates of its own, uv trusts them, as pip does; elsewhere those that it brings.
+CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),UV_SYSTEM_CERTS=true)
+TESTS := $(wildcard tests/unit tests/wire tests/integration tests/acceptance)
+
+ENGINE ?= embedded
+WORKERS ?= 2
+ARGS ?=
+
+# A .venv that was copied or moved along with the checkout still points to the old place: install again.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(INSTALLED) ## Make .venv with everything in it; does nothing when it is up to date
+
+$(INSTALLED): $(LOCKED)
+	@$(VENV)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  for python in python3 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then echo "make: Python 3.11 or later is needed, and none is on the PATH" >&2; exit 1; fi; \
+	  echo "Making $(VENV) with $$($$found --version)"; \
+	  $$found -m venv --clear $(VENV) || { \
+	    echo "make: $$found has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	}
+	@test -x $(VENV)/bin/uv || { \
+	  $(RUN) pip --version >/dev/null 2>&1 || $(RUN) ensurepip >/dev/null; \
+	  $(RUN) pip install --quiet --disable-pip-version-check '$(UV)'; \
+	}
+	@# Inexact: uv itself is in there and not in the lock file.
+	@echo "Installing what uv.lock says into $(VENV)"
+	@$(CERTIFICATES) UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
+	  $(VENV)/bin/uv sync --frozen --inexact --quiet --python $(VENV)/bin/python
+	@printf '%s\n' '$(CURDIR)' > $@
+
+.PHONY: demo
+demo: install ## Sample documents through a whole fleet on this machine; ENGINE=auto uses your models
+	@$(RUN) flotilla.client.demo --engine $(ENGINE) $(ARGS)
+
+.PHONY: up
+up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as ARGS="--local 3"
+	@$(RUN) flotilla.client up $(ARGS)
+
+.PHONY: test
+test: install ## All tests but chaos and benchmarks; WORKERS=4 for more processes, ARGS for pytest
+	$(RUN) pytest -n $(WORKERS) $(TESTS) $(ARGS)
+
+.PHONY: check
+check: install ## Lint, formatting, types, and the direction of the imports
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pyright
+	$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: install ## Format, and mend what the linter can
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+.PHONY: chaos
+chaos: install ## Kill processes under load and see that nothing is lost
+	$(RUN) pytest tests/chaos $(ARGS)
+
+.PHONY: bench
+bench: install ## Measure against raw NATS, as ratios in one run
+	$(RUN) pytest -s tests/bench $(ARGS)
+
+.PHONY: bench-routing
+bench-routing: install ## Measure the routing strategies alone
+	$(RUN) pytest -s tests/bench -k routing $(ARGS)
+
+.PHONY: clean
+clean: ## Remove caches and the demo's output; keeps .venv and .flotilla
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
+	find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""
+The `flotilla` command: which commands there are, and how the process ends.
+
+A command's module is imported when it is run, so that help and shell completion are quick.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Final
+
+from cyclopts import App, CycloptsError
+from cyclopts.group import Group
+
+from flotilla.client.console import exits
+from flotilla.contracts.errors import FlotillaError
+
+_TASKS: Final = Group("Tasks", sort_key=1)
+_FLEET: Final = Group("The fleet", sort_key=2)
+_OTHER: Final = Group("Options", sort_key=9)
+
+COMMANDS: Final = (
+    ("ask", "Have a task done now; prints the answer.", _TASKS),
+    ("submit", "Hand in durable tasks; prints their ids, or with --wait their results.", _TASKS),
+    ("result", "Print the results of durable tasks.", _TASKS),
+    ("cancel", "Stop tasks, waiting or running.", _TASKS),
+    ("dead", "Tasks that could not be processed: list, show, retry.", _TASKS),
+    ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),
+    ("watch", "Pools and events, live.", _FLEET),
+    ("up", "Run a whole fleet on this machine.", _FLEET),
+    ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),
+)
+"""Name, help and group; the function `<name>` of the module `flotilla.client.commands.<name>`."""
+
+_HELP: Final = """Have work done by the fleet: local models and cloud models behind one NATS server.
+
+Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
+"""
+_EXAMPLES: Final = """Examples:
+
+  flotilla up
+  flotilla ask classify mail.txt --labels billing,legal
+  cat report.md | flotilla ask summarize --max-words 80 --stream
+  flotilla submit translate letters/ --target de --wait --json
+"""
+
+
+def build() -> App:
+    """The command line, nothing of it imported yet."""
+    app = App(
+        name="flotilla",
+        help=_HELP,
+        help_format="plaintext",
+        help_epilogue=_EXAMPLES,
+        version=_version,
+        group_parameters=_OTHER,
+        group_commands=_OTHER,
+        result_action="return_value",
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, text, group in COMMANDS:
+        if find_spec(f"flotilla.client.commands.{name}") is not None:
+            app.command(f"flotilla.client.commands.{name}:{name}", name=name, help=text, group=group)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    # What goes wrong is told in the command's own words; a log on top of them would only confuse.
+    logging.getLogger("flotilla").addHandler(logging.NullHandler())
+    logging.getLogger("nats").addHandler(logging.NullHandler())
+    try:
+        code = build()(tokens)
+    except CycloptsError:
+        return exits.USAGE
+    except FlotillaError as error:
+        return exits.report(error, as_json="--json" in tokens)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    return code if isinstance(code, int) else exits.OK
+
+
+def _version() -> str:
+    return f"flotilla {version('flotilla-client')}"

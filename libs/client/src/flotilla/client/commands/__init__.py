@@ -1,0 +1,1 @@
+"""The commands of `flotilla`, a module each; one is imported when it is run."""

@@ -1,0 +1,1 @@
+"""What the commands share: arguments, inputs from files, output for people and for programs."""

@@ -1,0 +1,81 @@
+"""How the command ends: an exit code, and one or two lines that say what to do next."""
+
+import json
+import sys
+from typing import Any, Final
+
+from flotilla.client.console.terminal import clean
+from flotilla.client.errors import CredentialsRefusedError, NoFleetError, TaskFailedError
+from flotilla.contracts.errors import FlotillaError, TaskError
+from flotilla.contracts.failures import ErrorKind
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO_FLEET: Final = 3
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+_HINTS: Final = {
+    ErrorKind.UNKNOWN_CAPABILITY: "`flotilla status` shows what the live pools can do",
+    ErrorKind.NO_ROUTE: "`flotilla status` shows which pools are live and what they can do",
+    ErrorKind.NO_CAPACITY: "try again, or let it wait its turn with `flotilla submit`",
+    ErrorKind.BACKLOG_FULL: "try again later; `flotilla status` shows the backlog",
+    ErrorKind.DEADLINE_EXCEEDED: "give it longer with --deadline-s",
+    ErrorKind.TOO_LARGE: "split the document",
+    ErrorKind.NOT_PERMITTED: "ask whoever runs the fleet, or give other credentials with --creds",
+    ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
+}
+
+
+class UsageError(FlotillaError):
+    """The command line asks for something that makes no sense; one line."""
+
+
+def report(error: FlotillaError, *, as_json: bool) -> int:
+    """Tell of an error, on standard error for people and on standard output for programs; gives the exit code."""
+    if as_json:
+        sys.stdout.write(json.dumps({"error": _body(error)}, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write("\n".join(clean(line) for line in explain(error)) + "\n")
+    return code_of(error)
+
+
+def code_of(error: FlotillaError) -> int:
+    """The exit code that an error ends with."""
+    if isinstance(error, UsageError):
+        return USAGE
+    return NO_FLEET if isinstance(error, NoFleetError) else FAILED
+
+
+def explain(error: FlotillaError) -> list[str]:
+    """What went wrong, what was tried, and what to do next; a line each."""
+    if isinstance(error, UsageError):
+        return [f"flotilla: {error}"]
+    if isinstance(error, CredentialsRefusedError):
+        return [f"flotilla: {error}", "  name a file with --creds, or in FLOTILLA_NATS_CREDS"]
+    if isinstance(error, NoFleetError):
+        return [f"flotilla: {error}", "  start one with `flotilla up`, or name another with --url"]
+    lines = [f"flotilla: {error}"]
+    if isinstance(error, TaskFailedError):
+        lines += [
+            f"  {attempt.pool}/{attempt.model}: {attempt.outcome} after {attempt.latency_ms:,.0f} ms"
+            + (f": {attempt.message}" if attempt.message else "")
+            for attempt in error.answer.attempts
+        ]
+    if isinstance(error, TaskError) and error.kind in _HINTS:
+        lines.append(f"  {_HINTS[error.kind]}")
+    return lines
+
+
+def _body(error: FlotillaError) -> dict[str, Any]:
+    if isinstance(error, TaskError):
+        body = error.body
+        return {
+            "kind": body.kind.value,
+            "message": body.message,
+            "retryable": body.retryable,
+            "details": body.details,
+        }
+    kind = {USAGE: "usage", NO_FLEET: "no_fleet"}.get(code_of(error), "failed")
+    return {"kind": kind, "message": str(error), "retryable": kind == "no_fleet", "details": {}}

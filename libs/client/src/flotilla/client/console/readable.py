@@ -1,0 +1,95 @@
+"""Answers as people read them."""
+
+import json
+from typing import Any, Final
+
+from msgspec import Struct
+
+from flotilla.client.answers import Answer
+from flotilla.contracts.capabilities import ClassifyOutput, EmbedOutput, ExtractEntitiesOutput
+
+BRIEF_LENGTH_MAX: Final = 60
+
+
+class _Redacted(Struct, frozen=True):
+    document: str
+
+
+def full(answer: Answer) -> str:
+    """The whole output as text; JSON when nothing reads better."""
+    match answer.capability:
+        case "classify":
+            return _classified(answer)
+        case "extract-entities":
+            return _entities(answer)
+        case "embed":
+            found = answer.output_as(EmbedOutput)
+            return f"{len(found.vectors)} vectors of {found.dimensions} dimensions (--json writes them)"
+        case "redact":
+            return answer.output_as(_Redacted).document
+        case _:
+            return answer.text or _json(answer.output)
+
+
+def brief(answer: Answer) -> str:
+    """One short line of it, or of the error."""
+    error = answer.error
+    text = f"{error.kind.value}: {error.message}" if error else full(answer)
+    line = " ".join(text.split())
+    return line if len(line) <= BRIEF_LENGTH_MAX else line[: BRIEF_LENGTH_MAX - 1] + "…"
+
+
+def origin(answer: Answer) -> str:
+    """Where it ran and what it took, on one line."""
+    result = answer.result
+    parts = [f"{answer.zone or '?'}: {result.pool}/{result.model}"]
+    if result.provider and result.provider not in (result.pool, result.model):
+        parts.append(result.provider)
+    parts += [milliseconds(result.latency_ms), tokens(answer), cost(answer)]
+    if len(result.attempts) > 1:
+        parts.append(f"{len(result.attempts)} attempts")
+    return " · ".join(part for part in (*parts, result.task) if part)
+
+
+def milliseconds(elapsed_ms: float) -> str:
+    """A duration, in the unit that suits it."""
+    return f"{elapsed_ms / 1000:.1f} s" if elapsed_ms >= 1000 else f"{elapsed_ms:.0f} ms"  # noqa: PLR2004
+
+
+def tokens(answer: Answer) -> str:
+    """Tokens in and out; empty for engines that do not count."""
+    usage = answer.usage
+    if not usage.input_tokens and not usage.output_tokens:
+        return ""
+    return f"{usage.input_tokens:,} → {usage.output_tokens:,} tokens"
+
+
+def cost(answer: Answer) -> str:
+    """US dollars; empty when it cost nothing."""
+    return dollars(answer.usage.cost_usd)
+
+
+def dollars(cost_usd: float) -> str:
+    """US dollars to the hundredth of a cent; empty for none."""
+    if not cost_usd:
+        return ""
+    return f"${cost_usd:.4f}" if cost_usd >= 0.00005 else "<$0.0001"  # noqa: PLR2004
+
+
+def _classified(answer: Answer) -> str:
+    found = answer.output_as(ClassifyOutput)
+    label = found.label if found.label is not None else ", ".join(found.labels or ()) or "(none)"
+    line = f"{label}  ({found.confidence:.0%})"
+    return f"{line}\n{found.rationale}" if found.rationale else line
+
+
+def _entities(answer: Answer) -> str:
+    entities = answer.output_as(ExtractEntitiesOutput).entities
+    if not entities:
+        return "(no entities)"
+    width = max(len(entity.type) for entity in entities)
+    return "\n".join(f"{entity.type:<{width}}  {entity.text}  [{entity.start}:{entity.end}]" for entity in entities)
+
+
+def _json(output: Any) -> str:
+    return json.dumps(output, indent=2, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""`make demo`: a fleet on this machine, a folder of documents through it, and what ran where."""

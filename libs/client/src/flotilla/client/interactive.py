@@ -1,0 +1,72 @@
+"""Interactive tasks: asked and answered over one connection, nothing stored."""
+
+import asyncio
+import secrets
+from typing import Final
+
+from flotilla.client.answers import Answer
+from flotilla.client.errors import NoFleetError
+from flotilla.client.link import Link
+from flotilla.client.options import AskOptions, Input, encode_input, headers_of
+from flotilla.client.streams import AnswerStream
+from flotilla.contracts.errors import DecodeFailedError, TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.headers import ASK_DEADLINE_MS_DEFAULT
+from flotilla.contracts.results import ErrorReply, PieceMessage, decode_answer
+from flotilla.fabric.errors import RequestTimeoutError
+
+DEADLINE_MARGIN_S: Final = 5.0
+"""How much longer than the task's deadline a caller waits: the fleet says `deadline_exceeded` itself, if it lives."""
+
+_TASK_ID_BYTES: Final = 12
+
+
+def new_task_id() -> str:
+    """An id that no other task has."""
+    return f"c-{secrets.token_hex(_TASK_ID_BYTES)}"
+
+
+def patience_s(options: AskOptions) -> float:
+    """How long to wait for an answer before giving up on the fleet."""
+    deadline_s = options.get("deadline_s")
+    return (ASK_DEADLINE_MS_DEFAULT / 1000 if deadline_s is None else deadline_s) + DEADLINE_MARGIN_S
+
+
+async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, options: AskOptions) -> Answer:
+    """See `Fleet.ask`."""
+    subject = link.addresses.ask(capability)
+    headers = headers_of(options, task_id=task_id)
+    encoded = encode_input(body, payload_bytes_max=link.payload_bytes_max)
+    timeout_s = patience_s(options)
+    try:
+        message = await link.request(subject, encoded, headers=headers, timeout_s=timeout_s)
+    except RequestTimeoutError as error:
+        if not link.connection.is_connected:
+            raise NoFleetError(link.url, "the connection was lost while the task ran") from error
+        raise TaskError(ErrorKind.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from error
+    except asyncio.CancelledError:
+        if task_id is not None:
+            await link.abandon(task_id)
+        raise
+    reply = decode_answer(message.data)
+    if isinstance(reply, ErrorReply):
+        raise TaskError.from_body(reply.error)
+    if isinstance(reply, PieceMessage):
+        raise DecodeFailedError("answer: a piece, where no stream was asked for")
+    answer = Answer(reply)
+    answer.raise_for_error()
+    return answer
+
+
+def stream(link: Link, capability: str, body: Input, *, task_id: str | None, options: AskOptions) -> AnswerStream:
+    """See `Fleet.stream`."""
+    link.addresses.ask(capability)
+    task = task_id or new_task_id()
+    return AnswerStream(
+        link,
+        capability=capability,
+        body=encode_input(body, payload_bytes_max=link.payload_bytes_max),
+        headers=headers_of(options, task_id=task, stream=True) or {},
+        task=task,
+        timeout_s=patience_s(options),
+    )

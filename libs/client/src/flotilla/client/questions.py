@@ -1,0 +1,93 @@
+"""Questions to the fleet: `api.<verb>`."""
+
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.client.answers import Answer
+from flotilla.client.errors import NoFleetError
+from flotilla.client.link import Link
+from flotilla.contracts.api import (
+    Cancelled,
+    CancelQuery,
+    DeadList,
+    DeadQuery,
+    FleetStatus,
+    ReplicasReply,
+    ResultQuery,
+    Retried,
+    StatusQuery,
+    TaskStatus,
+)
+from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
+from flotilla.contracts.headers import ERROR_CODE
+from flotilla.contracts.names import is_stored_task_id
+from flotilla.contracts.presence import ReplicaCard
+from flotilla.contracts.results import DeadRecord, ErrorReply, Result
+from flotilla.fabric.errors import RequestTimeoutError
+
+QUESTION_TIMEOUT_S: Final = 5.0
+
+ReplyT = TypeVar("ReplyT")
+
+
+class Questions:
+    """Asks an orchestrator about tasks and the fleet; any of them can answer."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def result(self, task: str) -> Answer:
+        """The committed result of a durable task, failed or not; TaskError `not_found` while there is none."""
+        return Answer(await self._ask("result", ResultQuery(task=_checked(task)), Result))
+
+    async def status(self) -> FleetStatus:
+        """See `Fleet.status`."""
+        return await self._ask("status", StatusQuery(), FleetStatus)
+
+    async def task_status(self, task: str) -> TaskStatus:
+        """See `Fleet.task_status`."""
+        return await self._ask("status", StatusQuery(task=_checked(task)), TaskStatus)
+
+    async def cancel(self, task: str) -> Cancelled:
+        """See `Fleet.cancel`."""
+        return await self._ask("cancel", CancelQuery(task=_checked(task)), Cancelled)
+
+    async def replicas(self) -> list[ReplicaCard]:
+        """See `Fleet.replicas`."""
+        return (await self._ask("replicas", None, ReplicasReply)).replicas
+
+    async def dead_list(self, limit: int) -> DeadList:
+        """See `Fleet.dead_list`."""
+        return await self._ask("dead", DeadQuery(verb="list", limit=limit), DeadList)
+
+    async def dead_show(self, task: str) -> DeadRecord:
+        """See `Fleet.dead_show`."""
+        return await self._ask("dead", DeadQuery(verb="show", task=_checked(task)), DeadRecord)
+
+    async def dead_retry(self, task: str) -> Retried:
+        """See `Fleet.dead_retry`."""
+        return await self._ask("dead", DeadQuery(verb="retry", task=_checked(task)), Retried)
+
+    async def _ask(self, verb: str, query: Struct | None, kind: type[ReplyT]) -> ReplyT:
+        body = b"" if query is None else msgspec.json.encode(query)
+        subject = self._link.addresses.api(verb)
+        try:
+            message = await self._link.request(subject, body, timeout_s=QUESTION_TIMEOUT_S)
+        except RequestTimeoutError as error:
+            raise NoFleetError(self._link.url, f"no answer on {subject} within {QUESTION_TIMEOUT_S:g} s") from error
+        try:
+            # A task's status has an `error` of its own: the header tells a refusal from it.
+            if message.headers and ERROR_CODE in message.headers:
+                raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
+            return msgspec.json.decode(message.data, type=kind)
+        except UNDECODABLE as error:
+            raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error
+
+
+def _checked(task: str) -> str:
+    if not is_stored_task_id(task):
+        raise BadRequestError("a task id is 1 to 64 of A-Za-z0-9_-", path="task")
+    return task

@@ -1,0 +1,101 @@
+"""
+`flotilla up`: a whole fleet on this machine, in the foreground, until it is told to stop.
+
+The ready line alone goes to standard output; what happens on the way, and afterwards, goes to standard error.
+"""
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from flotilla.client.supervisor.errors import FleetRunningError, OptionError
+from flotilla.client.supervisor.options import UpOptions, check
+from flotilla.client.supervisor.signals import Stop, stop_signals
+from flotilla.client.supervisor.supervisor import ApplyPolicy, Supervisor, supervised
+from flotilla.contracts.errors import FlotillaError
+from flotilla.fabric.errors import (
+    CredentialsError,
+    DirectoryInUseError,
+    PortInUseError,
+    ServerNotFoundError,
+    ServerSpecError,
+)
+
+USAGE_ERRORS: Final = (
+    OptionError,
+    FleetRunningError,
+    CredentialsError,
+    DirectoryInUseError,
+    PortInUseError,
+    ServerNotFoundError,
+    ServerSpecError,
+)
+"""What whoever called can mend."""
+
+
+class PolicyRefusedError(OptionError):
+    """The file given with --policy cannot be put in force."""
+
+
+def up(options: UpOptions, *, apply_policy: ApplyPolicy | None = None) -> int:
+    """
+    Run a fleet until a stop signal; gives the exit code.
+
+    0 after a drain, 1 when the fleet could not be brought up, 2 (and one line on standard error) when an option is
+    wrong, the port is in use or the directory belongs to a running fleet.
+    """
+    try:
+        check(options)
+        if options.policy is not None and apply_policy is None:
+            raise PolicyRefusedError("--policy: this build cannot put a policy in force")
+        return asyncio.run(_run(options, apply_policy))
+    except USAGE_ERRORS as error:
+        say(str(error))
+        return EXIT_USAGE
+    except FlotillaError as error:
+        say(str(error))
+        return EXIT_FAILED
+
+
+def say(line: str) -> None:
+    """Tell people; a terminal that is gone is no reason to stop."""
+    with suppress(OSError, ValueError):
+        print(f"flotilla: {line}", file=sys.stderr, flush=True)  # noqa: T201  (it is a command)
+
+
+async def _run(options: UpOptions, apply_policy: ApplyPolicy | None) -> int:
+    with stop_signals(_on_signal) as stop:
+        async with supervised(options, stop, say) as supervisor:
+            await _serve(options, supervisor, stop, apply_policy)
+        say("drained")
+    return EXIT_OK
+
+
+async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_policy: ApplyPolicy | None) -> None:
+    starting = asyncio.ensure_future(supervisor.start(apply_policy))
+    stopped = asyncio.ensure_future(stop.asked.wait())
+    try:
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return
+        await starting
+        _announce(options, supervisor)
+        await stopped
+    finally:
+        for waiting in (starting, stopped):
+            waiting.cancel()
+        await asyncio.gather(starting, stopped, return_exceptions=True)
+
+
+def _announce(options: UpOptions, supervisor: Supervisor) -> None:
+    line = msgspec.json.encode(supervisor.facts()).decode() if options.json else f"ready {supervisor.url}"
+    with suppress(OSError, ValueError):
+        print(line, flush=True)  # noqa: T201  (it is a command)
+
+
+def _on_signal(again: bool) -> None:  # noqa: FBT001  (called by position)
+    say("stopping at once" if again else "draining; once more to stop at once")

@@ -1,0 +1,38 @@
+"""A provider's models made servable: which capabilities, by which model."""
+
+from flotilla.chassis.settings import SettingsError
+from flotilla.inference.backend import Model
+from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.prompted import PromptedBackend
+from flotilla.inference.serving import Serving
+from flotilla.inference.settings import WorkerSettings
+
+EMBED = "embed"
+
+
+def serving_model(settings: WorkerSettings, model: Model) -> Serving:
+    """
+    Make a provider's models servable as `FLOTILLA_MODELS` says.
+
+    `embed` is announced only when a model is named for it (`nomic-embed-text=embed`): a chat model's vectors are no use.
+
+    Raises:
+        SettingsError: No model is named, or a capability that cannot be served is asked for.
+    """
+    catalogue = Catalogue.load(settings.capability_files)
+    models = settings.model_names()
+    if not models:
+        raise SettingsError(f"setting FLOTILLA_MODELS is missing: which models of {settings.provider} to use")
+    embedding = next((name for name, only in models if EMBED in only), "")
+    general = next((name for name, only in models if not only), models[0][0])
+    try:
+        backend = PromptedBackend(
+            model,
+            catalogue,
+            default_model=general,
+            default_embedding_model=embedding,
+            capabilities=settings.capability_names(),
+        )
+    except ValueError as error:
+        raise SettingsError(f"setting FLOTILLA_CAPABILITIES: {error}") from error
+    return Serving(backend=backend, catalogue=catalogue, models=settings.model_cards(backend.capabilities()))

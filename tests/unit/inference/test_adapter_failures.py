@@ -1,0 +1,93 @@
+"""How a provider's error becomes a failure kind, and how a stream is gathered."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.failures import RETRY_AFTER_MAX_S, failure_of, retry_after_s
+from flotilla.inference.adapters.streams import TEXT_LENGTH_MAX, Gathered
+from flotilla.inference.errors import AttemptError
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected_s"),
+    [
+        ({}, None),
+        ({"retry-after": "30"}, 30.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "1e12"}, RETRY_AFTER_MAX_S),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
+    ],
+)
+def test_the_wait_that_a_provider_asks_for(headers: dict[str, str], expected_s: float | None):
+    """
+    Seconds, milliseconds or a date; bounded; None when it makes no sense.
+    """
+    assert expected_s == retry_after_s(headers)
+
+
+def test_a_date_is_counted_from_now():
+    """
+    And never further ahead than the bound.
+    """
+    soon = format_datetime(datetime.now(tz=UTC) + timedelta(seconds=60), usegmt=True)
+    assert 55.0 < (retry_after_s({"retry-after": soon}) or 0.0) <= 60.0
+
+    far = format_datetime(datetime.now(tz=UTC) + timedelta(days=400), usegmt=True)
+    assert RETRY_AFTER_MAX_S == retry_after_s({"retry-after": far})
+
+
+@pytest.mark.parametrize(
+    ("status", "labels", "text", "kind"),
+    [
+        (400, ("invalid_request_error", "context_length_exceeded"), "", FailureKind.TOO_LARGE),
+        (400, ("exceed_context_size_error", 400), "", FailureKind.TOO_LARGE),
+        (400, ("BadRequestError", None), "This model's maximum context length is 4096 tokens", FailureKind.TOO_LARGE),
+        (500, (), "input length exceeds the context length", FailureKind.TOO_LARGE),
+        (503, (), "input length exceeds the context length", FailureKind.UNAVAILABLE),
+        (403, ("x", "model_not_found"), "", FailureKind.UNKNOWN_MODEL),
+        (302, (), "", FailureKind.UNAVAILABLE),
+        (418, (), "", FailureKind.REFUSED),
+        (200, ("BadRequestError", 400), "", FailureKind.REFUSED),
+        (200, (), "", FailureKind.UNAVAILABLE),
+    ],
+)
+def test_labels_and_text_tell_kinds_apart(status: int, labels: tuple[object, ...], text: str, kind: FailureKind):
+    """
+    Where one status stands for several.
+    """
+    assert kind is failure_of("p", status, labels=labels, text=text).kind
+
+
+def test_a_message_is_made_of_identifiers_only():
+    """
+    Never of the provider's text, and each label once.
+    """
+    error = failure_of("p", 400, labels=("a_b", "a_b", "two words", "x" * 65, None), text="the document")
+
+    assert "p: HTTP 400 a_b" == error.message
+
+
+def test_a_stream_has_a_bound():
+    """
+    What exceeds it would not fit into a reply.
+    """
+    gathered = Gathered()
+    gathered.add("x" * TEXT_LENGTH_MAX)
+
+    with pytest.raises(AttemptError) as caught:
+        gathered.add("y")
+
+    assert FailureKind.TOO_LARGE is caught.value.kind

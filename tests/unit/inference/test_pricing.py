@@ -1,0 +1,88 @@
+"""What answers cost."""
+
+import subprocess
+import sys
+
+import pytest
+
+from flotilla.inference.adapters.pricing import FREE, cost_usd
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "expected_usd"),
+    [
+        ("openai", "gpt-4o", 2.5 + 10.0),
+        ("openai", "gpt-4o-2024-08-06", 2.5 + 10.0),
+        ("anthropic", "claude-haiku-4-5-20251001", 1.0 + 5.0),
+        ("gemini", "gemini-2.5-flash", 0.3 + 2.5),
+        ("gemini", "models/gemini-2.5-flash", 0.3 + 2.5),
+    ],
+)
+def test_a_million_tokens_each_way_cost_what_the_price_list_says(provider: str, model: str, expected_usd: float):
+    """
+    Dated names and Gemini's prefix included.
+    """
+    assert pytest.approx(expected_usd) == cost_usd(provider, model, input_tokens=1_000_000, output_tokens=1_000_000)
+
+
+def test_cached_input_costs_less_and_cached_anew_costs_more():
+    """
+    Both are parts of the input.
+    """
+    plain = cost_usd("anthropic", "claude-haiku-4-5", input_tokens=1000, output_tokens=0)
+    read = cost_usd("anthropic", "claude-haiku-4-5", input_tokens=1000, output_tokens=0, cache_read_tokens=1000)
+    written = cost_usd("anthropic", "claude-haiku-4-5", input_tokens=1000, output_tokens=0, cache_write_tokens=1000)
+
+    assert read < plain < written
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"), [("openai", "no-such-model"), ("no-such-provider", "gpt-4o"), ("openai", ""), ("", "")]
+)
+def test_what_is_not_on_the_list_costs_nothing(provider: str, model: str):
+    """
+    A guess would be worse.
+    """
+    assert 0.0 == cost_usd(provider, model, input_tokens=1000, output_tokens=1000)
+
+
+@pytest.mark.parametrize("provider", sorted(FREE))
+def test_ones_own_hardware_costs_nothing(provider: str):
+    """
+    Whatever the model is called.
+    """
+    assert 0.0 == cost_usd(provider, "gpt-4o", input_tokens=1000, output_tokens=1000)
+
+
+def test_counts_that_make_no_sense_cost_nothing():
+    """
+    A compatible server may send anything.
+    """
+    assert 0.0 == cost_usd("openai", "gpt-4o", input_tokens=-5, output_tokens=3)
+
+
+GUARDED = """
+import sys
+
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise SystemExit("network: " + event)
+
+sys.addaudithook(refuse)
+from flotilla.inference.adapters.pricing import cost_usd, load
+assert "genai_prices" not in sys.modules, "loaded too early"
+load("ollama")
+cost_usd("vllm", "gpt-4o", input_tokens=1, output_tokens=1)
+assert "genai_prices" not in sys.modules, "loaded for a free provider"
+load("openai")
+print(cost_usd("openai", "gpt-4o", input_tokens=1_000_000, output_tokens=0))
+"""
+
+
+def test_the_price_list_is_loaded_late_and_never_fetched():
+    """
+    In a process that may not open a connection, nor look a name up.
+    """
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ("2.5", "", 0) == (done.stdout.strip(), done.stderr, done.returncode)
