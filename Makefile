@@ -28,6 +28,7 @@ help: ## List the targets
 
 .PHONY: install
 install: $(INSTALLED) ## Make .venv with everything in it; does nothing when it is up to date
+	@:
 
 $(INSTALLED): $(LOCKED)
 	@$(VENV)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

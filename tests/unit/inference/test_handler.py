@@ -99,14 +99,26 @@ async def test_what_has_no_handler_is_refused() -> None:
     assert FailureKind.REFUSED is caught.value.kind
 
 
+def takes_nothing() -> None:
+    return None
+
+
+async def takes_three(one: Any, two: Any, three: Any) -> Any:
+    return [one, two, three]
+
+
+def emits_without_await(given: Any, emit: Emit) -> Any:
+    return [given, emit]
+
+
 @pytest.mark.parametrize(
     "handlers",
     [
         {},
         {"Not A Name": upper},
-        {"mine": lambda: None},
-        {"mine": lambda one, two, three: None},  # pyright: ignore[reportUnknownLambdaType]
-        {"mine": lambda given, emit: given},  # pyright: ignore[reportUnknownLambdaType]
+        {"mine": takes_nothing},
+        {"mine": takes_three},
+        {"mine": emits_without_await},
     ],
 )
 def test_handlers_that_cannot_be_called_are_refused_at_the_start(handlers: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -419,7 +420,7 @@ def test_a_filter_reads_pieces_as_it_reads_the_whole(text: str, cuts: list[int],
     cut = kind()
     bounds = [0, *sorted(min(at, len(text)) for at in cuts), len(text)]
 
-    made = "".join(cut.feed(text[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)) + cut.end()
+    made = "".join(cut.feed(text[start:end]) for start, end in pairwise(bounds)) + cut.end()
 
     assert expected == made
 

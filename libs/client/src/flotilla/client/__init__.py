@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flotilla.client.errors import (
         ClientError,
         CredentialsRefusedError,
+        CredentialsUnusableError,
         NoFleetError,
         NotAcceptedError,
         ResultTimeoutError,
@@ -40,6 +41,7 @@ __all__ = [
     "AskOptions",
     "ClientError",
     "CredentialsRefusedError",
+    "CredentialsUnusableError",
     "Done",
     "ErrorKind",
     "EventFeed",

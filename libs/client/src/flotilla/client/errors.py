@@ -7,12 +7,14 @@ What can go wrong between a caller and the fleet.
      └─ ClientError
          ├─ NoFleetError                      no server can be reached, or nobody answers there
          │   └─ CredentialsRefusedError       the server is there and does not let this caller in
+         ├─ CredentialsUnusableError          the file of credentials cannot be read, or is none
          ├─ StreamCutError                    a stream of pieces ended without its result
          ├─ NotAcceptedError                  the task stream refused a task
          ├─ UnconfirmedError                  nobody knows whether a task was accepted
          └─ ResultTimeoutError                no result yet; the task goes on
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flotilla.contracts.errors import FlotillaError, TaskError
@@ -42,6 +44,14 @@ class NoFleetError(ClientError):
 
 class CredentialsRefusedError(NoFleetError):
     """A server answers at `url` and does not accept the credentials, or wants some."""
+
+
+class CredentialsUnusableError(ClientError):
+    """The file at `path` cannot be read, or holds no credentials; the text never holds what is in it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot use the credentials {path}: {reason}")
+        self.path = path
 
 
 class StreamCutError(ClientError):

@@ -84,6 +84,7 @@ class Fleet:
         Raises:
             NoFleetError: No server can be reached.
             CredentialsRefusedError: One can, and refused the credentials.
+            CredentialsUnusableError: The file of credentials cannot be read, or is none.
         """
         creds_path = None if creds is None else Path(creds)
         settings = NatsSettings(

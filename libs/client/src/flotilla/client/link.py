@@ -6,14 +6,16 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from flotilla.client.addresses import Addresses
-from flotilla.client.errors import ClientError, CredentialsRefusedError, NoFleetError
+from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError
 from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
+from flotilla.fabric.credentials import public_key_of
 from flotilla.fabric.errors import ConnectFailedError, NoRespondersError
 from flotilla.fabric.inbox import Inbox, Requests
 
@@ -127,17 +129,17 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
     Raises:
         NoFleetError: No server answered within `settings.connect_patience_s`.
         CredentialsRefusedError: One did, and refused the credentials.
+        CredentialsUnusableError: See `Fleet.connect`.
     """
+    if settings.creds is not None:
+        _check_credentials(settings.creds)
     url = shown(settings.url)
     connection = Connection(settings, name=name)
     try:
         await asyncio.wait_for(connection.open(), settings.connect_patience_s + CONNECT_MARGIN_S)
     except (ConnectFailedError, TimeoutError) as error:
-        with contextlib.suppress(ConnectFailedError, TimeoutError, OSError):
-            await connection.close()
-        raise _not_connected(url, error) from error
-    except OSError as error:  # an unreadable seed file
-        raise ClientError(f"cannot use the credentials: {error.strerror or type(error).__name__}") from error
+        # nats-py goes on trying when it is refused; what it saw last says whether a server is there.
+        raise _not_connected(url, connection.nc.last_error or error) from error
     link = Link(connection, addresses, url)
     await link.requests.start()
     try:
@@ -145,6 +147,17 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
     finally:
         await link.requests.stop()
         await connection.close()
+
+
+def _check_credentials(path: Path) -> None:
+    try:
+        raw = path.read_bytes()
+        if path.suffix != ".creds":
+            public_key_of(raw.strip())
+    except OSError as error:
+        raise CredentialsUnusableError(path, error.strerror or type(error).__name__) from error
+    except ValueError as error:
+        raise CredentialsUnusableError(path, str(error)) from error
 
 
 def _not_connected(url: str, error: BaseException) -> NoFleetError:

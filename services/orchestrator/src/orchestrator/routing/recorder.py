@@ -1,5 +1,7 @@
 """The writing side of the stats: one orchestrator's attempts on a route, counted as they begin and end."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from flotilla.contracts.attempts import Usage
@@ -54,7 +56,8 @@ class RouteRecorder:
     All times are unix ms of one clock; the memory is bounded by `SUB_WINDOWS_MAX` and the attempts in flight.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_retry_after: Callable[[int], None] | None = None) -> None:
+        self._on_retry_after = on_retry_after
         self._windows: dict[int, _Count] = {}
         self._in_flight: dict[int, int] = {}
         self._failed_in_a_row = 0
@@ -106,6 +109,8 @@ class RouteRecorder:
             count.deferred += 1
             until = now_unix_ms + round(retry_after_s * 1000)
             self._retry_after_until_unix_ms = max(self._retry_after_until_unix_ms, until)
+            if self._on_retry_after is not None:
+                self._on_retry_after(until)
             return
         self._failed_in_a_row += 1
         self._last_failure_unix_ms = max(self._last_failure_unix_ms, now_unix_ms)
@@ -164,9 +169,15 @@ class RouteRecorder:
 
 
 class Recorder:
-    """One orchestrator's recorders by route; idle ones are dropped, so old models and capabilities cost nothing."""
+    """
+    One orchestrator's recorders by route; idle ones are dropped, so old models and capabilities cost nothing.
+
+    `asked` holds each Retry-After (until when, unix ms) by pool and model, from the moment that it came until someone
+    takes it out: it has to close the route at once, not at the next update.
+    """
 
     def __init__(self) -> None:
+        self.asked: dict[tuple[str, str], int] = {}
         self._routes: dict[RouteKey, RouteRecorder] = {}
 
     def at(self, key: RouteKey) -> RouteRecorder:
@@ -175,7 +186,7 @@ class Recorder:
         if recorder is None:
             if len(self._routes) >= RECORDERS_MAX:
                 del self._routes[next(iter(self._routes))]
-            recorder = self._routes[key] = RouteRecorder()
+            recorder = self._routes[key] = RouteRecorder(partial(self._ask, key[:2]))
         return recorder
 
     def snapshots(self, now_unix_ms: int) -> dict[RouteKey, RouteStats]:
@@ -183,6 +194,9 @@ class Recorder:
         for key in [key for key, recorder in self._routes.items() if recorder.idle(now_unix_ms)]:
             del self._routes[key]
         return {key: recorder.snapshot(now_unix_ms) for key, recorder in self._routes.items()}
+
+    def _ask(self, pair: tuple[str, str], until_unix_ms: int) -> None:
+        self.asked[pair] = max(self.asked.get(pair, 0), until_unix_ms)
 
 
 def _add(counts: dict[int, int], latency_ms: float) -> None:

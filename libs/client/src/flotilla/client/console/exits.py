@@ -4,9 +4,11 @@ import json
 import sys
 from typing import Any, Final
 
-from flotilla.client.console.terminal import clean
-from flotilla.client.errors import CredentialsRefusedError, NoFleetError, TaskFailedError
-from flotilla.contracts.errors import FlotillaError, TaskError
+import msgspec
+
+from flotilla.client.console.terminal import clean, json_line
+from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError, TaskFailedError
+from flotilla.contracts.errors import BadRequestError, FlotillaError, TaskError
 from flotilla.contracts.failures import ErrorKind
 
 OK: Final = 0
@@ -33,8 +35,14 @@ class UsageError(FlotillaError):
 
 
 def report(error: FlotillaError, *, as_json: bool) -> int:
-    """Tell of an error, on standard error for people and on standard output for programs; gives the exit code."""
-    if as_json:
+    """
+    Tell of an error; gives the exit code.
+
+    On standard error for people. On standard output for programs: the result of a task that failed, else `{"error":..}`.
+    """
+    if as_json and isinstance(error, TaskFailedError):
+        json_line(msgspec.json.encode(error.answer.result))
+    elif as_json:
         sys.stdout.write(json.dumps({"error": _body(error)}, ensure_ascii=False) + "\n")
     else:
         sys.stderr.write("\n".join(clean(line) for line in explain(error)) + "\n")
@@ -43,7 +51,8 @@ def report(error: FlotillaError, *, as_json: bool) -> int:
 
 def code_of(error: FlotillaError) -> int:
     """The exit code that an error ends with."""
-    if isinstance(error, UsageError):
+    # A BadRequestError of this process was found before anything was sent; one from the fleet is a plain TaskError.
+    if isinstance(error, UsageError | BadRequestError | CredentialsUnusableError):
         return USAGE
     return NO_FLEET if isinstance(error, NoFleetError) else FAILED
 

@@ -21,8 +21,8 @@ def generate_code(given: GenerateCodeInput, *, streaming: bool) -> Prompt:
             [
                 f"You write {language} code for production.",
                 (
-                    "Write complete, working code that does what is asked and no more: imports included, errors handled, "
-                    "no placeholders. Comment only what the code cannot say."
+                    "Write complete, working code that does what is asked and no more: imports included, errors "
+                    "handled, no placeholders. Comment only what the code cannot say."
                 ),
                 (
                     "Fit into the context, when there is one: its names, its style, its libraries. The context between "

@@ -24,8 +24,8 @@ def summarize(given: SummarizeInput, *, streaming: bool) -> Prompt:
                 "You summarize documents for people who will not read them.",
                 "Begin with what matters most: who wants or decided what, by when, for how much.",
                 (
-                    "Keep names, dates, amounts and conditions exactly as they stand. Add nothing that is not there: no "
-                    "opinions, no advice, no conclusions of your own."
+                    "Keep names, dates, amounts and conditions exactly as they stand. Add nothing that is not there: "
+                    "no opinions, no advice, no conclusions of your own."
                 ),
                 LANGUAGE_RULE,
                 DATA_RULE,
@@ -97,8 +97,8 @@ def translate(given: TranslateInput, *, streaming: bool) -> Prompt:
                 "You are a professional translator.",
                 "Translate the whole text faithfully: meaning, tone and register, with nothing added or left out.",
                 (
-                    "Keep line breaks, lists, markup, placeholders, code, numbers and names as they are, unless the target "
-                    "language writes them otherwise."
+                    "Keep line breaks, lists, markup, placeholders, code, numbers and names as they are, unless the "
+                    "target language writes them otherwise."
                 ),
                 DATA_RULE,
                 form,

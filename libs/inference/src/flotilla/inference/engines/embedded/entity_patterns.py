@@ -68,7 +68,7 @@ def _is_iso_date(text: str) -> bool:
 
 
 def _is_month_name(text: str) -> bool:
-    """ "May 3" is a date; in "they may 3 times" and "the 3 may" it is not."""
+    """Whether it is a month: in "they may 3 times" and "the 3 may" it is none."""
     return not re.search(r"(?<![^\W_])(?:may|mar|march)(?!\w)", text) and not text[0].islower()
 
 

@@ -1,0 +1,141 @@
+"""
+One orchestrator's routing state, put together for wiring: policy, others' stats, its own recorder, health. No I/O.
+
+The caller feeds it what the buckets say (`use`, `heard`), runs `update` every `UPDATE_INTERVAL_MS`, puts what
+`published` returns into the stats bucket every `PUBLISH_INTERVAL_MS`, and asks `decide` for each task.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.policy import Policy
+from flotilla.contracts.stats import (
+    STALE_AFTER_MS,
+    RouteKey,
+    RouteStats,
+    decode_stats,
+    encode_stats,
+    merge_by_route,
+    parse_stats_key,
+    stats_key,
+)
+from orchestrator.routing import probes
+from orchestrator.routing.compiled import CompiledPolicy
+from orchestrator.routing.health import UNKNOWN, Health
+from orchestrator.routing.observation import observe
+from orchestrator.routing.policy_routing import NOT_BUSY, route
+from orchestrator.routing.recorder import Recorder
+from orchestrator.routing.types import Decision, FleetView, TaskView
+
+PUBLISH_INTERVAL_MS: Final = 1_000
+
+
+def unix_ms() -> int:
+    """The time of day in whole milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class PolicyRouter:
+    """
+    Routes tasks by policy and health; `recorder` is to be told of every attempt as it begins and ends.
+
+    `writer` is this orchestrator's name in the keys of the stats bucket.
+    """
+
+    def __init__(
+        self,
+        writer: str,
+        *,
+        rng: random.Random | None = None,
+        clock: Callable[[], int] = unix_ms,
+    ) -> None:
+        self.recorder = Recorder()
+        self.policy = CompiledPolicy()
+        self.health: Health = UNKNOWN
+        self._writer = writer
+        self._rng = rng or random.Random()
+        self._clock = clock
+        self._heard: dict[tuple[RouteKey, str], RouteStats] = {}
+
+    def use(self, policy: Policy | None) -> None:
+        """Follow a policy from the next decision on; None is a fleet without one."""
+        self.policy = CompiledPolicy(policy)
+        self.update()
+
+    def heard(self, key: str, body: bytes | None) -> bool:
+        """
+        Take in a value of the stats bucket; None means that the key is gone.
+
+        False when the key or the value is not understood: then nothing is known of that route from that writer.
+        """
+        parsed = parse_stats_key(key)
+        if parsed is None:
+            return False
+        if parsed[1] == self._writer:
+            return True
+        self._heard.pop(parsed, None)
+        if not body:
+            return True
+        try:
+            self._heard[parsed] = decode_stats(body)
+        except DecodeFailedError:
+            return False
+        return True
+
+    def update(self) -> None:
+        """Move the health on by everything heard and recorded up to now."""
+        now_unix_ms = self._clock()
+        writers = sorted({self._writer, *self._live_writers(now_unix_ms)})
+        self.health = observe(
+            self.health,
+            self.policy,
+            self.merged(),
+            now_unix_ms=now_unix_ms,
+            member=writers.index(self._writer),
+            members=len(writers),
+        )
+
+    def merged(self) -> dict[RouteKey, RouteStats]:
+        """What the whole fleet has seen of each route, for whoever shows it."""
+        now_unix_ms = self._clock()
+        own = self.recorder.snapshots(now_unix_ms)
+        values = [*own.items(), *((key, stats) for (key, _), stats in self._heard.items())]
+        return merge_by_route(values, now_unix_ms)
+
+    def published(self) -> dict[str, bytes]:
+        """This orchestrator's keys and values for the stats bucket; keys that are not among them any more may go."""
+        snapshots = self.recorder.snapshots(self._clock())
+        return {stats_key(key, self._writer): encode_stats(stats) for key, stats in snapshots.items()}
+
+    def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:
+        """Where a task goes now. A probe that the decision holds is taken as sent."""
+        now_unix_ms = self._clock()
+        if self.recorder.asked:
+            self._close_at_once()
+        decision = route(task, self.policy, fleet, self.health, now_unix_ms=now_unix_ms, rng=self._rng, busy=busy)
+        self.health = probes.noted(self.health, decision, task.capability, now_unix_ms)
+        return decision
+
+    def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:
+        """Where such a task would go now, and why; changes nothing."""
+        return route(task, self.policy, fleet, self.health, now_unix_ms=self._clock(), rng=self._rng, busy=busy)
+
+    def _close_at_once(self) -> None:
+        """Put what providers have just asked for into the health; from the next update on the stats have it too."""
+        closed = dict(self.health.retry_after)
+        for pair, until_unix_ms in self.recorder.asked.items():
+            closed[pair] = max(closed.get(pair, 0), until_unix_ms)
+        self.recorder.asked.clear()
+        self.health = msgspec.structs.replace(self.health, retry_after=closed)
+
+    def _live_writers(self, now_unix_ms: int) -> set[str]:
+        return {
+            writer
+            for (_, writer), stats in self._heard.items()
+            if now_unix_ms - stats.written_unix_ms <= STALE_AFTER_MS
+        }
