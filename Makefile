@@ -80,11 +80,11 @@ chaos: install ## Kill processes under load and see that nothing is lost
 
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run
-	$(RUN) pytest -s tests/bench $(ARGS)
+	@for file in $(sort $(wildcard tests/bench/bench_*.py)); do $(VENV)/bin/python $$file $(ARGS) || exit 1; done
 
 .PHONY: bench-routing
-bench-routing: install ## Measure the routing strategies alone
-	$(RUN) pytest -s tests/bench -k routing $(ARGS)
+bench-routing: install ## Measure routing decisions alone
+	@$(VENV)/bin/python tests/bench/bench_routing_decision.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove caches and the demo's output; keeps .venv and .flotilla

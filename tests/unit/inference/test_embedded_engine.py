@@ -460,11 +460,13 @@ async def test_the_event_loop_goes_on_while_it_computes() -> None:
             longest_s, before = max(longest_s, now - before), now
 
     watching = asyncio.create_task(watch())
+    began = time.perf_counter()
     await engine.answer(work("extract-entities", {"document": document}))
+    whole_s = time.perf_counter() - began
     watching.cancel()
     await engine.aclose()
 
-    assert longest_s < 0.7
+    assert 0 < longest_s < whole_s / 2
 
 
 def test_the_same_input_gives_the_same_output_in_every_process() -> None:
@@ -523,14 +525,14 @@ def test_no_text_makes_a_pattern_slow(unit: str) -> None:
     assert time.process_time() - began < 2.0
 
 
-ODD_TEXT = strategies.text(max_size=300) | strategies.lists(
-    strategies.sampled_from(
-        [*("Dr. ", "Anna Weber", "GmbH", " & ", "12.", "03.", "2024", "€", "$", "1,", "\n\n", "- ", "@", "x.de", "…", "。"),
-         *("\u200b", "\x00", "\u2028", "\u2019", "😀", "İ", "ß", "'", "+49", "(", ")", " ", "not ", "DE89", "%", "1" * 30),
-         "ﬁ", "日本語"]
-    ),
-    max_size=40,
-).map("".join)  # fmt: skip
+ODD_PARTS = (
+    *("Dr. ", "Anna Weber", "GmbH", " & ", "12.", "03.", "2024", "€", "$", "1,", "\n\n", "- ", "@", "x.de", "…", "。"),
+    *("\u200b", "\x00", "\u2028", "\u2019", "😀", "İ", "ß", "'", "+49", "(", ")", " ", "not ", "DE89", "%", "ﬁ"),
+    *("1" * 30, "日本語"),
+)
+ODD_TEXT = strategies.text(max_size=300) | strategies.lists(strategies.sampled_from(ODD_PARTS), max_size=40).map(
+    "".join
+)
 
 
 @every(ODD_TEXT.filter(lambda text: bool(text) and not text.isspace()), strategies.integers(1, 30))

@@ -126,14 +126,14 @@ async def test_the_latency_is_kept_and_a_stream_is_spread_over_it() -> None:
 
 async def test_the_jitter_spreads_the_latency() -> None:
     """With a seed, the same luck again."""
-    engine = NoopEngine(capabilities=CATALOGUE, latency_ms=10.0, jitter=1.0, seed=7)
+    engine = NoopEngine(capabilities=CATALOGUE, latency_ms=30.0, jitter=1.0, seed=7)
     times: list[float] = []
     for _ in range(8):
         began = time.perf_counter()
         await engine.answer(work("summarize"))
         times.append(time.perf_counter() - began)
 
-    assert max(times) > 1.5 * min(times)
+    assert max(times) - min(times) > 0.015
 
 
 async def outcomes(engine: NoopEngine, count: int, *, streaming: bool = False) -> list[str]:

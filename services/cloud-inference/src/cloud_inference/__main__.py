@@ -2,10 +2,10 @@
 
 import sys
 
-from flotilla.chassis.service import run_service
-from flotilla.inference.serving import serve_worker
 from cloud_inference.backends import serving_for
 from cloud_inference.settings import CloudSettings
+from flotilla.chassis.service import run_service
+from flotilla.inference.serving import serve_worker
 
 
 async def run(settings: CloudSettings, replica: str) -> None:

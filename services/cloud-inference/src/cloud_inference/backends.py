@@ -1,11 +1,11 @@
 """Which backend serves, by `FLOTILLA_PROVIDER`. SDKs are imported only when they are chosen."""
 
+from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.engines.choice import ENGINES, serving_engine
 from flotilla.inference.models import serving_model
 from flotilla.inference.serving import Serving
-from cloud_inference.settings import CloudSettings
 
 PROVIDERS = ("anthropic", "openai", "gemini")
 

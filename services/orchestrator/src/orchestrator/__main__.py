@@ -23,16 +23,17 @@ from flotilla.inference.catalogue import Catalogue
 from orchestrator.api import Api
 from orchestrator.attempts import Attempts
 from orchestrator.commits import Commits
+from orchestrator.course import Means
 from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable
 from orchestrator.events import Events
 from orchestrator.fleet import Fleet
+from orchestrator.free_signals import FreeSignals
 from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.routing.default import route_by_default
 from orchestrator.routing.types import Decision, FleetView, TaskView
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.free_signals import FreeSignals
 from orchestrator.sweep import Sweep
 
 logger = structlog.get_logger("orchestrator")
@@ -61,9 +62,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         connection = await stack.enter_async_context(
             connected(settings.nats(INBOX_PREFIX), name=f"orchestrator {instance}")
         )
-        await stack.enter_async_context(
-            probes_served(probes, host=settings.http_host, port=settings.http_port)
-        )
+        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
         requests = Requests(connection)
         await requests.start()
         limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
@@ -71,9 +70,8 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         fleet = Fleet()
         attempts = Attempts(connection, instance)
-        dispatcher = Dispatcher(
-            connection, fleet=fleet, router=DefaultRouter(), attempts=attempts, events=Events(connection)
-        )
+        means = Means(fleet=fleet, router=DefaultRouter(), attempts=attempts, events=Events(connection))
+        dispatcher = Dispatcher(means)
         commits = Commits(connection, requests)
         durables = {
             scope: Durable(
@@ -111,7 +109,6 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
 
         def on_fleet_change() -> None:
             intake.announce(fleet.capabilities())
-            dispatcher.fleet_changed()
             for sweep in sweeps:
                 sweep.look_again()
             for durable in durables.values():

@@ -278,7 +278,9 @@ class Api:
     async def _retry(self, record: DeadRecord) -> Retried:
         """Submit the original again under a new id: a result is committed once per id, and this one has its."""
         suffix = f"-r{secrets.token_hex(3)}"
-        stem = record.task.removeprefix(SEQUENCE_ID_PREFIX) if record.task.startswith(SEQUENCE_ID_PREFIX) else record.task
+        stem = (
+            record.task.removeprefix(SEQUENCE_ID_PREFIX) if record.task.startswith(SEQUENCE_ID_PREFIX) else record.task
+        )
         task_id = stem[: TASK_ID_LENGTH_MAX - len(suffix)] + suffix
         headers = {name: value for name, value in record.headers.items() if name.lower() != TASK_ID.lower()}
         headers[TASK_ID] = task_id
@@ -306,9 +308,7 @@ class Api:
         if task_id.startswith(SEQUENCE_ID_PREFIX):
             sequence = task_id.removeprefix(SEQUENCE_ID_PREFIX)
             return await message_at(self._requests, stream, int(sequence)) if sequence.isdigit() else None
-        waiting = await scan(
-            self._requests, stream, f"scope.{scope}.tasks.>", messages_max=WAITING_SCANNED_MAX
-        )
+        waiting = await scan(self._requests, stream, f"scope.{scope}.tasks.>", messages_max=WAITING_SCANNED_MAX)
         return next((message for message in waiting if message.headers.get(TASK_ID) == task_id), None)
 
 

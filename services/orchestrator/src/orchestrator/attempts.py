@@ -309,4 +309,3 @@ class Attempts:
 
 
 _NO_TRACE: Final = AttemptOptions()
-

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.results import DeadRecord, Result, decode_result, encode
@@ -26,7 +27,18 @@ COMMIT_PATIENCE_S: Final = 120.0
 COMMIT_PAUSE_S: Final = 0.25
 WRONG_LAST_SEQUENCE: Final = 10071
 _EXPECT_NONE: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
-_decode_ack: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class _AckError(Struct, frozen=True, kw_only=True):
+    err_code: int = 0
+    description: str = ""
+
+
+class _PubAck(Struct, frozen=True, kw_only=True):
+    error: _AckError | None = None
+
+
+_decode_ack: Final = msgspec.json.Decoder(_PubAck).decode
 
 
 class Committed(Enum):
@@ -58,21 +70,19 @@ class Commits:
         tried = False
         while time.monotonic() < give_up_at:
             try:
-                reply = await self._requests.request(
-                    subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S
-                )
+                reply = await self._requests.request(subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S)
             except (RequestTimeoutError, NoRespondersError):
                 tried = True
                 await asyncio.sleep(COMMIT_PAUSE_S)
                 continue
-            error = _decode_ack(reply.data).get("error")
+            error = _decode_ack(reply.data).error
             if error is None:
                 return Committed.HERE
-            if isinstance(error, dict) and error.get("err_code") == WRONG_LAST_SEQUENCE:
+            if error.err_code == WRONG_LAST_SEQUENCE:
                 if tried and await self._is_mine(scope, result, body):
                     return Committed.HERE
                 return Committed.BEFORE
-            logger.error("commit_refused", task=result.task, capability=result.capability, error=str(error)[:200])
+            logger.error("commit_refused", task=result.task, capability=result.capability, error=error.description)
             tried = True
             await asyncio.sleep(COMMIT_PAUSE_S)
         return Committed.NOT
@@ -107,9 +117,9 @@ class Commits:
                 reply = await self._requests.request(subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S)
             except (RequestTimeoutError, NoRespondersError):
                 continue
-            error = _decode_ack(reply.data).get("error")
-            if error is None or (isinstance(error, dict) and error.get("err_code") == WRONG_LAST_SEQUENCE):
+            error = _decode_ack(reply.data).error
+            if error is None or error.err_code == WRONG_LAST_SEQUENCE:
                 return True
-            logger.error("dead_record_refused", task=record.task, error=str(error)[:200])
+            logger.error("dead_record_refused", task=record.task, error=error.description)
         logger.error("dead_record_lost", task=record.task, capability=record.capability)
         return False

@@ -22,7 +22,8 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
-from orchestrator.dispatch import Dispatcher, NoRouteNowError
+from orchestrator.course import NoRouteNowError
+from orchestrator.dispatch import Dispatcher
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, read_options, unix_ms
 from orchestrator.replies import internal
@@ -144,7 +145,7 @@ class Durable:
         while self._taking:
             try:
                 await asyncio.wait_for(self._pull_due.wait(), PULL_TICK_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
             self._pull_due.clear()
             if self._connection.is_connected:

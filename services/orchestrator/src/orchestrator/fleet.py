@@ -1,5 +1,6 @@
 """The fleet as this orchestrator sees it: replicas' cards put together into pools, and a lane for each."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ class Fleet:
 
     Attributes:
         view: What routing sees; a new object whenever a pool changes.
+        changed: Set when that happens; each time a new event takes its place.
         on_change: Called after a replica came, went, or changed in what it can do.
     """
 
@@ -29,6 +31,7 @@ class Fleet:
         self._lanes: dict[str, Lane] = {}
         self.view = FleetView()
         self.on_change: Callable[[], None] = _nothing
+        self.changed = asyncio.Event()
 
     @property
     def cards(self) -> list[ReplicaCard]:
@@ -44,9 +47,7 @@ class Fleet:
 
     def capabilities(self) -> frozenset[str]:
         """Everything that some live replica serves."""
-        return frozenset(
-            name for pool in self.view.pools.values() for names in pool.models.values() for name in names
-        )
+        return frozenset(name for pool in self.view.pools.values() for names in pool.models.values() for name in names)
 
     def slots_for(self, capability: str) -> int:
         """Slots of the live pools that serve a capability."""
@@ -73,6 +74,8 @@ class Fleet:
             self.lane(card.pool).slots_freed(gained)
         for name in [name for name, lane in self._lanes.items() if name not in self.view.pools and not len(lane)]:
             del self._lanes[name]
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
         self.on_change()
 
     def _rebuild(self) -> None:

@@ -77,7 +77,7 @@ class Sweep:
                 logger.exception("sweep_crashed", scope=self._scope)
             try:
                 await asyncio.wait_for(self._due.wait(), EVERY_S + random.random() * JITTER_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
             self._due.clear()
 

@@ -69,10 +69,25 @@ class Simulation:
             self._every(PUBLISH_INTERVAL_MS, 113 * index, lambda index=index: self._publish(index))
 
     def run(self, seconds: float) -> "Simulation":
+        """Until so many seconds have passed."""
         tasks = int(seconds * self._rate_per_s)
         for number in range(tasks):
             at_ms = START_MS + int(number * 1000 / self._rate_per_s)
             self._at(at_ms, lambda router=self.routers[number % len(self.routers)]: self._task(router))
+        return self._run(seconds)
+
+    def run_callers(self, callers: int, seconds: float) -> "Simulation":
+        """The same with callers that each wait for an answer before they ask again."""
+        for number in range(callers):
+            router = self.routers[number % len(self.routers)]
+
+            def ask(router: PolicyRouter = router) -> None:
+                self._task(router, lambda: self._at(self.now_ms + 1, ask))
+
+            self._at(START_MS + number, ask)
+        return self._run(seconds)
+
+    def _run(self, seconds: float) -> "Simulation":
         until_ms = START_MS + int(seconds * 1000)
         while self._events and self._events[0][0] <= until_ms:
             self.now_ms, _, step = heapq.heappop(self._events)
@@ -112,16 +127,16 @@ class Simulation:
             for other in self.routers:
                 other.heard(key, body)
 
-    def _task(self, router: PolicyRouter) -> None:
+    def _task(self, router: PolicyRouter, then: Callable[[], None] = lambda: None) -> None:
         decision = router.decide(TASK, FLEET)
         if decision.routes:
             self.firsts.append((self.now_s, decision.routes[0]))
-            self._attempt(router, list(decision.routes))
+            self._attempt(router, list(decision.routes), then)
         else:
             assert decision.excluded
             self.unrouted.append(self.now_s)
 
-    def _attempt(self, router: PolicyRouter, routes: list[Choice]) -> None:
+    def _attempt(self, router: PolicyRouter, routes: list[Choice], then: Callable[[], None]) -> None:
         route = routes.pop(0).route
         recorder = router.recorder.at(RouteKey(route.pool, route.model, "classify"))
         latency_ms, kind, retry_after_s = self._serve[route.pool](self.now_s)
@@ -132,10 +147,11 @@ class Simulation:
         def end() -> None:
             if kind is None:
                 recorder.finished(started_unix_ms=began, now_unix_ms=self.now_ms)
+                then()
                 return
             recorder.failed(kind, started_unix_ms=began, now_unix_ms=self.now_ms, retry_after_s=retry_after_s)
             if routes:
-                self._attempt(router, routes)
+                self._attempt(router, routes, then)
 
         self._at(began + int(latency_ms), end)
 
@@ -166,6 +182,24 @@ def test_tasks_leave_a_slow_route_within_two_seconds_and_are_back_within_ten(
     assert fleet.local_share(22.25, 40.6) <= max(0.1, 1.5 / rate_per_s)
     assert fleet.local_share(50.6, 60) >= 0.95
     assert not fleet.unrouted
+
+
+@pytest.mark.parametrize("callers", [1, 2, 8])
+def test_callers_that_wait_for_each_answer_are_moved_within_two_seconds_too(callers: int) -> None:
+    """
+    One caller's single slow call is little evidence; that nothing quick came for so long is enough.
+    """
+    fleet = Simulation(
+        slow_between(20.25, 40.6, 2_000.0),
+        rate_per_s=0.0,
+        policy=policy_of(),
+    ).run_callers(callers, 60)
+
+    assert fleet.local_share(0, 20) == 1.0
+    assert fleet.moves()[0][1] == "left"
+    assert fleet.moves()[0][0] <= 22.25 + UPDATE_INTERVAL_MS / 1000
+    assert fleet.local_share(22.75, 40.6) <= 0.25
+    assert fleet.local_share(50.6, 60) >= 0.95
 
 
 def test_a_route_that_was_left_gets_a_bounded_trickle_of_probes() -> None:

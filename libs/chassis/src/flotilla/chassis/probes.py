@@ -5,7 +5,7 @@ Ready means subscribed and connected; live means that the event loop turns and t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -46,7 +46,9 @@ class Probes:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request and close."""
-        with suppress(OSError, ValueError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        with suppress(
+            OSError, ValueError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+        ):
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_TIMEOUT_S)
             method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ", 2)
             if method in ("GET", "HEAD"):
@@ -67,7 +69,7 @@ def _yes_or_no(good: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  (it is th
 
 
 @asynccontextmanager
-async def probes_served(probes: Probes, *, host: str, port: int | None) -> AsyncIterator[int | None]:
+async def probes_served(probes: Probes, *, host: str, port: int | None) -> AsyncGenerator[int | None]:
     """Serve the probes while the block runs; gives the port, None when none is wanted."""
     if port is None:
         yield None

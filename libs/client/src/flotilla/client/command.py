@@ -33,7 +33,9 @@ COMMANDS: Final = (
     ("up", "Run a whole fleet on this machine.", _FLEET),
     ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),
 )
-"""Name, help and group; the function `<name>` of the module `flotilla.client.commands.<name>`."""
+"""Name, help and group. A command is the function `<name>` of the module `<name>` in one of HOMES."""
+
+HOMES: Final = ("flotilla.client.commands", "flotilla.client")
 
 _HELP: Final = """Have work done by the fleet: local models and cloud models behind one NATS server.
 
@@ -63,8 +65,9 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
     )
     for name, text, group in COMMANDS:
-        if find_spec(f"flotilla.client.commands.{name}") is not None:
-            app.command(f"flotilla.client.commands.{name}:{name}", name=name, help=text, group=group)
+        home = next((home for home in HOMES if find_spec(f"{home}.{name}") is not None), None)
+        if home is not None:
+            app.command(f"{home}.{name}:{name}", name=name, help=text, group=group)
     return app
 
 

@@ -182,4 +182,3 @@ def decode_dead(body: bytes) -> DeadRecord:
         return _decode_dead(body)
     except UNDECODABLE as error:
         raise DecodeFailedError(f"dead record: {safe_text(error)}") from error
-

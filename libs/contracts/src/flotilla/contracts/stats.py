@@ -181,14 +181,23 @@ def merge(one: RouteStats, other: RouteStats) -> RouteStats:
 
 
 def fresh(stats: RouteStats, now_unix_ms: int) -> RouteStats:
-    """One writer's value without what is too old to tell anything, or stamped by a clock that runs ahead."""
+    """
+    One writer's value without what is too old to tell anything, or stamped by a clock that runs ahead.
+
+    Attempts in flight keep the age that they had when the value was written: most will have ended since, and if one
+    has not, the writer's next value says so.
+    """
     newest = (now_unix_ms + CLOCK_SKEW_MS_MAX) // SUB_WINDOW_MS
     oldest = now_unix_ms // SUB_WINDOW_MS - SUB_WINDOWS_MAX
     windows = {second: window for second, window in stats.windows.items() if oldest < second <= newest}
-    gone = now_unix_ms - stats.written_unix_ms > STALE_AFTER_MS
-    if len(windows) == len(stats.windows) and not (gone and stats.in_flight):
+    lag_ms = max(0, now_unix_ms - stats.written_unix_ms)
+    if len(windows) == len(stats.windows) and (lag_ms == 0 or not stats.in_flight):
         return stats
-    return msgspec.structs.replace(stats, windows=windows, in_flight={} if gone else stats.in_flight)
+    in_flight: dict[int, int] = {}
+    if lag_ms <= STALE_AFTER_MS:
+        lag = -(-lag_ms // IN_FLIGHT_BIN_MS)
+        in_flight = {start + lag: count for start, count in stats.in_flight.items()}
+    return msgspec.structs.replace(stats, windows=windows, in_flight=in_flight)
 
 
 def merge_by_route(

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -110,7 +110,7 @@ class Connection:
         while True:
             try:
                 await self._connect_once()
-            except (OSError, nats.errors.Error, asyncio.TimeoutError) as error:
+            except (TimeoutError, OSError, nats.errors.Error) as error:
                 refused = "authorization" in str(error).lower() or isinstance(error, nats.errors.AuthorizationError)
                 if refused or loop.time() >= give_up_at:
                     raise ConnectFailedError(self._settings.url, error) from error
@@ -155,7 +155,7 @@ class Connection:
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """Subscribe; the handler runs serially, so it must only hand work on. Call `settle` before announcing it."""
-        return await self.nc.subscribe(
+        return await self.nc.subscribe(  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
             subject, queue=queue, cb=handler, pending_msgs_limit=SUBSCRIPTION_PENDING_MAX
         )
 
@@ -177,7 +177,7 @@ class Connection:
         try:
             if self.nc.is_connected:
                 await asyncio.wait_for(self.settle(), CLOSE_TIMEOUT_S)
-        except (OSError, nats.errors.Error, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError, nats.errors.Error) as error:
             logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
         await self.nc.close()
 
@@ -213,7 +213,7 @@ def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only
 
 
 @asynccontextmanager
-async def connected(settings: NatsSettings, *, name: str) -> AsyncIterator[Connection]:
+async def connected(settings: NatsSettings, *, name: str) -> AsyncGenerator[Connection]:
     """
     A connection that is closed, after what was published is sent, when the block ends.
 
@@ -239,4 +239,3 @@ def status_of(message: Msg) -> str | None:
 def is_status(message: Msg, status: str) -> bool:
     """Whether the server answered itself, with this status."""
     return status_of(message) == status
-

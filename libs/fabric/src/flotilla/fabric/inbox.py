@@ -118,9 +118,7 @@ class Requests:
         token = self._inbox.open(on_reply)
         self._waiting[token] = (future, self._loop.time() + timeout_s, subject)
         try:
-            await self._connection.publish(
-                subject, body, reply=f"{self._inbox.prefix}.{token}", headers=headers
-            )
+            await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}", headers=headers)
             message = await future
         finally:
             self._inbox.close(token)

@@ -116,7 +116,7 @@ class Mirror(Generic[Value]):
         while True:
             try:
                 await asyncio.wait_for(self._relist_due.wait(), RELIST_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
             self._relist_due.clear()
             try:

@@ -1,7 +1,7 @@
 """A replica's card in the presence bucket: written while it lives, gone when it leaves or dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from flotilla.contracts import subjects
@@ -26,7 +26,7 @@ def _subject(card: ReplicaCard) -> str:
 
 
 @asynccontextmanager
-async def announced(connection: Connection, card: Callable[[], ReplicaCard]) -> AsyncIterator[None]:
+async def announced(connection: Connection, card: Callable[[], ReplicaCard]) -> AsyncGenerator[None]:
     """
     Keep a card in the presence bucket while the block runs, refreshed every REFRESH_S; remove it at the end.
 

@@ -8,7 +8,7 @@ answered with `busy`; nothing is ever queued here.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -87,9 +87,7 @@ class Slots:
         renewed_at: When the ticker last turned, by the loop's clock; a liveness probe watches it.
     """
 
-    def __init__(
-        self, connection: Connection, *, zone: Zone, pool: str, replica: str, slots: int, work: Work
-    ) -> None:
+    def __init__(self, connection: Connection, *, zone: Zone, pool: str, replica: str, slots: int, work: Work) -> None:
         self._connection = connection
         self._zone: Zone = zone
         self._pool = pool
@@ -264,7 +262,7 @@ async def serving(
     slots: int,
     work: Work,
     grace_s: float,
-) -> AsyncIterator[Slots]:
+) -> AsyncGenerator[Slots]:
     """Serve a lane while the block runs; at its end leave the group and finish what is held within `grace_s`."""
     lane = Slots(connection, zone=zone, pool=pool, replica=replica, slots=slots, work=work)
     await lane.start()

@@ -35,10 +35,13 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
     """How many messages a stream holds on each subject that matches; at most SUBJECTS_MAX subjects."""
     answer = await _api(requests, f"STREAM.INFO.{stream}", {"subjects_filter": pattern})
-    return (answer.get("state") or {}).get("subjects") or {}
+    state: dict[str, Any] = answer.get("state") or {}
+    return state.get("subjects") or {}
 
 
-async def next_message(requests: Requests, stream: str, subject: str, *, from_sequence: int = 1) -> StoredMessage | None:
+async def next_message(
+    requests: Requests, stream: str, subject: str, *, from_sequence: int = 1
+) -> StoredMessage | None:
     """The oldest message on a subject, from a sequence on; None when there is none."""
     return await _get(requests, stream, {"seq": from_sequence, "next_by_subj": subject})
 
@@ -53,7 +56,9 @@ async def last_message(requests: Requests, stream: str, subject: str) -> StoredM
     return await _get(requests, stream, {"last_by_subj": subject})
 
 
-async def scan(requests: Requests, stream: str, pattern: str, *, messages_max: int, from_sequence: int = 1) -> list[StoredMessage]:
+async def scan(
+    requests: Requests, stream: str, pattern: str, *, messages_max: int, from_sequence: int = 1
+) -> list[StoredMessage]:
     """The oldest messages on the subjects that match, at most `messages_max`; needs a stream that allows direct gets."""
     found: list[StoredMessage] = []
     sequence = from_sequence
@@ -65,7 +70,9 @@ async def scan(requests: Requests, stream: str, pattern: str, *, messages_max: i
             "max_bytes": SCAN_BATCH_BYTES,
         }
         batch, _ = await requests.collect(
-            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(ask), is_last=lambda message: status_of(message) is not None
+            f"$JS.API.DIRECT.GET.{stream}",
+            msgspec.json.encode(ask),
+            is_last=lambda message: status_of(message) is not None,
         )
         if not batch:
             break

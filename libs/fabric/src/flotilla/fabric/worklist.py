@@ -236,7 +236,7 @@ class Lot:
     async def pull(self, room: int) -> None:
         """Share out room for `room` more messages among the priorities."""
         capacity = room + self.in_hand
-        waiting = [priority for priority, puller in self.pullers.items() if puller.backlog or self.held[priority]]
+        waiting = [priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]]
         shares = sum(WEIGHTS[priority] for priority in waiting)
         for priority, puller in self.pullers.items():
             quota = capacity

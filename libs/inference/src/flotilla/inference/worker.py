@@ -67,9 +67,7 @@ class Worker:
         except TimeoutError:
             answer = self._failed(FailureKind.TIMEOUT, "the deadline passed while the model worked")
         except Exception as error:
-            logger.exception(
-                "backend_crashed", attempt=held.request.attempt, capability=held.request.capability
-            )
+            logger.exception("backend_crashed", attempt=held.request.attempt, capability=held.request.capability)
             answer = self._failed(FailureKind.CRASHED, f"the worker failed ({type(error).__name__})")
         if self._observe is not None:
             self._observe(held, answer, time.perf_counter() - started_at)

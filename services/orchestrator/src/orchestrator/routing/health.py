@@ -20,7 +20,7 @@ class RouteHealth(Struct, frozen=True, kw_only=True):
         tokens: Mean of input and output tokens of an attempt; 0 when unknown.
         cost_usd: Mean of an attempt that went well, the last known; None when it was never seen.
         last_started_unix_ms: Of any attempt by any orchestrator.
-        recently_started: Attempts in flight that began since it was left.
+        recently_started: Attempts in flight that began since it was left, or since it is well again.
     """
 
     move: Move = SETTLED

@@ -81,7 +81,7 @@ def look(stats: RouteStats, guards: Guards, *, since_unix_ms: int, now_unix_ms: 
             quick_before += quick
         if in_span or window.attempts < guards.min_samples:
             window = merge_sub_windows(window, part)
-    late = _overdue_ages(stats, limit_ms, now_unix_ms)
+    late = _overdue_ages(stats, limit_ms, since_unix_ms=since_unix_ms, now_unix_ms=now_unix_ms)
     gone = {bucket: count for bucket, count in window.abandoned.items() if above({bucket: 1}, limit_ms)}
     latency = added(added(window.latency, late), gone)
     slow = above(window.latency, limit_ms) + sum(late.values()) + sum(gone.values())
@@ -178,12 +178,18 @@ def _overdue_limit_ms(stats: RouteStats, guards: Guards) -> float:
     return OVERDUE_MS_DEFAULT if usual is None else max(float(SPAN_MS_MIN), 2 * usual)
 
 
-def _overdue_ages(stats: RouteStats, limit_ms: float, now_unix_ms: int) -> dict[int, int]:
-    """The attempts in flight that are older than the limit, counted by the bucket of their age."""
+def _overdue_ages(
+    stats: RouteStats,
+    limit_ms: float,
+    *,
+    since_unix_ms: int,
+    now_unix_ms: int,
+) -> dict[int, int]:
+    """The attempts in flight that are older than the limit but began since, counted by the bucket of their age."""
     ages: dict[int, int] = {}
     for start, count in stats.in_flight.items():
         age_ms = now_unix_ms - (start + 1) * IN_FLIGHT_BIN_MS
-        if age_ms > limit_ms:
+        if age_ms > limit_ms and start >= since_unix_ms // IN_FLIGHT_BIN_MS:
             bucket = bucket_of(age_ms)
             ages[bucket] = ages.get(bucket, 0) + count
     return ages

@@ -124,7 +124,7 @@ def _route(
         tokens=_tokens(total) or last.tokens,
         cost_usd=cost_usd,
         last_started_unix_ms=max(stats.last_started_unix_ms, last.last_started_unix_ms),
-        recently_started=_started_since(stats, move.since_unix_ms),
+        recently_started=_started_since(stats, move.well_since_unix_ms or move.since_unix_ms),
     )
 
 

@@ -18,7 +18,7 @@ from orchestrator.routing.health import Health, RouteHealth
 from orchestrator.routing.types import Decision
 
 SILENT_INTERVALS: Final = 3
-STUCK_INTERVALS: Final = 5
+STUCK_INTERVALS: Final = 3
 
 
 def is_due(

@@ -38,7 +38,7 @@ def report(error: FlotillaError, *, as_json: bool) -> int:
     """
     Tell of an error; gives the exit code.
 
-    On standard error for people. On standard output for programs: the result of a task that failed, else `{"error":..}`.
+    On standard error for people. On standard output for programs: the result of a task that failed, else an `error`.
     """
     if as_json and isinstance(error, TaskFailedError):
         json_line(msgspec.json.encode(error.answer.result))

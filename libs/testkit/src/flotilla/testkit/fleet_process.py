@@ -1,0 +1,110 @@
+"""One process of a fleet under test, with the signals that an operator, a kernel or a bad day would send."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+LOG_TAIL_BYTES: Final = 6_000
+EXIT_TIMEOUT_S: Final = 10.0
+
+
+def clean_environ(given: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without any setting of a fleet or provider, and with those given."""
+    foreign = ("FLOTILLA_", "OLLAMA_", "ANTHROPIC_", "OPENAI_", "GEMINI_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**inherited, **given}
+
+
+class FleetProcess:
+    """
+    A process, from its start to its end.
+
+    Attributes:
+        name: The instance or replica that it is; unique in its fleet.
+        log: Its standard error.
+    """
+
+    def __init__(self, name: str, process: Process, log: Path) -> None:
+        self.name: Final = name
+        self.log: Final = log
+        self._process: Final = process
+
+    @classmethod
+    async def spawn(cls, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> "FleetProcess":
+        """Start it, by the interpreter that runs the tests, in the log's folder."""
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *command,
+                env=clean_environ(environ),
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=log.parent,
+                start_new_session=True,
+            )
+        return cls(name, process, log)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; negative is the signal that ended it, None while it runs."""
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End it as a crash would: SIGKILL."""
+        self._send(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to leave, as Kubernetes does: SIGTERM."""
+        self._send(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Stop it where it stands, with its connections open: SIGSTOP."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on: SIGCONT."""
+        self._send(signal.SIGCONT)
+
+    async def wait(self, timeout_s: float = EXIT_TIMEOUT_S) -> int:
+        """
+        The exit code, once it has ended.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+        """
+        return await asyncio.wait_for(self._process.wait(), timeout_s)
+
+    def log_text(self) -> str:
+        """Everything that it wrote."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    def log_tail(self) -> str:
+        """The end of what it wrote, for a failed test's report."""
+        return self.log_text()[-LOG_TAIL_BYTES:]
+
+    def resident_bytes(self) -> int:
+        """The memory that it occupies now (Linux)."""
+        fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def _send(self, which: signal.Signals) -> None:
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(which)

@@ -1,0 +1,231 @@
+"""
+A caller of the fleet that knows nothing of the project: nats-py, `json`, and what the wire's document says.
+
+What it cannot do, a client in another language could not do either.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+Json = dict[str, Any]
+Headers = dict[str, str]
+
+DOCUMENT: Final = "My invoice was charged twice, please refund it."
+BODIES: Final[dict[str, Json]] = {
+    "classify": {"document": DOCUMENT, "labels": ["billing", "technical"]},
+    "summarize": {"document": DOCUMENT},
+    "chat": {"messages": [{"role": "user", "content": "hello"}]},
+    "reason": {"question": "why?"},
+    "translate": {"text": "good day", "target": "de"},
+}
+"""A valid input for some capabilities."""
+
+
+class Heard:
+    """
+    Everything that arrives on a subject, in order.
+
+    Attributes:
+        messages: What has arrived.
+    """
+
+    def __init__(self) -> None:
+        self.messages: Final[list[Msg]] = []
+        self._changed = asyncio.Event()
+
+    async def take(self, message: Msg) -> None:
+        """Take one message."""
+        self.messages.append(message)
+        self._changed.set()
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects, in order of arrival."""
+        return [message.subject for message in self.messages]
+
+    def bodies(self) -> list[Json]:
+        """The bodies as JSON, in order of arrival."""
+        return [json.loads(message.data) for message in self.messages]
+
+    def counts(self) -> dict[str, int]:
+        """How often something arrived, by the task: the third token of a `results` subject."""
+        found: dict[str, int] = {}
+        for subject in self.subjects:
+            task = subject.split(".")[2]
+            found[task] = found.get(task, 0) + 1
+        return found
+
+    def of(self, task: str) -> Json | None:
+        """The first result of a task; None while there is none."""
+        for message in self.messages:
+            if message.subject.split(".")[2] == task:
+                return json.loads(message.data)
+        return None
+
+    async def until(self, holds: Callable[["Heard"], object], timeout_s: float = 10.0) -> None:
+        """
+        Return when a condition holds of what has arrived.
+
+        Raises:
+            TimeoutError: It does not in time; says how much has arrived.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not holds(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            text = f"not within {timeout_s:g} s; {len(self.messages)} messages came: {self.subjects[-20:]}"
+            raise TimeoutError(text) from None
+
+    async def result(self, task: str, timeout_s: float = 10.0) -> Json:
+        """The result of a task, once it is there."""
+        await self.until(lambda heard: heard.of(task) is not None, timeout_s)
+        found = self.of(task)
+        assert found is not None  # noqa: S101  (until says so)
+        return found
+
+
+class Answer:
+    """
+    What came back for one interactive task.
+
+    Attributes:
+        pieces: The texts of a stream, in order of arrival.
+        result: The last message, as JSON.
+        headers: Of the last message.
+    """
+
+    def __init__(self, pieces: list[Json], result: Json, headers: Headers) -> None:
+        self.pieces: Final = pieces
+        self.result: Final = result
+        self.headers: Final = headers
+
+    @property
+    def kind(self) -> str:
+        """The kind of the error; "" when the task went well."""
+        return (self.result.get("error") or {}).get("kind", "")
+
+
+class PlainClient:
+    """
+    A connection of a caller.
+
+    Attributes:
+        nc: nats-py's own client.
+    """
+
+    def __init__(self, nc: Client) -> None:
+        self.nc: Final = nc
+
+    async def submit(
+        self, capability: str, body: Json | bytes, *, headers: Headers | None = None, task: str | None = None
+    ) -> Json:
+        """Publish a durable task; gives the PubAck."""
+        given = dict(headers or {})
+        if task is not None:
+            given["Nats-Msg-Id"] = task
+        message = await self.nc.request(f"tasks.{capability}", _bytes(body), timeout=10, headers=given or None)
+        return json.loads(message.data)
+
+    async def submit_many(self, capability: str, body: Json | bytes, tasks: list[str], *, at_once: int = 50) -> None:
+        """Publish durable tasks, a few at once; each must be accepted."""
+        for start in range(0, len(tasks), at_once):
+            acks = await asyncio.gather(
+                *(self.submit(capability, body, task=task) for task in tasks[start : start + at_once])
+            )
+            refused = [ack for ack in acks if "error" in ack]
+            assert not refused, refused[:3]  # noqa: S101
+
+    async def ask(
+        self, capability: str, body: Json | bytes, *, headers: Headers | None = None, timeout_s: float = 15.0
+    ) -> Answer:
+        """Ask an interactive task, with its pieces if a header wants them."""
+        inbox = self.nc.new_inbox()
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self.nc.subscribe(inbox, cb=arrived.put)
+        pieces: list[Json] = []
+        try:
+            await self.nc.publish(f"ask.{capability}", _bytes(body), reply=inbox, headers=headers)
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    message = await arrived.get()
+                    if not message.data and message.headers:
+                        raise ConnectionError(f"ask.{capability}: {message.headers.get('Status', 'empty')}")
+                    if not message.data:
+                        continue
+                    answer = json.loads(message.data)
+                    if answer.get("type") == "piece":
+                        pieces.append(answer)
+                        continue
+                    return Answer(pieces, answer, dict(message.headers or {}))
+        finally:
+            await subscription.unsubscribe()
+
+    async def api(self, verb: str, question: Json | None = None, *, timeout_s: float = 5.0) -> Json:
+        """Ask the fleet; gives the answer as it came, error or not."""
+        message = await self.nc.request(f"api.{verb}", _bytes(question) if question else b"", timeout=timeout_s)
+        return json.loads(message.data)
+
+    async def until_status(self, task: str, state: str, timeout_s: float = 10.0) -> Json:
+        """The status of a task, once it is in a state."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                status = await self.api("status", {"task": task})
+                if status.get("state") == state:
+                    return status
+                await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def hearing(self, subject: str) -> AsyncIterator[Heard]:
+        """What arrives on a subject while the block runs; subscribed when it begins."""
+        heard = Heard()
+        subscription = await self.nc.subscribe(subject, cb=heard.take)
+        # Twice: nats-py's first flush overtakes what was queued before it.
+        await self.nc.flush()
+        await self.nc.flush()
+        try:
+            yield heard
+        finally:
+            if not self.nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def publish_raw(self, subject: str, body: bytes, headers: Headers | None = None) -> None:
+        """Publish and forget."""
+        await self.nc.publish(subject, body, headers=headers)
+        await self.nc.flush()
+
+
+async def connect_plainly(url: str, *, nkeys_seed: str | None = None, inbox_prefix: str = "_INBOX") -> PlainClient:
+    """Connect; it reconnects soon and without end, so that a test may restart the server."""
+    nc = await nats.connect(
+        url,
+        nkeys_seed=nkeys_seed,
+        inbox_prefix=inbox_prefix,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  # a float works: it is slept
+        error_cb=_ignore,
+    )
+    return PlainClient(nc)
+
+
+def new_task(stem: str = "t") -> str:
+    """A task id that no other test uses."""
+    return f"{stem}-{secrets.token_hex(6)}"
+
+
+async def _ignore(error: Exception) -> None:
+    """Cut connections are what these tests are about."""
+    del error
+
+
+def _bytes(body: Json | bytes) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()

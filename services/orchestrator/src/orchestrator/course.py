@@ -1,0 +1,294 @@
+"""
+One task's way through routes and lines, from intake to its last attempt.
+
+It talks; what it does next is decided by pure functions (`routing/`, `retries.py`).
+"""
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.results import AttemptReport, Result
+from flotilla.fabric.lanes import Lane, Waiter, wait_in
+from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece
+from orchestrator.events import Events
+from orchestrator.fleet import Fleet
+from orchestrator.retries import GiveUp, NextRoute, RetryHere, next_step
+from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
+from orchestrator.tasks import Task
+
+QUEUE_TIMEOUT_S: Final = 30.0
+ABSENT_PATIENCE_S: Final = 2.0
+REROUTE_EVERY_S: Final = 1.0
+RETRY_AFTER_S: Final = 1.0
+
+
+class Router(Protocol):
+    """Decides where a task may go, and how long it may take there."""
+
+    def decide(self, task: TaskView, fleet: FleetView) -> Decision:
+        """The routes for a task, in order, or why there is none. Fast: it runs for every try."""
+        ...
+
+
+class NoRouteNowError(Exception):
+    """A durable task has no route at the moment, but may get one: it goes back to its stream."""
+
+
+class Means:
+    """
+    What every course works with.
+
+    Attributes:
+        running: The attempt that each held task is in, by scope and id.
+    """
+
+    __slots__ = ("attempts", "events", "fleet", "router", "running")
+
+    def __init__(self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events) -> None:
+        self.fleet: Final = fleet
+        self.router: Final = router
+        self.attempts: Final = attempts
+        self.events: Final = events
+        self.running: Final[dict[tuple[str, str], Attempt]] = {}
+
+
+class Course:
+    """One task's way through routes and lines; the state that lasts from try to try."""
+
+    __slots__ = ("_caller_hears", "_task", "_turn", "_waiter", "_waiting_since", "_with", "route")
+
+    def __init__(self, means: Means, task: Task, on_piece: OnPiece | None) -> None:
+        self._with = means
+        self._task = task
+        self._caller_hears = on_piece
+        self._waiter: Waiter | None = None
+        self._turn: Lane | None = None
+        self._waiting_since: float | None = None
+        self.route: Route | None = None
+
+    def leave_lines(self) -> None:
+        """Stand in no line any more."""
+        if self._waiter is not None:
+            self._waiter.leave()
+            self._waiter = None
+        self._turn = None
+
+    async def run(self) -> Result:
+        """
+        Try until the task has a result.
+
+        Raises:
+            TaskError: It failed; of a kind of the wire's table.
+            NoRouteNowError: See `Dispatcher.run`.
+        """
+        task = self._task
+        while True:
+            self._check_time()
+            decision = self._with.router.decide(task.view, self._with.fleet.view)
+            choices = decision.routes
+            if task.given_up:
+                choices = tuple(choice for choice in choices if choice.route not in task.given_up)
+            if not choices:
+                await self._without_route(decision)
+                continue
+            result = await self._try_each(choices)
+            if result is not None:
+                return result
+
+    def _check_time(self) -> None:
+        task = self._task
+        if task.cancelled.is_set():
+            raise TaskError(ErrorKind.CANCELLED, "cancelled by the caller")
+        if time.monotonic() >= task.deadline_at:
+            raise TaskError(
+                ErrorKind.DEADLINE_EXCEEDED,
+                f"no result within {task.deadline_unix_ms - task.accepted_unix_ms} ms of acceptance",
+            )
+
+    async def _try_each(self, choices: tuple[Choice, ...]) -> Result | None:
+        """Try routes in order until one takes the task; None when the task should be routed again."""
+        task = self._task
+        turn, self._turn = self._turn, None
+        for choice in choices:
+            lane = self._with.fleet.lane(choice.route.pool)
+            if turn is not None:
+                if lane is not turn:
+                    continue
+            elif lane.is_ahead(task.priority):
+                continue
+            attempt = await self._with.attempts.send(
+                task,
+                choice.route,
+                lane,
+                timeout_s=None,
+                on_start=self._started,
+                on_piece=self._piece if self._caller_hears else None,
+            )
+            key = (task.scope, task.id)
+            self._with.running[key] = attempt
+            try:
+                outcome = await attempt.outcome
+            except asyncio.CancelledError:
+                await self._with.attempts.abandon(attempt, Ended.CANCELLED)
+                raise
+            finally:
+                self._with.running.pop(key, None)
+            if outcome is Ended.NO_SLOT:
+                lane.refused()
+                continue
+            self.leave_lines()
+            self._waiting_since = None
+            return await self._follow(choice, attempt, outcome)
+        await self._wait_for_slot(choices)
+        return None
+
+    async def _follow(self, choice: Choice, attempt: Attempt, outcome: Finished | Failed | Ended) -> Result | None:
+        """What an attempt that had a slot came to: the result, or None to try again."""
+        task = self._task
+        if isinstance(outcome, Finished):
+            task.usage = task.usage + outcome.usage
+            task.attempts.append(_report(choice, attempt, "ok"))
+            self.route = choice.route
+            return task.ok(
+                output=outcome.output,
+                provider=outcome.provider,
+                model=outcome.model,
+                zone=choice.route.zone,
+                pool=choice.route.pool,
+                replica=attempt.replica,
+            )
+        if isinstance(outcome, Ended):
+            task.attempts.append(_report(choice, attempt, outcome.value))
+            return None
+        await self._after_failure(choice, attempt, outcome)
+        return None
+
+    async def _after_failure(self, choice: Choice, attempt: Attempt, failed: Failed) -> None:
+        task = self._task
+        route = choice.route
+        task.usage = task.usage + failed.usage
+        task.attempts.append(_report(choice, attempt, failed.kind.value, failed.message))
+        await self._with.events.tell(
+            task,
+            "attempt_failed",
+            route=route,
+            replica=attempt.replica,
+            error=failed.kind.value,
+            latency_ms=attempt.elapsed_ms,
+        )
+        if task.pieces:
+            raise TaskError(
+                ErrorKind.PROVIDER_FAILED,
+                f"the stream broke after {task.pieces} pieces: {failed.kind.value}",
+                details={"pieces": task.pieces},
+            )
+        task.tries[route] = task.tries.get(route, 0) + 1
+        step = next_step(
+            failed.kind,
+            tries_here=task.tries[route],
+            attempts=len(task.attempts),
+            retry_after_s=failed.retry_after_s,
+            left_s=task.deadline_at - time.monotonic(),
+        )
+        match step:
+            case GiveUp(kind=kind):
+                raise TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value})
+            case NextRoute():
+                task.given_up.add(route)
+            case RetryHere(after_s=after_s):
+                await self._pause(after_s)
+
+    async def _started(self, attempt: Attempt) -> None:
+        """An attempt found a slot: say so, once."""
+        task = self._task
+        if task.queued_ms is None:
+            task.queued_ms = (attempt.started_at - task.accepted_at) * 1000
+        await self._with.events.tell(task, "dispatched", route=attempt.route, replica=attempt.replica)
+
+    async def _piece(self, text: str) -> None:
+        self._task.pieces += 1
+        if self._caller_hears is not None:
+            await self._caller_hears(text)
+
+    async def _wait_for_slot(self, choices: tuple[Choice, ...]) -> None:
+        """Stand in line for any of the routes until it is this task's turn, or time to look at the routes again."""
+        task = self._task
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        elif not task.durable and now - self._waiting_since >= QUEUE_TIMEOUT_S:
+            raise TaskError(
+                ErrorKind.NO_CAPACITY,
+                f"every slot was busy for {QUEUE_TIMEOUT_S:g} s",
+                details={"retry_after_s": RETRY_AFTER_S},
+            )
+        lanes = [self._with.fleet.lane(choice.route.pool) for choice in choices]
+        if self._waiter is None:
+            self._waiter = wait_in(lanes, task.priority, first=bool(task.attempts))
+            if self._waiter is None:
+                raise TaskError(
+                    ErrorKind.NO_CAPACITY, "too many tasks wait already", details={"retry_after_s": RETRY_AFTER_S}
+                )
+        else:
+            for lane in lanes:
+                self._waiter.also(lane)
+        patience_s = min(REROUTE_EVERY_S, max(0.0, task.deadline_at - now))
+        self._turn = await self._waiter.turn(patience_s)
+
+    async def _without_route(self, decision: Decision) -> None:
+        """No route now: fail, hand back, or wait a moment for a replica to come."""
+        task = self._task
+        self.leave_lines()
+        if task.attempts and not any(exclusion.waits for exclusion in decision.excluded):
+            last = task.attempts[-1]
+            raise TaskError(
+                ErrorKind.PROVIDER_FAILED,
+                f"every route failed; the last one ({last.pool}): {last.outcome}",
+                details={"attempts": len(task.attempts)},
+            )
+        comes_back = not decision.excluded or any(exclusion.waits for exclusion in decision.excluded)
+        if task.durable and comes_back:
+            raise NoRouteNowError
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        left_s = min(self._waiting_since + ABSENT_PATIENCE_S, task.deadline_at) - now
+        if not comes_back or (left_s <= 0 and now < task.deadline_at):
+            raise _no_route(task, decision)
+        await self._pause(left_s)
+
+    async def _pause(self, after_s: float) -> None:
+        """Sleep, but not past the deadline, a cancellation or a change of the fleet."""
+        waits = [asyncio.ensure_future(wait) for wait in (self._task.cancelled.wait(), self._with.fleet.changed.wait())]
+        left_s = max(0.0, self._task.deadline_at - time.monotonic())
+        try:
+            await asyncio.wait(waits, timeout=min(after_s, left_s), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -> AttemptReport:
+    return AttemptReport(
+        pool=choice.route.pool,
+        model=choice.route.model,
+        outcome=outcome,
+        latency_ms=attempt.elapsed_ms,
+        reason=choice.reason,
+        replica=attempt.replica,
+        message=message,
+    )
+
+
+def _no_route(task: Task, decision: Decision) -> TaskError:
+    excluded = [
+        {"pool": exclusion.pool, "model": exclusion.model, "reason": exclusion.reason}
+        for exclusion in decision.excluded
+    ]
+    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
+    text = f"no route for {task.capability} ({task.data_class} data): {reasons or decision.reason}"
+    return TaskError(ErrorKind.NO_ROUTE, text, details={"excluded": excluded})

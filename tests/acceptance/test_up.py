@@ -1,0 +1,264 @@
+"""`flotilla up` as a user runs it: real processes, signals, exit codes."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flotilla.client.errors import ClientError
+from flotilla.client.fleet import Fleet
+from flotilla.client.supervisor.supervisor import FleetFacts
+from flotilla.contracts.errors import TaskError
+
+READY_TIMEOUT_S = 90.0
+END_TIMEOUT_S = 40.0
+POLL_S = 0.05
+DOCUMENT: dict[str, Any] = {"document": "The invoice is wrong.", "labels": ["billing", "legal"]}
+SECRET = "sk-must-not-travel"  # noqa: S105  (no real one)
+PROC = Path("/proc")
+
+
+class Up:
+    """One `flotilla up` in the foreground of nobody."""
+
+    def __init__(self, process: Process, facts: FleetFacts) -> None:
+        self.process = process
+        self.facts = facts
+
+    @property
+    def pids(self) -> list[int]:
+        """Of every child that was named."""
+        return [pid for pids in self.facts.pids.values() for pid in pids]
+
+    def state(self) -> FleetFacts:
+        """The fleet as it is now."""
+        return msgspec.json.decode((Path(self.facts.dir) / "fleet.json").read_bytes(), type=FleetFacts)
+
+    async def end(self, which: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal and await the end: exit code, and what was still to read of both outputs."""
+        self.process.send_signal(which)
+        return await rest_of(self.process)
+
+
+async def rest_of(process: Process) -> tuple[int, str, str]:
+    """The exit code and both outputs of a process that ends."""
+    out, err = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def launch(directory: Path, *options: str, port: int = 0) -> Process:
+    """Start the command, in an environment that is full of things which are not for the services."""
+    environ = os.environ | {"FLOTILLA_NO_SUCH_SETTING": "1", "ANTHROPIC_API_KEY": SECRET, "OPENAI_API_KEY": SECRET}
+    command = ("-m", "flotilla.client", "up", "--dir", str(directory), "--port", str(port), *options)
+    return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
+
+
+@asynccontextmanager
+async def running(directory: Path, *options: str) -> AsyncGenerator[Up, None]:
+    """A fleet on the noop engine while the block runs; whatever is left of it is killed."""
+    process = await launch(directory, "--engine", "noop", "--json", *options)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
+    assert line, (await process.stderr.read()).decode()
+    up = Up(process, msgspec.json.decode(line, type=FleetFacts))
+    try:
+        yield up
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        await until(lambda: not any(is_alive(pid) for pid in up.pids))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    with suppress(OSError):
+        return ") Z " not in (PROC / str(pid) / "stat").read_text()
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return not PROC.is_dir()
+
+
+async def until(holds: Callable[[], bool], timeout_s: float = END_TIMEOUT_S) -> None:
+    """Return when something outside of this process holds: processes end without telling a stranger."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110  (no event reaches this process)
+            await asyncio.sleep(POLL_S)
+
+
+async def ask_until_answered(fleet: Fleet, timeout_s: float = 60.0) -> str:
+    """Ask until a fleet that was hurt answers again; gives the replica."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return (await fleet.ask("classify", DOCUMENT, deadline_s=5)).result.replica
+            except (TaskError, ClientError):
+                await asyncio.sleep(POLL_S)
+
+
+async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is_stopped(tmp_path: Path):
+    """
+    The ready line is alone on standard output; no service holds a key; SIGTERM drains, ends every child, and exits 0.
+    """
+    async with running(tmp_path, "--orchestrators", "2", "--local", "2", "--slots", "3") as up:
+        counts = {kind: len(pids) for kind, pids in up.facts.pids.items()}
+        assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1}
+        assert str(tmp_path) == up.facts.dir
+        assert {"orchestrator", "local", "cloud", "observer", "admin"} == set(up.facts.credentials)
+        for path in map(Path, up.facts.credentials.values()):
+            assert stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+            assert path.read_text().startswith("SU")
+        assert all(os.getsid(pid) != os.getsid(up.process.pid) for pid in up.pids)
+        assert up.facts == up.state()
+        if PROC.is_dir():
+            environments = [
+                (PROC / str(pid) / "environ").read_text() for pid in up.pids if pid != up.facts.pids["nats"][0]
+            ]
+            assert all("FLOTILLA_INSTANCE=" in environ for environ in environments)
+            assert not [environ for environ in environments if SECRET in environ]
+        async with Fleet.connect(up.facts.url) as fleet:
+            answers = [await fleet.ask("classify", DOCUMENT, route=pool) for pool in ("local", "cloud")]
+            pools = {pool.pool: (pool.replicas, pool.slots) for pool in (await fleet.status()).pools}
+        assert [answer.zone for answer in answers] == ["local", "cloud"]
+        assert pools == {"local": (2, 6), "cloud": (1, 3)}
+
+        code, out, err = await up.end()
+
+        assert (code, out) == (0, ""), err
+        assert not [pid for pid in up.pids if is_alive(pid)]
+        assert not (tmp_path / "fleet.json").exists()
+
+
+async def test_what_dies_is_started_again(tmp_path: Path):
+    """
+    A killed worker and a killed nats-server come back, with the same port and files, and serve.
+    """
+    async with running(tmp_path, "--cloud", "0") as up, Fleet.connect(up.facts.url) as fleet:
+        submitted = await fleet.submit("classify", DOCUMENT, task_id="before")
+        await fleet.result(submitted.task)
+        for kind in ("local", "nats"):
+            before = up.state().pids[kind]
+            os.kill(before[0], signal.SIGKILL)
+            await until(lambda kind=kind, before=before: up.state().pids[kind] not in ([], before))
+            assert await ask_until_answered(fleet) == "local-1"
+        assert (await fleet.committed("before")).ok
+
+        code, _, err = await up.end()
+
+        assert code == 0
+        assert "local-1 was ended by SIGKILL; it is started again" in err
+        assert "nats-server was ended by SIGKILL; it is started again" in err
+
+
+async def test_nothing_outlives_a_killed_supervisor_and_the_next_one_finds_its_tasks(tmp_path: Path):
+    """
+    A supervisor that is killed: its children end too, and what they had accepted is done by the next fleet there.
+    """
+    async with running(tmp_path, "--local", "0", "--cloud", "0") as first:
+        async with Fleet.connect(first.facts.url) as fleet:
+            await fleet.submit("classify", DOCUMENT, task_id="kept")
+        first.process.kill()
+        await first.process.wait()
+
+        async with running(tmp_path, "--cloud", "0") as second, Fleet.connect(second.facts.url) as fleet:
+            assert not [pid for pid in first.pids if is_alive(pid)]
+            assert (await fleet.result("kept", timeout_s=30)).ok
+
+
+async def test_work_under_way_is_finished_before_the_fleet_goes(tmp_path: Path):
+    """
+    Ctrl-C drains: the task that runs is answered.
+    """
+    async with running(tmp_path, "--cloud", "0", "--engine-latency-ms", "1500") as up:
+        async with Fleet.connect(up.facts.url) as fleet, fleet.events(kinds=["dispatched"]) as events:
+            asking = asyncio.create_task(fleet.ask("classify", DOCUMENT))
+            await anext(aiter(events))
+            up.process.send_signal(signal.SIGINT)
+
+            assert (await asking).ok
+        code, _, err = await rest_of(up.process)
+        assert code == 0, err
+
+
+async def test_a_second_signal_does_not_wait_for_work(tmp_path: Path):
+    """
+    Ctrl-C twice: the fleet goes at once, long before its grace is over.
+    """
+    slow = ("--cloud", "0", "--engine-latency-ms", "300000", "--grace-s", "300")
+    async with running(tmp_path, *slow) as up:
+        async with Fleet.connect(up.facts.url) as fleet, fleet.events(kinds=["dispatched"]) as events:
+            await fleet.submit("classify", DOCUMENT)
+            await anext(aiter(events))
+            up.process.send_signal(signal.SIGINT)
+            assert up.process.stderr is not None
+            while b"draining" not in (line := await up.process.stderr.readline()):
+                assert line, "it ended before it said that it drains"
+
+            code, _, err = await up.end(signal.SIGINT)
+
+        assert code == 0
+        assert "stopping at once" in err
+        assert not [pid for pid in up.pids if is_alive(pid)]
+
+
+async def test_a_directory_of_a_running_fleet_is_refused(tmp_path: Path):
+    """
+    Two supervisors on one directory would corrupt it: the second exits 2 with one line.
+    """
+    async with running(tmp_path, "--local", "0", "--cloud", "0") as up:
+        code, out, err = await rest_of(await launch(tmp_path, "--engine", "noop"))
+
+        assert (code, out) == (2, "")
+        assert [f"flotilla: {tmp_path} is used by a running fleet (process {up.process.pid})"] == err.splitlines()
+        assert is_alive(up.facts.pids["nats"][0])
+
+
+async def test_a_port_in_use_is_refused(tmp_path: Path):
+    """
+    Exit code 2, and the last line says which port.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = await rest_of(await launch(tmp_path, "--engine", "noop", port=port))
+
+    assert (code, out) == (2, "")
+    assert f"flotilla: port {port} on 127.0.0.1 is in use" == err.splitlines()[-1]
+
+
+async def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path):
+    """
+    Exit code 2 and one line, before anything is started.
+    """
+    code, out, err = await rest_of(await launch(tmp_path / "fleet", "--orchestrators", "0"))
+
+    assert (code, out) == (2, "")
+    assert err.splitlines() == ["flotilla: --orchestrators 0: expected 1 to 256"]
+    assert not (tmp_path / "fleet").exists()
+
+
+async def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path):
+    """
+    Exit code 1, with what the service said and where it said more, instead of waiting for it.
+    """
+    folder = tmp_path / "capabilities"
+    folder.mkdir()
+    (folder / "broken.toml").write_text("name = ")
+
+    code, out, err = await rest_of(await launch(tmp_path / "fleet", "--engine", "noop", "--capabilities", str(folder)))
+
+    assert (code, out) == (1, "")
+    assert "broken.toml" in err
+    assert f"(see {tmp_path / 'fleet' / 'logs'}" in err

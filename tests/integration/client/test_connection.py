@@ -1,0 +1,104 @@
+"""Connecting, and what becomes of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
+from flotilla.contracts.headers import parse_headers
+from flotilla.fabric.credentials import new_seed
+from flotilla.testkit.fleet_peer import FleetPeer
+from flotilla.testkit.nats_server import RunningServer
+
+
+async def test_no_server_is_known_within_the_patience(nats_server: RunningServer):
+    """
+    The error names the place, without the password in it.
+    """
+    url = nats_server.url
+    await nats_server.stop()
+    began_at = time.monotonic()
+
+    with pytest.raises(NoFleetError, match="no server can be reached") as caught:
+        async with Fleet.connect(url.replace("//", "//user:secret@"), connect_patience_s=0.3):
+            pass
+
+    assert time.monotonic() - began_at < 3.0
+    assert "secret" not in str(caught.value)
+    assert not isinstance(caught.value, CredentialsRefusedError)
+
+
+async def test_refused_credentials_are_told_apart_from_no_server(nats_server: RunningServer, tmp_path: Path):
+    """
+    A stranger's seed is a seed, but not of this fleet.
+    """
+    seed = tmp_path / "stranger.nk"
+    seed.write_bytes(new_seed())
+
+    with pytest.raises(CredentialsRefusedError):
+        async with Fleet.connect(nats_server.url, creds=seed, connect_patience_s=0.3):
+            pass
+
+
+async def test_a_file_that_holds_no_credentials_is_said_so(nats_server: RunningServer, tmp_path: Path):
+    """
+    Missing, or something else; its contents do not appear.
+    """
+    other = tmp_path / "other.nk"
+    other.write_text("hunter2")
+
+    with pytest.raises(CredentialsUnusableError, match=r"other\.nk: not a seed") as caught:
+        async with Fleet.connect(nats_server.url, creds=other):
+            pass
+    with pytest.raises(CredentialsUnusableError, match="No such file"):
+        async with Fleet.connect(nats_server.url, creds=tmp_path / "missing.nk"):
+            pass
+
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_restart_of_the_server_is_survived(nats_server: RunningServer, fleet: Fleet, peer: FleetPeer):
+    """
+    A call made while the connection is away waits a moment for it.
+    """
+    await fleet.ask("classify", {"document": "one"})
+    await nats_server.restart()
+    await peer.connection.settle()
+
+    answer = await fleet.ask("classify", {"document": "two"})
+
+    assert answer.output == {"document": "two"}
+
+
+async def test_a_call_without_a_server_fails_soon(nats_server: RunningServer, fleet: Fleet):
+    """
+    Not after the task's deadline.
+    """
+    await nats_server.stop()
+    began_at = time.monotonic()
+
+    with pytest.raises(NoFleetError):
+        await fleet.ask("classify", {"document": "one"}, deadline_s=60)
+
+    assert time.monotonic() - began_at < 8.0
+
+
+async def test_a_closed_fleet_says_so(nats_server: RunningServer):
+    """
+    Using it after its block is an error of its own, not a hang.
+    """
+    async with Fleet.connect(nats_server.url) as fleet:
+        pass
+
+    with pytest.raises(NoFleetError, match="closed"):
+        await fleet.ask("classify", {"document": "one"})
+
+
+async def test_labels_in_any_script_arrive_whole(fleet: Fleet, peer: FleetPeer):
+    """
+    Header values are UTF-8.
+    """
+    await fleet.ask("classify", {"document": "one"}, labels={"team": "Büro 東京"})
+
+    assert parse_headers(peer.asked[0].headers).labels == {"team": "Büro 東京"}
