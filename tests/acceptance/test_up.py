@@ -92,6 +92,12 @@ def is_alive(pid: int) -> bool:
     return not PROC.is_dir()
 
 
+def environments_of(up: Up) -> list[str]:
+    """Of each service; nothing where there is no /proc to read them from."""
+    services = [pid for kind in ("orchestrator", "local", "cloud") for pid in up.facts.pids[kind]]
+    return [(PROC / str(pid) / "environ").read_text() for pid in services] if PROC.is_dir() else []
+
+
 async def until(holds: Callable[[], bool], timeout_s: float = END_TIMEOUT_S) -> None:
     """Return when something outside of this process holds: processes end without telling a stranger."""
     async with asyncio.timeout(timeout_s):
@@ -123,12 +129,7 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
             assert path.read_text().startswith("SU")
         assert all(os.getsid(pid) != os.getsid(up.process.pid) for pid in up.pids)
         assert up.facts == up.state()
-        if PROC.is_dir():
-            environments = [
-                (PROC / str(pid) / "environ").read_text() for pid in up.pids if pid != up.facts.pids["nats"][0]
-            ]
-            assert all("FLOTILLA_INSTANCE=" in environ for environ in environments)
-            assert not [environ for environ in environments if SECRET in environ]
+        assert not [environ for environ in environments_of(up) if SECRET in environ]
         async with Fleet.connect(up.facts.url) as fleet:
             answers = [await fleet.ask("classify", DOCUMENT, route=pool) for pool in ("local", "cloud")]
             pools = {pool.pool: (pool.replicas, pool.slots) for pool in (await fleet.status()).pools}
@@ -178,17 +179,21 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_one_finds_its_t
             assert (await fleet.result("kept", timeout_s=30)).ok
 
 
-async def test_work_under_way_is_finished_before_the_fleet_goes(tmp_path: Path):
+async def test_work_under_way_and_in_line_is_finished_before_the_fleet_goes(tmp_path: Path):
     """
-    Ctrl-C drains: the task that runs is answered.
+    Ctrl-C drains: the task that runs is answered, and so is the one that waits for its slot.
     """
-    async with running(tmp_path, "--cloud", "0", "--engine-latency-ms", "1500") as up:
-        async with Fleet.connect(up.facts.url) as fleet, fleet.events(kinds=["dispatched"]) as events:
-            asking = asyncio.create_task(fleet.ask("classify", DOCUMENT))
-            await anext(aiter(events))
+    async with running(tmp_path, "--cloud", "0", "--slots", "1", "--engine-latency-ms", "1500") as up:
+        async with Fleet.connect(up.facts.url) as fleet, fleet.events(kinds=["queued", "dispatched"]) as events:
+            asking = [asyncio.create_task(fleet.ask("classify", DOCUMENT)) for _ in range(2)]
+            seen: list[str] = []
+            async for event in events:
+                seen.append(event.kind)
+                if seen.count("queued") == len(asking) and "dispatched" in seen:
+                    break
             up.process.send_signal(signal.SIGINT)
 
-            assert (await asking).ok
+            assert [answer.ok for answer in await asyncio.gather(*asking)] == [True, True]
         code, _, err = await rest_of(up.process)
         assert code == 0, err
 

@@ -1,5 +1,6 @@
 """Connecting, and what becomes of it."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -63,7 +64,10 @@ async def test_a_restart_of_the_server_is_survived(nats_server: RunningServer, f
     A call made while the connection is away waits a moment for it.
     """
     await fleet.ask("classify", {"document": "one"})
+    back = asyncio.Event()
+    peer.connection.on_reconnect(back.set)
     await nats_server.restart()
+    await back.wait()
     await peer.connection.settle()
 
     answer = await fleet.ask("classify", {"document": "two"})

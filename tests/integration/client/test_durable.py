@@ -300,18 +300,24 @@ async def test_a_batch_waits_out_a_full_backlog(fleet: Fleet, peer: FleetPeer, m
     monkeypatch.setattr(batches, "BACKLOG_PAUSE_S", 0.02)
     await peer.make_streams(TopologyLimits(backlog_max=1))
 
+    refused = asyncio.Event()
+    tries: list[str] = []
+    lifted = False
+
     async def work(_subject: str, body: bytes, headers: dict[str, str]) -> None:
-        await peer.commit(result_of(headers["Nats-Msg-Id"], "classify", output=msgspec.json.decode(body)))
+        tries.append(headers["Nats-Msg-Id"])
+        if len(tries) == 6:
+            refused.set()
+        if lifted:
+            await peer.commit(result_of(headers["Nats-Msg-Id"], "classify", output=msgspec.json.decode(body)))
 
     await fleet.submit("classify", DOCUMENT)
-    inputs = [{"document": "one"}, {"document": "two"}]
-    batch = fleet.run_many("classify", inputs)
     await peer.hold_tasks("classify", work)
-    collecting = asyncio.ensure_future(_collect(batch))
-    done, _ = await asyncio.wait({collecting}, timeout=0.3)
-    assert not done
+    collecting = asyncio.ensure_future(_collect(fleet.run_many("classify", [{"document": "one"}, {"document": "two"}])))
+    await refused.wait()
+    assert not collecting.done()
 
-    # The peer answers what is published, accepted or not; results before the acceptance are the same results.
+    lifted = True
     await peer.make_streams(TopologyLimits(backlog_max=100))
 
     assert len(await collecting) == 2

@@ -91,6 +91,7 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
     assert all(config["max_bytes"] > 0 for config in configs.values())
     assert configs["TASKS_default"]["retention"] == "workqueue"
     assert configs["TASKS_default"]["duplicate_window"] == 600 * NS_PER_S
+    assert configs["RESULTS_default"]["max_msgs_per_subject"] == 1
     assert configs["KV_presence"]["max_age"] == 6 * NS_PER_S
 
 

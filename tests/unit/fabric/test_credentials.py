@@ -78,6 +78,16 @@ def test_a_damaged_seed_is_refused_without_showing_it(tmp_path: Path, kept: int,
     assert seed[:30].decode() not in str(refused.value)
 
 
+def test_a_seed_with_one_wrong_character_is_refused(tmp_path: Path):
+    """Its checksum says so; taken as it is, it would be the key of a user whom no server knows."""
+    path = load_or_create(tmp_path, ["admin"]).path("admin")
+    seed = path.read_bytes()
+    path.write_bytes(seed[:20] + (b"A" if seed[20:21] != b"A" else b"B") + seed[21:])
+
+    with pytest.raises(CredentialsError, match="not the seed of a user"):
+        load_or_create(tmp_path, ["admin"])
+
+
 def test_an_unknown_user_is_an_error(tmp_path: Path):
     """No path is made up."""
     with pytest.raises(CredentialsError, match="no such user"):

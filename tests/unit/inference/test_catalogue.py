@@ -165,6 +165,13 @@ def test_wrong_offsets_are_put_right_in_characters() -> None:
     assert all(document[e["start"] : e["end"]] == e["text"] for e in made["entities"])
 
 
+def test_a_whole_word_is_meant_before_a_part_of_one() -> None:
+    """The first "Ann" that stands there is not an Ann."""
+    made = output("extract-entities", {"document": "McAnn met Ann."}, entities(("person", "Ann", 0, 0)))
+
+    assert [10] == [entity["start"] for entity in made["entities"]]
+
+
 def test_a_text_over_a_line_break_is_found() -> None:
     """Models join broken lines; the document's own text is what comes out."""
     made = output("extract-entities", {"document": "by Ann\n  Lee."}, entities(("person", "Ann Lee", 0, 7)))
@@ -322,10 +329,14 @@ def test_a_users_output_is_checked_as_it_goes_out(tmp_path: Path) -> None:
     content = f'name = "num"\n[input]\ntype = "object"{schema}'
     capability = known("num", Catalogue.load(written(tmp_path, content)))
 
+    class Scored(msgspec.Struct):
+        score: float
+
     with pytest.raises(AttemptError) as caught:
         capability.check_output({}, {"score": float("nan")})
 
     assert "$.score" in caught.value.message
+    assert b'{"score":0.5}' == bytes(capability.check_output({}, Scored(score=0.5)))
 
 
 @pytest.mark.parametrize(
@@ -360,6 +371,16 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, before: 
 
     assert str(caught.value).startswith(f"{file}: ")
     assert key in str(caught.value)
+
+
+def test_a_schema_that_refers_to_another_file_is_refused(tmp_path: Path) -> None:
+    """Loading a catalogue reads the files it was given, and nothing else, nor the network."""
+    other = tmp_path / "other.json"
+    other.write_text('{"type":"string"}')
+    file = written(tmp_path, FILE.replace('text = { type = "string" }', f'text = {{ "$ref" = "{other.as_uri()}" }}'))
+
+    with pytest.raises(CatalogueError, match="input: expected a JSON Schema without references"):
+        Catalogue.load(file)
 
 
 def test_one_name_in_two_files_is_refused(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ async def test_the_latency_is_kept_and_a_stream_is_spread_over_it() -> None:
     await engine.answer(msgspec.structs.replace(work("summarize"), emit=emit))
 
     assert whole_s >= 0.08
-    assert at[-1] >= 0.08
+    assert 0.08 <= at[-1] < 0.4
     assert at[0] < at[-1] / 2
 
 
@@ -179,6 +179,13 @@ async def test_cancelled_work_ends_at_once() -> None:
         await running
 
 
+def json_nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(depth):
+        schema = {"type": "object", "required": ["in"], "properties": {"in": schema}}
+    return schema
+
+
 @pytest.mark.parametrize("options", [{"latency_ms": -1.0}, {"jitter": 1.5}, {"failure_rate": -0.1}])
 def test_numbers_out_of_bounds_are_refused(options: dict[str, float]) -> None:
     """A fraction given as a percentage is a mistake."""
@@ -230,6 +237,7 @@ def test_a_schema_that_no_plain_reading_satisfies_is_said_at_the_start(tmp_path:
             ]
         },
         {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+        json_nested(10),
         {"type": "string", "pattern": "^[b-d]{7}Z$", "examples": ["bcdbcdbZ"]},
         {
             "type": "object",

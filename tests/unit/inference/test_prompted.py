@@ -112,6 +112,7 @@ async def test_a_structured_capability_gets_a_schema_and_validated_output() -> N
     [
         f"```json\n{GOOD}\n```",
         f"Sure! Here it is:\n{GOOD}\nAnything else?",
+        f"Weighing {{both}}:\n```json\n{GOOD}\n```\nor {{neither}}.",
         f"<think>{{maybe}} sales?</think>\n{GOOD}",
         f"\n\n{GOOD}\n",
     ],
@@ -216,6 +217,7 @@ STREAMED = [
     ("translate", {"text": "d", "target": "de", "source": "en"}, "\nGuten Tag\n", "text"),
     ("translate", {"text": "d", "target": "de"}, "en\n\nGuten Tag\nund mehr\n", "text"),
     ("generate-code", {"instruction": "d", "language": "python"}, "```python\nx = 1\n\ny = 2\n```\nDone!", "code"),
+    ("generate-code", {"instruction": "d", "language": "python"}, "x = 1\n", "code"),
     ("reason", {"question": "d"}, "<think>hm, 41?</think>\n\n42, because.", "answer"),
 ]
 
@@ -234,15 +236,22 @@ async def test_pieces_concatenate_to_the_field_of_the_result(
     assert not re.search(r"```|think|^\s|\s$|Done", "".join(pieces))
 
 
-async def test_a_stream_that_began_is_not_repaired() -> None:
+async def test_a_stream_that_began_is_not_repaired(tmp_path: Path) -> None:
     """What the caller has seen cannot be taken back."""
+    file = tmp_path / "short.toml"
+    file.write_text(
+        'name = "short"\ntext_field = "t"\n[input]\ntype = "object"\n[output]\ntype = "object"\n'
+        'properties = { t = { type = "string", maxLength = 9 } }\n[prompt]\nuser = "Say something."\n'
+    )
     pieces: list[str] = []
-    model = ScriptedModel("Half a summ", "A whole one.", complete=False)
+    model = ScriptedModel("Too long a text", "Short.")
 
     with pytest.raises(AttemptError) as caught:
-        await answered(model, "summarize", {"document": "d"}, pieces)
+        await answered(model, "short", {}, pieces, catalogue=Catalogue.load(file))
 
-    assert ("Half a summ", 1, FailureKind.INVALID_OUTPUT) == ("".join(pieces), len(model.calls), caught.value.kind)
+    assert ("Too long a text", 1, FailureKind.INVALID_OUTPUT) == ("".join(pieces), len(model.calls), caught.value.kind)
+    model = ScriptedModel("Too long a text", "Short.")
+    assert {"t": "Short."} == data(await answered(model, "short", {}, catalogue=Catalogue.load(file)))
 
 
 async def test_a_stream_of_nothing_is_repaired() -> None:
@@ -312,7 +321,7 @@ async def test_embeddings_are_checked_against_the_texts() -> None:
     assert ("vectors", ONE_CALL) == (answer.model, caught.value.usage)
 
 
-async def test_a_users_text_capability_streams(tmp_path: Path) -> None:
+async def test_a_users_text_capability_streams() -> None:
     """A TOML file is enough to stream."""
     catalogue = Catalogue.load(Path(__file__).parents[3] / "examples" / "capabilities" / "draft-reply.toml")
     pieces: list[str] = []

@@ -1,7 +1,6 @@
 """`python -m orchestrator`: wiring only."""
 
 import asyncio
-import random
 import sys
 from contextlib import AsyncExitStack
 
@@ -29,27 +28,17 @@ from orchestrator.durable import Durable
 from orchestrator.events import Events
 from orchestrator.fleet import Fleet
 from orchestrator.free_signals import FreeSignals
+from orchestrator.health import HealthBoard
 from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
-from orchestrator.routing.default import route_by_default
-from orchestrator.routing.types import Decision, FleetView, TaskView
+from orchestrator.ledger import Ledger
+from orchestrator.routing.router import PolicyRouter
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.sweep import Sweep
 
 logger = structlog.get_logger("orchestrator")
 
 INBOX_PREFIX = "_INBOX.orchestrator"
-
-
-class DefaultRouter:
-    """Routes without a policy."""
-
-    def __init__(self) -> None:
-        self._rng = random.Random()
-
-    def decide(self, task: TaskView, fleet: FleetView) -> Decision:
-        """See `route_by_default`."""
-        return route_by_default(task, fleet, self._rng)
 
 
 async def run(settings: OrchestratorSettings, instance: str) -> None:
@@ -70,7 +59,10 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         fleet = Fleet()
         attempts = Attempts(connection, instance)
-        means = Means(fleet=fleet, router=DefaultRouter(), attempts=attempts, events=Events(connection))
+        router = PolicyRouter(instance)
+        board = HealthBoard(connection, requests, router)
+        ledger = Ledger(router.recorder, fleet)
+        means = Means(fleet=fleet, router=router, attempts=attempts, events=Events(connection), ledger=ledger)
         dispatcher = Dispatcher(means)
         commits = Commits(connection, requests)
         durables = {
@@ -82,7 +74,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
                 intake=intake,
                 dispatcher=dispatcher,
                 commits=commits,
-                data_class_default=settings.data_class_default,
+                data_class_of=router.data_class_of,
             )
             for scope in scopes
         }
@@ -95,7 +87,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             scopes=scopes,
             intake=intake,
             dispatcher=dispatcher,
-            data_class_default=settings.data_class_default,
+            data_class_of=router.data_class_of,
         )
         api = Api(
             connection,
@@ -120,6 +112,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         )
         await attempts.start()
         await FreeSignals(connection, attempts=attempts, fleet=fleet).start()
+        await board.start()
         await presence.start()
         await asyncio.wait_for(presence.listed.wait(), 30.0)
         for durable in durables.values():
@@ -155,6 +148,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             interactive.finish(settings.grace_s), *(durable.finish(settings.grace_s) for durable in durables.values())
         )
         await presence.stop()
+        await board.stop()
         await attempts.stop()
         await requests.stop()
         closed.cancel()

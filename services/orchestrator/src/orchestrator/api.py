@@ -107,6 +107,8 @@ class Api:
         await asyncio.gather(*(leave(self._connection, member) for member in memberships))
 
     async def _on_request(self, message: Message) -> None:
+        if not message.reply:
+            return
         if len(self._serving) >= IN_FLIGHT_MAX:
             await reply_error(
                 self._connection, message.reply, TaskError(ErrorKind.NO_CAPACITY, "too many questions at a time")
@@ -145,7 +147,9 @@ class Api:
             was = await self._dispatcher.cancel(scope, task_id)
             if was is not None:
                 await self._connection.publish(message.reply, was.encode())
-            elif scope in self._durables:
+        elif verb == "withdraw":
+            # It was seen waiting in the stream; whoever has pulled it since must not begin it.
+            if await self._dispatcher.cancel(scope, task_id) is None and scope in self._durables:
                 self._durables[scope].remember_cancelled(task_id)
         elif verb == "where":
             status = self._held_status(scope, task_id)
@@ -232,6 +236,7 @@ class Api:
         waiting = await self._find_waiting(scope, query.task)
         if waiting is None:
             raise _not_found(query.task, "is not known")
+        await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
         error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
         result = refusal(waiting.subject, waiting.headers, waiting.sequence, error)
         if await self._commits.commit(scope, result) is Committed.HERE:

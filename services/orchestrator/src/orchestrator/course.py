@@ -6,16 +6,20 @@ It talks; what it does next is decided by pure functions (`routing/`, `retries.p
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
-from flotilla.fabric.lanes import Lane, Waiter, wait_in
-from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece
+from flotilla.fabric.errors import LanesFullError
+from flotilla.fabric.lanes import Lane, Waiter
+from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece, Outcome
 from orchestrator.events import Events
 from orchestrator.fleet import Fleet
+from orchestrator.ledger import Ledger
 from orchestrator.retries import GiveUp, NextRoute, RetryHere, next_step
 from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
 from orchestrator.tasks import Task
@@ -29,8 +33,12 @@ RETRY_AFTER_S: Final = 1.0
 class Router(Protocol):
     """Decides where a task may go, and how long it may take there."""
 
-    def decide(self, task: TaskView, fleet: FleetView) -> Decision:
+    def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Decision:
         """The routes for a task, in order, or why there is none. Fast: it runs for every try."""
+        ...
+
+    def rules_of(self, capability: str) -> Rules:
+        """The timeouts of a capability."""
         ...
 
 
@@ -46,25 +54,27 @@ class Means:
         running: The attempt that each held task is in, by scope and id.
     """
 
-    __slots__ = ("attempts", "events", "fleet", "router", "running")
+    __slots__ = ("attempts", "events", "fleet", "ledger", "router", "running")
 
-    def __init__(self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events) -> None:
+    def __init__(self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger) -> None:
         self.fleet: Final = fleet
         self.router: Final = router
         self.attempts: Final = attempts
         self.events: Final = events
+        self.ledger: Final = ledger
         self.running: Final[dict[tuple[str, str], Attempt]] = {}
 
 
 class Course:
     """One task's way through routes and lines; the state that lasts from try to try."""
 
-    __slots__ = ("_caller_hears", "_task", "_turn", "_waiter", "_waiting_since", "_with", "route")
+    __slots__ = ("_caller_hears", "_rules", "_task", "_turn", "_waiter", "_waiting_since", "_with", "route")
 
     def __init__(self, means: Means, task: Task, on_piece: OnPiece | None) -> None:
         self._with = means
         self._task = task
         self._caller_hears = on_piece
+        self._rules: Rules = means.router.rules_of(task.capability)
         self._waiter: Waiter | None = None
         self._turn: Lane | None = None
         self._waiting_since: float | None = None
@@ -87,8 +97,9 @@ class Course:
         """
         task = self._task
         while True:
+            self._rules = self._with.router.rules_of(task.capability)
             self._check_time()
-            decision = self._with.router.decide(task.view, self._with.fleet.view)
+            decision = self._with.router.decide(task.view, self._with.fleet.view, self._with.fleet.busy)
             choices = decision.routes
             if task.given_up:
                 choices = tuple(choice for choice in choices if choice.route not in task.given_up)
@@ -99,15 +110,20 @@ class Course:
             if result is not None:
                 return result
 
+    @property
+    def _deadline_at(self) -> float:
+        """The task's own deadline, or the policy's when that is earlier."""
+        total_s = self._rules.total_timeout_s
+        deadline_at = self._task.deadline_at
+        return deadline_at if total_s is None else min(deadline_at, self._task.accepted_at + total_s)
+
     def _check_time(self) -> None:
         task = self._task
         if task.cancelled.is_set():
             raise TaskError(ErrorKind.CANCELLED, "cancelled by the caller")
-        if time.monotonic() >= task.deadline_at:
-            raise TaskError(
-                ErrorKind.DEADLINE_EXCEEDED,
-                f"no result within {task.deadline_unix_ms - task.accepted_unix_ms} ms of acceptance",
-            )
+        if time.monotonic() >= self._deadline_at:
+            allowed_ms = round((self._deadline_at - task.accepted_at) * 1000)
+            raise TaskError(ErrorKind.DEADLINE_EXCEEDED, f"no result within {allowed_ms} ms of acceptance")
 
     async def _try_each(self, choices: tuple[Choice, ...]) -> Result | None:
         """Try routes in order until one takes the task; None when the task should be routed again."""
@@ -120,36 +136,47 @@ class Course:
                     continue
             elif lane.is_ahead(task.priority):
                 continue
-            attempt = await self._with.attempts.send(
-                task,
-                choice.route,
-                lane,
-                timeout_s=None,
-                on_start=self._started,
-                on_piece=self._piece if self._caller_hears else None,
-            )
-            key = (task.scope, task.id)
-            self._with.running[key] = attempt
-            try:
-                outcome = await attempt.outcome
-            except asyncio.CancelledError:
-                await self._with.attempts.abandon(attempt, Ended.CANCELLED)
-                raise
-            finally:
-                self._with.running.pop(key, None)
+            if choice.last_resort and not task.attempts:
+                continue
+            attempt, outcome = await self._attempt(choice, lane)
             if outcome is Ended.NO_SLOT:
                 lane.refused()
                 continue
-            self.leave_lines()
+            if self._waiter is not None:
+                self._waiter.leave()
             self._waiting_since = None
             return await self._follow(choice, attempt, outcome)
         await self._wait_for_slot(choices)
         return None
 
-    async def _follow(self, choice: Choice, attempt: Attempt, outcome: Finished | Failed | Ended) -> Result | None:
+    async def _attempt(self, choice: Choice, lane: Lane) -> tuple[Attempt, Outcome]:
+        """One request to one lane, heard out."""
+        task = self._task
+        attempt = await self._with.attempts.send(
+            task,
+            choice.route,
+            lane,
+            timeout_s=self._rules.attempt_timeout_s,
+            on_start=self._started,
+            on_piece=self._piece if self._caller_hears else None,
+        )
+        key = (task.scope, task.id)
+        self._with.running[key] = attempt
+        try:
+            outcome = await attempt.outcome
+        except asyncio.CancelledError:
+            self._with.ledger.cancelled(attempt)
+            await self._with.attempts.abandon(attempt, Ended.CANCELLED)
+            raise
+        finally:
+            self._with.running.pop(key, None)
+        return attempt, outcome
+
+    async def _follow(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> Result | None:
         """What an attempt that had a slot came to: the result, or None to try again."""
         task = self._task
         if isinstance(outcome, Finished):
+            self._with.ledger.finished(attempt, outcome)
             task.usage = task.usage + outcome.usage
             task.attempts.append(_report(choice, attempt, "ok"))
             self.route = choice.route
@@ -161,10 +188,12 @@ class Course:
                 pool=choice.route.pool,
                 replica=attempt.replica,
             )
-        if isinstance(outcome, Ended):
-            task.attempts.append(_report(choice, attempt, outcome.value))
+        if isinstance(outcome, Failed):
+            self._with.ledger.failed(attempt, outcome)
+            await self._after_failure(choice, attempt, outcome)
             return None
-        await self._after_failure(choice, attempt, outcome)
+        self._with.ledger.cancelled(attempt)
+        task.attempts.append(_report(choice, attempt, outcome.value))
         return None
 
     async def _after_failure(self, choice: Choice, attempt: Attempt, failed: Failed) -> None:
@@ -192,7 +221,7 @@ class Course:
             tries_here=task.tries[route],
             attempts=len(task.attempts),
             retry_after_s=failed.retry_after_s,
-            left_s=task.deadline_at - time.monotonic(),
+            left_s=self._deadline_at - time.monotonic(),
         )
         match step:
             case GiveUp(kind=kind):
@@ -205,6 +234,7 @@ class Course:
     async def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
         task = self._task
+        self._with.ledger.started(attempt)
         if task.queued_ms is None:
             task.queued_ms = (attempt.started_at - task.accepted_at) * 1000
         await self._with.events.tell(task, "dispatched", route=attempt.route, replica=attempt.replica)
@@ -218,26 +248,27 @@ class Course:
         """Stand in line for any of the routes until it is this task's turn, or time to look at the routes again."""
         task = self._task
         now = time.monotonic()
+        queue_timeout_s = self._rules.queue_timeout_s
+        if queue_timeout_s is None and not task.durable:
+            queue_timeout_s = QUEUE_TIMEOUT_S
         if self._waiting_since is None:
             self._waiting_since = now
-        elif not task.durable and now - self._waiting_since >= QUEUE_TIMEOUT_S:
+        elif queue_timeout_s is not None and now - self._waiting_since >= queue_timeout_s:
             raise TaskError(
                 ErrorKind.NO_CAPACITY,
-                f"every slot was busy for {QUEUE_TIMEOUT_S:g} s",
+                f"every slot was busy for {queue_timeout_s:g} s",
                 details={"retry_after_s": RETRY_AFTER_S},
             )
-        lanes = [self._with.fleet.lane(choice.route.pool) for choice in choices]
         if self._waiter is None:
-            self._waiter = wait_in(lanes, task.priority, first=bool(task.attempts))
-            if self._waiter is None:
-                raise TaskError(
-                    ErrorKind.NO_CAPACITY, "too many tasks wait already", details={"retry_after_s": RETRY_AFTER_S}
-                )
-        else:
-            for lane in lanes:
-                self._waiter.also(lane)
-        patience_s = min(REROUTE_EVERY_S, max(0.0, task.deadline_at - now))
-        self._turn = await self._waiter.turn(patience_s)
+            self._waiter = Waiter(task.priority)
+        lanes = list(dict.fromkeys(self._with.fleet.lane(choice.route.pool) for choice in choices))
+        patience_s = min(REROUTE_EVERY_S, max(0.0, self._deadline_at - now))
+        try:
+            self._turn = await self._waiter.turn(lanes, patience_s)
+        except LanesFullError as error:
+            raise TaskError(
+                ErrorKind.NO_CAPACITY, "too many tasks wait already", details={"retry_after_s": RETRY_AFTER_S}
+            ) from error
 
     async def _without_route(self, decision: Decision) -> None:
         """No route now: fail, hand back, or wait a moment for a replica to come."""
@@ -256,15 +287,15 @@ class Course:
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
-        left_s = min(self._waiting_since + ABSENT_PATIENCE_S, task.deadline_at) - now
-        if not comes_back or (left_s <= 0 and now < task.deadline_at):
+        left_s = min(self._waiting_since + ABSENT_PATIENCE_S, self._deadline_at) - now
+        if not comes_back or (left_s <= 0 and now < self._deadline_at):
             raise _no_route(task, decision)
         await self._pause(left_s)
 
     async def _pause(self, after_s: float) -> None:
         """Sleep, but not past the deadline, a cancellation or a change of the fleet."""
         waits = [asyncio.ensure_future(wait) for wait in (self._task.cancelled.wait(), self._with.fleet.changed.wait())]
-        left_s = max(0.0, self._task.deadline_at - time.monotonic())
+        left_s = max(0.0, self._deadline_at - time.monotonic())
         try:
             await asyncio.wait(waits, timeout=min(after_s, left_s), return_when=asyncio.FIRST_COMPLETED)
         finally:

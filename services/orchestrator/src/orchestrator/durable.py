@@ -6,6 +6,7 @@ No more is pulled than the fleet has slots for; the rest of the backlog stays in
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -58,7 +59,7 @@ class Durable:
         intake: Intake,
         dispatcher: Dispatcher,
         commits: Commits,
-        data_class_default: DataClass = "internal",
+        data_class_of: Callable[[str], DataClass],
     ) -> None:
         self._connection = connection
         self._requests = requests
@@ -67,7 +68,7 @@ class Durable:
         self._intake = intake
         self._dispatcher = dispatcher
         self._commits = commits
-        self._data_class_default: DataClass = data_class_default
+        self._data_class_of = data_class_of
         self._loop = asyncio.get_running_loop()
         self._held: dict[Delivery, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -247,7 +248,7 @@ class Durable:
             body=delivery.body,
             accepted_unix_ms=delivery.stored_unix_ms,
             durable=True,
-            data_class_default=self._data_class_default,
+            data_class_default=self._data_class_of(self._scope),
         )
 
     async def _commit(self, delivery: Delivery, answer: "_Answer") -> None:

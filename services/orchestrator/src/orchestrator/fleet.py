@@ -1,6 +1,7 @@
 """The fleet as this orchestrator sees it: replicas' cards put together into pools, and a lane for each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +24,7 @@ class Fleet:
     Attributes:
         view: What routing sees; a new object whenever a pool changes.
         changed: Set when that happens; each time a new event takes its place.
+        busy: Slots taken by pool: as the cards said (at most 2 s ago), or as this orchestrator knows, if that is more.
         on_change: Called after a replica came, went, or changed in what it can do.
     """
 
@@ -32,6 +34,9 @@ class Fleet:
         self.view = FleetView()
         self.on_change: Callable[[], None] = _nothing
         self.changed = asyncio.Event()
+        self._mine: Counter[str] = Counter()
+        self._announced: Counter[str] = Counter()
+        self.busy: Final[dict[str, int]] = {}
 
     @property
     def cards(self) -> list[ReplicaCard]:
@@ -57,6 +62,16 @@ class Fleet:
         """Slots of the whole fleet."""
         return sum(pool.slots for pool in self.view.pools.values())
 
+    def began(self, pool: str) -> None:
+        """An attempt of this orchestrator took a slot."""
+        self._mine[pool] += 1
+        self.busy[pool] = max(self._mine[pool], self._announced[pool])
+
+    def ended(self, pool: str) -> None:
+        """It gave the slot back."""
+        self._mine[pool] -= 1
+        self.busy[pool] = max(self._mine[pool], self._announced[pool])
+
     def on_card(self, key: str, card: ReplicaCard | None) -> None:
         """A replica came, changed or went."""
         if card is not None and key != presence_key(card.zone, card.pool, card.replica):
@@ -66,6 +81,9 @@ class Fleet:
         before = self._cards.pop(key, None)
         if card is not None:
             self._cards[key] = card
+        pool = card.pool if card is not None else before.pool if before is not None else ""
+        self._announced[pool] += (card.busy if card is not None else 0) - (before.busy if before is not None else 0)
+        self.busy[pool] = max(self._mine[pool], self._announced[pool])
         if _standing(before) == _standing(card):
             return
         self._rebuild()

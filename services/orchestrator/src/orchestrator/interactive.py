@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -33,13 +34,13 @@ class Interactive:
         scopes: tuple[str, ...],
         intake: Intake,
         dispatcher: Dispatcher,
-        data_class_default: DataClass = "internal",
+        data_class_of: Callable[[str], DataClass],
     ) -> None:
         self._connection = connection
         self._scopes = scopes
         self._intake = intake
         self._dispatcher = dispatcher
-        self._data_class_default: DataClass = data_class_default
+        self._data_class_of = data_class_of
         self._loop = asyncio.get_running_loop()
         self._serving: set[asyncio.Task[None]] = set()
         self._memberships: list[object] = []
@@ -76,6 +77,9 @@ class Interactive:
             await asyncio.wait(late, timeout=1.0)
 
     async def _on_request(self, message: Message) -> None:
+        if not message.reply:
+            # Published, not requested: nobody would hear the answer.
+            return
         if len(self._serving) >= IN_FLIGHT_MAX:
             error = TaskError(
                 ErrorKind.NO_CAPACITY, "too many requests are in flight", details={"retry_after_s": RETRY_AFTER_S}
@@ -130,5 +134,5 @@ class Interactive:
             body=message.data,
             accepted_unix_ms=unix_ms(),
             durable=False,
-            data_class_default=self._data_class_default,
+            data_class_default=self._data_class_of(scope),
         )

@@ -6,7 +6,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from flotilla.chassis.settings import ServiceSettings, SettingsError
-from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import is_scope
 
 
@@ -19,14 +18,12 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own capabilities.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
-        data_class_default: Of tasks that do not say.
     """
 
     scopes: str = "default"
     capability_files: Path | None = None
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     backlog_max: Annotated[int, Meta(ge=1)] = 100_000
-    data_class_default: DataClass = "internal"
 
     def scope_names(self) -> tuple[str, ...]:
         """

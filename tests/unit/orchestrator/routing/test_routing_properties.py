@@ -112,7 +112,7 @@ def decide(task: TaskView, policy: CompiledPolicy, fleet: FleetView, health: Hea
     return route(task, policy, fleet, health, now_unix_ms=NOW, rng=random.Random(seed))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(tasks, policies, fleets, healths, seeds)
 def test_every_decision_keeps_what_routing_promises(
     task: TaskView,
@@ -143,6 +143,8 @@ def test_every_decision_keeps_what_routing_promises(
         if rules.routes is not None:
             assert any(entry.pool == chosen.pool and entry.model in (None, chosen.model) for entry in rules.routes)
         assert health.retry_after.get((chosen.pool, chosen.model), 0) <= NOW
+        closure = health.closures.get((chosen.pool, chosen.model))
+        assert closure is None or choice.probe
     assert len(decision.routes) == len({choice.route for choice in decision.routes})
     assert decision.routes or decision.reason
     assert all(exclusion.reason for exclusion in decision.excluded)

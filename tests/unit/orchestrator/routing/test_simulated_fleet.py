@@ -127,7 +127,7 @@ class Simulation:
             for other in self.routers:
                 other.heard(key, body)
 
-    def _task(self, router: PolicyRouter, then: Callable[[], None] = lambda: None) -> None:
+    def _task(self, router: PolicyRouter, then: Callable[[], None] | None = None) -> None:
         decision = router.decide(TASK, FLEET)
         if decision.routes:
             self.firsts.append((self.now_s, decision.routes[0]))
@@ -136,7 +136,7 @@ class Simulation:
             assert decision.excluded
             self.unrouted.append(self.now_s)
 
-    def _attempt(self, router: PolicyRouter, routes: list[Choice], then: Callable[[], None]) -> None:
+    def _attempt(self, router: PolicyRouter, routes: list[Choice], then: Callable[[], None] | None) -> None:
         route = routes.pop(0).route
         recorder = router.recorder.at(RouteKey(route.pool, route.model, "classify"))
         latency_ms, kind, retry_after_s = self._serve[route.pool](self.now_s)
@@ -147,7 +147,8 @@ class Simulation:
         def end() -> None:
             if kind is None:
                 recorder.finished(started_unix_ms=began, now_unix_ms=self.now_ms)
-                then()
+                if then is not None:
+                    then()
                 return
             recorder.failed(kind, started_unix_ms=began, now_unix_ms=self.now_ms, retry_after_s=retry_after_s)
             if routes:
@@ -278,7 +279,7 @@ def test_orchestrators_that_watch_the_same_stats_move_within_two_seconds_of_each
     ).run(60)
 
     histories = [fleet.moves(member) for member in range(3)]
-    assert ["left", "returning", "settled"] == [phase for _, phase in histories[0]]
+    assert [phase for _, phase in histories[0]] == ["left", "returning", "settled"]
     for step in zip(*histories, strict=True):
         assert len({phase for _, phase in step}) == 1
         assert max(at_s for at_s, _ in step) - min(at_s for at_s, _ in step) <= 2.0

@@ -4,7 +4,7 @@ from typing import Final
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import BadRequestError
-from flotilla.contracts.names import is_name, is_scope
+from flotilla.contracts.names import is_name, is_scope, is_stored_task_id
 from flotilla.contracts.subjects import PRIORITIES, Priority
 
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
@@ -40,11 +40,12 @@ class Addresses:
 
     def results(self, capability: str = ANY, task: str = ANY) -> str:
         """Where results are committed; wildcards unless told."""
-        return subjects.results(self._name, capability, task)[self._cut :]
+        return subjects.results(self._name, _any_or(capability), _any_or_task(task))[self._cut :]
 
     def events(self, capability: str = ANY, task: str = ANY) -> str:
         """Where the events of a task are published; wildcards unless told, and for the kind always."""
-        return f"{subjects.events(self._name, capability, task, 'queued').rpartition('.')[0]}.{ANY}"[self._cut :]
+        one = subjects.events(self._name, _any_or(capability), _any_or_task(task), "queued")
+        return f"{one.rpartition('.')[0]}.{ANY}"[self._cut :]
 
     def api(self, verb: str) -> str:
         """Where a question to the fleet is requested."""
@@ -62,3 +63,23 @@ def checked(capability: str) -> str:
         expected = "1 to 63 of a-z0-9-, no hyphen at either end"
         raise BadRequestError(f"the name of a capability must be {expected}", path="capability", expected=expected)
     return capability
+
+
+def checked_task(task: str) -> str:
+    """
+    Refuse an id that no task can have: the same for a subject.
+
+    Raises:
+        BadRequestError: It is not 1 to 64 of `A-Za-z0-9_-`.
+    """
+    if not is_stored_task_id(task):
+        raise BadRequestError("a task id is 1 to 64 of A-Za-z0-9_-", path="task")
+    return task
+
+
+def _any_or(capability: str) -> str:
+    return capability if capability == ANY else checked(capability)
+
+
+def _any_or_task(task: str) -> str:
+    return task if task == ANY else checked_task(task)

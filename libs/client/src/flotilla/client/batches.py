@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from flotilla.client.addresses import ANY, checked_task
 from flotilla.client.answers import Answer, failed_answer
 from flotilla.client.errors import ResultTimeoutError
 from flotilla.client.feeds import ResultFeed
@@ -71,7 +72,7 @@ async def results(link: Link, capability: str, tasks: Iterable[str], *, timeout_
     give_up_at = asyncio.get_running_loop().time() + timeout_s
     async with ResultFeed(link, link.addresses.results(capability)) as feed:
         for task in tasks:
-            feed.expect(task)
+            feed.expect(checked_task(task))
         checks = asyncio.create_task(_check_all(feed, list(feed.expected)))
         try:
             for _ in range(len(feed)):
@@ -242,7 +243,7 @@ def _prefix(batch: str | None) -> str:
 
 async def result(link: Link, task: str, *, capability: str | None, timeout_s: float) -> Answer:
     """See `Fleet.result`."""
-    async with ResultFeed(link, link.addresses.results(capability or "*", task)) as feed:
+    async with ResultFeed(link, link.addresses.results(capability or ANY, checked_task(task))) as feed:
         feed.expect(task)
         # The question follows the subscription on the same connection: a result committed in between is seen twice,
         # never missed.

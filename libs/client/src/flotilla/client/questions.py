@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flotilla.client.addresses import checked_task
 from flotilla.client.answers import Answer
 from flotilla.client.errors import NoFleetError
 from flotilla.client.link import Link
@@ -21,9 +22,8 @@ from flotilla.contracts.api import (
     TaskStatus,
 )
 from flotilla.contracts.attempts import UNDECODABLE, safe_text
-from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
+from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.headers import ERROR_CODE
-from flotilla.contracts.names import is_stored_task_id
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord, ErrorReply, Result
 from flotilla.fabric.errors import RequestTimeoutError
@@ -41,7 +41,7 @@ class Questions:
 
     async def result(self, task: str) -> Answer:
         """The committed result of a durable task, failed or not; TaskError `not_found` while there is none."""
-        return Answer(await self._ask("result", ResultQuery(task=_checked(task)), Result))
+        return Answer(await self._ask("result", ResultQuery(task=checked_task(task)), Result))
 
     async def status(self) -> FleetStatus:
         """See `Fleet.status`."""
@@ -49,11 +49,11 @@ class Questions:
 
     async def task_status(self, task: str) -> TaskStatus:
         """See `Fleet.task_status`."""
-        return await self._ask("status", StatusQuery(task=_checked(task)), TaskStatus)
+        return await self._ask("status", StatusQuery(task=checked_task(task)), TaskStatus)
 
     async def cancel(self, task: str) -> Cancelled:
         """See `Fleet.cancel`."""
-        return await self._ask("cancel", CancelQuery(task=_checked(task)), Cancelled)
+        return await self._ask("cancel", CancelQuery(task=checked_task(task)), Cancelled)
 
     async def replicas(self) -> list[ReplicaCard]:
         """See `Fleet.replicas`."""
@@ -65,11 +65,11 @@ class Questions:
 
     async def dead_show(self, task: str) -> DeadRecord:
         """See `Fleet.dead_show`."""
-        return await self._ask("dead", DeadQuery(verb="show", task=_checked(task)), DeadRecord)
+        return await self._ask("dead", DeadQuery(verb="show", task=checked_task(task)), DeadRecord)
 
     async def dead_retry(self, task: str) -> Retried:
         """See `Fleet.dead_retry`."""
-        return await self._ask("dead", DeadQuery(verb="retry", task=_checked(task)), Retried)
+        return await self._ask("dead", DeadQuery(verb="retry", task=checked_task(task)), Retried)
 
     async def _ask(self, verb: str, query: Struct | None, kind: type[ReplyT]) -> ReplyT:
         body = b"" if query is None else msgspec.json.encode(query)
@@ -85,9 +85,3 @@ class Questions:
             return msgspec.json.decode(message.data, type=kind)
         except UNDECODABLE as error:
             raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error
-
-
-def _checked(task: str) -> str:
-    if not is_stored_task_id(task):
-        raise BadRequestError("a task id is 1 to 64 of A-Za-z0-9_-", path="task")
-    return task

@@ -8,6 +8,7 @@ What can go wrong between a member of the fleet and NATS.
          ├─ NoRespondersError         nobody listens on a subject
          ├─ RequestTimeoutError       no reply in time
          ├─ TooManyCallsError         more calls are open than the bound allows
+         ├─ LanesFullError            as many tasks wait for a slot as the bound allows
          ├─ PermissionDeniedError     the server refused a subject
          ├─ ListFailedError           a bucket could not be listed
          ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
@@ -63,6 +64,14 @@ class TooManyCallsError(FabricError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} calls wait for replies already")
+        self.limit = limit
+
+
+class LanesFullError(FabricError):
+    """As many tasks as `limit` wait already in every lane that could serve this one."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} tasks wait already")
         self.limit = limit
 
 

@@ -9,12 +9,14 @@ may have become free at once.
 """
 
 import asyncio
+import itertools
 import random
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from flotilla.contracts.subjects import PRIORITIES, Priority
+from flotilla.fabric.errors import LanesFullError
 
 WAITING_MAX: Final = 100_000
 CHAIN_AFTER_S: Final = 0.01
@@ -23,32 +25,46 @@ TIMER_JITTER_S: Final = 0.1
 LOW_EVERY: Final = 8
 """Of this many turns one goes to the lowest priority that waits, so that low never starves."""
 
+_tickets: Final = itertools.count()
+
 
 class Waiter:
     """
-    A task that waits for its turn in one or several lanes; it keeps its place when a try is refused.
+    A task's place in the lines of one or several lanes.
 
-    Attributes:
-        lane: The lane whose turn it is, while `trying`.
+    It is in no line while it tries, and comes back to its old place when it is refused: places go by `ticket`, which it
+    keeps for the life of the task.
     """
 
-    __slots__ = ("_future", "_lanes", "lane", "left", "priority", "trying")
+    __slots__ = ("_future", "_lanes", "priority", "ticket")
 
     def __init__(self, priority: Priority) -> None:
         self._lanes: list[Lane] = []
         self._future: asyncio.Future[Lane | None] | None = None
-        self.priority: Priority = priority
-        self.lane: Lane | None = None
-        self.trying = False
-        self.left = False
+        self.priority: Final[Priority] = priority
+        self.ticket: Final = next(_tickets)
 
-    async def turn(self, timeout_s: float) -> "Lane | None":
-        """Await a turn; gives the lane that may have a free slot, or None when `timeout_s` ran out first."""
+    async def turn(self, lanes: Sequence["Lane"], timeout_s: float) -> "Lane | None":
+        """
+        Stand in these lanes' lines and await a turn.
+
+        Gives the lane that may have a free slot, the task being in no line any more; or None when `timeout_s` ran out
+        first, its places being kept.
+
+        Raises:
+            LanesFullError: None of the lanes takes one more.
+        """
+        for lane in [lane for lane in self._lanes if lane not in lanes]:
+            lane.forget(self)
+            self._lanes.remove(lane)
+        for lane in lanes:
+            if lane not in self._lanes and lane.enter(self):
+                self._lanes.append(lane)
+        if not self._lanes:
+            raise LanesFullError(WAITING_MAX)
         loop = asyncio.get_running_loop()
         future = self._future = loop.create_future()
-        self.trying = False
-        self.lane = None
-        for lane in self._lanes:
+        for lane in list(self._lanes):
             lane.poke()
         handle = loop.call_later(timeout_s, _give_up, future)
         try:
@@ -56,32 +72,20 @@ class Waiter:
         finally:
             handle.cancel()
 
-    @property
-    def stands_anywhere(self) -> bool:
-        """Whether some lane took it."""
-        return bool(self._lanes)
-
-    def also(self, lane: "Lane", *, first: bool = False) -> None:
-        """Stand in one more line, when a route has come up since."""
-        if lane not in self._lanes and lane.enter(self, first=first):
-            self._lanes.append(lane)
-
     def wake(self, lane: "Lane") -> bool:
         """Give it its turn; False when it cannot take one now."""
         future = self._future
-        if self.left or self.trying or future is None or future.done():
+        if future is None or future.done():
             return False
-        self.trying = True
-        self.lane = lane
         future.set_result(lane)
+        self.leave()
         return True
 
     def leave(self) -> None:
-        """Leave every line: the task has a slot, or gave up."""
-        if not self.left:
-            self.left = True
-            for lane in self._lanes:
-                lane.forget(self)
+        """Leave every line."""
+        for lane in self._lanes:
+            lane.forget(self)
+        self._lanes.clear()
 
 
 def _give_up(future: "asyncio.Future[Lane | None]") -> None:
@@ -114,15 +118,17 @@ class Lane:
                 return False
         return False
 
-    def enter(self, waiter: Waiter, *, first: bool = False) -> bool:
-        """Put a waiter at the end of its line, or before it; False when the lane is full."""
-        if self._waiting >= WAITING_MAX:
-            return False
+    def enter(self, waiter: Waiter) -> bool:
+        """Put a waiter in its line, by its ticket; False when the lane is full."""
         line = self._lines[waiter.priority]
-        if first:
-            line.appendleft(waiter)
-        else:
+        if not line or line[-1].ticket < waiter.ticket:
+            if self._waiting >= WAITING_MAX:
+                return False
             line.append(waiter)
+        else:
+            # Back after a refused try: its place is near the front.
+            at = next(index for index, other in enumerate(line) if other.ticket > waiter.ticket)
+            line.insert(at, waiter)
         self._waiting += 1
         self._set_timer()
         return True
@@ -203,18 +209,3 @@ class Lane:
         for handle in self._chains:
             handle.cancel()
         self._chains.clear()
-
-
-def wait_in(lanes: Sequence[Lane], priority: Priority, *, first: bool = False) -> Waiter | None:
-    """
-    Stand in the lines of several lanes at once; None when all of them are full.
-
-    Args:
-        lanes: Those of the pools that could serve the task.
-        priority: Of the task.
-        first: It stood in line before (it is tried again after a failure), so it goes before the others.
-    """
-    waiter = Waiter(priority)
-    for lane in dict.fromkeys(lanes):
-        waiter.also(lane, first=first)
-    return waiter if waiter.stands_anywhere else None

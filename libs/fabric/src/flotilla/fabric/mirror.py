@@ -42,6 +42,7 @@ class Mirror(Generic[Value]):
 
     Attributes:
         values: By key. Replaced values are new objects; do not change them.
+        undecodable: Keys whose newest value did not decode; what was known of them before still stands in `values`.
         listed: Set once the bucket was listed for the first time.
     """
 
@@ -69,6 +70,7 @@ class Mirror(Generic[Value]):
         self._relist_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.values: dict[str, Value] = {}
+        self.undecodable: set[str] = set()
         self.listed: Final = asyncio.Event()
 
     async def start(self) -> None:
@@ -94,6 +96,7 @@ class Mirror(Generic[Value]):
         self._take(message.subject[len(self._prefix) :], None if operation else message.data)
 
     def _take(self, key: str, body: bytes | None) -> None:
+        self.undecodable.discard(key)
         if body is None:
             self._heard_at.pop(key, None)
             if self.values.pop(key, None) is not None:
@@ -102,6 +105,7 @@ class Mirror(Generic[Value]):
         try:
             value = self._decode(body)
         except DecodeFailedError as error:
+            self.undecodable.add(key)
             # A newer or broken writer: what is known of the key stays until it expires.
             logger.warning("undecodable_entry", extra={"bucket": self._bucket, "key": key, "detail": str(error)})
             return

@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.policy import Policy
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import Policy, Rules
 from flotilla.contracts.stats import (
     STALE_AFTER_MS,
     RouteKey,
@@ -108,9 +109,28 @@ class PolicyRouter:
         return merge_by_route(values, now_unix_ms)
 
     def published(self) -> dict[str, bytes]:
-        """This orchestrator's keys and values for the stats bucket; keys that are not among them any more may go."""
+        """Keys and values of this orchestrator for the stats bucket; keys that are not among them any more may go."""
         snapshots = self.recorder.snapshots(self._clock())
         return {stats_key(key, self._writer): encode_stats(stats) for key, stats in snapshots.items()}
+
+    def told(self) -> dict[str, tuple[bytes, bytes]]:
+        """`published`, each value with a fingerprint that only changes when there is something new to tell."""
+        snapshots = self.recorder.snapshots(self._clock())
+        return {
+            stats_key(key, self._writer): (
+                encode_stats(msgspec.structs.replace(stats, written_unix_ms=0)),
+                encode_stats(stats),
+            )
+            for key, stats in snapshots.items()
+        }
+
+    def data_class_of(self, scope: str) -> DataClass:
+        """The data class of a scope's tasks that name none, by the policy in force."""
+        return self.policy.data_class_of(scope)
+
+    def rules_of(self, capability: str) -> Rules:
+        """What the policy in force says of a capability."""
+        return self.policy.rules_of(capability)
 
     def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:
         """Where a task goes now. A probe that the decision holds is taken as sent."""

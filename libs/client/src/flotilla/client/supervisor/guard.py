@@ -32,13 +32,18 @@ def main() -> None:
             pids.pop(name, None)
     server = pids.pop(NATS, None)
     for pid in pids.values():
-        _send(pid, signal.SIGKILL)
+        pass
+    _await_ends(list(pids.values()))
     if server is not None:
         _send(server, signal.SIGTERM)
-        give_up_at = time.monotonic() + STOP_TIMEOUT_S
-        while _is_alive(server) and time.monotonic() < give_up_at:
-            time.sleep(POLL_S)
+        _await_ends([server])
         _send(server, signal.SIGKILL)
+
+
+def _await_ends(pids: list[int]) -> None:
+    give_up_at = time.monotonic() + STOP_TIMEOUT_S
+    while any(_is_alive(pid) for pid in pids) and time.monotonic() < give_up_at:
+        time.sleep(POLL_S)
 
 
 def _send(pid: int, which: signal.Signals) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from flotilla.inference.structured import JsonSchema
 
-DEPTH_MAX: Final = 2
+DEPTH_MAX: Final = 24
 ITEMS_MAX: Final = 1000
 CHARS_MAX: Final = 100_000
 

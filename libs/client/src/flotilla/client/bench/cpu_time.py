@@ -1,0 +1,52 @@
+"""CPU time per task of every process that takes part, summed over rounds."""
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from flotilla.client.bench.figures import Figure
+from flotilla.client.bench.processes import cpu_s
+
+US_PER_S: Final = 1_000_000
+
+
+class CpuTime:
+    """
+    CPU time of processes while blocks run.
+
+    Attributes:
+        tasks: Done in those blocks; the caller counts them.
+    """
+
+    def __init__(self, pids: Mapping[str, Sequence[int]]) -> None:
+        self._pids = pids
+        self._spent_s: Counter[str] = Counter()
+        self.tasks = 0
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """
+        Count what is spent while the block runs.
+
+        Raises:
+            BenchError: A process is gone.
+        """
+        before = cpu_s(self._pids)
+        yield
+        for role, after_s in cpu_s(self._pids).items():
+            self._spent_s[role] += after_s - before[role]
+
+    def per_task_us(self) -> dict[str, float]:
+        """Microseconds per task, by role; empty when no task was done."""
+        if not self.tasks:
+            return {}
+        return {role: spent_s / self.tasks * US_PER_S for role, spent_s in self._spent_s.items()}
+
+
+def cpu_figures(measurement: str, cpu: CpuTime) -> list[Figure]:
+    """A figure per role."""
+    return [
+        Figure(measurement=measurement, name=f"CPU per task, {role}", value=spent_us, unit="us")
+        for role, spent_us in cpu.per_task_us().items()
+    ]

@@ -1,0 +1,42 @@
+"""A fleet that a whole run of tests shares: those that ask things of it without hurting it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.fleet_report import pytest_runtest_makereport
+from flotilla.testkit.plain_client import PlainClient
+
+__all__ = ["pytest_runtest_makereport"]
+
+SLOW_LATENCY_MS = 30_000.0
+CALM_CAPABILITIES = "classify,summarize,chat,translate,embed"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
+    """
+    Two orchestrators; a fast worker with 8 slots; and one with 2 slots whose every `reason` takes half a minute.
+    """
+    async with running_fleet(
+        tmp_path_factory.mktemp("calm"),
+        orchestrators=2,
+        local=1,
+        scopes=("default", "acme"),
+        pools=(("local", "local"), ("local", "slow"), ("local", "scripted"), ("cloud", "cloud")),
+        worker_env={"FLOTILLA_CAPABILITIES": CALM_CAPABILITIES},
+    ) as fleet:
+        await fleet.start_worker(
+            "local", "slow", "slow-w1", slots=2, latency_ms=SLOW_LATENCY_MS, env={"FLOTILLA_CAPABILITIES": "reason"}
+        )
+        yield fleet
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def caller(calm_fleet: RunningFleet) -> PlainClient:
+    """
+    A plain nats-py client of the default scope, without credentials.
+    """
+    return await calm_fleet.client()

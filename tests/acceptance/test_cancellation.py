@@ -1,0 +1,137 @@
+"""Cancelling stops the provider's call and frees its slot, whatever way the task came and wherever it stands."""
+
+import asyncio
+import time
+
+import pytest
+
+from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, new_task
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+REASON = BODIES["reason"]
+SLOTS = 2
+
+
+async def test_a_running_interactive_task_stops_within_a_second(caller: PlainClient):
+    """
+    Its caller hears `cancelled`, and the slot is free for the next.
+    """
+    task, asking = await _running_ask(caller)
+
+    began = time.monotonic()
+    cancelled = await caller.api("cancel", {"task": task})
+    answer = await asking
+
+    assert cancelled == {"task": task, "was": "running"}
+    assert answer.kind == "cancelled"
+    assert answer.headers["Nats-Service-Error-Code"] == "499"
+    assert time.monotonic() - began < 1.0
+    assert answer.result["attempts"][-1]["outcome"] == "cancelled"
+    await _every_slot_is_free(caller)
+
+
+async def test_a_running_durable_task_stops_within_a_second(caller: PlainClient):
+    """
+    Its result is committed as `cancelled`, and the slot is free for the next.
+    """
+    task = new_task()
+    async with caller.hearing("results.reason.>") as results:
+        await caller.submit("reason", REASON, task=task)
+        status = await caller.until_status(task, "running")
+        began = time.monotonic()
+        cancelled = await caller.api("cancel", {"task": task})
+        result = await results.result(task)
+        took_s = time.monotonic() - began
+
+    assert status["replica"] == "slow-w1"
+    assert cancelled == {"task": task, "was": "running"}
+    assert result["error"]["kind"] == "cancelled"
+    assert took_s < 1.0
+    assert (await caller.api("status", {"task": task}))["state"] == "failed"
+    await _every_slot_is_free(caller)
+
+
+async def test_tasks_that_wait_for_a_slot_are_cancelled_too(caller: PlainClient):
+    """
+    Durable or interactive, one that had not begun ends at once and never runs.
+    """
+    holders = [await _running_ask(caller) for _ in range(SLOTS)]
+    durable, interactive = new_task("d"), new_task("i")
+    async with caller.hearing("results.reason.>") as results, caller.hearing("events.reason.*.dispatched") as begun:
+        await caller.submit("reason", REASON, task=durable)
+        asking = asyncio.ensure_future(caller.ask("reason", REASON, headers={"Nats-Msg-Id": interactive}))
+        await caller.until_status(interactive, "waiting")
+
+        assert (await caller.api("cancel", {"task": durable}))["was"] == "waiting"
+        assert (await caller.api("cancel", {"task": interactive}))["was"] == "waiting"
+        assert (await results.result(durable, 3))["error"]["kind"] == "cancelled"
+        assert (await asyncio.wait_for(asking, 3)).kind == "cancelled"
+
+        for task, asked in holders:
+            await caller.api("cancel", {"task": task})
+            await asked
+        await _every_slot_is_free(caller, begun)
+
+    assert durable not in begun.counts()
+    assert interactive not in begun.counts()
+
+
+async def test_cancelling_what_is_over_or_unknown_says_so(caller: PlainClient):
+    """
+    There is nothing to stop, and the answer is an error of its own kind.
+    """
+    task = new_task()
+    async with caller.hearing("results.classify.>") as results:
+        await caller.submit("classify", BODIES["classify"], task=task)
+        await results.result(task)
+
+    over = await caller.api("cancel", {"task": task})
+    unknown = await caller.api("cancel", {"task": new_task()})
+
+    assert over["error"]["kind"] == "not_found"
+    assert "over already" in over["error"]["message"]
+    assert unknown["error"]["kind"] == "not_found"
+
+
+async def test_a_mistaken_cancellation_does_not_poison_a_later_task(caller: PlainClient):
+    """
+    An id that nobody had when it was cancelled may be used afterwards.
+    """
+    task = new_task()
+    assert (await caller.api("cancel", {"task": task}))["error"]["kind"] == "not_found"
+    async with caller.hearing("results.classify.>") as results:
+        await caller.submit("classify", BODIES["classify"], task=task)
+        result = await results.result(task)
+
+    assert result["status"] == "ok"
+
+
+async def _running_ask(caller: PlainClient) -> tuple[str, "asyncio.Future[Answer]"]:
+    """An interactive task that a replica works on."""
+    task = new_task()
+    asking = asyncio.ensure_future(caller.ask("reason", REASON, headers={"Nats-Msg-Id": task}, timeout_s=40))
+    await caller.until_status(task, "running")
+    return task, asking
+
+
+async def _every_slot_is_free(caller: PlainClient, begun: Heard | None = None) -> None:
+    """As many tasks as there are slots begin at once."""
+    del begun
+    running = [await asyncio.wait_for(_running_ask(caller), 3) for _ in range(SLOTS)]
+    for task, asking in running:
+        await caller.api("cancel", {"task": task})
+        await asking
+
+
+async def test_two_orchestrators_serve_the_calm_fleet(calm_fleet: RunningFleet):
+    """
+    The tests above cross orchestrators: whoever is asked finds the one that holds the task.
+    """
+    client = await calm_fleet.client()
+    async with asyncio.timeout(10):
+        seen: set[str] = set()
+        while len(seen) < 2:
+            seen.add((await client.api("status"))["orchestrator"])
+    assert seen == {"o1", "o2"}

@@ -1,0 +1,62 @@
+"""`make demo`'s program as a user runs it."""
+
+import asyncio
+import os
+import shutil
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import msgspec
+
+SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
+TIMEOUT_S = 120.0
+
+
+async def demo(*options: str) -> tuple[int, str]:
+    """Run it, with keys around that it must not use; gives the exit code and what it showed."""
+    environ = os.environ | {"ANTHROPIC_API_KEY": "sk-must-not-be-used", "COLUMNS": "100"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla.client.demo", *options, stdout=PIPE, stderr=PIPE, env=environ
+    )
+    out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    assert not err, err.decode()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def test_it_runs_documents_through_both_zones_and_leaves_its_outputs(tmp_path: Path):
+    """
+    Every task goes well on the embedded engine, restricted data stays home, and the tables say so.
+    """
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    for name in ("clinical-note", "support-kuendigung-de"):
+        shutil.copy(SAMPLES / f"{name}.md", documents)
+    output = tmp_path / "output"
+
+    code, shown = await demo("--documents", str(documents), "--output", str(output))
+
+    assert code == 0, shown
+    assert "The embedded engine stands in for the models" in shown
+    assert "the fleet refused: no_route" in shown
+    assert " | 100% ok | avg " in shown
+    tasks = msgspec.json.decode((output / "tasks.json").read_bytes())
+    assert {task["provider"] for task in tasks} == {"embedded"}
+    assert {task["zone"] for task in tasks if task["document"] == "clinical-note"} == {"local"}
+    assert {task["zone"] for task in tasks if task["capability"] in ("summarize", "synthesize")} == {"local", "cloud"}
+    assert {task["way"] for task in tasks} == {"interactive", "durable"}
+    letter = msgspec.json.decode((output / "support-kuendigung-de.json").read_bytes())
+    assert letter["class"]["label"] == "cancellation"
+    assert letter["summary"]
+    assert (output / "report.md").read_text().strip()
+
+
+async def test_a_folder_without_documents_is_refused_before_anything_is_started(tmp_path: Path):
+    """
+    Exit code 2, with the folder's name.
+    """
+    code, shown = await demo("--documents", str(tmp_path))
+
+    assert code == 2
+    assert "no documents" in shown

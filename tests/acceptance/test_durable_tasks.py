@@ -1,0 +1,126 @@
+"""Durable tasks as any NATS client sees them: a PubAck, then one committed result."""
+
+import asyncio
+import json
+
+import pytest
+
+from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CLASSIFY = BODIES["classify"]
+
+
+async def test_a_bare_subject_and_body_are_a_whole_task(caller: PlainClient):
+    """
+    The PubAck's sequence tells where the one result arrives, and the result tells who made it and why.
+    """
+    async with caller.hearing("results.classify.>") as results:
+        ack = await caller.submit("classify", CLASSIFY)
+        task = f"seq-{ack['seq']}"
+        result = await results.result(task)
+
+    assert ack["stream"] == "TASKS_default"
+    assert "duplicate" not in ack
+    assert result["task"] == task
+    assert result["status"] == "ok"
+    assert result["output"] == {"label": "billing", "confidence": 1.0}
+    assert (result["zone"], result["pool"], result["replica"]) == ("local", "local", "local-w1")
+    assert [attempt["outcome"] for attempt in result["attempts"]] == ["ok"]
+    assert result["attempts"][0]["reason"]
+
+
+async def test_the_same_id_twice_is_one_task(caller: PlainClient):
+    """
+    The second publish is answered as a duplicate, and only one result is ever committed.
+    """
+    task = new_task()
+    other = new_task()
+    async with caller.hearing("results.classify.>") as results:
+        first = await caller.submit("classify", CLASSIFY, task=task)
+        second = await caller.submit("classify", CLASSIFY, task=task)
+        await results.result(task)
+        third = await caller.submit("classify", CLASSIFY, task=task)
+        await caller.submit("classify", CLASSIFY, task=other)
+        await results.result(other)
+
+    assert "duplicate" not in first
+    assert second["duplicate"] is True
+    assert third["duplicate"] is True
+    assert first["seq"] == second["seq"] == third["seq"]
+    assert results.counts()[task] == 1
+
+
+async def test_two_scopes_may_use_the_same_id(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    A tenant's id never swallows another's task, and each sees only its own result.
+    """
+    acme = await calm_fleet.client("acme")
+    task = new_task()
+    async with caller.hearing("results.>") as ours, acme.hearing("results.>") as theirs:
+        ack_here = await caller.submit("classify", CLASSIFY, task=task)
+        ack_there = await acme.submit("classify", {"document": "x", "labels": ["other"]}, task=task)
+        here = await ours.result(task)
+        there = await theirs.result(task)
+
+    assert "duplicate" not in ack_here
+    assert "duplicate" not in ack_there
+    assert ack_there["stream"] == "TASKS_acme"
+    assert here["output"]["label"] == "billing"
+    assert there["output"]["label"] == "other"
+    assert ours.counts()[task] == 1
+    assert theirs.counts()[task] == 1
+
+
+@pytest.mark.parametrize("given", ["has.dot", "has space", "x" * 65, "seq-7", "star*", "ümlaut"])
+async def test_an_invalid_id_fails_under_its_sequence(caller: PlainClient, given: str):
+    """
+    What cannot stand in a subject, or looks like a derived id, is refused where the PubAck's holder will look.
+    """
+    async with caller.hearing("results.classify.>") as results:
+        ack = await caller.submit("classify", CLASSIFY, task=given)
+        result = await results.result(f"seq-{ack['seq']}")
+
+    assert result["status"] == "failed"
+    assert result["error"]["kind"] == "bad_request"
+    assert result["error"]["details"]["path"] == "header Nats-Msg-Id"
+
+
+async def test_labels_come_back_with_the_result_and_the_events(caller: PlainClient):
+    """
+    A caller's own labels travel with the task.
+    """
+    task = new_task()
+    async with caller.hearing(f"events.classify.{task}.>") as events, caller.hearing("results.>") as results:
+        await caller.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Label-Batch": "night"})
+        result = await results.result(task)
+        await events.until(lambda heard: len(heard.messages) == 3)
+
+    assert result["labels"] == {"Batch": "night"}
+    assert [event["labels"] for event in events.bodies()] == [{"Batch": "night"}] * 3
+
+
+async def test_every_one_of_a_thousand_tasks_gets_one_result(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    Two orchestrators share a backlog: none is lost, none answered twice, and nothing stays in the stream.
+    """
+    tasks = [new_task("many") for _ in range(1000)]
+    async with caller.hearing("results.classify.>") as results:
+        await caller.submit_many("classify", CLASSIFY, tasks, at_once=100)
+        await results.until(lambda heard: len(heard.messages) >= len(tasks), 30)
+        await asyncio.sleep(0.2)
+
+    assert dict.fromkeys(tasks, 1) == {task: results.counts().get(task) for task in tasks}
+    admin = await calm_fleet.admin()
+    async with asyncio.timeout(10):
+        # Acknowledged a moment after the results are committed.
+        while await _waiting(admin, "classify"):
+            await asyncio.sleep(0.05)
+
+
+async def _waiting(admin: PlainClient, capability: str) -> int:
+    ask = json.dumps({"subjects_filter": f"scope.default.tasks.{capability}"}).encode()
+    reply = await admin.nc.request("$JS.API.STREAM.INFO.TASKS_default", ask, timeout=5)
+    return sum((json.loads(reply.data)["state"].get("subjects") or {}).values())

@@ -1,0 +1,103 @@
+"""What a caller can follow while a task is worked on: its events, and the pieces of a streamed answer."""
+
+import time
+
+import pytest
+
+from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_the_events_of_a_task_come_in_order(caller: PlainClient):
+    """
+    Queued, dispatched to a replica, finished: each with the task it belongs to.
+    """
+    task = new_task()
+    async with caller.hearing(f"events.classify.{task}.>") as events:
+        await caller.submit("classify", BODIES["classify"], task=task)
+        await events.until(lambda heard: len(heard.messages) == 3)
+
+    kinds = [subject.rsplit(".", 1)[1] for subject in events.subjects]
+    bodies = events.bodies()
+    assert kinds == ["queued", "dispatched", "finished"]
+    assert [body["kind"] for body in bodies] == kinds
+    assert {body["task"] for body in bodies} == {task}
+    assert bodies[1]["pool"] == "local"
+    assert bodies[2]["replica"] == "local-w1"
+    stamps = [body["at_unix_ms"] for body in bodies]
+    assert stamps == sorted(stamps)
+    assert abs(stamps[0] / 1000 - time.time()) < 60
+
+
+async def test_a_failed_task_ends_with_a_failed_event(caller: PlainClient):
+    """
+    The last event of a task without a route says so.
+    """
+    task = new_task()
+    async with caller.hearing(f"events.classify.{task}.>") as events:
+        answer = await caller.ask(
+            "classify",
+            BODIES["classify"],
+            headers={"Nats-Msg-Id": task, "Flotilla-Route": "local/no-such-model"},
+        )
+        await events.until(lambda heard: len(heard.messages) == 2)
+
+    assert answer.kind == "no_route"
+    assert [subject.rsplit(".", 1)[1] for subject in events.subjects] == ["queued", "failed"]
+    assert events.bodies()[1]["error"] == "no_route"
+
+
+@pytest.mark.parametrize(("capability", "field"), [("summarize", ("summary",)), ("chat", ("message", "content"))])
+async def test_pieces_come_before_the_end_and_make_up_its_text(
+    caller: PlainClient, capability: str, field: tuple[str, ...]
+):
+    """
+    Pieces are numbered from 0 without gaps, and joined they are the text of the output.
+    """
+    answer = await caller.ask(capability, BODIES[capability], headers={"Flotilla-Stream": "true"})
+
+    assert len(answer.pieces) > 1
+    assert list(range(len(answer.pieces))) == [piece["seq"] for piece in answer.pieces]
+    text = answer.result["output"]
+    for name in field:
+        text = text[name]
+    assert text == "".join(piece["text"] for piece in answer.pieces)
+
+
+async def test_pieces_arrive_while_the_work_goes_on(calm_fleet: RunningFleet):
+    """
+    The first piece does not wait for the last: over a second of work it comes in the first half.
+    """
+    await calm_fleet.start_worker(
+        "local", "scripted", "streams", slots=1, latency_ms=1600, env={"FLOTILLA_CAPABILITIES": "summarize"}
+    )
+    client = await calm_fleet.client()
+    inbox = client.nc.new_inbox()
+    subscription = await client.nc.subscribe(inbox)
+    headers = {"Flotilla-Stream": "true", "Flotilla-Route": "scripted"}
+    began = time.monotonic()
+    await client.nc.publish("ask.summarize", b'{"document":"a"}', reply=inbox, headers=headers)
+    first = await subscription.next_msg(timeout=5)
+    first_after_s = time.monotonic() - began
+    last = first
+    while b'"type":"piece"' in last.data:
+        last = await subscription.next_msg(timeout=5)
+    whole_s = time.monotonic() - began
+    calm_fleet.workers[-1].terminate()
+    await calm_fleet.workers[-1].wait()
+
+    assert b'"type":"piece"' in first.data
+    assert whole_s > 1.2
+    assert first_after_s < whole_s / 2
+
+
+async def test_without_the_header_there_are_no_pieces(caller: PlainClient):
+    """
+    A caller that did not ask for a stream gets one message.
+    """
+    answer = await caller.ask("summarize", BODIES["summarize"])
+
+    assert answer.pieces == []
+    assert answer.result["status"] == "ok"

@@ -1,0 +1,236 @@
+"""Processes die, freeze and leave under load: nothing accepted is lost, and nothing is committed twice."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats.errors
+import pytest
+
+from flotilla.testkit.fleet import GRACE_S, RunningFleet, running_fleet
+from flotilla.testkit.fleet_process import FleetProcess
+from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, new_task
+
+CLASSIFY = BODIES["classify"]
+TASKS = 240
+LATENCY_MS = 40.0
+FINISHED_ELSEWHERE_S = 5.0
+
+
+@asynccontextmanager
+async def _fleet(directory: Path, **more: int | float) -> AsyncIterator[tuple[RunningFleet, PlainClient]]:
+    given = {"orchestrators": 2, "local": 2, "slots": 4, "latency_ms": LATENCY_MS, "jitter": 0.5, **more}
+    async with running_fleet(directory, **given) as fleet:  # pyright: ignore[reportArgumentType]  # each by its name
+        yield fleet, await fleet.client()
+
+
+async def _under_load(client: PlainClient, results: Heard, *, after: int) -> list[str]:
+    """Accepted durable tasks, `after` of which have results: the fleet is in the middle of the others."""
+    tasks = [new_task("load") for _ in range(TASKS)]
+    await client.submit_many("classify", CLASSIFY, tasks, at_once=TASKS)
+    await results.until(lambda heard: len(heard.messages) >= after, 20)
+    return tasks
+
+
+async def _each_once(fleet: RunningFleet, results: Heard, tasks: list[str], timeout_s: float = 40.0) -> None:
+    """Every task has exactly one result, and it is a good one."""
+    await results.until(lambda heard: set(tasks) <= set(heard.counts()), timeout_s)
+    counts = results.counts()
+    assert {task: counts[task] for task in tasks} == dict.fromkeys(tasks, 1)
+    assert Counter(body["status"] for body in results.bodies()) == {"ok": len(results.messages)}
+    admin = await fleet.admin()
+    info = await admin.nc.jetstream().stream_info("RESULTS_default")
+    assert info.state.messages == len(results.messages)
+    # Acknowledged after its result was committed; what a killed orchestrator held is delivered again first.
+    async with asyncio.timeout(25):
+        while (await admin.nc.jetstream().stream_info("TASKS_default")).state.messages:
+            await asyncio.sleep(0.1)
+
+
+async def _asking(client: PlainClient, stop: asyncio.Event) -> list[Answer | str]:
+    """Interactive tasks, four at a time, until told to stop."""
+    answers: list[Answer | str] = []
+
+    async def one() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(await client.ask("classify", CLASSIFY, timeout_s=15))
+            except (TimeoutError, ConnectionError, nats.errors.Error) as error:
+                answers.append(type(error).__name__)
+
+    await asyncio.gather(*(one() for _ in range(4)))
+    return answers
+
+
+def _failures(answers: list[Answer | str]) -> list[str]:
+    return [each if isinstance(each, str) else each.kind for each in answers if isinstance(each, str) or each.kind]
+
+
+async def test_a_worker_killed_under_load_costs_no_task(tmp_path: Path):
+    """
+    What it held is finished by the other one within seconds.
+    """
+    async with _fleet(tmp_path) as (fleet, client), client.hearing("results.>") as results:
+        tasks = await _under_load(client, results, after=20)
+        fleet.workers[0].kill()
+        killed_at = time.monotonic()
+        await _each_once(fleet, results, tasks)
+        took_s = time.monotonic() - killed_at
+
+        lost = [body for body in results.bodies() if "lost" in {each["outcome"] for each in body["attempts"]}]
+        assert lost, "the kill hit nothing"
+        assert all(body["replica"] == fleet.workers[1].name for body in lost)
+        assert max(body["latency_ms"] for body in lost) / 1000 < took_s + FINISHED_ELSEWHERE_S
+
+
+async def test_a_task_whose_worker_is_killed_is_finished_elsewhere_in_four_seconds(tmp_path: Path):
+    """
+    One interactive task, one dead replica, one answer from the other.
+    """
+    async with _fleet(tmp_path, slots=1, latency_ms=1500) as (fleet, client):
+        task = new_task()
+        asking = asyncio.ensure_future(client.ask("classify", CLASSIFY, headers={"Nats-Msg-Id": task}))
+        replica = (await client.until_status(task, "running"))["replica"]
+        killed_at = time.monotonic()
+        _named(fleet, replica).kill()
+        answer = await asking
+        took_s = time.monotonic() - killed_at
+
+    assert answer.kind == ""
+    assert answer.result["replica"] != replica
+    assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["lost", "ok"]
+    # The other's own work takes up to 1.5 times 1.5 s; noticing the death at most four.
+    assert took_s < 4.0 + 2.25
+
+
+async def test_an_orchestrator_killed_under_load_costs_no_task(tmp_path: Path):
+    """
+    What it held is delivered to the other one; what it had committed is not committed again.
+    """
+    async with _fleet(tmp_path) as (fleet, client), client.hearing("results.>") as results:
+        tasks = await _under_load(client, results, after=20)
+        fleet.orchestrators[0].kill()
+        await _each_once(fleet, results, tasks)
+
+
+async def test_an_orchestrator_and_a_worker_killed_together_cost_no_task(tmp_path: Path):
+    """
+    Half of the fleet dies at once, and comes back.
+    """
+    async with _fleet(tmp_path) as (fleet, client), client.hearing("results.>") as results:
+        tasks = await _under_load(client, results, after=20)
+        fleet.orchestrators[0].kill()
+        fleet.workers[0].kill()
+        await asyncio.gather(
+            fleet.start_orchestrator(wait=False), fleet.start_worker(slots=4, latency_ms=LATENCY_MS, wait=False)
+        )
+        await _each_once(fleet, results, tasks)
+
+
+async def test_the_only_orchestrator_killed_is_replaced_and_nothing_is_lost(tmp_path: Path):
+    """
+    No state of a task is in the process: a new one takes over what the stream holds.
+    """
+    async with _fleet(tmp_path, orchestrators=1) as (fleet, client), client.hearing("results.>") as results:
+        tasks = await _under_load(client, results, after=20)
+        fleet.orchestrators[0].kill()
+        await fleet.start_orchestrator()
+        await _each_once(fleet, results, tasks)
+
+
+@pytest.mark.parametrize("kind", ["worker", "orchestrator"])
+async def test_a_process_that_is_asked_to_leave_fails_no_task(tmp_path: Path, kind: str):
+    """
+    SIGTERM under durable and interactive load: exit code 0 within the grace, and not one failure.
+    """
+    async with _fleet(tmp_path) as (fleet, client), client.hearing("results.>") as results:
+        stop = asyncio.Event()
+        asking = asyncio.ensure_future(_asking(client, stop))
+        tasks = await _under_load(client, results, after=20)
+        leaver = fleet.workers[0] if kind == "worker" else fleet.orchestrators[0]
+        leaver.terminate()
+        code = await leaver.wait(GRACE_S)
+        await _each_once(fleet, results, tasks)
+        stop.set()
+        answers = await asking
+
+    assert code == 0
+    assert len(answers) > 20
+    assert _failures(answers) == []
+    assert '"level": "error"' not in leaver.log_text()
+
+
+async def test_a_worker_whose_grace_runs_out_hands_its_task_over(tmp_path: Path):
+    """
+    Work longer than the grace is interrupted, and done again elsewhere without a penalty for the route.
+    """
+    async with running_fleet(tmp_path, local=0) as fleet:
+        await fleet.start_worker(name="leaver", slots=1, latency_ms=20_000, env={"FLOTILLA_GRACE_S": "0.2"})
+        client = await fleet.client()
+        task = new_task()
+        asking = asyncio.ensure_future(client.ask("classify", CLASSIFY, headers={"Nats-Msg-Id": task}))
+        await client.until_status(task, "running")
+        await fleet.start_worker(name="stayer", slots=1)
+        fleet.workers[0].terminate()
+        code = await fleet.workers[0].wait()
+        answer = await asking
+
+    assert code == 0
+    assert answer.result["replica"] == "stayer"
+    assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["interrupted", "ok"]
+
+
+async def test_a_frozen_worker_is_abandoned_and_its_late_answer_counts_for_nothing(tmp_path: Path):
+    """
+    Its task is finished elsewhere within seconds, and when it thaws, its answer is not committed.
+    """
+    async with running_fleet(tmp_path, local=0) as fleet:
+        await fleet.start_worker(name="freezer", slots=1, latency_ms=1000)
+        client = await fleet.client()
+        async with client.hearing("results.>") as results:
+            task = new_task()
+            await client.submit("classify", CLASSIFY, task=task)
+            await client.until_status(task, "running")
+            fleet.workers[0].freeze()
+            frozen_at = time.monotonic()
+            await fleet.start_worker(name="other", slots=1)
+            result = await results.result(task, 10)
+            took_s = time.monotonic() - frozen_at
+            fleet.workers[0].thaw()
+            # Thawed, it is as good as any: it ends what it held, and takes work again.
+            await _served_by(client, "freezer")
+            stored = await client.api("result", {"task": task})
+
+    assert result["replica"] == "other"
+    assert [attempt["outcome"] for attempt in result["attempts"]] == ["lost", "ok"]
+    # Liveness timeout, plus the start of the other worker on a busy machine.
+    assert took_s < 6.0
+    assert results.counts() == {task: 1}
+    assert stored["replica"] == "other"
+
+
+async def test_a_frozen_worker_with_free_slots_fails_no_task(tmp_path: Path):
+    """
+    It stays in its queue group and swallows requests: each is tried again until a live replica takes it.
+    """
+    async with _fleet(tmp_path, orchestrators=1, latency_ms=5) as (fleet, client), client.hearing("results.>") as results:
+        fleet.workers[0].freeze()
+        tasks = [new_task("frost") for _ in range(60)]
+        await client.submit_many("classify", CLASSIFY, tasks)
+        answers = await asyncio.gather(*(client.ask("classify", CLASSIFY, timeout_s=40) for _ in range(30)))
+        await _each_once(fleet, results, tasks)
+
+    assert _failures(list(answers)) == []
+
+
+def _named(fleet: RunningFleet, name: str) -> FleetProcess:
+    return next(process for process in fleet.processes if process.name == name)
+
+
+async def _served_by(client: PlainClient, replica: str) -> None:
+    async with asyncio.timeout(10):
+        while (await client.ask("classify", CLASSIFY)).result.get("replica") != replica:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,125 @@
+"""The demo's pure parts: documents, what is done with them, and the numbers at the end."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flotilla.client.answers import Answer
+from flotilla.client.demo.documents import PASSAGE_CHARS_MIN, Document, NoDocumentsError, passages_of, read_documents
+from flotilla.client.demo.summary import milliseconds, rows, summary_line
+from flotilla.client.demo.work import HEADLINES, SUMMARIES, Item, Ran, batches
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.results import Result
+from flotilla.contracts.subjects import Zone
+
+SAMPLES = Path(__file__).parents[3] / "examples" / "documents"
+WORDS_A_PAGE = 400
+
+
+def ran(zone: Zone, latency_ms: float, *, ok: bool = True, title: str = SUMMARIES) -> Ran:
+    """A task that was done, or not."""
+    result = Result(
+        task="a",
+        capability="summarize",
+        status="ok" if ok else "failed",
+        output=msgspec.Raw(b'{"summary":"Short."}'),
+        zone=zone,
+        model="m",
+        latency_ms=latency_ms,
+        usage=Usage(input_tokens=10, output_tokens=2, cost_usd=0.25),
+    )
+    return Ran(way="durable", title=title, item=Item(document="d", passage=None, input={}), answer=Answer(result))
+
+
+def test_the_sample_documents_are_a_page_or_more_and_make_more_than_a_hundred_tasks():
+    """
+    One of them is restricted, and every character of each is in a passage.
+    """
+    documents = read_documents(SAMPLES)
+
+    assert {document.name for document in documents if document.data_class == "restricted"} == {"clinical-note"}
+    assert all(len(document.text.split()) >= WORDS_A_PAGE for document in documents)
+    assert all("\n\n".join(document.passages) == document.text for document in documents)
+    assert sum(len(batch.items) for batch in batches(documents, 50)) > 100
+
+
+def test_restricted_documents_have_no_work_in_the_cloud():
+    """
+    Nothing asks for what the fleet would refuse.
+    """
+    document = Document(name="clinical-note", text="Text.", data_class="restricted", passages=("Text.",))
+
+    found = batches([document], 50)
+
+    assert len(found) == 5
+    assert {(batch.zone, batch.data_class) for batch in found} == {("local", "restricted")}
+
+
+def test_the_work_on_passages_can_be_limited():
+    """
+    Models take their time, or money.
+    """
+    document = Document(name="d", text="a b", data_class="internal", passages=("a", "b", "c"))
+
+    found = {batch.title: batch for batch in batches([document], 1)}
+
+    assert [item.passage for item in found[HEADLINES].items] == [0]
+    assert (found[SUMMARIES].zone, found[SUMMARIES].items[0].input["document"]) == ("cloud", "a b")
+
+
+def test_passages_are_whole_paragraphs_and_long_enough():
+    """
+    A short rest belongs to the passage before it, and a short text is one passage.
+    """
+    long = "x" * PASSAGE_CHARS_MIN
+
+    assert passages_of(f"a\n\n{long}\n\n{long}\n\nend") == (f"a\n\n{long}", f"{long}\n\nend")
+    assert passages_of("short\n\ntext") == ("short\n\ntext",)
+
+
+def test_a_folder_without_documents_is_named(tmp_path: Path):
+    """
+    Instead of an empty show.
+    """
+    with pytest.raises(NoDocumentsError, match=str(tmp_path)):
+        read_documents(tmp_path)
+    with pytest.raises(NoDocumentsError, match="nowhere"):
+        read_documents(tmp_path / "nowhere")
+
+
+def test_the_last_line_tells_how_many_went_well_and_how_long_they_took():
+    """
+    Failed ones count as tasks and not for the latency, and a share is never rounded up.
+    """
+    good = [ran("local", 30.0), ran("local", 46.0), ran("cloud", 120.0)]
+
+    assert summary_line(good) == "3 tasks | 100% ok | avg 38 ms local | avg 120 ms cloud"
+    assert summary_line([*good, ran("local", 9.0, ok=False)]) == (
+        "4 tasks | 75% ok | avg 38 ms local | avg 120 ms cloud"
+    )
+    assert summary_line([*([ran("local", 1.0)] * 999), ran("local", 1.0, ok=False)]).startswith("1000 tasks | 99% ok")
+    assert summary_line([]) == "0 tasks | 0% ok"
+
+
+def test_a_row_adds_up_the_tasks_of_one_kind_zone_and_model():
+    """
+    In the order in which the kinds of work are shown.
+    """
+    done = [ran("cloud", 1.0, title=HEADLINES), ran("cloud", 10.0), ran("cloud", 30.0, ok=False), ran("local", 5.0)]
+
+    found = rows(done)
+
+    assert [(row.title, row.zone, row.tasks, row.failed) for row in found] == [
+        (SUMMARIES, "cloud", 2, 1),
+        (SUMMARIES, "local", 1, 0),
+        (HEADLINES, "cloud", 1, 0),
+    ]
+    assert (found[0].latency_ms, found[0].tokens, found[0].cost_usd) == (20.0, 24, 0.5)
+
+
+def test_latencies_are_written_for_people():
+    """
+    Neither 0 ms nor five digits.
+    """
+    assert [milliseconds(value) for value in (0.84, 9.9, 38.4, 12_345.0)] == ["0.8 ms", "9.9 ms", "38 ms", "12.3 s"]
