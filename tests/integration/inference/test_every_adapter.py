@@ -332,7 +332,7 @@ async def test_the_timeout_bounds_a_stream_that_has_begun(server: ProviderServer
 
     assert FailureKind.TIMEOUT is caught.value.kind
     assert ["one", " two"] == pieces
-    assert 1.3 > time.perf_counter() - began
+    assert 3.0 > time.perf_counter() - began
     await asyncio.wait_for(server.requests[0].disconnected.wait(), GONE_S)
 
 
@@ -387,9 +387,11 @@ async def test_an_error_of_the_reader_is_not_taken_for_the_providers(
     async def fails(_: str) -> None:
         raise broken("the reader's own")
 
-    with pytest.raises(broken, match="the reader's own"):
+    with pytest.raises(broken, match="the reader's own") as caught:
         await model.complete(call(), fails)
     await asyncio.wait_for(server.requests[0].disconnected.wait(), GONE_S)
+    # Kept until here: its traceback keeps the stream alive, so that only closing it can have ended the request.
+    assert caught.tb is not None
 
 
 @both_ways

@@ -97,6 +97,19 @@ async def test_a_runner_that_dies_in_the_middle_of_a_stream_is_unavailable_with_
     assert "ollama: error in the stream" == caught.value.message
 
 
+async def test_a_whole_answer_that_is_not_done_is_no_answer(server: OllamaServer, model: OllamaChat):
+    """
+    Ollama's end marker counts there too.
+    """
+    body = b'{"model": "llama3.2", "message": {"role": "assistant", "content": "Hel"}, "done": false}'
+    server.script(Garbage(body, content_type="application/json"))
+
+    with pytest.raises(AttemptError) as caught:
+        await model.complete(CALL)
+
+    assert FailureKind.UNAVAILABLE is caught.value.kind
+
+
 async def test_texts_are_embedded_in_order(server: OllamaServer, model: OllamaChat):
     """
     In one request, counted, and never of a text's beginning only.

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import subprocess
 import sys
 import time
@@ -362,8 +363,8 @@ def test_an_instruction_brings_up_what_it_asks_for() -> None:
     """Sentences with its words count more."""
     text = f"{AGREEMENT}\nThe parking garage may be used by visitors on weekends."
 
-    assert "parking garage" in "".join(synthesize([("", text)], "Where can visitors park? parking garage weekends"))
-    assert "parking garage" not in "".join(synthesize([("", text)]))
+    assert "may be used by visitors" in "".join(synthesize([("", text)], "Where is parking for visitors on weekends?"))
+    assert "may be used by visitors" not in "".join(synthesize([("", text)]))
 
 
 def cosine(one: str, other: str) -> float:
@@ -488,7 +489,7 @@ def test_the_same_input_gives_the_same_output_in_every_process() -> None:
             capture_output=True,
             text=True,
             check=True,
-            env={"PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
         ).stdout
         for seed in ("1", "2")
     }

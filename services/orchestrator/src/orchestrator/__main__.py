@@ -21,8 +21,10 @@ from flotilla.fabric.topology import TopologyLimits, ensure, topology
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.api import Api
 from orchestrator.attempts import Attempts
+from orchestrator.blackboard import Blackboard
 from orchestrator.commits import Commits
 from orchestrator.course import Means
+from orchestrator.dead_questions import DeadQuestions
 from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable
 from orchestrator.events import Events
@@ -33,8 +35,10 @@ from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
 from orchestrator.routing.router import PolicyRouter
+from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.sweep import Sweep
+from orchestrator.task_questions import TaskQuestions
 
 logger = structlog.get_logger("orchestrator")
 
@@ -89,7 +93,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             dispatcher=dispatcher,
             data_class_of=router.data_class_of,
         )
-        api = Api(
+        tasks = TaskQuestions(
             connection,
             requests,
             instance=instance,
@@ -97,6 +101,31 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             dispatcher=dispatcher,
             commits=commits,
             durables=durables,
+        )
+        routing = RoutingQuestions(
+            requests,
+            instance=instance,
+            router=router,
+            fleet=fleet,
+            intake=intake,
+            policy_scopes=frozenset(settings.policy_scope_names()),
+            policy_revision=lambda: board.policy_revision,
+        )
+        blackboard = Blackboard(connection, requests)
+        api = Api(
+            connection,
+            scopes=scopes,
+            verbs={
+                "result": tasks.result,
+                "status": tasks.status,
+                "cancel": tasks.cancel,
+                "replicas": tasks.replicas,
+                "dead": DeadQuestions(requests).answer,
+                "explain": routing.explain,
+                "stats": routing.stats,
+                "policy": routing.policy,
+                "blackboard": blackboard.answer,
+            },
         )
 
         def on_fleet_change() -> None:
@@ -119,6 +148,8 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             await durable.start()
         for sweep in sweeps:
             await sweep.start()
+        await tasks.start()
+        await blackboard.start()
         await api.start()
         await interactive.start()
         await stack.enter_async_context(

@@ -7,6 +7,7 @@ No more is pulled than the fleet has slots for; the rest of the backlog stays in
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -144,10 +145,8 @@ class Durable:
 
     async def _pull_loop(self) -> None:
         while self._taking:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._pull_due.wait(), PULL_TICK_S)
-            except TimeoutError:
-                pass
             self._pull_due.clear()
             if self._connection.is_connected:
                 total = 2 * self._fleet.slots() - self.answering

@@ -78,6 +78,11 @@ class HealthBoard:
         await self.policy.stop()
         await self.stats.stop()
 
+    @property
+    def policy_revision(self) -> int:
+        """Of the policy in force; 0 without one."""
+        return self.policy.revisions.get(POLICY_KEY, 0) if POLICY_KEY in self.policy.values else 0
+
     def _on_policy(self, key: str, policy: Policy | None) -> None:
         if key == POLICY_KEY:
             self._router.use(policy)

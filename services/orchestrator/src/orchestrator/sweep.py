@@ -8,6 +8,7 @@ unknown one are failed, with a dead-letter record.
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -75,10 +76,8 @@ class Sweep:
                 logger.warning("sweep_failed", scope=self._scope, error=type(error).__name__)
             except Exception:
                 logger.exception("sweep_crashed", scope=self._scope)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), EVERY_S + random.random() * JITTER_S)
-            except TimeoutError:
-                pass
             self._due.clear()
 
     async def once(self) -> None:

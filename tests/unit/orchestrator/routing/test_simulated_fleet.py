@@ -73,7 +73,8 @@ class Simulation:
         tasks = int(seconds * self._rate_per_s)
         for number in range(tasks):
             at_ms = START_MS + int(number * 1000 / self._rate_per_s)
-            self._at(at_ms, lambda router=self.routers[number % len(self.routers)]: self._task(router))
+            router = self.routers[number % len(self.routers)]
+            self._at(at_ms, lambda router=router: self._task(router))
         return self._run(seconds)
 
     def run_callers(self, callers: int, seconds: float) -> "Simulation":

@@ -8,11 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Final
 
 from cyclopts import App, CycloptsError
+from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 from cyclopts.group import Group
 
 from flotilla.client.console import exits
@@ -33,9 +35,9 @@ COMMANDS: Final = (
     ("up", "Run a whole fleet on this machine.", _FLEET),
     ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),
 )
-"""Name, help and group. A command is the function `<name>` of the module `<name>` in one of HOMES."""
+"""Name, help and group; `_home` says where the function is."""
 
-HOMES: Final = ("flotilla.client.commands", "flotilla.client")
+HOMES: Final = ("flotilla.client.commands.{0}", "flotilla.client.{0}.command")
 
 _HELP: Final = """Have work done by the fleet: local models and cloud models behind one NATS server.
 
@@ -62,12 +64,13 @@ def build() -> App:
         group_commands=_OTHER,
         result_action="return_value",
         exit_on_error=False,
+        print_error=False,
         suppress_keyboard_interrupt=False,
     )
     for name, text, group in COMMANDS:
-        home = next((home for home in HOMES if find_spec(f"{home}.{name}") is not None), None)
+        home = _home(name)
         if home is not None:
-            app.command(f"{home}.{name}:{name}", name=name, help=text, group=group)
+            app.command(f"{home}:{name}", name=name, help=text, group=group)
     return app
 
 
@@ -79,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("nats").addHandler(logging.NullHandler())
     try:
         code = build()(tokens)
-    except CycloptsError:
-        return exits.USAGE
+    except CycloptsError as error:
+        return exits.report(exits.UsageError(_mistake(error)), as_json="--json" in tokens)
     except FlotillaError as error:
         return exits.report(error, as_json="--json" in tokens)
     except KeyboardInterrupt:
@@ -90,6 +93,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     return code if isinstance(code, int) else exits.OK
+
+
+def _home(name: str) -> str | None:
+    for home in HOMES:
+        with suppress(ModuleNotFoundError):
+            if find_spec(home.format(name)) is not None:
+                return home.format(name)
+    return None
+
+
+def _mistake(error: CycloptsError) -> str:
+    if isinstance(error, UnknownCommandError):
+        # Its own text would import every command to list them.
+        return f"there is no command {(error.unused_tokens or ['?'])[0]}; --help lists them"
+    if isinstance(error, UnusedCliTokensError):
+        return f"more than it takes: {' '.join(error.unused_tokens or ())}; --help says what it takes"
+    # Cyclopts speaks in a sentence that may span lines of a panel.
+    return f"{' '.join(str(error).split())} --help says more."
 
 
 def _version() -> str:

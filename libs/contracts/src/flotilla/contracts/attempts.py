@@ -251,8 +251,7 @@ def safe_text(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     text = str(error)
-    if text.startswith("Invalid value") or text.startswith("Invalid enum value"):
-        head, at, path = text.partition(" - at ")
-        del head
+    if text.startswith(("Invalid value", "Invalid enum value")):
+        _, at, path = text.partition(" - at ")
         return f"value not allowed{at}{path}"
     return text[:MESSAGE_LENGTH_MAX]

@@ -35,8 +35,7 @@ class TaskError(FlotillaError):
     @classmethod
     def from_body(cls, body: ErrorBody) -> "TaskError":
         """The exception that stands for an error which came over the wire."""
-        error = cls(body.kind, body.message, details=body.details)
-        return error
+        return cls(body.kind, body.message, details=body.details)
 
 
 class BadRequestError(TaskError):

@@ -26,6 +26,7 @@ class ErrorKind(Enum):
     APPROVAL_DENIED = "approval_denied"
     APPROVAL_EXPIRED = "approval_expired"
     NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
     INTERNAL = "internal"
 
     @property
@@ -53,6 +54,7 @@ _CODES = {
     ErrorKind.APPROVAL_DENIED: 403,
     ErrorKind.APPROVAL_EXPIRED: 403,
     ErrorKind.NOT_FOUND: 404,
+    ErrorKind.CONFLICT: 409,
     ErrorKind.INTERNAL: 500,
 }
 _RETRYABLE = frozenset(

@@ -13,12 +13,13 @@ buckets written that way; each change is then read back from the stream.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from flotilla.contracts import subjects
-from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.errors import FlotillaError
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import FabricError, ListFailedError
 from flotilla.fabric.inbox import Requests
@@ -42,6 +43,7 @@ class Mirror(Generic[Value]):
 
     Attributes:
         values: By key. Replaced values are new objects; do not change them.
+        revisions: Of the keys when they were last listed; exact for a verified mirror, which only changes by listing.
         undecodable: Keys whose newest value did not decode; what was known of them before still stands in `values`.
         listed: Set once the bucket was listed for the first time.
     """
@@ -71,6 +73,7 @@ class Mirror(Generic[Value]):
         self._tasks: list[asyncio.Task[None]] = []
         self.values: dict[str, Value] = {}
         self.undecodable: set[str] = set()
+        self.revisions: dict[str, int] = {}
         self.listed: Final = asyncio.Event()
 
     async def start(self) -> None:
@@ -99,12 +102,13 @@ class Mirror(Generic[Value]):
         self.undecodable.discard(key)
         if body is None:
             self._heard_at.pop(key, None)
+            self.revisions.pop(key, None)
             if self.values.pop(key, None) is not None:
                 self._on_change(key, None)
             return
         try:
             value = self._decode(body)
-        except DecodeFailedError as error:
+        except FlotillaError as error:
             self.undecodable.add(key)
             # A newer or broken writer: what is known of the key stays until it expires.
             logger.warning("undecodable_entry", extra={"bucket": self._bucket, "key": key, "detail": str(error)})
@@ -118,10 +122,8 @@ class Mirror(Generic[Value]):
 
     async def _relist_loop(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._relist_due.wait(), RELIST_S)
-            except TimeoutError:
-                pass
             self._relist_due.clear()
             try:
                 await self._relist()
@@ -132,17 +134,19 @@ class Mirror(Generic[Value]):
 
     async def _relist(self) -> None:
         asked_at = self._loop.time()
-        entries = await self._list()
+        newest = {entry.headers["Nats-Subject"]: entry for entry in await self._list() if entry.headers}
         present: set[str] = set()
-        for entry in entries:
+        for subject, entry in newest.items():
             headers = entry.headers or {}
-            key = headers["Nats-Subject"][len(self._prefix) :]
+            key = subject[len(self._prefix) :]
             removed = "KV-Operation" in headers or "Nats-Marker-Reason" in headers
-            if removed:
-                present.discard(key)
-            else:
+            if not removed:
                 present.add(key)
-            if self._heard_at.get(key, 0.0) < asked_at:
+            revision = int(headers["Nats-Sequence"])
+            if self._verified and self.revisions.get(key) == revision:
+                continue
+            if self._verified or self._heard_at.get(key, 0.0) < asked_at:
+                self.revisions[key] = revision
                 self._take(key, None if removed else entry.data)
         for key in [key for key in self.values if key not in present and self._heard_at[key] < asked_at]:
             self._take(key, None)

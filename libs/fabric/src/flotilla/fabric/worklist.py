@@ -225,7 +225,7 @@ class Lot:
 
     def __init__(self, pullers: dict[Priority, Puller]) -> None:
         self.pullers: Final = pullers
-        self.held: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self.held: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
         self.ack_pending_max = 0
 
     @property
@@ -238,10 +238,10 @@ class Lot:
         capacity = room + self.in_hand
         waiting = [priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]]
         shares = sum(WEIGHTS[priority] for priority in waiting)
-        for priority, puller in self.pullers.items():
+        for priority in PRIORITIES:
             quota = capacity
             if shares and any(other != priority for other in waiting):
                 mine = WEIGHTS[priority]
                 others = shares - (mine if priority in waiting else 0)
                 quota = max(1, capacity * mine // (mine + others))
-            await puller.pull(min(room, quota - self.held[priority]))
+            await self.pullers[priority].pull(min(room, quota - self.held[priority]))

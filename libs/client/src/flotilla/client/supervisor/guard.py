@@ -32,7 +32,7 @@ def main() -> None:
             pids.pop(name, None)
     server = pids.pop(NATS, None)
     for pid in pids.values():
-        pass
+        _send(pid, signal.SIGKILL)
     _await_ends(list(pids.values()))
     if server is not None:
         _send(server, signal.SIGTERM)

@@ -11,7 +11,6 @@ from typing import Final
 FREE: Final = frozenset({"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "embedded", "noop", "local"})
 """Providers on one's own hardware."""
 
-_LISTED_AS: Final = {"gemini": "google"}
 _PriceOf = Callable[..., float]
 
 
@@ -44,7 +43,7 @@ def cost_usd(
     if provider in FREE or not model:
         return 0.0
     return _price_list()(
-        _LISTED_AS.get(provider, provider),
+        provider,
         model.removeprefix("models/"),
         input_tokens=input_tokens,
         output_tokens=output_tokens,

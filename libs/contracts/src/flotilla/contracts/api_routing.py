@@ -1,0 +1,143 @@
+"""Questions about routing: the bodies of `api.explain`, `api.stats` and `api.policy`, and of their answers."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.subjects import Zone
+
+POLICY_BYTES_MAX = 256 * 1024
+
+Name = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class ExplainQuery(Struct, frozen=True, kw_only=True):
+    """`api.explain`: where a task like this would go now; answered with Explanation."""
+
+    capability: Name
+    data_class: DataClass | None = None
+    pool: Name | None = None
+    model: Annotated[str, Meta(max_length=128)] | None = None
+    labels: dict[str, str] = {}
+    input_bytes: Annotated[int, Meta(ge=0)] = 0
+
+
+class ExplainedRoute(Struct, frozen=True, kw_only=True):
+    """
+    A route, and why it stands where it stands or is out.
+
+    Attributes:
+        in_order: 1 for the first to be tried; 0 for a route that is out.
+        figures: What routing knows of it: p50_ms, p95_ms, error_rate, samples, in_flight, cost_usd, standing, breaker.
+    """
+
+    pool: str
+    model: str
+    reason: str
+    in_order: int = 0
+    zone: Zone | None = None
+    free_slots: int = 0
+    probe: bool = False
+    figures: dict[str, Any] = {}
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """
+    The routes in order, then those that are out.
+
+    Attributes:
+        reason: Why there is none, when there is none.
+        policy_revision: Of the policy in force; 0 without one.
+    """
+
+    capability: str
+    data_class: DataClass
+    strategy: str
+    policy_revision: int
+    routes: list[ExplainedRoute]
+    excluded: list[ExplainedRoute]
+    reason: str = ""
+
+
+class RouteReport(Struct, frozen=True, kw_only=True):
+    """
+    What the whole fleet has seen of one route and capability in the last minute.
+
+    Attributes:
+        outcomes: Attempts by failure kind; `ok` among them.
+        standing: `settled`, `left` or `returning`.
+        breaker: `closed`, `open` or `half_open`.
+    """
+
+    pool: str
+    model: str
+    capability: str
+    attempts: int
+    outcomes: dict[str, int]
+    in_flight: int
+    p50_ms: float | None
+    p95_ms: float | None
+    error_rate: float | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    standing: str = "settled"
+    breaker: str = "closed"
+    why: str = ""
+
+
+class StatsReply(Struct, frozen=True, kw_only=True):
+    """`api.stats`: every route that was used lately."""
+
+    orchestrator: str
+    routes: list[RouteReport]
+
+
+class PolicyQuery(Struct, frozen=True, kw_only=True):
+    """
+    `api.policy`: `get` the one in force (PolicyReply), `check` or `set` a document, list the `history`, or `rollback`.
+
+    Attributes:
+        toml: The document, for `check` and `set`.
+        revision: For `rollback`: which one to put in force again; for `get` an older one.
+        expected_revision: For `set` and `rollback`: only if this is the one in force.
+    """
+
+    verb: Literal["get", "check", "set", "history", "rollback"] = "get"
+    toml: Annotated[str, Meta(max_length=POLICY_BYTES_MAX)] | None = None
+    revision: Annotated[int, Meta(ge=1)] | None = None
+    expected_revision: Annotated[int, Meta(ge=0)] | None = None
+    author: Annotated[str, Meta(max_length=128)] = ""
+
+
+class PolicyReply(Struct, frozen=True, kw_only=True):
+    """
+    A policy, in force or only checked.
+
+    Attributes:
+        revision: 0 when there is none in force, or when it was only checked.
+        toml: As it was written, comments included.
+        warnings: What is allowed but may be a mistake, such as a pool that nobody has seen.
+    """
+
+    revision: int
+    toml: str = ""
+    author: str = ""
+    at_unix_ms: int = 0
+    warnings: list[str] = []
+
+
+class PolicyVersion(Struct, frozen=True, kw_only=True):
+    """One line of the history, newest first."""
+
+    revision: int
+    author: str
+    at_unix_ms: int
+    in_force: bool = False
+
+
+class PolicyHistory(Struct, frozen=True, kw_only=True):
+    """The versions that the bucket still has."""
+
+    versions: list[PolicyVersion]

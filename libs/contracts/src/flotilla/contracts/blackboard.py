@@ -1,0 +1,105 @@
+"""
+The blackboard for users and agents: the bodies of `api.blackboard` and of its answers.
+
+Each scope has a key space of its own. Keys are words of `A-Za-z0-9_=/-` with dots between; patterns use `*` for one
+word and `>` for the rest.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+KEY_LENGTH_MAX = 256
+VALUE_BYTES_MAX = 1024 * 1024
+ENTRIES_MAX = 1000
+TTL_S_MAX = 30 * 24 * 3600
+WATCH_MS_MAX = 30_000
+ABSENT = msgspec.Raw(b"")
+"""Stands for a value that was not given: JSON is never empty."""
+
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*$", max_length=KEY_LENGTH_MAX)]
+Pattern = Annotated[
+    str, Meta(pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)$", max_length=KEY_LENGTH_MAX)
+]
+
+
+class BlackboardQuery(Struct, frozen=True, kw_only=True):
+    """
+    What to do with the blackboard.
+
+    `get` a key, `set` it whatever was there, `update` it only if `revision` is its newest (0: it does not exist),
+    `delete` it, `list` the keys that match, give their `history`, or `watch`: wait up to `wait_ms` for entries newer
+    than `revision` that match.
+
+    Attributes:
+        value: Any JSON, for `set` and `update`.
+        author: Who writes; for people and agents to tell each other apart.
+        ttl_s: After which the entry goes by itself.
+    """
+
+    verb: Literal["get", "set", "update", "delete", "list", "history", "watch"]
+    key: Key | None = None
+    pattern: Pattern = ">"
+    value: msgspec.Raw = ABSENT
+    revision: Annotated[int, Meta(ge=0)] | None = None
+    author: Annotated[str, Meta(max_length=128)] = ""
+    ttl_s: Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None = None
+    wait_ms: Annotated[int, Meta(ge=0, le=WATCH_MS_MAX)] = WATCH_MS_MAX
+
+
+class BlackboardEntry(Struct, frozen=True, kw_only=True):
+    """
+    One value of a key.
+
+    Attributes:
+        value: JSON; null when this write deleted the key.
+        revision: Of two values of a key the newer has the greater one; give it to `update`.
+        at_unix_ms: When it was written, by the orchestrator's clock.
+    """
+
+    key: str
+    value: msgspec.Raw
+    revision: int
+    author: str = ""
+    at_unix_ms: int = 0
+    deleted: bool = False
+
+
+class BlackboardEntries(Struct, frozen=True, kw_only=True):
+    """
+    Entries in the order of their revisions.
+
+    Attributes:
+        revision: Give it to the next `watch`.
+    """
+
+    entries: list[BlackboardEntry]
+    revision: int = 0
+
+
+class StoredValue(Struct, frozen=True, kw_only=True):
+    """What stands in the bucket under a key."""
+
+    value: msgspec.Raw
+    author: str = ""
+    at_unix_ms: int = 0
+
+
+encode_value = msgspec.json.Encoder().encode
+_decode_value = msgspec.json.Decoder(StoredValue).decode
+
+
+def decode_value(body: bytes) -> StoredValue:
+    """Decode a stored value; one that a foreign writer put there as plain JSON has no author and no time."""
+    try:
+        return _decode_value(body)
+    except msgspec.ValidationError:
+        return StoredValue(value=msgspec.Raw(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return StoredValue(value=msgspec.Raw(msgspec.json.encode(body.decode("utf-8", "replace"))))
+
+
+def as_data(entry: BlackboardEntry) -> Any:
+    """The value of an entry as Python data."""
+    return msgspec.json.decode(entry.value)

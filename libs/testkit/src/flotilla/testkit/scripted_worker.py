@@ -1,0 +1,136 @@
+"""
+A worker without the project's code: nats-py, `json`, and a script of what it says to each request.
+
+It shows what a worker in another language must do, and does what no honest worker would.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from nats.aio.msg import Msg
+
+from flotilla.testkit.plain_client import Json, PlainClient
+
+REFRESH_S: Final = 2.0
+
+Line = Json | bytes | float
+"""A reply as JSON, a reply as raw bytes, or a pause in seconds."""
+
+Script = Callable[[Json], Sequence[Line]]
+"""What to say to a request."""
+
+OUTPUT: Final = {"label": "billing", "confidence": 1.0}
+
+
+def finished(output: Any = None, **more: Any) -> Json:
+    """A good last word; of a `classify`, if no output is given."""
+    given = OUTPUT if output is None else output
+    return {"type": "finished", "output": given, "provider": "scripted", "model": "m1", **more}
+
+
+def failed(kind: str, message: str = "as the script says", **more: Any) -> Json:
+    """A bad last word."""
+    return {"type": "failed", "kind": kind, "message": message, **more}
+
+
+class ScriptedWorker:
+    """
+    A replica that says what it is told to.
+
+    Attributes:
+        requests: Every request it was sent, as JSON, in order.
+    """
+
+    def __init__(self, client: PlainClient, *, zone: str, pool: str, replica: str, script: Script) -> None:
+        self.requests: Final[list[Json]] = []
+        self.controls: Final[list[Json]] = []
+        self.script = script
+        self._client = client
+        self._lane = f"{zone}.{pool}"
+        self._replica = replica
+        self._saying: set[asyncio.Task[None]] = set()
+
+    async def join(self) -> None:
+        """Become a member of the pool's queue group."""
+        nc = self._client.nc
+        await nc.subscribe(f"infer.{self._lane}.*", queue=self._lane.split(".")[1], cb=self._take)
+        await nc.subscribe(f"infer-control.{self._lane}.{self._replica}", cb=self._control)
+        await nc.flush()
+        await nc.flush()
+
+    async def stop(self) -> None:
+        """Say nothing more."""
+        for saying in self._saying:
+            saying.cancel()
+
+    async def _take(self, message: Msg) -> None:
+        request = json.loads(message.data)
+        self.requests.append(request)
+        saying = asyncio.get_running_loop().create_task(self._say(message.reply, request))
+        self._saying.add(saying)
+        saying.add_done_callback(self._saying.discard)
+
+    async def _control(self, message: Msg) -> None:
+        self.controls.append(json.loads(message.data))
+
+    async def _say(self, reply: str, request: Json) -> None:
+        for line in self.script(request):
+            if isinstance(line, float):
+                await asyncio.sleep(line)
+                continue
+            body = line if isinstance(line, bytes) else json.dumps({"replica": self._replica, **line}).encode()
+            await self._client.nc.publish(reply, body)
+
+
+@asynccontextmanager
+async def scripted_worker(
+    client: PlainClient,
+    script: Script,
+    *,
+    zone: str = "local",
+    pool: str = "scripted",
+    replica: str = "scripted-w1",
+    capabilities: Sequence[str] = ("classify", "summarize"),
+    models: Sequence[str] = ("m1",),
+    slots: int = 8,
+) -> AsyncIterator[ScriptedWorker]:
+    """
+    Serve while the block runs, with a card in the presence bucket; `client` has the credentials of the pool's workers.
+
+    The caller waits until the fleet sees the replica.
+    """
+    card = {
+        "zone": zone,
+        "pool": pool,
+        "replica": replica,
+        "provider": "scripted",
+        "models": [{"name": name, "capabilities": list(capabilities)} for name in models],
+        "slots": slots,
+        "started_unix_ms": time.time_ns() // 1_000_000,
+    }
+    subject = f"$KV.presence.{zone}.{pool}.{replica}"
+    body = json.dumps(card).encode()
+
+    async def refresh() -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await client.nc.publish(subject, body)
+
+    worker = ScriptedWorker(client, zone=zone, pool=pool, replica=replica, script=script)
+    await worker.join()
+    await client.nc.publish(subject, body)
+    refreshing = asyncio.get_running_loop().create_task(refresh())
+    try:
+        yield worker
+    finally:
+        refreshing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await refreshing
+        await worker.stop()
+        await client.nc.publish(subject, b"", headers={"KV-Operation": "DEL"})
+        await client.nc.close()

@@ -1,0 +1,47 @@
+"""A question that came in on `api.<verb>`, and how it is decoded."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.errors import BadRequestError, TaskError
+from flotilla.contracts.failures import ErrorKind
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """
+    One request.
+
+    Attributes:
+        from_tenant: It came through a tenant's import; else from a user of the FLEET account.
+    """
+
+    scope: str
+    verb: str
+    body: bytes
+    from_tenant: bool
+
+
+Answerer = Callable[[Question], Awaitable[Any]]
+Query = TypeVar("Query", bound=Struct)
+
+
+def decode_query(question: Question, kind: type[Query]) -> Query:
+    """
+    Decode the body of a question; an empty one asks for the defaults.
+
+    Raises:
+        BadRequestError: It is not one; says where.
+    """
+    try:
+        return msgspec.json.decode(question.body or b"{}", type=kind)
+    except UNDECODABLE as error:
+        raise BadRequestError(f"the question did not decode: {safe_text(error)}") from None
+
+
+def not_found(task_id: str, why: str) -> TaskError:
+    """The refusal of a question about a task that is not there."""
+    return TaskError(ErrorKind.NOT_FOUND, f"task {task_id} {why}", details={"task": task_id})

@@ -1,0 +1,212 @@
+"""Questions about tasks and replicas: `api.result`, `status`, `cancel` and `replicas`."""
+
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts import subjects
+from flotilla.contracts.api import (
+    Backlog,
+    Cancelled,
+    CancelQuery,
+    FleetStatus,
+    PoolStatus,
+    ReplicasReply,
+    ResultQuery,
+    StatusQuery,
+    TaskStatus,
+)
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import TASK_ID
+from flotilla.contracts.names import SEQUENCE_ID_PREFIX
+from flotilla.contracts.presence import ReplicaCard
+from flotilla.contracts.results import Result
+from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import StoredMessage, delete_message, message_at, scan, subjects_holding
+from orchestrator.commits import Commits, Committed
+from orchestrator.dispatch import Dispatcher
+from orchestrator.durable import Durable, refusal
+from orchestrator.fleet import Fleet
+from orchestrator.questions import Question, decode_query, not_found
+
+HOLDER_TIMEOUT_S: Final = 0.4
+WAITING_SCANNED_MAX: Final = 5_000
+
+
+class TaskQuestions:
+    """Answers questions about tasks, asking the other orchestrators for those that are not held here."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        *,
+        instance: str,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        commits: Commits,
+        durables: dict[str, Durable],
+    ) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._instance = instance
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._commits = commits
+        self._durables = durables
+
+    async def start(self) -> None:
+        """Listen to the other orchestrators."""
+        for scope in self._durables:
+            await self._connection.subscribe(subjects.orchestrator_control(scope, "*"), self._on_control)
+
+    async def _on_control(self, message: Message) -> None:
+        """Another orchestrator asks who holds a task; only the one that does answers."""
+        _, scope, verb = message.subject.split(".")
+        task_id = message.data.decode("ascii", "replace")
+        if verb == "cancel":
+            was = await self._dispatcher.cancel(scope, task_id)
+            if was is not None:
+                await self._connection.publish(message.reply, was.encode())
+        elif verb == "withdraw":
+            # It was seen waiting in the stream; whoever has pulled it since must not begin it.
+            if await self._dispatcher.cancel(scope, task_id) is None and scope in self._durables:
+                self._durables[scope].remember_cancelled(task_id)
+        elif verb == "where":
+            status = self._held_status(scope, task_id)
+            if status is not None:
+                await self._connection.publish(message.reply, msgspec.json.encode(status))
+
+    async def result(self, question: Question) -> Result:
+        """The committed result of a durable task."""
+        query = decode_query(question, ResultQuery)
+        found = await self._commits.find(question.scope, query.task)
+        if found is None:
+            raise not_found(query.task, "has no committed result")
+        return found
+
+    async def status(self, question: Question) -> TaskStatus | FleetStatus:
+        """Where one task stands, or the fleet."""
+        query = decode_query(question, StatusQuery)
+        return await self._fleet_status(question.scope) if query.task is None else await self._task_status(question.scope, query.task)
+
+    async def _task_status(self, scope: str, task_id: str) -> TaskStatus:
+        found = await self._commits.find(scope, task_id)
+        if found is not None:
+            error = found.error if isinstance(found.error, ErrorBody) else None
+            return TaskStatus(
+                task=task_id,
+                state="ok" if found.status == "ok" else "failed",
+                capability=found.capability,
+                pool=found.pool,
+                model=found.model,
+                replica=found.replica,
+                running_ms=found.latency_ms,
+                error=error,
+            )
+        reply = await self._ask_all(scope, "where", task_id)
+        if reply is not None:
+            return msgspec.json.decode(reply, type=TaskStatus)
+        waiting = await self._find_waiting(scope, task_id)
+        if waiting is None:
+            raise not_found(task_id, "is not known")
+        parsed = subjects.parse_tasks(waiting.subject)
+        return TaskStatus(task=task_id, state="waiting", capability=parsed.capability if parsed else "")
+
+    def _held_status(self, scope: str, task_id: str) -> TaskStatus | None:
+        task = self._dispatcher.held.get((scope, task_id))
+        if task is None:
+            return None
+        attempt = self._dispatcher.attempt_of(scope, task_id)
+        if attempt is None or attempt.heard_at is None:
+            return TaskStatus(task=task_id, state="waiting", capability=task.capability)
+        return TaskStatus(
+            task=task_id,
+            state="running",
+            capability=task.capability,
+            pool=attempt.route.pool,
+            model=attempt.route.model,
+            replica=attempt.replica,
+            running_ms=attempt.elapsed_ms,
+        )
+
+    async def _fleet_status(self, scope: str) -> FleetStatus:
+        backlog: dict[str, dict[str, int]] = {}
+        stream = subjects.tasks_stream(scope)
+        for subject, count in (await subjects_holding(self._requests, stream, f"scope.{scope}.tasks.>")).items():
+            parsed = subjects.parse_tasks(subject)
+            if parsed is not None:
+                backlog.setdefault(parsed.capability, {})[parsed.priority] = count
+        dead = await subjects_holding(self._requests, subjects.DEAD_STREAM, subjects.dead(scope, "*", "*"))
+        return FleetStatus(
+            scope=scope,
+            orchestrator=self._instance,
+            pools=_pools(self._fleet.cards),
+            backlog=[Backlog(capability=name, **counts) for name, counts in sorted(backlog.items())],
+            dead=len(dead),
+        )
+
+    async def cancel(self, question: Question) -> Cancelled:
+        """Stop a task, wherever it is."""
+        scope = question.scope
+        query = decode_query(question, CancelQuery)
+        reply = await self._ask_all(scope, "cancel", query.task)
+        if reply is not None:
+            return Cancelled(task=query.task, was="running" if reply == b"running" else "waiting")
+        found = await self._commits.find(scope, query.task)
+        if found is not None:
+            raise not_found(query.task, f"is over already ({found.status})")
+        waiting = await self._find_waiting(scope, query.task)
+        if waiting is None:
+            raise not_found(query.task, "is not known")
+        await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
+        error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
+        result = refusal(waiting.subject, waiting.headers, waiting.sequence, error)
+        if await self._commits.commit(scope, result) is Committed.HERE:
+            await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
+        return Cancelled(task=query.task, was="waiting")
+
+    async def replicas(self, _question: Question) -> ReplicasReply:
+        """Every live replica's card."""
+        cards = sorted(self._fleet.cards, key=lambda card: (card.zone, card.pool, card.replica))
+        return ReplicasReply(replicas=cards)
+
+    async def _ask_all(self, scope: str, verb: str, task_id: str) -> bytes | None:
+        """Ask every orchestrator, this one included; the one that holds the task answers."""
+        try:
+            reply = await self._requests.request(
+                subjects.orchestrator_control(scope, verb), task_id.encode(), timeout_s=HOLDER_TIMEOUT_S
+            )
+        except (RequestTimeoutError, NoRespondersError):
+            return None
+        return reply.data
+
+    async def _find_waiting(self, scope: str, task_id: str) -> StoredMessage | None:
+        """A task that is in the stream and held by nobody; of those with an id of their own the oldest are searched."""
+        stream = subjects.tasks_stream(scope)
+        if task_id.startswith(SEQUENCE_ID_PREFIX):
+            sequence = task_id.removeprefix(SEQUENCE_ID_PREFIX)
+            return await message_at(self._requests, stream, int(sequence)) if sequence.isdigit() else None
+        waiting = await scan(self._requests, stream, f"scope.{scope}.tasks.>", messages_max=WAITING_SCANNED_MAX)
+        return next((message for message in waiting if message.headers.get(TASK_ID) == task_id), None)
+
+
+def _pools(cards: list[ReplicaCard]) -> list[PoolStatus]:
+    by_pool: dict[tuple[subjects.Zone, str], list[ReplicaCard]] = {}
+    for card in cards:
+        by_pool.setdefault((card.zone, card.pool), []).append(card)
+    return [
+        PoolStatus(
+            zone=zone,
+            pool=pool,
+            provider=", ".join(sorted({card.provider for card in members})),
+            replicas=len(members),
+            slots=sum(card.slots for card in members),
+            busy=sum(card.busy for card in members),
+            models=sorted({model.name for card in members for model in card.models}),
+            capabilities=sorted({name for card in members for name in card.capabilities}),
+        )
+        for (zone, pool), members in sorted(by_pool.items())
+    ]
