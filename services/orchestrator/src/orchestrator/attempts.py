@@ -72,13 +72,14 @@ class Attempt:
 
     __slots__ = (
         "_attempts",
+        "_on_start",
+        "_told_started",
         "abandoned",
         "gives_up_at",
         "heard_at",
         "id",
         "lane",
         "on_piece",
-        "on_start",
         "outcome",
         "pieces",
         "replica",
@@ -89,7 +90,9 @@ class Attempt:
         "token",
     )
 
-    def __init__(self, attempts: "Attempts", task: Task, route: Route, lane: Lane) -> None:
+    def __init__(
+        self, attempts: "Attempts", task: Task, route: Route, lane: Lane, *, on_start: OnStart, on_piece: OnPiece | None
+    ) -> None:
         self._attempts = attempts
         self.task: Final = task
         self.route: Final = route
@@ -102,8 +105,9 @@ class Attempt:
         self.replica = ""
         self.pieces = 0
         self.abandoned = False
-        self.on_piece: OnPiece | None = None
-        self.on_start: OnStart | None = None
+        self.on_piece: Final = on_piece
+        self._on_start = on_start
+        self._told_started = False
         self.token = ""
         self.id = ""
 
@@ -125,11 +129,7 @@ class Attempt:
         if type(reply) is Busy:
             self._attempts.end(self, Ended.NO_SLOT)
             return
-        first = self.heard_at is None
         self.heard_at = self._attempts.clock_s
-        if first and self.on_start is not None and not self.abandoned:
-            self.replica = getattr(reply, "replica", "")
-            await self.on_start(self)
         match reply:
             case Finished(replica=replica) | Failed(replica=replica):
                 self.replica = replica or self.replica
@@ -138,14 +138,23 @@ class Attempt:
                 self.replica = replica
                 if self.abandoned:
                     await self._attempts.tell_to_stop(self)
+                else:
+                    await self.tell_started()
             case Piece(seq=seq, text=text):
                 await self._hear_piece(seq, text)
             case Progress() | Busy():
                 pass
 
+    async def tell_started(self) -> None:
+        """Say once that a replica took it; for an attempt that ends at its first word, whoever awaits it does."""
+        if not self._told_started:
+            self._told_started = True
+            await self._on_start(self)
+
     async def _hear_piece(self, seq: int, text: str) -> None:
         if self.abandoned or self.on_piece is None:
             return
+        await self.tell_started()
         if seq != self.pieces:
             text = f"piece {self.pieces} of the stream is missing"
             self._attempts.end(self, Failed(kind=FailureKind.CRASHED, message=text))
@@ -213,9 +222,7 @@ class Attempts:
             on_start: Called at the first word of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
         """
-        attempt = Attempt(self, task, route, lane)
-        attempt.on_start = on_start
-        attempt.on_piece = on_piece
+        attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
         attempt.token = token = self._inbox.open(attempt.hear)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
@@ -28,6 +28,8 @@ QUEUE_TIMEOUT_S: Final = 30.0
 ABSENT_PATIENCE_S: Final = 2.0
 REROUTE_EVERY_S: Final = 1.0
 RETRY_AFTER_S: Final = 1.0
+SILENT_IN_A_ROW_MAX: Final = 3
+SILENT_REPORTED_MAX: Final = 10
 
 
 class Router(Protocol):
@@ -68,7 +70,18 @@ class Means:
 class Course:
     """One task's way through routes and lines; the state that lasts from try to try."""
 
-    __slots__ = ("_caller_hears", "_rules", "_task", "_turn", "_waiter", "_waiting_since", "_with", "route")
+    __slots__ = (
+        "_caller_hears",
+        "_rules",
+        "_silences",
+        "_silent",
+        "_task",
+        "_turn",
+        "_waiter",
+        "_waiting_since",
+        "_with",
+        "route",
+    )
 
     def __init__(self, means: Means, task: Task, on_piece: OnPiece | None) -> None:
         self._with = means
@@ -78,6 +91,8 @@ class Course:
         self._waiter: Waiter | None = None
         self._turn: Lane | None = None
         self._waiting_since: float | None = None
+        self._silences = 0
+        self._silent: dict[Route, int] = {}
         self.route: Route | None = None
 
     def leave_lines(self) -> None:
@@ -103,6 +118,8 @@ class Course:
             choices = decision.routes
             if task.given_up:
                 choices = tuple(choice for choice in choices if choice.route not in task.given_up)
+            if not choices and decision.routes and self._hope_again():
+                continue
             if not choices:
                 await self._without_route(decision)
                 continue
@@ -175,6 +192,8 @@ class Course:
     async def _follow(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> Result | None:
         """What an attempt that had a slot came to: the result, or None to try again."""
         task = self._task
+        if not isinstance(outcome, Ended):
+            await attempt.tell_started()
         if isinstance(outcome, Finished):
             self._with.ledger.finished(attempt, outcome)
             task.usage = task.usage + outcome.usage
@@ -215,11 +234,14 @@ class Course:
                 f"the stream broke after {task.pieces} pieces: {failed.kind.value}",
                 details={"pieces": task.pieces},
             )
+        if failed.kind is FailureKind.LOST and attempt.heard_at is None:
+            self._after_silence(route)
+            return
         task.tries[route] = task.tries.get(route, 0) + 1
         step = next_step(
             failed.kind,
             tries_here=task.tries[route],
-            attempts=len(task.attempts),
+            attempts=len(task.attempts) - min(self._silences, SILENT_REPORTED_MAX),
             retry_after_s=failed.retry_after_s,
             left_s=self._deadline_at - time.monotonic(),
         )
@@ -230,6 +252,28 @@ class Course:
                 task.given_up.add(route)
             case RetryHere(after_s=after_s):
                 await self._pause(after_s)
+
+    def _after_silence(self, route: Route) -> None:
+        """
+        No replica said a word: one that froze, or died with the request unopened, swallowed it.
+
+        It stays in its queue group until the server notices (30 s), and while the others are full it is the only member,
+        so a request that it swallows costs the task its second, and not one of its tries: the deadline is the bound.
+        """
+        task = self._task
+        self._silences += 1
+        if self._silences > SILENT_REPORTED_MAX:
+            task.attempts.pop()
+        self._silent[route] = self._silent.get(route, 0) + 1
+        if self._silent[route] >= SILENT_IN_A_ROW_MAX:
+            task.given_up.add(route)
+
+    def _hope_again(self) -> bool:
+        """When no other route is left, take up those again that only swallowed requests; False when there are none."""
+        silent = {route for route, silences in self._silent.items() if silences >= SILENT_IN_A_ROW_MAX}
+        self._task.given_up -= silent
+        self._silent.clear()
+        return bool(silent)
 
     async def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""

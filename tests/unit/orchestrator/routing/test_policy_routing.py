@@ -194,6 +194,40 @@ def test_restricted_data_stays_home_under_every_strategy(strategy: str) -> None:
     assert not decision.routes[0].last_resort
 
 
+def test_a_restricted_task_stays_home_after_others_have_been_decided_by_the_same_policy() -> None:
+    """
+    What is kept between decisions is kept by the data's class.
+    """
+    policy = listing("away", "home")
+
+    first, second, third = (
+        decide(policy, TWO, task=task_of(data_class)) for data_class in ("internal", "restricted", "internal")
+    )
+
+    assert names(first) == names(third) == ["away", "home"]
+    assert names(second) == ["home"]
+
+
+def test_a_change_of_the_fleet_is_seen_by_the_next_decision() -> None:
+    """
+    Nothing is kept beyond the fleet view that it was worked out from.
+    """
+    policy = listing("home", "away")
+
+    assert names(decide(policy, TWO)) == ["home", "away"]
+    assert names(decide(policy, fleet_of(pool("away", "cloud")))) == ["away"]
+    assert names(decide(policy, TWO)) == ["home", "away"]
+
+
+def test_an_entry_without_a_model_does_not_repeat_a_route_that_another_lists() -> None:
+    """
+    A task that failed on a route is not sent there again as if it were the next one.
+    """
+    entry = CapabilityPolicy(routes=[RouteEntry(pool="home", model="m"), RouteEntry(pool="home")])
+
+    assert [str(choice.route) for choice in decide(policy_of(entry), TWO).routes] == ["home/m"]
+
+
 def test_the_policy_may_refuse_a_task_for_its_class_or_its_labels() -> None:
     """
     Before any route is looked at.

@@ -3,6 +3,7 @@
 import random
 from typing import cast
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,8 +167,9 @@ def test_a_decision_is_a_function_of_what_goes_in(
     """
     used = CompiledPolicy(document)
     first = decide(task, used, fleet, health, seed)
-    decide(task, used, FleetView(), health, seed)
     decide(task, used, fleet, Health(), seed)
+    decide(msgspec.structs.replace(task, data_class="public"), used, fleet, health, seed)
+    decide(task, used, FleetView(), health, seed)
 
     assert (
         first == decide(task, used, fleet, health, seed) == decide(task, CompiledPolicy(document), fleet, health, seed)

@@ -46,6 +46,8 @@ def pools_by_default(
 
 def shuffled(items: list[Item], rng: random.Random) -> list[Item]:
     """The items in random order; several times faster than `random.shuffle`, which draws integers."""
+    if len(items) < 2:  # noqa: PLR2004
+        return items
     draws = [rng.random() for _ in items]
     return [items[index] for index in sorted(range(len(items)), key=draws.__getitem__)]
 

@@ -63,6 +63,7 @@ class ServerKeeper:
             ServerError: It cannot be started; the first time nobody tries again.
         """
         await self._server.start()
+        self._guardian.watch(NATS, self._server.pid)
         self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def stop(self) -> None:
