@@ -166,16 +166,19 @@ async def test_what_dies_is_started_again(tmp_path: Path):
 
 async def test_nothing_outlives_a_killed_supervisor_and_the_next_one_finds_its_tasks(tmp_path: Path):
     """
-    A supervisor that is killed: its children end too, and what they had accepted is done by the next fleet there.
+    A killed supervisor takes its children along, and what they had accepted is done by the next fleet there.
     """
     async with running(tmp_path, "--local", "0", "--cloud", "0") as first:
         async with Fleet.connect(first.facts.url) as fleet:
             await fleet.submit("classify", DOCUMENT, task_id="kept")
+        os.kill(first.facts.pids["nats"][0], signal.SIGKILL)
+        await until(lambda: first.state().pids["nats"] not in ([], first.facts.pids["nats"]))
+        pids = [pid for pids in first.state().pids.values() for pid in pids]
         first.process.kill()
         await first.process.wait()
 
         async with running(tmp_path, "--cloud", "0") as second, Fleet.connect(second.facts.url) as fleet:
-            assert not [pid for pid in first.pids if is_alive(pid)]
+            assert not [pid for pid in pids if is_alive(pid)]
             assert (await fleet.result("kept", timeout_s=30)).ok
 
 

@@ -250,7 +250,7 @@ async def test_a_batch_gives_one_answer_per_input_and_goes_on_after_failures(fle
     huge = "x" * working.connection.payload_bytes_max
     inputs = [{"document": text} for text in ("one", "fail", huge, "two")]
 
-    done = {each.index: each.answer async for each in fleet.run_many("classify", inputs)}
+    done = {each.index: each.answer async for each in fleet.run_many("classify", inputs, in_flight_max=2)}
 
     assert sorted(done) == [0, 1, 2, 3]
     assert done[0].output == {"document": "one"}

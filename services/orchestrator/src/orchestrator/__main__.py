@@ -5,7 +5,6 @@ import sys
 from contextlib import AsyncExitStack
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 import orchestrator
 from flotilla.chassis.probes import Probes, probes_served
@@ -34,6 +33,7 @@ from orchestrator.health import HealthBoard
 from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
+from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
@@ -49,7 +49,10 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
     """Serve until a stop signal, then leave gracefully."""
     catalogue = Catalogue.load(settings.capability_files)
     scopes = settings.scope_names()
-    probes = Probes(CollectorRegistry())
+    fleet = Fleet()
+    router = PolicyRouter(instance)
+    metrics = OrchestratorMetrics(fleet, router)
+    probes = Probes(metrics.registry)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         connection = await stack.enter_async_context(
@@ -61,13 +64,11 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
         await ensure(requests, topology(scopes, limits))
         intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
-        fleet = Fleet()
         attempts = Attempts(connection, instance)
-        router = PolicyRouter(instance)
         board = HealthBoard(connection, requests, router)
-        ledger = Ledger(router.recorder, fleet)
+        ledger = Ledger(router.recorder, fleet, metrics)
         means = Means(fleet=fleet, router=router, attempts=attempts, events=Events(connection), ledger=ledger)
-        dispatcher = Dispatcher(means)
+        dispatcher = Dispatcher(means, metrics)
         commits = Commits(connection, requests)
         durables = {
             scope: Durable(
@@ -83,7 +84,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             for scope in scopes
         }
         sweeps = [
-            Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits)
+            Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits, metrics=metrics)
             for scope, durable in durables.items()
         ]
         interactive = Interactive(

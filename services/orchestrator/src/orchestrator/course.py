@@ -45,7 +45,16 @@ class Router(Protocol):
 
 
 class NoRouteNowError(Exception):
-    """A durable task has no route at the moment, but may get one: it goes back to its stream."""
+    """
+    A durable task has no route at the moment, but may get one: it goes back to its stream.
+
+    Attributes:
+        error: What the task fails with when it has been back too often.
+    """
+
+    def __init__(self, error: TaskError | None = None) -> None:
+        super().__init__(str(error or ""))
+        self.error: Final = error
 
 
 class Means:
@@ -73,13 +82,12 @@ class Course:
     __slots__ = (
         "_caller_hears",
         "_rules",
-        "_silences",
-        "_silent",
         "_task",
         "_turn",
         "_waiter",
         "_waiting_since",
         "_with",
+        "provider_ms",
         "route",
     )
 
@@ -94,6 +102,7 @@ class Course:
         self._silences = 0
         self._silent: dict[Route, int] = {}
         self.route: Route | None = None
+        self.provider_ms: float | None = None
 
     def leave_lines(self) -> None:
         """Stand in no line any more."""
@@ -199,6 +208,7 @@ class Course:
             task.usage = task.usage + outcome.usage
             task.attempts.append(_report(choice, attempt, "ok"))
             self.route = choice.route
+            self.provider_ms = outcome.timings.provider_ms
             return task.ok(
                 output=outcome.output,
                 provider=outcome.provider,
@@ -327,14 +337,16 @@ class Course:
             )
         comes_back = not decision.excluded or any(exclusion.waits for exclusion in decision.excluded)
         if task.durable and comes_back:
-            raise NoRouteNowError
+            raise NoRouteNowError(_no_route(task, decision))
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
         left_s = min(self._waiting_since + ABSENT_PATIENCE_S, self._deadline_at) - now
-        if not comes_back or (left_s <= 0 and now < self._deadline_at):
+        if not comes_back:
             raise _no_route(task, decision)
-        await self._pause(left_s)
+        if left_s <= 0 and now < self._deadline_at:
+            raise _not_now(task, decision)
+        await self._pause(min(left_s, _until_s(decision)))
 
     async def _pause(self, after_s: float) -> None:
         """Sleep, but not past the deadline, a cancellation or a change of the fleet."""
@@ -356,6 +368,24 @@ def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -
         reason=choice.reason,
         replica=attempt.replica,
         message=message,
+    )
+
+
+def _until_s(decision: Decision) -> float:
+    """Seconds until a route that is out for a time comes back, where that is known; else the usual look again."""
+    known = [exclusion.until_unix_ms for exclusion in decision.excluded if exclusion.until_unix_ms]
+    return max(0.05, min(known) / 1000 - time.time()) if known else REROUTE_EVERY_S
+
+
+def _not_now(task: Task, decision: Decision) -> TaskError:
+    """No route at the moment: `no_capacity` when one is only out for a time, else `no_route`."""
+    if not any(exclusion.until_unix_ms for exclusion in decision.excluded):
+        return _no_route(task, decision)
+    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
+    return TaskError(
+        ErrorKind.NO_CAPACITY,
+        f"every route for {task.capability} is out for a time: {reasons}",
+        details={"retry_after_s": round(_until_s(decision), 3)},
     )
 
 

@@ -7,6 +7,7 @@ from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result
 from orchestrator.attempts import Attempt, Ended, OnPiece
 from orchestrator.course import Course, Means
+from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.tasks import Task
 
 
@@ -18,8 +19,9 @@ class Dispatcher:
         held: Tasks in hand by scope and id.
     """
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, metrics: OrchestratorMetrics) -> None:
         self._means = means
+        self._metrics = metrics
         self.held: Final[dict[tuple[str, str], Task]] = {}
 
     def attempt_of(self, scope: str, task_id: str) -> Attempt | None:
@@ -54,7 +56,9 @@ class Dispatcher:
         except TaskError as error:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
             await self._means.events.tell(task, kind, error=error.kind.value)
-            return task.failed(error.body)
+            result = task.failed(error.body)
+            self._metrics.task_ended(task, result, None)
+            return result
         finally:
             course.leave_lines()
             if self.held.get(key) is task:
@@ -67,4 +71,5 @@ class Dispatcher:
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
+        self._metrics.task_ended(task, result, course.provider_ms if len(task.attempts) == 1 else None)
         return result

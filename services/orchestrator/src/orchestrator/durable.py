@@ -33,7 +33,9 @@ from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
 
-DELIVERIES_MAX: Final = 10
+DELIVERIES_MAX: Final = 20
+DELIVERIES_WITHOUT_ROUTE_MAX: Final = 10
+"""Fewer: a task that only waited for a route must not look like one that ends every orchestrator that takes it."""
 PULL_TICK_S: Final = 0.5
 HAND_BACK_AFTER_S: Final = 2.0
 CANCELLED_MAX: Final = 10_000
@@ -226,7 +228,11 @@ class Durable:
             task.cancelled.set()
         try:
             return _Answer(await self._dispatcher.run(task), task)
-        except (NoRouteNowError, FabricError):
+        except NoRouteNowError as waiting:
+            if waiting.error is None or delivery.deliveries < DELIVERIES_WITHOUT_ROUTE_MAX:
+                raise
+            return _Answer(task.failed(waiting.error.body), task)
+        except FabricError:
             raise
         except Exception:
             reference = secrets.token_hex(6)

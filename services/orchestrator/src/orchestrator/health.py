@@ -21,7 +21,7 @@ logger = structlog.get_logger("orchestrator")
 
 POLICY_KEY: Final = "routing"
 LIST_TIMEOUT_S: Final = 30.0
-REPUBLISH_EVERY: Final = 5
+REPUBLISH_EVERY: Final = 2
 """Publishing rounds after which an unchanged window is written again, so that it does not look like a dead writer's."""
 
 

@@ -239,9 +239,7 @@ class RoutingQuestions:
 
 def _reply(entry: keyvalue.Entry) -> PolicyReply:
     source = _decode_source(entry.body).source
-    return PolicyReply(
-        revision=entry.revision, toml=source.toml, author=source.author, at_unix_ms=source.at_unix_ms
-    )
+    return PolicyReply(revision=entry.revision, toml=source.toml, author=source.author, at_unix_ms=source.at_unix_ms)
 
 
 def _changed_meanwhile(expected: int | None) -> TaskError:

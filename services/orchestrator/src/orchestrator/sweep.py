@@ -25,6 +25,7 @@ from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable, refusal
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, unix_ms
+from orchestrator.metrics import OrchestratorMetrics
 
 logger = structlog.get_logger("orchestrator")
 
@@ -45,6 +46,7 @@ class Sweep:
         fleet: Fleet,
         durable: Durable,
         commits: Commits,
+        metrics: OrchestratorMetrics,
     ) -> None:
         self._requests = requests
         self._scope = scope
@@ -52,6 +54,7 @@ class Sweep:
         self._fleet = fleet
         self._durable = durable
         self._commits = commits
+        self._metrics = metrics
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -83,14 +86,17 @@ class Sweep:
     async def once(self) -> None:
         """One sweep: consumers for what is announced and for what waits, failures for what nobody knows."""
         wanted = set(self._fleet.capabilities())
-        for subject in await subjects_holding(
-            self._requests, subjects.tasks_stream(self._scope), f"scope.{self._scope}.tasks.>"
-        ):
+        backlog: dict[tuple[str, str, str], int] = {}
+        stream = subjects.tasks_stream(self._scope)
+        held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
+        for subject, count in held.items():
             parsed = subjects.parse_tasks(subject)
             if parsed is not None and self._intake.knows(parsed.capability):
                 wanted.add(parsed.capability)
+                backlog[(self._scope, parsed.capability, parsed.priority)] = count
             else:
                 await self._fail_all(subject)
+        self._metrics.backlog_is(self._scope, backlog)
         for capability in sorted(wanted):
             await self._ensure(capability)
 

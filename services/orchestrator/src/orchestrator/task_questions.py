@@ -90,7 +90,11 @@ class TaskQuestions:
     async def status(self, question: Question) -> TaskStatus | FleetStatus:
         """Where one task stands, or the fleet."""
         query = decode_query(question, StatusQuery)
-        return await self._fleet_status(question.scope) if query.task is None else await self._task_status(question.scope, query.task)
+        return (
+            await self._fleet_status(question.scope)
+            if query.task is None
+            else await self._task_status(question.scope, query.task)
+        )
 
     async def _task_status(self, scope: str, task_id: str) -> TaskStatus:
         found = await self._commits.find(scope, task_id)

@@ -8,7 +8,6 @@ from typing import Final
 
 import structlog
 from msgspec import Struct
-from prometheus_client import CollectorRegistry
 
 from flotilla.chassis.probes import Probes, probes_served
 from flotilla.chassis.settings import SettingsError
@@ -22,6 +21,7 @@ from flotilla.fabric.slots import serving
 from flotilla.inference.backend import Backend
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.handler import Handler, HandlerBackend
+from flotilla.inference.metrics import WorkerMetrics
 from flotilla.inference.settings import WorkerSettings
 from flotilla.inference.worker import Worker
 
@@ -48,7 +48,8 @@ class Serving(Struct, frozen=True, kw_only=True):
 async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *, version: str = VERSION) -> None:
     """Serve until a stop signal, then leave gracefully: no task fails because a replica stopped."""
     zone, pool = settings.zone, settings.checked_pool()
-    probes = Probes(CollectorRegistry())
+    metrics = WorkerMetrics(zone=zone, pool=pool, provider=what.backend.provider)
+    probes = Probes(metrics.registry)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(what.backend.aclose)
         stop = stack.enter_context(stop_signals())
@@ -56,7 +57,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
         )
         await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
-        worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica)
+        worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
         lane = await stack.enter_async_context(
             serving(
                 connection,
@@ -68,6 +69,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 grace_s=settings.grace_s,
             )
         )
+        metrics.lane = lane
         started_unix_ms = time.time_ns() // 1_000_000
 
         def card() -> ReplicaCard:

@@ -104,9 +104,7 @@ async def open_loop(connection: Connection, jobs: list[Job]) -> tuple[list[Job],
                 await asyncio.sleep(ahead_s)
             sent_s.append(time.perf_counter() - began)
             group.create_task(ask(index, job.service_s))
-    happened = [
-        Job(arrives_s=at_s, service_s=job.service_s) for at_s, job in zip(sent_s, jobs, strict=True)
-    ]
+    happened = [Job(arrives_s=at_s, service_s=job.service_s) for at_s, job in zip(sent_s, jobs, strict=True)]
     return happened, ends_s
 
 
@@ -126,9 +124,7 @@ def _figures(
 ) -> list[Figure]:
     makespan = makespan_s(happened, ends_s) / makespan_s(happened, ideal_s)
     where = f"{shape.replicas} replicas x {shape.slots} slots in {shape.processes} processes"
-    late_ms = [
-        (end - ideal) * MS_PER_S for end, ideal in zip(sorted(ends_s), sorted(ideal_s), strict=True)
-    ]
+    late_ms = [(end - ideal) * MS_PER_S for end, ideal in zip(sorted(ends_s), sorted(ideal_s), strict=True)]
     return [
         Figure(
             measurement=shape.name,

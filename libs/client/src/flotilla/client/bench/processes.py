@@ -1,16 +1,15 @@
 """CPU time and memory of the processes that take part."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from flotilla.client.bench.errors import BenchError
 
-MIB: Final = 1024 * 1024
-
-try:
+if TYPE_CHECKING:
     import psutil
-except ImportError:  # the benchmark alone needs it
-    psutil = None
+
+MIB: Final = 1024 * 1024
 
 
 def cpu_s(pids: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -33,6 +32,12 @@ def rss_mib(pids: Mapping[str, Sequence[int]]) -> dict[str, float]:
     return {role: max(_rss_mib(pid) for pid in members) for role, members in pids.items() if members}
 
 
+def machine_busy_s() -> float:
+    """CPU seconds that everything on this machine has used since it started."""
+    times = _psutil().cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+
+
 def _cpu_s(pid: int) -> float:
     times = _process(pid).cpu_times()
     return times.user + times.system
@@ -43,9 +48,16 @@ def _rss_mib(pid: int) -> float:
 
 
 def _process(pid: int) -> "psutil.Process":
-    if psutil is None:
-        raise BenchError("the benchmark needs psutil: pip install psutil")
+    known = _psutil()
     try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
+        return known.Process(pid)
+    except known.NoSuchProcess:
         raise BenchError(f"process {pid} of the fleet died during the benchmark") from None
+
+
+def _psutil() -> ModuleType:
+    try:
+        import psutil  # noqa: PLC0415  (the benchmark alone needs it)
+    except ImportError:
+        raise BenchError("the benchmark needs psutil: pip install psutil") from None
+    return psutil

@@ -53,9 +53,7 @@ def mean_stay_s(jobs: Sequence[Job], ends_s: Sequence[float]) -> float:
     return sum(end - job.arrives_s for job, end in zip(jobs, ends_s, strict=True)) / len(jobs)
 
 
-def poisson_jobs(
-    *, slots: int, load: float, duration_s: float, service_s: tuple[float, float], seed: int
-) -> list[Job]:
+def poisson_jobs(*, slots: int, load: float, duration_s: float, service_s: tuple[float, float], seed: int) -> list[Job]:
     """
     Jobs that arrive by a Poisson process with service times spread evenly over a range; the same for the same seed.
 

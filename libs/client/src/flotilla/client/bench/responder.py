@@ -1,7 +1,9 @@
 """
-The raw counterpart of a worker: `python -m flotilla.client.bench.responder URL CREDS` echoes what it is sent.
+The raw counterparts of a worker and of an orchestrator: `python -m flotilla.client.bench.responder ROLE URL CREDS`.
 
-A process of its own, as workers are. It says `ready` when requests will be answered, and ends with its standard input.
+The echo answers with what it was sent. The relay passes requests on to the echo and its replies back: the two hops that
+every task makes, and nothing else. Processes of their own, as workers and orchestrators are; each says `ready` when
+requests will be answered, and ends with its standard input.
 """
 
 import asyncio
@@ -15,38 +17,60 @@ from flotilla.client.bench.errors import BenchError
 from flotilla.client.bench.fleets import admin_settings
 from flotilla.client.bench.loops import run_loop
 from flotilla.client.supervisor.supervisor import FleetFacts
-from flotilla.fabric.connection import Message, connected
+from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.roles import ADMIN
 
-SUBJECT: Final = "bench.echo"
+ECHO_SUBJECT: Final = "bench.echo"
+RELAY_SUBJECT: Final = "bench.relay"
+ECHO: Final = "echo"
+RELAY: Final = "relay"
 READY: Final = b"ready\n"
 READY_WITHIN_S: Final = 20.0
 
 
-async def respond(url: str, creds: str) -> None:
-    """Echo until standard input ends."""
-    async with connected(admin_settings(url, creds), name="flotilla bench responder") as connection:
-
-        async def echo(message: Message) -> None:
-            await connection.publish(message.reply, message.data)
-
-        await connection.subscribe(SUBJECT, echo)
+async def respond(role: str, url: str, creds: str) -> None:
+    """Answer until standard input ends."""
+    async with connected(admin_settings(url, creds), name=f"flotilla bench {role}") as connection:
+        await (_relay if role == RELAY else _echo)(connection)
         await connection.settle()
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.buffer.read)
 
 
+async def _echo(connection: Connection) -> None:
+    async def answer(message: Message) -> None:
+        await connection.publish(message.reply, message.data)
+
+    await connection.subscribe(ECHO_SUBJECT, answer)
+
+
+async def _relay(connection: Connection) -> None:
+    inbox = Inbox(connection, connection.inbox)
+    await inbox.start()
+
+    async def pass_on(message: Message) -> None:
+        async def pass_back(reply: Message) -> None:
+            inbox.close(token)
+            await connection.publish(message.reply, reply.data)
+
+        token = inbox.open(pass_back)
+        await connection.publish(ECHO_SUBJECT, message.data, reply=f"{inbox.prefix}.{token}")
+
+    await connection.subscribe(RELAY_SUBJECT, pass_on)
+
+
 @asynccontextmanager
-async def responding(facts: FleetFacts) -> AsyncGenerator[int]:
+async def responding(facts: FleetFacts, role: str) -> AsyncGenerator[int]:
     """
-    Run a responder while the block runs; gives its process id.
+    Run an ECHO or a RELAY while the block runs; gives its process id.
 
     Raises:
         BenchError: It did not come up.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "flotilla.client.bench.responder", facts.url, facts.credentials[ADMIN]),
+        *(sys.executable, "-m", "flotilla.client.bench.responder", role, facts.url, facts.credentials[ADMIN]),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -57,7 +81,7 @@ async def responding(facts: FleetFacts) -> AsyncGenerator[int]:
             with contextlib.suppress(TimeoutError):
                 line = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)
         if line != READY:
-            raise BenchError("the raw responder did not come up")
+            raise BenchError(f"the raw {role} did not come up")
         yield process.pid
     finally:
         # It holds nothing that would be lost.
@@ -67,4 +91,4 @@ async def responding(facts: FleetFacts) -> AsyncGenerator[int]:
 
 
 if __name__ == "__main__":
-    run_loop(lambda: respond(*sys.argv[1:3]))
+    run_loop(lambda: respond(*sys.argv[1:4]))

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.client.bench.errors import WrongAnswerError
-from flotilla.client.bench.responder import SUBJECT
+from flotilla.client.bench.responder import ECHO_SUBJECT, RELAY_SUBJECT
 from flotilla.fabric.connection import Connection, Message
 
 BODY_BYTES: Final = 1024
@@ -61,11 +61,20 @@ def fleet_request(connection: Connection) -> Request:
 
 
 def raw_request(connection: Connection) -> Request:
-    """One request to the responder and its reply, by nats-py's own request."""
+    """One request to the echo and its reply, by nats-py's own request."""
+    return _echoed(connection, ECHO_SUBJECT)
+
+
+def relayed_request(connection: Connection) -> Request:
+    """The same through the relay: the two hops of a task, without what a fleet does on the way."""
+    return _echoed(connection, RELAY_SUBJECT)
+
+
+def _echoed(connection: Connection, subject: str) -> Request:
     request, body = connection.nc.request, classify_body()
 
     async def call() -> None:
-        if len((await request(SUBJECT, body, timeout=REQUEST_TIMEOUT_S)).data) != BODY_BYTES:
+        if len((await request(subject, body, timeout=REQUEST_TIMEOUT_S)).data) != BODY_BYTES:
             raise WrongAnswerError("the raw responder answered something else")
 
     return call

@@ -8,7 +8,9 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-FREE: Final = frozenset({"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "embedded", "noop", "local"})
+FREE: Final = frozenset(
+    {"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "openai-compatible", "embedded", "noop", "local"}
+)
 """Providers on one's own hardware."""
 
 _PriceOf = Callable[..., float]

@@ -1,0 +1,122 @@
+"""
+Metrics in Prometheus form, cheap enough for the path that every task takes.
+
+Instruments count in plain dictionaries; what Prometheus wants is put together when it asks. prometheus-client's own
+counters take a lock and look labels up for every increment, several microseconds a task. Series are bounded: over
+SERIES_MAX, label values become `other`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+SERIES_MAX: Final = 2000
+OTHER: Final = "other"
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+"""Bounds in seconds from a no-op engine's answer to a long generation."""
+TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304)
+"""The bounds that the OpenTelemetry GenAI conventions advise for token usage."""
+
+Labels = tuple[str, ...]
+Sample = tuple[Labels, float]
+
+
+class Count:
+    """A number that only grows, by labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._values: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, amount: float = 1) -> None:
+        """Count; the labels in the order of the declaration."""
+        values = self._values
+        if labels in values:
+            values[labels] += amount
+        else:
+            labels = labels if len(values) < SERIES_MAX else (OTHER,) * len(self._labels)
+            values[labels] = values.get(labels, 0) + amount
+
+    def metric(self) -> Metric:
+        """As Prometheus wants it."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in list(self._values.items()):
+            family.add_metric(labels, value)
+        return family
+
+
+class Spread:
+    """A histogram, by labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = SECONDS) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._bounds = tuple(bounds)
+        self._values: dict[Labels, list[float]] = {}
+
+    def add(self, labels: Labels, value: float) -> None:
+        """Take in one value."""
+        counts = self._values.get(labels)
+        if counts is None:
+            if len(self._values) >= SERIES_MAX:
+                labels = (OTHER,) * len(self._labels)
+            counts = self._values.setdefault(labels, [0.0] * (len(self._bounds) + 2))
+        counts[bisect_left(self._bounds, value)] += 1
+        counts[-1] += value
+
+    def metric(self) -> Metric:
+        """As Prometheus wants it: cumulative buckets."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, counts in list(self._values.items()):
+            total = 0.0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(_bound, self._bounds), "+Inf"), counts[:-1], strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric(labels, buckets=buckets, sum_value=counts[-1])
+        return family
+
+
+class Level:
+    """A number read when Prometheus asks, by labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Iterable[Sample]]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._read = read
+
+    def metric(self) -> Metric:
+        """As Prometheus wants it."""
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        return family
+
+
+class Instruments(Collector):
+    """The instruments of one service, to be registered."""
+
+    def __init__(self, instruments: Iterable[Count | Spread | Level]) -> None:
+        self._instruments = tuple(instruments)
+
+    def collect(self) -> Iterable[Metric]:
+        """Every instrument's series."""
+        return [instrument.metric() for instrument in self._instruments]
+
+
+def registry_of(*instruments: Count | Spread | Level) -> CollectorRegistry:
+    """A registry that holds these instruments and nothing else."""
+    registry = CollectorRegistry()
+    registry.register(Instruments(instruments))
+    return registry
+
+
+def _bound(bound: float) -> str:
+    return str(float(bound))

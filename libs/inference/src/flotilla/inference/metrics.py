@@ -1,0 +1,66 @@
+"""
+What a worker measures, under the names of the OpenTelemetry GenAI conventions where they have one.
+
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
+"""
+
+from typing import Final
+
+from prometheus_client.registry import CollectorRegistry
+
+from flotilla.chassis.metrics import TOKENS, Count, Level, Sample, Spread, registry_of
+from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.slots import Held, Slots
+
+_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
+_TOKEN_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type")
+
+
+class WorkerMetrics:
+    """Counts the attempts of one replica; `lane` is set once it serves."""
+
+    def __init__(self, *, zone: Zone, pool: str, provider: str) -> None:
+        self._zone: Zone = zone
+        self._pool = pool
+        self._provider = provider
+        self.lane: Slots | None = None
+        self._duration_s: Final = Spread(
+            "gen_ai_client_operation_duration_seconds", "Of one attempt, repair included.", _LABELS
+        )
+        self._tokens: Final = Spread(
+            "gen_ai_client_token_usage", "Tokens of one attempt.", _TOKEN_LABELS, bounds=TOKENS
+        )
+        self._attempts: Final = Count("flotilla_worker_attempts_total", "Attempts answered.", ("capability", "outcome"))
+        self._cost_usd: Final = Count(
+            "flotilla_worker_cost_usd_total", "By the public price list, in US dollars.", ("gen_ai_request_model",)
+        )
+        self.registry: Final[CollectorRegistry] = registry_of(
+            self._duration_s,
+            self._tokens,
+            self._attempts,
+            self._cost_usd,
+            Level("flotilla_slots", "Slots of this replica.", ("zone", "pool", "state"), self._slots),
+        )
+
+    def ended(self, held: Held, answer: Finished | Failed, elapsed_s: float) -> None:
+        """An attempt has its last word."""
+        request = held.request
+        operation = "embeddings" if request.capability == "embed" else "chat"
+        outcome = "" if isinstance(answer, Finished) else answer.kind.value
+        self._duration_s.add((operation, self._provider, request.model, outcome), elapsed_s)
+        self._attempts.add((request.capability, outcome or "ok"))
+        usage = answer.usage
+        if usage.input_tokens or usage.output_tokens:
+            self._tokens.add((operation, self._provider, request.model, "input"), usage.input_tokens)
+            self._tokens.add((operation, self._provider, request.model, "output"), usage.output_tokens)
+            self._cost_usd.add((request.model,), usage.cost_usd)
+
+    def _slots(self) -> list[Sample]:
+        lane = self.lane
+        if lane is None:
+            return []
+        return [
+            ((self._zone, self._pool, "busy"), lane.busy),
+            ((self._zone, self._pool, "free"), max(0, lane.slots - lane.busy)),
+        ]

@@ -1,0 +1,125 @@
+"""What an orchestrator measures. Labels are bounded: known capabilities, pools and models that were announced."""
+
+from typing import Final
+
+from prometheus_client.registry import CollectorRegistry
+
+from flotilla.chassis.metrics import Count, Level, Sample, Spread, registry_of
+from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.results import Result
+from orchestrator.attempts import Attempt
+from orchestrator.fleet import Fleet
+from orchestrator.routing.router import PolicyRouter
+from orchestrator.tasks import Task
+
+
+class OrchestratorMetrics:
+    """
+    Counts tasks and attempts, and shows slots, backlog and breakers when asked.
+
+    Attributes:
+        backlog: Tasks in the streams by capability and priority, as the last sweep found them.
+    """
+
+    def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
+        self._fleet = fleet
+        self._router = router
+        self.backlog: dict[tuple[str, str, str], int] = {}
+        self._tasks: Final = Count(
+            "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
+        )
+        self._task_s: Final = Spread(
+            "flotilla_task_duration_seconds", "From acceptance to the result.", ("capability", "path")
+        )
+        self._overhead_s: Final = Spread(
+            "flotilla_overhead_seconds", "Of a task that went well at once: all but the model's time.", ("capability",)
+        )
+        self._attempts: Final = Count(
+            "flotilla_attempts_total",
+            "Attempts that had a slot, by how they ended.",
+            ("pool", "model", "capability", "outcome"),
+        )
+        self._attempt_s: Final = Spread(
+            "flotilla_attempt_duration_seconds", "From the request to the last word.", ("pool", "model", "capability")
+        )
+        self._tokens: Final = Count("flotilla_tokens_total", "Tokens of all attempts.", ("pool", "model", "type"))
+        self._cost_usd: Final = Count(
+            "flotilla_cost_usd_total", "By the public price list, in US dollars.", ("pool", "model")
+        )
+        self.registry: Final[CollectorRegistry] = registry_of(
+            self._tasks,
+            self._task_s,
+            self._overhead_s,
+            self._attempts,
+            self._attempt_s,
+            self._tokens,
+            self._cost_usd,
+            Level(
+                "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
+            ),
+            Level("flotilla_pool_replicas", "Live replicas, by pool.", ("zone", "pool"), self._replicas),
+            Level(
+                "flotilla_backlog_tasks",
+                "Tasks in the stream, those being worked on included.",
+                ("scope", "capability", "priority"),
+                self._backlog,
+            ),
+            Level(
+                "flotilla_breaker_open",
+                "1 while a pool's model is closed to all but probes.",
+                ("pool", "model"),
+                self._breakers,
+            ),
+        )
+
+    def task_ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
+        """A task has its result; `provider_ms` is the model's time when its only attempt went well."""
+        path = "durable" if task.durable else "interactive"
+        error = getattr(result.error, "kind", None)
+        self._tasks.add((task.capability, path, "ok" if error is None else error.value))
+        self._task_s.add((task.capability, path), result.latency_ms / 1000)
+        if provider_ms is not None:
+            self._overhead_s.add((task.capability,), max(0.0, result.latency_ms - provider_ms) / 1000)
+
+    def refused(self, *, path: str, outcome: str) -> None:
+        """A message never became a task; its capability may be anything, so it is not a label."""
+        self._tasks.add(("", path, outcome))
+
+    def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
+        """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""
+        for labels in self.backlog:
+            if labels[0] == scope:
+                self.backlog[labels] = 0
+        self.backlog.update(backlog)
+
+    def ended(self, attempt: Attempt, outcome: str, last_word: Finished | Failed | None) -> None:
+        """An attempt ended."""
+        pool, model = attempt.route.pool, attempt.route.model
+        self._attempts.add((pool, model, attempt.task.capability, outcome))
+        self._attempt_s.add((pool, model, attempt.task.capability), attempt.elapsed_ms / 1000)
+        if last_word is not None and last_word.usage.input_tokens + last_word.usage.output_tokens:
+            self._tokens.add((pool, model, "input"), last_word.usage.input_tokens)
+            self._tokens.add((pool, model, "output"), last_word.usage.output_tokens)
+            self._cost_usd.add((pool, model), last_word.usage.cost_usd)
+
+    def _pool_slots(self) -> list[Sample]:
+        found: list[Sample] = []
+        for name, pool in self._fleet.view.pools.items():
+            busy = min(pool.slots, self._fleet.busy.get(name, 0))
+            found.append(((pool.zone, name, "busy"), busy))
+            found.append(((pool.zone, name, "free"), pool.slots - busy))
+        return found
+
+    def _replicas(self) -> list[Sample]:
+        return [((pool.zone, name), pool.replicas) for name, pool in self._fleet.view.pools.items()]
+
+    def _backlog(self) -> list[Sample]:
+        return [(labels, float(count)) for labels, count in self.backlog.items()]
+
+    def _breakers(self) -> list[Sample]:
+        closed = self._router.health.closures
+        return [
+            ((name, model), 1.0 if (name, model) in closed else 0.0)
+            for name, pool in self._fleet.view.pools.items()
+            for model in pool.models
+        ]

@@ -1,0 +1,104 @@
+"""A user's own worker: functions, a capability in a TOML file, and nothing of the project but one call."""
+
+import asyncio
+from pathlib import Path
+
+from flotilla.testkit.fleet import running_fleet
+from flotilla.testkit.plain_client import PlainClient
+
+CAPABILITY = """
+name = "triage-ticket"
+description = "Which queue a ticket belongs in."
+
+[input]
+type = "object"
+required = ["subject"]
+additionalProperties = false
+[input.properties.subject]
+type = "string"
+
+[output]
+type = "object"
+required = ["queue"]
+[output.properties.queue]
+type = "string"
+enum = ["billing", "other"]
+"""
+WORKER = """
+import asyncio
+
+from flotilla.inference.run import run_handlers
+
+
+async def triage(ticket):
+    if ticket["subject"] == "explode":
+        raise RuntimeError("a secret of " + ticket["subject"])
+    if ticket["subject"] == "nonsense":
+        return {"queue": "no such queue"}
+    if ticket["subject"] == "slow":
+        await asyncio.sleep(60)
+    return {"queue": "billing" if "invoice" in ticket["subject"] else "other"}
+
+
+async def spell(text, emit):
+    for letter in text["word"]:
+        await emit(letter)
+    return {"spelt": text["word"]}
+
+
+if __name__ == "__main__":
+    run_handlers({"triage-ticket": triage, "spell": spell}, pool="triage", slots=3)
+"""
+
+
+async def test_a_handler_and_a_capability_file_are_a_worker(tmp_path: Path):
+    """
+    Its capability is checked by its schema on the way in and out, durable and interactive, streamed and cancelled.
+    """
+    capabilities = tmp_path / "capabilities"
+    capabilities.mkdir()
+    (capabilities / "triage-ticket.toml").write_text(CAPABILITY)
+    program = tmp_path / "triage_worker.py"
+    program.write_text(WORKER)
+    files = {"FLOTILLA_CAPABILITY_FILES": str(capabilities)}
+    pools = (("local", "local"), ("local", "triage"))
+    async with running_fleet(tmp_path / "fleet", local=0, pools=pools, env=files) as fleet:
+        own = {**files, "FLOTILLA_PROVIDER": "", "FLOTILLA_SLOTS": ""}
+        for name in ("FLOTILLA_ENGINE_LATENCY_MS", "FLOTILLA_ENGINE_JITTER", "FLOTILLA_ENGINE_FAILURE_RATE"):
+            own[name] = ""
+        worker = await fleet.start_worker("local", "triage", "triage-w1", env=own, command=(str(program),))
+        client = await fleet.client()
+        cards = (await client.api("replicas"))["replicas"]
+        good = await client.ask("triage-ticket", {"subject": "my invoice"})
+        bad_input = await client.ask("triage-ticket", {"subject": 7})
+        bad_output = await client.ask("triage-ticket", {"subject": "nonsense"})
+        crashed = await client.ask("triage-ticket", {"subject": "explode"})
+        spelt = await client.ask("spell", {"word": "abc"}, headers={"Flotilla-Stream": "true"})
+        async with client.hearing("results.>") as results:
+            await client.submit("triage-ticket", {"subject": "hello"}, task="one")
+            durable = await results.result("one")
+        await _cancelled(client)
+        worker.terminate()
+        code = await worker.wait()
+
+    assert [(card["pool"], card["provider"], card["slots"]) for card in cards] == [("triage", "handler", 3)]
+    assert good.result["output"] == {"queue": "billing"}
+    assert good.result["provider"] == "handler"
+    assert bad_input.kind == "bad_request"
+    assert bad_input.result["error"]["details"]["path"] == "$.subject"
+    assert bad_output.kind == "provider_failed"
+    assert bad_output.result["attempts"][0]["outcome"] == "invalid_output"
+    assert crashed.kind == "provider_failed"
+    assert {attempt["outcome"] for attempt in crashed.result["attempts"]} == {"crashed"}
+    assert "a secret of" not in str(crashed.result)
+    assert [piece["text"] for piece in spelt.pieces] == ["a", "b", "c"]
+    assert spelt.result["output"] == {"spelt": "abc"}
+    assert durable["output"] == {"queue": "other"}
+    assert code == 0
+
+
+async def _cancelled(client: PlainClient) -> None:
+    asking = asyncio.ensure_future(client.ask("triage-ticket", {"subject": "slow"}, headers={"Nats-Msg-Id": "slow"}))
+    await client.until_status("slow", "running")
+    await client.api("cancel", {"task": "slow"})
+    assert (await asyncio.wait_for(asking, 2)).kind == "cancelled"
