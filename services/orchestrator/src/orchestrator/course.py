@@ -82,6 +82,8 @@ class Course:
     __slots__ = (
         "_caller_hears",
         "_rules",
+        "_silences",
+        "_silent",
         "_task",
         "_turn",
         "_waiter",

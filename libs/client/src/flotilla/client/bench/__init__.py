@@ -1,1 +1,1 @@
-"""The benchmark: a fleet of processes on this machine against raw NATS on the same server, as ratios taken in one run."""
+"""The benchmark: a fleet of processes on this machine against raw NATS on the same server, as ratios of one run."""

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from flotilla.client.bench.figures import Figure, percentile

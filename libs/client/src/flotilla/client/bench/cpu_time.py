@@ -1,6 +1,6 @@
 """CPU time per task of every process that takes part, summed over rounds."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -21,7 +21,7 @@ class CpuTime:
 
     def __init__(self, pids: Mapping[str, Sequence[int]]) -> None:
         self._pids = pids
-        self._spent_s: Counter[str] = Counter()
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
         self.tasks = 0
 
     @contextmanager

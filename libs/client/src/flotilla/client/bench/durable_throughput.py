@@ -7,7 +7,7 @@ fetched, every message acknowledged. The fleet's time holds submission too, its 
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final
 
 from flotilla.client.bench.cpu_time import CpuTime, cpu_figures
 from flotilla.client.bench.errors import WrongAnswerError
@@ -39,7 +39,8 @@ _SUBJECT: Final = "bench.tasks"
 
 async def measure(stage: Stage) -> list[Figure]:
     """Take ROUNDS rounds, raw and fleet in turn."""
-    await stage.raw.nc.jetstream().add_stream(name=_STREAM, subjects=[_SUBJECT], retention="workqueue")
+    jetstream: Any = stage.raw.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # it has no types for options
+    await jetstream.add_stream(name=_STREAM, subjects=[_SUBJECT], retention="workqueue")
     cpu = CpuTime(stage.pids)
     pairs: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
@@ -68,7 +69,8 @@ async def measure(stage: Stage) -> list[Figure]:
 
 async def pull_all_s(connection: Connection, count: int) -> float:
     """How long it takes to pull and acknowledge what the raw stream holds, in seconds."""
-    subscription = await connection.nc.jetstream().pull_subscribe(_SUBJECT, durable="bench", stream=_STREAM)
+    jetstream: Any = connection.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # as above
+    subscription = await jetstream.pull_subscribe(_SUBJECT, durable="bench", stream=_STREAM)
     left = count
     began = time.perf_counter()
     while left:

@@ -29,8 +29,7 @@ async def running_fleet(directory: Path, *, local: int, slots: int) -> AsyncGene
     Raises:
         FleetNotUpError: It is not ready within READY_WITHIN_S, or ended; with the last line that it said.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    said = directory / "up.stderr"
+    said = _made(directory) / "up.stderr"
     with said.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -54,8 +53,17 @@ async def _ready_line(process: asyncio.subprocess.Process, said: Path) -> bytes:
         with contextlib.suppress(TimeoutError):
             line = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)
     if not line:
-        raise FleetNotUpError(said.read_text(errors="replace").strip().rpartition("\n")[2])
+        raise FleetNotUpError(_last_line(said))
     return line
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _last_line(said: Path) -> str:
+    return said.read_text(errors="replace").strip().rpartition("\n")[2]
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -7,6 +7,7 @@ way.
 
 import heapq
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 
 from msgspec import Struct
@@ -32,7 +33,7 @@ def finish_times_s(jobs: Sequence[Job], slots: int) -> list[float]:
     Raises:
         ValueError: There is no slot, or the jobs are not in the order of their arrival.
     """
-    if slots < 1 or any(job.arrives_s > after.arrives_s for job, after in zip(jobs, jobs[1:], strict=False)):
+    if slots < 1 or any(job.arrives_s > after.arrives_s for job, after in pairwise(jobs)):
         raise ValueError("expected at least one slot, and jobs in the order of their arrival")
     free_at = [0.0] * slots
     ends: list[float] = []

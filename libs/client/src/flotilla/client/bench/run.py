@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from flotilla.client.bench import balance, durable_throughput, interactive_latency, interactive_throughput, memory
 from flotilla.client.bench.errors import BenchError
@@ -93,6 +93,7 @@ async def _on_stage(stage: Stage, names: list[str], say: Say) -> list[Figure]:
     return figures + others.figures()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseException", error.exceptions[0])
+    return error

@@ -55,8 +55,8 @@ class Tally(Struct, kw_only=True):
     What the replicas of a process saw of the tasks that are counted.
 
     An orchestrator numbers its attempts, those included that found no slot anywhere. So the numbers tell how many
-    requests were sent without anybody listening along: one more subscriber on `infer.>` would be a responder where there
-    is none.
+    requests were sent without anybody listening along: one more subscriber on `infer.>` would be a responder where
+    there is none.
 
     Attributes:
         before: The highest number of an attempt at an uncounted task, by orchestrator.

@@ -1,4 +1,4 @@
-"""What the client does, the same for the fleet and for raw NATS: requests in a closed loop, and publishing with acks."""
+"""What the client does, for the fleet and for raw NATS alike: requests in a closed loop, and publishing with acks."""
 
 import asyncio
 import time
@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from flotilla.client.bench.errors import WrongAnswerError
 from flotilla.client.bench.responder import ECHO_SUBJECT, RELAY_SUBJECT
+from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.results import ErrorReply
 from flotilla.fabric.connection import Connection, Message
 
 BODY_BYTES: Final = 1024
@@ -20,6 +22,7 @@ ASK_SUBJECT: Final = "ask.classify"
 TASKS_SUBJECT: Final = "tasks.classify"
 RESULTS_SUBJECT: Final = "results.classify.*"
 
+_decode_refusal: Final = msgspec.json.Decoder(ErrorReply).decode
 _OK: Final = b'"status":"ok"'
 _REFUSED: Final = b'"error"'
 
@@ -88,7 +91,14 @@ def check_ok(result: bytes) -> None:
         WrongAnswerError: It is not.
     """
     if _OK not in result:
-        raise WrongAnswerError("a task was not answered with a result: the fleet is not well")
+        raise WrongAnswerError(f"a task was not answered with a result but with {_kind(result)}: the fleet is not well")
+
+
+def _kind(result: bytes) -> str:
+    try:
+        return _decode_refusal(result).error.kind.value
+    except UNDECODABLE:
+        return f"{len(result)} bytes"
 
 
 async def closed_loop(request: Request, *, in_flight: int, duration_s: float) -> Loop:
