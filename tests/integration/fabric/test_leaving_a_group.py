@@ -17,7 +17,7 @@ from flotilla.fabric.slots import Held, serving
 from flotilla.testkit.nats_server import RunningServer
 
 Leave = Callable[[Connection, Subscription], Awaitable[None]]
-REQUESTS = 4_000
+REQUESTS = 2_500
 IN_FLIGHT = 24
 SILENT_S = 2.0
 
@@ -30,9 +30,7 @@ async def _drain_plainly(connection: Connection, subscription: Subscription) -> 
 
 
 @asynccontextmanager
-async def _replica(server: RunningServer, replica: str, slots: int) -> AsyncIterator[list[int]]:
-    left = [0]
-
+async def _replica(server: RunningServer, replica: str, slots: int) -> AsyncIterator[None]:
     async def work(held: Held) -> Finished:
         await asyncio.sleep(0.0005)
         return Finished(output=held.request.input, provider="test", model="m", replica=replica)
@@ -43,7 +41,7 @@ async def _replica(server: RunningServer, replica: str, slots: int) -> AsyncIter
             connection, zone="local", pool="local", replica=replica, slots=slots, work=work, grace_s=5.0
         ),
     ):
-        yield left
+        yield
 
 
 async def _lost(server: RunningServer, *, slots: int) -> int:
@@ -54,7 +52,7 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
         _replica(server, "r2", slots),
         connected(server.orchestrator(), name="orchestrator") as connection,
     ):
-        inbox = Inbox(connection, f"_INBOX.attempts.*.*.{'tester'}")
+        inbox = Inbox(connection, "_INBOX.attempts.*.*.tester")
         await inbox.start()
         await connection.settle()
         todo = iter(range(REQUESTS))

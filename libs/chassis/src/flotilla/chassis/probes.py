@@ -12,6 +12,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from flotilla.chassis.settings import SettingsError
+
 REQUEST_BYTES_MAX: Final = 8192
 REQUEST_TIMEOUT_S: Final = 5.0
 
@@ -70,11 +72,19 @@ def _yes_or_no(good: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  (it is th
 
 @asynccontextmanager
 async def probes_served(probes: Probes, *, host: str, port: int | None) -> AsyncGenerator[int | None]:
-    """Serve the probes while the block runs; gives the port, None when none is wanted."""
+    """
+    Serve the probes while the block runs; gives the port, None when none is wanted.
+
+    Raises:
+        SettingsError: The port cannot be had.
+    """
     if port is None:
         yield None
         return
-    server = await asyncio.start_server(probes.handle, host, port, limit=REQUEST_BYTES_MAX)
+    try:
+        server = await asyncio.start_server(probes.handle, host, port, limit=REQUEST_BYTES_MAX)
+    except OSError as error:
+        raise SettingsError(f"setting FLOTILLA_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror})") from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -36,7 +36,8 @@ def run_handlers(handlers: Mapping[str, Handler], *, pool: str, zone: Zone = "lo
         "FLOTILLA_PROVIDER": "handler",
     }
     for name, value in defaults.items():
-        os.environ.setdefault(name, value)
+        # An empty value counts as none, here as for every setting.
+        os.environ[name] = os.environ.get(name) or value
 
     async def run(settings: WorkerSettings, replica: str) -> None:
         await serve_worker(settings, replica, serving_handlers(handlers, settings))
