@@ -323,13 +323,26 @@ async def test_a_batch_waits_out_a_full_backlog(fleet: Fleet, peer: FleetPeer, m
     assert len(await collecting) == 2
 
 
-async def test_repeating_a_batch_makes_no_task_twice(fleet: Fleet, working: FleetPeer):
+async def test_repeating_a_batch_makes_no_task_twice(fleet: Fleet, peer: FleetPeer, monkeypatch: pytest.MonkeyPatch):
     """
-    After a crash of the caller the batch is simply run again.
+    After a crash of the caller the batch is simply run again: what was done is there at once.
     """
+    monkeypatch.setattr(feeds, "RECHECK_EVERY_S", 60.0)
+    seen: set[str] = set()
+
+    async def work_once(_subject: str, body: bytes, headers: dict[str, str]) -> None:
+        task = headers["Nats-Msg-Id"]
+        if task not in seen:
+            seen.add(task)
+            await peer.commit(result_of(task, "classify", output=msgspec.json.decode(body)))
+
+    await peer.make_streams()
+    await peer.hold_tasks("classify", work_once)
     inputs = [{"document": "one"}, {"document": "two"}]
     first = [each async for each in fleet.run_many("classify", inputs, batch="night")]
-    again = [each async for each in fleet.run_many("classify", inputs, batch="night")]
+
+    async with asyncio.timeout(10):
+        again = [each async for each in fleet.run_many("classify", inputs, batch="night")]
 
     assert {each.answer.task for each in again} == {each.answer.task for each in first} == {"night-0", "night-1"}
 

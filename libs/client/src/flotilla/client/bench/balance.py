@@ -6,12 +6,14 @@ arrivals as they really happened are played through the ideal line with the same
 """
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from flotilla.client.bench.cpu_time import CpuTime, cpu_figures
 from flotilla.client.bench.figures import Figure, percentile
 from flotilla.client.bench.fleets import running_fleet, tenant
 from flotilla.client.bench.queue_simulation import Job, finish_times_s, makespan_s, mean_stay_s, poisson_jobs
@@ -22,8 +24,8 @@ from flotilla.fabric.connection import Connection
 
 MAKESPAN_AT_MOST: Final = 1.1
 REQUESTS_AT_MOST: Final = 2.0
-SERVICE_S: Final = (0.1, 0.2)
-DURATION_S: Final = 6.0
+SERVICE_S: Final = (0.2, 0.4)
+DURATION_S: Final = 8.0
 SEED: Final = 20
 BODY_BYTES: Final = 256
 ANSWER_WITHIN_S: Final = 60.0
@@ -69,13 +71,17 @@ async def measure(shape: Shape, directory: Path) -> list[Figure]:
     async with (
         running_fleet(directory, local=0, slots=1) as facts,
         tenant(facts) as connection,
-        running_replicas(facts, shape.replicas, slots=shape.slots, processes=shape.processes, tallies=tallies),
+        running_replicas(facts, shape.replicas, slots=shape.slots, processes=shape.processes, tallies=tallies) as pids,
     ):
         await announced_slots(connection, shape.replicas * shape.slots)
         await _warm_up(connection)
-        happened, ends_s = await open_loop(connection, jobs)
+        cpu = CpuTime({**facts.pids, "replicas": pids, "client": [os.getpid()]})
+        with cpu.running():
+            happened, ends_s = await open_loop(connection, jobs)
+        cpu.tasks = len(jobs)
     ideal_s = finish_times_s(happened, shape.replicas * shape.slots)
-    return _figures(shape, happened, ends_s, ideal_s, requests_sent(tallies) / len(jobs))
+    requests = requests_sent(tallies) / len(jobs)
+    return [*_figures(shape, happened, ends_s, ideal_s, requests), *cpu_figures(shape.name, cpu)]
 
 
 async def open_loop(connection: Connection, jobs: list[Job]) -> tuple[list[Job], list[float]]:

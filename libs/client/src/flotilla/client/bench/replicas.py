@@ -28,9 +28,11 @@ _decode_tally: Final = msgspec.json.Decoder(Tally).decode
 @asynccontextmanager
 async def running_replicas(
     facts: FleetFacts, replicas: int, *, slots: int, processes: int, tallies: list[Tally]
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[list[int]]:
     """
     Run replicas, spread over processes, while the block runs; then add what each process counted to `tallies`.
+
+    Gives the process ids.
 
     Raises:
         BenchError: One did not come up.
@@ -47,7 +49,7 @@ async def running_replicas(
             )
             started.append(await _start(plan))
         await asyncio.gather(*(_ready(process) for process in started))
-        yield
+        yield [process.pid for process in started]
         tallies += await asyncio.gather(*(_stop(process) for process in started))
     finally:
         for process in started:

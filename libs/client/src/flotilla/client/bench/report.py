@@ -1,13 +1,18 @@
 """What `flotilla bench` prints: a table for people, JSON for programs."""
 
+import sys
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flotilla.client.bench.figures import Figure, all_hold
+
+WIDTH_PIPED: Final = 130
 
 _DIGITS: Final = {"x": 2, "/s": 0, "us": 0, "ms": 2, "MiB": 1, "%": 0}
 _TITLE: Final = "Flotilla against raw NATS, in one run on one machine"
@@ -52,21 +57,26 @@ def as_json(report: Report) -> bytes:
 
 def as_table(report: Report) -> Table:
     """The figures, a section per measurement; a bound in the line of what it binds."""
-    table = Table(title=_TITLE, title_justify="left", caption=_caption(report), caption_justify="left")
-    table.add_column("measurement")
-    table.add_column("figure")
+    table = Table(title=_TITLE, title_justify="left", caption=_caption(report), caption_justify="left", box=box.SIMPLE)
+    table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("bound", no_wrap=True)
     table.add_column("")
-    table.add_column("note", overflow="fold")
+    table.add_column("note", overflow="fold", style="dim")
     before = ""
     for figure in report.figures:
-        if before not in ("", figure.measurement):
+        if figure.measurement != before:
             table.add_section()
-        shown = "" if figure.measurement == before else figure.measurement
-        table.add_row(shown, figure.name, amount(figure), bound(figure), _verdict(figure), figure.note)
-        before = figure.measurement
+            table.add_row(Text(figure.measurement, style="bold"))
+            before = figure.measurement
+        table.add_row(f"  {figure.name}", amount(figure), bound(figure), _verdict(figure), figure.note)
     return table
+
+
+def show(report: Report) -> None:
+    """Write the table to standard output; a pipe has no width of its own, and gets WIDTH_PIPED."""
+    plain = not sys.stdout.isatty()
+    Console(highlight=False, markup=False, emoji=False, width=WIDTH_PIPED if plain else None).print(as_table(report))
 
 
 def amount(figure: Figure) -> str:
@@ -75,14 +85,14 @@ def amount(figure: Figure) -> str:
 
 
 def bound(figure: Figure) -> str:
-    """The bound, such as `at least 0.2, then 0.35`; empty where there is none."""
+    """The bound, such as `>= 0.2, later 0.35`; empty where there is none."""
     parts: list[str] = []
     if figure.at_least is not None:
-        parts.append(f"at least {figure.at_least:g}")
+        parts.append(f">= {figure.at_least:g}")
     if figure.at_most is not None:
-        parts.append(f"at most {figure.at_most:g}")
+        parts.append(f"<= {figure.at_most:g}")
     if figure.stretch is not None:
-        parts.append(f"then {figure.stretch:g}")
+        parts.append(f"later {figure.stretch:g}")
     return ", ".join(parts)
 
 

@@ -28,7 +28,7 @@ def bench(
     json
         One JSON object in place of the table.
     """
-    from flotilla.client.bench.report import as_json, as_table  # noqa: PLC0415  (--help needs none of it)
+    from flotilla.client.bench.report import as_json, show  # noqa: PLC0415  (--help needs none of it)
     from flotilla.client.bench.run import MEASUREMENTS, run  # noqa: PLC0415
 
     for name in only or ():
@@ -38,5 +38,5 @@ def bench(
     if json:
         terminal.json_line(as_json(report))
     else:
-        terminal.console().print(as_table(report))
+        show(report)
     return exits.FAILED if check and not report.holds else exits.OK

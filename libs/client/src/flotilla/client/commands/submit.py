@@ -1,7 +1,8 @@
 """`flotilla submit`: hand in durable tasks."""
 
-from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, Iterator
+from itertools import count
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -93,18 +94,17 @@ async def _wait(fleet: Fleet, where: Where, submitted: Submitted, capability: st
 async def _run_each(fleet: Fleet, wanted: Plan, batch: str | None, options: SubmitOptions) -> AsyncGenerator[Outcome]:
     refused: list[Outcome] = []
     names: dict[int, str] = {}
+    indexes = count()
 
-    def inputs() -> Any:
+    def inputs() -> Iterator[Input]:
         for job in wanted.jobs():
             if job.refused is not None:
                 refused.append(Outcome(name=job.name, error=job.refused))
             else:
-                names[len(names) + len(done)] = job.name
+                names[next(indexes)] = job.name
                 yield job.body or {}
 
-    done: set[int] = set()
     async for each in fleet.run_many(wanted.capability, inputs(), batch=batch, **options):
-        done.add(each.index)
         yield Outcome(name=names.pop(each.index), answer=each.answer)
     for outcome in refused:
         yield outcome

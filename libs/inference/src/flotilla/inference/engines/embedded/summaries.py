@@ -112,8 +112,14 @@ def rank(read: Sequence[tuple[str, bool]], boosts: Iterable[str] = ()) -> list[S
         stems = stems_of[index]
         weight = sum(math.log1p(counts[name]) for name in sorted(stems))
         score = weight / (len(stems) ** 0.5 + 2) * _place(index, len(read), opens=opens) * _manner(text, stems)
-        score *= 1 + 0.5 * len(asked & stems)
         scored.append(Sentence(text, index, stems, score))
+    if asked and scored:
+        # A sentence that has all that was asked for is worth as much as the best one of the document, at least.
+        best = max(sentence.score for sentence in scored)
+        scored = [
+            sentence._replace(score=sentence.score + best * len(asked & sentence.stems) / len(asked))
+            for sentence in scored
+        ]
     scored.sort(key=lambda sentence: (-sentence.score, sentence.place))
     return _central(scored[:SENTENCES_RANKED_MAX]) + scored[SENTENCES_RANKED_MAX:]
 

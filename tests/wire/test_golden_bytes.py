@@ -1,0 +1,366 @@
+"""
+Every message of the wire, byte by byte.
+
+The files in `golden/` are the contract: a change that alters one breaks clients and members that are not updated at the
+same moment. What is added has a default, so that the old bytes still decode; then a new file is added, and none changed.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from flotilla.contracts import api, attempts, headers, presence, results, stats, subjects
+from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
+
+GOLDEN = Path(__file__).parent / "golden"
+Decode = Callable[[bytes], Any]
+
+USAGE = attempts.Usage(input_tokens=311, output_tokens=9, cost_usd=0.0125)
+REPORT = results.AttemptReport(
+    pool="ollama",
+    model="llama3.1:8b",
+    outcome="rate_limited",
+    latency_ms=209.5,
+    reason="first healthy route",
+    replica="ollama-7c9f",
+    message="asked to wait",
+)
+SECOND = results.AttemptReport(pool="anthropic", model="m", outcome="ok", latency_ms=1.0, reason="failover")
+ERROR = ErrorBody(
+    kind=ErrorKind.BAD_REQUEST,
+    message="$.labels: expected a list",
+    retryable=False,
+    details={"path": "$.labels", "expected": "a list"},
+)
+CARD = presence.ReplicaCard(
+    zone="local",
+    pool="ollama",
+    replica="ollama-7c9f",
+    provider="ollama",
+    models=[presence.ModelCard(name="llama3.1:8b", capabilities=["classify", "summarize"])],
+    slots=4,
+    busy=1,
+    draining=False,
+    version="0.1.0",
+    started_unix_ms=1_750_000_000_000,
+    labels={"gpu": "l4"},
+)
+DEAD = results.DeadRecord(
+    task="seq-1284",
+    scope="default",
+    capability="classify",
+    error=ERROR,
+    at_unix_ms=1_750_000_000_000,
+    subject="scope.default.tasks.classify",
+    headers={"Flotilla-Data-Class": "public"},
+    body=b"\xff not json",
+    data_class="restricted",
+    attempts=[REPORT],
+)
+
+
+def _json(kind: Any) -> Decode:
+    return msgspec.json.Decoder(kind).decode
+
+
+MESSAGES: dict[str, tuple[Any, Decode]] = {
+    # orchestrator to worker
+    "infer-request": (
+        attempts.InferRequest(
+            task="seq-1284",
+            attempt="o1.17",
+            capability="classify",
+            model="llama3.1:8b",
+            input=msgspec.Raw(b'{"document":"Hello","labels":["a","b"]}'),
+            options=attempts.AttemptOptions(traceparent="00-0af7-b7ad-01", tracestate="a=b"),
+            deadline_unix_ms=1_750_000_060_000,
+            data_class="internal",
+            stream=True,
+        ),
+        attempts.decode_request,
+    ),
+    "cancel-attempt": (attempts.CancelAttempt(attempt="o1.17"), attempts.decode_control),
+    "drain": (attempts.Drain(), attempts.decode_control),
+    # worker to orchestrator
+    "busy": (attempts.Busy(), attempts.decode_reply),
+    "accepted": (attempts.Accepted(replica="ollama-7c9f"), attempts.decode_reply),
+    "progress": (attempts.Progress(), attempts.decode_reply),
+    "piece": (attempts.Piece(seq=0, text="Grüße "), attempts.decode_reply),
+    "finished": (
+        attempts.Finished(
+            output=msgspec.Raw(b'{"label":"a","confidence":0.93}'),
+            usage=USAGE,
+            provider="ollama",
+            model="llama3.1:8b",
+            timings=attempts.Timings(provider_ms=205.5, first_piece_ms=40.25),
+            replica="ollama-7c9f",
+        ),
+        attempts.decode_reply,
+    ),
+    "failed": (
+        attempts.Failed(
+            kind=FailureKind.RATE_LIMITED,
+            message="asked to wait",
+            retry_after_s=1.5,
+            replica="ollama-7c9f",
+            usage=USAGE,
+        ),
+        attempts.decode_reply,
+    ),
+    "slot-free": (attempts.SlotFree(replica="ollama-7c9f", attempt="o1.17"), attempts.decode_slot_free),
+    "replica-card": (CARD, presence.decode_card),
+    # orchestrator to caller
+    "result-ok": (
+        results.Result(
+            task="seq-1284",
+            capability="classify",
+            status="ok",
+            output=msgspec.Raw(b'{"label":"a","confidence":0.93}'),
+            provider="anthropic",
+            model="m",
+            zone="cloud",
+            pool="anthropic",
+            replica="anthropic-1",
+            latency_ms=212.5,
+            queued_ms=3.25,
+            usage=USAGE,
+            attempts=[REPORT, SECOND],
+            labels={"batch": "night"},
+        ),
+        results.decode_result,
+    ),
+    "result-failed": (
+        results.Result(task="t", capability="classify", status="failed", error=ERROR, latency_ms=1.5, queued_ms=1.5),
+        results.decode_result,
+    ),
+    "piece-to-caller": (results.PieceMessage(seq=3, text="Grüße "), results.decode_answer),
+    "error-reply": (results.ErrorReply(error=ERROR), results.decode_answer),
+    "event-queued": (
+        results.Event(task="t", capability="classify", kind="queued", at_unix_ms=1_750_000_000_000),
+        results.decode_event,
+    ),
+    "event-attempt-failed": (
+        results.Event(
+            task="t",
+            capability="classify",
+            kind="attempt_failed",
+            at_unix_ms=1_750_000_000_000,
+            pool="ollama",
+            model="llama3.1:8b",
+            replica="ollama-7c9f",
+            error="rate_limited",
+            latency_ms=209.5,
+            cost_usd=0.5,
+            labels={"batch": "night"},
+        ),
+        results.decode_event,
+    ),
+    "dead-record": (DEAD, results.decode_dead),
+    "route-stats": (
+        stats.RouteStats(
+            written_unix_ms=1_750_000_000_500,
+            windows={1_750_000_000: stats.SubWindow(ok=2, failures={"lost": 1}, input_tokens=7, cost_nano_usd=9)},
+            in_flight={17_500_000_000: 1},
+            failed_in_a_row=1,
+            last_failure_unix_ms=1_750_000_000_100,
+            last_ok_unix_ms=1_750_000_000_050,
+            last_started_unix_ms=1_750_000_000_200,
+        ),
+        stats.decode_stats,
+    ),
+    # questions and answers
+    "api-result-query": (api.ResultQuery(task="t"), _json(api.ResultQuery)),
+    "api-status-query": (api.StatusQuery(task="t"), _json(api.StatusQuery)),
+    "api-cancel-query": (api.CancelQuery(task="t"), _json(api.CancelQuery)),
+    "api-cancelled": (api.Cancelled(task="t", was="running"), _json(api.Cancelled)),
+    "api-task-status": (
+        api.TaskStatus(
+            task="t",
+            state="running",
+            capability="classify",
+            pool="ollama",
+            model="m",
+            replica="r",
+            running_ms=12.5,
+            error=None,
+        ),
+        _json(api.TaskStatus),
+    ),
+    "api-task-status-failed": (
+        api.TaskStatus(task="t", state="failed", capability="classify", error=ERROR),
+        _json(api.TaskStatus),
+    ),
+    "api-replicas-reply": (api.ReplicasReply(replicas=[CARD]), _json(api.ReplicasReply)),
+    "api-dead-query": (api.DeadQuery(verb="show", task="t", limit=7), _json(api.DeadQuery)),
+    "api-dead-list": (
+        api.DeadList(
+            dead=[
+                api.DeadEntry(task="t", capability="classify", error=ERROR, at_unix_ms=1_750_000_000_000, size_bytes=12)
+            ]
+        ),
+        _json(api.DeadList),
+    ),
+    "api-retried": (api.Retried(task="t", retried_as="t-r1a2b3c"), _json(api.Retried)),
+    "api-fleet-status": (
+        api.FleetStatus(
+            scope="default",
+            orchestrator="o1",
+            pools=[
+                api.PoolStatus(
+                    zone="local",
+                    pool="ollama",
+                    provider="ollama",
+                    replicas=2,
+                    slots=8,
+                    busy=1,
+                    models=["llama3.1:8b"],
+                    capabilities=["classify"],
+                )
+            ],
+            backlog=[api.Backlog(capability="classify", high=1, normal=2, low=3)],
+            dead=4,
+        ),
+        _json(api.FleetStatus),
+    ),
+}
+"""By the name of its file: the message, and what decodes it."""
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_encoded_as_it_always_was(name: str):
+    """
+    The frozen bytes, to the last one.
+    """
+    message, _ = MESSAGES[name]
+
+    assert (GOLDEN / f"{name}.json").read_bytes() == msgspec.json.encode(message)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_frozen_bytes_decode_to_the_message(name: str):
+    """
+    And what is decoded encodes to the same bytes again.
+    """
+    message, decode = MESSAGES[name]
+    frozen = (GOLDEN / f"{name}.json").read_bytes()
+
+    decoded = decode(frozen)
+
+    assert type(decoded) is type(message)
+    assert msgspec.json.encode(decoded) == frozen
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_fields_of_a_newer_sender_are_ignored(name: str):
+    """
+    At the top and inside: changes only add.
+    """
+    message, decode = MESSAGES[name]
+    frozen = (GOLDEN / f"{name}.json").read_bytes()
+    newer = json.dumps(_with_more(json.loads(frozen)), separators=(",", ":"), ensure_ascii=False).encode()
+    assert newer != frozen
+
+    decoded = decode(newer)
+
+    assert type(decoded) is type(message)
+    if not _holds_raw(message):
+        assert msgspec.json.encode(decoded) == frozen
+
+
+@pytest.mark.parametrize("name", ["infer-request", "busy", "accepted", "finished", "failed", "cancel-attempt"])
+def test_the_type_comes_first(name: str):
+    """
+    A reader may decide by the first field alone.
+    """
+    assert (GOLDEN / f"{name}.json").read_bytes().startswith(b'{"type":"')
+
+
+def test_every_frozen_file_has_its_message():
+    """
+    Nothing in the folder is left untested.
+    """
+    assert {path.stem for path in GOLDEN.glob("*.json")} == {*MESSAGES, "subjects", "headers", "error-kinds"}
+
+
+def test_subjects_streams_and_keys_are_what_they_always_were():
+    """
+    Credentials, consumers and other languages' clients are made for these.
+    """
+    found = {
+        "tasks": subjects.tasks("acme", "classify"),
+        "tasks high": subjects.tasks("acme", "classify", "high"),
+        "tasks low": subjects.tasks("acme", "classify", "low"),
+        "ask": subjects.ask("acme", "classify"),
+        "results": subjects.results("acme", "classify", "seq-1"),
+        "events": subjects.events("acme", "classify", "seq-1", "queued"),
+        "api": subjects.api("acme", "status"),
+        "dead": subjects.dead("acme", "classify", "seq-1"),
+        "infer": subjects.infer("cloud", "anthropic", "classify"),
+        "infer free": subjects.infer_free("cloud", "anthropic"),
+        "infer control": subjects.infer_control("cloud", "anthropic", "a-1"),
+        "attempt inbox": subjects.attempt_inbox("cloud", "anthropic", "o1"),
+        "tasks stream": subjects.tasks_stream("acme"),
+        "results stream": subjects.results_stream("acme"),
+        "consumer": subjects.consumer("classify", "high"),
+        "presence": subjects.key("presence", subjects.presence_key("cloud", "anthropic", "a-1")),
+        "stats": subjects.key("stats", stats.stats_key(stats.RouteKey("ollama", "llama3.1:8b", "classify"), "o1")),
+        "policy": subjects.key(subjects.POLICY_BUCKET, "routing"),
+    }
+
+    assert json.loads((GOLDEN / "subjects.json").read_bytes()) == found
+
+
+def test_header_names_are_what_they_always_were():
+    """
+    A header that is renamed is an option that is silently lost, or a task that is refused.
+    """
+    found = [
+        headers.TASK_ID,
+        headers.DEADLINE_MS,
+        headers.DATA_CLASS,
+        headers.ROUTE,
+        headers.STREAM,
+        headers.STICKY,
+        headers.CACHE,
+        headers.LABEL_PREFIX,
+        headers.TRACEPARENT,
+        headers.TRACESTATE,
+        headers.ERROR_CODE,
+        headers.ERROR_TEXT,
+    ]
+
+    assert json.loads((GOLDEN / "headers.json").read_bytes()) == found
+
+
+def test_error_kinds_keep_their_codes():
+    """
+    Callers decide by the kind, gateways by the code.
+    """
+    found = {kind.value: [kind.code, kind.retryable] for kind in ErrorKind}
+
+    assert json.loads((GOLDEN / "error-kinds.json").read_bytes()) == found
+
+
+def _with_more(value: Any) -> Any:
+    if isinstance(value, dict):
+        grown = {key: _with_more(each) for key, each in value.items() if key not in _OPEN} | {
+            key: each for key, each in value.items() if key in _OPEN
+        }
+        # In the place of the original, since the order of fields is part of the bytes.
+        ordered = {key: grown[key] for key in value}
+        return {**ordered, "added_by_a_newer_sender": [1]}
+    if isinstance(value, list):
+        return [_with_more(each) for each in value]
+    return value
+
+
+_OPEN = frozenset({"labels", "headers", "details", "windows", "in_flight", "input", "output"})
+"""Fields whose keys are data: there, one more is one more."""
+
+
+def _holds_raw(message: Any) -> bool:
+    return any(isinstance(getattr(message, name, None), msgspec.Raw) for name in ("input", "output"))
