@@ -209,6 +209,22 @@ async def test_a_route_asked_for_that_is_absent_ends_in_its_own_kind(tmp_path: P
     assert result["error"]["kind"] in {"no_route", "deadline_exceeded"}
 
 
+@pytest.mark.xfail(strict=True, reason="tasks handed back for want of a route count against max_ack_pending")
+async def test_tasks_that_wait_for_a_route_do_not_block_the_others(tmp_path: Path):
+    """
+    One caller insists on a pool that does not come; everybody else's tasks of the capability go on.
+    """
+    async with running_fleet(tmp_path, slots=4) as fleet:
+        client = await fleet.client()
+        async with client.hearing("results.>") as results:
+            await asyncio.gather(
+                *(client.submit("classify", CLASSIFY, headers={"Flotilla-Route": "absent"}) for _ in range(60))
+            )
+            task = new_task()
+            await client.submit("classify", CLASSIFY, task=task)
+            assert (await results.result(task, 5))["status"] == "ok"
+
+
 @pytest.mark.parametrize("stopped", ["orchestrator", "worker"])
 async def test_cards_of_the_gone_disappear(tmp_path: Path, stopped: str):
     """

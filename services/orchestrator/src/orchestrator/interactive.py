@@ -78,6 +78,9 @@ class Interactive:
 
     async def _on_request(self, message: Message) -> None:
         if not message.reply:
+            # Nobody could hear the answer; a task that needs none is published to `tasks`.
+            return
+        if not message.reply:
             # Published, not requested: nobody would hear the answer.
             return
         if len(self._serving) >= IN_FLIGHT_MAX:

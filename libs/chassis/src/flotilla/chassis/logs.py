@@ -7,11 +7,14 @@ chassis log through `logging`; their `extra` becomes keys too.
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+FRAMES_MAX: Final = 8
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -62,3 +65,13 @@ def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def where(error: BaseException) -> list[str]:
+    """
+    Where an exception was raised, the innermost frames last, without its text.
+
+    For exceptions out of code that handles documents: their text, and what a traceback quotes, may be a document's.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

@@ -41,9 +41,13 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
 
     try:
         _run_loop(whole)
+    except SettingsError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (one line, like every other wrong setting)
+        return EXIT_USAGE
     except FlotillaError as error:
-        logger.error("stopped", error=type(error).__name__, reason=str(error))
-        return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
+        # The reason is for people, and whole; a traceback would only bury it.
+        logger.error("stopped", error=type(error).__name__, reason=str(error))  # noqa: TRY400
+        return EXIT_FAILED
     return EXIT_OK
 
 

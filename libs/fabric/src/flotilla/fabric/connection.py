@@ -10,12 +10,13 @@ import logging
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import nats
 import nats.errors
+import nkeys
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -77,6 +78,7 @@ class Connection:
         self._name = name
         self._reconnected: list[Callable[[], None]] = []
         self._closing = False
+        self._refused = asyncio.Event()
         self.closed: Final = asyncio.Event()
 
     @property
@@ -105,18 +107,27 @@ class Connection:
         Raises:
             ConnectFailedError: No server answered, or it refused the credentials (at once); says which.
         """
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._settings.connect_patience_s
-        while True:
-            try:
-                await self._connect_once()
-            except (TimeoutError, OSError, nats.errors.Error) as error:
-                refused = "authorization" in str(error).lower() or isinstance(error, nats.errors.AuthorizationError)
-                if refused or loop.time() >= give_up_at:
-                    raise ConnectFailedError(self._settings.url, error) from error
-                await asyncio.sleep(0.1 + random.random() * 0.2)
-            else:
-                return
+        # nats-py's connect never gives up when reconnects are unlimited, not even on refused credentials.
+        connecting = asyncio.ensure_future(self._connect_once())
+        refused = asyncio.ensure_future(self._refused.wait())
+        try:
+            await asyncio.wait(
+                (connecting, refused),
+                timeout=self._settings.connect_patience_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not connecting.done():
+                raise ConnectFailedError(self._settings.url, self.nc.last_error or TimeoutError("no answer in time"))
+            await connecting
+        except (OSError, ValueError, nats.errors.Error, nkeys.NkeysError) as error:
+            raise ConnectFailedError(self._settings.url, error) from error
+        finally:
+            if not self.nc.is_connected:
+                self._closing = True
+                connecting.cancel()
+                with suppress(AssertionError):  # nats-py's, when it never got as far as connecting
+                    await self.nc.close()
+            refused.cancel()
 
     async def _connect_once(self) -> None:
         settings = self._settings
@@ -186,6 +197,9 @@ class Connection:
         text = str(error) or type(error).__name__
         if "permissions violation" in text.lower():
             logger.error("nats_permission_denied", extra={"detail": text})
+        elif "authorization" in text.lower() or "authentication" in text.lower():
+            self._refused.set()
+            logger.error("nats_credentials_refused", extra={"detail": text})
         else:
             logger.warning("nats_error", extra={"error": type(error).__name__, "detail": text})
 

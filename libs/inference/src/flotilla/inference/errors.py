@@ -2,10 +2,12 @@
 How work fails.
 
     flotilla.contracts.errors.FlotillaError
-     ├─ AttemptError        one attempt failed, for one of the wire's failure kinds
-     └─ CatalogueError      a user's capability file is not valid; names the file and the key
+     ├─ AttemptError            one attempt failed, for one of the wire's failure kinds
+     └─ chassis SettingsError
+         └─ CatalogueError      a user's capability file is not valid; names the file and the key
 """
 
+from flotilla.chassis.settings import SettingsError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.failures import FailureKind
@@ -31,5 +33,5 @@ class AttemptError(FlotillaError):
         self.usage = usage or Usage()
 
 
-class CatalogueError(FlotillaError):
+class CatalogueError(SettingsError):
     """A user's capability file is not valid; the text names the file, the key, and what was expected."""

@@ -39,8 +39,7 @@ _SUBJECT: Final = "bench.tasks"
 
 async def measure(stage: Stage) -> list[Figure]:
     """Take ROUNDS rounds, raw and fleet in turn."""
-    jetstream: Any = stage.raw.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # it has no types for options
-    await jetstream.add_stream(name=_STREAM, subjects=[_SUBJECT], retention="workqueue")
+    await make_raw_stream(stage.raw)
     cpu = CpuTime(stage.pids)
     pairs: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
@@ -67,9 +66,16 @@ async def measure(stage: Stage) -> list[Figure]:
     ]
 
 
+async def make_raw_stream(connection: Connection) -> Any:
+    """Make the raw work queue, on file as the fleet's; gives nats-py's JetStream context."""
+    jetstream: Any = connection.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # untyped options
+    await jetstream.add_stream(name=_STREAM, subjects=[_SUBJECT], retention="workqueue")
+    return jetstream
+
+
 async def pull_all_s(connection: Connection, count: int) -> float:
     """How long it takes to pull and acknowledge what the raw stream holds, in seconds."""
-    jetstream: Any = connection.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # as above
+    jetstream: Any = connection.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]  # untyped options
     subscription = await jetstream.pull_subscribe(_SUBJECT, durable="bench", stream=_STREAM)
     left = count
     began = time.perf_counter()

@@ -28,6 +28,9 @@ def up(
     engine_failure_rate: float = 0.0,
     policy: Path | None = None,
     capabilities: Path | None = None,
+    local_models: str = "",
+    cloud_models: str = "",
+    pool: Annotated[list[str] | None, Parameter(negative="")] = None,
     grace_s: float = GRACE_S_DEFAULT,
     log_level: str = "info",
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -66,6 +69,12 @@ def up(
         A routing policy (TOML).
     capabilities
         A folder of capabilities of your own (TOML).
+    local_models
+        What the local workers use, with commas between; by default all that the Ollama server has.
+    cloud_models
+        The same for the cloud workers; by default one model of the provider.
+    pool
+        One more pool, for workers of your own that you start yourself: it gets credentials. May be repeated.
     grace_s
         How long a service may finish what it holds when the fleet is stopped.
     log_level
@@ -89,6 +98,9 @@ def up(
             engine_failure_rate=engine_failure_rate,
             policy=policy,
             capabilities=capabilities,
+            local_models=local_models,
+            cloud_models=cloud_models,
+            pools=tuple(pool or ()),
             json=json,
             grace_s=grace_s,
             log_level=log_level,

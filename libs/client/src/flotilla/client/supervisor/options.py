@@ -6,6 +6,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from flotilla.client.supervisor.errors import OptionError
+from flotilla.contracts.names import is_name
+from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.inference.settings import SLOTS_MAX
 
 Engine = Literal["auto", "embedded", "noop"]
@@ -39,6 +41,8 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         cloud_models: The same for the cloud workers; by default one model of the provider.
         policy: A routing policy (TOML), put in force before the fleet is called ready.
         capabilities: A folder of users' capability files (TOML).
+        pools: More pools, for workers of one's own that are started by hand: `triage`, or with its zone `cloud/mine`.
+            They get credentials; nothing is started.
         json: One line of JSON instead of the ready line.
         grace_s: How long a service may finish what it holds when the fleet is stopped.
     """
@@ -57,9 +61,28 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     cloud_models: str = ""
     policy: Path | None = None
     capabilities: Path | None = None
+    pools: tuple[str, ...] = ()
     json: bool = False
     grace_s: float = GRACE_S_DEFAULT
     log_level: str = "info"
+
+
+def pools_of(options: UpOptions) -> tuple[tuple[Zone, str], ...]:
+    """
+    Every pool that gets credentials: the two that are started, called after their zones, and those asked for.
+
+    Raises:
+        OptionError: A pool that cannot be one, or stands twice.
+    """
+    found: list[tuple[Zone, str]] = [("local", "local"), ("cloud", "cloud")]
+    for given in options.pools:
+        zone, slash, name = given.rpartition("/")
+        if (slash and zone not in ZONES) or not is_name(name):
+            raise OptionError(f"--pool {given}: expected a name of a-z0-9-, or local/NAME or cloud/NAME")
+        if any(name == other for _, other in found):
+            raise OptionError(f"--pool {given}: there is a pool of this name already")
+        found.append(("cloud" if zone == "cloud" else "local", name))
+    return tuple(found)
 
 
 def check(options: UpOptions) -> None:
@@ -81,6 +104,7 @@ def check(options: UpOptions) -> None:
     _within("--engine-failure-rate", options.engine_failure_rate, 0, 1)
     _within("--grace-s", options.grace_s, 0, GRACE_S_MAX)
     _one_of("--log-level", options.log_level, LOG_LEVELS)
+    pools_of(options)
     if options.policy is not None and not options.policy.is_file():
         raise OptionError(f"--policy {options.policy}: there is no such file")
     if options.capabilities is not None and not options.capabilities.is_dir():

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from flotilla.client.supervisor.child import how_it_ended, restart_pause_s
 from flotilla.client.supervisor.guard import NATS
@@ -15,11 +14,10 @@ from flotilla.fabric.embedded_server import EmbeddedServer
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.server_config import DEFAULT_SCOPE, ServerSpec
 
-POOLS: Final[tuple[tuple[Zone, str], ...]] = (("local", "local"), ("cloud", "cloud"))
-"""The pools of a fleet on one machine are called after their zones."""
 
-
-def embedded_server(directory: Path, *, port: int, credentials: Credentials) -> EmbeddedServer:
+def embedded_server(
+    directory: Path, *, port: int, credentials: Credentials, pools: tuple[tuple[Zone, str], ...]
+) -> EmbeddedServer:
     """
     A server for loopback, where a client without credentials is a client of the default scope.
 
@@ -31,7 +29,7 @@ def embedded_server(directory: Path, *, port: int, credentials: Credentials) -> 
         store_dir="",
         public_keys=credentials.public_keys,
         scopes=(DEFAULT_SCOPE,),
-        pools=POOLS,
+        pools=pools,
         no_auth_scope=DEFAULT_SCOPE,
         port=port,
     )

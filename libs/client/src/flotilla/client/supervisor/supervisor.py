@@ -18,9 +18,9 @@ from flotilla.client.supervisor.directory import Directory
 from flotilla.client.supervisor.engines import Engines, choose, ollama_models
 from flotilla.client.supervisor.errors import NotReadyError
 from flotilla.client.supervisor.guardian import Guardian
-from flotilla.client.supervisor.options import UpOptions
+from flotilla.client.supervisor.options import UpOptions, pools_of
 from flotilla.client.supervisor.readiness import Readiness, Wanted, watch_until_ready
-from flotilla.client.supervisor.server_keeper import POOLS, ServerKeeper, embedded_server
+from flotilla.client.supervisor.server_keeper import ServerKeeper, embedded_server
 from flotilla.client.supervisor.signals import Stop
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric import roles
@@ -80,8 +80,11 @@ class Supervisor:
         self._directory = directory
         self._engines = engines
         self._say = say
-        self._credentials = load_or_create(directory.credentials, users((DEFAULT_SCOPE,), POOLS))
-        self._server = embedded_server(directory.server, port=options.port, credentials=self._credentials)
+        self._pools = pools_of(options)
+        self._credentials = load_or_create(directory.credentials, users((DEFAULT_SCOPE,), self._pools))
+        self._server = embedded_server(
+            directory.server, port=options.port, credentials=self._credentials, pools=self._pools
+        )
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
         self._children: dict[str, list[Child]] = {kind: [] for kind in MODULES}
@@ -98,8 +101,8 @@ class Supervisor:
         """The fleet as it is at this moment."""
         pids = {kind: [child.pid for child in children if child.pid] for kind, children in self._children.items()}
         named = {ORCHESTRATOR: roles.ORCHESTRATOR, "observer": roles.OBSERVER, "admin": roles.ADMIN}
-        named |= {zone: roles.worker_user(zone, pool) for zone, pool in POOLS}
-        order = (ORCHESTRATOR, "local", "cloud", "observer", "admin")
+        named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
+        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin")
         return FleetFacts(
             url=self.url,
             dir=str(self._directory.path),

@@ -25,8 +25,8 @@ _FORM = (
     r"Stiftung|Association|Ministry|Hospital|Klinik|Agency|Council|Authority|Department|Laboratories|Labs|Logistics|"
     r"Technologies|Systems|Solutions|Services|Consulting|Industries|Airlines|Airways|Energy|Pharma|Motors)"
 )
-# Atomic: with a second way to read each word, a page of capitals would be read in every combination of them.
-_COMPANY_WORD = rf"(?>\d{{0,3}}[{_UPPER}][\w'’-]{{0,40}}\.?)"  # noqa: RUF001
+# One way to read a word: with a second one, a page of capitals would be read in every combination of them.
+_COMPANY_WORD = rf"(?:\d{{0,3}}[{_UPPER}][\w'’-]{{0,40}}\.?)"  # noqa: RUF001
 _ORGANIZATION = (
     rf"(?:{_COMPANY_WORD}(?:[ ](?:(?:&|and|und|et|of|für|de|for)[ ])?|,[ ])){{1,5}}{_FORM}(?!\w)"
     r"(?:(?<=Inc)\.|(?<=Ltd)\.|(?<=Corp)\.|(?<=Co)\.|(?<=S\.[AL])\.)?"
