@@ -58,9 +58,22 @@ async def test_what_was_published_is_pulled_and_acknowledged_to_the_last(facts: 
         assert (await jetstream.stream_info("BENCH")).state.messages == 0
 
 
-async def test_a_publish_that_the_stream_refuses_ends_the_measurement(facts: FleetFacts) -> None:
+async def test_a_publish_that_a_full_stream_refuses_ends_the_measurement(facts: FleetFacts) -> None:
     """
-    Nothing listens there: what was counted as acknowledged would have been lost.
+    The server answers each with an error: what was counted as acknowledged would not be there.
+    """
+    async with admin(facts) as connection:
+        jetstream = await make_raw_stream(connection)
+        await jetstream.update_stream(
+            name="BENCH", subjects=["bench.tasks"], retention="workqueue", max_msgs=3, discard="new"
+        )
+        with pytest.raises(WrongAnswerError, match="refused"):
+            await publish_acknowledged(connection, "bench.tasks", classify_body(), 4)
+
+
+async def test_a_publish_that_no_stream_takes_ends_the_measurement(facts: FleetFacts) -> None:
+    """
+    Nobody listens there, and the server says so.
     """
     async with admin(facts) as connection:
         with pytest.raises(WrongAnswerError, match="refused"):

@@ -55,10 +55,10 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
     """
     A round in which the whole machine was slow has the same ratio as a quick one; the ratio of the medians would not.
     """
-    ratio = ratio_of([(1.0, 2.0), (10.0, 20.0), (1.0, 2.0), (10.0, 30.0), (4.0, 8.0)])
+    ratio = ratio_of([(1.0, 2.0), (10.0, 20.0), (2.0, 6.0), (3.0, 9.0), (20.0, 40.0)])
 
     assert ratio.value == 2.0
-    assert (ratio.raw, ratio.fleet) == (4.0, 8.0)
+    assert (ratio.raw, ratio.fleet) == (3.0, 9.0)
     assert (ratio.least, ratio.most) == (2.0, 3.0)
     assert ratio.spread == "rounds 2.00 to 3.00"
 

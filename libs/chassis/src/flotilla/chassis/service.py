@@ -67,7 +67,7 @@ def _run_loop(main: Callable[[], Awaitable[None]]) -> None:
 
 def instance_name() -> str:
     """
-    A name for this process that no other has: the host's (a pod's name), where it can be a subject token, and a random part.
+    A name for this process that no other has: the host's (a pod's name) and a random part.
 
     The random part tells two processes on one host apart.
     """

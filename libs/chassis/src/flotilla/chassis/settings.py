@@ -1,8 +1,8 @@
 """
 Settings come from environment variables alone, so that a container, a systemd unit or a shell can give them.
 
-A field `grace_s` of a settings Struct is read from `FLOTILLA_GRACE_S`. A `FLOTILLA_*` name that no field has is refused:
-a misspelt option must not pass silently. Fields with a `foreign` name (`OLLAMA_HOST`) are read from that name.
+A field `grace_s` of a settings Struct is read from `FLOTILLA_GRACE_S`. A `FLOTILLA_*` name that no field has is
+refused: a misspelt option must not pass silently. Fields with a `foreign` name (`OLLAMA_HOST`) are read from that name.
 """
 
 import re

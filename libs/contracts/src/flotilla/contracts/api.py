@@ -15,7 +15,7 @@ from flotilla.contracts.subjects import Zone
 DEAD_LIST_MAX = 1000
 DEAD_LIST_DEFAULT = 50
 
-TaskId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+TaskId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}\\Z")]
 
 
 class ResultQuery(Struct, frozen=True, kw_only=True):

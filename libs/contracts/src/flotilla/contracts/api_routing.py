@@ -9,7 +9,7 @@ from flotilla.contracts.subjects import Zone
 
 POLICY_BYTES_MAX = 256 * 1024
 
-Name = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\Z")]
 
 
 class ExplainQuery(Struct, frozen=True, kw_only=True):
@@ -19,6 +19,7 @@ class ExplainQuery(Struct, frozen=True, kw_only=True):
     data_class: DataClass | None = None
     pool: Name | None = None
     model: Annotated[str, Meta(max_length=128)] | None = None
+    sticky: Annotated[str, Meta(max_length=256)] | None = None
     labels: dict[str, str] = {}
     input_bytes: Annotated[int, Meta(ge=0)] = 0
 

@@ -13,14 +13,19 @@ from msgspec import Meta, Struct
 KEY_LENGTH_MAX = 256
 VALUE_BYTES_MAX = 1024 * 1024
 ENTRIES_MAX = 1000
+ENTRIES_BYTES_MAX = 4 * 1024 * 1024
 TTL_S_MAX = 30 * 24 * 3600
 WATCH_MS_MAX = 30_000
 ABSENT = msgspec.Raw(b"")
 """Stands for a value that was not given: JSON is never empty."""
 
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*$", max_length=KEY_LENGTH_MAX)]
+# `\Z`, since `$` lets a line break through at the end, and a subject with one breaks the connection of who writes it.
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*\Z", max_length=KEY_LENGTH_MAX)]
 Pattern = Annotated[
-    str, Meta(pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)$", max_length=KEY_LENGTH_MAX)
+    str,
+    Meta(
+        pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)\Z", max_length=KEY_LENGTH_MAX
+    ),
 ]
 
 
@@ -29,13 +34,15 @@ class BlackboardQuery(Struct, frozen=True, kw_only=True):
     What to do with the blackboard.
 
     `get` a key, `set` it whatever was there, `update` it only if `revision` is its newest (0: it does not exist),
-    `delete` it, `list` the keys that match, give their `history`, or `watch`: wait up to `wait_ms` for entries newer
-    than `revision` that match.
+    `delete` it, `list` the entries that match, give a key's `history`, or `watch`: wait up to `wait_ms` for entries
+    newer than `revision` that match (0: for any, deleted ones left out).
 
     Attributes:
         value: Any JSON, for `set` and `update`.
+        revision: For `update` and `delete` the expected one; for `watch` the one to go on after.
+        after: For `list`: the key to go on after.
         author: Who writes; for people and agents to tell each other apart.
-        ttl_s: After which the entry goes by itself.
+        ttl_s: After which the entry goes by itself, and the history of its key with it.
     """
 
     verb: Literal["get", "set", "update", "delete", "list", "history", "watch"]
@@ -43,6 +50,7 @@ class BlackboardQuery(Struct, frozen=True, kw_only=True):
     pattern: Pattern = ">"
     value: msgspec.Raw = ABSENT
     revision: Annotated[int, Meta(ge=0)] | None = None
+    after: Key | None = None
     author: Annotated[str, Meta(max_length=128)] = ""
     ttl_s: Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None = None
     wait_ms: Annotated[int, Meta(ge=0, le=WATCH_MS_MAX)] = WATCH_MS_MAX
@@ -56,6 +64,8 @@ class BlackboardEntry(Struct, frozen=True, kw_only=True):
         value: JSON; null when this write deleted the key.
         revision: Of two values of a key the newer has the greater one; give it to `update`.
         at_unix_ms: When it was written, by the orchestrator's clock.
+        expires_unix_ms: When it goes by itself; 0 for never.
+        deleted: The key was deleted by this write, or has expired.
     """
 
     key: str
@@ -63,19 +73,23 @@ class BlackboardEntry(Struct, frozen=True, kw_only=True):
     revision: int
     author: str = ""
     at_unix_ms: int = 0
+    expires_unix_ms: int = 0
     deleted: bool = False
 
 
 class BlackboardEntries(Struct, frozen=True, kw_only=True):
     """
-    Entries in the order of their revisions.
+    Entries: of a `list` by key, else in the order of their revisions.
 
     Attributes:
         revision: Give it to the next `watch`.
+        more: An answer holds at most `ENTRIES_MAX` entries and about `ENTRIES_BYTES_MAX`; there are others. The next
+            `watch` has them, or a `list` after the last key. A `history` leaves out the oldest.
     """
 
     entries: list[BlackboardEntry]
     revision: int = 0
+    more: bool = False
 
 
 class StoredValue(Struct, frozen=True, kw_only=True):
@@ -84,6 +98,7 @@ class StoredValue(Struct, frozen=True, kw_only=True):
     value: msgspec.Raw
     author: str = ""
     at_unix_ms: int = 0
+    expires_unix_ms: int = 0
 
 
 encode_value = msgspec.json.Encoder().encode

@@ -16,7 +16,7 @@ from typing import Final
 
 import nats
 import nats.errors
-import nkeys
+import nkeys  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg

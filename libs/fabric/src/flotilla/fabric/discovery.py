@@ -1,4 +1,4 @@
-"""NATS micro discovery: `nats micro ls` shows the fleet. For discovery and statistics only; work never goes through it."""
+"""NATS micro discovery: `nats micro ls` shows the fleet. For discovery and statistics; work never goes through it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

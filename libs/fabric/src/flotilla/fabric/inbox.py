@@ -1,7 +1,7 @@
 """
 One wildcard subscription on which any number of calls receive their replies.
 
-A call costs a dictionary entry: no subscription, no task and no timer of its own. Whoever opens calls watches their age.
+A call costs a dictionary entry: no subscription, no task and no timer of its own. Whoever opens it watches its age.
 """
 
 import asyncio

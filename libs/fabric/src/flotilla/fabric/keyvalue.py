@@ -1,6 +1,6 @@
-"""Keys of a bucket: read, written with compare-and-set, their history. Reads go to the leader, so they see the last write."""
+"""Keys of a bucket: read, written with compare-and-set, their history. Reads go to the leader: they see the last write."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -8,7 +8,14 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, last_message, scan
+from flotilla.fabric.stored import (
+    StoredMessage,
+    last_message,
+    last_messages,
+    last_sequence,
+    scan,
+    subjects_holding,
+)
 
 HISTORY_MAX: Final = 64
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -62,13 +69,15 @@ async def put(
     """
     Write a value; gives its revision, None when `expected_revision` (0: the key never existed) is not the newest.
 
+    A value with a lifetime replaces the key's history: when it expires, no older value may come to light again.
+
     Args:
         requests: The connection's.
         bucket: Its name.
         key: Of A-Za-z0-9-_=/ and dots.
         body: The value.
         expected_revision: Write only if this is the key's newest revision.
-        ttl_s: After which the server removes the key; the bucket must allow it.
+        ttl_s: After which the server removes the key, but not before `topology.MARKER_TTL_S` or the bucket's own.
 
     Raises:
         TopologyError: The server refused for another reason.
@@ -79,6 +88,7 @@ async def put(
         headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
     if ttl_s is not None:
         headers["Nats-TTL"] = f"{ttl_s}s"
+        headers["Nats-Rollup"] = "sub"
     return await _write(requests, bucket, key, body, headers)
 
 
@@ -98,17 +108,56 @@ async def history(requests: Requests, bucket: str, key: str) -> list[Entry]:
     return [_entry(bucket, message) for message in found]
 
 
-async def newest(requests: Requests, bucket: str, pattern: str, *, keys_max: int, after: int = 0) -> list[Entry]:
-    """The newest entries of the keys that match, in the order of their revisions, those up to `after` left out."""
+class Written(NamedTuple):
+    """
+    What was written after a revision.
+
+    `entries` has the newest of each key; `revision` is the last one looked at: go on after it when there is `more`.
+    """
+
+    entries: list[Entry]
+    revision: int
+    more: bool
+
+
+async def written(
+    requests: Requests, bucket: str, pattern: str, *, after: int, writes_max: int, bytes_max: int
+) -> Written:
+    """What was written to the keys that match after a revision, oldest first: at most `writes_max` writes at a time."""
     found = await scan(
         requests,
         subjects.bucket_stream(bucket),
         subjects.key(bucket, pattern),
-        messages_max=keys_max,
+        messages_max=writes_max,
         from_sequence=after + 1,
+        bytes_max=bytes_max,
     )
+    if not found:
+        return Written([], after, more=False)
     by_key = {message.subject: message for message in found}
-    return sorted((_entry(bucket, message) for message in by_key.values()), key=lambda entry: entry.revision)
+    entries = sorted((_entry(bucket, message) for message in by_key.values()), key=lambda entry: entry.revision)
+    full = len(found) >= writes_max or sum(len(message.body) for message in found) >= bytes_max
+    return Written(entries, found[-1].sequence, more=full)
+
+
+async def keys(requests: Requests, bucket: str, pattern: str) -> list[str]:
+    """The keys that match, in order, deleted ones among them while their markers stay; at most `SUBJECTS_MAX`."""
+    held = await subjects_holding(requests, subjects.bucket_stream(bucket), subjects.key(bucket, pattern))
+    prefix = len(subjects.key(bucket, ""))
+    return sorted(subject[prefix:] for subject in held)
+
+
+async def newest(requests: Requests, bucket: str, names: list[str]) -> list[Entry]:
+    """The newest entry of each of these keys, at most `LAST_SUBJECTS_MAX`, in their order."""
+    found = await last_messages(
+        requests, subjects.bucket_stream(bucket), [subjects.key(bucket, name) for name in names]
+    )
+    return sorted((_entry(bucket, message) for message in found), key=lambda entry: entry.key)
+
+
+async def last_revision(requests: Requests, bucket: str) -> int:
+    """The revision of the newest write to a bucket, the server's own markers of expired keys included."""
+    return await last_sequence(requests, subjects.bucket_stream(bucket))
 
 
 async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers: dict[str, str]) -> int | None:

@@ -5,8 +5,8 @@ Writes to a bucket are ordinary messages on `$KV.<bucket>.<key>`, so a core subs
 consumer on the server; the whole bucket is listed at the start, after every reconnect, and every RELIST_S. A JetStream
 watch was blind for about 15 s after a server restart (measured), and leaks consumers when it is not stopped.
 
-What the subscription cannot see is a key that expires: entries that are not refreshed within `expiry_s` are dropped here
-by the local clock. And it sees writes that the server then refuses (compare-and-set lost): use `verified=True` for
+What the subscription cannot see is a key that expires: entries that are not refreshed within `expiry_s` are dropped
+here by the local clock. And it sees writes that the server then refuses (compare-and-set lost): use `verified=True` for
 buckets written that way; each change is then read back from the stream.
 """
 

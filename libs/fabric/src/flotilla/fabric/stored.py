@@ -13,7 +13,10 @@ from flotilla.fabric.inbox import Requests
 SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
+LAST_SUBJECTS_MAX: Final = 250
 NOT_FOUND: Final = 404
+END_OF_BATCH: Final = "204"
+NOTHING_FOUND: Final = "404"
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -59,7 +62,7 @@ async def last_message(requests: Requests, stream: str, subject: str) -> StoredM
 async def scan(
     requests: Requests, stream: str, pattern: str, *, messages_max: int, from_sequence: int = 1
 ) -> list[StoredMessage]:
-    """The oldest messages on the subjects that match, at most `messages_max`; needs a stream that allows direct gets."""
+    """The oldest messages on the subjects that match, at most `messages_max`; the stream must allow direct gets."""
     found: list[StoredMessage] = []
     sequence = from_sequence
     while len(found) < messages_max:
@@ -77,8 +80,29 @@ async def scan(
         if not batch:
             break
         found += [_stored(message) for message in batch]
+        size += sum(len(message.data) for message in batch)
         sequence = found[-1].sequence + 1
     return found
+
+
+async def last_messages(requests: Requests, stream: str, subjects: list[str]) -> list[StoredMessage]:
+    """The newest message on each of the subjects (no wildcards, at most LAST_SUBJECTS_MAX), where there is one."""
+    ask = {"multi_last": subjects, "batch": LAST_SUBJECTS_MAX}
+    found, last = await requests.collect(
+        f"$JS.API.DIRECT.GET.{stream}",
+        msgspec.json.encode(ask),
+        is_last=lambda message: status_of(message) is not None,
+    )
+    if status_of(last) not in (END_OF_BATCH, NOTHING_FOUND):
+        raise TopologyError(f"DIRECT.GET: status {status_of(last)}")
+    return [_stored(message) for message in found]
+
+
+async def last_sequence(requests: Requests, stream: str) -> int:
+    """How many messages a stream has ever held: it grows with each that is stored, markers of expiry among them."""
+    answer = await _api(requests, f"STREAM.INFO.{stream}", {})
+    state: dict[str, Any] = answer.get("state") or {}
+    return int(state.get("last_seq", 0))
 
 
 async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:

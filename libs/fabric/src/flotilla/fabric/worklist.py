@@ -1,8 +1,8 @@
 """
 Durable tasks: pulled from a scope's work-queue stream, held unacknowledged while they are worked on, then acknowledged.
 
-Pull requests are made by hand on one inbox per consumer: nats-py's `fetch` leaves requests live when it is cancelled, and
-cannot say how many messages it still expects, which is what keeps an orchestrator from pulling more than the fleet has
+Pull requests are made by hand on one inbox per consumer: nats-py's `fetch` leaves requests live when it is cancelled,
+and cannot say how many messages it still expects, which is what keeps an orchestrator from pulling more than the fleet has
 slots for.
 """
 
@@ -236,7 +236,7 @@ class Lot:
     async def pull(self, room: int) -> None:
         """Share out room for `room` more messages among the priorities."""
         capacity = room + self.in_hand
-        waiting = [priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]]
+        waiting: list[Priority] = [priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]]
         shares = sum(WEIGHTS[priority] for priority in waiting)
         for priority in PRIORITIES:
             quota = capacity

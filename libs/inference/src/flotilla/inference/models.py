@@ -14,7 +14,7 @@ def serving_model(settings: WorkerSettings, model: Model) -> Serving:
     """
     Make a provider's models servable as `FLOTILLA_MODELS` says.
 
-    `embed` is announced only when a model is named for it (`nomic-embed-text=embed`): a chat model's vectors are no use.
+    `embed` is announced only when a model is named for it (`nomic-embed-text=embed`): a chat model's are no use.
 
     Raises:
         SettingsError: No model is named, or a capability that cannot be served is asked for.

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from flotilla.chassis.logs import where
 from flotilla.contracts.attempts import MESSAGE_LENGTH_MAX, Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
@@ -67,7 +68,13 @@ class Worker:
         except TimeoutError:
             answer = self._failed(FailureKind.TIMEOUT, "the deadline passed while the model worked")
         except Exception as error:
-            logger.exception("backend_crashed", attempt=held.request.attempt, capability=held.request.capability)
+            logger.error(  # noqa: TRY400  (a traceback may quote the document)
+                "backend_crashed",
+                attempt=held.request.attempt,
+                capability=held.request.capability,
+                error=type(error).__name__,
+                where=where(error),
+            )
             answer = self._failed(FailureKind.CRASHED, f"the worker failed ({type(error).__name__})")
         if self._observe is not None:
             self._observe(held, answer, time.perf_counter() - started_at)

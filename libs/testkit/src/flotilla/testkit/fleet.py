@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,12 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.server_config import DEFAULT_SCOPE
 from flotilla.testkit.fleet_process import FleetProcess
+from flotilla.testkit.nats_cluster import running_cluster
 from flotilla.testkit.nats_server import POOLS, RunningServer, running_server
 from flotilla.testkit.plain_client import PlainClient, connect_plainly
 
 READY_TIMEOUT_S: Final = 20.0
+CLUSTER_READY_TIMEOUT_S: Final = 45.0
 POLL_S: Final = 0.03
 GRACE_S: Final = 8.0
 
@@ -42,9 +45,17 @@ class RunningFleet:
         workers: The same.
     """
 
-    def __init__(self, server: RunningServer, directory: Path, guardian: Guardian, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        server: RunningServer,
+        directory: Path,
+        guardian: Guardian,
+        stack: AsyncExitStack,
+        orchestrator_env: Mapping[str, str],
+    ) -> None:
         self.server: Final = server
         self.directory: Final = directory
+        self._orchestrator_env: Final = orchestrator_env
         self.orchestrators: Final[list[FleetProcess]] = []
         self.workers: Final[list[FleetProcess]] = []
         self._guardian = guardian
@@ -79,12 +90,13 @@ class RunningFleet:
     async def start_orchestrator(
         self, name: str | None = None, *, env: Mapping[str, str] | None = None, wait: bool = True
     ) -> FleetProcess:
-        """Start an orchestrator; with `wait`, return when it serves."""
+        """Start an orchestrator, set like those that the fleet began with; with `wait`, return when it serves."""
         name = name or self._next("orchestrator")
         settings = self.server.orchestrator()
         environ = {
             **_connection(settings, name),
             "FLOTILLA_GRACE_S": f"{GRACE_S:g}",
+            **self._orchestrator_env,
             **(env or {}),
         }
         process = await self.spawn(name, ("-m", "orchestrator"), environ)
@@ -209,9 +221,10 @@ async def running_fleet(
     pools: Sequence[tuple[Zone, str]] = POOLS,
     env: Mapping[str, str] | None = None,
     worker_env: Mapping[str, str] | None = None,
+    nodes: int = 1,
 ) -> AsyncGenerator[RunningFleet]:
     """
-    Run a fleet while the block runs; takes about a second to be ready.
+    Run a fleet while the block runs; takes about a second to be ready, with a cluster some ten.
 
     Args:
         directory: Of the server's files and the logs.
@@ -227,20 +240,23 @@ async def running_fleet(
         pools: Which the server has credentials for.
         env: More settings of the orchestrators.
         worker_env: More settings of the workers.
+        nodes: Of the NATS server; with 3, `server` is a `RunningCluster`, and every stream has 3 replicas.
     """
     directory.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(running_server(directory / "nats", scopes=scopes, pools=pools))
+        running = running_server if nodes == 1 else partial(running_cluster, nodes=nodes)
+        server = await stack.enter_async_context(running(directory / "nats", scopes=scopes, pools=pools))
         lock_fd = os.open(directory / "guard.lock", os.O_CREAT | os.O_WRONLY, 0o600)
         stack.callback(os.close, lock_fd)
         guardian = Guardian(lock_fd)
         await guardian.start()
         stack.push_async_callback(guardian.stop)
-        guardian.watch("nats", server.pid)
-        fleet = RunningFleet(server, directory, guardian, stack)
+        for index, pid in enumerate(server.pids):
+            guardian.watch(f"nats-{index}", pid)
+        settings = {"FLOTILLA_SCOPES": ",".join(scopes), "FLOTILLA_STREAM_REPLICAS": str(nodes), **(env or {})}
+        fleet = RunningFleet(server, directory, guardian, stack, settings)
         LIVE.append(fleet)
         stack.callback(LIVE.remove, fleet)
-        settings = {"FLOTILLA_SCOPES": ",".join(scopes), **(env or {})}
         work: dict[str, Any] = {
             "slots": slots,
             "engine": engine,
@@ -250,11 +266,12 @@ async def running_fleet(
             "env": worker_env,
         }
         await asyncio.gather(
-            *(fleet.start_orchestrator(f"o{index + 1}", env=settings, wait=False) for index in range(orchestrators)),
+            *(fleet.start_orchestrator(f"o{index + 1}", wait=False) for index in range(orchestrators)),
             *(fleet.start_worker("local", name=f"local-w{index + 1}", wait=False, **work) for index in range(local)),
             *(fleet.start_worker("cloud", name=f"cloud-w{index + 1}", wait=False, **work) for index in range(cloud)),
         )
-        await asyncio.gather(*(fleet.until_ready(process) for process in fleet.processes))
+        timeout_s = READY_TIMEOUT_S if nodes == 1 else CLUSTER_READY_TIMEOUT_S
+        await asyncio.gather(*(fleet.until_ready(process, timeout_s) for process in fleet.processes))
         if orchestrators:
             await fleet.until_replicas({worker.name for worker in fleet.workers})
         yield fleet

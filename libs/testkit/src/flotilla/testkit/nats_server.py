@@ -47,6 +47,11 @@ class RunningServer:
         """The process id; 0 when it does not run."""
         return self.server.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of every process that it consists of and that runs."""
+        return (self.pid,) if self.pid else ()
+
     async def start(self) -> None:
         """Start again, on the same port with the same streams."""
         await self.server.start()

@@ -205,9 +205,13 @@ class PlainClient:
 
 
 async def connect_plainly(url: str, *, nkeys_seed: str | None = None, inbox_prefix: str = "_INBOX") -> PlainClient:
-    """Connect; it reconnects soon and without end, so that a test may restart the server."""
+    """
+    Connect; it reconnects soon and without end, so that a test may restart the server.
+
+    `url` may be several with commas between: the nodes of a cluster.
+    """
     nc = await nats.connect(
-        url,
+        url.split(","),
         nkeys_seed=nkeys_seed,
         inbox_prefix=inbox_prefix,
         max_reconnect_attempts=-1,

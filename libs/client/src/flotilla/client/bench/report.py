@@ -65,7 +65,7 @@ def as_table(report: Report) -> Table:
     table.add_column("note", overflow="fold", style="dim")
     before = ""
     for figure in report.figures:
-        if True:
+        if figure.measurement != before:
             table.add_section()
             table.add_row(Text(figure.measurement, style="bold"))
             before = figure.measurement
