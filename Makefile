@@ -17,6 +17,14 @@ ENGINE ?= embedded
 WORKERS ?= 2
 ARGS ?=
 
+CONTAINER ?= $(if $(shell command -v docker 2>/dev/null),docker,podman)
+REGISTRY ?= flotilla
+TAG ?= 0.1.0
+# A service, and after + the provider that its workers speak to: one image each, so that none has another's SDK.
+IMAGES ?= orchestrator local-inference local-inference+ollama local-inference+openai cloud-inference+anthropic cloud-inference+openai
+SCOPES ?= default
+KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+
 # A .venv that was copied or moved along with the checkout still points to the old place: install again.
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
@@ -85,6 +93,26 @@ bench: install ## Measure against raw NATS, as ratios in one run
 .PHONY: bench-routing
 bench-routing: install ## Measure routing decisions alone
 	@$(VENV)/bin/python tests/bench/bench_routing_decision.py $(ARGS)
+
+.PHONY: images
+images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry.example/flotilla, TAG, ARGS
+	@for image in $(IMAGES); do \
+	  service=$${image%%+*}; extras=$${image#$$service}; extras=$${extras#+}; name=$(REGISTRY)/$$service$${extras:+-$$extras}:$(TAG); \
+	  echo "$$name"; \
+	  $(CONTAINER) build --quiet --build-arg SERVICE=$$service --build-arg EXTRAS=$$extras --build-arg VERSION=$(TAG) \
+	    --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" --tag $$name $(ARGS) . || exit 1; \
+	done
+
+.PHONY: k8s-secrets
+k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB
+	@$(RUN) flotilla.fabric.kubernetes --directory deploy/k8s/secrets --scopes '$(SCOPES)' \
+	  $(if $(POOLS),--pools '$(POOLS)') $(if $(STORAGE_GIB),--storage-gib '$(STORAGE_GIB)') $(ARGS)
+
+.PHONY: k8s-check
+k8s-check: install ## Render every overlay with its components, validate them, test what they allow
+	@test -x $(VENV)/bin/kustomize || command -v kustomize >/dev/null || command -v kubectl >/dev/null || { \
+	  echo "Installing $(KUSTOMIZE) into $(VENV)"; GOBIN=$(CURDIR)/$(VENV)/bin go install $(KUSTOMIZE); }
+	$(RUN) pytest -n $(WORKERS) --dist loadfile tests/k8s $(ARGS)
 
 .PHONY: clean
 clean: ## Remove caches and the demo's output; keeps .venv and .flotilla

@@ -3,13 +3,13 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 from flotilla.testkit.scripted_worker import Line, Script, ScriptedWorker, failed, finished, scripted_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 @asynccontextmanager
-async def _scripted(fleet: RunningFleet, script: Script) -> AsyncIterator[ScriptedWorker]:
+async def _scripted(fleet: RunningFleet, script: Script) -> AsyncGenerator[ScriptedWorker]:
     replica = f"scripted-{next(_numbers)}"
     # A model of its own: what an earlier test did to a route's health must not matter here.
     client = await fleet.connect(fleet.server.worker("local", "scripted"))
@@ -144,7 +144,9 @@ async def test_fields_of_a_newer_worker_are_ignored(calm_fleet: RunningFleet, ca
     """
     Changes to the wire only add.
     """
-    script = _in_turn([{"type": "accepted", "mood": "good"}, {"type": "progress", "share": 0.5}, finished(colour="red")])
+    script = _in_turn(
+        [{"type": "accepted", "mood": "good"}, {"type": "progress", "share": 0.5}, finished(colour="red")]
+    )
     async with _scripted(calm_fleet, script):
         answer = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
 
@@ -176,9 +178,7 @@ async def test_silence_after_the_first_word_is_a_loss(calm_fleet: RunningFleet, 
         began = time.monotonic()
         answer = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
         took_s = time.monotonic() - began
-        async with asyncio.timeout(3):
-            while not worker.controls:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: _told(worker), 3)
 
     assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["lost", "ok"]
     assert took_s < 4.5
@@ -216,7 +216,11 @@ async def test_a_stream_that_breaks_is_never_a_complete_answer(calm_fleet: Runni
     After the first piece the route is fixed: the failure says how many pieces went out.
     """
     script = _in_turn(
-        [{"type": "piece", "seq": 0, "text": "Once "}, {"type": "piece", "seq": 1, "text": "upon"}, failed("unavailable")]
+        [
+            {"type": "piece", "seq": 0, "text": "Once "},
+            {"type": "piece", "seq": 1, "text": "upon"},
+            failed("unavailable"),
+        ]
     )
     async with _scripted(calm_fleet, script) as worker:
         answer = await caller.ask("summarize", BODIES["summarize"], headers={**ONLY_HERE, "Flotilla-Stream": "true"})
@@ -283,3 +287,7 @@ async def _seen_by_every_orchestrator(fleet: RunningFleet, replica: str) -> None
             if replica in models:
                 seen.add(status["orchestrator"])
     await client.nc.close()
+
+
+async def _told(worker: ScriptedWorker) -> bool:
+    return bool(worker.controls)

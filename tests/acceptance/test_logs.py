@@ -41,9 +41,13 @@ async def test_no_text_of_a_document_is_in_any_log(tmp_path: Path):
         for process in fleet.processes:
             process.terminate()
             await process.wait()
-        logs = [*tmp_path.glob("*.log"), *(tmp_path / "nats").glob("*.log")]
-        written = {log.name: log.read_text(errors="replace") for log in logs}
+        written = _written(tmp_path)
 
     assert {"o1.log", "local-w1.log", "local-w2.log", "nats.log"} <= set(written)
     assert all('"event": "ready"' in written[name] for name in ("o1.log", "local-w1.log", "local-w2.log"))
     assert [name for name, text in written.items() if "Zaphod" in text or "Beeblebrox" in text] == []
+
+
+def _written(directory: Path) -> dict[str, str]:
+    logs = [*directory.glob("*.log"), *(directory / "nats").glob("*.log")]
+    return {log.name: log.read_text(errors="replace") for log in logs}

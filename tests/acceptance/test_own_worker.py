@@ -61,8 +61,9 @@ async def test_a_handler_and_a_capability_file_are_a_worker(tmp_path: Path):
     program = tmp_path / "triage_worker.py"
     program.write_text(WORKER)
     files = {"FLOTILLA_CAPABILITY_FILES": str(capabilities)}
-    pools = (("local", "local"), ("local", "triage"))
-    async with running_fleet(tmp_path / "fleet", local=0, pools=pools, env=files) as fleet:
+    async with running_fleet(
+        tmp_path / "fleet", local=0, pools=(("local", "local"), ("local", "triage")), env=files
+    ) as fleet:
         own = {**files, "FLOTILLA_PROVIDER": "", "FLOTILLA_SLOTS": ""}
         for name in ("FLOTILLA_ENGINE_LATENCY_MS", "FLOTILLA_ENGINE_JITTER", "FLOTILLA_ENGINE_FAILURE_RATE"):
             own[name] = ""

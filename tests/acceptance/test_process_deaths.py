@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from flotilla.testkit.fleet import GRACE_S, RunningFleet, running_fleet
 from flotilla.testkit.fleet_process import FleetProcess
-from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, new_task
+from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, eventually, new_task
 
 CLASSIFY = BODIES["classify"]
 TASKS = 240
@@ -21,7 +21,7 @@ FINISHED_ELSEWHERE_S = 5.0
 
 
 @asynccontextmanager
-async def _fleet(directory: Path, **more: int | float) -> AsyncIterator[tuple[RunningFleet, PlainClient]]:
+async def _fleet(directory: Path, **more: float) -> AsyncGenerator[tuple[RunningFleet, PlainClient]]:
     given = {"orchestrators": 2, "local": 2, "slots": 4, "latency_ms": LATENCY_MS, "jitter": 0.5, **more}
     async with running_fleet(directory, **given) as fleet:  # pyright: ignore[reportArgumentType]  # each by its name
         yield fleet, await fleet.client()
@@ -42,12 +42,9 @@ async def _each_once(fleet: RunningFleet, results: Heard, tasks: list[str], time
     assert {task: counts[task] for task in tasks} == dict.fromkeys(tasks, 1)
     assert Counter(body["status"] for body in results.bodies()) == {"ok": len(results.messages)}
     admin = await fleet.admin()
-    info = await admin.nc.jetstream().stream_info("RESULTS_default")
-    assert info.state.messages == len(results.messages)
+    assert await admin.messages_in("RESULTS_default") == len(results.messages)
     # Acknowledged after its result was committed; what a killed orchestrator held is delivered again first.
-    async with asyncio.timeout(25):
-        while (await admin.nc.jetstream().stream_info("TASKS_default")).state.messages:
-            await asyncio.sleep(0.1)
+    await admin.until_empty("TASKS_default")
 
 
 async def _asking(client: PlainClient, stop: asyncio.Event) -> list[Answer | str]:
@@ -216,7 +213,10 @@ async def test_a_frozen_worker_with_free_slots_fails_no_task(tmp_path: Path):
     """
     It stays in its queue group and swallows requests: each is tried again until a live replica takes it.
     """
-    async with _fleet(tmp_path, orchestrators=1, latency_ms=5) as (fleet, client), client.hearing("results.>") as results:
+    async with (
+        _fleet(tmp_path, orchestrators=1, latency_ms=5) as (fleet, client),
+        client.hearing("results.>") as results,
+    ):
         fleet.workers[0].freeze()
         tasks = [new_task("frost") for _ in range(60)]
         await client.submit_many("classify", CLASSIFY, tasks)
@@ -231,6 +231,7 @@ def _named(fleet: RunningFleet, name: str) -> FleetProcess:
 
 
 async def _served_by(client: PlainClient, replica: str) -> None:
-    async with asyncio.timeout(10):
-        while (await client.ask("classify", CLASSIFY)).result.get("replica") != replica:
-            await asyncio.sleep(0.02)
+    async def served() -> bool:
+        return (await client.ask("classify", CLASSIFY)).result.get("replica") == replica
+
+    await eventually(served, every_s=0.02)

@@ -38,7 +38,9 @@ async def test_a_task_that_nobody_knows_is_not_found(caller: PlainClient, verb: 
     assert answer["error"]["kind"] == "not_found"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"task":"a.b"}', b'{"task":7}', b"\xff", b'{"task":"' + b"x" * 65 + b'"}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"task":"a.b"}', b'{"task":7}', b"\xff", b'{"task":"' + b"x" * 65 + b'"}']
+)
 async def test_a_question_that_does_not_decode_is_a_bad_request(caller: PlainClient, body: bytes):
     """
     The answer is typed, and comes at once.
@@ -134,8 +136,15 @@ async def test_discovery_finds_orchestrators_and_workers(calm_fleet: RunningFlee
         await admin.nc.publish("$SRV.PING", b"", reply=inbox)
         await answers.until(lambda heard: len(heard.messages) >= 4)
 
-    found = [(body["name"], body["metadata"].get("instance") or body["metadata"].get("replica")) for body in answers.bodies()]
-    assert {("orchestrator", "o1"), ("orchestrator", "o2"), ("local-local", "local-w1"), ("local-slow", "slow-w1")} <= set(found)
+    found = [
+        (body["name"], body["metadata"].get("instance") or body["metadata"].get("replica")) for body in answers.bodies()
+    ]
+    assert {
+        ("orchestrator", "o1"),
+        ("orchestrator", "o2"),
+        ("local-local", "local-w1"),
+        ("local-slow", "slow-w1"),
+    } <= set(found)
 
 
 async def test_a_tenant_cannot_look_inside_the_fleet(calm_fleet: RunningFleet, caller: PlainClient):

@@ -1,10 +1,18 @@
 """A setting that is unknown or malformed stops a service at its start, with one line that names it, and exit code 2."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cloud_inference.backends import serving_for as serving_in_the_cloud
+from cloud_inference.settings import CloudSettings
+from flotilla.chassis.settings import ServiceSettings, load_settings
+from flotilla.contracts.errors import SettingsError
 from flotilla.testkit.fleet_process import FleetProcess
+from local_inference.backends import serving_for as serving_locally
+from local_inference.settings import LocalSettings
+from orchestrator.settings import OrchestratorSettings
 
 WORKER = {
     "FLOTILLA_NATS_URL": "nats://127.0.0.1:1",
@@ -14,7 +22,16 @@ WORKER = {
 LOCAL = {**WORKER, "FLOTILLA_ZONE": "local"}
 CLOUD = {**WORKER, "FLOTILLA_ZONE": "cloud"}
 ORCHESTRATOR = {"FLOTILLA_NATS_URL": "nats://127.0.0.1:1"}
-SECRET = "sk-never-to-be-shown"
+SECRET = "sk-never-to-be-shown"  # noqa: S105  (it is none)
+KINDS: dict[str, type[ServiceSettings]] = {
+    "orchestrator": OrchestratorSettings,
+    "local_inference": LocalSettings,
+    "cloud_inference": CloudSettings,
+}
+
+
+def _named(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 @pytest.mark.parametrize(
@@ -22,34 +39,15 @@ SECRET = "sk-never-to-be-shown"
     [
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SLOTS": "4"}, "FLOTILLA_SLOTS"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_BACKLOG_MAX": "many"}, "FLOTILLA_BACKLOG_MAX"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_BACKLOG_MAX": "0"}, "FLOTILLA_BACKLOG_MAX"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": "a.b"}, "FLOTILLA_SCOPES"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": ","}, "FLOTILLA_SCOPES"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_GRACE_S": "-1"}, "FLOTILLA_GRACE_S"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_INSTANCE": "a b"}, "FLOTILLA_INSTANCE"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_LOG_LEVEL": "loud"}, "FLOTILLA_LOG_LEVEL"),
-        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_HTTP_PORT": "99999"}, "FLOTILLA_HTTP_PORT"),
         ("local_inference", {**LOCAL, "FLOTILLA_SLOT": "4"}, "FLOTILLA_SLOT"),
-        ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "0"}, "FLOTILLA_SLOTS"),
         ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "4.5"}, "FLOTILLA_SLOTS"),
-        ("local_inference", {**LOCAL, "FLOTILLA_ZONE": "moon"}, "FLOTILLA_ZONE"),
-        ("local_inference", {**LOCAL, "FLOTILLA_ZONE": "cloud"}, "FLOTILLA_ZONE"),
-        ("local_inference", {**LOCAL, "FLOTILLA_POOL": "Upper.Case"}, "FLOTILLA_POOL"),
         ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "gpt"}, "FLOTILLA_PROVIDER"),
-        ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "vllm"}, "OPENAI_BASE_URL"),
-        ("local_inference", {**LOCAL, "FLOTILLA_CAPABILITIES": "a b"}, "FLOTILLA_CAPABILITIES"),
-        ("local_inference", {**LOCAL, "FLOTILLA_CAPABILITIES": "fly"}, "FLOTILLA_CAPABILITIES"),
-        ("local_inference", {**LOCAL, "FLOTILLA_MODELS": "a,a"}, "FLOTILLA_MODELS"),
-        ("local_inference", {**LOCAL, "FLOTILLA_ENGINE_JITTER": "2"}, "FLOTILLA_ENGINE_JITTER"),
-        ("local_inference", {"FLOTILLA_ZONE": "local", "FLOTILLA_PROVIDER": "noop"}, "FLOTILLA_POOL"),
-        ("cloud_inference", {**CLOUD, "FLOTILLA_ZONE": "local"}, "FLOTILLA_ZONE"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_API_KEY": SECRET}, "FLOTILLA_API_KEY"),
-        ("cloud_inference", {**CLOUD, "FLOTILLA_NATS_PASSWORD": SECRET, "FLOTILLA_SLOTS": SECRET}, "FLOTILLA_SLOTS"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=_named,
 )
-async def test_a_wrong_setting_is_refused_in_one_line(
+async def test_a_wrong_setting_ends_the_service_with_one_line(
     tmp_path: Path, module: str, environ: dict[str, str], named: str
 ):
     """
@@ -57,9 +55,58 @@ async def test_a_wrong_setting_is_refused_in_one_line(
     """
     process = await FleetProcess.spawn(module, ("-m", module), environ, tmp_path / "log")
 
-    code = await process.wait(20)
+    code = await process.wait(30)
     text = process.log_text()
     assert code == 2, text
     assert text.count("\n") == 1
     assert named in text
     assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("module", "environ", "named"),
+    [
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_BACKLOG_MAX": "0"}, "FLOTILLA_BACKLOG_MAX"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": "a.b"}, "FLOTILLA_SCOPES"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": ","}, "FLOTILLA_SCOPES"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_GRACE_S": "-1"}, "FLOTILLA_GRACE_S"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_INSTANCE": "a b"}, "FLOTILLA_INSTANCE"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_LOG_LEVEL": "loud"}, "FLOTILLA_LOG_LEVEL"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_HTTP_PORT": "99999"}, "FLOTILLA_HTTP_PORT"),
+        ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "0"}, "FLOTILLA_SLOTS"),
+        ("local_inference", {**LOCAL, "FLOTILLA_ZONE": "moon"}, "FLOTILLA_ZONE"),
+        ("local_inference", {**LOCAL, "FLOTILLA_ZONE": "cloud"}, "FLOTILLA_ZONE"),
+        ("local_inference", {**LOCAL, "FLOTILLA_POOL": "Upper.Case"}, "FLOTILLA_POOL"),
+        ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "vllm"}, "OPENAI_BASE_URL"),
+        ("local_inference", {**LOCAL, "FLOTILLA_CAPABILITIES": "a b"}, "FLOTILLA_CAPABILITIES"),
+        ("local_inference", {**LOCAL, "FLOTILLA_CAPABILITIES": "fly"}, "FLOTILLA_CAPABILITIES"),
+        ("local_inference", {**LOCAL, "FLOTILLA_MODELS": "a,a"}, "FLOTILLA_MODELS"),
+        ("local_inference", {**LOCAL, "FLOTILLA_ENGINE_JITTER": "2"}, "FLOTILLA_ENGINE_JITTER"),
+        ("local_inference", {"FLOTILLA_ZONE": "local", "FLOTILLA_PROVIDER": "noop"}, "FLOTILLA_POOL"),
+        ("cloud_inference", {**CLOUD, "FLOTILLA_ZONE": "local"}, "FLOTILLA_ZONE"),
+        ("cloud_inference", {**CLOUD, "FLOTILLA_NATS_PASSWORD": SECRET, "FLOTILLA_SLOTS": SECRET}, "FLOTILLA_SLOTS"),
+    ],
+    ids=_named,
+)
+def test_a_wrong_setting_is_named_in_one_line(module: str, environ: dict[str, str], named: str):
+    """
+    The same, without the cost of a process for each.
+    """
+    with pytest.raises(SettingsError) as refused:
+        _prepare(load_settings(KINDS[module], environ))
+
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def _prepare(settings: ServiceSettings) -> None:
+    """What a service does with its settings before it connects."""
+    if isinstance(settings, OrchestratorSettings):
+        settings.scope_names()
+    elif isinstance(settings, LocalSettings):
+        settings.checked_pool()
+        serving_locally(settings)
+    elif isinstance(settings, CloudSettings):
+        settings.checked_pool()
+        serving_in_the_cloud(settings)

@@ -34,7 +34,12 @@ async def test_restricted_data_gets_no_route_when_only_the_cloud_is_there(cloud_
     async with admin.hearing("infer.cloud.>") as leaked, client.hearing("results.>") as results:
         asked = [
             await client.ask("classify", CLASSIFY, headers={**RESTRICTED, **more})
-            for more in ({}, {"Flotilla-Route": "cloud"}, {"Flotilla-Route": "cloud/noop-1"}, {"Flotilla-Stream": "true"})
+            for more in (
+                {},
+                {"Flotilla-Route": "cloud"},
+                {"Flotilla-Route": "cloud/noop-1"},
+                {"Flotilla-Stream": "true"},
+            )
         ]
         await client.submit("classify", CLASSIFY, task=task, headers=RESTRICTED)
         committed = await results.result(task)

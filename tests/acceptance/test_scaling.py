@@ -106,8 +106,7 @@ async def test_orchestrators_hold_no_more_than_the_fleet_has_slots_for(tmp_path:
         async with client.hearing("results.>") as results:
             await client.submit_many("classify", CLASSIFY, tasks, at_once=120)
             while len(results.messages) < len(tasks) * 0.8:
-                info = await admin.nc.jetstream().consumer_info("TASKS_default", "classify_normal")
-                most = max(most, info.num_ack_pending or 0)
+                most = max(most, await admin.unacknowledged_in("TASKS_default"))
                 await asyncio.sleep(0.03)
             await results.until(lambda heard: len(heard.messages) == len(tasks), 20)
 

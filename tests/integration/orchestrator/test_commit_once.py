@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.fleet import running_fleet
+from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 
 CLASSIFY = BODIES["classify"]
 ACK_WAIT_S = 10.0
@@ -30,11 +30,11 @@ async def test_a_task_that_two_orchestrators_work_on_has_one_result(tmp_path: Pa
             fleet.orchestrators[0].freeze()
             await results.until(lambda heard: len(heard.messages) == len(tasks), ACK_WAIT_S + 20)
             fleet.orchestrators[0].thaw()
-            await _all_acknowledged(admin)
+            await admin.until_empty("TASKS_default", ACK_WAIT_S + 10)
             # What the thawed one still does with its stale deliveries is over when it answers again.
-            await _answers(client, fleet, "o1")
+            await _answers(client, "o1")
             await asyncio.sleep(0.5)
-            stored = (await admin.nc.jetstream().stream_info("RESULTS_default")).state.messages
+            stored = await admin.messages_in("RESULTS_default")
 
     orchestrators = {attempt: set[str]() for attempt in tasks}
     for request in attempts.bodies():
@@ -51,11 +51,16 @@ async def test_a_result_that_stands_already_is_not_replaced(tmp_path: Path):
     """
     async with running_fleet(tmp_path, orchestrators=1) as fleet:
         client, admin = await fleet.client(), await fleet.admin()
-        planted = {"task": "t1", "capability": "classify", "status": "ok", "output": {"label": "planted", "confidence": 1}}
-        await admin.nc.jetstream().publish("scope.default.results.classify.t1", json.dumps(planted).encode())
+        planted = {
+            "task": "t1",
+            "capability": "classify",
+            "status": "ok",
+            "output": {"label": "planted", "confidence": 1},
+        }
+        await admin.nc.request("scope.default.results.classify.t1", json.dumps(planted).encode())
         async with client.hearing("results.>") as results:
             await client.submit("classify", CLASSIFY, task="t1")
-            await _all_acknowledged(admin)
+            await admin.until_empty("TASKS_default", ACK_WAIT_S + 10)
             again = await client.api("result", {"task": "t1"})
 
     assert results.messages == []
@@ -77,14 +82,8 @@ async def test_long_work_is_not_delivered_twice(tmp_path: Path):
     assert len(result["attempts"]) == 1
 
 
-async def _all_acknowledged(admin: PlainClient) -> None:
-    async with asyncio.timeout(ACK_WAIT_S + 10):
-        while (await admin.nc.jetstream().stream_info("TASKS_default")).state.messages:
-            await asyncio.sleep(0.05)
+async def _answers(client: PlainClient, name: str) -> None:
+    async def answers() -> bool:
+        return (await client.api("status"))["orchestrator"] == name
 
-
-async def _answers(client: PlainClient, fleet: RunningFleet, name: str) -> None:
-    del fleet
-    async with asyncio.timeout(10):
-        while (await client.api("status"))["orchestrator"] != name:
-            await asyncio.sleep(0.02)
+    await eventually(answers, every_s=0.02)

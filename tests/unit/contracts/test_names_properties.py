@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -73,8 +74,8 @@ def test_a_name_that_is_accepted_is_safe_in_a_subject(text: str):
 
 
 @pytest.mark.parametrize("accepts", [is_name, is_scope, is_replica, is_task_id, is_stored_task_id])
-@pytest.mark.parametrize("text", ["", "a\n", "\na", "a.b", "a b", "*", ">", "ａ", "a\x00", "a" * 65, "é"])
-def test_no_rule_takes_what_breaks_a_subject(accepts, text: str):
+@pytest.mark.parametrize("text", ["", "a\n", "\na", "a.b", "a b", "*", ">", "\uff41", "a\x00", "a" * 65, "é"])
+def test_no_rule_takes_what_breaks_a_subject(accepts: Callable[[str], bool], text: str):
     """
     The line end after a name is the one that a careless pattern lets through.
     """

@@ -1,7 +1,7 @@
 """Which backend serves, by `FLOTILLA_PROVIDER`. SDKs are imported only when they are chosen."""
 
 from cloud_inference.settings import CloudSettings
-from flotilla.chassis.settings import SettingsError
+from flotilla.contracts.errors import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.engines.choice import ENGINES, serving_engine
 from flotilla.inference.models import serving_model

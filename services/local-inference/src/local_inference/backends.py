@@ -1,6 +1,6 @@
 """Which backend serves, by `FLOTILLA_PROVIDER`. SDKs are imported only when they are chosen."""
 
-from flotilla.chassis.settings import SettingsError
+from flotilla.contracts.errors import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.engines.choice import ENGINES, serving_engine
 from flotilla.inference.models import serving_model

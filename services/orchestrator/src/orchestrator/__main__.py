@@ -1,15 +1,17 @@
 """`python -m orchestrator`: wiring only."""
 
 import asyncio
+import os
 import sys
 from contextlib import AsyncExitStack
 
 import structlog
 
 import orchestrator
-from flotilla.chassis.probes import Probes, probes_served
+from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import stop_signals
+from flotilla.chassis.tracing import traced
 from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card
 from flotilla.contracts.subjects import PRESENCE_BUCKET
 from flotilla.fabric.connection import connected
@@ -39,6 +41,7 @@ from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.sweep import Sweep
 from orchestrator.task_questions import TaskQuestions
+from orchestrator.traces import Traces
 
 logger = structlog.get_logger("orchestrator")
 
@@ -55,20 +58,22 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
     probes = Probes(metrics.registry)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
+        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
+        tracer = await stack.enter_async_context(traced(os.environ, service="orchestrator", instance=instance))
+        traces = Traces(tracer)
         connection = await stack.enter_async_context(
             connected(settings.nats(INBOX_PREFIX), name=f"orchestrator {instance}")
         )
-        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
         requests = Requests(connection)
         await requests.start()
         limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
         await ensure(requests, topology(scopes, limits))
         intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
-        attempts = Attempts(connection, instance)
+        attempts = Attempts(connection, instance, traces, fleet.replicas_of)
         board = HealthBoard(connection, requests, router)
         ledger = Ledger(router.recorder, fleet, metrics)
         means = Means(fleet=fleet, router=router, attempts=attempts, events=Events(connection), ledger=ledger)
-        dispatcher = Dispatcher(means, metrics)
+        dispatcher = Dispatcher(means, metrics, traces)
         commits = Commits(connection, requests)
         durables = {
             scope: Durable(
@@ -80,6 +85,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
                 dispatcher=dispatcher,
                 commits=commits,
                 data_class_of=router.data_class_of,
+                metrics=metrics,
             )
             for scope in scopes
         }
@@ -93,6 +99,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             intake=intake,
             dispatcher=dispatcher,
             data_class_of=router.data_class_of,
+            metrics=metrics,
         )
         tasks = TaskQuestions(
             connection,
@@ -141,6 +148,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
         )
         await attempts.start()
+        probes.live = beating(lambda: attempts.renewed_at)
         await FreeSignals(connection, attempts=attempts, fleet=fleet).start()
         await board.start()
         await presence.start()

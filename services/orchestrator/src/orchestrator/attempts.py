@@ -9,15 +9,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
+from flotilla.chassis.tracing import Span
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import (
     Accepted,
-    AttemptOptions,
     Busy,
     CancelAttempt,
     Failed,
@@ -30,15 +31,19 @@ from flotilla.contracts.attempts import (
 )
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.headers import NO_OPTIONS
+from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
+from orchestrator.roll_calls import ReplicasOf, RollCalls
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
+from orchestrator.traces import NO_TRACES, Traces, end_attempt, options_of
 
 logger = structlog.get_logger("orchestrator")
 
+ROLL_CALL_AFTER_S: Final = 0.2
+"""A replica that holds an attempt says so after at most 0.15 s."""
 FIRST_WORD_S: Final = 1.0
 LIVENESS_TIMEOUT_S: Final = 3.0
 SWEEP_S: Final = 0.1
@@ -67,6 +72,7 @@ class Attempt:
         outcome: Resolves once, with the worker's last word or the way it ended without.
         heard_at: When the replica last said anything, by the watch's clock; None before its first word.
         replica: Known from its first word that names it.
+        asked_for: The replicas were asked whether one of them holds it.
         abandoned: Nobody waits for it: it is only listened to until the replica can be told to stop.
     """
 
@@ -75,6 +81,7 @@ class Attempt:
         "_on_start",
         "_told_started",
         "abandoned",
+        "asked_for",
         "gives_up_at",
         "heard_at",
         "id",
@@ -85,6 +92,7 @@ class Attempt:
         "replica",
         "route",
         "sent_at",
+        "span",
         "started_at",
         "task",
         "token",
@@ -104,12 +112,14 @@ class Attempt:
         self.gives_up_at = task.deadline_at
         self.replica = ""
         self.pieces = 0
+        self.asked_for = False
         self.abandoned = False
         self.on_piece: Final = on_piece
         self._on_start = on_start
         self._told_started = False
         self.token = ""
         self.id = ""
+        self.span: Span | None = None
 
     @property
     def elapsed_ms(self) -> float:
@@ -170,17 +180,27 @@ class Attempts:
     Attributes:
         clock_s: A clock for silences: it stands still while this process or its connection does, so that a pause here is
             not mistaken for a worker's.
+        renewed_at: When the sweep last turned, by the loop's clock; a liveness probe watches it.
     """
 
-    def __init__(self, connection: Connection, instance: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        instance: str,
+        traces: Traces = NO_TRACES,
+        replicas_of: ReplicasOf = lambda _: frozenset(),
+    ) -> None:
         self._connection = connection
+        self._traces = traces
         self._instance = instance
         self._inbox = Inbox(connection, subjects.attempt_inbox("*", "*", instance))  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
+        self._roll_calls = RollCalls(connection, self._inbox, instance, replicas_of)
         self._live: dict[str, Attempt] = {}
         self._count = 0
         self._sweeper: asyncio.Task[None] | None = None
         self.loop: Final = asyncio.get_running_loop()
         self.clock_s = 0.0
+        self.renewed_at = self.loop.time()
 
     @property
     def in_flight(self) -> int:
@@ -229,16 +249,14 @@ class Attempts:
         self._count += 1
         attempt.id = f"{self._instance}.{self._count}"
         self._live[token] = attempt
-        options = task.options
+        attempt.span = self._traces.attempt_began(task, route)
         request = InferRequest(
             task=task.id,
             attempt=attempt.id,
             capability=task.capability,
             model=route.model,
             input=msgspec.Raw(task.body),
-            options=_NO_TRACE
-            if options is NO_OPTIONS
-            else AttemptOptions(traceparent=options.traceparent, tracestate=options.tracestate),
+            options=options_of(task, attempt.span),
             deadline_unix_ms=task.deadline_unix_ms,
             data_class=task.data_class,
             stream=on_piece is not None,
@@ -259,6 +277,7 @@ class Attempts:
         self._forget(attempt)
         if outcome is not Ended.NO_SLOT:
             attempt.lane.own_attempt_ended()
+            _end_span(attempt, outcome)
         if not attempt.outcome.done():
             attempt.outcome.set_result(outcome)
 
@@ -269,6 +288,7 @@ class Attempts:
         The replica may not be known yet; the attempt is then listened to until its first word tells.
         """
         attempt.abandoned = True
+        _end_span(attempt, outcome)
         attempt.gives_up_at = time.monotonic() + ABANDONED_S
         if not attempt.outcome.done():
             attempt.outcome.set_result(outcome)
@@ -290,11 +310,31 @@ class Attempts:
         while True:
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
+            self.renewed_at = self.loop.time()
             if self._connection.is_connected:
                 self.clock_s += min(now - last, 2 * SWEEP_S)
             last = now
             for attempt in list(self._live.values()):
                 await self._watch(attempt, now)
+            await self._call_the_roll()
+
+    async def _call_the_roll(self) -> None:
+        unheard: dict[tuple[Zone, str], dict[str, Attempt]] = {}
+        for attempt in self._live.values():
+            waits = attempt.heard_at is None and not attempt.asked_for and not attempt.abandoned
+            if waits and self.clock_s - attempt.sent_at > ROLL_CALL_AFTER_S:
+                attempt.asked_for = True
+                unheard.setdefault((attempt.route.zone, attempt.route.pool), {})[attempt.id] = attempt
+        for (zone, pool), attempts in unheard.items():
+            await self._roll_calls.ask(zone, pool, list(attempts), partial(self._dropped, attempts))
+
+    def _dropped(self, attempts: dict[str, Attempt], attempt_id: str) -> None:
+        """No replica holds it: as if there had been no free slot. Should one come with it yet, it is told to stop."""
+        attempt = attempts[attempt_id]
+        if attempt.heard_at is None and not attempt.outcome.done():
+            attempt.abandoned = True
+            attempt.gives_up_at = time.monotonic() + ABANDONED_S
+            attempt.outcome.set_result(Ended.NO_SLOT)
 
     async def _watch(self, attempt: Attempt, now: float) -> None:
         if attempt.abandoned:
@@ -315,4 +355,7 @@ class Attempts:
         await self.abandon(attempt, Failed(kind=FailureKind.LOST, message=why, replica=attempt.replica))
 
 
-_NO_TRACE: Final = AttemptOptions()
+def _end_span(attempt: Attempt, outcome: Outcome) -> None:
+    span, attempt.span = attempt.span, None
+    if span is not None:
+        end_attempt(span, attempt.replica, outcome.value if isinstance(outcome, Ended) else outcome)

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from flotilla.contracts import subjects
 from flotilla.contracts.blackboard import (
+    ENTRIES_BYTES_MAX,
     ENTRIES_MAX,
     VALUE_BYTES_MAX,
     BlackboardEntries,
@@ -21,13 +24,16 @@ from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import LAST_SUBJECTS_MAX
 from orchestrator.intake import unix_ms
 from orchestrator.questions import Question, decode_query
 
-SCANNED_MAX: Final = 10_000
 NULL: Final = msgspec.Raw(b"null")
-LOOK_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 1.0
+STORED_WITHIN_S: Final = 0.05
+CREATE_TRIES_MAX: Final = 3
 
 
 class Blackboard:
@@ -35,19 +41,24 @@ class Blackboard:
     Answers questions about the blackboard.
 
     `watch` is a long poll: it is answered when something newer matches, or empty when the time is over. A write wakes
-    it at once; LOOK_EVERY_S bounds what a lost wake-up (a reconnect) can cost.
+    it at once. Keys that expire make no sound: while anybody watches, one look every LOOK_EVERY_S finds them.
     """
 
     def __init__(self, connection: Connection, requests: Requests) -> None:
         self._connection = connection
         self._requests = requests
         self._written = asyncio.Event()
+        self._watchers = 0
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen to writes, to wake those who watch."""
         await self._connection.subscribe(subjects.key(subjects.BLACKBOARD_BUCKET, ">"), self._on_write)
 
     async def _on_write(self, _message: Message) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
         written, self._written = self._written, asyncio.Event()
         written.set()
 
@@ -66,24 +77,22 @@ class Blackboard:
             case "delete":
                 return await self._delete(question.scope, _key(query), query)
             case "list":
-                return await self._list(question.scope, query.pattern, after=0)
+                return await self._list(question.scope, query)
             case "history":
-                entries = await keyvalue.history(
-                    self._requests, subjects.BLACKBOARD_BUCKET, f"{question.scope}.{_key(query)}"
-                )
-                return BlackboardEntries(entries=[_entry(question.scope, entry) for entry in entries])
+                return await self._history(question.scope, _key(query))
             case "watch":
                 return await self._watch(question.scope, query)
 
     async def _get(self, scope: str, key: str) -> BlackboardEntry:
-        entry = await keyvalue.get(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}")
+        stored = await keyvalue.get(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}")
+        entry = None if stored is None else _entry(scope, stored)
         if entry is None or entry.deleted:
             # A deleted key keeps its revision: whoever creates it again with `update` needs it.
             revision = 0 if entry is None else entry.revision
             raise TaskError(
                 ErrorKind.NOT_FOUND, f"nothing stands under {key}", details={"key": key, "revision": revision}
             )
-        return _entry(scope, entry)
+        return entry
 
     async def _write(self, scope: str, key: str, query: BlackboardQuery, expected: int | None) -> BlackboardEntry:
         value = query.value
@@ -92,20 +101,43 @@ class Blackboard:
         if len(bytes(value)) > VALUE_BYTES_MAX:
             details = {"limit_bytes": VALUE_BYTES_MAX, "size_bytes": len(bytes(value))}
             raise TaskError(ErrorKind.TOO_LARGE, f"a value has at most {VALUE_BYTES_MAX} bytes", details=details)
-        stored = StoredValue(value=value, author=query.author or scope, at_unix_ms=unix_ms())
-        revision = await keyvalue.put(
-            self._requests,
-            subjects.BLACKBOARD_BUCKET,
-            f"{scope}.{key}",
-            encode_value(stored),
-            expected_revision=expected,
-            ttl_s=query.ttl_s,
+        at_unix_ms = unix_ms()
+        stored = StoredValue(
+            value=value,
+            author=query.author or scope,
+            at_unix_ms=at_unix_ms,
+            expires_unix_ms=0 if query.ttl_s is None else at_unix_ms + query.ttl_s * 1000,
         )
+        name, body = f"{scope}.{key}", encode_value(stored)
+        revision = await self._put(name, body, expected, query.ttl_s)
+        if revision is None and expected == 0:
+            revision = await self._put_over_deleted(name, body, query.ttl_s)
         if revision is None:
             raise _written_meanwhile(key, expected)
         return BlackboardEntry(
-            key=key, value=value, revision=revision, author=stored.author, at_unix_ms=stored.at_unix_ms
+            key=key,
+            value=value,
+            revision=revision,
+            author=stored.author,
+            at_unix_ms=stored.at_unix_ms,
+            expires_unix_ms=stored.expires_unix_ms,
         )
+
+    async def _put(self, name: str, body: bytes, expected: int | None, ttl_s: int | None) -> int | None:
+        return await keyvalue.put(
+            self._requests, subjects.BLACKBOARD_BUCKET, name, body, expected_revision=expected, ttl_s=ttl_s
+        )
+
+    async def _put_over_deleted(self, name: str, body: bytes, ttl_s: int | None) -> int | None:
+        """Create a key of which a deletion or an expired value is still there; None when it has a value."""
+        for _ in range(CREATE_TRIES_MAX):
+            last = await keyvalue.get(self._requests, subjects.BLACKBOARD_BUCKET, name)
+            if last is not None and not _entry("", last).deleted:
+                return None
+            revision = await self._put(name, body, 0 if last is None else last.revision, ttl_s)
+            if revision is not None:
+                return revision
+        return None
 
     async def _delete(self, scope: str, key: str, query: BlackboardQuery) -> BlackboardEntry:
         revision = await keyvalue.delete(
@@ -115,26 +147,89 @@ class Blackboard:
             raise _written_meanwhile(key, query.revision)
         return BlackboardEntry(key=key, value=NULL, revision=revision, deleted=True)
 
-    async def _list(self, scope: str, pattern: str, *, after: int, deleted: bool = False) -> BlackboardEntries:
-        found = await keyvalue.newest(
-            self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{pattern}", keys_max=SCANNED_MAX, after=after
+    async def _list(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
+        names = await keyvalue.keys(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{query.pattern}")
+        if query.after is not None:
+            names = [name for name in names if name > f"{scope}.{query.after}"]
+        found: list[BlackboardEntry] = []
+        for start in range(0, len(names), LAST_SUBJECTS_MAX):
+            stored = await keyvalue.newest(
+                self._requests, subjects.BLACKBOARD_BUCKET, names[start : start + LAST_SUBJECTS_MAX]
+            )
+            found += [entry for entry in (_entry(scope, each) for each in stored) if not entry.deleted]
+            if len(found) > ENTRIES_MAX or _size(found) > ENTRIES_BYTES_MAX:
+                break
+        entries = _fitting(found)
+        return BlackboardEntries(
+            entries=entries,
+            revision=max((entry.revision for entry in entries), default=0),
+            more=len(entries) < len(found),
         )
-        entries = [entry for entry in found if deleted or not entry.deleted][:ENTRIES_MAX]
-        revision = max([after, *(entry.revision for entry in entries)])
-        return BlackboardEntries(entries=[_entry(scope, entry) for entry in entries], revision=revision)
+
+    async def _history(self, scope: str, key: str) -> BlackboardEntries:
+        stored = await keyvalue.history(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}")
+        found = [_entry(scope, entry) for entry in stored]
+        entries = _fitting(reversed(found))[::-1]
+        return BlackboardEntries(
+            entries=entries, revision=found[-1].revision if found else 0, more=len(entries) < len(found)
+        )
 
     async def _watch(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
+        self._watchers += 1
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        try:
+            return await self._until_written(scope, query)
+        finally:
+            self._watchers -= 1
+
+    async def _until_written(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
         give_up_at = time.monotonic() + query.wait_ms / 1000
+        from_start = not query.revision
         after = query.revision or 0
+        patience_s = 0.0
         while True:
-            written = self._written
-            found = await self._list(scope, query.pattern, after=after, deleted=True)
+            woken = self._written
+            found = await self._news(scope, query.pattern, after, deleted=not from_start)
             left_s = give_up_at - time.monotonic()
             if found.entries or left_s <= 0:
                 return found
-            waiting = asyncio.ensure_future(written.wait())
-            await asyncio.wait([waiting], timeout=min(left_s, LOOK_EVERY_S))
+            after = found.revision
+            waiting = asyncio.ensure_future(woken.wait())
+            await asyncio.wait([waiting], timeout=min(left_s, patience_s or left_s))
+            # A write is heard as soon as it is stored, or a moment before: then the first look finds nothing.
+            patience_s = STORED_WITHIN_S if waiting.done() else 0.0
             waiting.cancel()
+
+    async def _news(self, scope: str, pattern: str, after: int, *, deleted: bool) -> BlackboardEntries:
+        found = await keyvalue.written(
+            self._requests,
+            subjects.BLACKBOARD_BUCKET,
+            f"{scope}.{pattern}",
+            after=after,
+            writes_max=ENTRIES_MAX,
+            bytes_max=ENTRIES_BYTES_MAX,
+        )
+        news = [_entry(scope, entry) for entry in found.entries]
+        fitting = _fitting(news)
+        cut = len(fitting) < len(news)
+        return BlackboardEntries(
+            entries=[entry for entry in fitting if deleted or not entry.deleted],
+            revision=fitting[-1].revision if cut else found.revision,
+            more=cut or found.more,
+        )
+
+    async def _look(self) -> None:
+        """Wake those who watch when the bucket has something that was not heard: a marker, or a write in a reconnect."""
+        last = 0
+        while self._watchers:
+            with suppress(FabricError):
+                revision = await keyvalue.last_revision(self._requests, subjects.BLACKBOARD_BUCKET)
+                if revision != last:
+                    last = revision
+                    self._wake()
+            await asyncio.sleep(LOOK_EVERY_S)
+        self._looking = None
 
 
 def _key(query: BlackboardQuery) -> str:
@@ -144,13 +239,35 @@ def _key(query: BlackboardQuery) -> str:
 
 
 def _entry(scope: str, entry: keyvalue.Entry) -> BlackboardEntry:
+    """An entry as callers see it; one whose time is over is deleted, even while the server still holds it."""
     key = entry.key[len(scope) + 1 :]
-    if entry.deleted:
+    stored = None if entry.deleted else decode_value(entry.body)
+    if stored is None or 0 < stored.expires_unix_ms <= unix_ms():
         return BlackboardEntry(key=key, value=NULL, revision=entry.revision, deleted=True)
-    stored = decode_value(entry.body)
     return BlackboardEntry(
-        key=key, value=stored.value, revision=entry.revision, author=stored.author, at_unix_ms=stored.at_unix_ms
+        key=key,
+        value=stored.value,
+        revision=entry.revision,
+        author=stored.author,
+        at_unix_ms=stored.at_unix_ms,
+        expires_unix_ms=stored.expires_unix_ms,
     )
+
+
+def _size(entries: Iterable[BlackboardEntry]) -> int:
+    return sum(len(bytes(entry.value)) for entry in entries)
+
+
+def _fitting(entries: Iterable[BlackboardEntry]) -> list[BlackboardEntry]:
+    """As many of the first ones as an answer holds, one at least."""
+    fitting: list[BlackboardEntry] = []
+    size = 0
+    for entry in entries:
+        size += len(bytes(entry.value))
+        if fitting and (len(fitting) >= ENTRIES_MAX or size > ENTRIES_BYTES_MAX):
+            break
+        fitting.append(entry)
+    return fitting
 
 
 def _written_meanwhile(key: str, expected: int | None) -> TaskError:

@@ -1,14 +1,16 @@
 """Tasks in hand: each is run to exactly one result, and can be found, asked about and cancelled while it is held."""
 
+import asyncio
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result
 from orchestrator.attempts import Attempt, Ended, OnPiece
-from orchestrator.course import Course, Means
+from orchestrator.course import Course, Means, NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.tasks import Task
+from orchestrator.traces import NO_TRACES, Traces
 
 
 class Dispatcher:
@@ -19,9 +21,10 @@ class Dispatcher:
         held: Tasks in hand by scope and id.
     """
 
-    def __init__(self, means: Means, metrics: OrchestratorMetrics) -> None:
+    def __init__(self, means: Means, metrics: OrchestratorMetrics, traces: Traces = NO_TRACES) -> None:
         self._means = means
         self._metrics = metrics
+        self._traces = traces
         self.held: Final[dict[tuple[str, str], Task]] = {}
 
     def attempt_of(self, scope: str, task_id: str) -> Attempt | None:
@@ -49,6 +52,7 @@ class Dispatcher:
         """
         key = (task.scope, task.id)
         self.held[key] = task
+        self._traces.task_began(task)
         await self._means.events.tell(task, "queued")
         course = Course(self._means, task, on_piece)
         try:
@@ -57,8 +61,14 @@ class Dispatcher:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
             await self._means.events.tell(task, kind, error=error.kind.value)
             result = task.failed(error.body)
-            self._metrics.task_ended(task, result, None)
+            self._ended(task, result, None)
             return result
+        except NoRouteNowError:
+            self._traces.task_left(task)
+            raise
+        except BaseException as error:
+            self._traces.task_left(task, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+            raise
         finally:
             course.leave_lines()
             if self.held.get(key) is task:
@@ -71,5 +81,9 @@ class Dispatcher:
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
-        self._metrics.task_ended(task, result, course.provider_ms if len(task.attempts) == 1 else None)
+        self._ended(task, result, course.provider_ms if len(task.attempts) == 1 else None)
         return result
+
+    def _ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
+        self._metrics.task_ended(task, result, provider_ms)
+        self._traces.task_ended(task, result)

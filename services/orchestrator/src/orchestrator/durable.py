@@ -28,6 +28,7 @@ from orchestrator.course import NoRouteNowError
 from orchestrator.dispatch import Dispatcher
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, read_options, unix_ms
+from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.replies import internal
 from orchestrator.tasks import Task
 
@@ -63,6 +64,7 @@ class Durable:
         dispatcher: Dispatcher,
         commits: Commits,
         data_class_of: Callable[[str], DataClass],
+        metrics: OrchestratorMetrics,
     ) -> None:
         self._connection = connection
         self._requests = requests
@@ -72,6 +74,7 @@ class Durable:
         self._dispatcher = dispatcher
         self._commits = commits
         self._data_class_of = data_class_of
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._held: dict[Delivery, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -219,7 +222,7 @@ class Durable:
                 return _Answer(found, task, committed=True)
             if delivery.deliveries > DELIVERIES_MAX and key not in self._dispatcher.held:
                 text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
-                return _Answer(task.failed(ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True)), task)
+                return self._failed(task, ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True))
         if key in self._dispatcher.held:
             # The same task, delivered again while it is worked on here: the one under way will commit.
             raise NoRouteNowError
@@ -231,13 +234,19 @@ class Durable:
         except NoRouteNowError as waiting:
             if waiting.error is None or delivery.deliveries < DELIVERIES_WITHOUT_ROUTE_MAX:
                 raise
-            return _Answer(task.failed(waiting.error.body), task)
+            return self._failed(task, waiting.error.body)
         except FabricError:
             raise
         except Exception:
             reference = secrets.token_hex(6)
             logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
-            return _Answer(task.failed(internal(reference).body), task)
+            return self._failed(task, internal(reference).body)
+
+    def _failed(self, task: Task, error: ErrorBody) -> "_Answer":
+        """The end of a task that no run brought to a result."""
+        result = task.failed(error)
+        self._metrics.task_ended(task, result, None)
+        return _Answer(result, task)
 
     def _take(self, delivery: Delivery) -> Task:
         parsed = subjects.parse_tasks(delivery.subject)
@@ -265,6 +274,8 @@ class Durable:
                 return
             if committed is Committed.BEFORE:
                 result = await self._commits.find(self._scope, result.task, result.capability) or result
+            elif answer.task is None and isinstance(result.error, ErrorBody):
+                self._metrics.refused(path="durable", outcome=result.error.kind.value)
         if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
             await self._commits.bury(
                 DeadRecord(

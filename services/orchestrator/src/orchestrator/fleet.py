@@ -50,6 +50,10 @@ class Fleet:
             lane = self._lanes[pool] = Lane(pool)
         return lane
 
+    def replicas_of(self, pool: str) -> frozenset[str]:
+        """The names of a pool's live replicas."""
+        return frozenset(card.replica for card in self._cards.values() if card.pool == pool)
+
     def capabilities(self) -> frozenset[str]:
         """Everything that some live replica serves."""
         return frozenset(name for pool in self.view.pools.values() for names in pool.models.values() for name in names)

@@ -21,6 +21,8 @@ logger = structlog.get_logger("orchestrator")
 
 POLICY_KEY: Final = "routing"
 LIST_TIMEOUT_S: Final = 30.0
+PUBLISH_PAUSE_S: Final = 0.1
+"""Between two rounds at least, however many providers ask to be left alone."""
 REPUBLISH_EVERY: Final = 2
 """Publishing rounds after which an unchanged window is written again, so that it does not look like a dead writer's."""
 
@@ -30,14 +32,21 @@ class PolicyNotUnderstoodError(FlotillaError):
 
 
 class HealthBoard:
-    """Follows the policy and every orchestrator's stats, and writes this one's."""
+    """
+    Follows the policy and every orchestrator's stats, and writes this one's.
+
+    Attributes:
+        policy_revision: Of the policy in force; 0 without one. One that was not understood never is.
+    """
 
     def __init__(self, connection: Connection, requests: Requests, router: PolicyRouter) -> None:
         self._connection = connection
         self._router = router
         self._written: dict[str, bytes] = {}
         self._round = 0
+        self._publish_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.policy_revision = 0
         self.policy: Final[Mirror[Policy]] = Mirror(
             connection,
             requests,
@@ -46,6 +55,8 @@ class HealthBoard:
             on_change=self._on_policy,
             verified=True,
         )
+        # The others must leave a provider alone that asked for it, not only whoever it told.
+        router.recorder.on_retry_after = self._publish_due.set
         self.stats: Final[Mirror[bytes]] = Mirror(
             connection,
             requests,
@@ -72,21 +83,21 @@ class HealthBoard:
         self._tasks = [loop.create_task(self._update_loop()), loop.create_task(self._publish_loop())]
 
     async def stop(self) -> None:
-        """Stop following, and take this orchestrator's windows back."""
+        """Stop following. What this orchestrator has seen stays true until it is too old to matter."""
         for task in self._tasks:
             task.cancel()
         await self.policy.stop()
         await self.stats.stop()
 
-    @property
-    def policy_revision(self) -> int:
-        """Of the policy in force; 0 without one."""
-        return self.policy.revisions.get(POLICY_KEY, 0) if POLICY_KEY in self.policy.values else 0
-
     def _on_policy(self, key: str, policy: Policy | None) -> None:
         if key == POLICY_KEY:
+            self.policy_revision = self.policy.revisions.get(key, 0) if policy is not None else 0
             self._router.use(policy)
-            logger.info("policy_in_force", capabilities=sorted(policy.capabilities) if policy else None)
+            logger.info(
+                "policy_in_force",
+                revision=self.policy_revision,
+                capabilities=sorted(policy.capabilities) if policy else None,
+            )
 
     def _on_stats(self, key: str, body: bytes | None) -> None:
         if not self._router.heard(key, body):
@@ -95,13 +106,20 @@ class HealthBoard:
     async def _update_loop(self) -> None:
         while True:
             await asyncio.sleep(UPDATE_INTERVAL_MS / 1000)
-            self._router.update()
+            try:
+                self._router.update()
+            except Exception:
+                # Without updates nothing would ever be left again: better a round that is missing than the last one.
+                logger.exception("health_update_crashed")
 
     async def _publish_loop(self) -> None:
         while True:
-            await asyncio.sleep(PUBLISH_INTERVAL_MS / 1000)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._publish_due.wait(), PUBLISH_INTERVAL_MS / 1000 - PUBLISH_PAUSE_S)
+            self._publish_due.clear()
             with suppress(Exception):  # a full output buffer while disconnected; the next round tries again
                 await self._publish()
+            await asyncio.sleep(PUBLISH_PAUSE_S)
 
     async def _publish(self) -> None:
         self._round += 1

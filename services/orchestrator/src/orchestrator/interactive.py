@@ -15,6 +15,7 @@ from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.groups import leave
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
+from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.replies import internal, reply_error, reply_piece, reply_result
 from orchestrator.tasks import Task
 
@@ -35,12 +36,14 @@ class Interactive:
         intake: Intake,
         dispatcher: Dispatcher,
         data_class_of: Callable[[str], DataClass],
+        metrics: OrchestratorMetrics,
     ) -> None:
         self._connection = connection
         self._scopes = scopes
         self._intake = intake
         self._dispatcher = dispatcher
         self._data_class_of = data_class_of
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._serving: set[asyncio.Task[None]] = set()
         self._memberships: list[object] = []
@@ -87,7 +90,7 @@ class Interactive:
             error = TaskError(
                 ErrorKind.NO_CAPACITY, "too many requests are in flight", details={"retry_after_s": RETRY_AFTER_S}
             )
-            await reply_error(self._connection, message.reply, error)
+            await self._refuse(message.reply, error)
             return
         serving = self._loop.create_task(self._serve(message))
         self._serving.add(serving)
@@ -98,7 +101,7 @@ class Interactive:
         try:
             task = self._take(message)
         except TaskError as error:
-            await reply_error(self._connection, reply, error)
+            await self._refuse(reply, error)
             return
         seq = 0
 
@@ -117,7 +120,13 @@ class Interactive:
             reference = secrets.token_hex(6)
             logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
             result = task.failed(internal(reference).body)
+            self._metrics.task_ended(task, result, None)
         await reply_result(self._connection, reply, result)
+
+    async def _refuse(self, reply: str, error: TaskError) -> None:
+        """It never became a task."""
+        self._metrics.refused(path="interactive", outcome=error.kind.value)
+        await reply_error(self._connection, reply, error)
 
     def _take(self, message: Message) -> Task:
         _, scope, _, *rest = message.subject.split(".")

@@ -85,6 +85,7 @@ class RoutingQuestions:
             data_class=data_class,
             wanted_pool=query.pool,
             wanted_model=query.model,
+            sticky=query.sticky,
             labels=query.labels,
             input_bytes=query.input_bytes,
         )

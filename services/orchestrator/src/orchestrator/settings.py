@@ -5,7 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from flotilla.chassis.settings import ServiceSettings, SettingsError
+from flotilla.chassis.settings import ServiceSettings
+from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import is_scope
 
 

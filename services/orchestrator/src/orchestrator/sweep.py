@@ -137,8 +137,11 @@ class Sweep:
         else:
             error = self._intake.unknown(parsed.capability).body
         result = refusal(message.subject, message.headers, message.sequence, error)
-        if await self._commits.commit(self._scope, result) is Committed.NOT:
+        committed = await self._commits.commit(self._scope, result)
+        if committed is Committed.NOT:
             raise FabricError("the result of an unknown capability could not be committed")
+        if committed is Committed.HERE:
+            self._metrics.refused(path="durable", outcome=error.kind.value)
         await self._commits.bury(
             DeadRecord(
                 task=result.task,

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
@@ -26,6 +27,7 @@ class Task:
         given_up: Routes that are not tried again for this task.
         tries: How often each route was tried and gave a word.
         cancelled: Set when the caller wants it no more.
+        span: Of its caller's trace; None while traces are off.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Task:
         "priority",
         "queued_ms",
         "scope",
+        "span",
         "tries",
         "usage",
         "view",
@@ -93,6 +96,7 @@ class Task:
         self.usage = Usage()
         self.queued_ms: float | None = None
         self.pieces = 0
+        self.span: Span | None = None
         self.given_up: set[Route] = set()
         self.tries: dict[Route, int] = {}
         self.cancelled: Final[asyncio.Event] = asyncio.Event()

@@ -2,9 +2,11 @@
 Structured logs on standard error: one JSON object a line, or columns for people on a terminal.
 
 Log events are snake_case nouns with keys. Never prompt text, never document text, never keys. The libraries below the
-chassis log through `logging`; their `extra` becomes keys too.
+chassis log through `logging`; their `extra` becomes keys too. An exception is logged as where and what kind; its text only
+where that is known to be safe, since others may quote what they choked on.
 """
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -12,9 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from flotilla.contracts.errors import FlotillaError
 
 FRAMES_MAX: Final = 8
+CAUSES_MAX: Final = 5
+
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -45,7 +51,7 @@ def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
         foreign_pre_chain=[*shared, _extras],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(safe_traceback),
             renderer,
         ],
     )
@@ -54,7 +60,7 @@ def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "nats"):
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "nats", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -75,3 +81,37 @@ def where(error: BaseException) -> list[str]:
     """
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def safe_traceback(exc_info: ExcInfo) -> str:
+    """
+    An exception and what caused it, the first one on top: `where` of each, and its class.
+
+    At most CAUSES_MAX of them. The text stands only with the project's own errors and the system's.
+    """
+    error: BaseException | None = exc_info[1]
+    parts: list[str] = []
+    while error is not None and len(parts) < CAUSES_MAX:
+        parts.append("\n".join([*where(error), _named(error)]))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\n".join(reversed(parts))
+
+
+def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """Have errors that nobody awaited logged like others: asyncio's own line has their text, and arguments."""
+    loop.set_exception_handler(_on_loop_error)
+
+
+def _on_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    what = str(context.get("message", "")).partition("<")[0].partition("(")[0][:80]
+    structlog.get_logger("asyncio").error("loop_error", what=what.strip(), exc_info=context.get("exception"))
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    if isinstance(error, FlotillaError):
+        return f"{name}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: [Errno {error.errno}] {error.strerror}"
+    return name

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -112,8 +113,9 @@ class Instruments(Collector):
 
 
 def registry_of(*instruments: Count | Spread | Level) -> CollectorRegistry:
-    """A registry that holds these instruments and nothing else."""
+    """A registry that holds these instruments, and what the system says of the process: memory, CPU, open files."""
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     registry.register(Instruments(instruments))
     return registry
 

@@ -6,16 +6,22 @@ Ready means subscribed and connected; live means that the event loop turns and t
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from flotilla.chassis.settings import SettingsError
+from flotilla.contracts.errors import SettingsError
 
 REQUEST_BYTES_MAX: Final = 8192
 REQUEST_TIMEOUT_S: Final = 5.0
+CONNECTIONS_MAX: Final = 64
+LIVE_WITHIN_S: Final = 10.0
+PATHS: Final = ("/livez", "/readyz", "/metrics")
+
+logger = structlog.get_logger("probes")
 
 Check = Callable[[], bool]
 
@@ -31,6 +37,7 @@ class Probes:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._open = 0
         self.ready: Check = lambda: False
         self.live: Check = lambda: True
 
@@ -48,22 +55,44 @@ class Probes:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request and close."""
-        with suppress(
-            OSError, ValueError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-        ):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_TIMEOUT_S)
+        self._open += 1
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                writer.write(await self._respond(reader))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # whoever asked is gone, or too slow
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _respond(self, reader: asyncio.StreamReader) -> bytes:
+        if self._open > CONNECTIONS_MAX:
+            return _response("503 Service Unavailable", "text/plain", b"too many connections\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
             method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ", 2)
-            if method in ("GET", "HEAD"):
-                status, kind, body = self.answer(path.partition("?")[0])
-            else:
-                status, kind, body = "405 Method Not Allowed", "text/plain", b""
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                f"Connection: close\r\n\r\n".encode()
-                + (b"" if method == "HEAD" else body)
-            )
-            await writer.drain()
-        writer.close()
+        except (ValueError, asyncio.LimitOverrunError):
+            return _response("400 Bad Request", "text/plain", b"not HTTP\n")
+        if method not in ("GET", "HEAD"):
+            return _response("405 Method Not Allowed", "text/plain", b"only GET and HEAD\n")
+        try:
+            status, kind, body = self.answer(path.partition("?")[0])
+        except Exception:
+            logger.exception("probe_failed", path=path if path in PATHS else "other")
+            status, kind, body = "500 Internal Server Error", "text/plain", b"see the log\n"
+        return _response(status, kind, body, head_only=method == "HEAD")
+
+
+def _response(status: str, kind: str, body: bytes, *, head_only: bool = False) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + (b"" if head_only else body)
+
+
+def beating(renewed_at: Callable[[], float], *, within_s: float = LIVE_WITHIN_S) -> Check:
+    """Whether a heartbeat, told as a time of the running loop's clock, is younger than `within_s`."""
+    clock_s = asyncio.get_running_loop().time
+    return lambda: clock_s() - renewed_at() < within_s
 
 
 def _yes_or_no(good: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  (it is the answer)
@@ -75,6 +104,8 @@ async def probes_served(probes: Probes, *, host: str, port: int | None) -> Async
     """
     Serve the probes while the block runs; gives the port, None when none is wanted.
 
+    The log event `probes` says which port it is: with port 0 nobody knows before.
+
     Raises:
         SettingsError: The port cannot be had.
     """
@@ -85,8 +116,10 @@ async def probes_served(probes: Probes, *, host: str, port: int | None) -> Async
         server = await asyncio.start_server(probes.handle, host, port, limit=REQUEST_BYTES_MAX)
     except OSError as error:
         raise SettingsError(f"setting FLOTILLA_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror})") from error
+    taken = server.sockets[0].getsockname()[1]
+    logger.info("probes", host=host, port=taken)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield taken
     finally:
         server.close()
         await server.wait_closed()

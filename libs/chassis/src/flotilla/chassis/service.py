@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from flotilla.chassis.logs import configure_logs
-from flotilla.chassis.settings import ServiceSettings, SettingsError, SettingsT, load_settings
-from flotilla.contracts.errors import FlotillaError
+from flotilla.chassis.logs import configure_logs, log_loop_errors
+from flotilla.chassis.settings import ServiceSettings, SettingsT, load_settings
+from flotilla.contracts.errors import FlotillaError, SettingsError
 from flotilla.contracts.names import is_replica
 
 EXIT_OK: Final = 0
@@ -25,7 +25,8 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
     """
     Run a service until it ends; gives the exit code.
 
-    `run` gets the settings and the instance's name. Settings that are wrong end it at once with one line and code 2.
+    `run` gets the settings and the instance's name. Settings that are wrong end it at once with one line and code 2; an
+    error that the service raises ends it with a log line and code 1.
     """
     try:
         settings = load_settings(kind, os.environ)
@@ -48,6 +49,9 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         # The reason is for people, and whole; a traceback would only bury it.
         logger.error("stopped", error=type(error).__name__, reason=str(error))  # noqa: TRY400
         return EXIT_FAILED
+    except Exception:
+        logger.exception("crashed")
+        return EXIT_FAILED
     return EXIT_OK
 
 
@@ -55,6 +59,7 @@ def _run_loop(main: Callable[[], Awaitable[None]]) -> None:
     import asyncio  # noqa: PLC0415
 
     async def whole() -> None:
+        log_loop_errors(asyncio.get_running_loop())
         await main()
 
     try:

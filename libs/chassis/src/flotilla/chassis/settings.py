@@ -13,17 +13,13 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.errors import SettingsError
 from flotilla.fabric.connection import NatsSettings
 
 PREFIX: Final = "FLOTILLA_"
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 LogLevel = Annotated[str, Meta(pattern="^(debug|info|warning|error)$")]
-
-
-class SettingsError(FlotillaError):
-    """A setting is unknown, missing or malformed; the text is one line that names it and what was expected."""
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from flotilla.client.answers import Answer
     from flotilla.client.batches import Done
+    from flotilla.client.blackboard import Blackboard, Entry
     from flotilla.client.errors import (
         ClientError,
         CredentialsRefusedError,
@@ -30,25 +31,30 @@ if TYPE_CHECKING:
     from flotilla.client.events import EventFeed
     from flotilla.client.fleet import Fleet
     from flotilla.client.options import AskOptions, SubmitOptions
+    from flotilla.client.policy import PolicyBook
     from flotilla.client.streams import AnswerStream
     from flotilla.client.submission import Submitted
-    from flotilla.contracts.errors import FlotillaError, TaskError
+    from flotilla.contracts.errors import FlotillaError, PolicyError, TaskError
     from flotilla.contracts.failures import ErrorKind
 
 __all__ = [
     "Answer",
     "AnswerStream",
     "AskOptions",
+    "Blackboard",
     "ClientError",
     "CredentialsRefusedError",
     "CredentialsUnusableError",
     "Done",
+    "Entry",
     "ErrorKind",
     "EventFeed",
     "Fleet",
     "FlotillaError",
     "NoFleetError",
     "NotAcceptedError",
+    "PolicyBook",
+    "PolicyError",
     "ResultTimeoutError",
     "StreamCutError",
     "SubmitOptions",
@@ -62,11 +68,15 @@ _HOMES: Final = {
     "Answer": "flotilla.client.answers",
     "AnswerStream": "flotilla.client.streams",
     "AskOptions": "flotilla.client.options",
+    "Blackboard": "flotilla.client.blackboard",
     "Done": "flotilla.client.batches",
+    "Entry": "flotilla.client.blackboard",
     "ErrorKind": "flotilla.contracts.failures",
     "EventFeed": "flotilla.client.events",
     "Fleet": "flotilla.client.fleet",
     "FlotillaError": "flotilla.contracts.errors",
+    "PolicyBook": "flotilla.client.policy",
+    "PolicyError": "flotilla.contracts.errors",
     "SubmitOptions": "flotilla.client.options",
     "Submitted": "flotilla.client.submission",
     "TaskError": "flotilla.contracts.errors",

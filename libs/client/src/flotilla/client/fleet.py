@@ -1,17 +1,19 @@
 """The fleet, as a caller sees it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, Unpack
 
 from flotilla.client import batches, interactive, submission
-from flotilla.client.addresses import DEFAULT_URL, Addresses
+from flotilla.client.addresses import DEFAULT_URL, Addresses, checked
 from flotilla.client.answers import Answer
 from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs
+from flotilla.client.blackboard import Blackboard
 from flotilla.client.events import EventFeed
 from flotilla.client.link import Link, linked
 from flotilla.client.options import AskOptions, Input, SubmitOptions
+from flotilla.client.policy import PolicyBook
 from flotilla.client.questions import Questions
 from flotilla.client.streams import AnswerStream
 from flotilla.client.submission import Submitted
@@ -23,7 +25,8 @@ from flotilla.contracts.api import (
     Retried,
     TaskStatus,
 )
-from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT
+from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
+from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT, DataClass
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord
 from flotilla.contracts.subjects import EventKind
@@ -43,11 +46,17 @@ class Fleet:
 
     Everything it raises on purpose is a `FlotillaError`: `TaskError` (with `kind`) when a task was refused or failed,
     `NoFleetError` when nobody is there to ask. Nothing waits for ever: every call has a deadline or a timeout.
+
+    Attributes:
+        policy: The fleet's routing policy.
+        blackboard: Values that every member of the fleet and every caller of the scope can read, change and watch.
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._questions = Questions(link)
+        self.policy: Final = PolicyBook(self._questions)
+        self.blackboard: Final = Blackboard(self._questions)
 
     @classmethod
     @asynccontextmanager
@@ -316,6 +325,52 @@ class Fleet:
             NoFleetError: Nobody answers.
         """
         return await self._questions.replicas()
+
+    async def explain(
+        self,
+        capability: str,
+        *,
+        data_class: DataClass | None = None,
+        route: str | None = None,
+        sticky: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        input_bytes: int = 0,
+    ) -> Explanation:
+        """
+        Where a task like this would go now, route by route, and why; nothing is sent.
+
+        Args:
+            capability: What needs doing.
+            data_class: As for `ask`; the scope's default unless given.
+            route: As for `ask`: `pool` or `pool/model`.
+            sticky: As for `ask`.
+            labels: As for `ask`.
+            input_bytes: The size of its input; only `fastest` looks at it.
+
+        Raises:
+            TaskError: `unknown_capability`; `bad_request`.
+            NoFleetError: Nobody answers.
+        """
+        pool, _, model = (route or "").partition("/")
+        query = ExplainQuery(
+            capability=checked(capability),
+            data_class=data_class,
+            pool=pool or None,
+            model=model or None,
+            sticky=sticky,
+            labels=dict(labels or {}),
+            input_bytes=input_bytes,
+        )
+        return await self._questions.ask("explain", query, Explanation)
+
+    async def stats(self) -> StatsReply:
+        """
+        What the whole fleet has seen of its routes lately: p50, p95, errors, tokens, and who was left and why.
+
+        Raises:
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.ask("stats", None, StatsReply)
 
     async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
         """

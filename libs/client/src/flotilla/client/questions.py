@@ -41,43 +41,53 @@ class Questions:
 
     async def result(self, task: str) -> Answer:
         """The committed result of a durable task, failed or not; TaskError `not_found` while there is none."""
-        return Answer(await self._ask("result", ResultQuery(task=checked_task(task)), Result))
+        return Answer(await self.ask("result", ResultQuery(task=checked_task(task)), Result))
 
     async def status(self) -> FleetStatus:
         """See `Fleet.status`."""
-        return await self._ask("status", StatusQuery(), FleetStatus)
+        return await self.ask("status", StatusQuery(), FleetStatus)
 
     async def task_status(self, task: str) -> TaskStatus:
         """See `Fleet.task_status`."""
-        return await self._ask("status", StatusQuery(task=checked_task(task)), TaskStatus)
+        return await self.ask("status", StatusQuery(task=checked_task(task)), TaskStatus)
 
     async def cancel(self, task: str) -> Cancelled:
         """See `Fleet.cancel`."""
-        return await self._ask("cancel", CancelQuery(task=checked_task(task)), Cancelled)
+        return await self.ask("cancel", CancelQuery(task=checked_task(task)), Cancelled)
 
     async def replicas(self) -> list[ReplicaCard]:
         """See `Fleet.replicas`."""
-        return (await self._ask("replicas", None, ReplicasReply)).replicas
+        return (await self.ask("replicas", None, ReplicasReply)).replicas
 
     async def dead_list(self, limit: int) -> DeadList:
         """See `Fleet.dead_list`."""
-        return await self._ask("dead", DeadQuery(verb="list", limit=limit), DeadList)
+        return await self.ask("dead", DeadQuery(verb="list", limit=limit), DeadList)
 
     async def dead_show(self, task: str) -> DeadRecord:
         """See `Fleet.dead_show`."""
-        return await self._ask("dead", DeadQuery(verb="show", task=checked_task(task)), DeadRecord)
+        return await self.ask("dead", DeadQuery(verb="show", task=checked_task(task)), DeadRecord)
 
     async def dead_retry(self, task: str) -> Retried:
         """See `Fleet.dead_retry`."""
-        return await self._ask("dead", DeadQuery(verb="retry", task=checked_task(task)), Retried)
+        return await self.ask("dead", DeadQuery(verb="retry", task=checked_task(task)), Retried)
 
-    async def _ask(self, verb: str, query: Struct | None, kind: type[ReplyT]) -> ReplyT:
+    async def ask(
+        self, verb: str, query: Struct | None, kind: type[ReplyT], *, timeout_s: float = QUESTION_TIMEOUT_S
+    ) -> ReplyT:
+        """
+        Ask `api.<verb>`, and decode the answer.
+
+        Raises:
+            TaskError: The fleet refused; says why.
+            NoFleetError: Nobody answered within `timeout_s`.
+            DecodeFailedError: The answer is none.
+        """
         body = b"" if query is None else msgspec.json.encode(query)
         subject = self._link.addresses.api(verb)
         try:
-            message = await self._link.request(subject, body, timeout_s=QUESTION_TIMEOUT_S)
+            message = await self._link.request(subject, body, timeout_s=timeout_s)
         except RequestTimeoutError as error:
-            raise NoFleetError(self._link.url, f"no answer on {subject} within {QUESTION_TIMEOUT_S:g} s") from error
+            raise NoFleetError(self._link.url, f"no answer on {subject} within {timeout_s:g} s") from error
         try:
             # A task's status has an `error` of its own: the header tells a refusal from it.
             if message.headers and ERROR_CODE in message.headers:

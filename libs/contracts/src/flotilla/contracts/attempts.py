@@ -158,7 +158,30 @@ class Drain(Struct, frozen=True, tag="drain"):
     """To one replica: finish what you hold, then leave."""
 
 
-ControlMessage = CancelAttempt | Drain
+class RollCall(Struct, frozen=True, kw_only=True, tag="roll_call"):
+    """
+    To every replica of a pool: which of these attempts do you hold? Answered with a `Roll` on the reply subject.
+
+    In a cluster of servers an attempt can be dropped without a word: it was on its way to a replica's node when the
+    replica, full now, left its queue group there. When no replica holds it, it is known to be lost.
+    """
+
+    attempts: list[str]
+
+
+ControlMessage = CancelAttempt | Drain | RollCall
+
+
+class Roll(Struct, frozen=True, kw_only=True):
+    """
+    A replica's answer to a roll call.
+
+    Attributes:
+        attempts: Those of the ones asked for that it holds.
+    """
+
+    replica: str
+    attempts: list[str]
 
 
 class SlotFree(Struct, frozen=True, kw_only=True):
@@ -179,6 +202,7 @@ _decode_request: Final = msgspec.json.Decoder(InferRequest).decode
 _decode_reply: Final[Any] = msgspec.json.Decoder(WorkerReply).decode
 _decode_control: Final[Any] = msgspec.json.Decoder(ControlMessage).decode
 _decode_slot_free: Final = msgspec.json.Decoder(SlotFree).decode
+_decode_roll: Final = msgspec.json.Decoder(Roll).decode
 
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are not the message: three classes that share no base."""
@@ -237,6 +261,19 @@ def decode_slot_free(body: bytes) -> SlotFree:
         return _decode_slot_free(body)
     except UNDECODABLE as error:
         raise DecodeFailedError(f"slot signal: {safe_text(error)}") from error
+
+
+def decode_roll(body: bytes) -> Roll:
+    """
+    Decode an answer to a roll call.
+
+    Raises:
+        DecodeFailedError: It is not one.
+    """
+    try:
+        return _decode_roll(body)
+    except UNDECODABLE as error:
+        raise DecodeFailedError(f"roll: {safe_text(error)}") from error
 
 
 def safe_text(error: BaseException) -> str:

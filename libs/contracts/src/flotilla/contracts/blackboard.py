@@ -23,9 +23,7 @@ ABSENT = msgspec.Raw(b"")
 Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*\Z", max_length=KEY_LENGTH_MAX)]
 Pattern = Annotated[
     str,
-    Meta(
-        pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)\Z", max_length=KEY_LENGTH_MAX
-    ),
+    Meta(pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)\Z", max_length=KEY_LENGTH_MAX),
 ]
 
 

@@ -5,7 +5,8 @@ Why a task was refused or failed, as callers see it.
      ├─ TaskError              a task was refused or failed; carries the wire's error body
      │   └─ BadRequestError    the caller's message is not a task
      ├─ DecodeFailedError      a message of the fleet's own did not decode
-     └─ PolicyError            a policy document is not one; carries every fault with the key it stands at
+     ├─ PolicyError            a policy document is not one; carries every fault with the key it stands at
+     └─ SettingsError          a setting of a service is unknown, missing or malformed
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,3 +62,7 @@ class PolicyError(FlotillaError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = tuple(faults)
+
+
+class SettingsError(FlotillaError):
+    """A setting is unknown, missing or malformed; the text is one line that names it and what was expected."""

@@ -99,8 +99,12 @@ def infer_free(zone: Zone, pool: str) -> str:
     return f"infer-free.{zone}.{pool}"
 
 
+EVERY_REPLICA: Final = "_all"
+"""In the place of a replica in `infer_control`: all of the pool's listen. No replica's name begins like this."""
+
+
 def infer_control(zone: Zone, pool: str, replica: str) -> str:
-    """Where one replica is told to cancel an attempt, or to drain."""
+    """Where one replica is told to cancel an attempt, or to drain; every replica, what it holds."""
     return f"infer-control.{zone}.{pool}.{replica}"
 
 

@@ -77,7 +77,7 @@ async def put(
         key: Of A-Za-z0-9-_=/ and dots.
         body: The value.
         expected_revision: Write only if this is the key's newest revision.
-        ttl_s: After which the server removes the key, but not before `topology.MARKER_TTL_S` or the bucket's own.
+        ttl_s: After which the server removes the key, but not before the bucket's marker TTL (see `topology`).
 
     Raises:
         TopologyError: The server refused for another reason.
@@ -102,9 +102,7 @@ async def delete(requests: Requests, bucket: str, key: str, *, expected_revision
 
 async def history(requests: Requests, bucket: str, key: str) -> list[Entry]:
     """The values of a key that the bucket still has, oldest first."""
-    found = await scan(
-        requests, subjects.bucket_stream(bucket), subjects.key(bucket, key), messages_max=HISTORY_MAX
-    )
+    found = await scan(requests, subjects.bucket_stream(bucket), subjects.key(bucket, key), messages_max=HISTORY_MAX)
     return [_entry(bucket, message) for message in found]
 
 
@@ -148,7 +146,9 @@ async def keys(requests: Requests, bucket: str, pattern: str) -> list[str]:
 
 
 async def newest(requests: Requests, bucket: str, names: list[str]) -> list[Entry]:
-    """The newest entry of each of these keys, at most `LAST_SUBJECTS_MAX`, in their order."""
+    """The newest entry of each of these keys, at most `LAST_SUBJECTS_MAX`, by key."""
+    if not names:
+        return []
     found = await last_messages(
         requests, subjects.bucket_stream(bucket), [subjects.key(bucket, name) for name in names]
     )

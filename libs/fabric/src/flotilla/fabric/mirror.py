@@ -7,7 +7,8 @@ watch was blind for about 15 s after a server restart (measured), and leaks cons
 
 What the subscription cannot see is a key that expires: entries that are not refreshed within `expiry_s` are dropped
 here by the local clock. And it sees writes that the server then refuses (compare-and-set lost): use `verified=True` for
-buckets written that way; each change is then read back from the stream.
+buckets written that way; each change is then read back from the stream, twice: what is heard may not be stored yet, or
+not by the replica that answers.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import msgspec
+import nats.errors
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import FlotillaError
@@ -27,6 +29,8 @@ from flotilla.fabric.inbox import Requests
 logger = logging.getLogger("flotilla.fabric")
 
 RELIST_S: Final = 30.0
+RELIST_AGAIN_S: Final = 0.3
+RETRY_S: Final = 0.5
 EXPIRY_CHECK_S: Final = 0.5
 KEYS_MAX: Final = 100_000
 LIST_BATCH: Final = 500
@@ -94,6 +98,7 @@ class Mirror(Generic[Value]):
         if self._verified:
             # The write may yet be refused; the listing reads what the server holds.
             self._relist_due.set()
+            self._loop.call_later(RELIST_AGAIN_S, self._relist_due.set)
             return
         operation = (message.headers or {}).get("KV-Operation")
         self._take(message.subject[len(self._prefix) :], None if operation else message.data)
@@ -127,9 +132,9 @@ class Mirror(Generic[Value]):
             self._relist_due.clear()
             try:
                 await self._relist()
-            except FabricError as error:
+            except (FabricError, nats.errors.Error) as error:
                 logger.warning("relist_failed", extra={"bucket": self._bucket, "error": type(error).__name__})
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(RETRY_S)
                 self._relist_due.set()
 
     async def _relist(self) -> None:

@@ -26,6 +26,8 @@ from flotilla.contracts.attempts import (
     Finished,
     InferRequest,
     Piece,
+    Roll,
+    RollCall,
     SlotFree,
     decode_control,
     decode_request,
@@ -97,7 +99,7 @@ class Slots:
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, Held] = {}
         self._membership: Subscription | None = None
-        self._control: Subscription | None = None
+        self._controls: list[Subscription] = []
         self._ticker: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._membership_check_due = False
@@ -124,9 +126,9 @@ class Slots:
 
     async def start(self) -> None:
         """Join the queue group; when this returns, requests arrive."""
-        self._control = await self._connection.subscribe(
-            subjects.infer_control(self._zone, self._pool, self._replica), self._on_control
-        )
+        for whom in (self._replica, subjects.EVERY_REPLICA):
+            subject = subjects.infer_control(self._zone, self._pool, whom)
+            self._controls.append(await self._connection.subscribe(subject, self._on_control))
         self._ticker = self._loop.create_task(self._tick())
         await self._join()
         await self._connection.settle()
@@ -151,9 +153,9 @@ class Slots:
             await asyncio.wait([attempt.task for attempt in held if attempt.task is not None], timeout=1.0)
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._control is not None:
+        for control in self._controls:
             with contextlib.suppress(nats.errors.Error):
-                await self._control.unsubscribe()
+                await control.unsubscribe()
 
     async def _join(self) -> None:
         self._membership = await self._connection.subscribe(
@@ -235,6 +237,9 @@ class Slots:
                     held.task.cancel("cancelled")
             case Drain():
                 self.drain_asked.set()
+            case RollCall(attempts=asked):
+                roll = Roll(replica=self._replica, attempts=[attempt for attempt in asked if attempt in self._held])
+                await self._connection.publish(message.reply, encode(roll))
 
     async def _tick(self) -> None:
         accepted = encode(Accepted(replica=self._replica))

@@ -60,12 +60,23 @@ async def last_message(requests: Requests, stream: str, subject: str) -> StoredM
 
 
 async def scan(
-    requests: Requests, stream: str, pattern: str, *, messages_max: int, from_sequence: int = 1
+    requests: Requests,
+    stream: str,
+    pattern: str,
+    *,
+    messages_max: int,
+    from_sequence: int = 1,
+    bytes_max: int | None = None,
 ) -> list[StoredMessage]:
-    """The oldest messages on the subjects that match, at most `messages_max`; the stream must allow direct gets."""
+    """
+    The oldest messages on the subjects that match, at most `messages_max`; the stream must allow direct gets.
+
+    With `bytes_max`, no further batch (of SCAN_BATCH_BYTES) is read once the bodies have so many bytes.
+    """
     found: list[StoredMessage] = []
     sequence = from_sequence
-    while len(found) < messages_max:
+    size = 0
+    while len(found) < messages_max and (bytes_max is None or size < bytes_max):
         ask = {
             "seq": sequence,
             "next_by_subj": pattern,

@@ -39,6 +39,11 @@ BLACKBOARD_BYTES_MAX: Final = 1 * GIB
 HISTORY: Final = 10
 MARKER_TTL_S: Final = 10
 """How long the marker of an expired key stays for watchers; whole seconds."""
+BLACKBOARD_MARKER_TTL_S: Final = 2
+"""
+The same where keys have lifetimes of their own. Short: in a bucket with a history the server keeps every value at least
+as long as it would keep its marker (nats-server#6741), so ten seconds here would turn a lifetime of one into ten.
+"""
 
 REPLICAS_MAX: Final = 5
 API_TIMEOUT_S: Final = 5.0
@@ -171,7 +176,13 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
 
 
 def _bucket(
-    bucket: str, *, bytes_max: int, history: int = 1, ttl_s: int = 0, duplicate_window_s: int = 120
+    bucket: str,
+    *,
+    bytes_max: int,
+    history: int = 1,
+    ttl_s: int = 0,
+    duplicate_window_s: int = 120,
+    marker_ttl_s: int = MARKER_TTL_S,
 ) -> StreamConfig:
     """As any NATS client would make it (ADR-8), so that `nats kv` and every client library can use it."""
     return StreamConfig(
@@ -187,7 +198,7 @@ def _bucket(
         allow_msg_ttl=True,
         allow_rollup_hdrs=True,
         deny_delete=True,
-        subject_delete_marker_ttl=MARKER_TTL_S * _NS_PER_S,
+        subject_delete_marker_ttl=marker_ttl_s * _NS_PER_S,
     )
 
 
@@ -213,7 +224,12 @@ BUCKETS: Final = (
     _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
     _bucket(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
     _bucket(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
-    _bucket(subjects.BLACKBOARD_BUCKET, bytes_max=BLACKBOARD_BYTES_MAX, history=HISTORY),
+    _bucket(
+        subjects.BLACKBOARD_BUCKET,
+        bytes_max=BLACKBOARD_BYTES_MAX,
+        history=HISTORY,
+        marker_ttl_s=BLACKBOARD_MARKER_TTL_S,
+    ),
 )
 
 

@@ -3,13 +3,12 @@ How work fails.
 
     flotilla.contracts.errors.FlotillaError
      ├─ AttemptError            one attempt failed, for one of the wire's failure kinds
-     └─ chassis SettingsError
+     └─ SettingsError
          └─ CatalogueError      a user's capability file is not valid; names the file and the key
 """
 
-from flotilla.chassis.settings import SettingsError
 from flotilla.contracts.attempts import Usage
-from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.errors import FlotillaError, SettingsError
 from flotilla.contracts.failures import FailureKind
 
 

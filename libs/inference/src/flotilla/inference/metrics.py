@@ -4,12 +4,15 @@ What a worker measures, under the names of the OpenTelemetry GenAI conventions w
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client.registry import CollectorRegistry
 
-from flotilla.chassis.metrics import TOKENS, Count, Level, Sample, Spread, registry_of
+from flotilla.chassis.gen_ai import operation_of
+from flotilla.chassis.metrics import OTHER, TOKENS, Count, Level, Sample, Spread, registry_of
 from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.presence import ModelCard
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import Held, Slots
 
@@ -18,9 +21,15 @@ _TOKEN_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai
 
 
 class WorkerMetrics:
-    """Counts the attempts of one replica; `lane` is set once it serves."""
+    """
+    Counts the attempts of one replica; `lane` is set once it serves.
 
-    def __init__(self, *, zone: Zone, pool: str, provider: str) -> None:
+    Capabilities and models that the replica does not announce count as `other`: a request may name anything.
+    """
+
+    def __init__(self, *, zone: Zone, pool: str, provider: str, models: Sequence[ModelCard]) -> None:
+        self._models = frozenset(model.name for model in models)
+        self._capabilities = frozenset(name for model in models for name in model.capabilities)
         self._zone: Zone = zone
         self._pool = pool
         self._provider = provider
@@ -46,15 +55,17 @@ class WorkerMetrics:
     def ended(self, held: Held, answer: Finished | Failed, elapsed_s: float) -> None:
         """An attempt has its last word."""
         request = held.request
-        operation = "embeddings" if request.capability == "embed" else "chat"
+        operation = operation_of(request.capability)
+        model = request.model if request.model in self._models else OTHER
+        capability = request.capability if request.capability in self._capabilities else OTHER
         outcome = "" if isinstance(answer, Finished) else answer.kind.value
-        self._duration_s.add((operation, self._provider, request.model, outcome), elapsed_s)
-        self._attempts.add((request.capability, outcome or "ok"))
+        self._duration_s.add((operation, self._provider, model, outcome), elapsed_s)
+        self._attempts.add((capability, outcome or "ok"))
         usage = answer.usage
         if usage.input_tokens or usage.output_tokens:
-            self._tokens.add((operation, self._provider, request.model, "input"), usage.input_tokens)
-            self._tokens.add((operation, self._provider, request.model, "output"), usage.output_tokens)
-            self._cost_usd.add((request.model,), usage.cost_usd)
+            self._tokens.add((operation, self._provider, model, "input"), usage.input_tokens)
+            self._tokens.add((operation, self._provider, model, "output"), usage.output_tokens)
+            self._cost_usd.add((model,), usage.cost_usd)
 
     def _slots(self) -> list[Sample]:
         lane = self.lane

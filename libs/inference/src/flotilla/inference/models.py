@@ -1,6 +1,6 @@
 """A provider's models made servable: which capabilities, by which model."""
 
-from flotilla.chassis.settings import SettingsError
+from flotilla.contracts.errors import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.prompted import PromptedBackend

@@ -1,6 +1,7 @@
 """A worker from start to end: connect, join the lane, announce, serve until told to stop, leave gracefully."""
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -9,9 +10,10 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from flotilla.chassis.probes import Probes, probes_served
-from flotilla.chassis.settings import SettingsError
+from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.signals import stop_signals
+from flotilla.chassis.tracing import traced
+from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
@@ -23,12 +25,12 @@ from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.handler import Handler, HandlerBackend
 from flotilla.inference.metrics import WorkerMetrics
 from flotilla.inference.settings import WorkerSettings
+from flotilla.inference.traces import traced_work
 from flotilla.inference.worker import Worker
 
 logger = structlog.get_logger("worker")
 
 VERSION: Final = "0.1.0"
-LIVE_WITHIN_S: Final = 10.0
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -48,15 +50,20 @@ class Serving(Struct, frozen=True, kw_only=True):
 async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *, version: str = VERSION) -> None:
     """Serve until a stop signal, then leave gracefully: no task fails because a replica stopped."""
     zone, pool = settings.zone, settings.checked_pool()
-    metrics = WorkerMetrics(zone=zone, pool=pool, provider=what.backend.provider)
+    provider = what.backend.provider
+    metrics = WorkerMetrics(zone=zone, pool=pool, provider=provider, models=what.models)
     probes = Probes(metrics.registry)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(what.backend.aclose)
         stop = stack.enter_context(stop_signals())
+        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
+        place = {"flotilla.zone": zone, "flotilla.pool": pool}
+        tracer = await stack.enter_async_context(
+            traced(os.environ, service=f"{zone}-inference", instance=replica, attributes=place)
+        )
         connection = await stack.enter_async_context(
             connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
         )
-        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
         worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
         lane = await stack.enter_async_context(
             serving(
@@ -65,7 +72,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 pool=pool,
                 replica=replica,
                 slots=settings.slots,
-                work=worker,
+                work=traced_work(worker, tracer, provider),
                 grace_s=settings.grace_s,
             )
         )
@@ -77,7 +84,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 zone=zone,
                 pool=pool,
                 replica=replica,
-                provider=what.backend.provider,
+                provider=provider,
                 models=what.models,
                 slots=lane.slots,
                 busy=lane.busy,
@@ -91,16 +98,15 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 connection,
                 name=f"{zone}-{pool}",
                 version=version,
-                description=f"Flotilla: {what.backend.provider} in the {zone} zone",
-                metadata={"replica": replica, "zone": zone, "pool": pool, "provider": what.backend.provider},
+                description=f"Flotilla: {provider} in the {zone} zone",
+                metadata={"replica": replica, "zone": zone, "pool": pool, "provider": provider},
             )
         )
         # Announced last, so gone first: nobody is sent here before the lane is joined, nor while it is being left.
         await stack.enter_async_context(announced(connection, card))
-        loop = asyncio.get_running_loop()
         probes.ready = lambda: connection.is_connected and not stop.is_set()
-        probes.live = lambda: loop.time() - lane.renewed_at < LIVE_WITHIN_S
-        logger.info("ready", zone=zone, pool=pool, slots=settings.slots, provider=what.backend.provider)
+        probes.live = beating(lambda: lane.renewed_at)
+        logger.info("ready", zone=zone, pool=pool, slots=settings.slots, provider=provider)
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, lane.drain_asked, connection.closed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:

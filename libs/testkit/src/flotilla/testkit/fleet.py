@@ -242,7 +242,7 @@ async def running_fleet(
         worker_env: More settings of the workers.
         nodes: Of the NATS server; with 3, `server` is a `RunningCluster`, and every stream has 3 replicas.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (before anything runs)
     async with AsyncExitStack() as stack:
         running = running_server if nodes == 1 else partial(running_cluster, nodes=nodes)
         server = await stack.enter_async_context(running(directory / "nats", scopes=scopes, pools=pools))

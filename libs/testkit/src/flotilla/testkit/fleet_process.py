@@ -15,7 +15,7 @@ EXIT_TIMEOUT_S: Final = 10.0
 
 
 def clean_environ(given: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without any setting of a fleet or provider, and with those given."""
+    """The environment of this process without any setting of a fleet or provider, and with those given."""
     foreign = ("FLOTILLA_", "OLLAMA_", "ANTHROPIC_", "OPENAI_", "GEMINI_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**inherited, **given}

@@ -4,13 +4,12 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import nats
 import nats.errors
 
 from flotilla.contracts.subjects import Zone
@@ -20,6 +19,7 @@ from flotilla.fabric.embedded_server import EmbeddedServer
 from flotilla.fabric.errors import PortInUseError, ServerDidNotStartError
 from flotilla.fabric.server_config import DEFAULT_SCOPE, RANDOM_PORT, ClusterSpec, ServerSpec, users
 from flotilla.testkit.nats_server import POOLS, RunningServer
+from flotilla.testkit.plain_client import connect_plainly
 
 NODES: Final = 3
 PORTS: Final = range(10_000, 32_000)
@@ -95,7 +95,7 @@ class RunningCluster(RunningServer):
         Raises:
             TimeoutError: There is none in time.
         """
-        info = await self._until(stream, lambda info: info["cluster"].get("leader"), timeout_s)
+        info = await self._until(stream, _has_leader, timeout_s)
         return next(node for node in self.nodes if node.name == info["cluster"]["leader"])
 
     async def until_whole(self, stream: str, timeout_s: float = LEADER_TIMEOUT_S) -> None:
@@ -113,32 +113,22 @@ class RunningCluster(RunningServer):
 
         await self._until(stream, whole, timeout_s)
 
-    async def _until(self, stream: str, holds: Any, timeout_s: float) -> dict[str, Any]:
+    async def _until(self, stream: str, holds: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
         """What the stream's leader says of it, once a condition holds."""
-        async with asyncio.timeout(timeout_s), self._asking() as client:
-            while True:
-                with suppress(TimeoutError, nats.errors.Error):
-                    reply = await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=ASK_TIMEOUT_S)
-                    info = _decode(reply.data)
-                    if "cluster" in info and holds(info):
-                        return info
-                await asyncio.sleep(POLL_S)
-
-    @asynccontextmanager
-    async def _asking(self) -> AsyncGenerator[Any]:
         admin = self.admin()
-        client: Any = await nats.connect(  # its types are partial
-            [node.url for node in self.nodes if node.pid],
-            nkeys_seed=str(admin.creds),
-            inbox_prefix=admin.inbox_prefix,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  # a float works: it is slept
-            error_cb=_ignore,
-        )
+        urls = ",".join(node.url for node in self.nodes if node.pid)
+        client = await connect_plainly(urls, nkeys_seed=str(admin.creds), inbox_prefix=admin.inbox_prefix)
         try:
-            yield client
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    with suppress(TimeoutError, nats.errors.Error):
+                        reply = await client.nc.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=ASK_TIMEOUT_S)
+                        info = _decode(reply.data)
+                        if "cluster" in info and holds(info):
+                            return info
+                    await asyncio.sleep(POLL_S)
         finally:
-            await client.close()
+            await client.nc.close()
 
 
 @asynccontextmanager
@@ -226,6 +216,5 @@ def settings_at(node: ClusterNode, settings: NatsSettings) -> NatsSettings:
     return msgspec.structs.replace(settings, url=node.url)
 
 
-async def _ignore(error: Exception) -> None:
-    """Cut connections are what these tests are about."""
-    del error
+def _has_leader(info: dict[str, Any]) -> bool:
+    return bool(info["cluster"].get("leader"))

@@ -7,7 +7,7 @@ What it cannot do, a client in another language could not do either.
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -112,7 +112,8 @@ class Answer:
     @property
     def kind(self) -> str:
         """The kind of the error; "" when the task went well."""
-        return (self.result.get("error") or {}).get("kind", "")
+        error: Json = self.result.get("error") or {}
+        return error.get("kind", "")
 
 
 class PlainClient:
@@ -151,7 +152,7 @@ class PlainClient:
         """Ask an interactive task, with its pieces if a header wants them."""
         inbox = self.nc.new_inbox()
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await self.nc.subscribe(inbox, cb=arrived.put)
+        subscription = await self.nc.subscribe(inbox, cb=arrived.put)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         pieces: list[Json] = []
         try:
             await self.nc.publish(f"ask.{capability}", _bytes(body), reply=inbox, headers=headers)
@@ -168,12 +169,38 @@ class PlainClient:
                         continue
                     return Answer(pieces, answer, dict(message.headers or {}))
         finally:
-            await subscription.unsubscribe()
+            # On a closed connection it would raise, and take the place of a cancellation.
+            if not self.nc.is_closed:
+                await subscription.unsubscribe()
 
     async def api(self, verb: str, question: Json | None = None, *, timeout_s: float = 5.0) -> Json:
         """Ask the fleet; gives the answer as it came, error or not."""
         message = await self.nc.request(f"api.{verb}", _bytes(question) if question else b"", timeout=timeout_s)
         return json.loads(message.data)
+
+    async def stream(self, verb: str, name: str, question: Json | None = None) -> Json:
+        """What JetStream says of a stream; for those who may ask (`fleet.admin()`)."""
+        message = await self.nc.request(f"$JS.API.{verb}.{name}", _bytes(question) if question else b"", timeout=5)
+        return json.loads(message.data)
+
+    async def messages_in(self, name: str, subjects: str = ">") -> int:
+        """How many messages a stream holds on the subjects that match."""
+        answer = await self.stream("STREAM.INFO", name, {"subjects_filter": subjects})
+        counts: dict[str, int] = answer["state"].get("subjects") or {}
+        return sum(counts.values())
+
+    async def unacknowledged_in(self, name: str) -> int:
+        """How many messages a stream's consumers have handed out and not got back."""
+        answer = await self.stream("CONSUMER.LIST", name)
+        return sum(consumer["num_ack_pending"] for consumer in answer["consumers"])
+
+    async def until_empty(self, name: str, timeout_s: float = 25.0) -> None:
+        """Return when a stream holds nothing any more."""
+
+        async def empty() -> bool:
+            return not await self.messages_in(name)
+
+        await eventually(empty, timeout_s)
 
     async def until_status(self, task: str, state: str, timeout_s: float = 10.0) -> Json:
         """The status of a task, once it is in a state."""
@@ -185,10 +212,10 @@ class PlainClient:
                 await asyncio.sleep(0.05)
 
     @asynccontextmanager
-    async def hearing(self, subject: str) -> AsyncIterator[Heard]:
+    async def hearing(self, subject: str) -> AsyncGenerator[Heard]:
         """What arrives on a subject while the block runs; subscribed when it begins."""
         heard = Heard()
-        subscription = await self.nc.subscribe(subject, cb=heard.take)
+        subscription = await self.nc.subscribe(subject, cb=heard.take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         # Twice: nats-py's first flush overtakes what was queued before it.
         await self.nc.flush()
         await self.nc.flush()
@@ -204,13 +231,25 @@ class PlainClient:
         await self.nc.flush()
 
 
+async def eventually(holds: Callable[[], Awaitable[object]], timeout_s: float = 10.0, every_s: float = 0.05) -> None:
+    """
+    Return when a question that can only be asked again and again is answered with something true.
+
+    Raises:
+        TimeoutError: It is not in time.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not await holds():  # noqa: ASYNC110  (nothing tells when)
+            await asyncio.sleep(every_s)
+
+
 async def connect_plainly(url: str, *, nkeys_seed: str | None = None, inbox_prefix: str = "_INBOX") -> PlainClient:
     """
     Connect; it reconnects soon and without end, so that a test may restart the server.
 
     `url` may be several with commas between: the nodes of a cluster.
     """
-    nc = await nats.connect(
+    nc = await nats.connect(  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         url.split(","),
         nkeys_seed=nkeys_seed,
         inbox_prefix=inbox_prefix,

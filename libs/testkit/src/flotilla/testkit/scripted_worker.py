@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -58,8 +58,8 @@ class ScriptedWorker:
     async def join(self) -> None:
         """Become a member of the pool's queue group."""
         nc = self._client.nc
-        await nc.subscribe(f"infer.{self._lane}.*", queue=self._lane.split(".")[1], cb=self._take)
-        await nc.subscribe(f"infer-control.{self._lane}.{self._replica}", cb=self._control)
+        await nc.subscribe(f"infer.{self._lane}.*", queue=self._lane.split(".")[1], cb=self._take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
+        await nc.subscribe(f"infer-control.{self._lane}.{self._replica}", cb=self._control)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         await nc.flush()
         await nc.flush()
 
@@ -80,11 +80,12 @@ class ScriptedWorker:
 
     async def _say(self, reply: str, request: Json) -> None:
         for line in self.script(request):
-            if isinstance(line, float):
+            if isinstance(line, (int, float)):
                 await asyncio.sleep(line)
                 continue
-            body = line if isinstance(line, bytes) else json.dumps({"replica": self._replica, **line}).encode()
-            await self._client.nc.publish(reply, body)
+            if isinstance(line, dict):
+                line = json.dumps({"replica": self._replica, **line}).encode()  # noqa: PLW2901
+            await self._client.nc.publish(reply, line)
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ async def scripted_worker(
     capabilities: Sequence[str] = ("classify", "summarize"),
     models: Sequence[str] = ("m1",),
     slots: int = 8,
-) -> AsyncIterator[ScriptedWorker]:
+) -> AsyncGenerator[ScriptedWorker]:
     """
     Serve while the block runs, with a card in the presence bucket; `client` has the credentials of the pool's workers.
 

@@ -173,11 +173,12 @@ class Recorder:
     One orchestrator's recorders by route; idle ones are dropped, so old models and capabilities cost nothing.
 
     `asked` holds each Retry-After (until when, unix ms) by pool and model, from the moment that it came until someone
-    takes it out: it has to close the route at once, not at the next update.
+    takes it out: it has to close the route at once, not at the next update. `on_retry_after` is called when one comes.
     """
 
     def __init__(self) -> None:
         self.asked: dict[tuple[str, str], int] = {}
+        self.on_retry_after: Callable[[], None] = _nobody
         self._routes: dict[RouteKey, RouteRecorder] = {}
 
     def at(self, key: RouteKey) -> RouteRecorder:
@@ -197,6 +198,11 @@ class Recorder:
 
     def _ask(self, pair: tuple[str, str], until_unix_ms: int) -> None:
         self.asked[pair] = max(self.asked.get(pair, 0), until_unix_ms)
+        self.on_retry_after()
+
+
+def _nobody() -> None:
+    pass
 
 
 def _add(counts: dict[int, int], latency_ms: float) -> None:

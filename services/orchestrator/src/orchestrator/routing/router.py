@@ -83,9 +83,13 @@ class PolicyRouter:
         if not body:
             return True
         try:
-            self._heard[parsed] = decode_stats(body)
+            stats = self._heard[parsed] = decode_stats(body)
         except DecodeFailedError:
             return False
+        pair = parsed[0][:2]
+        if stats.retry_after_until_unix_ms > max(self._clock(), self.health.retry_after.get(pair, 0)):
+            asked = self.recorder.asked.get(pair, 0)
+            self.recorder.asked[pair] = max(asked, stats.retry_after_until_unix_ms)
         return True
 
     def update(self) -> None:

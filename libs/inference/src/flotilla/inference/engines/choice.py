@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flotilla.chassis.settings import SettingsError
+from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.embedded import EmbeddedEngine

@@ -1,0 +1,98 @@
+"""The routing policy of the fleet: read, checked, changed, and taken back."""
+
+from typing import Final
+
+from flotilla.client.questions import Questions
+from flotilla.contracts.api_routing import (
+    POLICY_BYTES_MAX,
+    PolicyHistory,
+    PolicyQuery,
+    PolicyReply,
+    PolicyVersion,
+)
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.policy_check import parse_policy
+
+_VERB: Final = "policy"
+
+
+class PolicyBook:
+    """
+    The routing policy, `fleet.policy`. A change is followed by every orchestrator within a second.
+
+        await fleet.policy.set(Path("policy.toml").read_text(), author="ops")
+        before = (await fleet.policy.history())[1].revision
+        await fleet.policy.rollback(before)
+
+    Everything here raises `NoFleetError` when nobody answers.
+    """
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+
+    async def get(self, revision: int | None = None) -> PolicyReply:
+        """
+        The policy in force (`revision` is 0 when there is none), or an older one.
+
+        Raises:
+            TaskError: `not_found`: the bucket has no such revision any more.
+        """
+        return await self._ask(PolicyQuery(verb="get", revision=revision))
+
+    async def check(self, toml: str) -> PolicyReply:
+        """
+        What setting this document would come to; changes nothing. Its `warnings` compare it with the live fleet.
+
+        Raises:
+            PolicyError: It is not a policy; `faults` has everything that is wrong with it, each with its key.
+            TaskError: `too_large`, or the fleet's version refuses it.
+        """
+        _check(toml)
+        return await self._ask(PolicyQuery(verb="check", toml=toml))
+
+    async def set(self, toml: str, *, expected_revision: int | None = None, author: str = "") -> PolicyReply:
+        """
+        Put a document in force; gives its revision, and the same warnings as `check`.
+
+        Args:
+            toml: At most 256 KiB.
+            expected_revision: Only if this one is in force; 0 for none.
+            author: For the history, at most 128 characters.
+
+        Raises:
+            PolicyError: It is not a policy; nothing was changed.
+            TaskError: `conflict`: another revision is in force; `not_permitted`: this scope may not change the policy;
+                `too_large`.
+        """
+        _check(toml)
+        return await self._ask(
+            PolicyQuery(verb="set", toml=toml, expected_revision=expected_revision, author=author),
+        )
+
+    async def history(self) -> list[PolicyVersion]:
+        """The versions that the fleet still has (the last ten), newest first."""
+        return (await self._questions.ask(_VERB, PolicyQuery(verb="history"), PolicyHistory)).versions
+
+    async def rollback(
+        self, revision: int | None = None, *, expected_revision: int | None = None, author: str = ""
+    ) -> PolicyReply:
+        """
+        Put an older version in force again, under a new revision; the one before the newest unless told.
+
+        Raises:
+            TaskError: `not_found`: there is no such revision, or no older one; else as `set`.
+        """
+        query = PolicyQuery(verb="rollback", revision=revision, expected_revision=expected_revision, author=author)
+        return await self._ask(query)
+
+    async def _ask(self, query: PolicyQuery) -> PolicyReply:
+        return await self._questions.ask(_VERB, query, PolicyReply)
+
+
+def _check(toml: str) -> None:
+    size = len(toml.encode())
+    if size > POLICY_BYTES_MAX:
+        details = {"limit_bytes": POLICY_BYTES_MAX, "size_bytes": size}
+        raise TaskError(ErrorKind.TOO_LARGE, f"a policy has at most {POLICY_BYTES_MAX} bytes", details=details)
+    parse_policy(toml)
