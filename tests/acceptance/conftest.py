@@ -16,7 +16,7 @@ CALM_CAPABILITIES = "classify,summarize,chat,translate,embed"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
+async def one_calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
     Two orchestrators; a fast worker with 8 slots; and one with 2 slots whose every `reason` takes half a minute.
     """
@@ -34,7 +34,16 @@ async def calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         yield fleet
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
+async def calm_fleet(one_calm_fleet: RunningFleet) -> AsyncIterator[RunningFleet]:
+    """
+    The shared fleet; connections made through it end with the test, since its loop stands still between tests.
+    """
+    yield one_calm_fleet
+    await one_calm_fleet.close_clients()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def caller(calm_fleet: RunningFleet) -> PlainClient:
     """
     A plain nats-py client of the default scope, without credentials.

@@ -286,7 +286,6 @@ async def _seen_by_every_orchestrator(fleet: RunningFleet, replica: str) -> None
             models = {model for pool in status["pools"] for model in pool["models"]}
             if replica in models:
                 seen.add(status["orchestrator"])
-    await client.nc.close()
 
 
 async def _told(worker: ScriptedWorker) -> bool:

@@ -62,7 +62,10 @@ async def test_a_handler_and_a_capability_file_are_a_worker(tmp_path: Path):
     program.write_text(WORKER)
     files = {"FLOTILLA_CAPABILITY_FILES": str(capabilities)}
     async with running_fleet(
-        tmp_path / "fleet", local=0, pools=(("local", "local"), ("local", "triage")), env=files
+        tmp_path / "fleet",
+        local=0,
+        pools=(("local", "local"), ("local", "triage")),
+        env=files,
     ) as fleet:
         own = {**files, "FLOTILLA_PROVIDER": "", "FLOTILLA_SLOTS": ""}
         for name in ("FLOTILLA_ENGINE_LATENCY_MS", "FLOTILLA_ENGINE_JITTER", "FLOTILLA_ENGINE_FAILURE_RATE"):

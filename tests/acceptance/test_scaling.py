@@ -208,7 +208,6 @@ async def test_a_route_asked_for_that_is_absent_ends_in_its_own_kind(tmp_path: P
     assert result["error"]["kind"] in {"no_route", "deadline_exceeded"}
 
 
-@pytest.mark.xfail(strict=True, reason="tasks handed back for want of a route count against max_ack_pending")
 async def test_tasks_that_wait_for_a_route_do_not_block_the_others(tmp_path: Path):
     """
     One caller insists on a pool that does not come; everybody else's tasks of the capability go on.

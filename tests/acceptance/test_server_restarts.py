@@ -43,4 +43,3 @@ async def test_a_server_that_comes_back_on_its_store_has_lost_nothing(tmp_path: 
         # One subject per task and one message per subject: every result was committed once.
         assert await admin.messages_in("RESULTS_default") == TASKS
         assert all(process.is_running for process in fleet.processes)
-        await client.nc.close()

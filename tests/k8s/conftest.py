@@ -1,5 +1,7 @@
-"""The manifests, rendered once for all tests of a process."""
+"""The manifests, rendered once for all tests, and the certificates of a test cluster."""
 
+import fcntl
+import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -26,9 +28,17 @@ def kustomize() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def fleets(tmp_path_factory: pytest.TempPathFactory, kustomize: tuple[str, ...]) -> Mapping[str, Fleet]:
     """
-    Every overlay with every set of components, by name.
+    Every overlay with every set of components, by name; rendered by one of the processes that run the tests.
     """
-    return render_sets(tmp_path_factory.mktemp("sets"), kustomize)
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    rendered = shared / "sets.json"
+    with (shared / "sets.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not rendered.exists():
+            sets = render_sets(tmp_path_factory.mktemp("sets"), kustomize)
+            rendered.write_text(json.dumps(sets), encoding="utf-8")
+    return json.loads(rendered.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
@@ -53,18 +63,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     A folder with what the Secret `nats-tls` holds, for 127.0.0.1 as well.
     """
     place = tmp_path_factory.mktemp("tls")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    authority = ["-x509", "-subj", "/CN=flotilla", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"]
-    subprocess.run(["openssl", "req", *key, *authority], cwd=place, check=True, capture_output=True, timeout=60)
-    request = ["-subj", "/CN=nats", "-keyout", "tls.key", "-out", "tls.csr"]
-    subprocess.run(["openssl", "req", *key, *request], cwd=place, check=True, capture_output=True, timeout=60)
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=place, check=True, capture_output=True, timeout=60)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", *key, "-x509", "-subj", "/CN=flotilla", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt")
+    openssl("req", *key, "-subj", "/CN=nats", "-keyout", "tls.key", "-out", "tls.csr")
     (place / "names").write_text("subjectAltName=DNS:nats,DNS:*.nats-nodes,DNS:localhost,IP:127.0.0.1\n")
-    sign = ["-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
-    subprocess.run(
-        ["openssl", "x509", *sign, "-extfile", "names", "-out", "tls.crt"],
-        cwd=place,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    signed_by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
+    openssl("x509", "-req", "-in", "tls.csr", *signed_by, "-days", "2", "-extfile", "names", "-out", "tls.crt")
     return place

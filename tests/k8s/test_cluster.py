@@ -8,9 +8,10 @@ import socket
 import ssl
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import nats
 import pytest
@@ -78,7 +79,14 @@ class Cluster:
         log = self._place / f"node-{node}.log"
         with log.open("ab") as output:
             self.processes[node] = await asyncio.create_subprocess_exec(
-                find_nats_server(), "--config", file, "--name", f"nats-{node}", stdin=DEVNULL, stdout=output, stderr=output
+                find_nats_server(),
+                "--config",
+                file,
+                "--name",
+                f"nats-{node}",
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
             )
 
     async def healthy(self, node: int) -> None:
@@ -89,13 +97,13 @@ class Cluster:
         self, user: str, prefix: str, on_reconnect: Callable[[], Awaitable[None]] | None = None
     ) -> Client:
         """As one of its users."""
-        return await nats.connect(
+        return await cast("Any", nats).connect(
             self.url.split(","),
             nkeys_seed=str(self.secrets / "seeds" / f"{user}.nk"),
             inbox_prefix=prefix,
             tls=ssl.create_default_context(cafile=str(self._certificates / "ca.crt")),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  # a float works: it is slept
+            reconnect_time_wait=0.1,
             error_cb=ignore,
             reconnected_cb=on_reconnect,
         )
@@ -149,7 +157,7 @@ async def cluster(tmp_path: Path, certificates: Path) -> AsyncIterator[Cluster]:
 
 
 @contextlib.asynccontextmanager
-async def service(module: str, environ: dict[str, str], log: Path) -> AsyncIterator[Process]:
+async def service(module: str, environ: dict[str, str], log: Path) -> AsyncGenerator[Process]:
     """A service's process, ready; killed at the end if it still runs."""
     [port] = free_ports(1)
     with log.open("wb") as output:
@@ -160,7 +168,7 @@ async def service(module: str, environ: dict[str, str], log: Path) -> AsyncItera
         ready = asyncio.ensure_future(until_ok(port, "/readyz"))
         ended = asyncio.ensure_future(process.wait())
         await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
-        assert not ended.done(), re.sub(r"\s+", " ", log.read_text())[-2000:]
+        assert not ended.done(), re.sub(r"\s+", " ", log.read_text())[-2000:]  # noqa: ASYNC240  (the test ends here)
         await ready
         ended.cancel()
         yield process
@@ -182,12 +190,14 @@ async def test_a_fleet_on_three_nodes_survives_the_loss_of_one(cluster: Cluster,
     async with AsyncExitStack() as stack:
         await asyncio.gather(
             *(
-                stack.enter_async_context(service("orchestrator", orchestrator, tmp_path / f"orchestrator-{number}.log"))
+                stack.enter_async_context(
+                    service("orchestrator", orchestrator, tmp_path / f"orchestrator-{number}.log")
+                )
                 for number in range(3)
             )
         )
         admin = await cluster.connect("admin", "_INBOX.admin")
-        streams = await admin.jetstream().streams_info()
+        streams = await cast("Any", admin).jetstream().streams_info()
         assert {3} == {stream.config.num_replicas for stream in streams}
         assert {"TASKS_default", "RESULTS_default", "EVENTS", "DEAD", "KV_presence"} <= {s.config.name for s in streams}
 

@@ -33,7 +33,16 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "local-inference": LocalSettings,
     "cloud-inference": CloudSettings,
 }
-POD_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+POD_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 """Those that the restricted level allows."""
 SUFFIX_LENGTH = len("-7c9f6d5b8f-x2xkq")
 PINNED = re.compile(r"[a-z0-9./_-]+:(?:[A-Za-z0-9_-]+[.-])?b?\d[A-Za-z0-9_.-]*")
@@ -46,7 +55,9 @@ def pods(fleets: Mapping[str, Fleet]) -> list[tuple[str, Manifest]]:
     """
     Every workload of every set, with a name for messages.
     """
-    return [(f"{name}: {name_of(workload)}", workload) for name, fleet in fleets.items() for workload in workloads(fleet)]
+    return [
+        (f"{name}: {name_of(workload)}", workload) for name, fleet in fleets.items() for workload in workloads(fleet)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +99,10 @@ def test_the_namespace_enforces_it(dev: Fleet, prod: Fleet):
     In every overlay.
     """
     for fleet in (dev, prod):
-        assert named(fleet, "flotilla", "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+        assert (
+            named(fleet, "flotilla", "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+            == "restricted"
+        )
 
 
 def test_no_pod_can_speak_to_kubernetes(fleets: Mapping[str, Fleet], pods: list[tuple[str, Manifest]]):
@@ -241,7 +255,7 @@ def seeds_in(workload: Manifest) -> Iterator[tuple[str, int]]:
     """The Secrets with seeds that a pod mounts, and the files' mode."""
     for volume in pod_of(workload).get("volumes", []):
         secret = volume.get("secret", {})
-        if secret.get("secretName", "").startswith("nats-") and secret["secretName"] != "nats-tls":  # noqa: S105  (a name)
+        if secret.get("secretName", "").startswith("nats-") and secret["secretName"] != "nats-tls":
             assert secret["items"] == [{"key": "seed.nk", "path": "seed.nk"}]
             yield secret["secretName"], secret["defaultMode"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import jsonschema.protocols
-import kubernetes_validate.utils as schemas
+import kubernetes_validate.utils as schemas  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 import referencing
 
@@ -24,7 +24,10 @@ from flotilla.testkit.manifests import (
     workloads,
 )
 
-NEWEST_VERSIONS = sorted({schemas.major_minor(version) for version in schemas.all_versions()}, key=lambda version: int(version.partition(".")[2]))[-3:]
+NEWEST_VERSIONS = sorted(
+    {schemas.major_minor(version) for version in schemas.all_versions()},
+    key=lambda version: int(version.partition(".")[2]),
+)[-3:]
 CUSTOM = {"Certificate", "Issuer", "PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds that an operator brings; Kubernetes has no schema for them."""
 CLUSTER_WIDE = {"Namespace"}
@@ -89,7 +92,9 @@ def test_no_object_stands_twice_and_all_are_in_their_namespace(fleets: Mapping[s
     A second object of a name would silently replace the first.
     """
     for name, fleet in fleets.items():
-        count = Counter((manifest["kind"], manifest["metadata"].get("namespace"), name_of(manifest)) for manifest in fleet)
+        count = Counter(
+            (manifest["kind"], manifest["metadata"].get("namespace"), name_of(manifest)) for manifest in fleet
+        )
 
         assert {1} == set(count.values()), name
         assert {"flotilla"} == {space for kind_, space, _ in count if kind_ not in CLUSTER_WIDE}, name
@@ -128,7 +133,9 @@ def test_selectors_find_the_pods_of_their_own_workload_and_no_others(fleets: Map
     Two Deployments with one selector would adopt each other's pods.
     """
     for name, fleet in fleets.items():
-        pods = [(name_of(workload), workload["spec"]["template"]["metadata"]["labels"]) for workload in workloads(fleet)]
+        pods = [
+            (name_of(workload), workload["spec"]["template"]["metadata"]["labels"]) for workload in workloads(fleet)
+        ]
         for workload in workloads(fleet):
             assert [name_of(workload)] == found(workload["spec"]["selector"]["matchLabels"], pods), name
         for service in kind(fleet, "Service"):
@@ -145,7 +152,9 @@ def test_every_workload_has_a_disruption_budget(fleets: Mapping[str, Fleet]):
     So that a drained machine takes one replica at a time, and a single replica does not hold the drain up for ever.
     """
     for name, fleet in fleets.items():
-        pods = [(name_of(workload), workload["spec"]["template"]["metadata"]["labels"]) for workload in workloads(fleet)]
+        pods = [
+            (name_of(workload), workload["spec"]["template"]["metadata"]["labels"]) for workload in workloads(fleet)
+        ]
         guarded = [
             workload
             for budget in kind(fleet, "PodDisruptionBudget")

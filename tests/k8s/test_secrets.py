@@ -93,7 +93,11 @@ def test_a_real_server_accepts_each_configuration(layout: str, folder: Path, tmp
     (tmp_path / "nats.conf").write_text(text)
 
     done = subprocess.run(
-        [find_nats_server(), "-t", "-c", tmp_path / "nats.conf"], capture_output=True, text=True, timeout=30, check=False
+        [find_nats_server(), "-t", "-c", tmp_path / "nats.conf"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
     assert 0 == done.returncode, done.stderr
@@ -201,7 +205,10 @@ def test_nobody_else_can_read_it(folder: Path):
     assert {0o700} == {path.stat().st_mode & 0o777 for path in (folder, folder / "seeds", folder / "clients")}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
     ignored = subprocess.run(
-        ["git", "check-ignore", "-q", "deploy/k8s/secrets/nats-orchestrator.yaml"], cwd=REPOSITORY, timeout=30, check=False
+        ["git", "check-ignore", "-q", "deploy/k8s/secrets/nats-orchestrator.yaml"],
+        cwd=REPOSITORY,
+        timeout=30,
+        check=False,
     )
     assert 0 == ignored.returncode
 
@@ -219,7 +226,14 @@ def test_users_never_share_a_secret():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("nodes", 2), ("nodes", 0), ("namespace", "Fleet"), ("namespace", "a\nb"), ("storage_gib", 0), ("scopes", ("FLEET",))],
+    [
+        ("nodes", 2),
+        ("nodes", 0),
+        ("namespace", "Fleet"),
+        ("namespace", "a\nb"),
+        ("storage_gib", 0),
+        ("scopes", ("FLEET",)),
+    ],
 )
 def test_it_refuses_what_could_not_work(field: str, value: Any, tmp_path: Path):
     """

@@ -85,6 +85,8 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     ),
     "cancel-attempt": (attempts.CancelAttempt(attempt="o1.17"), attempts.decode_control),
     "drain": (attempts.Drain(), attempts.decode_control),
+    "roll-call": (attempts.RollCall(attempts=["o1.17", "o1.18"]), attempts.decode_control),
+    "roll": (attempts.Roll(replica="a-1", attempts=["o1.17"]), attempts.decode_roll),
     # worker to orchestrator
     "busy": (attempts.Busy(), attempts.decode_reply),
     "accepted": (attempts.Accepted(replica="ollama-7c9f"), attempts.decode_reply),
@@ -355,7 +357,7 @@ def _with_more(value: Any, *, is_open: bool = False) -> Any:
     return value
 
 
-_OPEN = frozenset({"labels", "headers", "details", "windows", "in_flight", "input", "output"})
+_OPEN = frozenset({"labels", "headers", "details", "windows", "failures", "latency", "in_flight", "input", "output"})
 """Fields whose keys are data: there, one more is one more."""
 
 

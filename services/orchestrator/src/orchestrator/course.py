@@ -27,6 +27,7 @@ from orchestrator.tasks import Task
 QUEUE_TIMEOUT_S: Final = 30.0
 ABSENT_PATIENCE_S: Final = 2.0
 REROUTE_EVERY_S: Final = 1.0
+PARKED_LOOK_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
 SILENT_IN_A_ROW_MAX: Final = 3
 SILENT_REPORTED_MAX: Final = 10
@@ -45,16 +46,7 @@ class Router(Protocol):
 
 
 class NoRouteNowError(Exception):
-    """
-    A durable task has no route at the moment, but may get one: it goes back to its stream.
-
-    Attributes:
-        error: What the task fails with when it has been back too often.
-    """
-
-    def __init__(self, error: TaskError | None = None) -> None:
-        super().__init__(str(error or ""))
-        self.error: Final = error
+    """A durable task has no route at the moment, and cannot wait for one here: it goes back to its stream."""
 
 
 class Means:
@@ -339,7 +331,8 @@ class Course:
             )
         comes_back = not decision.excluded or any(exclusion.waits for exclusion in decision.excluded)
         if task.durable and comes_back:
-            raise NoRouteNowError(_no_route(task, decision))
+            await self._park(decision)
+            return
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
@@ -349,6 +342,21 @@ class Course:
         if left_s <= 0 and now < self._deadline_at:
             raise _not_now(task, decision)
         await self._pause(min(left_s, _until_s(decision)))
+
+    async def _park(self, decision: Decision) -> None:
+        """
+        Wait for a route to come back, without keeping others of the capability from being pulled meanwhile.
+
+        Raises:
+            NoRouteNowError: Too many are parked here already.
+        """
+        park = self._task.park
+        if park is None or not park(True):
+            raise NoRouteNowError
+        try:
+            await self._pause(min(PARKED_LOOK_S, _until_s(decision)) if _is_timed(decision) else PARKED_LOOK_S)
+        finally:
+            park(False)
 
     async def _pause(self, after_s: float) -> None:
         """Sleep, but not past the deadline, a cancellation or a change of the fleet."""
@@ -373,6 +381,10 @@ def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -
     )
 
 
+def _is_timed(decision: Decision) -> bool:
+    return any(exclusion.until_unix_ms for exclusion in decision.excluded)
+
+
 def _until_s(decision: Decision) -> float:
     """Seconds until a route that is out for a time comes back, where that is known; else the usual look again."""
     known = [exclusion.until_unix_ms for exclusion in decision.excluded if exclusion.until_unix_ms]
@@ -381,7 +393,7 @@ def _until_s(decision: Decision) -> float:
 
 def _not_now(task: Task, decision: Decision) -> TaskError:
     """No route at the moment: `no_capacity` when one is only out for a time, else `no_route`."""
-    if not any(exclusion.until_unix_ms for exclusion in decision.excluded):
+    if not _is_timed(decision):
         return _no_route(task, decision)
     reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
     return TaskError(

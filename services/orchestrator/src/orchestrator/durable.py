@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -35,10 +35,10 @@ from orchestrator.tasks import Task
 logger = structlog.get_logger("orchestrator")
 
 DELIVERIES_MAX: Final = 20
-DELIVERIES_WITHOUT_ROUTE_MAX: Final = 10
+PARKED_MAX: Final = 1000
 """Fewer: a task that only waited for a route must not look like one that ends every orchestrator that takes it."""
 PULL_TICK_S: Final = 0.5
-HAND_BACK_AFTER_S: Final = 2.0
+HAND_BACK_AFTER_S: Final = 5.0
 CANCELLED_MAX: Final = 10_000
 UNKNOWN_CAPABILITY: Final = "unknown"
 """Stands in result and dead-letter subjects for a capability whose name cannot."""
@@ -173,24 +173,15 @@ class Durable:
         self._held[delivery] = handling
 
     async def _handle(self, delivery: Delivery) -> None:
-        parsed = subjects.parse_tasks(delivery.subject)
-        lot = self.lots.get(parsed.capability) if parsed is not None else None
-        priority: Priority = parsed.priority if parsed is not None else "normal"
-        counted = False
+        place = _Place(self, delivery.subject)
         try:
             if not self._taking:
                 await delivery.hand_back()
                 return
-            if lot is not None:
-                lot.held[priority] += 1
-                counted = True
-                self.answering += 1
-            answer = await self._answer(delivery)
-            if counted and lot is not None:
-                lot.held[priority] -= 1
-                self.answering -= 1
-                counted = False
-                self._pull_due.set()
+            place.take()
+            answer = await self._answer(delivery, place)
+            place.give_up()
+            self._pull_due.set()
             await self._commit(delivery, answer)
         except NoRouteNowError:
             await delivery.hand_back_after(HAND_BACK_AFTER_S)
@@ -203,39 +194,36 @@ class Durable:
             logger.exception("durable_task_crashed", sequence=delivery.sequence)
             await delivery.hand_back_after(HAND_BACK_AFTER_S)
         finally:
-            if counted and lot is not None:
-                lot.held[priority] -= 1
-                self.answering -= 1
+            place.give_up()
             del self._held[delivery]
             self._pull_due.set()
 
-    async def _answer(self, delivery: Delivery) -> "_Answer":
+    async def _answer(self, delivery: Delivery, place: "_Place") -> "_Answer":
         """The result to commit, or the one that is committed already."""
         try:
             task = self._take(delivery)
         except TaskError as error:
             return _Answer(refusal(delivery.subject, delivery.headers, delivery.sequence, error.body))
-        key = (self._scope, task.id)
         if delivery.deliveries > 1:
             found = await self._commits.find(self._scope, task.id, task.capability)
             if found is not None:
                 return _Answer(found, task, committed=True)
-            if delivery.deliveries > DELIVERIES_MAX and key not in self._dispatcher.held:
-                text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
-                return self._failed(task, ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True))
-        if key in self._dispatcher.held:
+        if (self._scope, task.id) in self._dispatcher.held:
             # The same task, delivered again while it is worked on here: the one under way will commit.
             raise NoRouteNowError
+        if delivery.deliveries > DELIVERIES_MAX:
+            text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
+            return self._failed(task, ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True))
         if task.id in self._cancelled:
             del self._cancelled[task.id]
             task.cancelled.set()
+        task.park = place.park
+        return await self._run(task)
+
+    async def _run(self, task: Task) -> "_Answer":
         try:
             return _Answer(await self._dispatcher.run(task), task)
-        except NoRouteNowError as waiting:
-            if waiting.error is None or delivery.deliveries < DELIVERIES_WITHOUT_ROUTE_MAX:
-                raise
-            return self._failed(task, waiting.error.body)
-        except FabricError:
+        except (NoRouteNowError, FabricError):
             raise
         except Exception:
             reference = secrets.token_hex(6)
@@ -293,6 +281,53 @@ class Durable:
                 )
             )
         await delivery.acknowledge()
+
+
+class _Place:
+    """A delivery's place in what this orchestrator has in hand: taken, parked, or given up."""
+
+    __slots__ = ("_durable", "_lot", "_priority", "_state")
+
+    def __init__(self, durable: Durable, subject: str) -> None:
+        parsed = subjects.parse_tasks(subject)
+        self._durable = durable
+        self._lot = durable.lots.get(parsed.capability) if parsed is not None else None
+        self._priority: Priority = parsed.priority if parsed is not None else "normal"
+        self._state: Literal["none", "taken", "parked"] = "none"
+
+    def take(self) -> None:
+        """It is being answered, and counts against the room there is."""
+        if self._lot is not None and self._state == "none":
+            self._state = "taken"
+            self._lot.held[self._priority] += 1
+            self._durable.answering += 1
+
+    def park(self, begins: bool) -> bool:  # noqa: FBT001  (see `Task.park`)
+        """It waits for a route and leaves its room to others, or goes on; False when too many wait already."""
+        if not begins:
+            if self._state == "parked" and self._lot is not None:
+                self._lot.parked -= 1
+                self._state = "none"
+                self.take()
+            return True
+        if self._lot is None or self._lot.parked >= PARKED_MAX:
+            return False
+        self.give_up()
+        self._state = "parked"
+        self._lot.parked += 1
+        self._durable.look_again()
+        return True
+
+    def give_up(self) -> None:
+        """It is over."""
+        if self._lot is None:
+            return
+        if self._state == "taken":
+            self._lot.held[self._priority] -= 1
+            self._durable.answering -= 1
+        elif self._state == "parked":
+            self._lot.parked -= 1
+        self._state = "none"
 
 
 class _Answer:

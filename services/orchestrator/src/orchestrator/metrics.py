@@ -59,6 +59,12 @@ class OrchestratorMetrics:
             ),
             Level("flotilla_pool_replicas", "Live replicas, by pool.", ("zone", "pool"), self._replicas),
             Level(
+                "flotilla_waiting_tasks",
+                "Tasks in hand here that stand in a pool's line for a slot; one may stand in several.",
+                ("pool",),
+                self._waiting,
+            ),
+            Level(
                 "flotilla_backlog_tasks",
                 "Tasks in the stream, those being worked on included.",
                 ("scope", "capability", "priority"),
@@ -112,6 +118,9 @@ class OrchestratorMetrics:
 
     def _replicas(self) -> list[Sample]:
         return [((pool.zone, name), pool.replicas) for name, pool in self._fleet.view.pools.items()]
+
+    def _waiting(self) -> list[Sample]:
+        return [((name,), len(self._fleet.lane(name))) for name in self._fleet.view.pools]
 
     def _backlog(self) -> list[Sample]:
         return [(labels, float(count)) for labels, count in self.backlog.items()]

@@ -20,7 +20,7 @@ from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, subjects_holding
-from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ensure_consumer
+from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, ensure_consumer
 from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable, refusal
 from orchestrator.fleet import Fleet
@@ -102,8 +102,10 @@ class Sweep:
 
     async def _ensure(self, capability: str) -> None:
         slots = self._fleet.slots_for(capability)
-        ack_pending_max = slots + max(ACK_PENDING_MARGIN, slots // 4)
         lot = self._durable.open_lot(capability)
+        # Parked messages are unacknowledged too, and must not keep the others from being delivered.
+        parked = -(-lot.parked // ACK_PENDING_STEP) * ACK_PENDING_STEP
+        ack_pending_max = slots + max(ACK_PENDING_MARGIN, slots // 4) + parked
         missing = any(puller.missing for puller in lot.pullers.values())
         if lot.ack_pending_max == ack_pending_max and not missing:
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,6 +27,8 @@ class Task:
         durable: Whether it came from the task stream.
         given_up: Routes that are not tried again for this task.
         tries: How often each route was tried and gave a word.
+        park: Of a durable task: called with True when it begins to wait for a route to come back, which is refused
+            (False) when too many do already, and with False when it goes on.
         cancelled: Set when the caller wants it no more.
         span: Of its caller's trace; None while traces are off.
     """
@@ -44,6 +47,7 @@ class Task:
         "given_up",
         "id",
         "options",
+        "park",
         "pieces",
         "priority",
         "queued_ms",
@@ -99,6 +103,7 @@ class Task:
         self.span: Span | None = None
         self.given_up: set[Route] = set()
         self.tries: dict[Route, int] = {}
+        self.park: Callable[[bool], bool] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
     def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:

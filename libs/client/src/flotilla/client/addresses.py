@@ -1,5 +1,6 @@
 """Where a caller's subjects are: as a tenant sees them, or behind `scope.<scope>.` in the FLEET account."""
 
+from pathlib import Path
 from typing import Final
 
 from flotilla.contracts import subjects
@@ -75,6 +76,13 @@ def checked_task(task: str) -> str:
     if not is_stored_task_id(task):
         raise BadRequestError("a task id is 1 to 64 of A-Za-z0-9_-", path="task")
     return task
+
+
+def inbox_prefix_of(scope: str | None, creds: Path | None) -> str:
+    """What a caller may subscribe to for replies: a user of the FLEET account only what is named after it."""
+    if scope is None or creds is None:
+        return "_INBOX"
+    return f"_INBOX.{creds.stem}"
 
 
 def _any_or(capability: str) -> str:

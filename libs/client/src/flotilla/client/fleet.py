@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Self, Unpack
 
 from flotilla.client import batches, interactive, submission
-from flotilla.client.addresses import DEFAULT_URL, Addresses, checked
+from flotilla.client.addresses import DEFAULT_URL, Addresses, checked, inbox_prefix_of
 from flotilla.client.answers import Answer
 from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs
 from flotilla.client.blackboard import Blackboard
@@ -17,14 +17,7 @@ from flotilla.client.policy import PolicyBook
 from flotilla.client.questions import Questions
 from flotilla.client.streams import AnswerStream
 from flotilla.client.submission import Submitted
-from flotilla.contracts.api import (
-    DEAD_LIST_DEFAULT,
-    Cancelled,
-    DeadEntry,
-    FleetStatus,
-    Retried,
-    TaskStatus,
-)
+from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, FleetStatus, Retried, TaskStatus
 from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
 from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT, DataClass
 from flotilla.contracts.presence import ReplicaCard
@@ -102,7 +95,7 @@ class Fleet:
             user=user,
             password=password,
             tls_ca=None if tls_ca is None else Path(tls_ca),
-            inbox_prefix=inbox_prefix or _inbox_prefix(scope, creds_path),
+            inbox_prefix=inbox_prefix or inbox_prefix_of(scope, creds_path),
             connect_patience_s=connect_patience_s,
         )
         async with linked(settings, Addresses(scope), name=name) as link:
@@ -339,13 +332,7 @@ class Fleet:
         """
         Where a task like this would go now, route by route, and why; nothing is sent.
 
-        Args:
-            capability: What needs doing.
-            data_class: As for `ask`; the scope's default unless given.
-            route: As for `ask`: `pool` or `pool/model`.
-            sticky: As for `ask`.
-            labels: As for `ask`.
-            input_bytes: The size of its input; only `fastest` looks at it.
+        Arguments as for `ask`; `input_bytes` is the size of the input, which only the strategy `fastest` looks at.
 
         Raises:
             TaskError: `unknown_capability`; `bad_request`.
@@ -410,9 +397,3 @@ class Fleet:
     ) -> EventFeed:
         """Watch tasks as they go, from now on; see `EventFeed`."""
         return EventFeed(self._link, capability=capability, task=task, kinds=kinds)
-
-
-def _inbox_prefix(scope: str | None, creds: Path | None) -> str:
-    if scope is None or creds is None:
-        return "_INBOX"
-    return f"_INBOX.{creds.stem}"

@@ -7,16 +7,19 @@ The ready line alone goes to standard output; what happens on the way, and after
 import asyncio
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from flotilla.client.policy_file import put_in_force, read_policy
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
 from flotilla.client.supervisor.options import UpOptions, check
 from flotilla.client.supervisor.signals import Stop, stop_signals
 from flotilla.client.supervisor.supervisor import ApplyPolicy, Supervisor, supervised
-from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.errors import FlotillaError, PolicyError
+from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.errors import (
     CredentialsError,
     DirectoryInUseError,
@@ -50,9 +53,9 @@ def up(options: UpOptions, *, apply_policy: ApplyPolicy | None = None) -> int:
     """
     try:
         check(options)
-        if options.policy is not None and apply_policy is None:
-            raise PolicyRefusedError("--policy: this build cannot put a policy in force")
-        return asyncio.run(_run(options, apply_policy))
+        if options.policy is not None:
+            _check_policy(options.policy)
+        return asyncio.run(_run(options, apply_policy or _apply_policy))
     except USAGE_ERRORS as error:
         say(str(error))
         return EXIT_USAGE
@@ -67,7 +70,27 @@ def say(line: str) -> None:
         print(f"flotilla: {line}", file=sys.stderr, flush=True)  # noqa: T201  (it is a command)
 
 
-async def _run(options: UpOptions, apply_policy: ApplyPolicy | None) -> int:
+def _check_policy(path: Path) -> None:
+    """
+    Refuse a file that is no policy before anything is started.
+
+    Raises:
+        PolicyRefusedError: With its first fault.
+    """
+    try:
+        read_policy(path)
+    except PolicyError as error:
+        first, *others = error.faults
+        more = f" (and {len(others)} more: flotilla policy check {path})" if others else ""
+        raise PolicyRefusedError(f"--policy {first}{more}") from error
+
+
+async def _apply_policy(path: Path, settings: NatsSettings) -> None:
+    for warning in await put_in_force(path, settings):
+        say(f"--policy {path}: {warning}")
+
+
+async def _run(options: UpOptions, apply_policy: ApplyPolicy) -> int:
     with stop_signals(_on_signal) as stop:
         async with supervised(options, stop, say) as supervisor:
             await _serve(options, supervisor, stop, apply_policy)
@@ -75,7 +98,7 @@ async def _run(options: UpOptions, apply_policy: ApplyPolicy | None) -> int:
     return EXIT_OK
 
 
-async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_policy: ApplyPolicy | None) -> None:
+async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_policy: ApplyPolicy) -> None:
     starting = asyncio.ensure_future(supervisor.start(apply_policy))
     stopped = asyncio.ensure_future(stop.asked.wait())
     try:

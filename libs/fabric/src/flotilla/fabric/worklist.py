@@ -31,6 +31,7 @@ ACK_TIMEOUT_S: Final = 2.0
 ACK_TRIES_MAX: Final = 5
 INACTIVE_THRESHOLD_S: Final = 3600.0
 ACK_PENDING_MARGIN: Final = 16
+ACK_PENDING_STEP: Final = 64
 PULL_BATCH_MAX: Final = 512
 WEIGHTS: Final[dict[Priority, int]] = {"high": 8, "normal": 3, "low": 1}
 """Shares of an orchestrator's room when several priorities have a backlog: high goes first, low never starves."""
@@ -221,11 +222,19 @@ async def ensure_consumer(
 
 
 class Lot:
-    """The pullers of one capability: how the room there is is shared among its priorities."""
+    """
+    The pullers of one capability: how the room there is is shared among its priorities.
+
+    Attributes:
+        held: Messages being answered, by priority.
+        parked: Messages that wait for a route; they take no room.
+        ack_pending_max: The consumers' limit, as it was last set.
+    """
 
     def __init__(self, pullers: dict[Priority, Puller]) -> None:
         self.pullers: Final = pullers
         self.held: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
+        self.parked = 0
         self.ack_pending_max = 0
 
     @property

@@ -59,6 +59,7 @@ class RunningFleet:
         self.orchestrators: Final[list[FleetProcess]] = []
         self.workers: Final[list[FleetProcess]] = []
         self._guardian = guardian
+        self._clients: list[PlainClient] = []
         self._stack = stack
         self._count = 0
 
@@ -84,8 +85,14 @@ class RunningFleet:
         """A plain nats-py connection with the credentials of a role; closed with the fleet."""
         seed = None if settings.creds is None else str(settings.creds)
         client = await connect_plainly(self.url, nkeys_seed=seed, inbox_prefix=settings.inbox_prefix)
-        self._stack.push_async_callback(client.nc.close)
+        self._clients.append(client)
         return client
+
+    async def close_clients(self) -> None:
+        """Close the connections that were made so far: one that idles on a loop that stands still is cut off."""
+        clients, self._clients = self._clients, []
+        for client in clients:
+            await client.nc.close()
 
     async def start_orchestrator(
         self, name: str | None = None, *, env: Mapping[str, str] | None = None, wait: bool = True
@@ -255,6 +262,7 @@ async def running_fleet(
             guardian.watch(f"nats-{index}", pid)
         settings = {"FLOTILLA_SCOPES": ",".join(scopes), "FLOTILLA_STREAM_REPLICAS": str(nodes), **(env or {})}
         fleet = RunningFleet(server, directory, guardian, stack, settings)
+        stack.push_async_callback(fleet.close_clients)
         LIVE.append(fleet)
         stack.callback(LIVE.remove, fleet)
         work: dict[str, Any] = {

@@ -16,7 +16,7 @@ EXIT_TIMEOUT_S: Final = 10.0
 
 def clean_environ(given: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process without any setting of a fleet or provider, and with those given."""
-    foreign = ("FLOTILLA_", "OLLAMA_", "ANTHROPIC_", "OPENAI_", "GEMINI_")
+    foreign = ("FLOTILLA_", "OLLAMA_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "OTEL_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**inherited, **given}
 

@@ -43,6 +43,26 @@ class CpuTime:
             return {}
         return {role: spent_s / self.tasks * US_PER_S for role, spent_s in self._spent_s.items()}
 
+    def of_all_us(self) -> float:
+        """Microseconds per task, of all roles together; 0 when no task was done."""
+        return sum(self.per_task_us().values())
+
+
+def cpu_ratio(measurement: str, *, raw: CpuTime, fleet: CpuTime) -> Figure:
+    """
+    What the same work costs, raw over fleet: what the throughput ratio comes to where CPUs are the limit.
+
+    Other processes on the machine disturb it less than they do throughput.
+    """
+    fleet_us = fleet.of_all_us()
+    return Figure(
+        measurement=measurement,
+        name="CPU of all processes, raw / fleet",
+        value=raw.of_all_us() / fleet_us if fleet_us else 0.0,
+        unit="x",
+        note=f"{raw.of_all_us():.0f} us against {fleet_us:.0f} us",
+    )
+
 
 def cpu_figures(measurement: str, cpu: CpuTime) -> list[Figure]:
     """A figure per role."""

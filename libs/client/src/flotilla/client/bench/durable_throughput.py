@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from flotilla.client.bench.cpu_time import CpuTime, cpu_figures
+from flotilla.client.bench.cpu_time import CpuTime, cpu_figures, cpu_ratio
 from flotilla.client.bench.errors import WrongAnswerError
 from flotilla.client.bench.figures import Figure, ratio_of
 from flotilla.client.bench.stage import Stage
@@ -32,6 +32,7 @@ TASKS: Final = 2_500
 FETCHED_MAX: Final = 256
 FETCH_TIMEOUT_S: Final = 5.0
 RESULTS_WITHIN_S: Final = 60.0
+RAW_ROLES: Final = ("nats", "client")
 
 _STREAM: Final = "BENCH"
 _SUBJECT: Final = "bench.tasks"
@@ -41,10 +42,13 @@ async def measure(stage: Stage) -> list[Figure]:
     """Take ROUNDS rounds, raw and fleet in turn."""
     await make_raw_stream(stage.raw)
     cpu = CpuTime(stage.pids)
+    raw_cpu = CpuTime({role: stage.pids[role] for role in RAW_ROLES})
     pairs: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         await publish_acknowledged(stage.raw, _SUBJECT, classify_body(), RAW_MESSAGES)
-        raw_per_s = RAW_MESSAGES / await pull_all_s(stage.raw, RAW_MESSAGES)
+        with raw_cpu.running():
+            raw_per_s = RAW_MESSAGES / await pull_all_s(stage.raw, RAW_MESSAGES)
+        raw_cpu.tasks += RAW_MESSAGES
         with cpu.running():
             fleet_per_s = TASKS / await submit_all_s(stage.caller, TASKS)
         cpu.tasks += TASKS
@@ -62,6 +66,7 @@ async def measure(stage: Stage) -> list[Figure]:
         ),
         Figure(measurement=NAME, name="fleet", value=ratio.fleet, unit="/s", note="submission included"),
         Figure(measurement=NAME, name="raw", value=ratio.raw, unit="/s", note="JetStream pull and ack"),
+        cpu_ratio(NAME, raw=raw_cpu, fleet=cpu),
         *cpu_figures(NAME, cpu),
     ]
 

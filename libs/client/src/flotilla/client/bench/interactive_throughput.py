@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from flotilla.client.bench.cpu_time import CpuTime, cpu_figures
+from flotilla.client.bench.cpu_time import CpuTime, cpu_figures, cpu_ratio
 from flotilla.client.bench.figures import Figure, ratio_of
+from flotilla.client.bench.responder import ECHO
 from flotilla.client.bench.stage import Stage
 from flotilla.client.bench.traffic import BODY_BYTES, closed_loop, fleet_request, raw_request, relayed_request
 
@@ -13,15 +14,19 @@ STRETCH: Final = 0.35
 IN_FLIGHT: Final = 64
 ROUNDS: Final = 5
 ROUND_S: Final = 0.6
+RAW_ROLES: Final = ("nats", ECHO, "client")
 
 
 async def measure(stage: Stage) -> list[Figure]:
     """Take ROUNDS rounds: raw, relayed and fleet in turn."""
     raw, relayed, fleet = raw_request(stage.raw), relayed_request(stage.raw), fleet_request(stage.caller)
     cpu = CpuTime(stage.pids)
+    raw_cpu = CpuTime({role: {**stage.pids, **stage.raw_pids}[role] for role in RAW_ROLES})
     rounds: list[tuple[float, float, float]] = []
     for _ in range(ROUNDS):
-        one_hop = await closed_loop(raw, in_flight=IN_FLIGHT, duration_s=ROUND_S)
+        with raw_cpu.running():
+            one_hop = await closed_loop(raw, in_flight=IN_FLIGHT, duration_s=ROUND_S)
+        raw_cpu.tasks += len(one_hop.latencies_ms)
         two_hops = await closed_loop(relayed, in_flight=IN_FLIGHT, duration_s=ROUND_S)
         with cpu.running():
             tasks = await closed_loop(fleet, in_flight=IN_FLIGHT, duration_s=ROUND_S)
@@ -48,5 +53,6 @@ async def measure(stage: Stage) -> list[Figure]:
         ),
         Figure(measurement=NAME, name="fleet", value=of_fleet.fleet, unit="/s"),
         Figure(measurement=NAME, name="raw", value=of_fleet.raw, unit="/s", note="nats-py request and reply"),
+        cpu_ratio(NAME, raw=raw_cpu, fleet=cpu),
         *cpu_figures(NAME, cpu),
     ]

@@ -1,5 +1,6 @@
-"""`flotilla status`: the fleet, or one task."""
+"""`flotilla status`: the fleet and its routes, or one task."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -9,8 +10,12 @@ from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.pools import backlog_rows, pool_rows, replica_rows
 from flotilla.client.console.readable import milliseconds
+from flotilla.client.console.routes import route_rows
 from flotilla.client.console.tables import table
+from flotilla.client.fleet import Fleet
 from flotilla.contracts.api import FleetStatus, TaskStatus
+from flotilla.contracts.api_routing import RouteReport
+from flotilla.contracts.errors import TaskError
 
 
 async def status(  # noqa: D417  (groups of options say it themselves)
@@ -21,7 +26,7 @@ async def status(  # noqa: D417  (groups of options say it themselves)
     replicas: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """
-    The pools that are live and the backlog; or where one task stands.
+    The pools that are live, how their routes do, and the backlog; or where one task stands.
 
     Parameters
     ----------
@@ -36,7 +41,7 @@ async def status(  # noqa: D417  (groups of options say it themselves)
         if task is not None:
             return _show_task(await fleet.task_status(task), where)
         if not replicas:
-            return _show_fleet(await fleet.status(), where)
+            return _show_fleet(await fleet.status(), await _routes(fleet), where)
         cards = await fleet.replicas()
     if where.json:
         for card in cards:
@@ -44,6 +49,13 @@ async def status(  # noqa: D417  (groups of options say it themselves)
     else:
         table(*replica_rows(cards))
     return exits.OK
+
+
+async def _routes(fleet: Fleet) -> list[RouteReport]:
+    # An orchestrator of an older version knows no such question; the rest of the status is no worse for that.
+    with suppress(TaskError):
+        return (await fleet.stats()).routes
+    return []
 
 
 def _show_task(found: TaskStatus, where: Where) -> int:
@@ -60,14 +72,17 @@ def _show_task(found: TaskStatus, where: Where) -> int:
     return exits.OK
 
 
-def _show_fleet(found: FleetStatus, where: Where) -> int:
+def _show_fleet(found: FleetStatus, routes: list[RouteReport], where: Where) -> int:
     if where.json:
-        terminal.json_line(msgspec.json.encode(found))
+        terminal.json_line(msgspec.json.encode({**msgspec.structs.asdict(found), "routes": routes}))
         return exits.OK
     if found.pools:
         table(*pool_rows(found.pools))
     else:
         terminal.write("no live pools: tasks wait until a worker is there\n")
+    if routes:
+        terminal.write("\n")
+        table(*route_rows(routes))
     if found.backlog:
         terminal.write("\n")
         table(*backlog_rows(found.backlog))

@@ -66,7 +66,7 @@ def up(
     engine_failure_rate
         Of the noop engine: what fraction of the work fails.
     policy
-        A routing policy (TOML).
+        A routing policy (TOML), in force before the fleet is called ready.
     capabilities
         A folder of capabilities of your own (TOML).
     local_models

@@ -158,8 +158,18 @@ class Wishes:
             route=self.route,
             sticky=self.sticky,
             cache=self.cache,
-            labels=dict(_pair(label, "--label") for label in self.label or ()),
+            labels=labels_of(self.label),
         )
+
+
+def labels_of(given: list[str] | None) -> dict[str, str]:
+    """
+    Labels from the command line.
+
+    Raises:
+        UsageError: One is not KEY=VALUE.
+    """
+    return dict(_pair(label, "--label") for label in given or ())
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import msgspec
 
 from flotilla.client.console.terminal import clean, json_line
 from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError, TaskFailedError
-from flotilla.contracts.errors import BadRequestError, FlotillaError, TaskError
+from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
 
 OK: Final = 0
@@ -27,6 +27,7 @@ _HINTS: Final = {
     ErrorKind.TOO_LARGE: "split the document",
     ErrorKind.NOT_PERMITTED: "ask whoever runs the fleet, or give other credentials with --creds",
     ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
+    ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
 }
 
 
@@ -52,7 +53,7 @@ def report(error: FlotillaError, *, as_json: bool) -> int:
 def code_of(error: FlotillaError) -> int:
     """The exit code that an error ends with."""
     # A BadRequestError of this process was found before anything was sent; one from the fleet is a plain TaskError.
-    if isinstance(error, UsageError | BadRequestError | CredentialsUnusableError):
+    if isinstance(error, UsageError | BadRequestError | CredentialsUnusableError | PolicyError):
         return USAGE
     return NO_FLEET if isinstance(error, NoFleetError) else FAILED
 
@@ -61,6 +62,8 @@ def explain(error: FlotillaError) -> list[str]:
     """What went wrong, what was tried, and what to do next; a line each."""
     if isinstance(error, UsageError):
         return [f"flotilla: {error}"]
+    if isinstance(error, PolicyError):
+        return [f"flotilla: {fault}" for fault in error.faults]
     if isinstance(error, CredentialsRefusedError):
         return [f"flotilla: {error}", "  name a file with --creds, or in FLOTILLA_NATS_CREDS"]
     if isinstance(error, NoFleetError):
@@ -86,5 +89,7 @@ def _body(error: FlotillaError) -> dict[str, Any]:
             "retryable": body.retryable,
             "details": body.details,
         }
+    if isinstance(error, PolicyError):
+        return {"kind": "usage", "message": str(error), "retryable": False, "details": {"faults": error.faults}}
     kind = {USAGE: "usage", NO_FLEET: "no_fleet"}.get(code_of(error), "failed")
     return {"kind": kind, "message": str(error), "retryable": kind == "no_fleet", "details": {}}

@@ -1,6 +1,7 @@
 """Answers as people read them."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import Struct
@@ -54,6 +55,11 @@ def origin(answer: Answer) -> str:
 def milliseconds(elapsed_ms: float) -> str:
     """A duration, in the unit that suits it."""
     return f"{elapsed_ms / 1000:.1f} s" if elapsed_ms >= 1000 else f"{elapsed_ms:.0f} ms"  # noqa: PLR2004
+
+
+def moment(unix_ms: int) -> str:
+    """A time of day, here."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def tokens(answer: Answer) -> str:

@@ -10,7 +10,25 @@ ROWS_MAX: Final = 500
 """What a terminal is shown of a long table; --json and pipes get all of it."""
 
 _NUMBERS: Final = frozenset(
-    {"latency", "tokens", "cost", "slots", "busy", "replicas", "high", "normal", "low", "bytes"}
+    {
+        "latency",
+        "tokens",
+        "cost",
+        "slots",
+        "busy",
+        "replicas",
+        "high",
+        "normal",
+        "low",
+        "bytes",
+        "attempts",
+        "in flight",
+        "p50",
+        "p95",
+        "errors",
+        "free",
+        "revision",
+    }
 )
 
 

@@ -1,0 +1,152 @@
+"""A cluster of three real NATS servers under load: nodes die and come back, the one that leads included."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from flotilla.contracts.subjects import BUCKETS, DEAD_STREAM, EVENTS_STREAM, bucket_stream
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.nats_cluster import NODES, ClusterNode, RunningCluster
+from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.callers import ASK_DEADLINE_S, ASK_MARGIN_S, Callers, calling, committed
+
+CLASSIFY = BODIES["classify"]
+TASKS_STREAM = "TASKS_default"
+STREAMS = (TASKS_STREAM, "RESULTS_default", EVENTS_STREAM, DEAD_STREAM, *(bucket_stream(name) for name in BUCKETS))
+PAUSE_MAX_S = 20.0
+"""The server elects a leader 4 to 9 s after it last heard of one; streams and their consumers have leaders each."""
+CALM_S = 2.0
+CLIENTS_MAX = 30
+
+
+async def test_orchestrators_that_start_with_a_fresh_cluster_agree_on_its_streams(tmp_path: Path):
+    """
+    Nobody leads yet, and three create the same streams at once: all become ready, every stream has three replicas.
+    """
+    began = time.monotonic()
+    async with running_fleet(tmp_path, orchestrators=3, local=1, nodes=NODES) as fleet:
+        _say(f"fresh cluster: ready after {time.monotonic() - began:.1f} s")
+        admin, client = await fleet.admin(), await fleet.client()
+        found = {name: (await admin.nc.jetstream().stream_info(name)).config.num_replicas for name in STREAMS}
+        answer = await client.ask("classify", CLASSIFY)
+
+    assert found == dict.fromkeys(STREAMS, NODES)
+    assert answer.kind == ""
+
+
+async def test_a_replica_on_another_node_swallows_no_request_while_it_leaves(tmp_path: Path):
+    """
+    Between nodes the news that a replica left its queue group travels: what is dropped meanwhile is found at once.
+    """
+    workers, tasks, latency_s = 3, 120, 0.03
+    async with running_fleet(
+        tmp_path, orchestrators=2, local=workers, slots=1, latency_ms=latency_s * 1000, nodes=NODES
+    ) as fleet:
+        client = await fleet.client()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.ask("classify", CLASSIFY, timeout_s=30) for _ in range(tasks)))
+        took_s = time.monotonic() - began
+
+    outcomes = Counter(attempt["outcome"] for answer in answers for attempt in answer.result["attempts"])
+    ideal_s = tasks * latency_s / workers
+    _say(
+        f"leaving between nodes: {tasks} tasks, {workers} slots, {took_s:.2f} s, ideal {ideal_s:.2f} s; {dict(outcomes)}"
+    )
+    assert outcomes == {"ok": tasks}
+
+
+async def test_nodes_killed_one_after_the_other_lose_nothing(tmp_path: Path):
+    """
+    Each node and then the leader: every accepted task has one committed result, callers wait or are told to retry.
+    """
+    async with running_fleet(
+        tmp_path, orchestrators=2, local=2, slots=4, latency_ms=20, jitter=0.5, nodes=NODES
+    ) as fleet:
+        cluster = cast("RunningCluster", fleet.server)
+        async with calling(fleet) as callers:
+            for choice in (*cluster.nodes, None):
+                node = choice or await cluster.leader_of(TASKS_STREAM)
+                await _kill_and_restart(cluster, node, callers)
+        stored = await committed(fleet, len(callers.accepted_at))
+        assert all(process.is_running for process in fleet.processes)
+
+    repeated = dict(callers.unacknowledged)
+    _say(
+        f"in all: {len(callers.accepted_at)} tasks accepted, published again after {repeated}; asks {callers.outcomes}"
+    )
+    # As many as were ever stored: no result was committed twice, or replaced.
+    assert stored == (len(callers.accepted_at), len(callers.accepted_at))
+    # A caller whose own node died with its answer can only time out: core NATS keeps nothing for it.
+    bad = [each for each in callers.asked if each.outcome != "ok" and not each.retryable and not each.cut_off]
+    assert not bad, bad[:5]
+    assert max(each.took_s for each in callers.asked) < ASK_DEADLINE_S + ASK_MARGIN_S + 1.0
+
+
+async def _kill_and_restart(cluster: RunningCluster, node: ClusterNode, callers: Callers) -> None:
+    await asyncio.sleep(CALM_S)
+    led = await cluster.leader_of(TASKS_STREAM) is node
+    await node.kill()
+    killed_at = time.monotonic()
+    await cluster.leader_of(TASKS_STREAM)
+    led_again_s = time.monotonic() - killed_at
+    results = len(callers.heard_at)
+    async with asyncio.timeout(PAUSE_MAX_S + CALM_S):
+        while len(callers.heard_at) < results + 10:  # noqa: ASYNC110  (a counter of another task)
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(CALM_S)
+    pauses_s = callers.accept_pause_s(killed_at), callers.result_pause_s(killed_at), callers.ask_pause_s(killed_at)
+    await node.start()
+    await asyncio.gather(*(cluster.until_whole(stream) for stream in STREAMS))
+    _say(
+        f"{node.name} killed, the {'leader' if led else 'follower'} of {TASKS_STREAM}: led again after "
+        f"{led_again_s:.1f} s; no task accepted for {pauses_s[0]:.2f} s, no result for {pauses_s[1]:.2f} s, "
+        f"no ask answered for {pauses_s[2]:.2f} s"
+    )
+    assert max(pauses_s) < PAUSE_MAX_S
+
+
+@pytest.mark.parametrize("killed", ["leader", "node of the caller"])
+async def test_a_publisher_without_a_puback_publishes_again_and_gets_one_result(tmp_path: Path, killed: str):
+    """
+    A node dies with publishes under way: the same id again is a duplicate or a fresh task, and has one result.
+    """
+    tasks, at_once = 2_000, 200
+    async with running_fleet(tmp_path, orchestrators=2, local=2, slots=16, nodes=NODES) as fleet:
+        cluster = cast("RunningCluster", fleet.server)
+        leader = await cluster.leader_of(TASKS_STREAM)
+        client, node = await _caller_elsewhere(fleet, leader)
+        dying = leader if killed == "leader" else node
+        callers, left = Callers(), iter(range(tasks))
+
+        async def publish_next() -> None:
+            for number in left:
+                if number == tasks // 4:
+                    asyncio.get_running_loop().create_task(dying.kill())
+                await callers.publish(client, new_task("again"))
+
+        await asyncio.gather(*(publish_next() for _ in range(at_once)))
+        stored = await committed(fleet, tasks)
+
+    _say(f"{killed} killed: no PubAck {dict(callers.unacknowledged)}; {callers.duplicates} of {tasks} were duplicates")
+    assert callers.unacknowledged, "the kill hit no publish"
+    assert stored == (tasks, tasks)
+
+
+async def _caller_elsewhere(fleet: RunningFleet, leader: ClusterNode) -> tuple[PlainClient, ClusterNode]:
+    """A caller that is connected to a node which does not lead, and that node."""
+    cluster = cast("RunningCluster", fleet.server)
+    for _ in range(CLIENTS_MAX):
+        client = await fleet.client()
+        url = client.nc.connected_url
+        node = next(node for node in cluster.nodes if url is not None and node.url.endswith(f":{url.port}"))
+        if node is not leader:
+            return client, node
+    raise AssertionError("every client went to the leader")
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}")  # noqa: T201  (the figures are what these runs are for)

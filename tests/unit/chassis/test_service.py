@@ -1,0 +1,98 @@
+"""How a service ends: its exit code says whose fault it was, and its last line says why."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE, instance_name
+from flotilla.contracts.names import is_replica
+from flotilla.testkit.fleet_process import FleetProcess
+
+MARK = "Zaphod-4711"
+
+SERVICE = """
+import asyncio, os, sys
+from flotilla.chassis.service import run_service
+from flotilla.chassis.settings import ServiceSettings
+from flotilla.chassis.signals import stop_signals
+from flotilla.contracts.errors import SettingsError
+from flotilla.fabric.errors import FabricError
+
+async def run(settings, instance):
+    %s
+
+sys.exit(run_service("svc", ServiceSettings, run))
+"""
+
+
+async def _ended(tmp_path: Path, body: str, **environ: str) -> tuple[int, list[str]]:
+    process = await FleetProcess.spawn("svc", ("-c", SERVICE % body), environ, tmp_path / "log")
+    return await process.wait(20), process.log_text().splitlines()
+
+
+async def test_a_service_that_ends_exits_with_0(tmp_path: Path):
+    """
+    Without a word of its own.
+    """
+    assert (EXIT_OK, []) == await _ended(tmp_path, "assert instance")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("raise FabricError('no server')", EXIT_FAILED),
+        (f"raise ValueError('{MARK}')", EXIT_FAILED),
+        (f"raise ExceptionGroup('{MARK}', [ValueError('{MARK}')])", EXIT_FAILED),
+    ],
+)
+async def test_a_service_that_fails_exits_with_1_and_says_why(tmp_path: Path, body: str, code: int):
+    """
+    In one line of its log, even when the error was not foreseen.
+    """
+    exited, lines = await _ended(tmp_path, body)
+
+    assert code == exited
+    assert 1 == len(lines)
+    assert json.loads(lines[0])["event"] in {"stopped", "crashed"}
+    assert MARK not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "environ", "line"),
+    [
+        ("raise SettingsError('setting FLOTILLA_X: no')", {}, "svc: setting FLOTILLA_X: no"),
+        ("pass", {"FLOTILLA_GRACE_S": "long"}, "svc: setting FLOTILLA_GRACE_S: Expected `float`, got `str`"),
+    ],
+)
+async def test_a_wrong_setting_exits_with_2_and_one_line(tmp_path: Path, body: str, environ: dict[str, str], line: str):
+    """
+    Found before the start, or by the service itself.
+    """
+    assert (EXIT_USAGE, [line]) == await _ended(tmp_path, body, **environ)
+
+
+async def test_a_stop_signal_is_an_event_and_a_second_one_changes_nothing(tmp_path: Path):
+    """
+    The service leaves in its own time.
+    """
+    body = """
+    with stop_signals() as stop:
+        os.kill(os.getpid(), 15)
+        os.kill(os.getpid(), 2)
+        await asyncio.wait_for(stop.wait(), 5)
+        os.kill(os.getpid(), 15)
+        await asyncio.sleep(0.05)
+    """
+
+    assert (EXIT_OK, []) == await _ended(tmp_path, body.strip())
+
+
+def test_an_instance_has_a_name_that_fits_into_a_subject_and_is_its_own():
+    """
+    Two processes on one host must not share stats or an inbox.
+    """
+    names = {instance_name() for _ in range(100)}
+
+    assert 100 == len(names)
+    assert all(is_replica(name) for name in names)
