@@ -128,7 +128,7 @@ async def test_tokens_and_cost_are_counted_even_of_attempts_that_failed(measured
     """
     fleet, caller = measured.fleet, measured.caller
     usage = {"input_tokens": 300, "output_tokens": 20, "cost_usd": 0.25}
-    words = iter([failed("invalid_output", usage=usage), finished(usage=usage)])
+    words = iter([failed("unavailable", usage=usage), finished(usage=usage)])
     replica = await fleet.connect(fleet.server.worker("local", "scripted"))
     async with scripted_worker(replica, lambda _: [next(words)], replica="paid", models=("m-paid",)):
         await fleet.until_replicas({"paid"})
@@ -136,9 +136,9 @@ async def test_tokens_and_cost_are_counted_even_of_attempts_that_failed(measured
         answer = await caller.ask("classify", CLASSIFY, headers={"Flotilla-Route": "scripted"})
         after = await measured.orchestrator.scrape()
 
-    assert ["invalid_output", "ok"] == [attempt["outcome"] for attempt in answer.result["attempts"]]
+    assert ["unavailable", "ok"] == [attempt["outcome"] for attempt in answer.result["attempts"]]
     here = {"pool": "scripted", "model": "m-paid"}
-    assert 1 == grown(before, after, "flotilla_attempts_total", outcome="invalid_output", **here)
+    assert 1 == grown(before, after, "flotilla_attempts_total", outcome="unavailable", **here)
     assert 600 == grown(before, after, "flotilla_tokens_total", type="input", **here)
     assert 40 == grown(before, after, "flotilla_tokens_total", type="output", **here)
     assert 0.5 == grown(before, after, "flotilla_cost_usd_total", **here)
@@ -231,7 +231,12 @@ async def test_slots_and_lines_show_what_goes_on_now(tmp_path: Path):
         caller = await fleet.client()
         orchestrator, worker = (probe_of(process) for process in fleet.processes)
         asking = [asyncio.ensure_future(caller.ask("classify", CLASSIFY)) for _ in range(3)]
-        full = await orchestrator.until(lambda seen: seen.value("flotilla_waiting_tasks", pool="local") == 1)
+        full = await orchestrator.until(
+            lambda seen: (
+                seen.value("flotilla_waiting_tasks", pool="local") == 1
+                and seen.value("flotilla_pool_slots", state="busy") == 2
+            )
+        )
         full_there = await worker.scrape()
         await asyncio.gather(*asking)
         idle = await orchestrator.until(lambda seen: seen.value("flotilla_pool_slots", state="busy") == 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import nats
+import nats.errors
 import pytest
 from nats.aio.client import Client
 
@@ -52,15 +53,19 @@ class Cluster:
         self._place = place
         self._certificates = certificates
         self._ports, self._routes, self._monitors = (free_ports(NODES) for _ in range(3))
-        kubernetes.write(self.secrets, KubernetesSpec(pools=(("local", "embedded"),)), {})
+        self.render("default")
 
     @property
     def url(self) -> str:
         """Every node's."""
         return ",".join(f"tls://127.0.0.1:{port}" for port in self._ports)
 
-    async def start(self, node: int) -> None:
-        """With the file that the pod would mount: other paths and ports, and nothing else changed."""
+    def render(self, *scopes: str) -> None:
+        """As the command does for these scopes."""
+        kubernetes.write(self.secrets, KubernetesSpec(scopes=scopes, pools=(("local", "embedded"),)), {})
+
+    def mount(self, node: int) -> Path:
+        """The file that the pod would mount: other paths and ports, and nothing else changed."""
         [config] = documents((self.secrets / "config-cluster-tls.yaml").read_text())
         text: str = config["data"]["cluster-tls.conf"]
         for before, after in (
@@ -76,17 +81,21 @@ class Cluster:
             text = text.replace(before, after)
         file = self._place / f"node-{node}.conf"
         file.write_text(text)
+        return file
+
+    async def start(self, node: int) -> None:
+        """As the pod would."""
+        file = self.mount(node)
         log = self._place / f"node-{node}.log"
         with log.open("ab") as output:
             self.processes[node] = await asyncio.create_subprocess_exec(
                 find_nats_server(),
                 "--config",
                 file,
-                "--name",
-                f"nats-{node}",
                 stdin=DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={"POD_NAME": f"nats-{node}"},
             )
 
     async def healthy(self, node: int) -> None:
@@ -237,6 +246,37 @@ async def test_lame_duck_mode_by_the_hook_ends_the_node_and_moves_its_clients(cl
         await moved.wait()
         assert 0 == await process.wait()
     assert client.is_connected
+    await client.close()
+
+
+async def test_a_reload_lets_a_new_tenant_in_without_a_restart(cluster: Cluster):
+    """
+    `nats-server --signal reload=1` in each pod, once its volume has the new file; who is connected stays connected.
+    """
+    lost = asyncio.Event()
+
+    async def on_reconnect() -> None:
+        lost.set()
+
+    client = await cluster.connect("tenant.default", "_INBOX", on_reconnect)
+    cluster.render("default", "acme")
+    for node, process in cluster.processes.items():
+        cluster.mount(node)
+        hook = await asyncio.create_subprocess_exec(find_nats_server(), "--signal", f"reload={process.pid}")
+        assert 0 == await hook.wait()
+
+    async with asyncio.timeout(READY_TIMEOUT_S):
+        while True:
+            try:
+                tenant = await cluster.connect("tenant.acme", "_INBOX")
+            except (nats.errors.Error, OSError):
+                await asyncio.sleep(0.05)
+            else:
+                break
+    await client.flush()
+    assert client.is_connected
+    assert not lost.is_set()
+    await tenant.close()
     await client.close()
 
 

@@ -59,7 +59,7 @@ def test_the_configuration_is_that_of_the_embedded_server(folder: Path):
     The same function writes both: accounts, roles, exports, limits; only addresses, sizes and certificates are a cluster's.
     """
     credentials = load_or_create(folder / "seeds", users(SPEC.scopes, SPEC.pools))
-    expected = server_config(
+    expected = "server_name: $POD_NAME\n" + server_config(
         ServerSpec(
             store_dir="/data",
             public_keys=credentials.public_keys,
@@ -98,6 +98,7 @@ def test_a_real_server_accepts_each_configuration(layout: str, folder: Path, tmp
         text=True,
         timeout=30,
         check=False,
+        env={"POD_NAME": "nats-0"},
     )
 
     assert 0 == done.returncode, done.stderr
@@ -166,7 +167,8 @@ def test_nodes_start_with_a_configuration_that_is_there(fleets: Mapping[str, Fle
         environment = environment_of(container)
         layout = f"{environment['NATS_TOPOLOGY']}{environment['NATS_TRANSPORT']}"
         assert "$(NATS_TOPOLOGY)$(NATS_TRANSPORT)" == environment["NATS_LAYOUT"]
-        assert ["--config", "/etc/nats/$(NATS_LAYOUT).conf", "--name", "$(POD_NAME)"] == container["args"]
+        assert ["--config", "/etc/nats/$(NATS_LAYOUT).conf"] == container["args"]
+        assert "POD_NAME" in environment
         names = list(environment)
         assert names.index("NATS_LAYOUT") > max(names.index("NATS_TOPOLOGY"), names.index("NATS_TRANSPORT"))
         seen.add(layout)

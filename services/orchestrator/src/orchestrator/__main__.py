@@ -187,6 +187,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         await asyncio.gather(
             interactive.finish(settings.grace_s), *(durable.finish(settings.grace_s) for durable in durables.values())
         )
+        await means.events.flush()
         await presence.stop()
         await board.stop()
         await attempts.stop()

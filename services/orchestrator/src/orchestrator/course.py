@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.failures import ErrorKind, FailureKind
+from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
@@ -72,6 +72,7 @@ class Course:
     """One task's way through routes and lines; the state that lasts from try to try."""
 
     __slots__ = (
+        "_asked_until",
         "_caller_hears",
         "_rules",
         "_silences",
@@ -94,6 +95,7 @@ class Course:
         self._turn: Lane | None = None
         self._waiting_since: float | None = None
         self._silences = 0
+        self._asked_until = 0.0
         self._silent: dict[Route, int] = {}
         self.route: Route | None = None
         self.provider_ms: float | None = None
@@ -224,7 +226,7 @@ class Course:
         route = choice.route
         task.usage = task.usage + failed.usage
         task.attempts.append(_report(choice, attempt, failed.kind.value, failed.message))
-        await self._with.events.tell(
+        self._with.events.tell(
             task,
             "attempt_failed",
             route=route,
@@ -254,8 +256,11 @@ class Course:
                 raise TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value})
             case NextRoute():
                 task.given_up.add(route)
-            case RetryHere(after_s=after_s):
+            case RetryHere(after_s=after_s) if failed.retry_after_s is None or not RULES[failed.kind].penalise:
                 await self._pause(after_s)
+            case RetryHere(after_s=after_s):
+                # The provider's word closes the route for so long: another one may serve now, and without one it waits.
+                self._asked_until = time.monotonic() + after_s
 
     def _after_silence(self, route: Route) -> None:
         """
@@ -285,7 +290,7 @@ class Course:
         self._with.ledger.started(attempt)
         if task.queued_ms is None:
             task.queued_ms = (attempt.started_at - task.accepted_at) * 1000
-        await self._with.events.tell(task, "dispatched", route=attempt.route, replica=attempt.replica)
+        self._with.events.tell(task, "dispatched", route=attempt.route, replica=attempt.replica)
 
     async def _piece(self, text: str) -> None:
         self._task.pieces += 1
@@ -336,7 +341,8 @@ class Course:
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
-        left_s = min(self._waiting_since + ABSENT_PATIENCE_S, self._deadline_at) - now
+        patient_until = max(self._waiting_since + ABSENT_PATIENCE_S, self._asked_until + REROUTE_EVERY_S)
+        left_s = min(patient_until, self._deadline_at) - now
         if not comes_back:
             raise _no_route(task, decision)
         if left_s <= 0 and now < self._deadline_at:

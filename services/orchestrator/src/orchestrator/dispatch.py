@@ -53,13 +53,13 @@ class Dispatcher:
         key = (task.scope, task.id)
         self.held[key] = task
         self._traces.task_began(task)
-        await self._means.events.tell(task, "queued")
+        self._means.events.tell(task, "queued")
         course = Course(self._means, task, on_piece)
         try:
             result = await course.run()
         except TaskError as error:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
-            await self._means.events.tell(task, kind, error=error.kind.value)
+            self._means.events.tell(task, kind, error=error.kind.value)
             result = task.failed(error.body)
             self._ended(task, result, None)
             return result
@@ -73,7 +73,7 @@ class Dispatcher:
             course.leave_lines()
             if self.held.get(key) is task:
                 del self.held[key]
-        await self._means.events.tell(
+        self._means.events.tell(
             task,
             "finished",
             route=course.route,

@@ -20,6 +20,7 @@ from flotilla.contracts.names import is_name, task_id_of
 from flotilla.contracts.results import DeadRecord, Result
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
@@ -76,7 +77,7 @@ class Durable:
         self._data_class_of = data_class_of
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._held: dict[Delivery, asyncio.Task[None]] = {}
+        self._held: dict[Delivery, asyncio.Task[None] | None] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._pull_due = asyncio.Event()
         self._taking = True
@@ -132,9 +133,10 @@ class Durable:
 
     async def finish(self, grace_s: float) -> None:
         """Finish what is held within `grace_s`; hand the rest back for another orchestrator."""
-        if self._held:
-            await asyncio.wait(list(self._held.values()), timeout=grace_s)
-        late = list(self._held.values())
+        held = [handling for handling in self._held.values() if handling is not None]
+        if held:
+            await asyncio.wait(held, timeout=grace_s)
+        late = [handling for handling in self._held.values() if handling is not None]
         for handling in late:
             handling.cancel()
         if late:
@@ -169,8 +171,10 @@ class Durable:
                     logger.warning("heartbeat_failed", error=type(error).__name__)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        handling = self._loop.create_task(self._handle(delivery))
-        self._held[delivery] = handling
+        self._held[delivery] = None
+        handling = start(self._handle(delivery))
+        if delivery in self._held:
+            self._held[delivery] = handling
 
     async def _handle(self, delivery: Delivery) -> None:
         place = _Place(self, delivery.subject)

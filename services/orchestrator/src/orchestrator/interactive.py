@@ -12,6 +12,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
@@ -44,7 +45,6 @@ class Interactive:
         self._dispatcher = dispatcher
         self._data_class_of = data_class_of
         self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
         self._serving: set[asyncio.Task[None]] = set()
         self._memberships: list[object] = []
         self._salt = secrets.token_hex(4)
@@ -83,18 +83,16 @@ class Interactive:
         if not message.reply:
             # Nobody could hear the answer; a task that needs none is published to `tasks`.
             return
-        if not message.reply:
-            # Published, not requested: nobody would hear the answer.
-            return
         if len(self._serving) >= IN_FLIGHT_MAX:
             error = TaskError(
                 ErrorKind.NO_CAPACITY, "too many requests are in flight", details={"retry_after_s": RETRY_AFTER_S}
             )
             await self._refuse(message.reply, error)
             return
-        serving = self._loop.create_task(self._serve(message))
-        self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
+        serving = start(self._serve(message))
+        if serving is not None:
+            self._serving.add(serving)
+            serving.add_done_callback(self._serving.discard)
 
     async def _serve(self, message: Message) -> None:
         reply = message.reply

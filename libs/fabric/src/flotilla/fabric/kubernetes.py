@@ -57,6 +57,8 @@ _ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  (a pod is reached from outside it
 _TLS_MOUNT: Final = "/etc/nats-tls"
 _TLS: Final = TlsFiles(cert_file=f"{_TLS_MOUNT}/tls.crt", key_file=f"{_TLS_MOUNT}/tls.key")
 _ROUTE_TLS: Final = TlsFiles(cert_file=_TLS.cert_file, key_file=_TLS.key_file, ca_file=f"{_TLS_MOUNT}/ca.crt")
+_NAMED_BY_POD: Final = "server_name: $POD_NAME\n"
+"""Pods share one file. On the command line (`--name`) the server would not find its name again when it reloads."""
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,198}[a-z0-9])?")
 
 
@@ -80,13 +82,15 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
     """
     The configurations that pods choose from by name: `single`, `cluster`, and each with `-tls`.
 
+    Each is what `server_config` gives, after a line that takes the server's name from the variable POD_NAME.
+
     Raises:
         ServerSpecError: As `server_config`.
     """
 
     def text(*, cluster: bool, tls: bool) -> str:
         storage_gib = spec.storage_gib if cluster else SINGLE_STORAGE_GIB
-        return server_config(
+        return _NAMED_BY_POD + server_config(
             ServerSpec(
                 store_dir="/data",
                 public_keys=public_keys,

@@ -8,6 +8,7 @@ answered with `busy`; nothing is ever queued here.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -37,6 +38,7 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
 
 logger = logging.getLogger("flotilla.fabric")
@@ -48,9 +50,25 @@ ENVELOPE_BYTES: Final = 4096
 
 
 class Held:
-    """One attempt that occupies a slot. `say_piece` is how its work streams."""
+    """
+    One attempt that occupies a slot. `say_piece` is how its work streams.
 
-    __slots__ = ("_connection", "_pieces", "heard_at", "reply", "request", "said_accepted", "started_at", "task")
+    Attributes:
+        ends_at: By the loop's clock: when the slot is taken back, and the attempt fails as `timeout`.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_pieces",
+        "ends_at",
+        "heard_at",
+        "overdue",
+        "reply",
+        "request",
+        "said_accepted",
+        "started_at",
+        "task",
+    )
 
     def __init__(self, connection: Connection, request: InferRequest, reply: str, now: float) -> None:
         self._connection = connection
@@ -60,6 +78,8 @@ class Held:
         self.started_at: Final = now
         self.heard_at = now
         self.said_accepted = False
+        self.ends_at = math.inf
+        self.overdue = False
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -87,15 +107,28 @@ class Slots:
 
     Attributes:
         renewed_at: When the ticker last turned, by the loop's clock; a liveness probe watches it.
+
+    With `eager`, work is begun as its request is read (see `eager.start`): only for work that does not wait at all.
     """
 
-    def __init__(self, connection: Connection, *, zone: Zone, pool: str, replica: str, slots: int, work: Work) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        zone: Zone,
+        pool: str,
+        replica: str,
+        slots: int,
+        work: Work,
+        eager: bool = False,
+    ) -> None:
         self._connection = connection
         self._zone: Zone = zone
         self._pool = pool
         self._replica = replica
         self._slots = slots
         self._work = work
+        self._eager = eager
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, Held] = {}
         self._membership: Subscription | None = None
@@ -188,7 +221,7 @@ class Slots:
         held = Held(self._connection, request, message.reply, self._loop.time())
         self._held[request.attempt] = held
         self._idle.clear()
-        held.task = self._loop.create_task(self._run(held))
+        held.task = start(self._run(held)) if self._eager else self._loop.create_task(self._run(held))
         if len(self._held) >= self._slots and not self._membership_check_due:
             # Work that ends without waiting (a no-op engine) frees the slot before this runs: no need to leave.
             self._membership_check_due = True
@@ -200,7 +233,10 @@ class Slots:
         try:
             answer = await self._work(held)
         except asyncio.CancelledError:
-            answer = Failed(kind=FailureKind.INTERRUPTED, message="the replica was stopped", replica=self._replica)
+            kind, why = FailureKind.INTERRUPTED, "the replica was stopped"
+            if held.overdue:
+                kind, why = FailureKind.TIMEOUT, "the deadline passed while the model worked"
+            answer = Failed(kind=kind, message=why, replica=self._replica)
         except Exception:
             logger.exception("work_raised", extra={"attempt": attempt})
             answer = Failed(kind=FailureKind.CRASHED, message="the worker failed", replica=self._replica)
@@ -255,6 +291,9 @@ class Slots:
                 elif now - held.heard_at >= PROGRESS_EVERY_S:
                     held.heard_at = now
                     await self._connection.publish(held.reply, PROGRESS)
+                if now >= held.ends_at and held.task is not None:
+                    held.overdue = True
+                    held.task.cancel("overdue")
 
 
 @asynccontextmanager
@@ -267,9 +306,10 @@ async def serving(
     slots: int,
     work: Work,
     grace_s: float,
+    eager: bool = False,
 ) -> AsyncGenerator[Slots]:
     """Serve a lane while the block runs; at its end leave the group and finish what is held within `grace_s`."""
-    lane = Slots(connection, zone=zone, pool=pool, replica=replica, slots=slots, work=work)
+    lane = Slots(connection, zone=zone, pool=pool, replica=replica, slots=slots, work=work, eager=eager)
     await lane.start()
     try:
         yield lane

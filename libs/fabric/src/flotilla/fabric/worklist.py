@@ -245,7 +245,9 @@ class Lot:
     async def pull(self, room: int) -> None:
         """Share out room for `room` more messages among the priorities."""
         capacity = room + self.in_hand
-        waiting: list[Priority] = [priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]]
+        waiting: list[Priority] = [
+            priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]
+        ]
         shares = sum(WEIGHTS[priority] for priority in waiting)
         for priority in PRIORITIES:
             quota = capacity

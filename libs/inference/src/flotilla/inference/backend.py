@@ -7,7 +7,7 @@ provider; `PromptedBackend` turns a capability into calls of a model, validates 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -77,6 +77,16 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Release connections, threads and processes."""
+        ...
+
+
+@runtime_checkable
+class NeverWaits(Protocol):
+    """A backend that may be able to answer without waiting for anything; it then costs no task of its own."""
+
+    @property
+    def never_waits(self) -> bool:
+        """Whether it does not wait, as it was made."""
         ...
 
 

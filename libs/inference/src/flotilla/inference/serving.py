@@ -20,7 +20,7 @@ from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.presence import announced
 from flotilla.fabric.roles import inbox_prefix
 from flotilla.fabric.slots import serving
-from flotilla.inference.backend import Backend
+from flotilla.inference.backend import Backend, NeverWaits
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.handler import Handler, HandlerBackend
 from flotilla.inference.metrics import WorkerMetrics
@@ -74,6 +74,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 slots=settings.slots,
                 work=traced_work(worker, tracer, provider),
                 grace_s=settings.grace_s,
+                eager=isinstance(what.backend, NeverWaits) and what.backend.never_waits and not tracer.on,
             )
         )
         metrics.lane = lane

@@ -109,8 +109,8 @@ class Worker:
             emit=emit if request.stream else None,
         )
         # The orchestrator's own watch ends the attempt; this one only makes sure that the slot comes free.
-        async with asyncio.timeout(left_s + DEADLINE_MARGIN_S):
-            answer = await self._backend.answer(work)
+        held.ends_at = asyncio.get_running_loop().time() + left_s + DEADLINE_MARGIN_S
+        answer = await self._backend.answer(work)
         output = answer.output
         if type(output) is not msgspec.Raw:
             output = capability.check_output(given, output)

@@ -136,8 +136,8 @@ class Callers:
                 reply = await client.nc.request(
                     f"ask.{CAPABILITY}", _BODY, timeout=ASK_DEADLINE_S + ASK_MARGIN_S, headers=headers
                 )
-                error = json.loads(reply.data).get("error") or {"kind": "ok"}
-                outcome, retryable = error["kind"], error.get("retryable", False)
+                refusal: dict[str, Any] = json.loads(reply.data).get("error") or {}
+                outcome, retryable = refusal.get("kind", "ok"), bool(refusal.get("retryable"))
             except (TimeoutError, OSError, nats.errors.Error) as error:
                 outcome = type(error).__name__
             now = time.monotonic()

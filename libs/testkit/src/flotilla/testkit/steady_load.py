@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -45,6 +45,7 @@ class SteadyLoad:
         self._pause_s = 1 / rate_hz
         self._headers = dict(headers)
         self._asking: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
 
     def sent(self, since: float, until: float = float("inf"), *, probes: bool = False) -> list[Sample]:
         """The tasks sent in a span of time; probes only if asked for."""
@@ -60,6 +61,18 @@ class SteadyLoad:
         elsewhere = [each.sent_at for each in self.sent(since) if each.pools[:1] != (pool,)]
         settled = max(elsewhere, default=since)
         return settled - since if self.sent(settled + self._pause_s) else float("inf")
+
+    async def until(self, holds: Callable[["SteadyLoad"], object], timeout_s: float = 10.0) -> None:
+        """
+        Return when a condition holds of what has ended.
+
+        Raises:
+            TimeoutError: It does not in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not holds(self):
+                self._ended.clear()
+                await self._ended.wait()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -89,6 +102,7 @@ class SteadyLoad:
                 probe=bool(attempts) and attempts[0]["reason"].startswith("probe"),
             )
         )
+        self._ended.set()
 
 
 @asynccontextmanager

@@ -78,6 +78,11 @@ class NoopEngine:
         """`noop`."""
         return PROVIDER
 
+    @property
+    def never_waits(self) -> bool:
+        """Whether it answers at once."""
+        return not self._latency_s
+
     def capabilities(self) -> frozenset[str]:
         """Everything in the catalogue."""
         return frozenset(self._outputs)

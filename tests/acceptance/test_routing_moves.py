@@ -1,0 +1,214 @@
+"""Routes are left when they get slow, fail, ask to be left alone or disappear, and taken up again when they are well."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from flotilla.client import Fleet
+from flotilla.contracts.api_routing import RouteReport
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.plain_client import BODIES, PlainClient
+from flotilla.testkit.steady_load import SteadyLoad, steady_load
+from flotilla.testkit.steered_worker import Steering, start_steered
+
+RATE_HZ = 25.0
+WARM_S = 1.5
+LEFT_WITHIN_S = 2.0
+BACK_WITHIN_S = 10.0
+ROUTES = 'routes = [{ pool = "local" }, { pool = "cloud" }]\n'
+SLOW_GUARD = f"[default]\n{ROUTES}guards = {{ p95_ms = 500 }}\n"
+NO_GUARD = f"[default]\n{ROUTES}"
+
+
+class Stage(Struct, frozen=True):
+    """Two orchestrators, a pool at home and one away, both steered by the test, and a load that prefers the first."""
+
+    fleet: RunningFleet
+    client: PlainClient
+    api: Fleet
+    home: Steering
+    away: Steering
+    load: SteadyLoad
+
+
+@asynccontextmanager
+async def staged(directory: Path, policy: str, *, home_ms: float = 50.0) -> AsyncGenerator[Stage]:
+    """The stage, warm: every task goes to the pool at home."""
+    async with running_fleet(directory, orchestrators=2, local=0) as fleet, Fleet.connect(fleet.url) as api:
+        home = Steering(directory / "home.json", latency_ms=home_ms)
+        away = Steering(directory / "away.json", latency_ms=20)
+        await asyncio.gather(start_steered(fleet, home, "local"), start_steered(fleet, away, "cloud"))
+        await api.policy.set(policy)
+        client = await fleet.client()
+        async with steady_load(client, RATE_HZ) as load:
+            began = time.monotonic()
+            await passed(began, WARM_S)
+            yield Stage(fleet, client, api, home, away, load)
+        assert load.failed == []
+        assert {("local",)} == {each.pools for each in load.sent(began + 0.5, began + 1.0)}
+
+
+async def passed(since: float, span_s: float) -> None:
+    """Return when a time is over: the time is what these tests are about."""
+    await asyncio.sleep(max(0.0, since + span_s - time.monotonic()))
+
+
+async def until_first_tried(load: SteadyLoad, pool: str, since: float, within_s: float) -> float:
+    """When every task (but for probes) was tried first on this pool, in seconds; waits no longer than `within_s`."""
+    while time.monotonic() < since + within_s + 1.0:
+        await asyncio.sleep(0.25)
+        recent = load.sent(max(since, time.monotonic() - 0.8))
+        if len(recent) > RATE_HZ / 4 and all(each.pools[:1] == (pool,) for each in recent):
+            break
+    return load.moved_at(since, pool)
+
+
+async def as_both_see(api: Fleet, pool: str) -> dict[str, RouteReport]:
+    """What each of the two orchestrators knows of a pool; either may answer, so both are asked until both have."""
+    seen: dict[str, RouteReport] = {}
+    async with asyncio.timeout(5):
+        while len(seen) < 2:
+            stats = await api.stats()
+            for report in stats.routes:
+                if report.pool == pool:
+                    seen[stats.orchestrator] = report
+    return seen
+
+
+async def test_a_route_that_slows_down_is_left_by_both_orchestrators_and_taken_up_again(tmp_path: Path):
+    """
+    From 50 ms to 2 s: new tasks move within 2 s and none fails; well again, it is back within 10 s.
+    """
+    async with staged(tmp_path, SLOW_GUARD) as stage:
+        slow_at = time.monotonic()
+        stage.home.set(latency_ms=2000)
+        left_s = await until_first_tried(stage.load, "cloud", slow_at, LEFT_WITHIN_S)
+        seen = await as_both_see(stage.api, "local")
+        explained = await stage.api.explain("classify")
+        well_at = time.monotonic()
+        stage.home.set(latency_ms=50)
+        back_s = await until_first_tried(stage.load, "local", well_at, BACK_WITHIN_S)
+
+    assert left_s <= LEFT_WITHIN_S
+    assert {"left"} == {report.standing for report in seen.values()}
+    assert all("over 500 ms" in report.why for report in seen.values())
+    assert "cloud" == explained.routes[0].pool
+    assert back_s <= BACK_WITHIN_S
+    probes = [each for each in stage.load.sent(slow_at + left_s, well_at, probes=True) if each.probe]
+    assert len(probes) <= (well_at - slow_at - left_s) + 2, "a trickle, not a share"
+
+
+async def test_a_route_that_fails_is_left_by_both_orchestrators_and_taken_up_again(tmp_path: Path):
+    """
+    Every attempt fails: the tasks that met a failure were served elsewhere, and its breaker is open.
+    """
+    async with staged(tmp_path, f"{NO_GUARD}return_after_s = 1\nramp_s = 1\n") as stage:
+        failing_at = time.monotonic()
+        stage.home.set(failure_rate=1.0)
+        left_s = await until_first_tried(stage.load, "cloud", failing_at, LEFT_WITHIN_S)
+        seen = await as_both_see(stage.api, "local")
+        well_at = time.monotonic()
+        stage.home.set()
+        back_s = await until_first_tried(stage.load, "local", well_at, BACK_WITHIN_S)
+
+    assert left_s <= LEFT_WITHIN_S
+    assert {"left"} == {report.standing for report in seen.values()}
+    assert {"closed"} != {report.breaker for report in seen.values()}
+    assert back_s <= BACK_WITHIN_S
+
+
+async def test_some_failures_move_nothing_until_the_policy_says_so(tmp_path: Path):
+    """
+    5 % stay where they are by default, each task being served all the same; with a guard of 2 % the route is left.
+    """
+    async with staged(tmp_path, NO_GUARD) as stage:
+        failing_at = time.monotonic()
+        stage.home.set(failure_rate=0.05)
+        await passed(failing_at, 4.0)
+        before = await as_both_see(stage.api, "local")
+        guarded_at = time.monotonic()
+        await stage.api.policy.set(f"[default]\n{ROUTES}guards = {{ error_rate = 0.02 }}\n")
+        left_s = await until_first_tried(stage.load, "cloud", guarded_at, LEFT_WITHIN_S)
+        after = await as_both_see(stage.api, "local")
+
+    assert {("settled", "closed")} == {(report.standing, report.breaker) for report in before.values()}
+    assert all((report.error_rate or 0.0) > 0.02 for report in before.values())
+    stayed = stage.load.sent(failing_at, guarded_at)
+    assert {"local"} == {each.pools[0] for each in stayed}
+    assert any(len(each.pools) > 1 for each in stayed), "some did fail at first"
+    assert left_s <= LEFT_WITHIN_S
+    assert {"left"} == {report.standing for report in after.values()}
+
+
+async def test_a_provider_that_asks_for_a_pause_gets_exactly_that_from_both_orchestrators(tmp_path: Path):
+    """
+    429 with Retry-After: nothing goes there for so long, then everything; and no task waits for it meanwhile.
+    """
+    pause_s = 2.5
+    async with staged(tmp_path, NO_GUARD) as stage:
+        admin = await stage.fleet.admin()
+        arrivals: list[float] = []
+        async with admin.hearing("infer.local.>") as heard:
+            limited_at = time.monotonic()
+            stage.home.set(failure_rate=1.0, failure="rate_limited", retry_after_s=pause_s)
+            await stage.load.until(lambda load: any(each.pools[:1] == ("cloud",) for each in load.sent(limited_at)))
+            stage.home.set()
+            await asyncio.sleep(0.3)
+            quiet = len(heard.messages)
+            closed = await as_both_see(stage.api, "local")
+            explained = await stage.api.explain("classify")
+            await heard.until(lambda heard: len(heard.messages) > quiet, 10)
+            arrivals.append(time.monotonic())
+            back_s = await until_first_tried(stage.load, "local", arrivals[0], 2.0)
+
+    met = [each for each in stage.load.sent(limited_at) if each.pools[:2] == ("local", "cloud")]
+    assert met, "some met the refusal"
+    assert max(each.ended_at - each.sent_at for each in met) < 1.0, "and went elsewhere at once"
+    last_refusal_at = max(each.sent_at for each in met)
+    assert pause_s - 0.2 <= arrivals[0] - last_refusal_at <= pause_s + 1.0
+    assert back_s <= 0.5
+    assert {("settled", "closed")} == {(report.standing, report.breaker) for report in closed.values()}
+    assert any("asked to be left alone" in route.reason for route in explained.excluded)
+
+
+async def test_a_pool_that_dies_costs_no_task_and_is_used_again_when_it_returns(tmp_path: Path):
+    """
+    Killed with tasks in its hands: they and the next ones are served elsewhere.
+    """
+    async with staged(tmp_path, f"{NO_GUARD}return_after_s = 1\nramp_s = 1\n") as stage:
+        dead_at = time.monotonic()
+        stage.fleet.workers[0].kill()
+        left_s = await until_first_tried(stage.load, "cloud", dead_at, LEFT_WITHIN_S)
+        await start_steered(stage.fleet, stage.home, "local")
+        back_at = time.monotonic()
+        back_s = await until_first_tried(stage.load, "local", back_at, BACK_WITHIN_S)
+
+    assert left_s <= LEFT_WITHIN_S
+    assert back_s <= BACK_WITHIN_S
+
+
+async def test_two_orchestrators_agree_on_a_route(tmp_path: Path):
+    """
+    Within 2 s both know the same p95 and error rate, whoever served the tasks.
+    """
+    async with running_fleet(tmp_path, orchestrators=2, local=0) as fleet, Fleet.connect(fleet.url) as api:
+        steering = Steering(tmp_path / "home.json", latency_ms=80)
+        steering.set(failure_rate=0.1)
+        await start_steered(fleet, steering)
+        client = await fleet.client()
+        answers = await asyncio.gather(*(client.ask("classify", BODIES["classify"]) for _ in range(40)))
+        ended_at = time.monotonic()
+        await passed(ended_at, 2.0)
+        one, other = (await as_both_see(api, "local")).values()
+
+    assert [] == [answer.result for answer in answers if answer.kind]
+    assert one.attempts == other.attempts == sum(len(answer.result["attempts"]) for answer in answers)
+    assert (one.p50_ms, one.p95_ms, one.error_rate) == (other.p50_ms, other.p95_ms, other.error_rate)
+    assert one.error_rate == pytest.approx(0.1, abs=0.03)
+    assert one.p95_ms is not None
+    assert 75 <= one.p95_ms <= 400

@@ -1,0 +1,148 @@
+"""The commands in the documents name what is there."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from flotilla.client.command import COMMANDS
+from flotilla.fabric.kubernetes import KubernetesSpec, secret_name
+from flotilla.fabric.server_config import users
+from flotilla.testkit.manifests import K8S, REPOSITORY, Fleet, name_of, render
+
+DOCUMENTS = (REPOSITORY / "docs" / "deploy.md", *sorted((K8S / "components").glob("**/README.md")))
+MADE_BY_THE_COMMAND = "deploy/k8s/secrets"
+YOURS = "deploy/k8s/overlays/mine"
+"""An overlay that the text tells the reader to write."""
+SCOPES = ("default", "acme")
+
+
+def commands() -> Iterator[tuple[Path, list[str]]]:
+    """Every command line of every `sh` fence, in words, without the variables before it."""
+    for document in DOCUMENTS:
+        for fence in re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            for line in fence.splitlines():
+                words = shlex.split(line.split(" | ")[0].removesuffix("&"))
+                while "=" in words[0]:
+                    words.pop(0)
+                yield document, words
+
+
+def arguments(words: list[str], option: str) -> list[str]:
+    """What follows each occurrence of an option."""
+    return [after for word, after in pairwise(words) if word == option]
+
+
+def test_there_are_ten_commands_to_a_first_task():
+    """
+    No more than the text promises to a reader with nothing.
+    """
+    text = DOCUMENTS[0].read_text(encoding="utf-8")
+    first = re.search(r"## From nothing to a first task.*?```sh\n(.*?)```", text, re.DOTALL)
+
+    assert first is not None
+    assert 10 == len(first[1].strip().splitlines())
+
+
+def test_every_make_target_is_one():
+    """
+    And has a line in `make help`.
+    """
+    targets = set(
+        re.findall(r"^([a-z0-9-]+):.* ## ", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    used = {words[1] for _, words in commands() if words[0] == "make"}
+
+    assert {"images", "k8s-secrets"} <= used <= targets
+
+
+def test_what_is_applied_exists_and_renders(kustomize: tuple[str, ...]):
+    """
+    Paths of `-k`, and files of `-f`.
+    """
+    secrets = {
+        f"{MADE_BY_THE_COMMAND}/clients/{secret_name(user)}.yaml" for user in users(SCOPES, KubernetesSpec().pools)
+    }
+    for document, words in commands():
+        for path in arguments(words, "-k"):
+            if path not in {MADE_BY_THE_COMMAND, YOURS}:
+                assert render(REPOSITORY / path, kustomize), f"{document}: {path}"
+        for path in arguments(words, "-f"):
+            assert path in secrets or (REPOSITORY / path).is_file(), f"{document}: {path}"
+
+
+def test_the_overlay_that_the_text_tells_to_write_renders(tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    With every image of the prod overlay named.
+    """
+    text = DOCUMENTS[0].read_text(encoding="utf-8")
+    overlay = re.search(r"```yaml\n# deploy/k8s/overlays/mine/kustomization.yaml\n(.*?)```", text, re.DOTALL)
+    assert overlay is not None
+    place = tmp_path / "mine"
+    place.mkdir()
+    prod = Path(*[".."] * len(place.resolve().parts[1:])) / (K8S / "overlays" / "prod").relative_to("/")
+    (place / "kustomization.yaml").write_text(overlay[1].replace("../prod", str(prod)))
+
+    images = set(re.findall(r"image: (flotilla/\S+|registry\S+)", str(render(place, kustomize)).replace("'", "")))
+
+    assert all(image.startswith("registry.example/") for image in images)
+
+
+def test_objects_that_commands_name_are_in_the_manifests(fleets: Mapping[str, Fleet]):
+    """
+    Such as `deployment/orchestrator`, `pod nats-1`, `pvc data-nats-1`.
+    """
+    present = {f"{manifest['kind'].lower()}/{name_of(manifest)}" for fleet in fleets.values() for manifest in fleet}
+    for document, words in commands():
+        if words[0] == "kubectl":
+            for word in words:
+                if re.fullmatch(r"(deployment|statefulset|service)/[a-z0-9-]+", word):
+                    assert word in present, f"{document}: {word}"
+
+
+def test_seeds_that_commands_use_are_made():
+    """
+    By the command before them.
+    """
+    seeds = {f"{MADE_BY_THE_COMMAND}/seeds/{user}.nk" for user in users(SCOPES, KubernetesSpec().pools)}
+    named = {word for _, words in commands() for word in words if word.endswith(".nk")}
+
+    assert named
+    assert named <= seeds
+
+
+def test_every_flotilla_command_is_one():
+    """
+    And its files are in the repository.
+    """
+    known = {name for name, _, _ in COMMANDS}
+    for document, words in commands():
+        if words[0].endswith("/flotilla"):
+            assert words[1] in known, f"{document}: {words[1]}"
+            for word in words[2:]:
+                if word.startswith("examples/"):
+                    assert (REPOSITORY / word).is_file(), f"{document}: {word}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(document: Path):
+    """
+    Those within the repository.
+    """
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_every_component_has_a_readme_and_is_listed():
+    """
+    So that its reader knows what it needs.
+    """
+    listed = (K8S / "components" / "README.md").read_text(encoding="utf-8")
+    for component in (K8S / "components").iterdir():
+        if component.is_dir():
+            assert (component / "README.md").is_file()
+            assert f"[{component.name}]({component.name}/README.md)" in listed
