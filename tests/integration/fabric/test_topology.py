@@ -154,7 +154,7 @@ async def test_a_result_is_committed_once(orchestrator: Recorded):
     Whoever expects its subject to be empty, and is second, is refused.
     """
     await ensure(orchestrator, topology())
-    subject, expected = subjects.results("default", "classify", "t1"), {"Nats-Expected-Last-Subject-Sequence": "0"}
+    subject, expected = subjects.commit("default", "classify", "t1"), {"Nats-Expected-Last-Subject-Sequence": "0"}
 
     first = await orchestrator.publish(subject, b"1", expected)
     second = await orchestrator.publish(subject, b"2", expected)

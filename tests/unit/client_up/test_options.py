@@ -71,16 +71,23 @@ def test_up_gives_2_and_one_line_on_standard_error(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "fleet").exists()
 
 
-def test_a_policy_that_nobody_can_put_in_force_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_file_that_is_no_policy_is_refused_before_anything_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     """
-    A policy must not be ignored in silence: data could go where it forbids.
+    One line with the key of the first fault, and how many more there are.
     """
     policy = tmp_path / "policy.toml"
-    policy.touch()
+    policy.write_text('[default]\nstrategi = "failover"\nreturn_after_s = -1\n')
 
     assert up(UpOptions(directory=tmp_path / "fleet", policy=policy)) == 2
 
-    assert "--policy" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert line.startswith(f"flotilla: --policy {policy}: default.strategi: unknown key (did you mean strategy?)")
+    assert "1 more" in line
+    assert not (tmp_path / "fleet").exists()
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

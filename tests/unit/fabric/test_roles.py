@@ -49,6 +49,7 @@ def test_an_orchestrator_of_some_scopes_reads_no_other_scopes_streams():
     assert may_publish(role, "$JS.API.CONSUMER.MSG.NEXT.TASKS_acme.classify_normal")
     assert not may_publish(role, "$JS.API.CONSUMER.MSG.NEXT.TASKS_other.classify_normal")
     assert not may_publish(role, "$JS.API.STREAM.MSG.GET.RESULTS_other")
+    assert not may_publish(role, subjects.commit("other", "classify", "t"))
     assert not may_publish(role, subjects.results("other", "classify", "t"))
     assert may_subscribe(role, subjects.ask("acme", ">"))
     assert not may_subscribe(role, subjects.ask("other", ">"))

@@ -64,7 +64,7 @@ class Commits:
         NOT means that the server could not be reached for COMMIT_PATIENCE_S, or that it refuses: the task stays in its
         stream and is delivered again.
         """
-        subject = subjects.results(scope, result.capability, result.task)
+        subject = subjects.commit(scope, result.capability, result.task)
         body = encode(result)
         give_up_at = time.monotonic() + COMMIT_PATIENCE_S
         tried = False

@@ -76,6 +76,15 @@ def results(scope: str, capability: str, task: str) -> str:
     return f"scope.{scope}.results.{capability}.{task}"
 
 
+def commit(scope: str, capability: str, task: str) -> str:
+    """
+    Where an orchestrator publishes a result, for the stream to store it, and then republish it on `results`.
+
+    Were it published on `results` itself, subscribers would also hear the ones that the stream refuses.
+    """
+    return f"commit.{scope}.{capability}.{task}"
+
+
 def events(scope: str, capability: str, task: str, kind: EventKind) -> str:
     """Where an event of a task is published."""
     return f"scope.{scope}.events.{capability}.{task}.{kind}"

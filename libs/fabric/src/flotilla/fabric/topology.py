@@ -56,6 +56,13 @@ _EXISTS_DIFFERENTLY: Final = 10058
 _NO_PEERS: Final = 10005
 
 
+class SubjectMapping(Struct, frozen=True, kw_only=True):
+    """From which subjects to which (ADR-36 for transforms, ADR-28 for republishing)."""
+
+    src: str
+    dest: str
+
+
 class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     A stream in the terms of the JetStream API (ADR-8 for buckets, ADR-43 for markers).
@@ -80,6 +87,8 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     allow_rollup_hdrs: bool = False
     deny_delete: bool = False
     subject_delete_marker_ttl: int = 0
+    subject_transform: SubjectMapping | None = None
+    republish: SubjectMapping | None = None
     num_replicas: int = 0
     storage: Literal["", "file", "memory"] = ""
 
@@ -161,10 +170,16 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
 
     Exactly one can be committed because the publish expects its subject to be empty. When the stream is full the oldest
     result goes: were the new one refused, its task could never end.
+
+    It is published on a subject of its own and republished on `results` once it is stored: subscribers to a stream's own
+    subjects also hear the messages that the stream refuses.
     """
+    results = roles.streams(scope)[0]
     return StreamConfig(
         name=subjects.results_stream(scope),
-        subjects=(roles.streams(scope)[0],),
+        subjects=(f"commit.{scope}.>",),
+        subject_transform=SubjectMapping(src=f"commit.{scope}.>", dest=results),
+        republish=SubjectMapping(src=results, dest=results),
         retention="limits",
         discard="old",
         max_msgs_per_subject=1,

@@ -1,5 +1,5 @@
 """
-The Kubernetes manifests as a cluster would get them: overlays rendered with every pair of components.
+The Kubernetes manifests as a cluster would get them: overlays rendered with their components.
 
 Rendering needs `kustomize` beside this Python or on the PATH, or a `kubectl` that has it built in.
 """
@@ -65,14 +65,13 @@ def documents(text: str) -> Iterator[Manifest]:
 
 
 def component_sets(overlay: str) -> list[tuple[str, ...]]:
-    """None, each one, each pair, and all that go together; in the order in which they should be listed."""
-    ordered = [*ADDING, *(AUTOSCALERS if overlay != "dev" else ()), *CHANGING]
-
-    def together(names: Iterable[str]) -> bool:
-        return len(set(names) & set(AUTOSCALERS)) < len(AUTOSCALERS)
-
-    few = [names for size in (0, 1, 2) for names in combinations(ordered, size) if together(names)]
-    left_out = AUTOSCALERS if overlay != "dev" else AUTOSCALERS[:1]
+    """
+    None, each one, and all that go together, in the order in which they should be listed; of prod each pair as well.
+    """
+    prod = overlay == "prod"
+    ordered = [*ADDING, *(AUTOSCALERS if prod else ()), *CHANGING]
+    few = [names for size in range(3 if prod else 2) for names in combinations(ordered, size) if names != AUTOSCALERS]
+    left_out = AUTOSCALERS if prod else AUTOSCALERS[:1]
     return [*few, *(tuple(name for name in ordered if name != without) for without in left_out)]
 
 
