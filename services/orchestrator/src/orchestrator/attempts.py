@@ -288,6 +288,7 @@ class Attempts:
         The replica may not be known yet; the attempt is then listened to until its first word tells.
         """
         attempt.abandoned = True
+        _end_span(attempt, outcome)
         attempt.gives_up_at = time.monotonic() + ABANDONED_S
         if not attempt.outcome.done():
             attempt.outcome.set_result(outcome)

@@ -25,7 +25,11 @@ logger = structlog.get_logger("orchestrator")
 COMMIT_TIMEOUT_S: Final = 2.0
 COMMIT_PATIENCE_S: Final = 120.0
 COMMIT_PAUSE_S: Final = 0.25
+BURY_PATIENCE_S: Final = 30.0
+BURY_REFUSALS_MAX: Final = 3
 WRONG_LAST_SEQUENCE: Final = 10071
+WRITE_IN_FLIGHT: Final = 10164
+"""A cluster's word for: another write to this subject is being agreed on, so the sequence cannot be told yet."""
 _EXPECT_NONE: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
 
 
@@ -82,7 +86,8 @@ class Commits:
                 if tried and await self._is_mine(scope, result, body):
                     return Committed.HERE
                 return Committed.BEFORE
-            logger.error("commit_refused", task=result.task, capability=result.capability, error=error.description)
+            if error.err_code != WRITE_IN_FLIGHT:
+                logger.error("commit_refused", task=result.task, capability=result.capability, error=error.description)
             tried = True
             await asyncio.sleep(COMMIT_PAUSE_S)
         return Committed.NOT
@@ -107,19 +112,30 @@ class Commits:
         return None if status_of(reply) is not None else reply.data
 
     async def bury(self, record: DeadRecord) -> bool:
-        """Store a dead-letter record once, however often it is offered; False when it could not be stored."""
+        """
+        Store a dead-letter record once, however often it is offered.
+
+        False when the server refuses it, or could not be reached for BURY_PATIENCE_S: longer than a cluster takes to
+        elect a leader.
+        """
         subject = subjects.dead(record.scope, record.capability, record.task)
         body = encode(record)
         if len(body) > self._connection.payload_bytes_max:
             body = encode(msgspec.structs.replace(record, body=b""))
-        for _ in range(3):
+        give_up_at = time.monotonic() + BURY_PATIENCE_S
+        refusals = 0
+        while refusals < BURY_REFUSALS_MAX and time.monotonic() < give_up_at:
             try:
                 reply = await self._requests.request(subject, body, headers=_EXPECT_NONE, timeout_s=COMMIT_TIMEOUT_S)
             except (RequestTimeoutError, NoRespondersError):
+                await asyncio.sleep(COMMIT_PAUSE_S)
                 continue
             error = _decode_ack(reply.data).error
             if error is None or error.err_code == WRONG_LAST_SEQUENCE:
                 return True
-            logger.error("dead_record_refused", task=record.task, error=error.description)
+            if error.err_code != WRITE_IN_FLIGHT:
+                refusals += 1
+                logger.error("dead_record_refused", task=record.task, error=error.description)
+            await asyncio.sleep(COMMIT_PAUSE_S)
         logger.error("dead_record_lost", task=record.task, capability=record.capability)
         return False

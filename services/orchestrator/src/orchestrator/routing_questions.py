@@ -18,8 +18,10 @@ from flotilla.contracts.api_routing import (
     RouteReport,
     StatsReply,
 )
+from flotilla.contracts.attempts import UNDECODABLE
 from flotilla.contracts.errors import BadRequestError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.policy import decode_policy
 from flotilla.contracts.policy_check import parse_policy, warnings
 from flotilla.fabric import keyvalue
 from flotilla.fabric.inbox import Requests
@@ -172,7 +174,15 @@ class RoutingQuestions:
         if query.revision is not None:
             return await self._version(query.revision)
         entry = await keyvalue.get(self._requests, subjects.POLICY_BUCKET, POLICY_KEY)
-        return PolicyReply(revision=0) if entry is None or entry.deleted else _reply(entry)
+        if entry is None or entry.deleted:
+            return PolicyReply(revision=0)
+        reply = _reply(entry)
+        try:
+            decode_policy(entry.body)
+        except PolicyError as error:
+            kept = f"{self._instance} does not understand it, and keeps to revision {self._policy_revision()}"
+            return msgspec.structs.replace(reply, warnings=[f"{kept}: {error.faults[0]}"])
+        return reply
 
     def _checked(self, query: PolicyQuery) -> PolicyReply:
         toml = query.toml
@@ -239,7 +249,11 @@ class RoutingQuestions:
 
 
 def _reply(entry: keyvalue.Entry) -> PolicyReply:
-    source = _decode_source(entry.body).source
+    try:
+        source = _decode_source(entry.body).source
+    except UNDECODABLE:
+        # Somebody wrote to the bucket by hand.
+        source = _Source()
     return PolicyReply(revision=entry.revision, toml=source.toml, author=source.author, at_unix_ms=source.at_unix_ms)
 
 

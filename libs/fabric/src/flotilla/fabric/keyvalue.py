@@ -18,7 +18,8 @@ from flotilla.fabric.stored import (
 )
 
 HISTORY_MAX: Final = 64
-WRONG_LAST_SEQUENCE: Final = 10071
+CONFLICTS: Final = frozenset({10071, 10164})
+"""Wrong last sequence: the key has a newer value; in a cluster also: it is about to get one."""
 OPERATION: Final = "KV-Operation"
 _MARKER: Final = "Nats-Marker-Reason"
 
@@ -165,7 +166,7 @@ async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers
     ack = _decode_ack(reply.data)
     if ack.error is None:
         return ack.seq
-    if ack.error.err_code == WRONG_LAST_SEQUENCE:
+    if ack.error.err_code in CONFLICTS:
         return None
     raise TopologyError(f"bucket {bucket}: {ack.error.description}")
 

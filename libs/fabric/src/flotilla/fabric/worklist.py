@@ -17,7 +17,7 @@ import nats.errors
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection, Message, status_of
-from flotilla.fabric.errors import FabricError, TopologyError
+from flotilla.fabric.errors import FabricError, NoRespondersError, TopologyError
 from flotilla.fabric.inbox import Requests
 
 logger = logging.getLogger("flotilla.fabric")
@@ -92,6 +92,9 @@ class Delivery:
         for _ in range(ACK_TRIES_MAX):
             try:
                 await self._requests.request(self.reply, _ACK, timeout_s=ACK_TIMEOUT_S)
+            except NoRespondersError:
+                # At once, while the consumer has no leader.
+                await asyncio.sleep(ACK_TIMEOUT_S)
             except (FabricError, nats.errors.Error):
                 continue
             else:

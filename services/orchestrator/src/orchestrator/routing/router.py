@@ -26,6 +26,7 @@ from flotilla.contracts.stats import (
     stats_key,
 )
 from orchestrator.routing import probes
+from orchestrator.routing.calm import CALM_MAX, Calm, is_calm
 from orchestrator.routing.compiled import CompiledPolicy
 from orchestrator.routing.health import UNKNOWN, Health
 from orchestrator.routing.observation import observe
@@ -62,6 +63,7 @@ class PolicyRouter:
         self._rng = rng or random.Random()
         self._clock = clock
         self._heard: dict[tuple[RouteKey, str], RouteStats] = {}
+        self._calm: dict[tuple[str, str, str | None, str | None], Calm] = {}
 
     def use(self, policy: Policy | None) -> None:
         """Follow a policy from the next decision on; None is a fleet without one."""
@@ -138,11 +140,19 @@ class PolicyRouter:
 
     def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:
         """Where a task goes now. A probe that the decision holds is taken as sent."""
-        now_unix_ms = self._clock()
         if self.recorder.asked:
             self._close_at_once()
+        wish = (task.capability, task.data_class, task.wanted_pool, task.wanted_model)
+        calm = self._calm.get(wish)
+        if calm is not None and calm.holds(task, self.policy, fleet, self.health, busy):
+            return calm.decision
+        now_unix_ms = self._clock()
         decision = route(task, self.policy, fleet, self.health, now_unix_ms=now_unix_ms, rng=self._rng, busy=busy)
         self.health = probes.noted(self.health, decision, task.capability, now_unix_ms)
+        if is_calm(decision, self.policy.rules_of(task.capability)):
+            if len(self._calm) >= CALM_MAX:
+                self._calm.clear()
+            self._calm[wish] = Calm(decision, self.policy, fleet, self.health)
         return decision
 
     def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:

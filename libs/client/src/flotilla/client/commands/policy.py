@@ -37,6 +37,8 @@ async def get(*, revision: int | None = None, where: Where = NO_WHERE) -> int:  
     elif found.revision:
         terminal.write(found.toml if found.toml.endswith("\n") else found.toml + "\n")
         terminal.aside(_about(found))
+        for warning in found.warnings:
+            terminal.aside(f"warning: {warning}")
     else:
         terminal.aside("no policy is in force: any live pool, local first, the cloud where the data may go")
     return exits.OK

@@ -1,0 +1,182 @@
+"""What orchestrators know of routes and policy survives restarts, dead writers and other versions."""
+
+import asyncio
+import json
+import sys
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from flotilla.client import Fleet, FlotillaError
+from flotilla.contracts.api_routing import RouteReport
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.plain_client import BODIES, PlainClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CLASSIFY = BODIES["classify"]
+POLICY = "$KV.policy.routing"
+GHOST = "$KV.stats.local.noop-1.classify.ghost"
+UP = (sys.executable, "-m", "flotilla.client", "up", "--engine", "noop", "--port", "0", "--json")
+LOCAL = {"pool": "local"}
+CLOUD = {"pool": "cloud"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
+    """
+    Two orchestrators, a pool in each zone.
+    """
+    async with running_fleet(tmp_path_factory.mktemp("state"), orchestrators=2, local=1, cloud=1) as fleet:
+        yield fleet
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(fleet: RunningFleet) -> AsyncIterator[Fleet]:
+    """
+    A caller.
+    """
+    async with Fleet.connect(fleet.url) as api:
+        yield api
+
+
+async def write(admin: PlainClient, subject: str, body: dict[str, Any] | bytes) -> int:
+    """Put something in a bucket as another version would; gives the revision."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return json.loads((await admin.nc.request(subject, raw)).data)["seq"]
+
+
+async def first_routes(api: Fleet, times: int = 8) -> set[tuple[int, str]]:
+    """The revision in force and the first route, as each orchestrator says when asked again and again."""
+    found = [await api.explain("classify") for _ in range(times)]
+    return {(each.policy_revision, each.routes[0].pool) for each in found}
+
+
+async def until_first(api: Fleet, wanted: set[tuple[int, str]], within_s: float) -> bool:
+    """Whether all orchestrators come to say the same, in time."""
+    give_up_at = time.monotonic() + within_s
+    while time.monotonic() < give_up_at:
+        try:
+            if await first_routes(api) == wanted:
+                return True
+        except FlotillaError:
+            # The server, or an orchestrator's connection to it, is not back yet.
+            await asyncio.sleep(0.1)
+    return False
+
+
+async def report(api: Fleet) -> RouteReport | None:
+    """What is known of the local route."""
+    return next((each for each in (await api.stats()).routes if each.pool == "local"), None)
+
+
+async def test_policies_of_other_versions_are_followed_as_far_as_they_are_understood(fleet: RunningFleet, api: Fleet):
+    """
+    Unknown keys are passed over. A newer format is refused: what was in force stays, on every orchestrator.
+    """
+    admin = await fleet.admin()
+    newer = await write(
+        admin, POLICY, {"format": 1, "novel": {"x": 1}, "default": {"routes": [CLOUD, LOCAL], "novel": True}}
+    )
+    assert await until_first(api, {(newer, "cloud")}, 1.0)
+
+    unknown = await write(admin, POLICY, {"format": 2, "default": {"routes": [LOCAL]}})
+    garbage = await write(admin, POLICY, b"{")
+    await asyncio.sleep(1.0)
+    assert {(newer, "cloud")} == await first_routes(api)
+    said = await api.policy.get()
+    assert garbage == said.revision
+    assert f"keeps to revision {newer}" in said.warnings[0]
+    assert unknown in {version.revision for version in await api.policy.history()}
+
+    late = await fleet.start_orchestrator("too-old", wait=False)
+    assert await late.wait() != 0
+    assert "cannot read" in late.log_text()
+
+    understood = await write(admin, POLICY, {"default": {"routes": [LOCAL, CLOUD]}})
+    assert await until_first(api, {(understood, "local")}, 1.0)
+
+
+async def test_a_writer_of_stats_that_dies_is_forgotten_and_one_of_another_version_harms_nobody(
+    fleet: RunningFleet, api: Fleet
+):
+    """
+    Attempts that it said are in flight count as long as it renews them, and no longer; its figures grow old.
+    """
+    admin = await fleet.admin()
+    now_unix_ms = time.time_ns() // 1_000_000
+    window = {"ok": 5, "failures": {"novel_kind": 2}, "latency": {"40": 5}, "novel": 1}
+    ghost = {
+        "format": 1,
+        "novel": {"x": 1},
+        "written_unix_ms": now_unix_ms,
+        "windows": {str(now_unix_ms // 1000): window},
+        "in_flight": {str(now_unix_ms // 100): 7},
+    }
+    before = await report(api)
+    await write(admin, GHOST, ghost)
+    await write(admin, GHOST + "-2", b"\xff{")
+    await asyncio.sleep(1.2)
+    seen = await report(api)
+    assert seen is not None
+    known = before.attempts if before is not None else 0
+    assert (7, known + 7) == (seen.in_flight, seen.attempts)
+    assert seen.outcomes["novel_kind"] == 2
+
+    async with asyncio.timeout(8):
+        while (left := await report(api)) is not None and left.in_flight:
+            await asyncio.sleep(0.2)
+    assert not (await (await fleet.client()).ask("classify", CLASSIFY)).kind
+
+
+async def test_policy_and_stats_are_followed_again_after_the_server_was_killed(fleet: RunningFleet, api: Fleet):
+    """
+    The policy in force is the same; a change, and what the routes do, reach every orchestrator as before.
+    """
+    before = (await api.policy.set('[default]\nroutes = [{ pool = "cloud" }, { pool = "local" }]\n')).revision
+    assert await until_first(api, {(before, "cloud")}, 1.0)
+    await fleet.server.kill()
+    await fleet.server.start()
+    assert await until_first(api, {(before, "cloud")}, 10.0)
+
+    changed = (await api.policy.set('[default]\nroutes = [{ pool = "local" }, { pool = "cloud" }]\n')).revision
+    assert await until_first(api, {(changed, "local")}, 1.0)
+    client = await fleet.client()
+    known = await report(api)
+    for _ in range(6):
+        assert "local" == (await client.ask("classify", CLASSIFY)).result["pool"]
+    wanted = (known.attempts if known is not None else 0) + 6
+    seen: dict[str, int] = {}
+    async with asyncio.timeout(5):
+        while set(seen.values()) != {wanted} or len(seen) < 2:
+            stats = await api.stats()
+            seen[stats.orchestrator] = sum(each.attempts for each in stats.routes if each.pool == "local")
+
+
+async def test_up_puts_a_policy_in_force_before_it_is_ready(tmp_path: Path):
+    """
+    The fleet of `flotilla up --policy` routes by it from the first task on.
+    """
+    file = tmp_path / "policy.toml"
+    file.write_text('[default]\nroutes = [{ pool = "cloud" }, { pool = "locl" }]\n')
+    process = await asyncio.create_subprocess_exec(
+        *UP, "--dir", str(tmp_path / "fleet"), "--policy", str(file), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        assert process.stdout is not None
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        async with Fleet.connect(ready["url"]) as api:
+            answer = await api.ask("classify", CLASSIFY)
+            said = await api.policy.get()
+    finally:
+        process.terminate()
+        _, err = await process.communicate()
+
+    assert ("cloud", 1, file.read_text(), "flotilla up") == (answer.pool, said.revision, said.toml, said.author)
+    assert "no live pool is called locl (did you mean local?)" in err.decode()
+    assert 0 == process.returncode
