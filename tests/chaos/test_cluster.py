@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 
 from flotilla.contracts.subjects import BUCKETS, DEAD_STREAM, EVENTS_STREAM, bucket_stream
-from flotilla.testkit.callers import ASK_DEADLINE_S, ASK_MARGIN_S, Asked, Callers, calling, committed
-from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.callers import ASK_DEADLINE_S, ASK_MARGIN_S, Asked, Callers, calling, client_off, committed
+from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_cluster import NODES, ClusterNode, RunningCluster
-from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.plain_client import BODIES, new_task
 
 CLASSIFY = BODIES["classify"]
 TASKS_STREAM = "TASKS_default"
@@ -22,7 +22,6 @@ PAUSE_MAX_S = 20.0
 CALM_S = 2.0
 NOTICED_S = 1.0
 """In which the other nodes and every client notice that a node is dead, on a busy machine."""
-CLIENTS_MAX = 30
 ROLLS = 5
 
 
@@ -156,7 +155,7 @@ async def test_a_publisher_without_a_puback_publishes_again_and_gets_one_result(
     async with running_fleet(tmp_path, orchestrators=2, local=2, slots=16, nodes=NODES) as fleet:
         cluster = cast("RunningCluster", fleet.server)
         leader = await cluster.leader_of(TASKS_STREAM)
-        client, node = await _caller_elsewhere(fleet, leader)
+        client, node = await client_off(fleet, leader)
         dying = leader if killed == "leader" else node
         callers, left = Callers(), iter(range(tasks))
 
@@ -172,18 +171,6 @@ async def test_a_publisher_without_a_puback_publishes_again_and_gets_one_result(
     _say(f"{killed} killed: no PubAck {dict(callers.unacknowledged)}; {callers.duplicates} of {tasks} were duplicates")
     assert callers.unacknowledged, "the kill hit no publish"
     assert stored == (tasks, tasks)
-
-
-async def _caller_elsewhere(fleet: RunningFleet, leader: ClusterNode) -> tuple[PlainClient, ClusterNode]:
-    """A caller that is connected to a node which does not lead, and that node."""
-    cluster = cast("RunningCluster", fleet.server)
-    for _ in range(CLIENTS_MAX):
-        client = await fleet.client()
-        url = client.nc.connected_url
-        node = next(node for node in cluster.nodes if url is not None and node.url.endswith(f":{url.port}"))
-        if node is not leader:
-            return client, node
-    raise AssertionError("every client went to the leader")
 
 
 def _say(text: str) -> None:

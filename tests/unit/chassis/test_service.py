@@ -58,6 +58,23 @@ async def test_a_service_that_fails_exits_with_1_and_says_why(tmp_path: Path, bo
     assert MARK not in lines[0]
 
 
+async def test_an_error_that_nobody_awaited_is_logged_by_every_service(tmp_path: Path):
+    """
+    As one line like the others, without its text, and the service goes on.
+    """
+    body = f"""
+    async def fail():
+        raise ValueError("{MARK}")
+    failing = asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    del failing
+    """
+    exited, lines = await _ended(tmp_path, body.strip())
+
+    assert (EXIT_OK, ["loop_error"]) == (exited, [json.loads(line)["event"] for line in lines])
+    assert MARK not in lines[0]
+
+
 @pytest.mark.parametrize(
     ("body", "environ", "line"),
     [

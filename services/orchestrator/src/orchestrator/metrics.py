@@ -128,7 +128,7 @@ class OrchestratorMetrics:
     def _breakers(self) -> list[Sample]:
         closed = self._router.health.closures
         return [
-            ((name, model), 0.0)
+            ((name, model), 1.0 if (name, model) in closed else 0.0)
             for name, pool in self._fleet.view.pools.items()
             for model in pool.models
         ]

@@ -27,7 +27,7 @@ Pattern = Annotated[
 ]
 
 
-class BlackboardQuery(Struct, frozen=True, kw_only=True):
+class BlackboardQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What to do with the blackboard.
 

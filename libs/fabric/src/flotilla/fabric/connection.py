@@ -22,7 +22,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from flotilla.fabric.eager import InlineQueue
 from flotilla.fabric.errors import ConnectFailedError
 
 logger = logging.getLogger("flotilla.fabric")
@@ -38,8 +37,7 @@ PINGS_OUTSTANDING_MAX: Final = 2
 PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 FLUSH_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
-SMALL_BYTES: Final = 64 * 1024
-WRITE_BUFFER_BYTES_MAX: Final = 4 * 1024 * 1024
+SUBSCRIPTION_PENDING_MAX: Final = 65_536
 INBOX_ID_BYTES: Final = 9
 
 
@@ -164,36 +162,13 @@ class Connection:
         self, subject: str, body: bytes = b"", *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Publish without waiting for anything; while disconnected it is kept, up to PENDING_BYTES_MAX."""
-        nc = self.nc
-        if headers is not None or len(body) > SMALL_BYTES or not nc.is_connected:
-            await nc.publish(subject, body, reply, headers)
-            return
-        # nats-py hands every message to a flusher task, a turn of the event loop later. What is queued there already
-        # goes first: an UNSUB or SUB must not be overtaken.
-        transport = nc._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        if transport is None or transport_is_full(transport):
-            await nc.publish(subject, body, reply, headers)
-            return
-        queued = nc._pending  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        if queued:
-            transport.writelines(queued)
-            nc._pending = []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            nc._pending_data_size = 0  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        transport.write(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body))
+        await self.nc.publish(subject, body, reply, headers)
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """
-        Subscribe; messages are handled in order, as they are read. Call `settle` before announcing it.
-
-        The handler must hand work on: until it is done, the next message waits.
-        """
-        subscription = await self.nc.subscribe(  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
-            subject, queue=queue, cb=handler
+        """Subscribe; the handler runs serially, so it must only hand work on. Call `settle` before announcing it."""
+        return await self.nc.subscribe(  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
+            subject, queue=queue, cb=handler, pending_msgs_limit=SUBSCRIPTION_PENDING_MAX
         )
-        # nats-py's own task for the subscription has not begun yet, and is not needed.
-        subscription._stop_processing()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        subscription._pending_queue = InlineQueue(subscription, handler, self._on_error)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-        return subscription
 
     async def settle(self) -> None:
         """
@@ -241,12 +216,6 @@ class Connection:
         if not self._closing:
             logger.error("nats_closed")
         self.closed.set()
-
-
-def transport_is_full(transport: Any) -> bool:
-    """Whether so much is unsent that publishing has to wait."""
-    writer = transport._io_writer  # noqa: SLF001
-    return writer is None or writer.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX
 
 
 def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only when it is wanted)

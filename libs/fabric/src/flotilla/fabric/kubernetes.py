@@ -34,6 +34,7 @@ from flotilla.fabric.server_config import (
 
 NODES: Final = 3
 SEED_KEY: Final = "seed.nk"
+CLIENTS: Final = "clients"
 GIB: Final = 1024**3
 SINGLE_STORAGE_GIB: Final = 9
 CLUSTER_STORAGE_GIB: Final = 45
@@ -114,30 +115,28 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
 
 def manifests(spec: KubernetesSpec, credentials: Credentials, environ: Mapping[str, str]) -> dict[str, str]:
     """
-    Every file by its path in the folder: YAML, deterministic for the same seeds.
+    Every object by its file in the folder: YAML, the same for the same seeds.
 
-    Secrets of pods and configurations are in the kustomization; those under `clients/` belong into the namespaces of
-    those who use them. A provider's Secret is written when its key is in `environ`.
+    Those under `clients/` belong into the namespaces of those who use them. A provider's Secret is written when its key
+    is in `environ`.
 
     Raises:
         ServerSpecError: A name or number cannot be used, or a configuration is larger than a ConfigMap may be.
     """
     pods = (roles.ORCHESTRATOR, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
     clients = (roles.OBSERVER, roles.ADMIN, *(roles.tenant_user(scope) for scope in spec.scopes))
-    texts = {
+    return {
         **{f"{secret_name(user)}.yaml": _seed_secret(credentials, user, spec.namespace) for user in pods},
         **{
             f"{name}.yaml": _secret(name, {key: environ[key]}, spec.namespace)
             for name, key in PROVIDER_KEYS.items()
             if environ.get(key)
         },
-        **{f"config-{name}.yaml": _config_map(name, text, spec.namespace)
-           for name, text in layouts(spec, credentials.public_keys).items()},
-    }  # fmt: skip
-    return {
-        **texts,
-        **{f"clients/{secret_name(user)}.yaml": _seed_secret(credentials, user, None) for user in clients},
-        "kustomization.yaml": _kustomization(texts),
+        **{
+            f"config-{name}.yaml": _config_map(name, text, spec.namespace)
+            for name, text in layouts(spec, credentials.public_keys).items()
+        },
+        **{f"{CLIENTS}/{secret_name(user)}.yaml": _seed_secret(credentials, user, None) for user in clients},
     }
 
 
@@ -167,7 +166,7 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
         if (text := _text_of(directory / f"{name}.yaml")) is not None
     }  # fmt: skip
     files = {**kept, **manifests(spec, credentials, environ)}
-    files["kustomization.yaml"] = _kustomization(name for name in files if "/" not in name)
+    files["kustomization.yaml"] = _kustomization(name for name in files if not name.startswith(f"{CLIENTS}/"))
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -243,7 +242,7 @@ def _head(kind: str, name: str, namespace: str | None) -> str:
 
 
 def _kustomization(names: Iterable[str]) -> str:
-    listed = "".join(f"  - {name}\n" for name in sorted(names) if name != "kustomization.yaml")
+    listed = "".join(f"  - {name}\n" for name in sorted(names))
     return f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{listed}"
 
 

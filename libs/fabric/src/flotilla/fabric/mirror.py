@@ -144,9 +144,12 @@ class Mirror(Generic[Value]):
         for subject, entry in newest.items():
             headers = entry.headers or {}
             key = subject[len(self._prefix) :]
-            removed = "KV-Operation" in headers or "Nats-Marker-Reason" in headers
+            expired = "Nats-Marker-Reason" in headers
+            removed = "KV-Operation" in headers or expired
             if not removed:
                 present.add(key)
+            elif expired and self._heard_lately(key):
+                continue
             revision = int(headers["Nats-Sequence"])
             if self._verified and self.revisions.get(key) == revision:
                 continue
@@ -154,8 +157,19 @@ class Mirror(Generic[Value]):
                 self.revisions[key] = revision
                 self._take(key, None if removed else entry.data)
         for key in [key for key in self.values if key not in present and self._heard_at[key] < asked_at]:
-            self._take(key, None)
+            if not self._heard_lately(key):
+                self._take(key, None)
         self.listed.set()
+
+    def _heard_lately(self, key: str) -> bool:
+        """
+        Whether a key was written less than its lifetime ago, so that no listing may say that it has expired.
+
+        A bucket that had no leader for a while took no writes and lets everything expire when it has one again; a
+        replica of it that lags does not hold yet what was written last.
+        """
+        heard_at = self._heard_at.get(key)
+        return self._expiry_s is not None and heard_at is not None and self._loop.time() - heard_at < self._expiry_s
 
     async def _list(self) -> list[Message]:
         """Every entry of the bucket, history included, oldest first: `multi_last` would stop at 1,024 keys."""

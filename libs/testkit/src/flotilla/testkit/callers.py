@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
 
 from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.nats_cluster import ClusterNode, RunningCluster
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 
 CAPABILITY: Final = "classify"
@@ -28,6 +29,7 @@ ASK_DEADLINE_S: Final = 8.0
 ASK_MARGIN_S: Final = 1.0
 ASK_PAUSE_S: Final = 0.02
 COMMITTED_POLL_S: Final = 0.1
+CLIENTS_MAX: Final = 30
 
 _BODY: Final = json.dumps(BODIES[CAPABILITY]).encode()
 
@@ -196,6 +198,18 @@ async def committed(fleet: RunningFleet, tasks: int, timeout_s: float = 40.0) ->
                     return results.messages, results.last_seq
     except TimeoutError:
         raise TimeoutError(f"{left} tasks are left after {timeout_s:g} s\n{fleet.report()}") from None
+
+
+async def client_off(fleet: RunningFleet, node: ClusterNode) -> tuple[PlainClient, ClusterNode]:
+    """A caller that is connected to another node of the fleet's cluster than this one, and its node."""
+    cluster = cast("RunningCluster", fleet.server)
+    for _ in range(CLIENTS_MAX):
+        client = await fleet.client()
+        url = client.nc.connected_url
+        connected = next(each for each in cluster.nodes if url is not None and each.url.endswith(f":{url.port}"))
+        if connected is not node:
+            return client, connected
+    raise AssertionError("every client went to the same node")
 
 
 def _longest_gap(moments: list[float], since: float) -> float:

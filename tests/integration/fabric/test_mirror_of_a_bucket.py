@@ -1,0 +1,69 @@
+"""A mirror follows its bucket, and does not forget what it has just heard because the bucket has."""
+
+import asyncio
+
+from flotilla.contracts import subjects
+from flotilla.fabric.connection import Connection, connected
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.mirror import Mirror
+from flotilla.fabric.presence import DELETED
+from flotilla.fabric.topology import ensure, topology
+from flotilla.testkit.nats_server import RunningServer
+
+EXPIRY_S = 1.0
+BUCKET = subjects.STATS_BUCKET
+
+
+class Follower:
+    """A mirror whose changes can be awaited."""
+
+    def __init__(self, connection: Connection, requests: Requests) -> None:
+        self._changed = asyncio.Event()
+        self.mirror = Mirror(connection, requests, BUCKET, decode=bytes, on_change=self._on_change, expiry_s=EXPIRY_S)
+
+    def _on_change(self, _key: str, _value: bytes | None) -> None:
+        self._changed.set()
+
+    async def until(self, values: dict[str, bytes]) -> None:
+        async with asyncio.timeout(5):
+            while self.mirror.values != values:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def relist(self) -> None:
+        """What a reconnect does."""
+        self.mirror.listed.clear()
+        self.mirror._relist_due.set()  # pyright: ignore[reportPrivateUsage]
+        await self.mirror.listed.wait()
+
+
+async def test_a_key_heard_lately_outlives_a_listing_without_it(nats_server: RunningServer):
+    """
+    A bucket without a leader takes no writes: their writers are alive all the same, until they fall silent.
+    """
+    async with (
+        connected(nats_server.orchestrator(), name="follower") as connection,
+        connected(nats_server.admin(), name="admin") as admin,
+    ):
+        requests, operator = Requests(connection), Requests(admin)
+        await requests.start()
+        await operator.start()
+        await ensure(requests, topology())
+        follower = Follower(connection, requests)
+        await follower.mirror.start()
+        await follower.mirror.listed.wait()
+        for key in ("lost", "deleted"):
+            await requests.request(subjects.key(BUCKET, key), b"1")
+        await follower.until({"lost": b"1", "deleted": b"1"})
+
+        await operator.request(f"$JS.API.STREAM.PURGE.{subjects.bucket_stream(BUCKET)}")
+        await requests.request(subjects.key(BUCKET, "deleted"), headers=DELETED)
+        await follower.relist()
+        kept = dict(follower.mirror.values)
+        await follower.until({})
+
+        await follower.mirror.stop()
+        await requests.stop()
+        await operator.stop()
+
+    assert kept == {"lost": b"1"}
