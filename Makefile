@@ -88,11 +88,11 @@ chaos: install ## Kill processes under load and see that nothing is lost
 
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run
-	@for file in $(sort $(wildcard tests/bench/bench_*.py)); do $(VENV)/bin/python $$file $(ARGS) || exit 1; done
+	@$(RUN) flotilla.client bench $(ARGS)
 
 .PHONY: bench-routing
-bench-routing: install ## Measure routing decisions alone
-	@$(VENV)/bin/python tests/bench/bench_routing_decision.py $(ARGS)
+bench-routing: install ## Measure routing decisions alone, and what a policy adds to a task
+	@for file in $(sort $(wildcard tests/bench/bench_routing_*.py)); do $(VENV)/bin/python $$file $(ARGS) || exit 1; done
 
 .PHONY: images
 images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry.example/flotilla, TAG, ARGS

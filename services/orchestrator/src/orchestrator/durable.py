@@ -50,6 +50,7 @@ class Durable:
 
     Attributes:
         lots: By capability: its pullers, one per priority.
+        parked: Deliveries that wait for a route to come back; they take no room.
         answering: Tasks whose answer is not there yet; those being committed are not counted.
     """
 
@@ -82,6 +83,7 @@ class Durable:
         self._taking = True
         self._cancelled: dict[str, None] = {}
         self.lots: dict[str, Lot] = {}
+        self.parked: set[Delivery] = set()
         self.answering = 0
 
     @property
@@ -127,8 +129,12 @@ class Durable:
         return lot
 
     def stop_taking(self) -> None:
-        """Pull no more; messages that are already on their way are handed back."""
+        """Pull no more; what is on its way, and what only waits for a route, is handed back for others."""
         self._taking = False
+        for delivery in self.parked:
+            handling = self._held.get(delivery)
+            if handling is not None:
+                handling.cancel()
 
     async def finish(self, grace_s: float) -> None:
         """Finish what is held within `grace_s`; hand the rest back for another orchestrator."""
@@ -178,7 +184,7 @@ class Durable:
             self._held[delivery] = handling
 
     async def _handle(self, delivery: Delivery) -> None:
-        place = _Place(self, delivery.subject)
+        place = _Place(self, delivery)
         try:
             if not self._taking:
                 await delivery.hand_back()
@@ -291,11 +297,12 @@ class Durable:
 class _Place:
     """A delivery's place in what this orchestrator has in hand: taken, parked, or given up."""
 
-    __slots__ = ("_durable", "_lot", "_priority", "_state")
+    __slots__ = ("_delivery", "_durable", "_lot", "_priority", "_state")
 
-    def __init__(self, durable: Durable, subject: str) -> None:
-        parsed = subjects.parse_tasks(subject)
+    def __init__(self, durable: Durable, delivery: Delivery) -> None:
+        parsed = subjects.parse_tasks(delivery.subject)
         self._durable = durable
+        self._delivery = delivery
         self._lot = durable.lots.get(parsed.capability) if parsed is not None else None
         self._priority: Priority = parsed.priority if parsed is not None else "normal"
         self._state: Literal["none", "taken", "parked"] = "none"
@@ -310,9 +317,8 @@ class _Place:
     def park(self, begins: bool) -> bool:  # noqa: FBT001  (see `Task.park`)
         """It waits for a route and leaves its room to others, or goes on; False when too many wait already."""
         if not begins:
-            if self._state == "parked" and self._lot is not None:
-                self._lot.parked -= 1
-                self._state = "none"
+            if self._state == "parked":
+                self.give_up()
                 self.take()
             return True
         if self._lot is None or self._lot.parked >= PARKED_MAX:
@@ -320,6 +326,7 @@ class _Place:
         self.give_up()
         self._state = "parked"
         self._lot.parked += 1
+        self._durable.parked.add(self._delivery)
         self._durable.look_again()
         return True
 
@@ -332,6 +339,7 @@ class _Place:
             self._durable.answering -= 1
         elif self._state == "parked":
             self._lot.parked -= 1
+            self._durable.parked.discard(self._delivery)
         self._state = "none"
 
 

@@ -67,7 +67,7 @@ class Worker:
             answer = self._failed(FailureKind.BAD_INPUT, error.message)
         except TimeoutError:
             answer = self._failed(FailureKind.TIMEOUT, "the deadline passed while the model worked")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever a backend raises is a failed attempt)
             logger.error(  # noqa: TRY400  (a traceback may quote the document)
                 "backend_crashed",
                 attempt=held.request.attempt,

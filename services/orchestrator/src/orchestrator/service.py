@@ -1,0 +1,182 @@
+"""The orchestrator put together: its parts made, started in order, and stopped in order."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card
+from flotilla.contracts.subjects import PRESENCE_BUCKET
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.mirror import Mirror
+from flotilla.inference.catalogue import Catalogue
+from orchestrator.api import Api
+from orchestrator.attempts import Attempts
+from orchestrator.blackboard import Blackboard
+from orchestrator.commits import Commits
+from orchestrator.course import Means
+from orchestrator.dead_questions import DeadQuestions
+from orchestrator.dispatch import Dispatcher
+from orchestrator.durable import Durable
+from orchestrator.events import Events
+from orchestrator.fleet import Fleet
+from orchestrator.free_signals import FreeSignals
+from orchestrator.health import HealthBoard
+from orchestrator.intake import Intake, Limits
+from orchestrator.interactive import Interactive
+from orchestrator.ledger import Ledger
+from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.routing.router import PolicyRouter
+from orchestrator.routing_questions import RoutingQuestions
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.sweep import Sweep
+from orchestrator.task_questions import TaskQuestions
+from orchestrator.traces import Traces
+
+logger = structlog.get_logger("orchestrator")
+
+LIST_TIMEOUT_S: Final = 30.0
+
+
+class Orchestrator:
+    """
+    One orchestrator.
+
+    Attributes:
+        attempts: Its sweep is the heartbeat that the liveness probe watches.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        *,
+        settings: OrchestratorSettings,
+        instance: str,
+        catalogue: Catalogue,
+        fleet: Fleet,
+        router: PolicyRouter,
+        metrics: OrchestratorMetrics,
+        traces: Traces,
+    ) -> None:
+        scopes = settings.scope_names()
+        self._connection = connection
+        self._fleet = fleet
+        self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
+        self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
+        self._board = board = HealthBoard(connection, requests, router)
+        self._events = Events(connection)
+        ledger = Ledger(router.recorder, fleet, metrics)
+        means = Means(fleet=fleet, router=router, attempts=self.attempts, events=self._events, ledger=ledger)
+        dispatcher = Dispatcher(means, metrics, traces)
+        commits = Commits(connection, requests)
+        self._durables = {
+            scope: Durable(
+                connection,
+                requests,
+                scope=scope,
+                fleet=fleet,
+                intake=intake,
+                dispatcher=dispatcher,
+                commits=commits,
+                data_class_of=router.data_class_of,
+                metrics=metrics,
+            )
+            for scope in scopes
+        }
+        self._sweeps = [
+            Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits, metrics=metrics)
+            for scope, durable in self._durables.items()
+        ]
+        self._interactive = Interactive(
+            connection,
+            scopes=scopes,
+            intake=intake,
+            dispatcher=dispatcher,
+            data_class_of=router.data_class_of,
+            metrics=metrics,
+        )
+        self._tasks = tasks = TaskQuestions(
+            connection,
+            requests,
+            instance=instance,
+            fleet=fleet,
+            dispatcher=dispatcher,
+            commits=commits,
+            durables=self._durables,
+        )
+        routing = RoutingQuestions(
+            requests,
+            instance=instance,
+            router=router,
+            fleet=fleet,
+            intake=intake,
+            policy_scopes=frozenset(settings.policy_scope_names()),
+            policy_revision=lambda: board.policy_revision,
+        )
+        self._blackboard = blackboard = Blackboard(connection, requests)
+        self._api = Api(
+            connection,
+            scopes=scopes,
+            verbs={
+                "result": tasks.result,
+                "status": tasks.status,
+                "cancel": tasks.cancel,
+                "replicas": tasks.replicas,
+                "dead": DeadQuestions(requests).answer,
+                "explain": routing.explain,
+                "stats": routing.stats,
+                "policy": routing.policy,
+                "blackboard": blackboard.answer,
+            },
+        )
+        fleet.on_change = self._on_fleet_change
+        self._presence: Mirror[ReplicaCard] = Mirror(
+            connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
+        )
+
+    async def start(self) -> None:
+        """
+        Know the fleet and the policy first, then take tasks; when this returns, they are taken.
+
+        Raises:
+            PolicyNotUnderstoodError: See there.
+            TimeoutError: The buckets could not be listed.
+        """
+        await self.attempts.start()
+        await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
+        await self._board.start()
+        await self._presence.start()
+        await asyncio.wait_for(self._presence.listed.wait(), LIST_TIMEOUT_S)
+        for durable in self._durables.values():
+            await durable.start()
+        for sweep in self._sweeps:
+            await sweep.start()
+        await self._tasks.start()
+        await self._blackboard.start()
+        await self._api.start()
+        await self._interactive.start()
+
+    async def leave(self, grace_s: float) -> None:
+        """Stop taking first, everywhere; then finish what is held within `grace_s`, or hand it back."""
+        durables = self._durables.values()
+        held = sum(durable.held for durable in durables)
+        logger.info("leaving", interactive=self._interactive.in_flight, durable=held)
+        for durable in durables:
+            durable.stop_taking()
+        for sweep in self._sweeps:
+            await sweep.stop()
+        await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
+        await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
+        await self._events.flush()
+        await self._presence.stop()
+        await self._board.stop()
+        await self.attempts.stop()
+
+    def _on_fleet_change(self) -> None:
+        self._intake.announce(self._fleet.capabilities())
+        for sweep in self._sweeps:
+            sweep.look_again()
+        for durable in self._durables.values():
+            durable.look_again()

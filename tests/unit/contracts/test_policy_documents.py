@@ -1,0 +1,63 @@
+"""The policies that users copy from: the example and the documentation's."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flotilla.contracts.policy import (
+    STRATEGIES,
+    BreakerPolicy,
+    CapabilityPolicy,
+    GuardsEntry,
+    Policy,
+    ProbeEntry,
+    Rules,
+)
+from flotilla.contracts.policy_check import parse_policy, warnings
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "routing.md").read_text()
+EXAMPLE = (ROOT / "examples" / "policy.toml").read_text()
+DOCUMENTS = [EXAMPLE, *re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
+POOLS = {"ollama", "anthropic", "openai"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_documented_policy_is_one_without_a_warning(document: str):
+    """
+    On a fleet whose pools have the names that the page uses.
+    """
+    policy = parse_policy(document)
+
+    assert warnings(policy, POOLS, policy.capabilities.keys()) == []
+
+
+def test_every_key_is_documented():
+    """
+    In the table, as it is written in a policy.
+    """
+    keys = {field.name for field in msgspec.structs.fields(CapabilityPolicy)} - {"guards", "probe"}
+    keys |= {f"guards.{field.name}" for field in msgspec.structs.fields(GuardsEntry)}
+    keys |= {f"probe.{field.name}" for field in msgspec.structs.fields(ProbeEntry)}
+    keys |= {field.name for field in msgspec.structs.fields(BreakerPolicy)}
+    keys |= {field.name for field in msgspec.structs.fields(Policy)} - {"capabilities", "default", "scopes", "breaker"}
+
+    assert [] == sorted(key for key in keys if f"`{key}`" not in PAGE)
+    assert [] == [strategy for strategy in STRATEGIES if f"| `{strategy}` |" not in PAGE]
+
+
+def test_the_documented_defaults_are_those_of_the_code():
+    """
+    Row by row, where the default is a number.
+    """
+    rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| ([0-9.]+) \|", PAGE, re.MULTILINE))
+    rules = Rules()
+    found = {
+        key: getattr(getattr(rules, key.split(".")[0]), key.split(".")[1]) if "." in key else getattr(rules, key)
+        for key in rows
+    }
+
+    assert len(rows) >= 8
+    assert {key: float(value) for key, value in rows.items()} == found
