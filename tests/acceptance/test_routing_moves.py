@@ -129,7 +129,7 @@ async def test_some_failures_move_nothing_until_the_policy_says_so(tmp_path: Pat
     async with staged(tmp_path, NO_GUARD) as stage:
         failing_at = time.monotonic()
         stage.home.set(failure_rate=0.05)
-        await passed(failing_at, 4.0)
+        await passed(failing_at, 3.0)
         before = await as_both_see(stage.api, "local")
         guarded_at = time.monotonic()
         await stage.api.policy.set(f"[default]\n{ROUTES}guards = {{ error_rate = 0.02 }}\n")

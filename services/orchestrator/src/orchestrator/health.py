@@ -114,8 +114,10 @@ class HealthBoard:
 
     async def _publish_loop(self) -> None:
         while True:
+            # Python 3.11's wait_for loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._publish_due.wait(), PUBLISH_INTERVAL_MS / 1000 - PUBLISH_PAUSE_S)
+                async with asyncio.timeout(PUBLISH_INTERVAL_MS / 1000 - PUBLISH_PAUSE_S):
+                    await self._publish_due.wait()
             self._publish_due.clear()
             with suppress(Exception):  # a full output buffer while disconnected; the next round tries again
                 await self._publish()

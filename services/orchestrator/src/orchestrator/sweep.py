@@ -79,8 +79,10 @@ class Sweep:
                 logger.warning("sweep_failed", scope=self._scope, error=type(error).__name__)
             except Exception:
                 logger.exception("sweep_crashed", scope=self._scope)
+            # Python 3.11's wait_for loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), EVERY_S + random.random() * JITTER_S)
+                async with asyncio.timeout(EVERY_S + random.random() * JITTER_S):
+                    await self._due.wait()
             self._due.clear()
 
     async def once(self) -> None:

@@ -190,7 +190,11 @@ class Connection:
                 await asyncio.wait_for(self.settle(), CLOSE_TIMEOUT_S)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
-        await self.nc.close()
+        try:
+            await self.nc.close()
+        except (OSError, RuntimeError) as error:
+            # It writes what is left into a socket that the server has closed already; uvloop raises RuntimeError then.
+            logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
 
     async def _on_error(self, error: Exception) -> None:
         # A permission violation names the subject in its text; it would otherwise surface only as a timeout.

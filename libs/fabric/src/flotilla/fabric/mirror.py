@@ -127,8 +127,10 @@ class Mirror(Generic[Value]):
 
     async def _relist_loop(self) -> None:
         while True:
+            # Python 3.11's wait_for loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._relist_due.wait(), RELIST_S)
+                async with asyncio.timeout(RELIST_S):
+                    await self._relist_due.wait()
             self._relist_due.clear()
             try:
                 await self._relist()
