@@ -315,7 +315,10 @@ class Attempts:
                 self.clock_s += min(now - last, 2 * SWEEP_S)
             last = now
             for attempt in list(self._live.values()):
-                await self._watch(attempt, now)
+                try:
+                    await self._watch(attempt, now)
+                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next turn)
+                    logger.warning("watch_failed", attempt=attempt.id, error=type(error).__name__)
             await self._call_the_roll()
 
     async def _call_the_roll(self) -> None:
