@@ -173,7 +173,7 @@ async def test_an_entry_with_a_lifetime_goes_by_itself(fleet: RunningFleet, api:
     # Other clients of the bucket see no more of it: the server has removed it.
     admin = await fleet.admin()
     async with asyncio.timeout(4):
-        while "$KV.blackboard.default.ttl.key" in (held := await _held(admin.nc.request)):  # noqa: ASYNC110
+        while "$KV.blackboard.default.ttl.key" in (held := await _held(admin.nc.request)):
             await asyncio.sleep(0.1)
     assert "$KV.blackboard.default.ttl.other" in held
     assert created.revision < (await board.update("ttl.key", "new", revision=0)).revision

@@ -101,7 +101,7 @@ def environments_of(up: Up) -> list[str]:
 async def until(holds: Callable[[], bool], timeout_s: float = END_TIMEOUT_S) -> None:
     """Return when something outside of this process holds: processes end without telling a stranger."""
     async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110  (no event reaches this process)
+        while not holds():
             await asyncio.sleep(POLL_S)
 
 

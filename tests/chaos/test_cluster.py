@@ -33,7 +33,7 @@ async def test_orchestrators_that_start_with_a_fresh_cluster_agree_on_its_stream
     async with running_fleet(tmp_path, orchestrators=3, local=1, nodes=NODES) as fleet:
         _say(f"fresh cluster: ready after {time.monotonic() - began:.1f} s")
         admin, client = await fleet.admin(), await fleet.client()
-        found = {name: (await admin.nc.jetstream().stream_info(name)).config.num_replicas for name in STREAMS}
+        found = {name: (await admin.nc.jetstream().stream_info(name)).config.num_replicas for name in STREAMS}  # pyright: ignore[reportUnknownMemberType]
         answer = await client.ask("classify", CLASSIFY)
 
     assert found == dict.fromkeys(STREAMS, NODES)
@@ -106,7 +106,7 @@ async def _kill_and_restart(cluster: RunningCluster, node: ClusterNode, callers:
     led_again_s = time.monotonic() - killed_at
     results = len(callers.heard_at)
     async with asyncio.timeout(PAUSE_MAX_S + CALM_S):
-        while len(callers.heard_at) < results + 10:  # noqa: ASYNC110  (a counter of another task)
+        while len(callers.heard_at) < results + 10:
             await asyncio.sleep(0.05)
     await asyncio.sleep(CALM_S)
     pauses_s = callers.accept_pause_s(killed_at), callers.result_pause_s(killed_at), callers.ask_pause_s(killed_at)

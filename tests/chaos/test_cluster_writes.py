@@ -65,9 +65,9 @@ async def test_what_failed_while_nobody_led_the_dead_letters_is_on_record_all_th
         for stream in ("TASKS_default", "RESULTS_default"):
             # Tasks are taken and fail without a pause, so that their records are what comes while nobody leads.
             while await cluster.leader_of(stream) is leader:
-                await admin.nc.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}")
+                await admin.nc.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", timeout=5)
         while await _leader_of_consumer(admin, CONSUMER) in (None, leader.name):
-            await admin.nc.request(f"$JS.API.CONSUMER.LEADER.STEPDOWN.{CONSUMER}")
+            await admin.nc.request(f"$JS.API.CONSUMER.LEADER.STEPDOWN.{CONSUMER}", timeout=5)
             await asyncio.sleep(0.2)
         client, _ = await client_off(fleet, leader)
         bad = [new_task("bad") for _ in range(20)]

@@ -89,7 +89,7 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
             nonlocal lost
             for number in todo:
                 try:
-                    while not await send(number):  # noqa: ASYNC110  (nobody tells when a slot is free: that is the lane's job)
+                    while not await send(number):
                         await asyncio.sleep(0.0005)
                 except TimeoutError:
                     lost += 1

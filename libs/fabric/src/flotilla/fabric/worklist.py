@@ -26,6 +26,7 @@ ACK_WAIT_S: Final = 10.0
 HEARTBEAT_EVERY_S: Final = 3.0
 PULL_EXPIRES_S: Final = 5.0
 PULL_LOST_AFTER_S: Final = 7.0
+MISSING_AGAIN_S: Final = 1.0
 TICK_S: Final = 0.5
 ACK_TIMEOUT_S: Final = 2.0
 ACK_TRIES_MAX: Final = 5
@@ -124,7 +125,8 @@ class Puller:
     Attributes:
         outstanding: Messages asked for and not yet received.
         backlog: How many more messages the consumer had when it last delivered one; 0 when a pull found nothing.
-        missing: The server says that the consumer is not there.
+        missing: The server says that the consumer is not there; or, in a cluster, it has no leader now. So it is still
+            asked, now and then.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class Puller:
         if self.outstanding and now - self._pulled_at > PULL_LOST_AFTER_S:
             self.outstanding = 0
         batch = min(room - self.outstanding, PULL_BATCH_MAX)
-        if batch <= 0 or self.missing:
+        if batch <= 0 or (self.missing and now - self._pulled_at < MISSING_AGAIN_S):
             return
         if not self._subscribed:
             self._subscribed = True
@@ -176,6 +178,7 @@ class Puller:
         status = status_of(message)
         if status is None:
             self.outstanding = max(0, self.outstanding - 1)
+            self.missing = False
             delivery = Delivery(self._connection, self._requests, message)
             self.backlog = delivery.pending
             self._on_delivery(delivery)
@@ -185,6 +188,7 @@ class Puller:
             left = headers.get("Nats-Pending-Messages", "")
             self.outstanding = max(0, self.outstanding - int(left)) if left.isdigit() else 0
             self.backlog = 0
+            self.missing = False
         elif status == "409" and "MaxAckPending" in str(headers):
             self.outstanding = 0
         else:

@@ -164,7 +164,7 @@ async def calling(fleet: RunningFleet, *, durable_per_s: float = 40.0, askers: i
     """Load while the block runs; when it ends, every durable task was accepted, every interactive one has ended."""
     callers = Callers()
     publisher = await fleet.client()
-    await publisher.nc.subscribe("results.>", cb=callers.hear)
+    await publisher.nc.subscribe("results.>", cb=callers.hear)  # pyright: ignore[reportUnknownMemberType]
     askers_clients = [await fleet.client() for _ in range(askers)]
     loop = asyncio.get_running_loop()
     running = [loop.create_task(callers.publish_steadily(publisher, durable_per_s))]
@@ -183,7 +183,7 @@ async def committed(fleet: RunningFleet, tasks: int, timeout_s: float = 40.0) ->
     Raises:
         TimeoutError: Tasks are left after `timeout_s`; says how many.
     """
-    stream = (await fleet.admin()).nc.jetstream()
+    stream = (await fleet.admin()).nc.jetstream()  # pyright: ignore[reportUnknownMemberType]
     left = -1
     try:
         async with asyncio.timeout(timeout_s):

@@ -51,6 +51,13 @@ class Backlog:
                 self.tasks += 50
             await asyncio.sleep(0.05)
 
+    async def least_slot_seconds(self, slots: int, good_s: float) -> float:
+        """The least of a few windows, or of fewer when one is good enough."""
+        windows = [await self.slot_seconds(slots)]
+        while len(windows) < WINDOWS_MAX and min(windows) > good_s:
+            windows.append(await self.slot_seconds(slots))
+        return min(windows)
+
     async def slot_seconds(self, slots: int) -> float:
         """
         Slot-seconds that one task took: how long the fleet's slots need for as many tasks as there are slots.
@@ -80,15 +87,13 @@ async def test_throughput_is_linear_in_replicas_and_scaling_down_fails_no_task(t
         async with _backlog(fleet) as backlog:
             for count in COUNTS:
                 await _scale_up(fleet, count)
-                windows = [await backlog.slot_seconds(count * SLOTS)]
-                while len(windows) < WINDOWS_MAX and min(windows) > took.get(1, LATENCY_S) * (1 + LINEAR_WITHIN / 2):
-                    windows.append(await backlog.slot_seconds(count * SLOTS))
-                took[count] = min(windows)
+                good_s = took.get(1, LATENCY_S) * (1 + LINEAR_WITHIN / 2)
+                took[count] = await backlog.least_slot_seconds(count * SLOTS, good_s)
             leavers = fleet.workers[2:]
             for leaver in leavers:
                 leaver.terminate()
             codes = [await leaver.wait() for leaver in leavers]
-            after = await backlog.slot_seconds(2 * SLOTS)
+            after = await backlog.least_slot_seconds(2 * SLOTS, took[1] * (1 + LINEAR_WITHIN / 2))
         stored = await committed(fleet, backlog.tasks)
         errors = [line for worker in fleet.workers for line in worker.log_text().splitlines() if '"error"' in line]
 
@@ -99,6 +104,7 @@ async def test_throughput_is_linear_in_replicas_and_scaling_down_fails_no_task(t
         )
     _say(f"8 to 2 by SIGTERM: {2 * SLOTS / after:.1f} tasks/s, {backlog.tasks} tasks in all, {backlog.failed} failed")
     assert all(seconds <= took[1] * (1 + LINEAR_WITHIN) for seconds in took.values()), took
+    assert after <= took[1] * (1 + LINEAR_WITHIN)
     assert codes == [0] * 6
     assert backlog.failed == 0
     assert stored == (backlog.tasks, backlog.tasks)
@@ -118,7 +124,7 @@ async def _scale_up(fleet: RunningFleet, count: int) -> None:
 async def _backlog(fleet: RunningFleet) -> AsyncGenerator[Backlog]:
     client = await fleet.client()
     backlog = Backlog(client)
-    subscription = await client.nc.subscribe("results.>", cb=backlog.hear)
+    subscription = await client.nc.subscribe("results.>", cb=backlog.hear)  # pyright: ignore[reportUnknownMemberType]
     filling = asyncio.get_running_loop().create_task(backlog.fill())
     try:
         yield backlog
