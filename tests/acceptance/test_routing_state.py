@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from flotilla.client import Fleet, FlotillaError
 from flotilla.contracts.api_routing import RouteReport
+from flotilla.fabric.mirror import RELIST_AGAIN_S
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
 
@@ -163,6 +164,8 @@ async def test_policy_and_stats_are_followed_again_after_the_server_was_killed(f
     before = (await api.policy.set('[default]\nroutes = [{ pool = "cloud" }, { pool = "local" }]\n')).revision
     assert await until_first(api, {(before, "cloud")}, 1.0)
     client, admin = await fleet.client(), await fleet.admin()
+    # Until nobody looks at the bucket any more on account of the last change.
+    await asyncio.sleep(2 * RELIST_AGAIN_S)
     await fleet.server.kill()
     await fleet.server.start()
     # Written before the orchestrators are back, so that none of them hears it: they have to look.

@@ -13,7 +13,7 @@ from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
 from flotilla.contracts.policy import Rules
-from flotilla.contracts.results import AttemptReport, Result
+from flotilla.contracts.results import Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Lane, Waiter
 from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece, Outcome
@@ -21,6 +21,7 @@ from orchestrator.events import Events
 from orchestrator.fleet import Fleet
 from orchestrator.ledger import Ledger
 from orchestrator.retries import GiveUp, NextRoute, RetryHere, next_step
+from orchestrator.routes_told import is_timed, no_route, not_now, report_of, until_s
 from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
 from orchestrator.tasks import Task
 
@@ -202,7 +203,7 @@ class Course:
         if isinstance(outcome, Finished):
             self._with.ledger.finished(attempt, outcome)
             task.usage = task.usage + outcome.usage
-            task.attempts.append(_report(choice, attempt, "ok"))
+            task.attempts.append(report_of(choice, attempt, "ok"))
             self.route = choice.route
             self.provider_ms = outcome.timings.provider_ms
             return task.ok(
@@ -218,14 +219,14 @@ class Course:
             await self._after_failure(choice, attempt, outcome)
             return None
         self._with.ledger.cancelled(attempt)
-        task.attempts.append(_report(choice, attempt, outcome.value))
+        task.attempts.append(report_of(choice, attempt, outcome.value))
         return None
 
     async def _after_failure(self, choice: Choice, attempt: Attempt, failed: Failed) -> None:
         task = self._task
         route = choice.route
         task.usage = task.usage + failed.usage
-        task.attempts.append(_report(choice, attempt, failed.kind.value, failed.message))
+        task.attempts.append(report_of(choice, attempt, failed.kind.value, failed.message))
         self._with.events.tell(
             task,
             "attempt_failed",
@@ -344,10 +345,10 @@ class Course:
         patient_until = max(self._waiting_since + ABSENT_PATIENCE_S, self._asked_until + REROUTE_EVERY_S)
         left_s = min(patient_until, self._deadline_at) - now
         if not comes_back:
-            raise _no_route(task, decision)
+            raise no_route(task, decision)
         if left_s <= 0 and now < self._deadline_at:
-            raise _not_now(task, decision)
-        await self._pause(min(left_s, _until_s(decision)))
+            raise not_now(task, decision)
+        await self._pause(min(left_s, until_s(decision)))
 
     async def _park(self, decision: Decision) -> None:
         """
@@ -360,7 +361,7 @@ class Course:
         if park is None or not park(True):
             raise NoRouteNowError
         try:
-            await self._pause(min(PARKED_LOOK_S, _until_s(decision)) if _is_timed(decision) else PARKED_LOOK_S)
+            await self._pause(min(PARKED_LOOK_S, until_s(decision)) if is_timed(decision) else PARKED_LOOK_S)
         finally:
             park(False)
 
@@ -373,47 +374,3 @@ class Course:
         finally:
             for wait in waits:
                 wait.cancel()
-
-
-def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -> AttemptReport:
-    return AttemptReport(
-        pool=choice.route.pool,
-        model=choice.route.model,
-        outcome=outcome,
-        latency_ms=attempt.elapsed_ms,
-        reason=choice.reason,
-        replica=attempt.replica,
-        message=message,
-    )
-
-
-def _is_timed(decision: Decision) -> bool:
-    return any(exclusion.until_unix_ms for exclusion in decision.excluded)
-
-
-def _until_s(decision: Decision) -> float:
-    """Seconds until a route that is out for a time comes back, where that is known; else the usual look again."""
-    known = [exclusion.until_unix_ms for exclusion in decision.excluded if exclusion.until_unix_ms]
-    return max(0.05, min(known) / 1000 - time.time()) if known else REROUTE_EVERY_S
-
-
-def _not_now(task: Task, decision: Decision) -> TaskError:
-    """No route at the moment: `no_capacity` when one is only out for a time, else `no_route`."""
-    if not _is_timed(decision):
-        return _no_route(task, decision)
-    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
-    return TaskError(
-        ErrorKind.NO_CAPACITY,
-        f"every route for {task.capability} is out for a time: {reasons}",
-        details={"retry_after_s": round(_until_s(decision), 3)},
-    )
-
-
-def _no_route(task: Task, decision: Decision) -> TaskError:
-    excluded = [
-        {"pool": exclusion.pool, "model": exclusion.model, "reason": exclusion.reason}
-        for exclusion in decision.excluded
-    ]
-    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
-    text = f"no route for {task.capability} ({task.data_class} data): {reasons or decision.reason}"
-    return TaskError(ErrorKind.NO_ROUTE, text, details={"excluded": excluded})

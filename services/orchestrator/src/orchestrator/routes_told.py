@@ -1,0 +1,60 @@
+"""What a course tells of its routes: reports of attempts, and the errors of a task that has none."""
+
+import time
+from typing import Final
+
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.results import AttemptReport
+from orchestrator.attempts import Attempt
+from orchestrator.routing.types import Choice, Decision
+from orchestrator.tasks import Task
+
+LOOK_AGAIN_S: Final = 1.0
+
+
+def report_of(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -> AttemptReport:
+    """One attempt, as the result tells of it."""
+    return AttemptReport(
+        pool=choice.route.pool,
+        model=choice.route.model,
+        outcome=outcome,
+        latency_ms=attempt.elapsed_ms,
+        reason=choice.reason,
+        replica=attempt.replica,
+        message=message,
+    )
+
+
+def is_timed(decision: Decision) -> bool:
+    """Whether some route is only out until a known time."""
+    return any(exclusion.until_unix_ms for exclusion in decision.excluded)
+
+
+def until_s(decision: Decision) -> float:
+    """Seconds until a route that is out for a time comes back, where that is known; else the usual look again."""
+    known = [exclusion.until_unix_ms for exclusion in decision.excluded if exclusion.until_unix_ms]
+    return max(0.05, min(known) / 1000 - time.time()) if known else LOOK_AGAIN_S
+
+
+def not_now(task: Task, decision: Decision) -> TaskError:
+    """No route at the moment: `no_capacity` when one is only out for a time, else `no_route`."""
+    if not is_timed(decision):
+        return no_route(task, decision)
+    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
+    return TaskError(
+        ErrorKind.NO_CAPACITY,
+        f"every route for {task.capability} is out for a time: {reasons}",
+        details={"retry_after_s": round(until_s(decision), 3)},
+    )
+
+
+def no_route(task: Task, decision: Decision) -> TaskError:
+    """Nobody may or can do it; says why each was ruled out."""
+    excluded = [
+        {"pool": exclusion.pool, "model": exclusion.model, "reason": exclusion.reason}
+        for exclusion in decision.excluded
+    ]
+    reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
+    text = f"no route for {task.capability} ({task.data_class} data): {reasons or decision.reason}"
+    return TaskError(ErrorKind.NO_ROUTE, text, details={"excluded": excluded})
