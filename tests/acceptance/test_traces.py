@@ -55,7 +55,7 @@ async def traced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trac
     """
     async with otlp_collector() as collector:
         env = sent_to(collector)
-        pools: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "scripted"))
+        pools: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "scripted"), ("local", "slow"))
         directory = tmp_path_factory.mktemp("traced")
         async with running_fleet(directory, env=env, worker_env=env, pools=pools) as fleet:
             yield Traced(fleet, await fleet.client(), collector)
@@ -193,20 +193,23 @@ async def test_a_cancelled_task_ends_its_spans_everywhere(traced: Traced):
     """
     In the orchestrator as cancelled, in the worker as interrupted: nothing is left open.
     """
+    # A pool of its own: the replicas of one pool serve the same.
     slow = await traced.fleet.start_worker(
         "local",
-        "local",
+        "slow",
         latency_ms=20_000,
         env={**sent_to(traced.collector), "FLOTILLA_CAPABILITIES": "reason", "FLOTILLA_MODELS": "slow-1"},
     )
-    task = new_task()
-    route = {"Nats-Msg-Id": task, "Flotilla-Route": "local/slow-1"}
-    asking = asyncio.ensure_future(traced.caller.ask("reason", BODIES["reason"], headers=route))
-    await traced.caller.until_status(task, "running")
-    await traced.caller.api("cancel", {"task": task})
-    await asking
-    of_task, of_attempt, of_worker = await traced.spans_of(task, 3)
-    slow.kill()
+    try:
+        task = new_task()
+        route = {"Nats-Msg-Id": task, "Flotilla-Route": "slow/slow-1"}
+        asking = asyncio.ensure_future(traced.caller.ask("reason", BODIES["reason"], headers=route))
+        await traced.caller.until_status(task, "running")
+        await traced.caller.api("cancel", {"task": task})
+        await asking
+        of_task, of_attempt, of_worker = await traced.spans_of(task, 3)
+    finally:
+        slow.kill()
 
     assert ("cancelled", "cancelled", "interrupted") == (of_task.error, of_attempt.error, of_worker.error)
 
