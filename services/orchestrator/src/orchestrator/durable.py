@@ -163,10 +163,16 @@ class Durable:
             tick.cancel()
             self._pull_due.clear()
             if self._connection.is_connected:
-                total = 2 * self._fleet.slots() - self.answering
-                for capability, lot in list(self.lots.items()):
-                    if self._taking:
-                        await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
+                try:
+                    await self._pull()
+                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next turn)
+                    logger.warning("pull_failed", error=type(error).__name__)
+
+    async def _pull(self) -> None:
+        total = 2 * self._fleet.slots() - self.answering
+        for capability, lot in list(self.lots.items()):
+            if self._taking:
+                await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
 
     async def _heartbeat_loop(self) -> None:
         while True:

@@ -174,10 +174,11 @@ class Slots:
         """
         self._draining = True
         self._start_leaving()
+        ends_at = self._loop.time() + grace_s
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=grace_s)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+            await asyncio.wait_for(self._idle.wait(), max(0.0, ends_at - self._loop.time()))
         held = list(self._held.values())
         for attempt in held:
             if attempt.task is not None:
@@ -283,17 +284,23 @@ class Slots:
             await asyncio.sleep(TICK_S)
             now = self.renewed_at = self._loop.time()
             for held in list(self._held.values()):
-                if not held.said_accepted:
-                    if now - held.started_at >= ACCEPTED_AFTER_S:
-                        held.said_accepted = True
-                        held.heard_at = now
-                        await self._connection.publish(held.reply, accepted)
-                elif now - held.heard_at >= PROGRESS_EVERY_S:
-                    held.heard_at = now
-                    await self._connection.publish(held.reply, PROGRESS)
+                try:
+                    await self._say_alive(held, now, accepted)
+                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next word)
+                    logger.warning("word_unsent", extra={"error": type(error).__name__})
                 if now >= held.ends_at and held.task is not None:
                     held.overdue = True
                     held.task.cancel("overdue")
+
+    async def _say_alive(self, held: Held, now: float, accepted: bytes) -> None:
+        if not held.said_accepted:
+            if now - held.started_at >= ACCEPTED_AFTER_S:
+                held.said_accepted = True
+                held.heard_at = now
+                await self._connection.publish(held.reply, accepted)
+        elif now - held.heard_at >= PROGRESS_EVERY_S:
+            held.heard_at = now
+            await self._connection.publish(held.reply, PROGRESS)
 
 
 @asynccontextmanager
