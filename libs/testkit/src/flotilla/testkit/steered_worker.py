@@ -43,12 +43,14 @@ class Course(Struct, frozen=True, kw_only=True):
         failure_rate: The fraction of the work that fails, evenly spread: 0.05 fails every twentieth attempt.
         failure: The kind.
         retry_after_s: What a failure says of when to come back.
+        failures_max: No more attempts than this fail; None is no limit.
     """
 
     latency_ms: float = 0.0
     failure_rate: float = 0.0
     failure: FailureKind = FailureKind.UNAVAILABLE
     retry_after_s: float | None = None
+    failures_max: int | None = None
 
 
 class Steering:
@@ -66,6 +68,7 @@ class Steering:
         failure_rate: float = 0.0,
         failure: str = "unavailable",
         retry_after_s: float | None = None,
+        failures_max: int | None = None,
     ) -> None:
         """From now on: with the latency that it had unless told, and without failures unless told."""
         self.course = Course(
@@ -73,6 +76,7 @@ class Steering:
             failure_rate=failure_rate,
             failure=FailureKind(failure),
             retry_after_s=retry_after_s,
+            failures_max=failures_max,
         )
         written = self.path.with_suffix(".new")
         written.write_bytes(msgspec.json.encode(self.course))
@@ -88,6 +92,7 @@ class SteeredBackend:
         self._course = Course()
         self._read: tuple[int, int] = (0, 0)
         self._failures_due = 0.0
+        self._failures = 0
 
     @property
     def provider(self) -> str:
@@ -107,9 +112,10 @@ class SteeredBackend:
         """
         course = self._now()
         self._failures_due += course.failure_rate
-        fails = self._failures_due >= 1.0
+        fails = self._failures_due >= 1.0 and (course.failures_max is None or self._failures < course.failures_max)
         if fails:
             self._failures_due -= 1.0
+            self._failures += 1
         if course.latency_ms:
             await asyncio.sleep(course.latency_ms / 1000)
         if fails:
@@ -124,6 +130,8 @@ class SteeredBackend:
         if (stat.st_ino, stat.st_mtime_ns) != self._read:
             self._read = (stat.st_ino, stat.st_mtime_ns)
             self._course = msgspec.json.decode(self._path.read_bytes(), type=Course)
+            self._failures_due = 0.0
+            self._failures = 0
         return self._course
 
 
