@@ -55,8 +55,6 @@ class Api:
     async def _on_request(self, message: Message) -> None:
         if not message.reply:
             return
-        if not message.reply:
-            return
         if len(self._serving) >= IN_FLIGHT_MAX:
             await reply_error(
                 self._connection, message.reply, TaskError(ErrorKind.NO_CAPACITY, "too many questions at a time")

@@ -50,7 +50,7 @@ SWEEP_S: Final = 0.1
 ABANDONED_S: Final = 10.0
 
 OnPiece = Callable[[str], Awaitable[None]]
-OnStart = Callable[["Attempt"], Awaitable[None]]
+OnStart = Callable[["Attempt"], None]
 
 
 class Ended(Enum):
@@ -149,22 +149,22 @@ class Attempt:
                 if self.abandoned:
                     await self._attempts.tell_to_stop(self)
                 else:
-                    await self.tell_started()
+                    self.tell_started()
             case Piece(seq=seq, text=text):
                 await self._hear_piece(seq, text)
             case Progress() | Busy():
                 pass
 
-    async def tell_started(self) -> None:
+    def tell_started(self) -> None:
         """Say once that a replica took it; for an attempt that ends at its first word, whoever awaits it does."""
         if not self._told_started:
             self._told_started = True
-            await self._on_start(self)
+            self._on_start(self)
 
     async def _hear_piece(self, seq: int, text: str) -> None:
         if self.abandoned or self.on_piece is None:
             return
-        await self.tell_started()
+        self.tell_started()
         if seq != self.pieces:
             text = f"piece {self.pieces} of the stream is missing"
             self._attempts.end(self, Failed(kind=FailureKind.CRASHED, message=text))

@@ -198,10 +198,10 @@ class Course:
     async def _follow(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> Result | None:
         """What an attempt that had a slot came to: the result, or None to try again."""
         task = self._task
-        if not isinstance(outcome, Ended):
-            await attempt.tell_started()
         if isinstance(outcome, Finished):
-            self._with.ledger.finished(attempt, outcome)
+            self._note_start(attempt)
+            # The caller waits for the answer, and nobody for the books: these are kept in the next turn of the loop.
+            self._with.attempts.loop.call_soon(self._keep_books, attempt, outcome)
             task.usage = task.usage + outcome.usage
             task.attempts.append(report_of(choice, attempt, "ok"))
             self.route = choice.route
@@ -215,6 +215,7 @@ class Course:
                 replica=attempt.replica,
             )
         if isinstance(outcome, Failed):
+            attempt.tell_started()
             self._with.ledger.failed(attempt, outcome)
             await self._after_failure(choice, attempt, outcome)
             return None
@@ -285,13 +286,19 @@ class Course:
         self._silent.clear()
         return bool(silent)
 
-    async def _started(self, attempt: Attempt) -> None:
+    def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
-        task = self._task
         self._with.ledger.started(attempt)
-        if task.queued_ms is None:
-            task.queued_ms = (attempt.started_at - task.accepted_at) * 1000
-        self._with.events.tell(task, "dispatched", route=attempt.route, replica=attempt.replica)
+        self._note_start(attempt)
+        self._with.events.tell(self._task, "dispatched", route=attempt.route, replica=attempt.replica)
+
+    def _note_start(self, attempt: Attempt) -> None:
+        if self._task.queued_ms is None:
+            self._task.queued_ms = (attempt.started_at - self._task.accepted_at) * 1000
+
+    def _keep_books(self, attempt: Attempt, finished: Finished) -> None:
+        attempt.tell_started()
+        self._with.ledger.finished(attempt, finished)
 
     async def _piece(self, text: str) -> None:
         self._task.pieces += 1

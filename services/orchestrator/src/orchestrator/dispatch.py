@@ -9,6 +9,7 @@ from flotilla.contracts.results import Result
 from orchestrator.attempts import Attempt, Ended, OnPiece
 from orchestrator.course import Course, Means, NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
 from orchestrator.traces import NO_TRACES, Traces
 
@@ -73,16 +74,20 @@ class Dispatcher:
             course.leave_lines()
             if self.held.get(key) is task:
                 del self.held[key]
+        provider_ms = course.provider_ms if len(task.attempts) == 1 else None
+        self._means.attempts.loop.call_soon(self._finished, task, course.route, result, provider_ms)
+        return result
+
+    def _finished(self, task: Task, route: Route | None, result: Result, provider_ms: float | None) -> None:
         self._means.events.tell(
             task,
             "finished",
-            route=course.route,
+            route=route,
             replica=result.replica,
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
-        self._ended(task, result, course.provider_ms if len(task.attempts) == 1 else None)
-        return result
+        self._ended(task, result, provider_ms)
 
     def _ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
         self._metrics.task_ended(task, result, provider_ms)

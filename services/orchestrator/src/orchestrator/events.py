@@ -1,40 +1,26 @@
 """Events of tasks: published without waiting, for dashboards. The truth is in TASKS, RESULTS and DEAD."""
 
-import asyncio
+from functools import partial
 from typing import Final
 
 import msgspec
-import structlog
 
 from flotilla.contracts import subjects
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import EventKind
-from flotilla.fabric.connection import Connection
-from flotilla.fabric.eager import start
+from orchestrator.afterwards import Afterwards
 from orchestrator.intake import unix_ms
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
-
-logger = structlog.get_logger("orchestrator")
-
-UNSENT_MAX: Final = 50_000
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Events:
-    """
-    Publishes the steps of tasks, in their order.
+    """Publishes the steps of tasks, in their order, after what callers and workers wait for."""
 
-    They are sent a turn of the event loop after they were told, so that what a caller or a worker waits for goes first.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._unsent: list[tuple[str, Event]] = []
-        self._loop = asyncio.get_running_loop()
-        self._sending: asyncio.Task[None] | None = None
-        self._due = False
+    def __init__(self, afterwards: Afterwards) -> None:
+        self._afterwards = afterwards
 
     def tell(
         self,
@@ -61,30 +47,8 @@ class Events:
             cost_usd=cost_usd,
             labels=task.options.labels,
         )
-        if len(self._unsent) >= UNSENT_MAX:
-            return
-        self._unsent.append((task.scope, event))
-        if not self._due:
-            self._due = True
-            self._loop.call_soon(self._send_soon)
+        self._afterwards.publish(partial(_message, task.scope, event))
 
-    async def flush(self) -> None:
-        """Send what was told; at the end of the service."""
-        self._send_soon()
-        if self._sending is not None:
-            await self._sending
 
-    def _send_soon(self) -> None:
-        self._due = False
-        if self._sending is None or self._sending.done():
-            self._sending = start(self._send())
-
-    async def _send(self) -> None:
-        while self._unsent:
-            unsent, self._unsent = self._unsent, []
-            for scope, event in unsent:
-                subject = subjects.events(scope, event.capability, event.task, event.kind)
-                try:
-                    await self._connection.publish(subject, _encode(event))
-                except Exception as failed:  # noqa: BLE001  (closed, or full while disconnected: events may be lost)
-                    logger.debug("event_lost", error=type(failed).__name__)
+def _message(scope: str, event: Event) -> tuple[str, bytes]:
+    return subjects.events(scope, event.capability, event.task, event.kind), _encode(event)

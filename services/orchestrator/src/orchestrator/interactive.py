@@ -17,7 +17,7 @@ from flotilla.fabric.groups import leave
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
 from orchestrator.metrics import OrchestratorMetrics
-from orchestrator.replies import internal, reply_error, reply_piece, reply_result
+from orchestrator.replies import Replies, internal
 from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
@@ -38,6 +38,7 @@ class Interactive:
         dispatcher: Dispatcher,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
+        replies: Replies,
     ) -> None:
         self._connection = connection
         self._scopes = scopes
@@ -45,6 +46,7 @@ class Interactive:
         self._dispatcher = dispatcher
         self._data_class_of = data_class_of
         self._metrics = metrics
+        self._replies = replies
         self._serving: set[asyncio.Task[None]] = set()
         self._memberships: list[object] = []
         self._salt = secrets.token_hex(4)
@@ -105,26 +107,26 @@ class Interactive:
 
         async def on_piece(text: str) -> None:
             nonlocal seq
-            await reply_piece(self._connection, reply, seq, text)
+            await self._replies.piece(reply, seq, text)
             seq += 1
 
         try:
             result = await self._dispatcher.run(task, on_piece if task.options.stream else None)
         except asyncio.CancelledError:
             stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
-            await reply_error(self._connection, reply, stopped)
+            await self._replies.error(reply, stopped)
             return
         except Exception:
             reference = secrets.token_hex(6)
             logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
             result = task.failed(internal(reference).body)
             self._metrics.task_ended(task, result, None)
-        await reply_result(self._connection, reply, result)
+        await self._replies.result(reply, result)
 
     async def _refuse(self, reply: str, error: TaskError) -> None:
         """It never became a task."""
         self._metrics.refused(path="interactive", outcome=error.kind.value)
-        await reply_error(self._connection, reply, error)
+        await self._replies.error(reply, error)
 
     def _take(self, message: Message) -> Task:
         _, scope, _, *rest = message.subject.split(".")

@@ -7,38 +7,49 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
 from flotilla.contracts.results import ErrorReply, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection
+from orchestrator.afterwards import Afterwards
 
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
 
 
-async def reply_result(connection: Connection, reply: str, result: Result) -> None:
-    """Send the result of an interactive task, the error headers with a failed one, and close the reply."""
-    headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
-    await connection.publish(reply, encode(result), headers=headers)
-    await close_reply(connection, reply)
-
-
 async def reply_error(connection: Connection, reply: str, error: TaskError) -> None:
-    """Refuse a request that never became a task."""
+    """Answer a request with an error."""
     await connection.publish(reply, encode(ErrorReply(error=error.body)), headers=error_headers(error.body))
-    await close_reply(connection, reply)
 
 
-async def reply_piece(connection: Connection, reply: str, seq: int, text: str) -> None:
-    """Send one piece of a streamed answer."""
-    await connection.publish(reply, encode(PieceMessage(seq=seq, text=text)))
+class Replies:
+    """Answers interactive tasks: pieces, then one result or error, then the end of the reply subject."""
 
+    def __init__(self, connection: Connection, afterwards: Afterwards) -> None:
+        self._connection = connection
+        self._afterwards = afterwards
 
-async def close_reply(connection: Connection, reply: str) -> None:
-    """
-    Tell the server that nothing more comes on a reply subject of another account.
+    async def piece(self, reply: str, seq: int, text: str) -> None:
+        """Send one piece of a streamed answer."""
+        await self._connection.publish(reply, encode(PieceMessage(seq=seq, text=text)))
 
-    The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without it
-    a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it.
-    """
-    if reply.startswith(IMPORTED_REPLY):
-        await connection.publish(reply)
+    async def result(self, reply: str, result: Result) -> None:
+        """Send the result of a task, the error headers with a failed one."""
+        headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
+        await self._connection.publish(reply, encode(result), headers=headers)
+        self._close(reply)
+
+    async def error(self, reply: str, error: TaskError) -> None:
+        """Refuse a request that never became a task."""
+        await reply_error(self._connection, reply, error)
+        self._close(reply)
+
+    def _close(self, reply: str) -> None:
+        """
+        Tell the server that nothing more comes on a reply subject of another account.
+
+        The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without
+        it a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it. It
+        is sent afterwards: in one write with the result it would hold that up in the server.
+        """
+        if reply.startswith(IMPORTED_REPLY):
+            self._afterwards.publish(lambda: (reply, b""))
 
 
 def error_headers(error: ErrorBody) -> dict[str, str]:

@@ -11,6 +11,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.mirror import Mirror
 from flotilla.inference.catalogue import Catalogue
+from orchestrator.afterwards import Afterwards
 from orchestrator.api import Api
 from orchestrator.attempts import Attempts
 from orchestrator.blackboard import Blackboard
@@ -27,6 +28,7 @@ from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.replies import Replies
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
@@ -66,9 +68,9 @@ class Orchestrator:
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
         self._board = board = HealthBoard(connection, requests, router)
-        self._events = Events(connection)
+        self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
-        means = Means(fleet=fleet, router=router, attempts=self.attempts, events=self._events, ledger=ledger)
+        means = Means(fleet=fleet, router=router, attempts=self.attempts, events=Events(afterwards), ledger=ledger)
         dispatcher = Dispatcher(means, metrics, traces)
         commits = Commits(connection, requests)
         self._durables = {
@@ -96,6 +98,7 @@ class Orchestrator:
             dispatcher=dispatcher,
             data_class_of=router.data_class_of,
             metrics=metrics,
+            replies=Replies(connection, afterwards),
         )
         self._tasks = tasks = TaskQuestions(
             connection,
@@ -169,7 +172,7 @@ class Orchestrator:
             await sweep.stop()
         await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
-        await self._events.flush()
+        await self._afterwards.flush()
         await self._presence.stop()
         await self._board.stop()
         await self.attempts.stop()

@@ -9,25 +9,24 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import nats
 import nats.errors
 import nkeys  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from flotilla.fabric.errors import ConnectFailedError
+from flotilla.fabric.prompt_client import Handler, PromptClient
 
 logger = logging.getLogger("flotilla.fabric")
 
 Message = Msg
-Handler = Callable[[Msg], Coroutine[Any, Any, None]]
 
 CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 0.5
@@ -37,7 +36,6 @@ PINGS_OUTSTANDING_MAX: Final = 2
 PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 FLUSH_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
-SUBSCRIPTION_PENDING_MAX: Final = 65_536
 INBOX_ID_BYTES: Final = 9
 
 
@@ -71,8 +69,8 @@ class Connection:
         inbox: A subject prefix that no other connection uses: `<inbox_prefix>.<random>`.
     """
 
-    def __init__(self, settings: NatsSettings, *, name: str) -> None:
-        self.nc: Final[Client] = Client()
+    def __init__(self, settings: NatsSettings, *, name: str, client: type[PromptClient] = PromptClient) -> None:
+        self.nc: Final = client()
         self.inbox: Final = f"{settings.inbox_prefix}.{secrets.token_urlsafe(INBOX_ID_BYTES).replace('-', '_')}"
         self._settings = settings
         self._name = name
@@ -162,13 +160,17 @@ class Connection:
         self, subject: str, body: bytes = b"", *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Publish without waiting for anything; while disconnected it is kept, up to PENDING_BYTES_MAX."""
-        await self.nc.publish(subject, body, reply, headers)
+        if headers is not None or not self.nc.send(subject, body, reply):
+            await self.nc.publish(subject, body, reply, headers)
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """Subscribe; the handler runs serially, so it must only hand work on. Call `settle` before announcing it."""
-        return await self.nc.subscribe(  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
-            subject, queue=queue, cb=handler, pending_msgs_limit=SUBSCRIPTION_PENDING_MAX
-        )
+        """
+        Subscribe; messages are handled one after the other, as they are read.
+
+        The handler must only hand work on: it runs up to its first wait in the task that reads. Call `settle` before
+        announcing the subscription.
+        """
+        return await self.nc.handle(subject, handler, queue=queue)
 
     async def settle(self) -> None:
         """
@@ -231,14 +233,16 @@ def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only
 
 
 @asynccontextmanager
-async def connected(settings: NatsSettings, *, name: str) -> AsyncGenerator[Connection]:
+async def connected(
+    settings: NatsSettings, *, name: str, client: type[PromptClient] = PromptClient
+) -> AsyncGenerator[Connection]:
     """
     A connection that is closed, after what was published is sent, when the block ends.
 
     Raises:
         ConnectFailedError: See `Connection.open`.
     """
-    connection = Connection(settings, name=name)
+    connection = Connection(settings, name=name, client=client)
     await connection.open()
     try:
         yield connection

@@ -34,8 +34,6 @@ async def leave(connection: Connection, subscription: Subscription) -> None:
             if nc.is_connected and connection.reconnects == before:
                 break
         await asyncio.sleep(0.05)
-    pending = subscription._pending_queue  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    await pending.join()
-    subscription._stop_processing()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    await nc.handled(sid)
     nc._remove_sub(sid)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     subscription._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

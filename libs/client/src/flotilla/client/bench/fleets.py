@@ -13,6 +13,7 @@ import msgspec
 from flotilla.client.bench.errors import FleetNotUpError
 from flotilla.client.supervisor.supervisor import FleetFacts
 from flotilla.fabric.connection import Connection, NatsSettings, connected
+from flotilla.fabric.prompt_client import PlainClient
 from flotilla.fabric.roles import ADMIN, inbox_prefix
 
 READY_WITHIN_S: Final = 60.0
@@ -79,15 +80,16 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 @asynccontextmanager
 async def tenant(facts: FleetFacts) -> AsyncGenerator[Connection]:
-    """A client as callers have it: the default tenant on loopback, through the account's imports."""
-    async with connected(NatsSettings(url=facts.url), name="flotilla bench") as connection:
+    """A client as callers have it: plain nats-py, the default tenant on loopback, through the account's imports."""
+    async with connected(NatsSettings(url=facts.url), name="flotilla bench", client=PlainClient) as connection:
         yield connection
 
 
 @asynccontextmanager
 async def admin(facts: FleetFacts) -> AsyncGenerator[Connection]:
     """A client that may use any subject of the fleet's account: where the raw measurements happen."""
-    async with connected(admin_settings(facts.url, facts.credentials[ADMIN]), name="flotilla bench raw") as connection:
+    settings = admin_settings(facts.url, facts.credentials[ADMIN])
+    async with connected(settings, name="flotilla bench raw", client=PlainClient) as connection:
         yield connection
 
 

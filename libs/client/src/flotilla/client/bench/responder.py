@@ -19,6 +19,7 @@ from flotilla.client.bench.loops import run_loop
 from flotilla.client.supervisor.supervisor import FleetFacts
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.prompt_client import PlainClient
 from flotilla.fabric.roles import ADMIN
 
 ECHO_SUBJECT: Final = "bench.echo"
@@ -31,7 +32,7 @@ READY_WITHIN_S: Final = 20.0
 
 async def respond(role: str, url: str, creds: str) -> None:
     """Answer until standard input ends."""
-    async with connected(admin_settings(url, creds), name=f"flotilla bench {role}") as connection:
+    async with connected(admin_settings(url, creds), name=f"flotilla bench {role}", client=PlainClient) as connection:
         await (_relay if role == RELAY else _echo)(connection)
         await connection.settle()
         sys.stdout.buffer.write(READY)

@@ -1,0 +1,208 @@
+"""
+nats-py's client with fewer turns of the event loop on the way of a message, and the same batching.
+
+nats-py puts each message into its subscription's queue, where a task finds it a turn later; what the handler publishes is
+written by another task, one more turn later. Here a message is handled as it is read, and what all the messages of one read
+led to is written at the end of that read, in one system call. What tasks publish between reads is gathered for one turn.
+
+Everything else (connecting, reconnecting, parsing, subscriptions without a handler) is nats-py's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import SlowConsumerError
+from nats.protocol.parser import Parser
+
+from flotilla.fabric.eager import start
+
+Handler = Callable[[Msg], Coroutine[Any, Any, None]]
+
+BEHIND_MAX: Final = 65_536
+"""Messages of one subscription that wait behind one whose handler waits; more are dropped, and told."""
+SMALL_BYTES: Final = 64 * 1024
+UNREAD_BYTES_MAX: Final = 1024 * 1024
+"""Written but not taken by the server: over this, nats-py's flusher writes, and publishers come to wait for it."""
+
+
+class PromptClient(Client):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _Reads(self)
+        self._lines: dict[int, _Line] = {}
+        self._loop = asyncio.get_running_loop()
+        self._write_due = False
+
+    async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Subscribe; messages are handled one after the other, in order, as they are read."""
+        self._sid += 1
+        subscription = Subscription(self, self._sid, subject, queue=queue)  # no callback: nats-py would start its task
+        self._lines[self._sid] = _Line(subscription, handler, self._error_cb)
+        self._subs[self._sid] = subscription
+        await self._send_subscribe(subscription)
+        return subscription
+
+    async def handled(self, sid: int) -> None:
+        """Return when every message of a subscription that was read has been handled."""
+        line = self._lines.get(sid)
+        if line is not None:
+            await line.idle.wait()
+
+    def send(self, subject: str, body: bytes, reply: str) -> bool:
+        """
+        Publish without headers, if nothing stands in the way; False leaves it to `publish`.
+
+        What stands in the way is nats-py's to judge: no connection, a body larger than the server takes, a server that
+        does not read.
+        """
+        if not self.is_connected or len(body) > SMALL_BYTES or self._pending_data_size > UNREAD_BYTES_MAX:
+            return False
+        command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(body)
+        if not self._write_due:
+            self._write_due = True
+            self._loop.call_soon(self._write_now)
+        return True
+
+    def begin_read(self) -> None:
+        """What is published until the end of the read is written then."""
+        self._write_due = True
+
+    def end_read(self) -> None:
+        """Write, and once more after the tasks that the read woke, so that what they publish waits for no other turn."""
+        self.write()
+        self._loop.call_soon(self._write_now)
+
+    def write(self) -> None:
+        """Write what is pending, in order, in one go."""
+        transport = self._transport
+        if not self._pending_data_size or not self.is_connected or transport is None:
+            return
+        if _unread_bytes(transport) > UNREAD_BYTES_MAX:
+            self._kick()
+            return
+        pending, self._pending = self._pending, []
+        self._pending_data_size = 0
+        try:
+            transport.write(b"".join(pending))
+        except (OSError, RuntimeError):
+            # The socket is closed already (uvloop raises RuntimeError then); the read loop finds out and reconnects.
+            self._pending = pending + self._pending
+            self._pending_data_size += sum(len(command) for command in pending)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        line = self._lines.get(sid)
+        if line is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(data)
+        parsed = await self._process_headers(headers) if headers else None  # pyright: ignore[reportUnknownMemberType]
+        await line.take(
+            Msg(_client=self, subject=subject.decode(), reply=reply.decode(), data=data, headers=parsed, _sid=sid)
+        )
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self._lines.pop(sid, None)
+
+    def _write_now(self) -> None:
+        self._write_due = False
+        self.write()
+
+    def _kick(self) -> None:
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(self._loop.create_future())
+
+
+class PlainClient(PromptClient):
+    """nats-py's own ways behind the same methods: what the ways above are compared with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = Parser(self)
+
+    async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Subscribe, with a queue and a task for the subscription."""
+        return await self.subscribe(subject, queue=queue, cb=handler)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
+
+    def send(self, subject: str, body: bytes, reply: str) -> bool:
+        """Leave everything to `publish`."""
+        del subject, body, reply
+        return False
+
+
+class _Reads(Parser):
+    """nats-py's parser; tells the client where a read begins and ends."""
+
+    def __init__(self, client: PromptClient) -> None:
+        super().__init__(client)  # pyright: ignore[reportUnknownMemberType]
+        self._client = client
+
+    async def parse(self, data: bytes = b"") -> None:
+        self._client.begin_read()
+        try:
+            await super().parse(data)
+        finally:
+            self._client.end_read()
+
+
+def _unread_bytes(transport: Any) -> int:
+    """How much was written that the socket has not taken; nats-py's transport has no method for it."""
+    return transport._io_writer.transport.get_write_buffer_size()  # noqa: SLF001
+
+
+class _Line:
+    """The messages of one subscription: one is handled at a time; those behind one that waits stand in line."""
+
+    __slots__ = ("_behind", "_handler", "_on_error", "_subscription", "_waiting", "idle")
+
+    def __init__(
+        self, subscription: Subscription, handler: Handler, on_error: Callable[[Exception], Awaitable[None]]
+    ) -> None:
+        self._subscription = subscription
+        self._handler = handler
+        self._on_error = on_error
+        self._behind: deque[Msg] = deque()
+        self._waiting: asyncio.Task[None] | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    async def take(self, message: Msg) -> None:
+        """Handle a message, or keep it for when the one before it is done."""
+        if self._waiting is None:
+            self._begin(message)
+        elif len(self._behind) < BEHIND_MAX:
+            self._behind.append(message)
+        else:
+            sid: int = self._subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            await self._on_error(SlowConsumerError(message.subject, message.reply, sid, self._subscription))
+
+    def _begin(self, message: Msg) -> None:
+        self._waiting = start(self._handle(message))
+        if self._waiting is not None:
+            self.idle.clear()
+            self._waiting.add_done_callback(self._go_on)
+
+    async def _handle(self, message: Msg) -> None:
+        try:
+            await self._handler(message)
+        except Exception as error:  # noqa: BLE001  (as nats-py does: told, and the next message is handled)
+            await self._on_error(error)
+
+    def _go_on(self, _done: "asyncio.Task[None]") -> None:
+        self._waiting = None
+        while self._behind and self._waiting is None:
+            self._begin(self._behind.popleft())
+        if self._waiting is None:
+            self.idle.set()

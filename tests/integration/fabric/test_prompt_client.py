@@ -1,0 +1,144 @@
+"""Messages are handled as they are read and written in batches: in order, one at a time, none lost, none without bound."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.prompt_client import UNREAD_BYTES_MAX
+from flotilla.testkit.nats_server import RunningServer
+
+SMALL = b"x" * 100
+LARGE = b"x" * 200_000
+
+
+@pytest.fixture
+async def connection(nats_server: RunningServer) -> AsyncGenerator[Connection]:
+    """
+    One that may use any subject.
+    """
+    async with connected(nats_server.admin(), name="prompt") as connection:
+        yield connection
+
+
+async def _until(holds: asyncio.Event) -> None:
+    await asyncio.wait_for(holds.wait(), 10)
+
+
+async def test_messages_behind_one_whose_handler_waits_are_handled_in_order(connection: Connection):
+    """
+    One at a time, also when only some of them wait; and leaving waits for all of them.
+    """
+    handled: list[int] = []
+    first_waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(message: Message) -> None:
+        number = int(message.data)
+        if number == 0:
+            first_waits.set()
+            await go_on.wait()
+        elif number % 3 == 0:
+            await asyncio.sleep(0)
+        handled.append(number)
+
+    subscription = await connection.subscribe("prompt.order", handle)
+    await connection.settle()
+    for number in range(50):
+        await connection.publish("prompt.order", b"%d" % number)
+    await connection.settle()
+    await _until(first_waits)
+    sid: int = subscription._id  # pyright: ignore[reportPrivateUsage]
+    all_handled = asyncio.ensure_future(connection.nc.handled(sid))
+    await asyncio.sleep(0)
+    assert ([], False) == (handled, all_handled.done())
+
+    go_on.set()
+    await asyncio.wait_for(all_handled, 10)
+
+    assert list(range(50)) == handled
+
+
+async def test_a_handler_that_raises_is_told_and_the_next_message_is_handled(connection: Connection):
+    """
+    At once or after a wait: neither the read loop nor the line behind it ends.
+    """
+    handled = asyncio.Event()
+
+    async def handle(message: Message) -> None:
+        if message.data == b"waits":
+            await asyncio.sleep(0)
+        if message.data != b"good":
+            raise ValueError
+        handled.set()
+
+    await connection.subscribe("prompt.errors", handle)
+    await connection.settle()
+    for body in (b"raises", b"waits", b"good"):
+        await connection.publish("prompt.errors", body)
+
+    await _until(handled)
+
+
+async def test_what_is_published_arrives_in_the_order_in_which_it_was_published(connection: Connection):
+    """
+    Small, large, with headers, and from within a handler: they take different ways into the same buffer.
+    """
+    arrived: list[tuple[bytes, int]] = []
+    complete = asyncio.Event()
+    rounds = 20
+
+    async def answer(message: Message) -> None:
+        for body, headers in ((SMALL, None), (SMALL, {"A": "b"}), (LARGE, None), (SMALL, None)):
+            await connection.publish("prompt.answers", message.data + body, headers=headers)
+
+    async def take(message: Message) -> None:
+        number, _, rest = message.data.partition(b"x")
+        arrived.append((number, len(rest) + 1))
+        if len(arrived) == 4 * rounds:
+            complete.set()
+
+    await connection.subscribe("prompt.answers", take)
+    await connection.subscribe("prompt.questions", answer)
+    await connection.settle()
+    for number in range(rounds):
+        await connection.publish("prompt.questions", b"%d" % number)
+
+    await _until(complete)
+    sizes = (len(SMALL), len(SMALL), len(LARGE), len(SMALL))
+    assert [(b"%d" % number, size) for number in range(rounds) for size in sizes] == arrived
+
+
+async def test_what_a_server_does_not_read_is_kept_in_order_and_sent_when_it_does(nats_server: RunningServer):
+    """
+    A frozen server: beyond what the socket takes it waits here, small messages behind the large ones before them.
+    """
+    count = 3 * UNREAD_BYTES_MAX // len(LARGE) * 4
+    arrived: list[int] = []
+    complete = asyncio.Event()
+
+    async def take(message: Message) -> None:
+        arrived.append(int(message.data.partition(b"x")[0]))
+        if len(arrived) == 2 * count:
+            complete.set()
+
+    async with (
+        connected(nats_server.admin(), name="prompt") as connection,
+        connected(nats_server.admin(), name="listener") as listener,
+    ):
+        await listener.subscribe("prompt.frozen", take)
+        await listener.settle()
+        os.kill(nats_server.pid, signal.SIGSTOP)
+        try:
+            for number in range(0, 2 * count, 2):
+                await connection.publish("prompt.frozen", b"%d" % number + LARGE)
+                await connection.publish("prompt.frozen", b"%d" % (number + 1) + SMALL)
+                await asyncio.sleep(0)
+            assert connection.nc.pending_data_size > 0, "more than the socket takes"
+        finally:
+            os.kill(nats_server.pid, signal.SIGCONT)
+        await _until(complete)
+
+    assert list(range(2 * count)) == arrived
