@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.connection import Connection, Message, NatsSettings, connected
 from flotilla.fabric.prompt_client import UNREAD_BYTES_MAX
 from flotilla.testkit.nats_server import RunningServer
 
@@ -142,3 +142,41 @@ async def test_what_a_server_does_not_read_is_kept_in_order_and_sent_when_it_doe
         await _until(complete)
 
     assert list(range(2 * count)) == arrived
+
+
+async def test_a_server_that_does_not_speak_the_protocol_is_left_and_connected_to_again():
+    """
+    Garbage in the middle of a connection: it is made anew, and messages are handled as before.
+    """
+    connections = 0
+    handled = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b'INFO {"server_id":"s","version":"2.15.0","max_payload":1048576,"headers":true}\r\n')
+        while line := await reader.readline():
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+            elif line.startswith(b"SUB prompt.garbage"):
+                sid = line.split()[-1]
+                # In two pieces, the second with what is no command at all the first time.
+                writer.write(b"MSG prompt.garbage %b 5\r\nhe" % sid)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+                writer.write(b"llo\r\n" + (b"\x00\xffnonsense\r\n" if connections == 1 else b""))
+        writer.close()
+
+    async def handle(message: Message) -> None:
+        assert b"hello" == message.data
+        if connections == 2:
+            handled.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, connected(NatsSettings(url=f"nats://127.0.0.1:{port}"), name="prompt") as connection:
+        await connection.subscribe("prompt.garbage", handle)
+
+        await _until(handled)
+
+        assert 1 == connection.reconnects

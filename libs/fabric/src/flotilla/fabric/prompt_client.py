@@ -1,9 +1,10 @@
 """
 nats-py's client with fewer turns of the event loop on the way of a message, and the same batching.
 
-nats-py puts each message into its subscription's queue, where a task finds it a turn later; what the handler publishes is
-written by another task, one more turn later. Here a message is handled as it is read, and what all the messages of one read
-led to is written at the end of that read, in one system call. What tasks publish between reads is gathered for one turn.
+nats-py has a task read what has arrived, puts each message into its subscription's queue, where a task finds it a turn
+later, and has another task write what the handler publishes, one more turn later. Here a message is handled as the socket
+hands it over, and what all the messages of one read led to is written at the end of that read, in one system call. What
+tasks publish between reads is gathered for one turn.
 
 Everything else (connecting, reconnecting, parsing, subscriptions without a handler) is nats-py's.
 """
@@ -112,6 +113,18 @@ class PromptClient(Client):
             Msg(_client=self, subject=subject.decode(), reply=reply.decode(), data=data, headers=parsed, _sid=sid)
         )
 
+    async def _read_loop(self) -> None:
+        """nats-py's: it hears of nothing but the end of the connection, since what arrives does not get that far."""
+        _Arrivals(self, self._transport).intercept()
+        await super()._read_loop()
+
+    async def parse(self, data: bytes) -> None:
+        """Parse what arrived; a server that does not keep to the protocol is left, and connected to again."""
+        try:
+            await self._ps.parse(data)
+        except Exception as error:  # noqa: BLE001  (as with nats-py's own loop, whatever it is ends the connection)
+            await self._process_op_err(error)
+
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
         self._lines.pop(sid, None)
@@ -131,6 +144,9 @@ class PlainClient(PromptClient):
     def __init__(self) -> None:
         super().__init__()
         self._ps = Parser(self)
+
+    async def _read_loop(self) -> None:
+        await Client._read_loop(self)  # noqa: SLF001  (past the one above)
 
     async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """Subscribe, with a queue and a task for the subscription."""
@@ -155,6 +171,45 @@ class _Reads(Parser):
             await super().parse(data)
         finally:
             self._client.end_read()
+
+
+class _Arrivals:
+    """Takes what the socket hands over before it comes into the stream that nats-py's read loop awaits."""
+
+    def __init__(self, client: PromptClient, transport: Any) -> None:
+        self._client = client
+        self._reader: Any = transport._io_reader  # noqa: SLF001  # the stream below nats-py's transport
+        self._socket: Any = transport._io_writer.transport  # noqa: SLF001
+        self._behind: list[bytes] = []
+        self._parsing: asyncio.Task[None] | None = None
+
+    def intercept(self) -> None:
+        """From now on."""
+        buffered = bytes(self._reader._buffer)  # noqa: SLF001
+        self._reader._buffer.clear()  # noqa: SLF001
+        self._reader.feed_data = self._take
+        if buffered:
+            self._take(buffered)
+
+    def _take(self, data: bytes) -> None:
+        if self._parsing is not None:
+            self._behind.append(bytes(data))
+            return
+        self._parsing = start(self._client.parse(data))
+        if self._parsing is not None:
+            # Rare: it waits for a full output buffer, or for somebody to be told of an error.
+            self._socket.pause_reading()
+            self._parsing.add_done_callback(self._go_on)
+
+    def _go_on(self, _done: "asyncio.Task[None]") -> None:
+        self._parsing = None
+        behind, self._behind = b"".join(self._behind), []
+        if self._socket.is_closing():
+            return  # another connection is being made, and this one's bytes would end up among those of the new one
+        if behind:
+            self._take(behind)
+        if self._parsing is None:
+            self._socket.resume_reading()
 
 
 def _unread_bytes(transport: Any) -> int:
