@@ -60,6 +60,33 @@ async def test_without_a_worker_ask_is_answered_in_time_and_tasks_wait(tmp_path:
     assert result["status"] == "ok"
 
 
+async def test_a_task_that_no_pool_serves_fails_at_its_deadline(tmp_path: Path):
+    """
+    Also behind one that may wait longer; what is no valid task fails at once, and a late worker serves the rest.
+    """
+    async with running_fleet(tmp_path, local=0) as fleet:
+        client = await fleet.client()
+        patient, hasty, wrong = new_task(), new_task(), new_task()
+        async with client.hearing("results.>") as results, client.hearing("events.>") as events:
+            await client.submit("classify", CLASSIFY, task=patient)
+            await client.submit("classify", CLASSIFY, task=hasty, headers={"Flotilla-Deadline-Ms": "500"})
+            await client.submit("classify", b"{}", task=wrong)
+            expired, refused = await results.result(hasty), await results.result(wrong)
+            dead = await client.api("dead", {"verb": "list"})
+            waiting = await client.api("status", {"task": patient})
+            await fleet.start_worker()
+            served = await results.result(patient)
+
+    assert "deadline_exceeded" == expired["error"]["kind"]
+    assert 500 <= expired["latency_ms"] < 5000
+    assert "bad_request" == refused["error"]["kind"]
+    assert {hasty, wrong} == {record["task"] for record in dead["dead"]}
+    assert "waiting" == waiting["state"]
+    assert "ok" == served["status"]
+    assert {hasty: 1, wrong: 1, patient: 1} == results.counts()
+    assert "failed" in {message.subject.split(".")[-1] for message in events.messages if hasty in message.subject}
+
+
 async def test_a_killed_last_worker_leaves_no_caller_hanging(tmp_path: Path):
     """
     Its card lives on for seconds; every `ask` in that time still gets a typed answer before its deadline.

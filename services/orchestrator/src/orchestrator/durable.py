@@ -6,6 +6,7 @@ No more is pulled than the fleet has slots for; the rest of the backlog stays in
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -22,6 +23,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
 from orchestrator.course import NoRouteNowError
@@ -215,16 +217,16 @@ class Durable:
             del self._held[delivery]
             self._pull_due.set()
 
-    async def _answer(self, delivery: Delivery, place: "_Place") -> "_Answer":
+    async def _answer(self, delivery: Delivery, place: "_Place") -> "DurableAnswer":
         """The result to commit, or the one that is committed already."""
         try:
             task = self._take(delivery)
         except TaskError as error:
-            return _Answer(refusal(delivery.subject, delivery.headers, delivery.sequence, error.body))
+            return DurableAnswer(refusal(delivery.subject, delivery.headers, delivery.sequence, error.body))
         if delivery.deliveries > 1:
             found = await self._commits.find(self._scope, task.id, task.capability)
             if found is not None:
-                return _Answer(found, task, committed=True)
+                return DurableAnswer(found, task, committed=True)
         if (self._scope, task.id) in self._dispatcher.held:
             # The same task, delivered again while it is worked on here: the one under way will commit.
             raise NoRouteNowError
@@ -237,9 +239,9 @@ class Durable:
         task.park = place.park
         return await self._run(task)
 
-    async def _run(self, task: Task) -> "_Answer":
+    async def _run(self, task: Task) -> "DurableAnswer":
         try:
-            return _Answer(await self._dispatcher.run(task), task)
+            return DurableAnswer(await self._dispatcher.run(task), task)
         except (NoRouteNowError, FabricError):
             raise
         except Exception:
@@ -247,13 +249,23 @@ class Durable:
             logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
             return self._failed(task, internal(reference).body)
 
-    def _failed(self, task: Task, error: ErrorBody) -> "_Answer":
+    async def answer_overdue(self, message: StoredMessage) -> "DurableAnswer | None":
+        """The end of a task that waits in the stream beyond its deadline, or is none; None while it may wait."""
+        try:
+            task = self._take(message)
+        except TaskError as error:
+            return DurableAnswer(refusal(message.subject, message.headers, message.sequence, error.body))
+        if time.monotonic() < task.deadline_at or (self._scope, task.id) in self._dispatcher.held:
+            return None
+        return DurableAnswer(await self._dispatcher.run(task), task)
+
+    def _failed(self, task: Task, error: ErrorBody) -> "DurableAnswer":
         """The end of a task that no run brought to a result."""
         result = task.failed(error)
         self._metrics.task_ended(task, result, None)
-        return _Answer(result, task)
+        return DurableAnswer(result, task)
 
-    def _take(self, delivery: Delivery) -> Task:
+    def _take(self, delivery: Delivery | StoredMessage) -> Task:
         parsed = subjects.parse_tasks(delivery.subject)
         if parsed is None:
             raise TaskError(ErrorKind.UNKNOWN_CAPABILITY, "the subject is not tasks.<capability>[.high|.low]")
@@ -270,7 +282,7 @@ class Durable:
             data_class_default=self._data_class_of(self._scope),
         )
 
-    async def _commit(self, delivery: Delivery, answer: "_Answer") -> None:
+    async def _commit(self, delivery: Delivery, answer: "DurableAnswer") -> None:
         result = answer.result
         if not answer.committed:
             committed = await self._commits.commit(self._scope, result)
@@ -281,23 +293,28 @@ class Durable:
                 result = await self._commits.find(self._scope, result.task, result.capability) or result
             elif answer.task is None and isinstance(result.error, ErrorBody):
                 self._metrics.refused(path="durable", outcome=result.error.kind.value)
-        if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
-            await self._commits.bury(
-                DeadRecord(
-                    task=result.task,
-                    scope=self._scope,
-                    capability=result.capability,
-                    error=result.error,
-                    at_unix_ms=unix_ms(),
-                    subject=delivery.subject,
-                    headers=delivery.headers,
-                    body=delivery.body,
-                    # What could not be read might have been restricted.
-                    data_class=answer.task.data_class if answer.task is not None else "restricted",
-                    attempts=result.attempts,
-                )
-            )
+        await self.bury(delivery, answer, result)
         await delivery.acknowledge()
+
+    async def bury(self, message: Delivery | StoredMessage, answer: "DurableAnswer", result: Result) -> None:
+        """Store the dead-letter record of a task that failed; `result` is the committed one."""
+        if not isinstance(result.error, ErrorBody) or result.error.kind is ErrorKind.CANCELLED:
+            return
+        await self._commits.bury(
+            DeadRecord(
+                task=result.task,
+                scope=self._scope,
+                capability=result.capability,
+                error=result.error,
+                at_unix_ms=unix_ms(),
+                subject=message.subject,
+                headers=message.headers,
+                body=message.body,
+                # What could not be read might have been restricted.
+                data_class=answer.task.data_class if answer.task is not None else "restricted",
+                attempts=result.attempts,
+            )
+        )
 
 
 class _Place:
@@ -349,7 +366,7 @@ class _Place:
         self._state = "none"
 
 
-class _Answer:
+class DurableAnswer:
     """What is known at the end of a delivery: its result, whether that is committed already, and the task if it was one."""
 
     __slots__ = ("committed", "result", "task")

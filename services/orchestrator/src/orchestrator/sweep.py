@@ -3,7 +3,8 @@ No task may wait where nobody looks.
 
 A work-queue stream refuses overlapping consumer filters, so there is no catch-all consumer. Instead, once a second, the
 subjects that hold messages are compared with the consumers: a known capability gets its consumers, and the tasks of an
-unknown one are failed, with a dead-letter record.
+unknown one are failed, with a dead-letter record. Those of a capability that no live pool serves are not pulled; here
+they are failed when their deadlines pass, or at once when they are no valid tasks.
 """
 
 import asyncio
@@ -15,16 +16,16 @@ import structlog
 
 from flotilla.contracts import subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.results import DeadRecord
+from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, delete_message, next_message, subjects_holding
+from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
 from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, ensure_consumer
 from orchestrator.commits import Commits, Committed
-from orchestrator.durable import Durable, refusal
+from orchestrator.durable import Durable, DurableAnswer, refusal
 from orchestrator.fleet import Fleet
-from orchestrator.intake import Intake, unix_ms
+from orchestrator.intake import Intake
 from orchestrator.metrics import OrchestratorMetrics
 
 logger = structlog.get_logger("orchestrator")
@@ -32,6 +33,9 @@ logger = structlog.get_logger("orchestrator")
 EVERY_S: Final = 1.0
 JITTER_S: Final = 0.2
 FAILED_PER_SWEEP_MAX: Final = 500
+OVERDUE_LOOKED_AT_MAX: Final = 100
+"""Of each subject in a sweep; the next one goes on where it ended."""
+OVERDUE_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 class Sweep:
@@ -55,6 +59,7 @@ class Sweep:
         self._durable = durable
         self._commits = commits
         self._metrics = metrics
+        self._looked_at: dict[str, int] = {}
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -86,7 +91,7 @@ class Sweep:
             self._due.clear()
 
     async def once(self) -> None:
-        """One sweep: consumers for what is announced and for what waits, failures for what nobody knows."""
+        """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
         wanted = set(self._fleet.capabilities())
         backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
@@ -96,6 +101,8 @@ class Sweep:
             if parsed is not None and self._intake.knows(parsed.capability):
                 wanted.add(parsed.capability)
                 backlog[(self._scope, parsed.capability, parsed.priority)] = count
+                if not self._fleet.slots_for(parsed.capability):
+                    await self._fail_overdue(subject)
             else:
                 await self._fail_all(subject)
         self._metrics.backlog_is(self._scope, backlog)
@@ -129,10 +136,9 @@ class Sweep:
             message = await next_message(self._requests, stream, subject)
             if message is None:
                 return
-            await self._fail(message)
-            await delete_message(self._requests, stream, message.sequence)
+            await self._end(message, DurableAnswer(self._unknown(message)))
 
-    async def _fail(self, message: StoredMessage) -> None:
+    def _unknown(self, message: StoredMessage) -> Result:
         parsed = subjects.parse_tasks(message.subject)
         if parsed is None:
             error = ErrorBody(
@@ -140,22 +146,33 @@ class Sweep:
             )
         else:
             error = self._intake.unknown(parsed.capability).body
-        result = refusal(message.subject, message.headers, message.sequence, error)
+        return refusal(message.subject, message.headers, message.sequence, error)
+
+    async def _fail_overdue(self, subject: str) -> None:
+        """Nobody pulls what no pool serves: its deadlines pass in the stream."""
+        stream = subjects.tasks_stream(self._scope)
+        waiting = await scan(
+            self._requests,
+            stream,
+            subject,
+            messages_max=OVERDUE_LOOKED_AT_MAX,
+            from_sequence=self._looked_at.pop(subject, 1),
+            bytes_max=OVERDUE_BYTES_MAX,
+        )
+        if waiting:
+            self._looked_at[subject] = waiting[-1].sequence + 1
+        for message in waiting:
+            answer = await self._durable.answer_overdue(message)
+            if answer is not None:
+                await self._end(message, answer)
+
+    async def _end(self, message: StoredMessage, answer: DurableAnswer) -> None:
+        """Commit a result for a message that no consumer delivered, then take it out of the stream."""
+        result = answer.result
         committed = await self._commits.commit(self._scope, result)
         if committed is Committed.NOT:
-            raise FabricError("the result of an unknown capability could not be committed")
-        if committed is Committed.HERE:
-            self._metrics.refused(path="durable", outcome=error.kind.value)
-        await self._commits.bury(
-            DeadRecord(
-                task=result.task,
-                scope=self._scope,
-                capability=result.capability,
-                error=error,
-                at_unix_ms=unix_ms(),
-                subject=message.subject,
-                headers=message.headers,
-                body=message.body,
-                data_class="restricted",
-            )
-        )
+            raise FabricError("the result of a task in the stream could not be committed")
+        if committed is Committed.HERE and answer.task is None and isinstance(result.error, ErrorBody):
+            self._metrics.refused(path="durable", outcome=result.error.kind.value)
+        await self._durable.bury(message, answer, result)
+        await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)

@@ -1,6 +1,7 @@
 """Reading single messages of a stream, by sequence or subject, and deleting one."""
 
 import base64
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -27,10 +28,12 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
 
     Attributes:
         sequence: In the stream, from 1.
+        stored_unix_ms: When the stream accepted it, by the server's clock.
     """
 
     subject: str
     sequence: int
+    stored_unix_ms: int
     headers: dict[str, str]
     body: bytes
 
@@ -125,9 +128,12 @@ async def delete_message(requests: Requests, stream: str, sequence: int) -> bool
 def _stored(message: Message) -> StoredMessage:
     headers = dict(message.headers or {})
     subject, sequence = headers.pop("Nats-Subject"), int(headers.pop("Nats-Sequence"))
-    for name in ("Nats-Stream", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence", "Nats-UpTo-Sequence"):
+    stored_unix_ms = _unix_ms(headers.pop("Nats-Time-Stamp"))
+    for name in ("Nats-Stream", "Nats-Num-Pending", "Nats-Last-Sequence", "Nats-UpTo-Sequence"):
         headers.pop(name, None)
-    return StoredMessage(subject=subject, sequence=sequence, headers=headers, body=message.data)
+    return StoredMessage(
+        subject=subject, sequence=sequence, stored_unix_ms=stored_unix_ms, headers=headers, body=message.data
+    )
 
 
 async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
@@ -138,9 +144,15 @@ async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMe
     return StoredMessage(
         subject=message["subject"],
         sequence=message["seq"],
+        stored_unix_ms=_unix_ms(message["time"]),
         headers=_headers(base64.b64decode(message.get("hdrs", ""))),
         body=base64.b64decode(message.get("data", "")),
     )
+
+
+def _unix_ms(time: str) -> int:
+    """Of a time as RFC 3339 writes it."""
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 def _headers(raw: bytes) -> dict[str, str]:
