@@ -9,7 +9,7 @@ import pytest
 from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
 from flotilla.contracts.headers import parse_headers
 from flotilla.fabric.credentials import new_seed
-from flotilla.testkit.fleet_peer import FleetPeer
+from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
 
 
@@ -73,6 +73,31 @@ async def test_a_restart_of_the_server_is_survived(nats_server: RunningServer, f
     answer = await fleet.ask("classify", {"document": "two"})
 
     assert answer.output == {"document": "two"}
+
+
+async def test_an_ask_that_was_under_way_when_the_server_died_fails_soon_after_it_is_back(
+    nats_server: RunningServer, fleet: Fleet, peer: FleetPeer
+):
+    """
+    The way back of its answer died too: the caller may ask again, and does not wait for the deadline to learn it.
+    """
+    asked_for, never = asyncio.Event(), asyncio.Event()
+
+    async def work_on(_asked: Asked) -> None:
+        asked_for.set()
+        await never.wait()
+
+    peer.on_ask = work_on
+    asking = asyncio.ensure_future(fleet.ask("classify", {"document": "one"}, deadline_s=60))
+    await asked_for.wait()
+    await nats_server.kill()
+    await nats_server.start()
+    back_at = time.monotonic()
+
+    with pytest.raises(NoFleetError, match="ask again"):
+        await asyncio.wait_for(asking, 20)
+
+    assert time.monotonic() - back_at < 10.0
 
 
 async def test_a_call_without_a_server_fails_soon(nats_server: RunningServer, fleet: Fleet):

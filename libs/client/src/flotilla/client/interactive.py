@@ -38,11 +38,14 @@ async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, 
     headers = headers_of(options, task_id=task_id)
     encoded = encode_input(body, payload_bytes_max=link.payload_bytes_max)
     timeout_s = patience_s(options)
+    reconnects = link.connection.reconnects
     try:
-        message = await link.request(subject, encoded, headers=headers, timeout_s=timeout_s)
+        message = await link.request(subject, encoded, headers=headers, timeout_s=timeout_s, lost_with_connection=True)
     except RequestTimeoutError as error:
-        if not link.connection.is_connected:
-            raise NoFleetError(link.url, "the connection was lost while the task ran") from error
+        if not link.connection.is_connected or link.connection.reconnects != reconnects:
+            if task_id is not None:
+                await link.abandon(task_id)
+            raise NoFleetError(link.url, "the connection was lost while the task ran; ask again") from error
         raise TaskError(ErrorKind.DEADLINE_EXCEEDED, f"no answer within {timeout_s:g} s") from error
     except asyncio.CancelledError:
         if task_id is not None:

@@ -84,10 +84,16 @@ class Link:
             raise NoFleetError(self.url, "the connection was lost")
 
     async def request(
-        self, subject: str, body: bytes, *, headers: dict[str, str] | None = None, timeout_s: float
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        headers: dict[str, str] | None = None,
+        timeout_s: float,
+        lost_with_connection: bool = False,
     ) -> Message:
         """
-        Send a request and await its reply.
+        Send a request and await its reply; see `Requests.request`.
 
         Raises:
             NoFleetError: The server cannot be reached, or nobody listens on the subject.
@@ -95,7 +101,9 @@ class Link:
         """
         await self.reachable()
         try:
-            return await self.requests.request(subject, body, headers=headers, timeout_s=timeout_s)
+            return await self.requests.request(
+                subject, body, headers=headers, timeout_s=timeout_s, lost_with_connection=lost_with_connection
+            )
         except NoRespondersError as error:
             raise self.nobody(subject) from error
 

@@ -16,6 +16,8 @@ from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TooMa
 
 REQUEST_TIMEOUT_S: Final = 5.0
 SWEEP_INTERVAL_S: Final = 0.1
+LOST_AFTER_S: Final = 1.0
+"""After a reconnect, for replies that were on their way when the connection broke and found another."""
 CALLS_OPEN_MAX: Final = 200_000
 
 OnReply = Callable[[Message], Awaitable[None]]
@@ -71,15 +73,30 @@ class Inbox:
             await on_reply(message)
 
 
+class _Waiting:
+    """A request whose reply has not come."""
+
+    __slots__ = ("future", "give_up_at", "lost_with_connection", "subject")
+
+    def __init__(
+        self, future: "asyncio.Future[Message]", subject: str, give_up_at: float, *, lost_with_connection: bool = False
+    ) -> None:
+        self.future: Final = future
+        self.subject: Final = subject
+        self.give_up_at = give_up_at
+        self.lost_with_connection: Final = lost_with_connection
+
+
 class Requests:
     """Request and one reply, on a shared inbox; timeouts are found by one sweep instead of a timer per request."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = Inbox(connection, connection.inbox)
-        self._waiting: dict[str, tuple[asyncio.Future[Message], float, str]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        connection.on_reconnect(self._on_reconnect)
 
     async def start(self) -> None:
         """Subscribe to the inbox and begin to watch for timeouts."""
@@ -90,9 +107,9 @@ class Requests:
         """Stop watching; requests under way fail with RequestTimeoutError."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for future, _, subject in list(self._waiting.values()):
-            if not future.done():
-                future.set_exception(RequestTimeoutError(subject))
+        for waiting in list(self._waiting.values()):
+            if not waiting.future.done():
+                waiting.future.set_exception(RequestTimeoutError(waiting.subject))
 
     async def request(
         self,
@@ -101,9 +118,13 @@ class Requests:
         *,
         headers: dict[str, str] | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
+        lost_with_connection: bool = False,
     ) -> Message:
         """
         Send a request and await its first reply.
+
+        With `lost_with_connection`, the way back does not survive the server that the request went through: no reply
+        within LOST_AFTER_S of a reconnect is a timeout too.
 
         Raises:
             NoRespondersError: Nobody listens on the subject.
@@ -116,7 +137,8 @@ class Requests:
                 future.set_result(message)
 
         token = self._inbox.open(on_reply)
-        self._waiting[token] = (future, self._loop.time() + timeout_s, subject)
+        give_up_at = self._loop.time() + timeout_s
+        self._waiting[token] = _Waiting(future, subject, give_up_at, lost_with_connection=lost_with_connection)
         try:
             await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}", headers=headers)
             message = await future
@@ -149,7 +171,7 @@ class Requests:
                 found.append(message)
 
         token = self._inbox.open(on_reply)
-        self._waiting[token] = (future, self._loop.time() + timeout_s, subject)
+        self._waiting[token] = _Waiting(future, subject, self._loop.time() + timeout_s)
         try:
             await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}")
             last = await future
@@ -164,6 +186,12 @@ class Requests:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = self._loop.time()
-            for future, give_up_at, subject in list(self._waiting.values()):
-                if now >= give_up_at and not future.done():
-                    future.set_exception(RequestTimeoutError(subject))
+            for waiting in list(self._waiting.values()):
+                if now >= waiting.give_up_at and not waiting.future.done():
+                    waiting.future.set_exception(RequestTimeoutError(waiting.subject))
+
+    def _on_reconnect(self) -> None:
+        lost_at = self._loop.time() + LOST_AFTER_S
+        for waiting in self._waiting.values():
+            if waiting.lost_with_connection:
+                waiting.give_up_at = min(waiting.give_up_at, lost_at)

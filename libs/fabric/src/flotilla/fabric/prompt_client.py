@@ -38,8 +38,13 @@ class PromptClient(Client):
         super().__init__()
         self._ps = _Reads(self)
         self._lines: dict[int, _Line] = {}
-        self._loop = asyncio.get_running_loop()
+        self.loop: Final = asyncio.get_running_loop()
         self._write_due = False
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether so much is unsent that nats-py is to judge what is sent further."""
+        return self._pending_data_size > UNREAD_BYTES_MAX
 
     async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """Subscribe; messages are handled one after the other, in order, as they are read."""
@@ -63,7 +68,7 @@ class PromptClient(Client):
         What stands in the way is nats-py's to judge: no connection, a body larger than the server takes, a server that
         does not read.
         """
-        if not self.is_connected or len(body) > SMALL_BYTES or self._pending_data_size > UNREAD_BYTES_MAX:
+        if not self.is_connected or len(body) > SMALL_BYTES or self.is_clogged:
             return False
         command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
         self._pending.append(command)
@@ -72,7 +77,7 @@ class PromptClient(Client):
         self.stats["out_bytes"] += len(body)
         if not self._write_due:
             self._write_due = True
-            self._loop.call_soon(self._write_now)
+            self.loop.call_soon(self._write_now)
         return True
 
     def begin_read(self) -> None:
@@ -82,7 +87,7 @@ class PromptClient(Client):
     def end_read(self) -> None:
         """Write, and once more after the tasks that the read woke, so that what they publish waits for no other turn."""
         self.write()
-        self._loop.call_soon(self._write_now)
+        self.loop.call_soon(self._write_now)
 
     def write(self) -> None:
         """Write what is pending, in order, in one go."""
@@ -135,7 +140,7 @@ class PromptClient(Client):
 
     def _kick(self) -> None:
         if self._flush_queue is not None and self._flush_queue.empty():
-            self._flush_queue.put_nowait(self._loop.create_future())
+            self._flush_queue.put_nowait(self.loop.create_future())
 
 
 class PlainClient(PromptClient):
@@ -195,7 +200,9 @@ class _Arrivals:
         if self._parsing is not None:
             self._behind.append(bytes(data))
             return
-        self._parsing = start(self._client.parse(data))
+        parse = self._client.parse(data)
+        # What a handler publishes may have to wait when a lot is unsent, and nats-py's wait must be in a task.
+        self._parsing = self._client.loop.create_task(parse) if self._client.is_clogged else start(parse)
         if self._parsing is not None:
             # Rare: it waits for a full output buffer, or for somebody to be told of an error.
             self._socket.pause_reading()
