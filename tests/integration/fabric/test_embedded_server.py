@@ -14,11 +14,14 @@ from typing import Any
 import msgspec
 import nats.errors
 import pytest
+import trustme
 from nats.aio.client import Client
 
+from flotilla.fabric.connection import Message, NatsSettings, connected
 from flotilla.fabric.credentials import Credentials, load_or_create
 from flotilla.fabric.embedded_server import EmbeddedServer, find_nats_server
 from flotilla.fabric.errors import (
+    ConnectFailedError,
     DirectoryInUseError,
     PortInUseError,
     ServerDidNotStartError,
@@ -278,3 +281,46 @@ async def test_clients_with_a_key_of_another_server_are_refused(tmp_path: Path, 
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await nc.connect(nats_server.url, nkeys_seed=str(foreign), allow_reconnect=False)
     await nc.close()
+
+
+async def test_a_connection_by_tls_carries_messages_of_any_size(tmp_path: Path):
+    """
+    Only with the right authority; what arrives is read above the encryption, what is sent is written above it.
+    """
+    authority, stranger = trustme.CA(), trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = TlsFiles(cert_file=str(tmp_path / "tls.crt"), key_file=str(tmp_path / "tls.key"))
+    issued.cert_chain_pems[0].write_to_path(files.cert_file)
+    issued.private_key_pem.write_to_path(files.key_file)
+    for name, ca in (("ca", authority), ("stranger", stranger)):
+        ca.cert_pem.write_to_path(tmp_path / f"{name}.crt")
+    bodies = [b"small", b"x" * 300_000, b"", b"small again"]
+    heard: list[bytes] = []
+    complete = asyncio.Event()
+
+    async def hear(message: Message) -> None:
+        heard.append(message.data)
+        if len(heard) == len(bodies):
+            complete.set()
+
+    async with EmbeddedServer(tmp_path, spec_in(tmp_path, tls=files)) as server:
+        settings = NatsSettings(
+            url=server.url.replace("nats:", "tls:"),
+            creds=credentials_in(tmp_path).path("admin"),
+            inbox_prefix="_INBOX.admin",
+            tls_ca=tmp_path / "ca.crt",
+            connect_patience_s=5.0,
+        )
+        async with connected(settings, name="tls") as connection:
+            await connection.subscribe("tls.test", hear)
+            await connection.settle()
+            for body in bodies:
+                await connection.publish("tls.test", body)
+            await asyncio.wait_for(complete.wait(), 10)
+        with pytest.raises(ConnectFailedError):
+            async with connected(
+                msgspec.structs.replace(settings, tls_ca=tmp_path / "stranger.crt", connect_patience_s=1.0), name="tls"
+            ):
+                pass
+
+    assert bodies == heard
