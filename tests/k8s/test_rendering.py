@@ -1,9 +1,10 @@
 """What the API server would say to the manifests."""
 
-import json
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,6 +13,7 @@ import kubernetes_validate.utils as schemas  # pyright: ignore[reportMissingType
 import pytest
 import referencing
 
+from flotilla.testkit.component_sets import COMPONENTS, Renderer, all_sets, name_of_set
 from flotilla.testkit.manifests import (
     K8S,
     Fleet,
@@ -31,6 +33,7 @@ NEWEST_VERSIONS = sorted(
 CUSTOM = {"Certificate", "Issuer", "PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds that an operator brings; Kubernetes has no schema for them."""
 CLUSTER_WIDE = {"Namespace"}
+SAMPLES = 4
 APPLIED_APART = {
     *(f"nats-config-{layout}" for layout in ("single", "cluster", "single-tls", "cluster-tls")),
     *(f"nats-local-{pool}" for pool in ("ollama", "embedded", "vllm", "llamacpp")),
@@ -45,12 +48,11 @@ APPLIED_APART = {
 
 def every(fleets: Mapping[str, Fleet]) -> Iterator[tuple[str, Manifest]]:
     """Each different object once, with the name of a set that has it."""
-    seen: set[str] = set()
+    seen: set[int] = set()
     for name, fleet in fleets.items():
         for manifest in fleet:
-            text = json.dumps(manifest, sort_keys=True)
-            if text not in seen:
-                seen.add(text)
+            if id(manifest) not in seen:
+                seen.add(id(manifest))
                 yield name, manifest
 
 
@@ -176,8 +178,27 @@ def test_scalers_own_the_count_of_what_they_scale(fleets: Mapping[str, Fleet]):
 
 def test_every_component_and_overlay_is_among_those_rendered(fleets: Mapping[str, Fleet]):
     """
-    A new one must not be forgotten here.
+    A new one must not be forgotten here. Autoscalers are for the pools of prod, and never two of them.
     """
     tried = {part for name in fleets for part in name.split("+")}
     for place in ("components", "overlays"):
         assert {path.name for path in (K8S / place).iterdir() if path.is_dir()} <= tried
+    assert 2**8 + 3 * 2**8 == len(fleets)
+
+
+@pytest.mark.parametrize("overlay", list(COMPONENTS))
+def test_a_set_that_was_put_together_is_what_the_tool_renders(
+    overlay: str, fleets: Mapping[str, Fleet], tmp_path: Path, kustomize: tuple[str, ...]
+):
+    """
+    The largest sets, and some of those in between.
+    """
+    sets = all_sets(overlay)
+    largest = [chosen for chosen in sets if len(chosen) == max(map(len, sets))]
+    tried = dict.fromkeys([*largest, *random.Random(overlay).sample(sets, SAMPLES)])
+    renderer = Renderer(tmp_path, kustomize)
+    renderer.render(overlay, tried)
+    for chosen in tried:
+        rendered = renderer.objects(overlay, chosen)
+        name = name_of_set(overlay, chosen)
+        assert [rendered[key] for key in sorted(rendered)] == fleets[name], name
