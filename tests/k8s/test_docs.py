@@ -105,6 +105,26 @@ def test_the_overlay_that_the_text_tells_to_write_renders(tmp_path: Path, kustom
     assert all(image.startswith("registry.example/") for image in own)
 
 
+def test_images_are_pinned_by_digest_as_the_text_says(prod: Fleet, tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    Those of others that prod runs, in the versions that it runs.
+    """
+    text = DEPLOY.read_text(encoding="utf-8")
+    fence = re.search(r"```yaml\n(images:\n.*?)```", text, re.DOTALL)
+    assert fence is not None
+    digest = "0123456789abcdef" * 4
+    given = f"resources: [{from_here(tmp_path, K8S / 'overlays/prod')}]\n{fence[1]}"
+    (tmp_path / "kustomization.yaml").write_text(given.replace("<64 hexadecimal digits>", digest))
+    tags = dict(re.findall(r"name: (\S+), digest: .* # (\S+)", fence[1]))
+
+    def others(fleet: Fleet) -> set[str]:
+        images = {container["image"] for each in workloads(fleet) for container in containers_of(each)}
+        return {image for image in images if not image.startswith("flotilla/")}
+
+    assert {f"{name}:{tag}" for name, tag in tags.items()} == others(prod)
+    assert {f"{name}@sha256:{digest}" for name in tags} == others(render(tmp_path, kustomize))
+
+
 def test_objects_that_commands_name_are_in_the_manifests(fleets: Mapping[str, Fleet]):
     """
     Such as `deployment/orchestrator`, `pod nats-1`, `pvc data-nats-1`.
