@@ -1,6 +1,7 @@
 """What the API server would say to the manifests."""
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -14,6 +15,7 @@ import pytest
 import referencing
 
 from flotilla.testkit.component_sets import COMPONENTS, Renderer, all_sets, name_of_set
+from flotilla.testkit.custom_resources import schemas_in
 from flotilla.testkit.manifests import (
     K8S,
     Fleet,
@@ -32,6 +34,8 @@ NEWEST_VERSIONS = sorted(
 )[-3:]
 CUSTOM = {"Certificate", "Issuer", "PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds that an operator brings; Kubernetes has no schema for them."""
+FETCHED = Path(sys.prefix) / "crds"
+"""Where `make k8s-check` puts the operators' own."""
 CLUSTER_WIDE = {"Namespace"}
 SAMPLES = 4
 APPLIED_APART = {
@@ -80,6 +84,27 @@ def test_kubernetes_accepts_every_object(version: str, fleets: Mapping[str, Flee
         for fault in validator(version, schema_file(manifest)).iter_errors(manifest)
     ]
 
+    assert [] == faults
+
+
+def test_operators_accept_what_is_meant_for_them(fleets: Mapping[str, Fleet]):
+    """
+    By their own definitions, unknown fields refused.
+    """
+    schemas = schemas_in(FETCHED)
+    if schemas is None:
+        pytest.skip("the operators' schemas are not there: `make k8s-check` fetches them, with Go and a network")
+    checks: dict[tuple[str, str], jsonschema.protocols.Validator] = {
+        of: jsonschema.Draft202012Validator(schema) for of, schema in schemas.items()
+    }
+    objects = [(name, manifest) for name, manifest in every(fleets) if manifest["kind"] in CUSTOM]
+    faults = [
+        f"{name}: {manifest['kind']} {name_of(manifest)}: {fault.json_path}: {fault.message}"
+        for name, manifest in objects
+        for fault in checks[manifest["apiVersion"], manifest["kind"]].iter_errors(manifest)
+    ]
+
+    assert CUSTOM == {manifest["kind"] for _, manifest in objects}
     assert [] == faults
 
 
