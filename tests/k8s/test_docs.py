@@ -185,6 +185,26 @@ def test_config_maps_that_the_text_tells_to_write_come_out_of_an_overlay(tmp_pat
     assert ["policy.toml"] == files["policy"]
 
 
+@pytest.mark.parametrize("component", ["llamacpp", "vllm"])
+def test_patches_that_a_component_suggests_change_what_they_name(
+    component: str, tmp_path: Path, kustomize: tuple[str, ...]
+):
+    """
+    In an overlay that has taken on the component.
+    """
+    home = K8S / "components" / component
+    fences = re.findall(r"```yaml\n(patches:\n.*?)```", (home / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert fences
+    text = f"resources: [{from_here(tmp_path, K8S / 'overlays/prod')}]\ncomponents: [{from_here(tmp_path, home)}]\n"
+    (tmp_path / "kustomization.yaml").write_text(text)
+    before = render(tmp_path, kustomize)
+    for fence in fences:
+        (tmp_path / "kustomization.yaml").write_text(text + fence)
+        after = render(tmp_path, kustomize)
+
+        assert [component] == [name_of(new) for old, new in zip(before, after, strict=True) if old != new]
+
+
 def from_here(place: Path, target: Path) -> Path:
     """A path that kustomize takes: it wants relative ones."""
     return Path(*[".."] * len(place.resolve().parts[1:])) / target.relative_to("/")
