@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cloud_inference.settings import CloudSettings
+from flotilla.chassis.settings import load_settings
 from flotilla.client.command import build
 from flotilla.fabric.kubernetes import KubernetesSpec, secret_name
 from flotilla.fabric.server_config import users
@@ -17,7 +21,9 @@ from flotilla.testkit.manifests import (
     REPOSITORY,
     Fleet,
     containers_of,
+    environment_of,
     kind,
+    labels_of,
     name_of,
     named,
     render,
@@ -203,6 +209,28 @@ def test_patches_that_a_component_suggests_change_what_they_name(
         after = render(tmp_path, kustomize)
 
         assert [component] == [name_of(new) for old, new in zip(before, after, strict=True) if old != new]
+
+
+def test_a_pool_that_is_added_by_the_commands_is_one(tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    Its name, provider, key and labels changed, and nothing of the pool that was copied left.
+    """
+    shutil.copytree(K8S / "base", tmp_path / K8S.relative_to(REPOSITORY) / "base")
+    for document, words in commands():
+        if document == DEPLOY and words[0] in {"cp", "perl"}:
+            subprocess.run(words, cwd=tmp_path, check=True, timeout=30)
+    rendered = render(tmp_path / K8S.relative_to(REPOSITORY) / "base" / "cloud-inference-gemini", kustomize)
+
+    deployment = named(rendered, "cloud-inference-gemini", "Deployment")
+    [container] = containers_of(deployment)
+    environment = environment_of(container)
+    settings = load_settings(CloudSettings, {name: value or "a-key" for name, value in environment.items()})
+    assert ("gemini", "gemini", "a-key") == (settings.pool, settings.provider, settings.gemini_api_key)
+    assert all(model.startswith("gemini-") for model, _ in settings.model_names())
+    assert {"zone": "cloud", "pool": "gemini"}.items() <= labels_of(deployment).items()
+    assert {"nats-cloud-gemini", "provider-gemini"} <= set(re.findall(r"[\w-]+-gemini", str(deployment)))
+    assert "openai" not in str(rendered).replace(container["image"], "")
+    assert "flotilla/cloud-inference-openai:0.1.0" == container["image"]
 
 
 def from_here(place: Path, target: Path) -> Path:
