@@ -20,6 +20,7 @@ from flotilla.contracts.attempts import UNDECODABLE
 from flotilla.contracts.errors import FlotillaError, PolicyError, SettingsError
 from flotilla.contracts.policy import decode_policy
 from flotilla.fabric import keyvalue
+from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import Entry
 from orchestrator.intake import unix_ms
@@ -30,13 +31,13 @@ logger = structlog.get_logger("orchestrator")
 FILE_KEY: Final = "file"
 AUTHOR: Final = "policy file"
 SETTING: Final = "FLOTILLA_POLICY_FILE"
-TRIES_MAX: Final = 50
-AGAIN_S: Final = 0.05
-"""After somebody else's write: in a cluster theirs may be refused for a moment as well."""
+PATIENCE_S: Final = 30.0
+ROUND_S: Final = 2.0
+AGAIN_S: Final = 0.1
 
 
-class PolicyContendedError(FlotillaError):
-    """The policy was changed again and again while the file's was to be put in force."""
+class PolicyFileError(FlotillaError):
+    """The file's policy could not be put in force in time: the bucket did not answer, or others changed it all along."""
 
 
 class FileRecord(Struct, frozen=True, kw_only=True):
@@ -78,38 +79,52 @@ def read_policy_setting(path: Path | None) -> str | None:
         raise SettingsError(f"setting {SETTING}: {first}{more}") from error
 
 
-async def put_in_force(requests: Requests, toml: str, *, instance: str) -> int | None:
+async def put_in_force(requests: Requests, toml: str, *, instance: str, patience_s: float = PATIENCE_S) -> None:
     """
-    Put a file's policy in force if the file is new; gives the policy's revision, None when nothing was written.
+    Put a file's policy in force if the file is new.
 
     Any number of orchestrators may do this at once: each write is a compare-and-set, so one of them makes the revision
     and the others find it. A policy that this version cannot read is never overwritten by an older file.
 
     Raises:
-        PolicyContendedError: See there.
-        FabricError: No answer, or the server refused.
+        PolicyFileError: See there.
     """
-    digest = hashlib.sha256(toml.encode()).hexdigest()
-    made: int | None = None
-    for _ in range(TRIES_MAX):
-        # In this order: a policy that is set by hand in between is newer than the one read, and not overwritten.
-        newest = await keyvalue.get(requests, subjects.POLICY_BUCKET, POLICY_KEY)
-        record = await keyvalue.get(requests, subjects.POLICY_BUCKET, FILE_KEY)
-        policy = None if newest is None or newest.deleted else newest
-        if policy is not None and (_is_beyond_us(policy) or _record_of(record).sha256 == digest):
-            logger.info("policy_file_left_alone", sha256=digest, revision=policy.revision)
-            return made
-        if policy is not None and source_of(policy.body).toml == toml:
-            revision = policy.revision
-        else:
-            revision = made = await _write(requests, POLICY_KEY, _document(toml), newest)
-        # The record comes second: who dies in between leaves a policy that the next one recognises by its text.
-        if revision is not None:
-            logger.info("policy_file_put_in_force", sha256=digest, revision=revision, written=made is not None)
-            if await _write(requests, FILE_KEY, _record(digest, revision, instance), record) is not None:
-                return made
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + patience_s
+    while True:
+        reason = "others change the policy"
+        try:
+            async with asyncio.timeout(ROUND_S):
+                if await _is_settled(requests, toml, instance):
+                    return
+        except (FabricError, TimeoutError) as error:
+            # A bucket that a cluster has only just made has no leader yet, and then nobody answers. What was written
+            # without an answer is found in the next round.
+            reason = str(error) or "no answer in time"
+        if loop.time() >= give_up_at:
+            raise PolicyFileError(f"the policy of the file could not be put in force: {reason}")
         await asyncio.sleep(AGAIN_S)
-    raise PolicyContendedError(f"the policy was changed {TRIES_MAX} times while the file's was to be put in force")
+
+
+async def _is_settled(requests: Requests, toml: str, instance: str) -> bool:
+    """Do what is to be done, once; False when somebody else wrote meanwhile."""
+    digest = hashlib.sha256(toml.encode()).hexdigest()
+    # In this order: a policy that is set by hand in between is newer than the one read, and not overwritten.
+    newest = await keyvalue.get(requests, subjects.POLICY_BUCKET, POLICY_KEY)
+    record = await keyvalue.get(requests, subjects.POLICY_BUCKET, FILE_KEY)
+    policy = None if newest is None or newest.deleted else newest
+    if policy is not None and (_is_beyond_us(policy) or _record_of(record).sha256 == digest):
+        logger.info("policy_file_left_alone", sha256=digest, revision=policy.revision)
+        return True
+    if policy is not None and source_of(policy.body).toml == toml:
+        revision = policy.revision
+    else:
+        revision = await _write(requests, POLICY_KEY, _document(toml), newest)
+        if revision is None:
+            return False
+        logger.info("policy_file_put_in_force", sha256=digest, revision=revision)
+    # The record comes second: who dies in between leaves a policy that the next one recognises by its text.
+    return await _write(requests, FILE_KEY, _record(digest, revision, instance), record) is not None
 
 
 async def _write(requests: Requests, key: str, body: bytes, seen: Entry | None) -> int | None:
