@@ -112,6 +112,7 @@ k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secre
 k8s-check: install ## Render every overlay with its components, validate them, test what they allow
 	@test -x $(VENV)/bin/kustomize || command -v kustomize >/dev/null || command -v kubectl >/dev/null || { \
 	  echo "Installing $(KUSTOMIZE) into $(VENV)"; GOBIN=$(CURDIR)/$(VENV)/bin go install $(KUSTOMIZE); }
+	@$(RUN) flotilla.testkit.custom_resources $(VENV)/crds
 	$(RUN) pytest -n $(WORKERS) --dist loadfile tests/k8s $(ARGS)
 
 .PHONY: clean

@@ -1,7 +1,6 @@
 """The manifests, rendered once for all tests, and the certificates of a test cluster."""
 
 import fcntl
-import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.testkit.manifests import Fleet, find_kustomize, render_sets
+from flotilla.testkit.component_sets import compose_all, packed, unpacked
+from flotilla.testkit.manifests import Fleet, find_kustomize
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +36,9 @@ def fleets(tmp_path_factory: pytest.TempPathFactory, kustomize: tuple[str, ...])
     with (shared / "sets.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not rendered.exists():
-            sets = render_sets(tmp_path_factory.mktemp("sets"), kustomize)
-            rendered.write_text(json.dumps(sets), encoding="utf-8")
-    return json.loads(rendered.read_text(encoding="utf-8"))
+            sets = compose_all(tmp_path_factory.mktemp("sets"), kustomize)
+            rendered.write_text(packed(sets), encoding="utf-8")
+    return unpacked(rendered.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from flotilla.fabric import kubernetes
 from flotilla.fabric.embedded_server import find_nats_server
 from flotilla.fabric.kubernetes import KubernetesSpec
 from flotilla.testkit.fleet_process import clean_environ
-from flotilla.testkit.manifests import documents
+from flotilla.testkit.manifests import K8S, documents
 from flotilla.testkit.plain_client import PlainClient
 
 NODES = 3
@@ -191,7 +191,8 @@ async def test_a_fleet_on_three_nodes_survives_the_loss_of_one(cluster: Cluster,
     """
     Over TLS, with everything in three copies, and no orchestrator first: what was accepted before is served after.
     """
-    orchestrator = cluster.environ("orchestrator", {"FLOTILLA_STREAM_REPLICAS": "3"})
+    policy = {"FLOTILLA_POLICY_FILE": str(K8S / "base" / "policy" / "policy.toml")}
+    orchestrator = cluster.environ("orchestrator", {"FLOTILLA_STREAM_REPLICAS": "3", **policy})
     worker = cluster.environ(
         "local.embedded",
         {"FLOTILLA_ZONE": "local", "FLOTILLA_POOL": "embedded", "FLOTILLA_PROVIDER": "embedded"},
@@ -208,6 +209,8 @@ async def test_a_fleet_on_three_nodes_survives_the_loss_of_one(cluster: Cluster,
         admin = await cluster.connect("admin", "_INBOX.admin")
         streams = await cast("Any", admin).jetstream().streams_info()
         assert {3} == {stream.config.num_replicas for stream in streams}
+        # One policy and one note of its file, whoever was first.
+        assert [2] == [stream.state.messages for stream in streams if stream.config.name == "KV_policy"]
         assert {"TASKS_default", "RESULTS_default", "EVENTS", "DEAD", "KV_presence"} <= {s.config.name for s in streams}
 
         client = PlainClient(await cluster.connect("tenant.default", "_INBOX"))

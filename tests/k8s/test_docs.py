@@ -2,18 +2,36 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
-from flotilla.client.command import COMMANDS
+from cloud_inference.settings import CloudSettings
+from flotilla.chassis.settings import load_settings
+from flotilla.client.command import build
 from flotilla.fabric.kubernetes import KubernetesSpec, secret_name
 from flotilla.fabric.server_config import users
-from flotilla.testkit.manifests import K8S, REPOSITORY, Fleet, name_of, render
+from flotilla.testkit.manifests import (
+    K8S,
+    REPOSITORY,
+    Fleet,
+    containers_of,
+    environment_of,
+    kind,
+    labels_of,
+    name_of,
+    named,
+    render,
+    workloads,
+)
 
-DOCUMENTS = (REPOSITORY / "docs" / "deploy.md", *sorted((K8S / "components").glob("**/README.md")))
+DEPLOY = REPOSITORY / "docs" / "deploy.md"
+DOCUMENTS = (DEPLOY, *sorted((K8S / "components").glob("**/README.md")))
 MADE_BY_THE_COMMAND = "deploy/k8s/secrets"
 YOURS = "deploy/k8s/overlays/mine"
 """An overlay that the text tells the reader to write."""
@@ -40,7 +58,7 @@ def test_there_are_ten_commands_to_a_first_task():
     """
     No more than the text promises to a reader with nothing.
     """
-    text = DOCUMENTS[0].read_text(encoding="utf-8")
+    text = DEPLOY.read_text(encoding="utf-8")
     first = re.search(r"## From nothing to a first task.*?```sh\n(.*?)```", text, re.DOTALL)
 
     assert first is not None
@@ -78,17 +96,39 @@ def test_the_overlay_that_the_text_tells_to_write_renders(tmp_path: Path, kustom
     """
     With every image of the prod overlay named.
     """
-    text = DOCUMENTS[0].read_text(encoding="utf-8")
+    text = DEPLOY.read_text(encoding="utf-8")
     overlay = re.search(r"```yaml\n# deploy/k8s/overlays/mine/kustomization.yaml\n(.*?)```", text, re.DOTALL)
     assert overlay is not None
     place = tmp_path / "mine"
     place.mkdir()
-    prod = Path(*[".."] * len(place.resolve().parts[1:])) / (K8S / "overlays" / "prod").relative_to("/")
-    (place / "kustomization.yaml").write_text(overlay[1].replace("../prod", str(prod)))
+    prod = str(from_here(place, K8S / "overlays" / "prod"))
+    (place / "kustomization.yaml").write_text(overlay[1].replace("../prod", prod))
 
-    images = set(re.findall(r"image: (flotilla/\S+|registry\S+)", str(render(place, kustomize)).replace("'", "")))
+    images = {container["image"] for each in workloads(render(place, kustomize)) for container in containers_of(each)}
 
-    assert all(image.startswith("registry.example/") for image in images)
+    own = {image for image in images if "flotilla/" in image}
+    assert 4 == len(own)
+    assert all(image.startswith("registry.example/") for image in own)
+
+
+def test_images_are_pinned_by_digest_as_the_text_says(prod: Fleet, tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    Those of others that prod runs, in the versions that it runs.
+    """
+    text = DEPLOY.read_text(encoding="utf-8")
+    fence = re.search(r"```yaml\n(images:\n.*?)```", text, re.DOTALL)
+    assert fence is not None
+    digest = "0123456789abcdef" * 4
+    given = f"resources: [{from_here(tmp_path, K8S / 'overlays/prod')}]\n{fence[1]}"
+    (tmp_path / "kustomization.yaml").write_text(given.replace("<64 hexadecimal digits>", digest))
+    tags = dict(re.findall(r"name: (\S+), digest: .* # (\S+)", fence[1]))
+
+    def others(fleet: Fleet) -> set[str]:
+        images = {container["image"] for each in workloads(fleet) for container in containers_of(each)}
+        return {image for image in images if not image.startswith("flotilla/")}
+
+    assert {f"{name}:{tag}" for name, tag in tags.items()} == others(prod)
+    assert {f"{name}@sha256:{digest}" for name in tags} == others(render(tmp_path, kustomize))
 
 
 def test_objects_that_commands_name_are_in_the_manifests(fleets: Mapping[str, Fleet]):
@@ -116,15 +156,86 @@ def test_seeds_that_commands_use_are_made():
 
 def test_every_flotilla_command_is_one():
     """
-    And its files are in the repository.
+    With options that it has, and files that are in the repository or the reader's own.
     """
-    known = {name for name, _, _ in COMMANDS}
+    app = build()
+    used = [(document, words) for document, words in commands() if words[0].endswith("/flotilla")]
+    assert used
+    for document, words in used:
+        app.parse_args(words[1:], exit_on_error=False, print_error=False)
+        for word in words[2:]:
+            if "/" in word and not word.startswith((MADE_BY_THE_COMMAND, YOURS)):
+                assert (REPOSITORY / word).is_file(), f"{document}: {word}"
+
+
+def test_config_maps_that_the_text_tells_to_write_come_out_of_an_overlay(tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    Of files of the reader's own, beside what prod brings; whoever mounts them rolls over.
+    """
+    text = DEPLOY.read_text(encoding="utf-8")
+    files: dict[str, list[str]] = {}
+    for fence in re.findall(r"```yaml\n(configMapGenerator:\n.*?)```", text, re.DOTALL):
+        [generator] = yaml.safe_load(fence)["configMapGenerator"]
+        files[generator["name"]] = generator["files"]
+        place = tmp_path / generator["name"]
+        place.mkdir()
+        for file in generator["files"]:
+            (place / file).write_text("# Mine.\n")
+        (place / "kustomization.yaml").write_text(f"resources: [{from_here(place, K8S / 'overlays/prod')}]\n{fence}")
+        rendered = render(place, kustomize)
+
+        [config] = [each for each in kind(rendered, "ConfigMap") if name_of(each).startswith(generator["name"] + "-")]
+        assert dict.fromkeys(generator["files"], "# Mine.\n") == config["data"]
+        assert name_of(config) in str(named(rendered, "orchestrator", "Deployment"))
+    assert {"capabilities", "policy"} == files.keys()
+    assert ["policy.toml"] == files["policy"]
+
+
+@pytest.mark.parametrize("component", ["llamacpp", "vllm"])
+def test_patches_that_a_component_suggests_change_what_they_name(
+    component: str, tmp_path: Path, kustomize: tuple[str, ...]
+):
+    """
+    In an overlay that has taken on the component.
+    """
+    home = K8S / "components" / component
+    fences = re.findall(r"```yaml\n(patches:\n.*?)```", (home / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert fences
+    text = f"resources: [{from_here(tmp_path, K8S / 'overlays/prod')}]\ncomponents: [{from_here(tmp_path, home)}]\n"
+    (tmp_path / "kustomization.yaml").write_text(text)
+    before = render(tmp_path, kustomize)
+    for fence in fences:
+        (tmp_path / "kustomization.yaml").write_text(text + fence)
+        after = render(tmp_path, kustomize)
+
+        assert [component] == [name_of(new) for old, new in zip(before, after, strict=True) if old != new]
+
+
+def test_a_pool_that_is_added_by_the_commands_is_one(tmp_path: Path, kustomize: tuple[str, ...]):
+    """
+    Its name, provider, key and labels changed, and nothing of the pool that was copied left.
+    """
+    shutil.copytree(K8S / "base", tmp_path / K8S.relative_to(REPOSITORY) / "base")
     for document, words in commands():
-        if words[0].endswith("/flotilla"):
-            assert words[1] in known, f"{document}: {words[1]}"
-            for word in words[2:]:
-                if word.startswith("examples/"):
-                    assert (REPOSITORY / word).is_file(), f"{document}: {word}"
+        if document == DEPLOY and words[0] in {"cp", "perl"}:
+            subprocess.run(words, cwd=tmp_path, check=True, timeout=30)
+    rendered = render(tmp_path / K8S.relative_to(REPOSITORY) / "base" / "cloud-inference-gemini", kustomize)
+
+    deployment = named(rendered, "cloud-inference-gemini", "Deployment")
+    [container] = containers_of(deployment)
+    environment = environment_of(container)
+    settings = load_settings(CloudSettings, {name: value or "a-key" for name, value in environment.items()})
+    assert ("gemini", "gemini", "a-key") == (settings.pool, settings.provider, settings.gemini_api_key)
+    assert all(model.startswith("gemini-") for model, _ in settings.model_names())
+    assert {"zone": "cloud", "pool": "gemini"}.items() <= labels_of(deployment).items()
+    assert {"nats-cloud-gemini", "provider-gemini"} <= set(re.findall(r"[\w-]+-gemini", str(deployment)))
+    assert "openai" not in str(rendered).replace(container["image"], "")
+    assert "flotilla/cloud-inference-openai:0.1.0" == container["image"]
+
+
+def from_here(place: Path, target: Path) -> Path:
+    """A path that kustomize takes: it wants relative ones."""
+    return Path(*[".."] * len(place.resolve().parts[1:])) / target.relative_to("/")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

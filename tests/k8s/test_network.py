@@ -29,6 +29,11 @@ Pod = Mapping[str, str]
 """Labels, and the namespace under that name."""
 
 
+POLICIES: Final[dict[int, list[Manifest]]] = {}
+"""Of each fleet: these live as long as the session."""
+ANSWERS: Final[dict[tuple[Any, ...], bool]] = {}
+
+
 def pod_named(fleet: Fleet, name: str) -> Pod:
     """The pods of a workload."""
     return next(
@@ -70,7 +75,19 @@ def is_peer(peer: Manifest, other: Pod | str, namespaces: Mapping[str, Mapping[s
 
 
 def allowed(fleet: Fleet, direction: str, pod: Pod, other: Pod | str, port: int) -> bool:
-    """One side's leave, for a TCP port."""
+    """One side's leave, for a TCP port; asked once for all the fleets that have the same policies."""
+    policies = POLICIES.get(id(fleet))
+    if policies is None:
+        policies = POLICIES[id(fleet)] = kind(fleet, "NetworkPolicy")
+    asked = (frozenset(pod.items()), other if isinstance(other, str) else frozenset(other.items()))
+    key = (tuple(map(id, policies)), direction, *asked, port)
+    if key not in ANSWERS:
+        ANSWERS[key] = permitted(policies, direction, pod, other, port)
+    return ANSWERS[key]
+
+
+def permitted(found: list[Manifest], direction: str, pod: Pod, other: Pod | str, port: int) -> bool:
+    """What these policies say."""
     if pod["namespace"] != "flotilla":
         return True
     namespaces = {
@@ -83,7 +100,7 @@ def allowed(fleet: Fleet, direction: str, pod: Pod, other: Pod | str, port: int)
     }
     policies = [
         policy["spec"]
-        for policy in kind(fleet, "NetworkPolicy")
+        for policy in found
         if direction.capitalize() in policy["spec"]["policyTypes"] and selects(policy["spec"]["podSelector"], pod)
     ]
     side = "to" if direction == "egress" else "from"

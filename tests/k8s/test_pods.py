@@ -197,6 +197,9 @@ def test_replicas_are_spread(pods: list[tuple[str, Manifest]]):
         selector = workload["spec"]["selector"]
         assert all(constraint["labelSelector"] == selector for constraint in constraints), name
         keys = {constraint["topologyKey"] for constraint in constraints}
+        if labels_of(workload)["app.kubernetes.io/name"] in SETTINGS:
+            # Else those that a rollout is about to take away decide where the new ones go.
+            assert all(constraint["matchLabelKeys"] == ["pod-template-hash"] for constraint in constraints), name
         if name_of(workload) == "nats":
             required = pod_of(workload)["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
             assert [("kubernetes.io/hostname", selector)] == [

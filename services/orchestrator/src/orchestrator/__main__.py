@@ -19,6 +19,7 @@ from flotilla.fabric.topology import TopologyLimits, ensure, topology
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.fleet import Fleet
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.policy_file import put_in_force, read_policy_setting
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.service import Orchestrator
 from orchestrator.settings import OrchestratorSettings
@@ -32,6 +33,7 @@ INBOX_PREFIX = "_INBOX.orchestrator"
 async def run(settings: OrchestratorSettings, instance: str) -> None:
     """Serve until a stop signal, then leave gracefully."""
     catalogue = Catalogue.load(settings.capability_files)
+    policy = read_policy_setting(settings.policy_file)
     scopes = settings.scope_names()
     fleet = Fleet()
     router = PolicyRouter(instance)
@@ -48,6 +50,8 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         await requests.start()
         limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
         await ensure(requests, topology(scopes, limits))
+        if policy is not None:
+            await put_in_force(requests, policy, instance=instance)
         service = Orchestrator(
             connection,
             requests,

@@ -14,12 +14,12 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.mirror import Mirror
 from flotilla.fabric.presence import DELETED
+from orchestrator.policy_documents import POLICY_KEY
 from orchestrator.routing.observation import UPDATE_INTERVAL_MS
 from orchestrator.routing.router import PUBLISH_INTERVAL_MS, PolicyRouter
 
 logger = structlog.get_logger("orchestrator")
 
-POLICY_KEY: Final = "routing"
 LIST_TIMEOUT_S: Final = 30.0
 PUBLISH_PAUSE_S: Final = 0.1
 """Between two rounds at least, however many providers ask to be left alone."""

@@ -1,10 +1,9 @@
 """Questions about routing: `api.explain`, `api.stats` and `api.policy`."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.api_routing import (
@@ -18,7 +17,6 @@ from flotilla.contracts.api_routing import (
     RouteReport,
     StatsReply,
 )
-from flotilla.contracts.attempts import UNDECODABLE
 from flotilla.contracts.errors import BadRequestError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import decode_policy
@@ -26,26 +24,11 @@ from flotilla.contracts.policy_check import parse_policy, warnings
 from flotilla.fabric import keyvalue
 from flotilla.fabric.inbox import Requests
 from orchestrator.fleet import Fleet
-from orchestrator.health import POLICY_KEY
 from orchestrator.intake import Intake, unix_ms
+from orchestrator.policy_documents import POLICY_KEY, Source, source_of, stored
 from orchestrator.questions import Question, decode_query
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing.types import Figures, TaskView
-
-
-class _Source(Struct, frozen=True, kw_only=True):
-    """What stands in the bucket beside the policy itself, for people."""
-
-    toml: str = ""
-    author: str = ""
-    at_unix_ms: int = 0
-
-
-class _Stored(Struct, frozen=True, kw_only=True):
-    source: _Source = _Source()
-
-
-_decode_source: Final = msgspec.json.Decoder(_Stored).decode
 
 
 class RoutingQuestions:
@@ -198,11 +181,13 @@ class RoutingQuestions:
         return PolicyReply(revision=0, toml=toml, warnings=found)
 
     async def _set(self, query: PolicyQuery, checked: PolicyReply) -> PolicyReply:
-        source = _Source(toml=checked.toml, author=query.author, at_unix_ms=unix_ms())
-        document: dict[str, Any] = msgspec.to_builtins(parse_policy(checked.toml))
-        body = msgspec.json.encode({**document, "source": source})
+        source = Source(toml=checked.toml, author=query.author, at_unix_ms=unix_ms())
         revision = await keyvalue.put(
-            self._requests, subjects.POLICY_BUCKET, POLICY_KEY, body, expected_revision=query.expected_revision
+            self._requests,
+            subjects.POLICY_BUCKET,
+            POLICY_KEY,
+            stored(source),
+            expected_revision=query.expected_revision,
         )
         if revision is None:
             raise _changed_meanwhile(query.expected_revision)
@@ -249,11 +234,7 @@ class RoutingQuestions:
 
 
 def _reply(entry: keyvalue.Entry) -> PolicyReply:
-    try:
-        source = _decode_source(entry.body).source
-    except UNDECODABLE:
-        # Somebody wrote to the bucket by hand.
-        source = _Source()
+    source = source_of(entry.body)
     return PolicyReply(revision=entry.revision, toml=source.toml, author=source.author, at_unix_ms=source.at_unix_ms)
 
 

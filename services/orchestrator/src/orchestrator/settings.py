@@ -18,6 +18,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         scopes: `FLOTILLA_SCOPES`: the tenants it serves, with commas between.
         policy_scopes: `FLOTILLA_POLICY_SCOPES`: the tenants that may change the fleet's policy; empty for none.
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own capabilities.
+        policy_file: `FLOTILLA_POLICY_FILE`: a routing policy (TOML), put in force at the start when the file is new.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
     """
@@ -25,6 +26,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     scopes: str = "default"
     policy_scopes: str = "default"
     capability_files: Path | None = None
+    policy_file: Path | None = None
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     backlog_max: Annotated[int, Meta(ge=1)] = 100_000
 

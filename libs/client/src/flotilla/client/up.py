@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from flotilla.chassis.policy_file import read_policy
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from flotilla.client.policy_file import put_in_force, read_policy
+from flotilla.client.policy_file import put_in_force
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
 from flotilla.client.supervisor.options import UpOptions, check
 from flotilla.client.supervisor.signals import Stop, stop_signals

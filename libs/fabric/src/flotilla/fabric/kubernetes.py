@@ -44,6 +44,7 @@ CONFIG_MAP_BYTES_MAX: Final = 1_000_000
 PROVIDER_KEYS: Final = {
     "provider-anthropic": "ANTHROPIC_API_KEY",
     "provider-openai": "OPENAI_API_KEY",
+    "provider-gemini": "GEMINI_API_KEY",
 }
 DEFAULT_POOLS: Final[tuple[tuple[Zone, str], ...]] = (
     ("local", "embedded"),

@@ -8,12 +8,12 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import App, Parameter
 
+from flotilla.chassis.policy_file import read_policy
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.readable import moment
 from flotilla.client.console.tables import table
 from flotilla.client.errors import NoFleetError
-from flotilla.client.policy_file import read_policy
 from flotilla.contracts.api_routing import PolicyReply
 from flotilla.contracts.policy_check import parse_policy, warnings
 
