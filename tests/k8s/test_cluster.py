@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import signal
-import socket
 import ssl
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -24,19 +23,11 @@ from flotilla.fabric.kubernetes import KubernetesSpec
 from flotilla.testkit.fleet_process import clean_environ
 from flotilla.testkit.manifests import K8S, documents
 from flotilla.testkit.plain_client import PlainClient
+from flotilla.testkit.ports import free_ports
 
 NODES = 3
 READY_TIMEOUT_S = 60.0
 DOCUMENT = {"document": "The printer on the third floor prints blank pages.", "labels": ["printer", "network"]}
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now: the nodes must know one another's before they start."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Cluster:
@@ -52,7 +43,8 @@ class Cluster:
         self.processes: dict[int, Process] = {}
         self._place = place
         self._certificates = certificates
-        self._ports, self._routes, self._monitors = (free_ports(NODES) for _ in range(3))
+        ports = free_ports(3 * NODES)
+        self._ports, self._routes, self._monitors = ports[:NODES], ports[NODES : 2 * NODES], ports[2 * NODES :]
         self.render("default")
 
     @property

@@ -1,9 +1,7 @@
 """Streams and buckets: made once, changed when they differ, never deleted."""
 
 import asyncio
-import contextlib
 import json
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.server_config import ClusterSpec, JetStreamLimits, ServerSpec, users
 from flotilla.fabric.topology import StreamConfig, TopologyLimits, ensure, topology
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.ports import free_ports
 
 NS_PER_S = 1_000_000_000
 
@@ -237,12 +236,6 @@ async def test_more_than_the_disk_may_hold_is_refused(tmp_path: Path):
         async with requests_as(settings) as requests:
             with pytest.raises(TopologyError, match="storage resources"):
                 await ensure(requests, topology(), patience_s=5.0)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 async def test_a_cluster_of_three_holds_three_copies_while_three_orchestrators_start(tmp_path: Path):

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import random
-import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,11 +18,9 @@ from flotilla.fabric.errors import PortInUseError, ServerDidNotStartError
 from flotilla.fabric.server_config import DEFAULT_SCOPE, RANDOM_PORT, ClusterSpec, ServerSpec, users
 from flotilla.testkit.nats_server import POOLS, RunningServer
 from flotilla.testkit.plain_client import connect_plainly
+from flotilla.testkit.ports import free_ports
 
 NODES: Final = 3
-PORTS: Final = range(10_000, 32_000)
-"""Below those that the kernel gives to outgoing connections: a killed node finds its own port free again."""
-PORT_TRIES_MAX: Final = 200
 START_TRIES_MAX: Final = 3
 LEADER_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 1.0
@@ -179,7 +175,7 @@ async def _started(directory: Path, spec: ServerSpec, credentials: Credentials, 
 
 def _cluster(directory: Path, spec: ServerSpec, credentials: Credentials, count: int) -> RunningCluster:
     named = os.environ.get("FLOTILLA_NATS_SERVER")
-    ports = _free_ports(2 * count)
+    ports = free_ports(2 * count)
     routes = tuple(f"nats-route://127.0.0.1:{port}" for port in ports[count:])
     nodes: list[ClusterNode] = []
     for index in range(count):
@@ -195,20 +191,6 @@ def _cluster(directory: Path, spec: ServerSpec, credentials: Credentials, count:
         server = EmbeddedServer(directory / name, its_spec, binary=Path(named) if named else None)
         nodes.append(ClusterNode(name, server, credentials))
     return RunningCluster(nodes)
-
-
-def _free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    for _ in range(PORT_TRIES_MAX):
-        port = random.choice(PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError(f"no {count} free ports were found")
 
 
 def settings_at(node: ClusterNode, settings: NatsSettings) -> NatsSettings:
