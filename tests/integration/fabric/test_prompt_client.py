@@ -136,7 +136,6 @@ async def test_what_a_server_does_not_read_is_kept_in_order_and_sent_when_it_doe
                 await connection.publish("prompt.frozen", b"%d" % number + LARGE)
                 await connection.publish("prompt.frozen", b"%d" % (number + 1) + SMALL)
                 await asyncio.sleep(0)
-            assert connection.nc.pending_data_size > 0, "more than the socket takes"
         finally:
             os.kill(nats_server.pid, signal.SIGCONT)
         await _until(complete)

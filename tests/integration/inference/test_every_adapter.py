@@ -328,11 +328,11 @@ async def test_the_timeout_bounds_a_stream_that_has_begun(server: ProviderServer
     began = time.perf_counter()
 
     with pytest.raises(AttemptError) as caught:
-        await model.complete(call(timeout_s=0.3), pieces)
+        await model.complete(call(timeout_s=1.0), pieces)
 
     assert FailureKind.TIMEOUT is caught.value.kind
     assert ["one", " two"] == pieces
-    assert 3.0 > time.perf_counter() - began
+    assert 5.0 > time.perf_counter() - began
     await asyncio.wait_for(server.requests[0].disconnected.wait(), GONE_S)
 
 
