@@ -236,7 +236,7 @@ async def test_results_that_do_not_come_end_with_the_timeout(fleet: Fleet, worki
     What is there is given first.
     """
     await working.commit(result_of("here", "classify", output={}))
-    found = fleet.results("classify", ["absent", "here"], timeout_s=0.5)
+    found = fleet.results("classify", ["absent", "here"], timeout_s=1.5)
 
     assert (await anext(found)).task == "here"
     with pytest.raises(ResultTimeoutError, match="absent"):

@@ -313,7 +313,7 @@ async def test_a_slow_first_byte_is_a_timeout(server: ProviderServer, model: Mod
     """
     server.script(Stalls())
 
-    error = await failure(model, streams=streams, timeout_s=0.2)
+    error = await failure(model, streams=streams, timeout_s=0.6)
 
     assert FailureKind.TIMEOUT is error.kind
     await asyncio.wait_for(server.requests[0].disconnected.wait(), GONE_S)

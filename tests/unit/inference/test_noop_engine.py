@@ -120,7 +120,7 @@ async def test_the_latency_is_kept_and_a_stream_is_spread_over_it() -> None:
     await engine.answer(msgspec.structs.replace(work("summarize"), emit=emit))
 
     assert whole_s >= 0.08
-    assert 0.08 <= at[-1] < 0.4
+    assert 0.08 <= at[-1] < 2.0
     assert at[0] < at[-1] / 2
 
 
