@@ -16,8 +16,8 @@ UNSENT_MAX: Final = 50_000
 AT_ONCE_MAX: Final = 64
 """Then it is others' turn: this is made and sent for about half a millisecond."""
 
-Make = Callable[[], tuple[str, bytes]]
-"""Gives the subject and the body, when it is their time."""
+Make = Callable[[], tuple[str, bytes] | None]
+"""Gives the subject and the body when it is their time, or None when there is nothing to publish any more."""
 
 
 class Afterwards:
@@ -56,7 +56,8 @@ class Afterwards:
                 if at and at % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
                 try:
-                    subject, body = make()
-                    await self._connection.publish(subject, body)
+                    message = make()
+                    if message is not None:
+                        await self._connection.publish(*message)
                 except Exception as failed:  # noqa: BLE001  (closed, or full while disconnected: it may be lost)
                     logger.debug("message_lost", error=type(failed).__name__)

@@ -46,10 +46,19 @@ class Replies:
 
         The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without
         it a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it. It
-        is sent afterwards: in one write with the result it would hold that up in the server.
+        is sent afterwards: in one write with the result it would hold that up in the server. And only on the connection
+        that the result went out on: where a dying node has swallowed the result, its end would come alone, and look
+        like an answer.
         """
-        if reply.startswith(IMPORTED_REPLY):
-            self._afterwards.publish(lambda: (reply, b""))
+        if not reply.startswith(IMPORTED_REPLY):
+            return
+        connection = self._connection
+        reconnects = connection.reconnects
+
+        def end() -> tuple[str, bytes] | None:
+            return (reply, b"") if connection.is_connected and connection.reconnects == reconnects else None
+
+        self._afterwards.publish(end)
 
 
 def error_headers(error: ErrorBody) -> dict[str, str]:

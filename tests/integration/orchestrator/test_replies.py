@@ -1,0 +1,78 @@
+"""How an interactive task is answered: the result, then the end of its reply subject."""
+
+import asyncio
+
+import pytest
+
+from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.testkit.fleet_peer import result_of
+from flotilla.testkit.nats_server import RunningServer
+from orchestrator import afterwards
+from orchestrator.afterwards import Afterwards
+from orchestrator.replies import Replies
+
+REPLY = "_R_.caller"
+
+
+@pytest.fixture
+def heard() -> list[bytes]:
+    """
+    What came to the caller.
+    """
+    return []
+
+
+async def _listen(connection: Connection, heard: list[bytes]) -> None:
+    async def hear(message: Message) -> None:
+        heard.append(message.data)
+
+    await connection.subscribe(REPLY, hear)
+    await connection.settle()
+
+
+async def test_the_end_of_a_reply_follows_its_result(nats_server: RunningServer, heard: list[bytes]):
+    """
+    An empty message, by which the server forgets the way back.
+    """
+    async with (
+        connected(nats_server.admin(), name="orchestrator") as connection,
+        connected(nats_server.admin(), name="caller") as caller,
+    ):
+        await _listen(caller, heard)
+        later = Afterwards(connection)
+        await Replies(connection, later).result(REPLY, result_of("t-1", "classify", output={}))
+        await later.flush()
+        await connection.settle()
+        await caller.settle()
+
+    assert [True, False] == [bool(body) for body in heard]
+
+
+async def test_an_end_does_not_come_without_its_result(
+    nats_server: RunningServer, heard: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    """
+    The server that took the result dies: an end by the next connection would be all that the caller gets.
+    """
+    monkeypatch.setattr(afterwards, "LATER_S", 60.0)
+    async with (
+        connected(nats_server.admin(), name="orchestrator") as connection,
+        connected(nats_server.admin(), name="caller") as caller,
+    ):
+        await _listen(caller, heard)
+        later = Afterwards(connection)
+        await Replies(connection, later).result(REPLY, result_of("t-1", "classify", output={}))
+        await connection.settle()
+        await caller.settle()
+        back = [asyncio.Event(), asyncio.Event()]
+        for each, event in zip((connection, caller), back, strict=True):
+            each.on_reconnect(event.set)
+        await nats_server.restart()
+        await asyncio.gather(*(event.wait() for event in back))
+        for each in (caller, connection):
+            await each.settle()
+        await later.flush()
+        await connection.settle()
+        await caller.settle()
+
+    assert [True] == [bool(body) for body in heard]
