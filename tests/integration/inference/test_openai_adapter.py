@@ -300,3 +300,18 @@ async def test_the_models_are_listed(server: OpenAIServer, model: OpenAIChat):
     with pytest.raises(AttemptError) as caught:
         await model.models(timeout_s=10.0)
     assert FailureKind.AUTH is caught.value.kind
+
+
+@pytest.mark.parametrize(("provider", "kept"), [("llamacpp", False), ("openai-compatible", False), ("vllm", True)])
+async def test_a_server_that_may_be_llama_cpp_gets_no_schema_that_it_dies_of(provider: str, *, kept: bool):
+    """
+    Others refuse what they cannot take, and make more of what they can.
+    """
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?:a)$"}}}
+    async with OpenAIServer() as server:
+        model = OpenAIChat(api_key=None, base_url=server.url, provider=provider)
+        await model.complete(msgspec.structs.replace(CALL, output_schema=schema))
+        await model.aclose()
+
+    sent = server.requests[0].body["response_format"]["json_schema"]["schema"]
+    assert kept is ("pattern" in sent["properties"]["x"])

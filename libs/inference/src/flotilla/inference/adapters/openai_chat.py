@@ -35,13 +35,15 @@ from flotilla.inference.adapters.failures import (
     unreachable,
 )
 from flotilla.inference.adapters.headers import own_headers
-from flotilla.inference.adapters.schemas import rooted, strict_schema
+from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
 HINTS: Final = ("temperature", "top_p")
 """What a call may lose when the model does not take it: reasoning models refuse requests that set either."""
+LLAMA_CPP: Final = frozenset({"llamacpp", "openai-compatible"})
+"""Servers that are llama.cpp, or may be: they get no schema that it is known to die of."""
 MODELS_REMEMBERED_MAX: Final = 256
 
 # At debug level the SDK would log URLs and options; `OPENAI_LOG` in the environment must not turn that on.
@@ -120,7 +122,7 @@ class OpenAIChat:
     The models behind one OpenAI-compatible API.
 
     Structured output is strict where the provider is OpenAI and the schema allows it; elsewhere the schema goes as it
-    is, since servers of one's own build their grammar from the whole of it.
+    is, since servers of one's own build their grammar from the whole of it, or without what llama.cpp dies of.
 
     Args:
         api_key: None for a server that wants none.
@@ -286,7 +288,8 @@ class OpenAIChat:
     def _response_format(self, call: ModelCall) -> dict[str, Any] | None:
         if call.output_schema is None:
             return None
-        wanted: dict[str, Any] = {"name": call.schema_name, "schema": rooted(call.output_schema)}
+        made = grammar_schema if self._provider in LLAMA_CPP else rooted
+        wanted: dict[str, Any] = {"name": call.schema_name, "schema": made(call.output_schema)}
         if self._provider == "openai":
             strict = strict_schema(call.output_schema)
             wanted |= {"strict": False} if strict is None else {"schema": strict, "strict": True}
