@@ -124,14 +124,16 @@ class Received:
     Attributes:
         headers: By lower-case name.
         body: The JSON, None when there was none.
+        client_port: Tells the connections apart that requests came on.
         disconnected: Set when the client went away before it had its answer.
     """
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> None:
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: Any, client_port: int = 0) -> None:
         self.method = method
         self.path = path
         self.headers = {name.lower(): value for name, value in headers.items()}
         self.body = body
+        self.client_port = client_port
         self.disconnected = asyncio.Event()
 
     @property

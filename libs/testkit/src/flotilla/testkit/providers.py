@@ -151,7 +151,8 @@ class ProviderServer(ABC):
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        received = Received(request.method, request.path, request.headers, json.loads(body) if body else None)
+        port = request.transport.get_extra_info("peername")[1] if request.transport is not None else 0
+        received = Received(request.method, request.path, request.headers, json.loads(body) if body else None, port)
         if self.answers(received) == "show":
             self.shown.append(received)
         else:
