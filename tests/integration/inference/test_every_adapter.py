@@ -196,6 +196,7 @@ async def test_a_rate_limit_may_name_a_date(server: ProviderServer, model: Model
         (413, FailureKind.TOO_LARGE),
         (422, FailureKind.REFUSED),
         (500, FailureKind.UNAVAILABLE),
+        (501, FailureKind.REFUSED),
         (502, FailureKind.UNAVAILABLE),
         (503, FailureKind.UNAVAILABLE),
         (504, FailureKind.TIMEOUT),

@@ -1,16 +1,18 @@
 """What is Ollama's own about its adapter."""
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
+import msgspec
 import pytest
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.ollama_chat import OUTPUT_TOKENS_DEFAULT, OllamaChat
-from flotilla.inference.backend import ModelCall, Turn
+from flotilla.inference.backend import Emit, ModelCall, Turn
 from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_ollama import OllamaServer
-from flotilla.testkit.provider_steps import Fails, Garbage, Says, vector
+from flotilla.testkit.provider_steps import Fails, Garbage, Loops, Says, vector
 
 SCHEMA = {
     "$ref": "#/$defs/Out",
@@ -50,6 +52,39 @@ async def test_a_schema_goes_as_the_format_with_an_object_at_its_root(server: Ol
     assert "object" == sent["type"]
     assert 1 == sent["properties"]["label"]["minLength"]
     assert SCHEMA["$defs"] == sent["$defs"]
+
+
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+@pytest.mark.parametrize("trap", [{"pattern": r"^\d+$"}, {"pattern": "^(?=a)"}, {"pattern": "a"}, {"maxLength": 5000}])
+async def test_what_ollama_dies_of_is_left_out_of_a_schema(
+    server: OllamaServer, model: OllamaChat, trap: dict[str, Any], emit: Emit | None
+):
+    """
+    Whatever else it was working on would be lost with it. The kit checks the output against the whole schema.
+    """
+    schema = {"type": "object", "properties": {"x": {"type": "string", "minLength": 1} | trap}, "required": ["x"]}
+
+    await model.complete(msgspec.structs.replace(CALL, output_schema=schema), emit)
+
+    assert {"type": "string", "minLength": 1} == server.requests[0].body["format"]["properties"]["x"]
+    assert 1 == len(server.requests)
+
+
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("kind", "instead"), [("object", "json"), ("array", None)])
+async def test_a_schema_that_ollama_makes_no_grammar_of_is_done_without(
+    server: OllamaServer, model: OllamaChat, kind: str, instead: str | None, emit: Emit | None
+):
+    """
+    It says 500 to such a schema; as a failure of the server it would close the model for every capability.
+    """
+    schema = {"type": kind, "properties": {"child": {"$ref": "#"}}}
+    wanted = msgspec.structs.replace(CALL, output_schema=schema)
+
+    for _ in range(2):
+        await model.complete(wanted, emit)
+
+    assert [schema, instead, instead] == [asked.body.get("format") for asked in server.requests]
 
 
 async def test_a_plain_call_has_no_format_and_a_bound_on_its_output(server: OllamaServer, model: OllamaChat):
@@ -97,17 +132,61 @@ async def test_a_runner_that_dies_in_the_middle_of_a_stream_is_unavailable_with_
     assert "ollama: error in the stream" == caught.value.message
 
 
-async def test_a_whole_answer_that_is_not_done_is_no_answer(server: OllamaServer, model: OllamaChat):
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+async def test_a_model_that_is_stopped_for_going_round_in_circles_gave_no_valid_output(
+    server: OllamaServer, model: OllamaChat, emit: Emit | None
+):
     """
-    Ollama's end marker counts there too.
+    The server ends such an answer properly, but not as done; asking the same model again would meet the same.
     """
-    body = b'{"model": "llama3.2", "message": {"role": "assistant", "content": "Hel"}, "done": false}'
-    server.script(Garbage(body, content_type="application/json"))
+    server.script(Loops())
 
     with pytest.raises(AttemptError) as caught:
-        await model.complete(CALL)
+        await model.complete(CALL, emit)
 
-    assert FailureKind.UNAVAILABLE is caught.value.kind
+    assert FailureKind.INVALID_OUTPUT is caught.value.kind
+
+
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+async def test_nothing_is_sent_to_a_model_that_runs_on_another_server(
+    server: OllamaServer, model: OllamaChat, emit: Emit | None
+):
+    """
+    Ollama's cloud models look like any other, and a document given to one leaves the machine.
+    """
+    server.models = ("llama3.2", "gpt-oss:120b-cloud")
+    server.remote_models = frozenset({"gpt-oss:120b-cloud"})
+    remote = msgspec.structs.replace(CALL, model="gpt-oss:120b-cloud")
+
+    for _ in range(2):
+        with pytest.raises(AttemptError) as caught:
+            await model.complete(remote, emit)
+        assert FailureKind.REFUSED is caught.value.kind
+    with pytest.raises(AttemptError):
+        await model.embed(["one"], model="gpt-oss:120b-cloud", timeout_s=10.0)
+    assert not server.requests
+
+    await model.complete(CALL, emit)
+    await model.complete(CALL, emit)
+    assert ["gpt-oss:120b-cloud"] * 3 + ["llama3.2"] == [asked.body["model"] for asked in server.shown]
+
+
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+async def test_a_model_that_has_moved_to_another_server_is_found_out(
+    server: OllamaServer, model: OllamaChat, emit: Emit | None
+):
+    """
+    Its answers say so; the next document stays.
+    """
+    await model.complete(CALL, emit)
+    server.remote_models = frozenset({"llama3.2"})
+
+    for _ in range(3):
+        with pytest.raises(AttemptError) as caught:
+            await model.complete(CALL, emit)
+        assert FailureKind.REFUSED is caught.value.kind
+
+    assert 2 == len(server.requests)
 
 
 async def test_texts_are_embedded_in_order(server: OllamaServer, model: OllamaChat):

@@ -141,8 +141,10 @@ async def test_a_refused_hint_that_stays_refused_does_not_loop(server: OpenAISer
     """
     server.otherwise = Fails(400, code="unsupported_value", param="temperature")
 
-    assert FailureKind.REFUSED is (await failure(model)).kind
+    assert FailureKind.REFUSED is (await failure(model, temperature=0.0)).kind
     assert 2 == len(server.requests)
+    assert FailureKind.REFUSED is (await failure(model)).kind
+    assert 3 == len(server.requests)
 
 
 async def test_a_stream_is_priced_with_its_cached_tokens(server: OpenAIServer, model: OpenAIChat):
@@ -300,3 +302,70 @@ async def test_the_models_are_listed(server: OpenAIServer, model: OpenAIChat):
     with pytest.raises(AttemptError) as caught:
         await model.models(timeout_s=10.0)
     assert FailureKind.AUTH is caught.value.kind
+
+
+@pytest.mark.parametrize(("provider", "kept"), [("llamacpp", False), ("openai-compatible", False), ("vllm", True)])
+async def test_a_server_that_may_be_llama_cpp_gets_no_schema_that_it_dies_of(provider: str, *, kept: bool):
+    """
+    Others refuse what they cannot take, and make more of what they can.
+    """
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?:a)$"}}}
+    async with OpenAIServer() as server:
+        model = OpenAIChat(api_key=None, base_url=server.url, provider=provider)
+        await model.complete(msgspec.structs.replace(CALL, output_schema=schema))
+        await model.aclose()
+
+    sent = server.requests[0].body["response_format"]["json_schema"]["schema"]
+    assert kept is ("pattern" in sent["properties"]["x"])
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_a_schema_that_a_server_of_ones_own_makes_no_grammar_of_is_done_without(*, streams: bool):
+    """
+    The kit checks the output all the same; the next call knows.
+    """
+    schema = {"type": "object", "properties": {"child": {"$ref": "#"}}}
+    refusal = Fails(
+        400, code="invalid_request_error", message="JSON schema error at #/properties/child: unsupported $ref"
+    )
+    async with OpenAIServer() as server:
+        server.script(refusal)
+        model = OpenAIChat(api_key=None, base_url=server.url, provider="llamacpp")
+        for _ in range(2):
+            await model.complete(msgspec.structs.replace(CALL, output_schema=schema), nothing if streams else None)
+        await model.aclose()
+
+        sent = [asked.body["response_format"]["type"] for asked in server.requests]
+        assert ["json_schema", "json_object", "json_object"] == sent
+
+
+@pytest.mark.parametrize(("provider", "message"), [("llamacpp", "no"), ("openai", "Invalid JSON schema")])
+async def test_a_refusal_of_anything_else_stands(provider: str, message: str):
+    """
+    One request, not repeated.
+    """
+    async with OpenAIServer() as server:
+        server.script(Fails(400, message=message))
+        model = OpenAIChat(api_key="k", base_url=server.url, provider=provider)
+        with pytest.raises(AttemptError) as caught:
+            await model.complete(msgspec.structs.replace(CALL, output_schema={"type": "object"}))
+        await model.aclose()
+
+        assert FailureKind.REFUSED is caught.value.kind
+        assert 1 == len(server.requests)
+
+
+@pytest.mark.parametrize(
+    ("provider", "connections"), [("llamacpp", 3), ("vllm", 3), ("openai-compatible", 3), ("openai", 1)]
+)
+async def test_a_connection_to_a_server_of_ones_own_serves_one_call(provider: str, connections: int):
+    """
+    llama.cpp closes it after a stream although it promised to keep it, and the call after that would be lost.
+    """
+    async with OpenAIServer() as server:
+        model = OpenAIChat(api_key="k", base_url=server.url, provider=provider)
+        for _ in range(3):
+            await model.complete(CALL, nothing)
+        await model.aclose()
+
+        assert connections == len({asked.client_port for asked in server.requests})

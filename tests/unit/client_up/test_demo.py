@@ -7,7 +7,7 @@ import pytest
 
 from flotilla.client.answers import Answer
 from flotilla.client.demo.documents import PASSAGE_CHARS_MIN, Document, NoDocumentsError, passages_of, read_documents
-from flotilla.client.demo.summary import milliseconds, rows, summary_line
+from flotilla.client.demo.summary import FAILURES_SHOWN_MAX, failures, milliseconds, rows, summary_line
 from flotilla.client.demo.work import HEADLINES, SUMMARIES, Item, Ran, batches
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.results import Result
@@ -123,3 +123,18 @@ def test_latencies_are_written_for_people():
     Neither 0 ms nor five digits.
     """
     assert [milliseconds(value) for value in (0.84, 9.9, 38.4, 12_345.0)] == ["0.8 ms", "9.9 ms", "38 ms", "12.3 s"]
+
+
+def test_the_first_failures_are_told_and_how_many_more_there_are():
+    """
+    With a model that is good for nothing everything fails, and nobody wants to read it all.
+    """
+    bad = [ran("local", 1.0, ok=False) for _ in range(FAILURES_SHOWN_MAX + 2)]
+
+    *told, last = failures([ran("local", 1.0), *bad])
+
+    assert len(told) == FAILURES_SHOWN_MAX
+    assert all(line.startswith("summaries, d: the result holds") for line in told)
+    assert last == "and 2 more"
+    assert failures(bad[:1]) == told[:1]
+    assert failures([ran("local", 1.0)]) == []

@@ -121,6 +121,16 @@ async def test_models_are_listed_with_those_for_embedding_behind_and_marked():
     assert found == ("llama3.2:3b", "nomic-embed-text:latest=embed", "all-minilm:22m=embed")
 
 
+async def test_models_that_run_on_another_server_are_left_out():
+    """
+    Ollama lists its cloud models with those of this machine; the local zone is no place for them.
+    """
+    remote = b'{"name":"gpt-oss:120b-cloud","remote_model":"gpt-oss:120b","remote_host":"https://ollama.com:443"}'
+
+    assert await models_of(b'{"models":[' + remote + b',{"name":"llama3.2"}]}') == ("llama3.2",)
+    assert await models_of(b'{"models":[' + remote + b"]}") == ()
+
+
 async def test_a_server_with_nothing_but_embeddings_has_no_models_that_can_answer():
     """
     The embedded engine serves more than it would.

@@ -6,7 +6,16 @@ import msgspec
 import pytest
 
 from flotilla.contracts.capabilities import BUILT_IN
-from flotilla.inference.adapters.schemas import ENUM_VALUES_MAX, has_open_object, is_recursive, rooted, strict_schema
+from flotilla.inference.adapters.schemas import (
+    BOUND_MAX,
+    ENUM_VALUES_MAX,
+    REPEATS_MAX,
+    grammar_schema,
+    has_open_object,
+    is_recursive,
+    rooted,
+    strict_schema,
+)
 
 TEXT = {"type": "string"}
 
@@ -131,3 +140,77 @@ def test_recursion_is_found_through_other_definitions():
 
     assert is_recursive(ring)
     assert not is_recursive(line)
+
+
+def holding(part: dict[str, Any]) -> dict[str, Any]:
+    return {"$ref": "#/$defs/A", "$defs": {"A": closed(x={"type": "array", "items": {"anyOf": [part]}})}}
+
+
+def kept(part: dict[str, Any]) -> dict[str, Any]:
+    """What a grammar's schema has of a part that lies deep in it."""
+    return grammar_schema(holding(part))["properties"]["x"]["items"]["anyOf"][0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{4}$"},
+        {"type": "string", "pattern": "^(system|user|assistant)$"},
+        {"type": "string", "pattern": "^[a-z0-9_.-]{1,64}$"},
+        {"type": "string", "minLength": 1, "maxLength": REPEATS_MAX},
+        {"type": "integer", "minimum": -BOUND_MAX, "exclusiveMaximum": BOUND_MAX},
+        {"type": "integer", "minimum": 3, "maximum": 3},
+        {"type": "integer", "exclusiveMinimum": 0},
+        {"type": "integer", "maximum": -5},
+        {"enum": ["pattern", "maxLength"]},
+        {"type": "object", "properties": {"pattern": TEXT, "maxLength": TEXT}, "required": ["pattern"]},
+        {"const": {"pattern": "a", "maxLength": 5000}},
+        {"$ref": "#/$defs/A"},
+    ],
+)
+def test_a_grammar_is_made_of_the_schema_as_it_is(part: dict[str, Any]):
+    """
+    What constrains a model is worth having.
+    """
+    assert part == kept(part)
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        *(
+            {"pattern": pattern}
+            for pattern in ("a", "^a", "a$", "", "^", "^$", r"^\d$", r"^[\d]$", "^(?:a)$", "^(?=a).$")
+        ),
+        *({"pattern": pattern} for pattern in ("^[z-a]$", "^a{9,2}$", "^[a-z]{0,9999}$", "^[^a]$", "^*a$", "^(a$")),
+        {"maxLength": REPEATS_MAX + 1},
+        {"minItems": 3000},
+        {"minLength": -1},
+        {"maxLength": 2.5},
+        {"minLength": 3, "maxLength": 2},
+        {"minimum": BOUND_MAX + 1},
+        {"maximum": float("nan")},
+        {"minimum": 9, "maximum": 1},
+        {"minimum": 5, "exclusiveMaximum": 5},
+        {"exclusiveMinimum": 5, "exclusiveMaximum": 6},
+    ],
+)
+def test_what_llama_cpp_dies_of_is_left_out_of_a_grammar(trap: dict[str, Any]):
+    """
+    At any depth; the original is as it was.
+    """
+    schema = holding({"description": "d"} | trap)
+    before = msgspec.json.encode(schema)
+
+    assert {"description": "d"} == kept({"description": "d"} | trap)
+    assert before == msgspec.json.encode(schema)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_built_in_capabilities_lose_nothing_to_a_grammar(name: str):
+    """
+    None of them has anything to fear.
+    """
+    schema = msgspec.json.schema(BUILT_IN[name][1])
+
+    assert rooted(schema) == grammar_schema(schema)

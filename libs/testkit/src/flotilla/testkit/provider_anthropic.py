@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal
 
 from flotilla.testkit.provider_steps import Fails, FailsInside, Received, Says, sse
-from flotilla.testkit.providers import ProviderServer
+from flotilla.testkit.providers import Call, ProviderServer
 
 _STOP: Final = {"complete": "end_turn", "limit": "max_tokens", "refused": "refusal"}
 _TYPES: Final = {
@@ -27,7 +27,7 @@ _PATHS: Final[dict[tuple[str, str], Literal["chat", "list"]]] = {
 class AnthropicServer(ProviderServer):
     """Speaks the Messages API, version 2026-10-21: sampling parameters are refused."""
 
-    def answers(self, received: Received) -> Literal["chat", "embed", "list"] | None:
+    def answers(self, received: Received) -> Call | None:
         """See `ProviderServer`."""
         return _PATHS.get((received.method, received.path))
 

@@ -1,16 +1,20 @@
-"""An Ollama server: `/api/chat` as NDJSON, `/api/embed`, `/api/tags` (github.com/ollama/ollama, docs/api.md)."""
+"""An Ollama server: `/api/chat` as NDJSON, `/api/embed`, `/api/tags`, `/api/show` (github.com/ollama/ollama, docs)."""
 
 import json
-from typing import Any, ClassVar, Final, Literal
+import re
+from typing import Any, ClassVar, Final, cast
 
-from flotilla.testkit.provider_steps import Fails, FailsInside, Received, Says, vector
-from flotilla.testkit.providers import ProviderServer
+from flotilla.testkit.provider_steps import Fails, FailsInside, Loops, Received, Says, vector
+from flotilla.testkit.providers import Call, ProviderServer
 
+_REPEATS: Final = ("minLength", "maxLength", "minItems", "maxItems")
+_REPEATS_MAX: Final = 2000
 _AT: Final = "2026-01-01T00:00:00Z"
-_PATHS: Final[dict[tuple[str, str], Literal["chat", "embed", "list"]]] = {
+_PATHS: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/api/chat"): "chat",
     ("POST", "/api/embed"): "embed",
     ("GET", "/api/tags"): "list",
+    ("POST", "/api/show"): "show",
 }
 
 
@@ -21,12 +25,14 @@ class OllamaServer(ProviderServer):
     Attributes:
         context_words: How much a model reads, a word a token; None for no limit. As in Ollama, what is longer is cut
             silently unless the request says `truncate: false` and `shift: false`.
+        remote_models: Those that it hands on to another server, as Ollama does with its cloud models.
     """
 
     stream_type: ClassVar[str] = "application/x-ndjson"
     context_words: int | None = None
+    remote_models: frozenset[str] = frozenset()
 
-    def answers(self, received: Received) -> Literal["chat", "embed", "list"] | None:
+    def answers(self, received: Received) -> Call | None:
         """See `ProviderServer`."""
         return _PATHS.get((received.method, received.path))
 
@@ -37,29 +43,29 @@ class OllamaServer(ProviderServer):
         words = sum(len(text.split()) for text in texts)
         refuses = body.get("truncate") is False and ("input" in body or body.get("shift") is False)
         if self.context_words is not None and words > self.context_words and refuses:
-            return Fails(400, message="the prompt is longer than the context length currently available to the model")
-        return None
+            return Fails(400, message="the input length exceeds the context length")
+        return _objection_to(body.get("format"))
 
     def whole(self, received: Received, says: Says) -> dict[str, Any]:
         """See `ProviderServer`."""
         message = {"role": "assistant", "content": "" if says.end == "refused" else says.text}
-        return _line(received, says) | {"message": message} | _end(says)
+        return self._line(received, says) | {"message": message} | _end(says)
 
     def opening(self, received: Received, says: Says) -> list[bytes]:
         """See `ProviderServer`."""
         if not says.thinking:
             return []
         thought = {"role": "assistant", "content": "", "thinking": says.thinking}
-        return [_ndjson(_line(received, says) | {"message": thought, "done": False})]
+        return [_ndjson(self._line(received, says) | {"message": thought, "done": False})]
 
     def piece(self, received: Received, text: str) -> bytes:
         """See `ProviderServer`."""
         message = {"role": "assistant", "content": text}
-        return _ndjson(_line(received, Says()) | {"message": message, "done": False})
+        return _ndjson(self._line(received, Says()) | {"message": message, "done": False})
 
     def closing(self, received: Received, says: Says) -> list[bytes]:
         """See `ProviderServer`."""
-        return [_ndjson(_line(received, says) | {"message": {"role": "assistant", "content": ""}} | _end(says))]
+        return [_ndjson(self._line(received, says) | {"message": {"role": "assistant", "content": ""}} | _end(says))]
 
     def failure(self, fails: Fails) -> dict[str, Any]:
         """See `ProviderServer`."""
@@ -83,9 +89,40 @@ class OllamaServer(ProviderServer):
         """See `ProviderServer`."""
         return {"models": [{"name": name, "model": name, "size": 1, "digest": "0"} for name in self.models or ()]}
 
+    def showing(self, received: Received) -> dict[str, Any]:
+        """See `ProviderServer`."""
+        return {"details": {"family": "llama"}, "model_info": {}, "capabilities": ["completion"]} | self._remote(
+            received
+        )
 
-def _line(received: Received, says: Says) -> dict[str, Any]:
-    return {"model": says.model or received.body["model"], "created_at": _AT}
+    def unfinished(self, received: Received, loops: Loops) -> dict[str, Any]:
+        """See `ProviderServer`."""
+        message = {"role": "assistant", "content": "".join(loops.pieces)}
+        return self._line(received, Says()) | {"message": message, "done": False}
+
+    def _line(self, received: Received, says: Says) -> dict[str, Any]:
+        return {"model": says.model or received.body["model"], "created_at": _AT} | self._remote(received)
+
+    def _remote(self, received: Received) -> dict[str, Any]:
+        model = received.body["model"]
+        if model not in self.remote_models:
+            return {}
+        return {"remote_model": model.removesuffix("-cloud"), "remote_host": "https://ollama.com:443"}
+
+
+def _objection_to(form: object) -> Fails | None:
+    """What becomes of a schema that llama.cpp can make no grammar of: it says so, or the model's process dies."""
+    if isinstance(form, list):
+        return next((fails for part in cast("list[object]", form) if (fails := _objection_to(part))), None)
+    if not isinstance(form, dict):
+        return None
+    node = cast("dict[str, Any]", form)
+    pattern = node.get("pattern", "^$")
+    if node.get("$ref") == "#" or not (pattern.startswith("^") and pattern.endswith("$")):
+        return Fails(500, message="invalid JSON schema in format")
+    if re.search(r"\\[dws]|\(\?", pattern) or max(node.get(key, 0) for key in _REPEATS) > _REPEATS_MAX:
+        return Fails(500, message="model runner has unexpectedly stopped, this may be due to resource limitations")
+    return _objection_to(list(node.values()))
 
 
 def _end(says: Says) -> dict[str, Any]:

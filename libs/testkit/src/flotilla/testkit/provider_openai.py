@@ -2,10 +2,10 @@
 
 import base64
 import struct
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from flotilla.testkit.provider_steps import Fails, FailsInside, Received, Says, sse, vector
-from flotilla.testkit.providers import ProviderServer
+from flotilla.testkit.providers import Call, ProviderServer
 
 _FINISH: Final = {"complete": "stop", "limit": "length", "refused": "content_filter"}
 _REASONING_REFUSES: Final = {
@@ -30,7 +30,7 @@ class OpenAIServer(ProviderServer):
     base_path: str = "/v1"
     ends_with_done: bool = True
 
-    def answers(self, received: Received) -> Literal["chat", "embed", "list"] | None:
+    def answers(self, received: Received) -> Call | None:
         """See `ProviderServer`."""
         match received.method, received.path.removeprefix(self.base_path):
             case "POST", "/chat/completions":

@@ -76,6 +76,19 @@ class Cuts:
 
 
 @dataclass(frozen=True)
+class Loops:
+    """The same piece over and over, until the server takes the answer for a loop and ends it, not as done (Ollama)."""
+
+    piece: str = " and"
+    times: int = 31
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """What a stream sends."""
+        return (self.piece,) * self.times
+
+
+@dataclass(frozen=True)
 class FailsInside:
     """A stream that turns into an error after some pieces, in the provider's own form."""
 
@@ -101,7 +114,7 @@ class Garbage:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-Step = Says | Fails | Cuts | FailsInside | Stalls | Garbage
+Step = Says | Fails | Cuts | Loops | FailsInside | Stalls | Garbage
 
 
 class Received:
@@ -111,14 +124,16 @@ class Received:
     Attributes:
         headers: By lower-case name.
         body: The JSON, None when there was none.
+        client_port: Tells the connections apart that requests came on.
         disconnected: Set when the client went away before it had its answer.
     """
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> None:
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: Any, client_port: int = 0) -> None:
         self.method = method
         self.path = path
         self.headers = {name.lower(): value for name, value in headers.items()}
         self.body = body
+        self.client_port = client_port
         self.disconnected = asyncio.Event()
 
     @property

@@ -3,6 +3,7 @@ Model providers as real HTTP servers on free ports, which do as they are told.
 
 `provider_ollama`, `provider_openai` and `provider_anthropic` speak one protocol each; what they share is here. The
 steps that a server can be told to take are in `provider_steps`; without a script it answers with `otherwise`.
+Questions about a model take no step and stand in `shown`, not in `requests`.
 
     async with OllamaServer() as server:
         server.script(Fails(503), Says("second time lucky"))
@@ -20,13 +21,16 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiohttp import web
 
-from flotilla.testkit.provider_steps import Cuts, Fails, FailsInside, Garbage, Received, Says, Stalls, Step
+from flotilla.testkit.provider_steps import Cuts, Fails, FailsInside, Garbage, Loops, Received, Says, Stalls, Step
 
 SCRIPT_STEPS_MAX: Final = 1000
 REQUESTS_MAX: Final = 100_000
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 WAIT_S: Final = 10.0
 SHUTDOWN_S: Final = 0.2
+
+Call = Literal["chat", "embed", "list", "show"]
+"""What can be asked of a provider. `show` is a question about a model before it is used; only Ollama has it."""
 
 
 class ProviderServer(ABC):
@@ -45,6 +49,7 @@ class ProviderServer(ABC):
         self.models = models
         self.otherwise: Step | Callable[[Received], Step] = Says()
         self.requests: deque[Received] = deque(maxlen=REQUESTS_MAX)
+        self.shown: deque[Received] = deque(maxlen=REQUESTS_MAX)
         self._script: deque[Step] = deque()
         self._arrived = asyncio.Condition()
         self._closing = False
@@ -95,7 +100,7 @@ class ProviderServer(ABC):
     # --- what a protocol fills in ---
 
     @abstractmethod
-    def answers(self, received: Received) -> Literal["chat", "embed", "list"] | None:
+    def answers(self, received: Received) -> Call | None:
         """Which call a request is; None when the provider has nothing at that path."""
 
     @abstractmethod
@@ -134,14 +139,26 @@ class ProviderServer(ABC):
     def listing(self) -> dict[str, Any]:
         """The body of the list of models."""
 
+    def showing(self, received: Received) -> dict[str, Any]:
+        """The body of an answer about one model."""
+        raise NotImplementedError
+
+    def unfinished(self, received: Received, loops: Loops) -> dict[str, Any]:
+        """The body of an answer that the provider ended and does not call done."""
+        raise NotImplementedError
+
     # --- serving ---
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        received = Received(request.method, request.path, request.headers, json.loads(body) if body else None)
-        async with self._arrived:
-            self.requests.append(received)
-            self._arrived.notify_all()
+        port = request.transport.get_extra_info("peername")[1] if request.transport is not None else 0
+        received = Received(request.method, request.path, request.headers, json.loads(body) if body else None, port)
+        if self.answers(received) == "show":
+            self.shown.append(received)
+        else:
+            async with self._arrived:
+                self.requests.append(received)
+                self._arrived.notify_all()
         try:
             return await self._answer(request, received)
         except (asyncio.CancelledError, ConnectionError):
@@ -152,8 +169,8 @@ class ProviderServer(ABC):
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         call = self.answers(received)
         step = self._refusal(received, call)
-        if step is None and call == "list":
-            return web.json_response(self.listing())
+        if step is None and call in ("list", "show"):
+            return web.json_response(self.listing() if call == "list" else self.showing(received))
         if step is None:
             step = await self._next_step(received)
         match step:
@@ -164,11 +181,12 @@ class ProviderServer(ABC):
             case Says() if call == "embed":
                 return web.json_response(self.embedding(received, step))
             case _ if received.streams:
-                return await self._stream(request, received, step)
+                ends = Cuts(step.pieces, how="clean") if isinstance(step, Loops) else step
+                return await self._stream(request, received, ends)
             case _:
                 return await self._whole(request, received, step)
 
-    async def _next_step(self, received: Received) -> Says | Fails | Cuts | FailsInside | Garbage:
+    async def _next_step(self, received: Received) -> Says | Fails | Cuts | Loops | FailsInside | Garbage:
         step = self._script.popleft() if self._script else self.otherwise
         if callable(step):
             step = step(received)
@@ -189,7 +207,7 @@ class ProviderServer(ABC):
         model = received.body.get("model")
         if self.models is not None and model not in self.models:
             return Fails(404, code="model_not_found", message=f"model {model!r} not found")
-        return self.objection(received)
+        return None if call == "show" else self.objection(received)
 
     async def _stream(
         self, request: web.Request, received: Received, step: Says | Cuts | FailsInside
@@ -220,12 +238,14 @@ class ProviderServer(ABC):
         return response
 
     async def _whole(
-        self, request: web.Request, received: Received, step: Says | Cuts | FailsInside
+        self, request: web.Request, received: Received, step: Says | Cuts | Loops | FailsInside
     ) -> web.StreamResponse:
         if isinstance(step, Says):
             if step.hold is not None:
                 await step.hold.wait()
             return web.json_response(self.whole(received, step))
+        if isinstance(step, Loops):
+            return web.json_response(self.unfinished(received, step))
         body = json.dumps(self.whole(received, Says())).encode()
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(body))})
         await response.prepare(request)

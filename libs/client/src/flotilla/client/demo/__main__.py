@@ -12,6 +12,7 @@ from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from flotilla.client.demo.documents import Document, NoDocumentsError, read_documents
 from flotilla.client.demo.outputs import REPORT_FILE, output_of, write_outputs
 from flotilla.client.demo.screen import Screen
+from flotilla.client.demo.summary import failures
 from flotilla.client.demo.work import REPORT, Batch, Ran, batches, classify, report, run_batches, try_the_cloud
 from flotilla.client.fleet import Fleet
 from flotilla.client.supervisor.engines import Engines
@@ -55,9 +56,8 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
     screen.table(ran)
     files = write_outputs(output, ran, _report_of(ran))
     screen.end(ran, output, len(files))
-    for failed in [each for each in ran if not each.answer.ok][:5]:
-        error = failed.answer.error
-        screen.fail(f"{failed.title}, {failed.item.document}: {error.message if error else ''}")
+    for line in failures(ran):
+        screen.fail(line)
     return kept and all(each.answer.ok for each in ran)
 
 

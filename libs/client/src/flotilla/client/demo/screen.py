@@ -114,7 +114,7 @@ class Screen:
             table.add_row(
                 document.name,
                 document.data_class,
-                summary.zone if summary is not None else "-",
+                (summary.zone if summary is not None else "") or "-",
                 f"{found.total()}: {common}" if found else "none",
             )
         self._show(table)

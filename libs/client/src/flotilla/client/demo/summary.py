@@ -1,11 +1,14 @@
 """What ran where, in numbers: pure, from the tasks that were done."""
 
 from collections import defaultdict
+from typing import Final
 
 from msgspec import Struct
 
 from flotilla.client.demo.work import TITLES, Ran
 from flotilla.contracts.subjects import ZONES
+
+FAILURES_SHOWN_MAX: Final = 5
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -62,6 +65,17 @@ def summary_line(ran: list[Ran]) -> str:
         if own:
             parts.append(f"avg {milliseconds(mean_latency_ms(own))} {zone}")
     return " | ".join(parts)
+
+
+def failures(ran: list[Ran]) -> list[str]:
+    """What failed and why, the first FAILURES_SHOWN_MAX of them; a last line says how many more there are."""
+    failed = [each for each in ran if not each.answer.ok]
+    lines = [
+        f"{each.title}, {each.item.document}: {each.answer.error.message if each.answer.error else ''}"
+        for each in failed[:FAILURES_SHOWN_MAX]
+    ]
+    more = len(failed) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
 
 
 def dollars(cost_usd: float) -> str:

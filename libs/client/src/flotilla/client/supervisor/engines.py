@@ -67,7 +67,7 @@ def choose(engine: Engine, environ: Mapping[str, str], ollama: tuple[str, ...] |
         notes.append(f"local: Ollama serves ({shown})")
     else:
         local = "embedded"
-        where = "Ollama has no chat model" if ollama is not None else "no Ollama server answers"
+        where = "Ollama has no chat model of its own" if ollama is not None else "no Ollama server answers"
         notes.append(f"local: {where}; the embedded engine serves, which is no language model")
     cloud = next((provider for provider in PROVIDERS if environ.get(provider.key)), None)
     if cloud is None:
@@ -96,6 +96,7 @@ class _Details(Struct, frozen=True):
 class _Tag(Struct, frozen=True):
     name: str
     details: _Details = _Details()
+    remote_host: str = ""
 
     @property
     def is_for_embedding(self) -> bool:
@@ -113,7 +114,8 @@ async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """
     The models of the Ollama server at `OLLAMA_HOST` (this machine by default), as `FLOTILLA_MODELS` takes them.
 
-    Empty when it has none that can answer; None when no server answers in time.
+    Without Ollama's cloud models, which run on another server: what they are given leaves the machine. Empty when it
+    has none that can answer; None when no server answers in time.
 
     Raises:
         OptionError: `OLLAMA_HOST` is not an address.
@@ -133,5 +135,6 @@ def _ask_ollama(url: str) -> tuple[str, ...] | None:
             tags = _decode_tags(reply.read(OLLAMA_REPLY_BYTES_MAX))
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
-    chat = tuple(model.name for model in tags.models if not model.is_for_embedding)
-    return chat and (*chat, *(f"{model.name}=embed" for model in tags.models if model.is_for_embedding))
+    own = [model for model in tags.models if not model.remote_host]
+    chat = tuple(model.name for model in own if not model.is_for_embedding)
+    return chat and (*chat, *(f"{model.name}=embed" for model in own if model.is_for_embedding))

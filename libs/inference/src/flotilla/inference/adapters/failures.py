@@ -62,6 +62,8 @@ _BY_STATUS: Final[dict[int, FailureKind]] = {
     HTTPStatus.REQUEST_TIMEOUT: FailureKind.TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: FailureKind.TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: FailureKind.RATE_LIMITED,
+    # Of a model that cannot do what is asked (Ollama and llama.cpp, for embeddings); it will not learn to.
+    HTTPStatus.NOT_IMPLEMENTED: FailureKind.REFUSED,
     HTTPStatus.GATEWAY_TIMEOUT: FailureKind.TIMEOUT,
 }
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.endpoints import ollama_url
 from flotilla.inference.adapters.failures import (
     CONNECT_TIMEOUT_S,
@@ -29,25 +30,35 @@ from flotilla.inference.adapters.failures import (
     unreachable,
 )
 from flotilla.inference.adapters.headers import own_headers
-from flotilla.inference.adapters.schemas import rooted
+from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
 OUTPUT_TOKENS_DEFAULT: Final = 8192
 """Ollama's own default is no bound at all, and small models do repeat themselves for ever."""
-
+LOOP_PIECES_MIN: Final = 30
+"""After some more of the same piece the server takes it that the model goes round in circles, and stops it."""
+REMEMBERED_MAX: Final = 256
+"""Models, and schemas, about which the server has been asked."""
 
 T = TypeVar("T")
+Kept = TypeVar("Kept", str, bytes)
 _JSON: Final = {"content-type": "application/json"}
+
+
+class _NoGrammarError(AttemptError):
+    """The server can make no grammar of a schema."""
 
 
 class _Message(Struct):
     content: str | None = None
+    thinking: str | None = None
 
 
 class _Chunk(Struct):
     model: str = ""
+    remote_host: str = ""
     message: _Message | None = None
     done: bool = False
     done_reason: str = ""
@@ -62,6 +73,10 @@ class _Vectors(Struct):
     prompt_eval_count: int = 0
 
 
+class _Shown(Struct):
+    remote_host: str = ""
+
+
 class _Tag(Struct):
     name: str
 
@@ -73,6 +88,7 @@ class _Tags(Struct):
 _encode: Final = msgspec.json.Encoder().encode
 _decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
 _decode_vectors: Final = msgspec.json.Decoder(_Vectors).decode
+_decode_shown: Final = msgspec.json.Decoder(_Shown).decode
 _decode_tags: Final = msgspec.json.Decoder(_Tags).decode
 
 
@@ -82,6 +98,10 @@ class OllamaChat:
 
     A prompt that exceeds the model's context fails as TOO_LARGE instead of being cut by the server (Ollama 0.12 and
     later; older ones cut it silently).
+
+    A model that the server would hand on to another one (Ollama's cloud models, `gpt-oss:120b-cloud`) is REFUSED before
+    anything is sent: these look like any other, and a document given to one leaves the machine. The server is asked
+    once about each model.
 
     Args:
         base_url: As `OLLAMA_HOST` takes it, None for this machine; ValueError when it is no URL.
@@ -100,6 +120,8 @@ class OllamaChat:
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._context_tokens = context_tokens
+        self._at_home: set[str] = set()
+        self._no_grammars: set[bytes] = set()
         self._client = httpx.AsyncClient(
             base_url=ollama_url(base_url),
             # The call's own deadline bounds everything; only connecting gets less.
@@ -117,21 +139,18 @@ class OllamaChat:
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
         """Run one completion; see `flotilla.inference.backend.Model`."""
         async with deadline("ollama", call.timeout_s):
-            if emit is None:
-                chunk = _checked(await self._post("/api/chat", self._body(call, stream=False), _decode_chunk))
-                if not chunk.done:
-                    raise Gathered().cut("ollama")
-                text = (chunk.message.content or "") if chunk.message else ""
-                return _completion(call, text, chunk.model, chunk.done_reason, _usage(chunk))
-            gathered = Gathered()
-            async with aclosing(self._pieces(call, gathered)) as pieces:
-                async for piece in pieces:
-                    await emit(piece)
-            return _completion(call, gathered.text, gathered.model, gathered.end, gathered.usage)
+            await self._keep_home(call.model)
+            try:
+                return await self._answer(call, emit)
+            except _NoGrammarError:
+                # The same request would be refused for ever, and nothing was computed: ask without the schema.
+                _remember(self._no_grammars, _encode(call.output_schema))
+                return await self._answer(call, emit)
 
     async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
         """Embed texts; TOO_LARGE when one exceeds the model's context, instead of a vector of its beginning."""
         async with deadline("ollama", timeout_s):
+            await self._keep_home(model)
             body = {"model": model, "input": texts, "truncate": False}
             answer = await self._post("/api/embed", body, _decode_vectors)
             if len(answer.embeddings) != len(texts):
@@ -174,9 +193,48 @@ class OllamaChat:
             "shift": False,
             "options": {name: value for name, value in options.items() if value is not None},
         }
-        if call.output_schema is not None:
-            body["format"] = rooted(call.output_schema)
+        if (shape := self._format(call)) is not None:
+            body["format"] = shape
         return body
+
+    def _format(self, call: ModelCall) -> dict[str, Any] | str | None:
+        if call.output_schema is None:
+            return None
+        schema = grammar_schema(call.output_schema)
+        if self._no_grammars and _encode(call.output_schema) in self._no_grammars:
+            return "json" if schema.get("type") == "object" else None
+        return schema
+
+    async def _answer(self, call: ModelCall, emit: Emit | None) -> Completion:
+        if emit is None:
+            chunk = self._checked(call, await self._post("/api/chat", self._body(call, stream=False), _decode_chunk))
+            if not chunk.done:
+                raise _looped()
+            text = (chunk.message.content or "") if chunk.message else ""
+            return _completion(call, text, chunk.model, chunk.done_reason, _usage(chunk))
+        gathered = Gathered()
+        async with aclosing(self._pieces(call, gathered)) as pieces:
+            async for piece in pieces:
+                await emit(piece)
+        return _completion(call, gathered.text, gathered.model, gathered.end, gathered.usage)
+
+    async def _keep_home(self, model: str) -> None:
+        if model in self._at_home:
+            return
+        if (await self._post("/api/show", {"model": model}, _decode_shown)).remote_host:
+            raise _elsewhere()
+        _remember(self._at_home, model)
+
+    def _checked(self, call: ModelCall, chunk: _Chunk) -> _Chunk:
+        if chunk.error:
+            raise failure_of("ollama", HTTPStatus.OK, text=chunk.error)
+        if chunk.remote_host:
+            # It was another model when the server was asked about it.
+            self._at_home.discard(call.model)
+            raise _elsewhere()
+        if chunk.message is None and not chunk.done:
+            raise misshapen("ollama")
+        return chunk
 
     async def _post(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
         with _translated():
@@ -187,6 +245,7 @@ class OllamaChat:
 
     async def _pieces(self, call: ModelCall, gathered: Gathered) -> AsyncGenerator[str]:
         body = _encode(self._body(call, stream=True))
+        last, repeated = "", 0
         with _translated():
             async with self._client.stream("POST", "/api/chat", content=body, headers=_JSON) as response:
                 if not response.is_success:
@@ -195,24 +254,38 @@ class OllamaChat:
                 async for line in response.aiter_lines():
                     if not line.strip():
                         continue
-                    chunk = _checked(_decode_chunk(line))
+                    chunk = self._checked(call, _decode_chunk(line))
                     gathered.model = chunk.model
-                    if piece := (chunk.message.content or "") if chunk.message else "":
+                    message = chunk.message or _Message()
+                    said = (message.content or message.thinking or "").strip()
+                    last, repeated = said, repeated + 1 if said == last else 0
+                    if piece := message.content or "":
                         gathered.add(piece)
                         yield piece
                     if chunk.done:
                         gathered.usage = _usage(chunk)
                         gathered.end = chunk.done_reason or "stop"
                         return
-        raise gathered.cut("ollama")
+        raise _looped() if repeated >= LOOP_PIECES_MIN else gathered.cut("ollama")
 
 
-def _checked(chunk: _Chunk) -> _Chunk:
-    if chunk.error:
-        raise failure_of("ollama", HTTPStatus.OK, text=chunk.error)
-    if chunk.message is None and not chunk.done:
-        raise misshapen("ollama")
-    return chunk
+def _remember(known: set[Kept], one: Kept) -> None:
+    if len(known) >= REMEMBERED_MAX:
+        known.clear()
+    known.add(one)
+
+
+def _looped() -> AttemptError:
+    """
+    The server stopped the model, which said the same again and again: it ends the answer properly, but not as done.
+
+    Whoever asks this model again gets the same, so it is no failure of the connection.
+    """
+    return AttemptError(FailureKind.INVALID_OUTPUT, "ollama: stopped, the model repeated itself")
+
+
+def _elsewhere() -> AttemptError:
+    return AttemptError(FailureKind.REFUSED, "ollama: the model runs on another server, where the data may not go")
 
 
 def _usage(chunk: _Chunk) -> Usage:
@@ -224,7 +297,10 @@ def _completion(call: ModelCall, text: str, model: str, end: str, usage: Usage) 
 
 
 def _failure(response: httpx.Response) -> AttemptError:
-    return failure_of("ollama", response.status_code, text=response.text, headers=response.headers)
+    failure = failure_of("ollama", response.status_code, text=response.text, headers=response.headers)
+    if "JSON schema in format" in response.text:
+        return _NoGrammarError(FailureKind.REFUSED, failure.message)
+    return failure
 
 
 @contextlib.contextmanager

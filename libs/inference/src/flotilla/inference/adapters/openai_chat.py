@@ -7,6 +7,7 @@ back the text of a page that is not JSON as if it were an answer.
 
 import contextlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
@@ -35,14 +36,23 @@ from flotilla.inference.adapters.failures import (
     unreachable,
 )
 from flotilla.inference.adapters.headers import own_headers
-from flotilla.inference.adapters.schemas import rooted, strict_schema
+from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
 HINTS: Final = ("temperature", "top_p")
 """What a call may lose when the model does not take it: reasoning models refuse requests that set either."""
+LLAMA_CPP: Final = frozenset({"llamacpp", "openai-compatible"})
+"""Servers that are llama.cpp, or may be: they get no schema that it is known to die of."""
+OF_ONES_OWN: Final = LLAMA_CPP | {"vllm"}
+"""Servers that make a grammar of a schema, and may find that they cannot: then they do without."""
+REQUESTS_MAX: Final = len(HINTS) + 2
+"""Of one call: one more for each thing that it may lose."""
 MODELS_REMEMBERED_MAX: Final = 256
+SCHEMAS_REMEMBERED_MAX: Final = 256
+
+_SCHEMA_AT_FAULT: Final = re.compile(r"json.?schema|grammar", re.IGNORECASE)
 
 # At debug level the SDK would log URLs and options; `OPENAI_LOG` in the environment must not turn that on.
 logging.getLogger("openai").setLevel(logging.WARNING)
@@ -110,6 +120,7 @@ class _Body(Protocol):
 
 
 _Create = Callable[..., Awaitable[_Body]]
+_encode: Final = msgspec.json.Encoder().encode
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 _decode_vectors: Final = msgspec.json.Decoder(_Vectors).decode
 _decode_models: Final = msgspec.json.Decoder(_Models).decode
@@ -120,7 +131,7 @@ class OpenAIChat:
     The models behind one OpenAI-compatible API.
 
     Structured output is strict where the provider is OpenAI and the schema allows it; elsewhere the schema goes as it
-    is, since servers of one's own build their grammar from the whole of it.
+    is, since servers of one's own build their grammar from the whole of it, or without what llama.cpp dies of.
 
     Args:
         api_key: None for a server that wants none.
@@ -141,7 +152,11 @@ class OpenAIChat:
         pricing.load(provider)
         self._provider = provider
         self._refused_hints: dict[str, frozenset[str]] = {}
+        self._refused_schemas: set[bytes] = set()
         timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        # llama.cpp's server promises to keep a connection and closes it after a stream, others close it when it was
+        # idle for as long as a client keeps it: the next call would fail. A new one to a neighbour costs next to nothing.
+        kept = 0 if provider in OF_ONES_OWN else connections_max
         self._client = openai.AsyncOpenAI(
             # The hook below sets the real authorization; an empty key would send the SDK to the environment for one.
             api_key=api_key or "none",
@@ -152,7 +167,7 @@ class OpenAIChat:
             max_retries=0,
             http_client=httpx2.AsyncClient(
                 timeout=timeout,
-                limits=httpx2.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
+                limits=httpx2.Limits(max_connections=connections_max, max_keepalive_connections=kept),
                 follow_redirects=False,
                 event_hooks={"request": [own_headers(api_key)]},
             ),
@@ -216,12 +231,15 @@ class OpenAIChat:
 
     async def _whole(self, call: ModelCall, gathered: Gathered) -> None:
         create = cast("_Create", self._client.chat.completions.with_raw_response.create)
-        for _ in range(len(HINTS) + 1):
+        for _ in range(REQUESTS_MAX):
+            request = self._request(call)
             try:
-                response = await create(**self._request(call))
+                response = await create(**request)
                 break
             except openai.BadRequestError as error:
-                self._learn(call.model, error)
+                self._learn(call, error)
+                if self._request(call) == request:
+                    raise
         else:
             raise misshapen(self._provider)
         answer = _decode_answer(response.content)
@@ -245,13 +263,16 @@ class OpenAIChat:
             raise gathered.cut(self._provider)
 
     async def _open(self, call: ModelCall) -> openai.AsyncStream[ChatCompletionChunk]:
-        for _ in range(len(HINTS) + 1):
+        for _ in range(REQUESTS_MAX):
+            request = self._request(call)
             try:
                 return await self._client.chat.completions.create(
-                    stream=True, stream_options={"include_usage": True}, **self._request(call)
+                    stream=True, stream_options={"include_usage": True}, **request
                 )
             except openai.BadRequestError as error:
-                self._learn(call.model, error)
+                self._learn(call, error)
+                if self._request(call) == request:
+                    raise
         raise misshapen(self._provider)
 
     def _taken(self, call: ModelCall, event: ChatCompletionChunk, gathered: Gathered) -> Generator[str]:
@@ -286,25 +307,34 @@ class OpenAIChat:
     def _response_format(self, call: ModelCall) -> dict[str, Any] | None:
         if call.output_schema is None:
             return None
-        wanted: dict[str, Any] = {"name": call.schema_name, "schema": rooted(call.output_schema)}
+        if self._refused_schemas and _encode(call.output_schema) in self._refused_schemas:
+            return {"type": "json_object"} if rooted(call.output_schema).get("type") == "object" else None
+        made = grammar_schema if self._provider in LLAMA_CPP else rooted
+        wanted: dict[str, Any] = {"name": call.schema_name, "schema": made(call.output_schema)}
         if self._provider == "openai":
             strict = strict_schema(call.output_schema)
             wanted |= {"strict": False} if strict is None else {"schema": strict, "strict": True}
         return {"type": "json_schema", "json_schema": wanted}
 
-    def _learn(self, model: str, error: openai.BadRequestError) -> None:
+    def _learn(self, call: ModelCall, error: openai.BadRequestError) -> None:
         """
-        Remember a hint that this model does not take, so that the call can be made without it; else raise the error.
+        Remember a hint or a schema that is not taken, so that the call can be made without it.
 
         This is no retry of a failure: the same request would be refused for ever, and nothing was computed or billed.
         """
-        known = self._refused_hints.get(model, frozenset())
-        hint = error.param
-        if hint not in HINTS or hint in known or not (error.code or "").startswith("unsupported"):
-            raise error
-        if len(self._refused_hints) >= MODELS_REMEMBERED_MAX:
-            self._refused_hints.clear()
-        self._refused_hints[model] = known | {hint}
+        if error.param in HINTS and (error.code or "").startswith("unsupported"):
+            if len(self._refused_hints) >= MODELS_REMEMBERED_MAX:
+                self._refused_hints.clear()
+            known = self._refused_hints.get(call.model, frozenset())
+            self._refused_hints[call.model] = known | {error.param}
+        elif (
+            self._provider in OF_ONES_OWN
+            and call.output_schema is not None
+            and _SCHEMA_AT_FAULT.search(str(error.body))
+        ):
+            if len(self._refused_schemas) >= SCHEMAS_REMEMBERED_MAX:
+                self._refused_schemas.clear()
+            self._refused_schemas.add(_encode(call.output_schema))
 
     def _usage(self, model: str, asked: str, tokens: _Tokens | None) -> Usage:
         if tokens is None:

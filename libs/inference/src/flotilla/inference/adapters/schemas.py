@@ -5,9 +5,14 @@ Constrained decoding takes a subset of JSON Schema. What a provider cannot enfor
 kit validates every output against the whole schema anyway.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+REPEATS_MAX: Final = 500
+"""How often a grammar may be told to repeat something; llama.cpp gives up at 2,000, and is slow long before."""
+BOUND_MAX: Final = 10**9
+"""Of a number in a grammar; a minimum of sixteen digits takes llama.cpp all the memory there is."""
 DEPTH_MAX: Final = 10
 ENUM_VALUES_MAX: Final = 1000
 
@@ -28,6 +33,23 @@ _DROPPED: Final = frozenset(
 )
 _STRUCTURE: Final = frozenset({"properties", "required", "additionalProperties", "items", "anyOf", "oneOf", "$ref"})
 
+_LITERAL: Final = r"[A-Za-z0-9 _:/,@-]"
+_CLASS: Final = r"\[(?:a-z|A-Z|0-9|[A-Za-z0-9 _.:/,@])+-?\]"
+_GROUP: Final = rf"\((?:{_LITERAL}|{_CLASS})+(?:\|(?:{_LITERAL}|{_CLASS})+)*\)"
+_TIMES: Final = r"[*+?]|\{\d{1,2}(?:,(?:\d{1,2})?)?\}"
+_PLAIN_PATTERN: Final = re.compile(rf"\^(?:(?:{_LITERAL}|{_CLASS}|{_GROUP})(?:{_TIMES})?)+\$")
+"""Patterns that llama.cpp makes a grammar of: whole, and without escapes, look-arounds and groups within groups."""
+_FROM_TO: Final = re.compile(r"\{(\d+),(\d+)\}")
+_REPEATS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_RANGES: Final = (
+    (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")),
+    (("minLength",), ("maxLength",)),
+    (("minItems",), ("maxItems",)),
+)
+_OF_SCHEMAS: Final = frozenset({"properties", "patternProperties", *_DEFS})
+_OF_VALUES: Final = frozenset({"enum", "const", "default", "examples", "required"})
+
 
 class _InexpressibleError(Exception):
     """The schema has no strict version."""
@@ -39,6 +61,55 @@ def rooted(schema: Schema) -> Schema:
         return schema
     target = _target(schema, schema["$ref"])
     return schema if target is None else {**target, **{key: schema[key] for key in _DEFS if key in schema}}
+
+
+def grammar_schema(schema: Schema) -> Schema:
+    """
+    The schema without what llama.cpp, which Ollama contains, is known to die of when it makes a grammar of it.
+
+    A pattern with a look-around ends Ollama's server, one with an escape or a `maxLength` of 5,000 the
+    process that runs the model, with whatever else it was about; so these are no mere refusals.
+    """
+    root = rooted(schema)
+    return cast("Schema", _without_traps(root))
+
+
+def _without_traps(node: object) -> object:
+    if isinstance(node, list):
+        return [_without_traps(item) for item in cast("list[object]", node)]
+    if not isinstance(node, dict):
+        return node
+    part = cast("dict[str, Any]", node)
+    kept: Schema = {}
+    for key, value in part.items():
+        if key in _OF_VALUES:
+            kept[key] = value
+        elif key in _OF_SCHEMAS and isinstance(value, dict):
+            kept[key] = {name: _without_traps(inner) for name, inner in cast("Schema", value).items()}
+        elif not _is_trap(key, value):
+            kept[key] = _without_traps(value)
+    for leasts, mosts in _RANGES:
+        least, most = ([kept[key] for key in keys if key in kept] for keys in (leasts, mosts))
+        # Between two exclusive bounds a whole number lies only if they are two apart.
+        apart = sum(key in kept for key in leasts + mosts if key.startswith("exclusive"))
+        if least and most and max(least) + apart > min(most):
+            kept = {key: value for key, value in kept.items() if key not in leasts + mosts}
+    return kept
+
+
+def _is_trap(key: str, value: object) -> bool:
+    if key == "pattern":
+        return not (isinstance(value, str) and _is_plain(value))
+    if key in _REPEATS:
+        return not (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= REPEATS_MAX)
+    if key in _BOUNDS:
+        return not (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= BOUND_MAX)
+    return False
+
+
+def _is_plain(pattern: str) -> bool:
+    backwards = any(int(least) > int(most) for least, most in _FROM_TO.findall(pattern))
+    return _PLAIN_PATTERN.fullmatch(pattern) is not None and not backwards
 
 
 def strict_schema(schema: Schema) -> Schema | None:
