@@ -54,6 +54,21 @@ async def test_a_passing_failure_is_tried_again_on_the_same_route(
     assert len(worker.requests) == 2
 
 
+async def test_an_input_that_is_too_large_for_every_route_is_told_as_that(
+    calm_fleet: RunningFleet, caller: PlainClient
+):
+    """
+    To ask again would not help; where only some routes found it too large, it might.
+    """
+    async with _scripted(calm_fleet, _in_turn([failed("too_large")], [failed("interrupted")], [failed("too_large")])):
+        alone = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
+        mixed = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
+
+    assert ("too_large", False) == (alone.kind, alone.result["error"]["retryable"])
+    assert ["interrupted", "too_large"] == [attempt["outcome"] for attempt in mixed.result["attempts"]]
+    assert ("provider_failed", True) == (mixed.kind, mixed.result["error"]["retryable"])
+
+
 @pytest.mark.parametrize("kind", ["timeout", "refused", "invalid_output", "unknown_model", "auth", "not_releasable"])
 async def test_a_failure_of_the_route_itself_goes_to_the_next_route(
     calm_fleet: RunningFleet, caller: PlainClient, kind: str

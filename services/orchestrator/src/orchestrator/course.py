@@ -20,7 +20,7 @@ from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece, Outcome
 from orchestrator.events import Events
 from orchestrator.fleet import Fleet
 from orchestrator.ledger import Ledger
-from orchestrator.retries import GiveUp, NextRoute, RetryHere, next_step
+from orchestrator.retries import GiveUp, NextRoute, RetryHere, fails_as, next_step
 from orchestrator.routes_told import is_timed, no_route, not_now, report_of, until_s
 from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
 from orchestrator.tasks import Task
@@ -338,7 +338,7 @@ class Course:
         if task.attempts and not any(exclusion.waits for exclusion in decision.excluded):
             last = task.attempts[-1]
             raise TaskError(
-                ErrorKind.PROVIDER_FAILED,
+                fails_as([attempt.outcome for attempt in task.attempts]),
                 f"every route failed; the last one ({last.pool}): {last.outcome}",
                 details={"attempts": len(task.attempts)},
             )

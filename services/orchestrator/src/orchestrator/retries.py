@@ -1,6 +1,7 @@
 """What follows a failed attempt. Pure: the dispatcher sleeps and sends, this only says."""
 
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
 
 ATTEMPTS_MAX: Final = 10
 BACKOFF_S_MAX: Final = 5.0
+_FAILURES: Final = frozenset(kind.value for kind in FailureKind)
 
 
 class RetryHere(Struct, frozen=True):
@@ -54,3 +56,9 @@ def next_step(
         if after_s <= BACKOFF_S_MAX and after_s < left_s:
             return RetryHere(after_s)
     return NextRoute()
+
+
+def fails_as(outcomes: Sequence[str]) -> ErrorKind:
+    """What a task has failed as that no route is left for, by the outcomes of its attempts."""
+    kinds = {RULES[FailureKind(each)].fails_as if each in _FAILURES else ErrorKind.PROVIDER_FAILED for each in outcomes}
+    return kinds.pop() if len(kinds) == 1 else ErrorKind.PROVIDER_FAILED

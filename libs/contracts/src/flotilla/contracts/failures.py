@@ -104,7 +104,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         next_route: Whether the next route of the list is tried afterwards.
         penalise: Whether the failure counts against the route's health (its error rate and its breaker).
         backoff_s: Pause before the same route is tried again; doubles each time, with jitter.
-        fails_as: The kind that the caller sees when this failure ends the task at once.
+        fails_as: The kind that the caller sees when this failure ends the task: at once, or since every attempt had it.
     """
 
     same_route_max: int = 0
@@ -127,6 +127,6 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.CRASHED: Rule(same_route_max=1),
     FailureKind.BAD_INPUT: Rule(next_route=False, penalise=False, fails_as=ErrorKind.BAD_REQUEST),
     FailureKind.AUTH: Rule(),
-    FailureKind.TOO_LARGE: Rule(penalise=False),
+    FailureKind.TOO_LARGE: Rule(penalise=False, fails_as=ErrorKind.TOO_LARGE),
     FailureKind.LOST: Rule(same_route_max=2),
 }
