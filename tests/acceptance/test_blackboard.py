@@ -354,7 +354,7 @@ async def test_the_command_does_it_all(fleet: RunningFleet, api: Fleet):
         run("set", "cmd.c", "-"),
         run("get", "cmd.a"),
         run("get", "cmd.a", "--json"),
-        run("update", "cmd.a", "2", "--revision", "1"),
+        run("update", "cmd.a", "2", "--revision", str(int(written[1]) + 1000)),
         run("get", "cmd.none"),
     )
     listed, history, usage = await asyncio.gather(
