@@ -1,11 +1,18 @@
 """A user's own worker: functions, a capability in a TOML file, and nothing of the project but one call."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
-from flotilla.testkit.fleet import running_fleet
+import pytest
+
+from flotilla.contracts.subjects import Zone
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.plain_client import PlainClient
 
+POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "triage"))
+SWEEPS_S = 3.0
 CAPABILITY = """
 name = "triage-ticket"
 description = "Which queue a ticket belongs in."
@@ -37,6 +44,8 @@ async def triage(ticket):
         return {"queue": "no such queue"}
     if ticket["subject"] == "slow":
         await asyncio.sleep(60)
+    if ticket["subject"] == "briefly":
+        await asyncio.sleep(0.5)
     return {"queue": "billing" if "invoice" in ticket["subject"] else "other"}
 
 
@@ -61,16 +70,8 @@ async def test_a_handler_and_a_capability_file_are_a_worker(tmp_path: Path):
     program = tmp_path / "triage_worker.py"
     program.write_text(WORKER)
     files = {"FLOTILLA_CAPABILITY_FILES": str(capabilities)}
-    async with running_fleet(
-        tmp_path / "fleet",
-        local=0,
-        pools=(("local", "local"), ("local", "triage")),
-        env=files,
-    ) as fleet:
-        own = {**files, "FLOTILLA_PROVIDER": "", "FLOTILLA_SLOTS": ""}
-        for name in ("FLOTILLA_ENGINE_LATENCY_MS", "FLOTILLA_ENGINE_JITTER", "FLOTILLA_ENGINE_FAILURE_RATE"):
-            own[name] = ""
-        worker = await fleet.start_worker("local", "triage", "triage-w1", env=own, command=(str(program),))
+    async with running_fleet(tmp_path / "fleet", local=0, pools=POOLS, env=files) as fleet:
+        worker = await _start(fleet, program, "triage-w1", files)
         client = await fleet.client()
         cards = (await client.api("replicas"))["replicas"]
         good = await client.ask("triage-ticket", {"subject": "my invoice"})
@@ -99,6 +100,47 @@ async def test_a_handler_and_a_capability_file_are_a_worker(tmp_path: Path):
     assert spelt.result["output"] == {"spelt": "abc"}
     assert durable["output"] == {"queue": "other"}
     assert code == 0
+
+
+@pytest.mark.parametrize("leaves", ["terminate", "kill"])
+async def test_tasks_of_a_worker_that_is_away_wait_for_it(tmp_path: Path, leaves: str):
+    """
+    Nothing but the worker defines its capability: those it held and those behind them are still done when it is back,
+    also when every orchestrator was started after it had gone.
+    """
+    program = tmp_path / "triage_worker.py"
+    program.write_text(WORKER)
+    async with running_fleet(tmp_path / "fleet", local=0, pools=POOLS) as fleet:
+        worker = await _start(fleet, program, "triage-w1", {})
+        client = await fleet.client()
+        tasks = [f"{leaves}-{number}" for number in range(12)]
+        async with client.hearing("results.>") as results:
+            await client.submit_many("triage-ticket", {"subject": "briefly"}, tasks)
+            await client.until_status(tasks[0], "running")
+            getattr(worker, leaves)()
+            await worker.wait()
+            await fleet.until_replicas(set(), absent=frozenset({worker.name}))
+            asked = await client.ask("triage-ticket", {"subject": "briefly"})
+            before = fleet.orchestrators[0]
+            await fleet.start_orchestrator()
+            before.terminate()
+            await before.wait()
+            await asyncio.sleep(SWEEPS_S)
+            early = [body for body in results.bodies() if body["status"] != "ok"]
+            await _start(fleet, program, "triage-w2", {})
+            await results.until(lambda heard: len(heard.counts()) == len(tasks), 20)
+
+    assert asked.kind in {"no_route", "no_capacity"}
+    assert [] == early
+    assert dict.fromkeys(tasks, 1) == results.counts()
+    assert {"ok"} == {body["status"] for body in results.bodies()}
+
+
+async def _start(fleet: RunningFleet, program: Path, name: str, files: Mapping[str, str]) -> FleetProcess:
+    own = {**files, "FLOTILLA_PROVIDER": "", "FLOTILLA_SLOTS": ""}
+    for setting in ("FLOTILLA_ENGINE_LATENCY_MS", "FLOTILLA_ENGINE_JITTER", "FLOTILLA_ENGINE_FAILURE_RATE"):
+        own[setting] = ""
+    return await fleet.start_worker("local", "triage", name, env=own, command=(str(program),))
 
 
 async def _cancelled(client: PlainClient) -> None:

@@ -335,14 +335,17 @@ class Course:
         """No route now: fail, hand back, or wait a moment for a replica to come."""
         task = self._task
         self.leave_lines()
-        if task.attempts and not any(exclusion.waits for exclusion in decision.excluded):
+        waits = any(exclusion.waits for exclusion in decision.excluded)
+        # A durable task whose pool has died before it failed there for good waits for the pool, as one that was never
+        # tried does.
+        if task.attempts and not waits and (task.given_up or not task.durable):
             last = task.attempts[-1]
             raise TaskError(
                 fails_as([attempt.outcome for attempt in task.attempts]),
                 f"every route failed; the last one ({last.pool}): {last.outcome}",
                 details={"attempts": len(task.attempts)},
             )
-        comes_back = not decision.excluded or any(exclusion.waits for exclusion in decision.excluded)
+        comes_back = not decision.excluded or waits
         if task.durable and comes_back:
             await self._park(decision)
             return

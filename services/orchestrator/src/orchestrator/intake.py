@@ -28,6 +28,8 @@ from orchestrator.tasks import Task
 
 ENVELOPE_BYTES: Final = 4096
 """What an attempt's request adds to the caller's bytes, at most."""
+REMEMBERED_MAX: Final = 10_000
+"""Capabilities of workers that have gone; of more than these only live ones are known."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -48,14 +50,26 @@ class Intake:
         self._catalogue = catalogue
         self._limits = limits
         self._announced: frozenset[str] = frozenset()
+        self._remembered: set[str] = set()
 
     def announce(self, capabilities: frozenset[str]) -> None:
         """Know also what live workers announce, whether or not its definition is here."""
         self._announced = capabilities
+        for capability in capabilities:
+            self.remember(capability)
+
+    def remember(self, capability: str) -> None:
+        """Some worker had it once and may come back: what was accepted for it waits, and is not refused as unknown."""
+        if len(self._remembered) < REMEMBERED_MAX:
+            self._remembered.add(capability)
 
     def knows(self, capability: str) -> bool:
-        """Whether some definition or some live worker has this capability."""
-        return self._catalogue.get(capability) is not None or capability in self._announced
+        """Whether some definition, or some worker that lives or has lived, has this capability."""
+        return (
+            self._catalogue.get(capability) is not None
+            or capability in self._announced
+            or capability in self._remembered
+        )
 
     def take(
         self,
@@ -78,7 +92,7 @@ class Intake:
                 caller's text.
         """
         definition = self._catalogue.get(capability)
-        if definition is None and capability not in self._announced:
+        if definition is None and not self.knows(capability):
             raise self.unknown(capability)
         limit = self._limits.payload_bytes_max - ENVELOPE_BYTES
         if len(body) > limit:
@@ -101,7 +115,7 @@ class Intake:
 
     def unknown(self, capability: str) -> TaskError:
         """The refusal of a capability that nobody knows; lists those that are known."""
-        known = sorted({*self._catalogue.names(), *self._announced})
+        known = sorted({*self._catalogue.names(), *self._announced, *self._remembered})
         shown = capability if is_name(capability) else "?"
         return TaskError(
             ErrorKind.UNKNOWN_CAPABILITY,

@@ -16,12 +16,13 @@ import structlog
 
 from flotilla.contracts import subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.names import is_name
 from flotilla.contracts.results import Result
-from flotilla.contracts.subjects import PRIORITIES
+from flotilla.contracts.subjects import PRIORITIES, TaskSubject
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
-from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, ensure_consumer
+from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable, DurableAnswer, refusal
 from orchestrator.fleet import Fleet
@@ -98,7 +99,7 @@ class Sweep:
         held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
         for subject, count in held.items():
             parsed = subjects.parse_tasks(subject)
-            if parsed is not None and self._intake.knows(parsed.capability):
+            if parsed is not None and await self._is_known(parsed):
                 wanted.add(parsed.capability)
                 backlog[(self._scope, parsed.capability, parsed.priority)] = count
                 if not self._fleet.slots_for(parsed.capability):
@@ -108,6 +109,17 @@ class Sweep:
         self._metrics.backlog_is(self._scope, backlog)
         for capability in sorted(wanted):
             await self._ensure(capability)
+
+    async def _is_known(self, parsed: TaskSubject) -> bool:
+        """Also when only a consumer is left of a worker that announced it, before this orchestrator was started."""
+        if self._intake.knows(parsed.capability):
+            return True
+        found = is_name(parsed.capability) and await consumer_exists(
+            self._requests, scope=self._scope, capability=parsed.capability, priority=parsed.priority
+        )
+        if found:
+            self._intake.remember(parsed.capability)
+        return found
 
     async def _ensure(self, capability: str) -> None:
         slots = self._fleet.slots_for(capability)

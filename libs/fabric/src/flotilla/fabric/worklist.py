@@ -228,6 +228,18 @@ async def ensure_consumer(
         raise TopologyError(f"consumer {name} of {stream}: {answer['error'].get('description', '')}")
 
 
+async def consumer_exists(requests: Requests, *, scope: str, capability: str, priority: Priority) -> bool:
+    """
+    Whether a capability has its consumer: some worker has announced it within INACTIVE_THRESHOLD_S.
+
+    Raises:
+        FabricError: No answer.
+    """
+    stream, name = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
+    reply = await requests.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
+    return "error" not in msgspec.json.decode(reply.data)
+
+
 class Lot:
     """
     The pullers of one capability: how the room there is is shared among its priorities.
