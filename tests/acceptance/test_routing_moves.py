@@ -191,6 +191,32 @@ async def test_a_pool_that_dies_costs_no_task_and_is_used_again_when_it_returns(
     assert back_s <= BACK_WITHIN_S
 
 
+async def test_a_route_that_hangs_is_left_although_no_failure_is_ever_seen(tmp_path: Path):
+    """
+    Its tasks run out of time before any timeout of the policy: that nobody was answered meanwhile speaks against it.
+    """
+    async with running_fleet(tmp_path, local=0) as fleet, Fleet.connect(fleet.url) as api:
+        home = Steering(tmp_path / "home.json", latency_ms=60_000)
+        away = Steering(tmp_path / "away.json", latency_ms=20)
+        await asyncio.gather(start_steered(fleet, home, "local"), start_steered(fleet, away, "cloud"))
+        client = await fleet.client()
+        hasty = [client.ask("classify", BODIES["classify"], headers={"Flotilla-Deadline-Ms": "400"}) for _ in range(10)]
+        hurried = await asyncio.gather(*hasty)
+        explained_first = await api.explain("classify")
+        patient = {"Flotilla-Deadline-Ms": "5600"}
+        hung = await asyncio.gather(*(client.ask("classify", BODIES["classify"], headers=patient) for _ in range(10)))
+        async with asyncio.timeout(5):
+            while (explained := await api.explain("classify")).routes[0].pool != "cloud":
+                await asyncio.sleep(0.05)
+        after = await asyncio.gather(*(client.ask("classify", BODIES["classify"], headers=patient) for _ in range(10)))
+
+    assert {"deadline_exceeded"} == {answer.kind for answer in (*hurried, *hung)}
+    assert "local" == explained_first.routes[0].pool, "a hurry says nothing"
+    served = [answer.result.get("pool") for answer in after if not answer.kind]
+    assert served.count("cloud") == len(served) >= len(after) - 1, "all but a probe"
+    assert explained.excluded or explained.routes[-1].pool == "local"
+
+
 async def test_two_orchestrators_agree_on_a_route(tmp_path: Path):
     """
     Within 2 s both know the same p95 and error rate, whoever served the tasks.

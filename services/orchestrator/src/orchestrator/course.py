@@ -219,7 +219,10 @@ class Course:
             self._with.ledger.failed(attempt, outcome)
             await self._after_failure(choice, attempt, outcome)
             return None
-        self._with.ledger.cancelled(attempt)
+        if outcome is Ended.DEADLINE:
+            self._with.ledger.ran_out(attempt)
+        else:
+            self._with.ledger.cancelled(attempt)
         task.attempts.append(report_of(choice, attempt, outcome.value))
         return None
 

@@ -1,13 +1,16 @@
 """What every attempt came to, told to the recorder behind the stats: each is counted once, from its first word on."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.stats import RouteKey
 from orchestrator.attempts import Attempt
 from orchestrator.fleet import Fleet
 from orchestrator.intake import unix_ms
 from orchestrator.routing.recorder import Recorder, RouteRecorder
+
+HUNG_MS: Final = 5_000.0
 
 
 class Observer(Protocol):
@@ -72,6 +75,19 @@ class Ledger:
         recorder.cancelled(started_unix_ms=started_unix_ms, now_unix_ms=unix_ms())
         if self._observer is not None:
             self._observer.ended(attempt, "cancelled", None)
+
+    def ran_out(self, attempt: Attempt) -> None:
+        """
+        Its task's deadline passed while a replica held it.
+
+        A caller in a hurry says nothing about a route. One that held the task for HUNG_MS, and answered nobody
+        meanwhile, hangs: it would be kept otherwise, since its timeout is longer than most deadlines.
+        """
+        recorder, started_unix_ms = self._open.get(attempt.id, (None, 0))
+        if recorder is None or attempt.elapsed_ms < HUNG_MS or recorder.last_ok_unix_ms >= started_unix_ms:
+            self.cancelled(attempt)
+        else:
+            self.failed(attempt, Failed(kind=FailureKind.TIMEOUT, message="no answer before the task's deadline"))
 
     def _close(self, attempt: Attempt) -> tuple[RouteRecorder, int]:
         if attempt.id not in self._open:

@@ -72,6 +72,11 @@ class RouteRecorder:
         self._in_flight[start] = self._in_flight.get(start, 0) + 1
         self._last_started_unix_ms = max(self._last_started_unix_ms, now_unix_ms)
 
+    @property
+    def last_ok_unix_ms(self) -> int:
+        """When an attempt last went well; 0 for never."""
+        return self._last_ok_unix_ms
+
     def finished(
         self,
         *,
