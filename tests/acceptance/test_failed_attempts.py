@@ -69,6 +69,26 @@ async def test_an_input_that_is_too_large_for_every_route_is_told_as_that(
     assert ("provider_failed", True) == (mixed.kind, mixed.result["error"]["retryable"])
 
 
+async def test_an_output_that_only_its_result_makes_too_large_fails_as_that(
+    calm_fleet: RunningFleet, caller: PlainClient
+):
+    """
+    The worker could send it; labels and attempts around it leave no room. Asked or submitted, the model runs once.
+    """
+    output = {"label": "x" * (caller.nc.max_payload - 3000)}
+    headers = {**ONLY_HERE, **{f"Flotilla-Label-L{number}": "v" * 120 for number in range(16)}}
+    async with _scripted(calm_fleet, lambda _: [finished(output=output)]) as worker:
+        asked = await caller.ask("classify", CLASSIFY, headers=headers)
+        async with caller.hearing("results.>") as results:
+            task = new_task()
+            await caller.submit("classify", CLASSIFY, headers=headers, task=task)
+            committed = await results.result(task)
+
+    assert ("too_large", "too_large") == (asked.kind, committed["error"]["kind"])
+    assert committed["error"]["details"]["size_bytes"] > committed["error"]["details"]["limit_bytes"]
+    assert 2 == len(worker.requests)
+
+
 @pytest.mark.parametrize("kind", ["timeout", "refused", "invalid_output", "unknown_model", "auth", "not_releasable"])
 async def test_a_failure_of_the_route_itself_goes_to_the_next_route(
     calm_fleet: RunningFleet, caller: PlainClient, kind: str

@@ -5,13 +5,18 @@ from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import Result, encode
 from orchestrator.attempts import Attempt, Ended, OnPiece
 from orchestrator.course import Course, Means, NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
 from orchestrator.traces import NO_TRACES, Traces
+
+HEADERS_BYTES_MAX: Final = 1024
+"""Of a result, which the server counts too."""
+ENVELOPE_BYTES_MAX: Final = 64 * 1024
+"""Around an output: a result that has so much room needs no closer look."""
 
 
 class Dispatcher:
@@ -22,8 +27,11 @@ class Dispatcher:
         held: Tasks in hand by scope and id.
     """
 
-    def __init__(self, means: Means, metrics: OrchestratorMetrics, traces: Traces = NO_TRACES) -> None:
+    def __init__(
+        self, means: Means, metrics: OrchestratorMetrics, traces: Traces = NO_TRACES, *, payload_bytes_max: int
+    ) -> None:
         self._means = means
+        self._result_bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._metrics = metrics
         self._traces = traces
         self.held: Final[dict[tuple[str, str], Task]] = {}
@@ -58,6 +66,7 @@ class Dispatcher:
         course = Course(self._means, task, on_piece)
         try:
             result = await course.run()
+            self._check_size(result)
         except TaskError as error:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
             self._means.events.tell(task, kind, error=error.kind.value)
@@ -88,6 +97,18 @@ class Dispatcher:
             cost_usd=result.usage.cost_usd,
         )
         self._ended(task, result, provider_ms)
+
+    def _check_size(self, result: Result) -> None:
+        """The worker kept its output within what can be sent; labels and attempts come on top of that here."""
+        if len(result.output or b"") <= self._result_bytes_max - ENVELOPE_BYTES_MAX:
+            return
+        size_bytes = len(encode(result))
+        if size_bytes > self._result_bytes_max:
+            raise TaskError(
+                ErrorKind.TOO_LARGE,
+                f"the result has {size_bytes} bytes; at most {self._result_bytes_max} can be sent",
+                details={"limit_bytes": self._result_bytes_max, "size_bytes": size_bytes},
+            )
 
     def _ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
         self._metrics.task_ended(task, result, provider_ms)

@@ -71,7 +71,7 @@ class Orchestrator:
         self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
         means = Means(fleet=fleet, router=router, attempts=self.attempts, events=Events(afterwards), ledger=ledger)
-        dispatcher = Dispatcher(means, metrics, traces)
+        dispatcher = Dispatcher(means, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         commits = Commits(connection, requests)
         self._durables = {
             scope: Durable(
