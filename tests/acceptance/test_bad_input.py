@@ -124,6 +124,7 @@ async def test_a_task_subject_of_no_known_form_is_failed_not_kept_for_ever(calle
         result = await results.result(f"seq-{json.loads(message.data)['seq']}")
 
     assert result["error"]["kind"] == "unknown_capability"
+    assert f"results.{subject.split('.')[1]}." in results.messages[-1].subject
 
 
 async def test_a_deadline_that_has_passed_fails_as_that(caller: PlainClient):

@@ -379,8 +379,9 @@ class DurableAnswer:
 
 def refusal(subject: str, headers: dict[str, str], sequence: int, error: ErrorBody) -> Result:
     """The failed result of a message that never became a task, under its own id when that is a valid one."""
-    parsed = subjects.parse_tasks(subject)
-    capability = parsed.capability if parsed is not None and is_name(parsed.capability) else UNKNOWN_CAPABILITY
+    # Also behind a misspelt priority: who submitted it listens for results of the capability that was meant.
+    _, _, _, meant, *_ = subject.split(".")
+    capability = meant if is_name(meant) else UNKNOWN_CAPABILITY
     given = next((value for name, value in headers.items() if name.lower() == "nats-msg-id"), None)
     try:
         task_id = task_id_of(given, sequence)

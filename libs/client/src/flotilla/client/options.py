@@ -35,7 +35,7 @@ class AskOptions(TypedDict, total=False):
             reaches the cloud zone.
         route: `pool` or `pool/model`: ask for a route. Policy and data class still rule.
         sticky: A key, 1 to 256 characters: tasks with the same one take the same branch of a split.
-        cache: `off` (the default), `use` or `refresh`.
+        cache: `off` (the default), `use` or `refresh`; no fleet keeps answers yet, so every task is done anew.
         labels: At most 16; carried to events and to the result, so they must not hold what is secret.
         traceparent: W3C trace context, passed on to the worker.
         tracestate: The same.

@@ -143,7 +143,7 @@ class Wishes:
     """Tasks with the same key take the same branch of a split."""
 
     cache: Annotated[Cache | None, Parameter(group=_TASK)] = None
-    """Whether an earlier answer to the same input will do."""
+    """Whether an earlier answer to the same input will do. No fleet keeps any yet: every task is done anew."""
 
     def options(self) -> AskOptions:
         """
