@@ -38,6 +38,16 @@ async def test_a_task_that_nobody_knows_is_not_found(caller: PlainClient, verb: 
     assert answer["error"]["kind"] == "not_found"
 
 
+@pytest.mark.parametrize("sequence", ["0", "01", "18446744073709551615", "18446744073709551616", "9" * 60, ""])
+async def test_a_sequence_that_no_waiting_task_has_is_not_found(caller: PlainClient, sequence: str):
+    """
+    One that no message can have least of all: that is no failure of the stores.
+    """
+    for verb in ("status", "cancel"):
+        answer = await caller.api(verb, {"task": f"seq-{sequence}"})
+        assert answer["error"]["kind"] == "not_found"
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b'{"task":"a.b"}', b'{"task":7}', b"\xff", b'{"task":"' + b"x" * 65 + b'"}']
 )

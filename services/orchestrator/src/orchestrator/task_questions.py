@@ -200,7 +200,9 @@ class TaskQuestions:
         stream = subjects.tasks_stream(scope)
         if task_id.startswith(SEQUENCE_ID_PREFIX):
             sequence = task_id.removeprefix(SEQUENCE_ID_PREFIX)
-            return await message_at(self._requests, stream, int(sequence)) if sequence.isdigit() else None
+            # An id is written in one way only: `seq-07` is not another name of `seq-7`.
+            is_derived = sequence.isdigit() and not sequence.startswith("0")
+            return await message_at(self._requests, stream, int(sequence)) if is_derived else None
         _, last = await sequences(self._requests, stream)
         looked_at = 0
         async for message in between(

@@ -16,6 +16,7 @@ SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
+SEQUENCE_MAX: Final = 2**64 - 1
 NOT_FOUND: Final = 404
 END_OF_BATCH: Final = "204"
 NOTHING_FOUND: Final = "404"
@@ -54,7 +55,10 @@ async def next_message(
 
 
 async def message_at(requests: Requests, stream: str, sequence: int) -> StoredMessage | None:
-    """The message with a sequence; None when it is gone."""
+    """The message with a sequence; None when it is gone, or no message can have that sequence."""
+    # The server takes any other number for a request that it does not understand.
+    if not 1 <= sequence <= SEQUENCE_MAX:
+        return None
     return await _get(requests, stream, {"seq": sequence})
 
 
