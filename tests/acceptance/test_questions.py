@@ -38,6 +38,16 @@ async def test_a_task_that_nobody_knows_is_not_found(caller: PlainClient, verb: 
     assert answer["error"]["kind"] == "not_found"
 
 
+@pytest.mark.parametrize("sequence", ["0", "01", "18446744073709551615", "18446744073709551616", "9" * 60, ""])
+async def test_a_sequence_that_no_waiting_task_has_is_not_found(caller: PlainClient, sequence: str):
+    """
+    One that no message can have least of all: that is no failure of the stores.
+    """
+    for verb in ("status", "cancel"):
+        answer = await caller.api(verb, {"task": f"seq-{sequence}"})
+        assert answer["error"]["kind"] == "not_found"
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b'{"task":"a.b"}', b'{"task":7}', b"\xff", b'{"task":"' + b"x" * 65 + b'"}']
 )
@@ -50,6 +60,32 @@ async def test_a_question_that_does_not_decode_is_a_bad_request(caller: PlainCli
         assert json.loads(message.data)["error"]["kind"] == "bad_request"
         assert message.headers is not None
         assert message.headers["Nats-Service-Error-Code"] == "400"
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "path", "expected"),
+    [
+        ("cancel", b"{", "$", "expected JSON"),
+        ("cancel", b'{"task":"\xff"}', "$", "not UTF-8"),
+        ("cancel", b"{}", "$", "`task`"),
+        ("result", b'{"task":7}', "$.task", "expected `str`"),
+        ("status", b'{"task":"a.b"}', "$.task", "matching regex"),
+        ("dead", b'{"limit":0}', "$.limit", "expected `int` >= 1"),
+        ("dead", b'{"verb":"secret"}', "$.verb", "not allowed"),
+    ],
+)
+async def test_a_bad_question_is_told_where_it_is_wrong_and_what_was_expected(
+    caller: PlainClient, verb: str, body: bytes, path: str, expected: str
+):
+    """
+    For programs, as with the input of a task; what stood there is not repeated.
+    """
+    message = await caller.nc.request(f"api.{verb}", body, timeout=3)
+
+    details = json.loads(message.data)["error"]["details"]
+    assert details["path"] == path
+    assert expected in details["expected"]
+    assert b"secret" not in message.data
 
 
 async def test_an_unknown_question_is_answered_with_those_that_are_known(caller: PlainClient):

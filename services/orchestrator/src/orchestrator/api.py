@@ -68,19 +68,20 @@ class Api:
         _, scope, _, verb = message.subject.split(".")
         from_tenant = message.reply.startswith(IMPORTED_REPLY)
         question = Question(scope=scope, verb=verb, body=message.data, from_tenant=from_tenant)
+        reference = secrets.token_hex(6)
         try:
             answer = await self._verbs.get(verb, self._unknown)(question)
         except TaskError as error:
             await reply_error(self._connection, message.reply, error)
         except asyncio.CancelledError:
-            stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before it could answer; ask again")
+            logger.warning("api_stopped", id=reference, verb=verb)
+            stopped = _failed("the orchestrator was stopped before it could answer; ask again", reference)
             await reply_error(self._connection, message.reply, stopped)
         except FabricError as error:
-            logger.warning("api_failed", verb=verb, error=type(error).__name__)
-            text = "the stores could not be reached; try again"
-            await reply_error(self._connection, message.reply, TaskError(ErrorKind.INTERNAL, text))
+            logger.warning("api_failed", id=reference, verb=verb, error=type(error).__name__)
+            failed = _failed("the stores could not be reached; try again", reference)
+            await reply_error(self._connection, message.reply, failed)
         except Exception:
-            reference = secrets.token_hex(6)
             logger.exception("api_crashed", id=reference, verb=verb)
             await reply_error(self._connection, message.reply, internal(reference))
         else:
@@ -89,3 +90,8 @@ class Api:
     async def _unknown(self, _question: Question) -> None:
         known = ", ".join(sorted(self._verbs))
         raise BadRequestError(f"no such question; known are {known}", path="subject", expected=known)
+
+
+def _failed(text: str, reference: str) -> TaskError:
+    """The error for what may pass, which therefore says what it was; the logs have more under the reference."""
+    return TaskError(ErrorKind.INTERNAL, text, details={"id": reference})

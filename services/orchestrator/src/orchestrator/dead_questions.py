@@ -1,6 +1,7 @@
 """Questions about the dead: `api.dead` lists, shows and retries tasks that could not be processed."""
 
 import secrets
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -13,10 +14,14 @@ from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import last_message, scan
+from flotilla.fabric.stored import between, last_message, sequences
 from orchestrator.questions import Question, decode_query, not_found
 
-DEAD_SCANNED_MAX: Final = 10_000
+DEAD_WALKED_BACK_MAX: Final = 1_000_000
+"""How many sequences of the stream the list looks back over; those of other scopes count."""
+DEAD_STEP_MAX: Final = 10_000
+DEAD_LIST_BYTES_MAX: Final = 512 * 1024
+"""Of the entries of one answer, which must fit into one message: the older ones are left out."""
 
 
 class DeadQuestions:
@@ -37,22 +42,36 @@ class DeadQuestions:
         return record if query.verb == "show" else await self._retry(record)
 
     async def _dead_list(self, scope: str, limit: int) -> DeadList:
-        found = await scan(
-            self._requests, subjects.DEAD_STREAM, subjects.dead(scope, "*", "*"), messages_max=DEAD_SCANNED_MAX
-        )
-        records = [decode_dead(message.body) for message in found[-limit:]]
-        return DeadList(
-            dead=[
-                DeadEntry(
-                    task=record.task,
-                    capability=record.capability,
-                    error=record.error,
-                    at_unix_ms=record.at_unix_ms,
-                    size_bytes=len(record.body),
-                )
-                for record in reversed(records)
-            ]
-        )
+        """
+        Walk back from the newest.
+
+        A stream is read forwards only: step by step, each further back and longer than the one before, so that a scope
+        with all the records costs no more than was asked for, and one with few no long walk.
+        """
+        first, last = await sequences(self._requests, subjects.DEAD_STREAM)
+        before = last + 1
+        oldest = max(first, before - DEAD_WALKED_BACK_MAX)
+        step = limit
+        size = 0
+        entries: list[DeadEntry] = []
+        while before > oldest and len(entries) < limit:
+            start = max(oldest, before - step)
+            for entry in reversed(await self._entries(scope, start, before, limit - len(entries))):
+                size += len(msgspec.json.encode(entry))
+                if size > DEAD_LIST_BYTES_MAX:
+                    return DeadList(dead=entries)
+                entries.append(entry)
+            before = start
+            step = min(step * 2, DEAD_STEP_MAX)
+        return DeadList(dead=entries)
+
+    async def _entries(self, scope: str, start: int, before: int, newest: int) -> deque[DeadEntry]:
+        entries: deque[DeadEntry] = deque(maxlen=newest)
+        pattern = subjects.dead(scope, "*", "*")
+        async for message in between(self._requests, subjects.DEAD_STREAM, pattern, from_sequence=start, before=before):
+            # Entries share nothing with the record: its body, which may be large, goes at once.
+            entries.append(_entry(decode_dead(message.body)))
+        return entries
 
     async def _dead_record(self, scope: str, task_id: str) -> DeadRecord:
         message = await last_message(self._requests, subjects.DEAD_STREAM, subjects.dead(scope, "*", task_id))
@@ -74,3 +93,13 @@ class DeadQuestions:
         if error is not None:
             raise TaskError(ErrorKind.BACKLOG_FULL, "the task stream takes no more of this capability now")
         return Retried(task=record.task, retried_as=task_id)
+
+
+def _entry(record: DeadRecord) -> DeadEntry:
+    return DeadEntry(
+        task=record.task,
+        capability=record.capability,
+        error=record.error,
+        at_unix_ms=record.at_unix_ms,
+        size_bytes=len(record.body),
+    )

@@ -9,6 +9,7 @@ from msgspec import Struct
 from flotilla.contracts.attempts import UNDECODABLE, safe_text
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.inference.structured import flaw_of
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -34,12 +35,15 @@ def decode_query(question: Question, kind: type[Query]) -> Query:
     Decode the body of a question; an empty one asks for the defaults.
 
     Raises:
-        BadRequestError: It is not one; says where.
+        BadRequestError: It is not one; says where, and what was expected there.
     """
     try:
         return msgspec.json.decode(question.body or b"{}", type=kind)
     except UNDECODABLE as error:
-        raise BadRequestError(f"the question did not decode: {safe_text(error)}") from None
+        flaw = flaw_of(error)
+        raise BadRequestError(
+            f"the question did not decode: {safe_text(error)}", path=flaw.path, expected=flaw.expected
+        ) from None
 
 
 def not_found(task_id: str, why: str) -> TaskError:

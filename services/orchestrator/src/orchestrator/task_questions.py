@@ -16,6 +16,7 @@ from flotilla.contracts.api import (
     StatusQuery,
     TaskStatus,
 )
+from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX
@@ -24,7 +25,7 @@ from flotilla.contracts.results import Result
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, delete_message, message_at, scan, subjects_holding
+from flotilla.fabric.stored import StoredMessage, between, delete_message, message_at, sequences, subjects_holding
 from orchestrator.commits import Commits, Committed
 from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable, refusal
@@ -32,7 +33,8 @@ from orchestrator.fleet import Fleet
 from orchestrator.questions import Question, decode_query, not_found
 
 HOLDER_TIMEOUT_S: Final = 0.4
-WAITING_SCANNED_MAX: Final = 5_000
+WAITING_LOOKED_AT_MAX: Final = 50_000
+"""How many waiting tasks are read to find one by an id of the caller's own; the stream has no index of these."""
 
 
 class TaskQuestions:
@@ -188,13 +190,34 @@ class TaskQuestions:
         return reply.data
 
     async def _find_waiting(self, scope: str, task_id: str) -> StoredMessage | None:
-        """A task that is in the stream and held by nobody; of those with an id of their own the oldest are searched."""
+        """
+        A task that is in the stream and held by nobody.
+
+        Raises:
+            TaskError: `backlog_full`: it has an id of its own and is not among the oldest WAITING_LOOKED_AT_MAX, but
+                more wait.
+        """
         stream = subjects.tasks_stream(scope)
         if task_id.startswith(SEQUENCE_ID_PREFIX):
             sequence = task_id.removeprefix(SEQUENCE_ID_PREFIX)
-            return await message_at(self._requests, stream, int(sequence)) if sequence.isdigit() else None
-        waiting = await scan(self._requests, stream, f"scope.{scope}.tasks.>", messages_max=WAITING_SCANNED_MAX)
-        return next((message for message in waiting if message.headers.get(TASK_ID) == task_id), None)
+            # An id is written in one way only: `seq-07` is not another name of `seq-7`.
+            is_derived = sequence.isdigit() and not sequence.startswith("0")
+            return await message_at(self._requests, stream, int(sequence)) if is_derived else None
+        _, last = await sequences(self._requests, stream)
+        looked_at = 0
+        async for message in between(
+            self._requests, stream, f"scope.{scope}.tasks.>", from_sequence=1, before=last + 1
+        ):
+            if looked_at >= WAITING_LOOKED_AT_MAX:
+                raise TaskError(
+                    ErrorKind.BACKLOG_FULL,
+                    f"cannot tell whether task {task_id} waits: it is not among the {looked_at} oldest, and more wait",
+                    details={"task": task_id, "looked_at": looked_at},
+                )
+            if message.headers.get(TASK_ID) == task_id:
+                return message
+            looked_at += 1
+        return None
 
 
 def _pools(cards: list[ReplicaCard]) -> list[PoolStatus]:

@@ -135,7 +135,12 @@ class DeadEntry(Struct, frozen=True, kw_only=True):
 
 
 class DeadList(Struct, frozen=True, kw_only=True):
-    """The newest dead tasks, newest first."""
+    """
+    The newest dead tasks, newest first.
+
+    Fewer than asked for where there are no more, where the older ones lie very far back in the stream, which the scopes
+    share, and where they would not fit into one message.
+    """
 
     dead: list[DeadEntry]
 

@@ -1,6 +1,7 @@
 """Reading single messages of a stream, by sequence or subject, and deleting one."""
 
 import base64
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
+SEQUENCE_MAX: Final = 2**64 - 1
 NOT_FOUND: Final = 404
 END_OF_BATCH: Final = "204"
 NOTHING_FOUND: Final = "404"
@@ -53,7 +55,10 @@ async def next_message(
 
 
 async def message_at(requests: Requests, stream: str, sequence: int) -> StoredMessage | None:
-    """The message with a sequence; None when it is gone."""
+    """The message with a sequence; None when it is gone, or no message can have that sequence."""
+    # The server takes any other number for a request that it does not understand.
+    if not 1 <= sequence <= SEQUENCE_MAX:
+        return None
     return await _get(requests, stream, {"seq": sequence})
 
 
@@ -80,23 +85,37 @@ async def scan(
     sequence = from_sequence
     size = 0
     while len(found) < messages_max and (bytes_max is None or size < bytes_max):
-        ask = {
-            "seq": sequence,
-            "next_by_subj": pattern,
-            "batch": min(SCAN_BATCH, messages_max - len(found)),
-            "max_bytes": SCAN_BATCH_BYTES,
-        }
-        batch, _ = await requests.collect(
-            f"$JS.API.DIRECT.GET.{stream}",
-            msgspec.json.encode(ask),
-            is_last=lambda message: status_of(message) is not None,
-        )
+        batch = await _batch(requests, stream, pattern, sequence, min(SCAN_BATCH, messages_max - len(found)))
         if not batch:
             break
-        found += [_stored(message) for message in batch]
-        size += sum(len(message.data) for message in batch)
+        found += batch
+        size += sum(len(message.body) for message in batch)
         sequence = found[-1].sequence + 1
     return found
+
+
+async def between(
+    requests: Requests, stream: str, pattern: str, *, from_sequence: int, before: int
+) -> AsyncIterator[StoredMessage]:
+    """
+    The messages on the subjects that match with `from_sequence` <= sequence < `before`, oldest first.
+
+    No more than one batch (of SCAN_BATCH_BYTES) is held at a time, so whoever drops each message may walk over any
+    number. The stream must allow direct gets.
+    """
+    # The server knows no end to a batch but its length: growing from 1, what is read beyond `before` is in proportion
+    # to what is there before it, however sparse the subjects are.
+    length = 1
+    while from_sequence < before:
+        batch = await _batch(requests, stream, pattern, from_sequence, min(length, before - from_sequence))
+        if not batch:
+            return
+        for message in batch:
+            if message.sequence >= before:
+                return
+            yield message
+        from_sequence = batch[-1].sequence + 1
+        length = min(length * 2, SCAN_BATCH)
 
 
 async def last_messages(requests: Requests, stream: str, subjects: list[str]) -> list[StoredMessage]:
@@ -114,15 +133,30 @@ async def last_messages(requests: Requests, stream: str, subjects: list[str]) ->
 
 async def last_sequence(requests: Requests, stream: str) -> int:
     """How many messages a stream has ever held: it grows with each that is stored, markers of expiry among them."""
+    return (await sequences(requests, stream))[1]
+
+
+async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
+    """The first and the last sequence of a stream; the last is less than the first when the stream is empty."""
     answer = await _api(requests, f"STREAM.INFO.{stream}", {})
     state: dict[str, Any] = answer.get("state") or {}
-    return int(state.get("last_seq", 0))
+    return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
 
 
 async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:
     """Delete one message; False when it was gone already."""
     answer = await _api(requests, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True}, missing_ok=True)
     return bool(answer.get("success"))
+
+
+async def _batch(requests: Requests, stream: str, pattern: str, sequence: int, length: int) -> list[StoredMessage]:
+    ask = {"seq": sequence, "next_by_subj": pattern, "batch": length, "max_bytes": SCAN_BATCH_BYTES}
+    batch, _ = await requests.collect(
+        f"$JS.API.DIRECT.GET.{stream}",
+        msgspec.json.encode(ask),
+        is_last=lambda message: status_of(message) is not None,
+    )
+    return [_stored(message) for message in batch]
 
 
 def _stored(message: Message) -> StoredMessage:
