@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
-from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -208,3 +209,20 @@ async def _shown(caller: PlainClient, task: str) -> dict[str, str]:
             if "body" in answer:
                 return answer
             await asyncio.sleep(0.03)
+
+
+async def test_an_accepted_task_is_known_at_every_moment(tmp_path: Path):
+    """
+    Also while it passes from the stream to an orchestrator, to a worker and to the results.
+    """
+    async with running_fleet(tmp_path, slots=4, latency_ms=30) as fleet:
+        client = await fleet.client()
+        states: set[str] = set()
+        for _ in range(4):
+            tasks = [new_task() for _ in range(20)]
+            await client.submit_many("classify", CLASSIFY, tasks)
+            answers = await asyncio.gather(*(client.api("status", {"task": task}) for task in tasks * 3))
+            states |= {answer.get("state") or answer["error"]["kind"] for answer in answers}
+
+    assert "not_found" not in states
+    assert "ok" in states

@@ -100,26 +100,28 @@ class TaskQuestions:
 
     async def _task_status(self, scope: str, task_id: str) -> TaskStatus:
         found = await self._commits.find(scope, task_id)
-        if found is not None:
-            error = found.error if isinstance(found.error, ErrorBody) else None
-            return TaskStatus(
-                task=task_id,
-                state="ok" if found.status == "ok" else "failed",
-                capability=found.capability,
-                pool=found.pool,
-                model=found.model,
-                replica=found.replica,
-                running_ms=found.latency_ms,
-                error=error,
-            )
-        reply = await self._ask_all(scope, "where", task_id)
-        if reply is not None:
-            return msgspec.json.decode(reply, type=TaskStatus)
-        waiting = await self._find_waiting(scope, task_id)
-        if waiting is None:
+        if found is None:
+            reply = await self._ask_all(scope, "where", task_id)
+            if reply is not None:
+                return msgspec.json.decode(reply, type=TaskStatus)
+            waiting = await self._find_waiting(scope, task_id)
+            if waiting is not None:
+                parsed = subjects.parse_tasks(waiting.subject)
+                return TaskStatus(task=task_id, state="waiting", capability=parsed.capability if parsed else "")
+            # It may have ended while it was looked for.
+            found = await self._commits.find(scope, task_id)
+        if found is None:
             raise not_found(task_id, "is not known")
-        parsed = subjects.parse_tasks(waiting.subject)
-        return TaskStatus(task=task_id, state="waiting", capability=parsed.capability if parsed else "")
+        return TaskStatus(
+            task=task_id,
+            state="ok" if found.status == "ok" else "failed",
+            capability=found.capability,
+            pool=found.pool,
+            model=found.model,
+            replica=found.replica,
+            running_ms=found.latency_ms,
+            error=found.error if isinstance(found.error, ErrorBody) else None,
+        )
 
     def _held_status(self, scope: str, task_id: str) -> TaskStatus | None:
         task = self._dispatcher.held.get((scope, task_id))
