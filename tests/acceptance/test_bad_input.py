@@ -188,6 +188,21 @@ async def test_the_largest_body_that_fits_is_served(caller: PlainClient):
     assert answer.result["status"] == "ok"
 
 
+async def test_a_dead_task_that_its_record_has_no_room_for_is_not_retried_without_its_input(caller: PlainClient):
+    """
+    Base64 makes more of it than a message holds: the record says how much is missing.
+    """
+    task, body = new_task(), b'{"document":7,"labels":["%s"]}' % (b"x" * (caller.nc.max_payload * 7 // 8))
+    async with caller.hearing("results.>") as results:
+        await caller.submit("classify", body, task=task)
+        await results.result(task)
+    record = await _dead_record(caller, task)
+    retried = await caller.api("dead", {"verb": "retry", "task": task})
+
+    assert ("", len(body)) == (record["body"], record["body_dropped_bytes"])
+    assert "too_large" == retried["error"]["kind"]
+
+
 async def test_what_is_published_without_a_way_to_answer_is_ignored(calm_fleet: RunningFleet, caller: PlainClient):
     """
     Nobody would hear the answer, and nothing breaks.

@@ -121,7 +121,7 @@ class Commits:
         subject = subjects.dead(record.scope, record.capability, record.task)
         body = encode(record)
         if len(body) > self._connection.payload_bytes_max:
-            body = encode(msgspec.structs.replace(record, body=b""))
+            body = encode(msgspec.structs.replace(record, body=b"", body_dropped_bytes=len(record.body)))
         give_up_at = time.monotonic() + BURY_PATIENCE_S
         refusals = 0
         while refusals < BURY_REFUSALS_MAX and time.monotonic() < give_up_at:

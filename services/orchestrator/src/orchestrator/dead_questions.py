@@ -81,6 +81,12 @@ class DeadQuestions:
 
     async def _retry(self, record: DeadRecord) -> Retried:
         """Submit the original again under a new id: a result is committed once per id, and this one has its."""
+        if record.body_dropped_bytes:
+            raise TaskError(
+                ErrorKind.TOO_LARGE,
+                f"the record has no room for the input of {record.body_dropped_bytes} bytes: submit the original again",
+                details={"size_bytes": record.body_dropped_bytes},
+            )
         suffix = f"-r{secrets.token_hex(3)}"
         stem = (
             record.task.removeprefix(SEQUENCE_ID_PREFIX) if record.task.startswith(SEQUENCE_ID_PREFIX) else record.task
@@ -101,5 +107,5 @@ def _entry(record: DeadRecord) -> DeadEntry:
         capability=record.capability,
         error=record.error,
         at_unix_ms=record.at_unix_ms,
-        size_bytes=len(record.body),
+        size_bytes=record.body_dropped_bytes or len(record.body),
     )

@@ -102,7 +102,8 @@ class DeadRecord(Struct, frozen=True, kw_only=True):
     Attributes:
         subject: Where the task was published, in the FLEET account.
         headers: The original's, so that a retry is the same task.
-        body: The original's bytes (base64 in JSON).
+        body: The original's bytes (base64 in JSON); empty where they would not fit into a message so.
+        body_dropped_bytes: How many these were; unset where `body` has them.
     """
 
     task: str
@@ -115,6 +116,7 @@ class DeadRecord(Struct, frozen=True, kw_only=True):
     body: bytes
     data_class: DataClass = "internal"
     attempts: list[AttemptReport] = []
+    body_dropped_bytes: int | UnsetType = UNSET
 
 
 _encoder: Final = msgspec.json.Encoder()
