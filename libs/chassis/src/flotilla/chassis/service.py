@@ -38,6 +38,7 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         signal.signal(number, _leave_at_once)
     try:
         settings = load_settings(kind, os.environ)
+        settings.check_files()
     except SettingsError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (logs are not set up yet)
         return EXIT_USAGE
