@@ -39,6 +39,10 @@ def _named(value: Any) -> str:
     [
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SLOTS": "4"}, "FLOTILLA_SLOTS"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_BACKLOG_MAX": "many"}, "FLOTILLA_BACKLOG_MAX"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_NATS_CREDS": "/nofile"}, "FLOTILLA_NATS_CREDS"),
+        ("orchestrator", {"FLOTILLA_NATS_URL": SECRET}, "FLOTILLA_NATS_URL"),
+        ("local_inference", {**LOCAL, "FLOTILLA_NATS_CREDS": "/nofile"}, "FLOTILLA_NATS_CREDS"),
+        ("local_inference", {**LOCAL, "FLOTILLA_NATS_URL": SECRET}, "FLOTILLA_NATS_URL"),
         ("local_inference", {**LOCAL, "FLOTILLA_SLOT": "4"}, "FLOTILLA_SLOT"),
         ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "4.5"}, "FLOTILLA_SLOTS"),
         ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "gpt"}, "FLOTILLA_PROVIDER"),

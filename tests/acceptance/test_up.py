@@ -261,12 +261,8 @@ async def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path
     """
     Exit code 1, with what the service said and where it said more, instead of waiting for it.
     """
-    folder = tmp_path / "capabilities"
-    folder.mkdir()
-    (folder / "broken.toml").write_text("name = ")
-
-    code, out, err = await rest_of(await launch(tmp_path / "fleet", "--engine", "noop", "--capabilities", str(folder)))
+    code, out, err = await rest_of(await launch(tmp_path / "fleet", "--engine", "noop", "--local-models", "m,m"))
 
     assert (code, out) == (1, "")
-    assert "broken.toml" in err
+    assert "FLOTILLA_MODELS" in err
     assert f"(see {tmp_path / 'fleet' / 'logs'}" in err

@@ -146,6 +146,8 @@ async def test_a_failed_task_ends_with_1(run: Run, peer: FleetPeer):
         (["ask", "classify", "--text", "x"], "--labels"),
         (["no-such-command"], "no-such-command"),
         (["status", "--creds", "missing.nk"], "missing.nk"),
+        (["status", "--url", "junk://"], "--url"),
+        (["ask", "summarize", "--text", "x", "--url", ""], "--url"),
     ],
 )
 async def test_usage_ends_with_2(run: Run, arguments: list[str], says: str):

@@ -1,11 +1,13 @@
 """How a service ends: its exit code says whose fault it was, and its last line says why."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE, instance_name
+from flotilla.chassis.signals import starting
 from flotilla.contracts.names import is_replica
 from flotilla.testkit.fleet_process import FleetProcess
 
@@ -15,7 +17,7 @@ SERVICE = """
 import asyncio, os, sys
 from flotilla.chassis.service import run_service
 from flotilla.chassis.settings import ServiceSettings
-from flotilla.chassis.signals import stop_signals
+from flotilla.chassis.signals import starting, stop_signals
 from flotilla.contracts.errors import SettingsError
 from flotilla.fabric.errors import FabricError
 
@@ -103,6 +105,41 @@ async def test_a_stop_signal_is_an_event_and_a_second_one_changes_nothing(tmp_pa
     """
 
     assert (EXIT_OK, []) == await _ended(tmp_path, body.strip())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.kill(os.getpid(), 15); await asyncio.sleep(9)",
+        "with stop_signals() as stop, starting(stop): os.kill(os.getpid(), 15); await asyncio.sleep(9)",
+        "with stop_signals() as stop, starting(stop): stop.set()",
+    ],
+    ids=["before it looks out for signals", "while it waits", "just when it has all"],
+)
+async def test_a_stop_signal_during_the_start_is_a_good_end(tmp_path: Path, body: str):
+    """
+    At once, since nothing is held: what follows the start is not reached.
+    """
+    exited, lines = await _ended(tmp_path, f"{body}\n    raise AssertionError")
+
+    assert EXIT_OK == exited
+    assert ["left"] == [json.loads(line)["event"] for line in lines] or not lines
+
+
+async def test_whoever_cancels_a_start_sees_it_cancelled():
+    """
+    Only the stop signal is a good end.
+    """
+
+    async def start() -> None:
+        with starting(asyncio.Event()):
+            await asyncio.sleep(9)
+
+    task = asyncio.ensure_future(start())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_an_instance_has_a_name_that_fits_into_a_subject_and_is_its_own():

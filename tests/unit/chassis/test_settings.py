@@ -75,6 +75,10 @@ def test_standard_names_of_others_are_none_of_its_business():
         ({"FLOTILLA_POOL": "p", "FLOTILLA_HTTP_PORT": "70000"}, "setting FLOTILLA_HTTP_PORT: Expected `int` <= 65535"),
         ({"FLOTILLA_POOL": "p", "FLOTILLA_GRACE_S": "-1"}, "setting FLOTILLA_GRACE_S: Expected `float` >= 0.0"),
         ({"FLOTILLA_POOL": "p", "FLOTILLA_LOG_LEVEL": MARK}, "setting FLOTILLA_LOG_LEVEL: Expected `str` matching"),
+        *(
+            ({"FLOTILLA_POOL": "p", "FLOTILLA_NATS_URL": url}, "setting FLOTILLA_NATS_URL: expected nats://HOST:PORT")
+            for url in (MARK, f"http://{MARK}", "nats://", "nats://:4222", "nats://h:port", "nats://[::1", "nats://a,")
+        ),
         ({"FLOTILLA_POOL": "p", "FLOTILLA_INSTANCE": "a b"}, "setting FLOTILLA_INSTANCE: Expected `str` matching"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -90,6 +94,39 @@ def test_a_wrong_setting_is_named_in_one_line(environ: dict[str, str], expected:
     assert text.startswith(expected)
     assert "\n" not in text
     assert MARK not in text
+
+
+@pytest.mark.parametrize("url", ["nats://a", "tls://u:p@a:1", "nats://[::1]:4222", "nats://a:1, nats://b:2"])
+def test_a_url_needs_a_scheme_and_a_host(url: str):
+    """
+    The port is 4222 where there is none; spaces after the commas do no harm.
+    """
+    assert url == load_settings(Settings, {"FLOTILLA_POOL": "p", "FLOTILLA_NATS_URL": url}).nats_url
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "reason"),
+    [
+        ("FLOTILLA_NATS_CREDS", None, "No such file or directory"),
+        ("FLOTILLA_NATS_CREDS", MARK, "not a seed"),
+        ("FLOTILLA_NATS_TLS_CA", None, "No such file or directory"),
+    ],
+)
+def test_a_file_to_connect_with_that_cannot_be_used_is_named(
+    tmp_path: Path, setting: str, content: str | None, reason: str
+):
+    """
+    By its setting, and without what is in it.
+    """
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_text(content)
+    settings = load_settings(Settings, {"FLOTILLA_POOL": "p", setting: str(file)})
+
+    with pytest.raises(SettingsError) as refused:
+        settings.check_files()
+
+    assert f"setting {setting}: {reason}" == str(refused.value)
 
 
 def test_the_names_that_a_service_reads_can_be_listed():

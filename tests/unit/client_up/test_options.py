@@ -90,6 +90,25 @@ def test_a_file_that_is_no_policy_is_refused_before_anything_is_started(
     assert not (tmp_path / "fleet").exists()
 
 
+def test_a_capability_file_that_is_none_is_refused_before_anything_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """
+    Every service would refuse it, each in a line of its own.
+    """
+    folder = tmp_path / "capabilities"
+    folder.mkdir()
+    (folder / "broken.toml").write_text("name = ")
+
+    assert up(UpOptions(directory=tmp_path / "fleet", capabilities=folder)) == 2
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert line.startswith(f"flotilla: --capabilities {folder / 'broken.toml'}: expected TOML")
+    assert not (tmp_path / "fleet").exists()
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """
     One line with the system's reason, no traceback.

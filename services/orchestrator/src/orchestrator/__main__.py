@@ -10,7 +10,7 @@ import structlog
 import orchestrator
 from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.service import run_service
-from flotilla.chassis.signals import stop_signals
+from flotilla.chassis.signals import starting, stop_signals
 from flotilla.chassis.tracing import traced
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
@@ -41,28 +41,30 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
     probes = Probes(metrics.registry)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
-        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
-        tracer = await stack.enter_async_context(traced(os.environ, service="orchestrator", instance=instance))
-        connection = await stack.enter_async_context(
-            connected(settings.nats(INBOX_PREFIX), name=f"orchestrator {instance}")
-        )
-        requests = Requests(connection)
-        await requests.start()
-        limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
-        await ensure(requests, topology(scopes, limits))
-        if policy is not None:
-            await put_in_force(requests, policy, instance=instance)
-        service = Orchestrator(
-            connection,
-            requests,
-            settings=settings,
-            instance=instance,
-            catalogue=catalogue,
-            fleet=fleet,
-            router=router,
-            metrics=metrics,
-            traces=Traces(tracer),
-        )
+        with starting(stop):
+            await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
+            tracer = await stack.enter_async_context(traced(os.environ, service="orchestrator", instance=instance))
+            connection = await stack.enter_async_context(
+                connected(settings.nats(INBOX_PREFIX), name=f"orchestrator {instance}")
+            )
+            requests = Requests(connection)
+            await requests.start()
+            limits = TopologyLimits(replicas=settings.stream_replicas, backlog_max=settings.backlog_max)
+            await ensure(requests, topology(scopes, limits))
+            if policy is not None:
+                await put_in_force(requests, policy, instance=instance)
+            service = Orchestrator(
+                connection,
+                requests,
+                settings=settings,
+                instance=instance,
+                catalogue=catalogue,
+                fleet=fleet,
+                router=router,
+                metrics=metrics,
+                traces=Traces(tracer),
+            )
+            await service.learn()
         await service.start()
         probes.live = beating(lambda: service.attempts.renewed_at)
         await stack.enter_async_context(

@@ -139,9 +139,9 @@ class Orchestrator:
             connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
         )
 
-    async def start(self) -> None:
+    async def learn(self) -> None:
         """
-        Know the fleet and the policy first, then take tasks; when this returns, they are taken.
+        Know the fleet and the policy; nothing is taken yet.
 
         Raises:
             PolicyNotUnderstoodError: See there.
@@ -152,6 +152,9 @@ class Orchestrator:
         await self._board.start()
         await self._presence.start()
         await asyncio.wait_for(self._presence.listed.wait(), LIST_TIMEOUT_S)
+
+    async def start(self) -> None:
+        """Take tasks; only after `learn`."""
         for durable in self._durables.values():
             await durable.start()
         for sweep in self._sweeps:

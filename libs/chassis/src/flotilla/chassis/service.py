@@ -3,15 +3,18 @@
 import gc
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import Final
 
 import structlog
 
 from flotilla.chassis.logs import configure_logs, log_loop_errors
 from flotilla.chassis.settings import ServiceSettings, SettingsT, load_settings
+from flotilla.chassis.signals import STOP_SIGNALS, StoppedAtStartError
 from flotilla.contracts.errors import FlotillaError, SettingsError
 from flotilla.contracts.names import is_replica
 
@@ -28,10 +31,14 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
     Run a service until it ends; gives the exit code.
 
     `run` gets the settings and the instance's name. Settings that are wrong end it at once with one line and code 2; an
-    error that the service raises ends it with a log line and code 1.
+    error that the service raises ends it with a log line and code 1. A stop signal before the service looks out for
+    them (`stop_signals`), or while it waits to be able to work (`starting`), ends it with code 0.
     """
+    for number in STOP_SIGNALS:
+        signal.signal(number, _leave_at_once)
     try:
         settings = load_settings(kind, os.environ)
+        settings.check_files()
     except SettingsError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (logs are not set up yet)
         return EXIT_USAGE
@@ -48,6 +55,8 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
     except SettingsError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (one line, like every other wrong setting)
         return EXIT_USAGE
+    except StoppedAtStartError:
+        logger.info("left")
     except FlotillaError as error:
         # The reason is for people, and whole; a traceback would only bury it.
         logger.error("stopped", error=type(error).__name__, reason=str(error))  # noqa: TRY400
@@ -56,6 +65,10 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         logger.exception("crashed")
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _leave_at_once(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(EXIT_OK)
 
 
 def _run_loop(main: Callable[[], Awaitable[None]]) -> None:

@@ -14,7 +14,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flotilla.contracts.errors import SettingsError
-from flotilla.fabric.connection import NatsSettings
+from flotilla.fabric.connection import URL_EXPECTED, NatsSettings, is_url
+from flotilla.fabric.credentials import check_file
+from flotilla.fabric.errors import CredentialsError
 
 PREFIX: Final = "FLOTILLA_"
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
@@ -44,6 +46,25 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     grace_s: Seconds = 30.0
     log_level: LogLevel = "info"
     instance: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] | None = None
+
+    def check_files(self) -> None:
+        """
+        Refuse files that nothing can be connected with; `load_settings` looks at none.
+
+        Raises:
+            SettingsError: The credentials or the CA bundle cannot be used.
+        """
+        if self.nats_creds is not None:
+            try:
+                check_file(self.nats_creds)
+            except CredentialsError as error:
+                raise SettingsError(f"setting FLOTILLA_NATS_CREDS: {error.reason}") from error
+        if self.nats_tls_ca is not None:
+            try:
+                self.nats_tls_ca.read_bytes()
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise SettingsError(f"setting FLOTILLA_NATS_TLS_CA: {reason}") from error
 
     def nats(self, inbox_prefix: str) -> NatsSettings:
         """The connection that these settings describe, for a role with this inbox prefix."""
@@ -79,9 +100,12 @@ def load_settings(kind: type[SettingsT], environ: Mapping[str, str]) -> Settings
         if value is not None and value != "":
             given[field] = value
     try:
-        return msgspec.convert(given, kind, strict=False, dec_hook=_from_text)
+        settings = msgspec.convert(given, kind, strict=False, dec_hook=_from_text)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(_explain(str(error), names)) from None
+    if not is_url(settings.nats_url):
+        raise SettingsError(f"setting FLOTILLA_NATS_URL: {URL_EXPECTED}")
+    return settings
 
 
 def environment_names(kind: type[ServiceSettings]) -> frozenset[str]:

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -15,8 +14,8 @@ from flotilla.client.addresses import Addresses
 from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError
 from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
-from flotilla.fabric.credentials import public_key_of
-from flotilla.fabric.errors import ConnectFailedError, NoRespondersError
+from flotilla.fabric.credentials import check_file
+from flotilla.fabric.errors import ConnectFailedError, CredentialsError, NoRespondersError
 from flotilla.fabric.inbox import Inbox, Requests
 
 logger = logging.getLogger("flotilla.client")
@@ -140,7 +139,10 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
         CredentialsUnusableError: See `Fleet.connect`.
     """
     if settings.creds is not None:
-        _check_credentials(settings.creds)
+        try:
+            check_file(settings.creds)
+        except CredentialsError as error:
+            raise CredentialsUnusableError(error.path, error.reason) from error
     url = shown(settings.url)
     connection = Connection(settings, name=name)
     try:
@@ -155,17 +157,6 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
     finally:
         await link.requests.stop()
         await connection.close()
-
-
-def _check_credentials(path: Path) -> None:
-    try:
-        raw = path.read_bytes()
-        if path.suffix != ".creds":
-            public_key_of(raw.strip())
-    except OSError as error:
-        raise CredentialsUnusableError(path, error.strerror or type(error).__name__) from error
-    except ValueError as error:
-        raise CredentialsUnusableError(path, str(error)) from error
 
 
 def _not_connected(url: str, error: BaseException) -> NoFleetError:

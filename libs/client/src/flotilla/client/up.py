@@ -28,6 +28,8 @@ from flotilla.fabric.errors import (
     ServerNotFoundError,
     ServerSpecError,
 )
+from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.errors import CatalogueError
 
 USAGE_ERRORS: Final = (
     OptionError,
@@ -56,6 +58,8 @@ def up(options: UpOptions, *, apply_policy: ApplyPolicy | None = None) -> int:
         check(options)
         if options.policy is not None:
             _check_policy(options.policy)
+        if options.capabilities is not None:
+            _check_capabilities(options.capabilities)
         return asyncio.run(_run(options, apply_policy or _apply_policy))
     except USAGE_ERRORS as error:
         say(str(error))
@@ -84,6 +88,19 @@ def _check_policy(path: Path) -> None:
         first, *others = error.faults
         more = f" (and {len(others)} more: flotilla policy check {path})" if others else ""
         raise PolicyRefusedError(f"--policy {first}{more}") from error
+
+
+def _check_capabilities(folder: Path) -> None:
+    """
+    Refuse files with which no service could start.
+
+    Raises:
+        OptionError: With the file and what is wrong in it.
+    """
+    try:
+        Catalogue.load(folder)
+    except CatalogueError as error:
+        raise OptionError(f"--capabilities {error}") from error
 
 
 async def _apply_policy(path: Path, settings: NatsSettings) -> None:

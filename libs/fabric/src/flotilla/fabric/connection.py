@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -37,6 +38,8 @@ PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 FLUSH_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
 INBOX_ID_BYTES: Final = 9
+URL_SCHEMES: Final = ("nats", "tls")
+URL_EXPECTED: Final = "expected nats://HOST:PORT or tls://HOST:PORT, several with commas between"
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
@@ -132,7 +135,7 @@ class Connection:
         creds = settings.creds
         is_seed = creds is not None and creds.suffix != ".creds"
         await self.nc.connect(
-            servers=settings.url.split(","),
+            servers=[url.strip() for url in settings.url.split(",")],
             name=self._name,
             allow_reconnect=True,
             connect_timeout=CONNECT_TIMEOUT_S,
@@ -222,6 +225,20 @@ class Connection:
         if not self._closing:
             logger.error("nats_closed")
         self.closed.set()
+
+
+def is_url(text: str) -> bool:
+    """Whether `NatsSettings.url` may be this; the client would take any word for a host, and try it for long."""
+    return all(_is_server(part.strip()) for part in text.split(","))
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # The port is read only when it is asked for, and refused then.
+        return parts.scheme in URL_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only when it is wanted)

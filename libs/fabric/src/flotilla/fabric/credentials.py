@@ -16,6 +16,7 @@ import nkeys  # pyright: ignore[reportMissingTypeStubs]
 from flotilla.fabric.errors import CredentialsError
 
 SEED_SUFFIX: Final = ".nk"
+CREDS_SUFFIX: Final = ".creds"
 SEED_FILE_BYTES_MAX: Final = 256
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -97,6 +98,23 @@ def public_key_of(seed: bytes) -> str:
         return cast("bytes", _nkeys.from_seed(bytearray(seed)).public_key).decode()
     except _nkeys.NkeysError as error:
         raise ValueError("not a seed") from error
+
+
+def check_file(path: Path) -> None:
+    """
+    Refuse a file that nobody can connect with, before it is tried.
+
+    Raises:
+        CredentialsError: It cannot be read, or holds no user's seed; what a `.creds` file holds is not looked at.
+    """
+    try:
+        raw = path.read_bytes()
+        if path.suffix != CREDS_SUFFIX:
+            public_key_of(raw.strip())
+    except OSError as error:
+        raise CredentialsError(path, error.strerror or type(error).__name__) from error
+    except ValueError as error:
+        raise CredentialsError(path, str(error)) from error
 
 
 def _raw(seed: bytes) -> bytes:

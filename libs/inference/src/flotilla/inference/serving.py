@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 
 from flotilla.chassis.probes import Probes, beating, probes_served
-from flotilla.chassis.signals import stop_signals
+from flotilla.chassis.signals import starting, stop_signals
 from flotilla.chassis.tracing import traced
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
@@ -56,14 +56,15 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     async with AsyncExitStack() as stack:
         stack.push_async_callback(what.backend.aclose)
         stop = stack.enter_context(stop_signals())
-        await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
-        place = {"flotilla.zone": zone, "flotilla.pool": pool}
-        tracer = await stack.enter_async_context(
-            traced(os.environ, service=f"{zone}-inference", instance=replica, attributes=place)
-        )
-        connection = await stack.enter_async_context(
-            connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
-        )
+        with starting(stop):
+            await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
+            place = {"flotilla.zone": zone, "flotilla.pool": pool}
+            tracer = await stack.enter_async_context(
+                traced(os.environ, service=f"{zone}-inference", instance=replica, attributes=place)
+            )
+            connection = await stack.enter_async_context(
+                connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
+            )
         worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
         lane = await stack.enter_async_context(
             serving(

@@ -44,9 +44,17 @@ class Where:
 
     @asynccontextmanager
     async def fleet(self) -> AsyncGenerator["Fleet"]:
-        """A connection to it."""
-        from flotilla.client.fleet import Fleet  # noqa: PLC0415  (--help needs no NATS client)
+        """
+        A connection to it.
 
+        Raises:
+            UsageError: The URL is none; it is not repeated, since it may hold a password.
+        """
+        from flotilla.client.fleet import Fleet  # noqa: PLC0415  (--help needs no NATS client)
+        from flotilla.fabric.connection import URL_EXPECTED, is_url  # noqa: PLC0415
+
+        if not is_url(self.url):
+            raise UsageError(f"--url (or FLOTILLA_NATS_URL): {URL_EXPECTED}")
         connecting = Fleet.connect(
             self.url,
             creds=self.creds,
