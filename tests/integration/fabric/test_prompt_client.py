@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 
+import nats.errors
 import pytest
 
 from flotilla.fabric.connection import Connection, Message, NatsSettings, connected
@@ -59,6 +60,19 @@ async def test_messages_behind_one_whose_handler_waits_are_handled_in_order(conn
     await asyncio.wait_for(all_handled, 10)
 
     assert list(range(50)) == handled
+
+
+async def test_a_closed_connection_takes_no_subscription(nats_server: RunningServer):
+    """
+    Silence would look like a subject on which nothing comes.
+    """
+    async with connected(nats_server.admin(), name="prompt") as connection:
+        pass
+
+    async def handle(_message: Message) -> None: ...
+
+    with pytest.raises(nats.errors.ConnectionClosedError):
+        await connection.subscribe("prompt.closed", handle)
 
 
 async def test_a_handler_that_raises_is_told_and_the_next_message_is_handled(connection: Connection):

@@ -15,8 +15,8 @@ def start(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
     """
     Run a coroutine up to its first wait; only if it waits does it become a task. Gives the task, None when it is over.
 
-    Before its first wait the coroutine runs in whatever task calls this: it must not use `asyncio.timeout` or
-    `asyncio.current_task` until it has waited once.
+    Before its first wait the coroutine runs in whatever calls this, which may be no task at all: it must not use
+    `asyncio.timeout` or `asyncio.current_task` until it has waited once.
     """
     try:
         waits_for = coroutine.send(None)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import SlowConsumerError
+from nats.errors import ConnectionClosedError, SlowConsumerError
 from nats.protocol.parser import Parser
 
 from flotilla.fabric.eager import start
@@ -47,7 +47,14 @@ class PromptClient(Client):
         return self._pending_data_size > UNREAD_BYTES_MAX
 
     async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """Subscribe; messages are handled one after the other, in order, as they are read."""
+        """
+        Subscribe; messages are handled one after the other, in order, as they are read.
+
+        Raises:
+            ConnectionClosedError: As nats-py's `subscribe` does.
+        """
+        if self.is_closed:
+            raise ConnectionClosedError
         self._sid += 1
         subscription = Subscription(self, self._sid, subject, queue=queue)  # no callback: nats-py would start its task
         self._lines[self._sid] = _Line(subscription, handler, self._error_cb)
