@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from flotilla.testkit.fleet import running_fleet
-from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
+from flotilla.testkit.plain_client import BODIES, Json, PlainClient, eventually, new_task
 
 CLASSIFY = BODIES["classify"]
 ACK_WAIT_S = 10.0
@@ -21,21 +21,31 @@ async def test_a_task_that_two_orchestrators_work_on_has_one_result(tmp_path: Pa
         async with client.hearing("results.>") as results, admin.hearing("infer.local.>") as attempts:
             await client.submit_many("classify", CLASSIFY, tasks, at_once=40)
             await results.until(lambda heard: len(heard.messages) >= 8)
-            fleet.orchestrators[0].freeze()
+            # The one whose request has just gone out: whatever else it holds, it freezes with that task in hand.
+            sent = len(attempts.messages)
+            await attempts.until(lambda heard: len(heard.messages) > sent)
+            busy = _by(attempts.bodies()[-1])
+            frozen = next(each for each in fleet.orchestrators if each.name == busy)
+            frozen.freeze()
             await results.until(lambda heard: len(heard.messages) == len(tasks), ACK_WAIT_S + 20)
-            fleet.orchestrators[0].thaw()
+            frozen.thaw()
             await admin.until_empty("TASKS_default", ACK_WAIT_S + 10)
             # What the thawed one still does with its stale deliveries is over when it answers again.
-            await _answers(client, "o1")
+            await _answers(client, busy)
             await asyncio.sleep(0.5)
             stored = await admin.messages_in("RESULTS_default")
 
     orchestrators = {attempt: set[str]() for attempt in tasks}
     for request in attempts.bodies():
-        orchestrators[request["task"]].add(request["attempt"].split(".")[0])
+        orchestrators[request["task"]].add(_by(request))
     assert any(len(each) == 2 for each in orchestrators.values()), "no task was ever worked on by both"
     assert results.counts() == dict.fromkeys(tasks, 1)
     assert stored == len(tasks)
+
+
+def _by(request: Json) -> str:
+    """The orchestrator that sent it."""
+    return request["attempt"].split(".")[0]
 
 
 async def test_a_result_that_stands_already_is_not_replaced(tmp_path: Path):
