@@ -184,7 +184,10 @@ class Sweep:
         committed = await self._commits.commit(self._scope, result)
         if committed is Committed.NOT:
             raise FabricError("the result of a task in the stream could not be committed")
-        if committed is Committed.HERE and answer.task is None and isinstance(result.error, ErrorBody):
+        if committed is Committed.BEFORE:
+            # Somebody worked on it after all: what stands is what counts, and only a failure is buried.
+            result = await self._commits.find(self._scope, result.task, result.capability) or result
+        elif answer.task is None and isinstance(result.error, ErrorBody):
             self._metrics.refused(path="durable", outcome=result.error.kind.value)
         await self._durable.bury(message, answer, result)
         await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)
