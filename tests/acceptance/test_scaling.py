@@ -87,6 +87,23 @@ async def test_a_task_that_no_pool_serves_fails_at_its_deadline(tmp_path: Path):
     assert "failed" in {message.subject.split(".")[-1] for message in events.messages if hasty in message.subject}
 
 
+async def test_an_overdue_task_that_has_its_result_leaves_no_dead_record(tmp_path: Path):
+    """
+    Done by somebody whose acknowledgement never came: the message goes, and what stands is what counts.
+    """
+    async with running_fleet(tmp_path, local=0) as fleet:
+        client, admin, task = await fleet.client(), await fleet.admin(), new_task()
+        await client.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Deadline-Ms": "1500"})
+        body = json.dumps({"task": task, "capability": "classify", "status": "ok", "output": {}}).encode()
+        await admin.nc.request(f"commit.default.classify.{task}", body, timeout=5)
+        await admin.until_empty("TASKS_default", 15)
+        dead = await client.api("dead", {"verb": "list"})
+        result = await client.api("result", {"task": task})
+
+    assert [] == dead["dead"]
+    assert "ok" == result["status"]
+
+
 async def test_a_killed_last_worker_leaves_no_caller_hanging(tmp_path: Path):
     """
     Its card lives on for seconds; every `ask` in that time still gets a typed answer before its deadline.
