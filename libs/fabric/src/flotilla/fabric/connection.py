@@ -19,15 +19,15 @@ import nats
 import nats.errors
 import nkeys  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from flotilla.fabric.errors import ConnectFailedError
+from flotilla.fabric.message import Message as Message  # noqa: PLC0414  (what handlers get belongs with `subscribe`)
+from flotilla.fabric.message import is_status as is_status  # noqa: PLC0414
+from flotilla.fabric.message import status_of as status_of  # noqa: PLC0414
 from flotilla.fabric.prompt_client import Handler, PromptClient
 
 logger = logging.getLogger("flotilla.fabric")
-
-Message = Msg
 
 CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 0.5
@@ -265,16 +265,3 @@ async def connected(
         yield connection
     finally:
         await connection.close()
-
-
-def status_of(message: Msg) -> str | None:
-    """The status of a message that the server sent itself (`503` no responders, `404`, `408`, `409`), else None."""
-    headers = message.headers
-    if not headers or message.data:
-        return None
-    return headers.get("Status")
-
-
-def is_status(message: Msg, status: str) -> bool:
-    """Whether the server answered itself, with this status."""
-    return status_of(message) == status

@@ -100,7 +100,7 @@ class Mirror(Generic[Value]):
             self._relist_due.set()
             self._loop.call_later(RELIST_AGAIN_S, self._relist_due.set)
             return
-        operation = (message.headers or {}).get("KV-Operation")
+        operation = message.headers.get("KV-Operation")
         self._take(message.subject[len(self._prefix) :], None if operation else message.data)
 
     def _take(self, key: str, body: bytes | None) -> None:
@@ -144,7 +144,7 @@ class Mirror(Generic[Value]):
         newest = {entry.headers["Nats-Subject"]: entry for entry in await self._list() if entry.headers}
         present: set[str] = set()
         for subject, entry in newest.items():
-            headers = entry.headers or {}
+            headers = entry.headers
             key = subject[len(self._prefix) :]
             expired = "Nats-Marker-Reason" in headers
             removed = "KV-Operation" in headers or expired
@@ -188,7 +188,7 @@ class Mirror(Generic[Value]):
             found += batch
             if len(batch) < LIST_BATCH:
                 break
-            sequence = int((batch[-1].headers or {})["Nats-Sequence"]) + 1
+            sequence = int(batch[-1].headers["Nats-Sequence"]) + 1
         return found
 
     async def _expire_loop(self, expiry_s: float) -> None:

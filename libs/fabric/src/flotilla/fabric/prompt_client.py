@@ -21,8 +21,9 @@ from nats.errors import ConnectionClosedError, SlowConsumerError
 from nats.protocol.parser import Parser
 
 from flotilla.fabric.eager import start
+from flotilla.fabric.message import HeaderBlock, Message
 
-Handler = Callable[[Msg], Coroutine[Any, Any, None]]
+Handler = Callable[[Message], Coroutine[Any, Any, None]]
 
 BEHIND_MAX: Final = 65_536
 """Messages of one subscription that wait behind one whose handler waits; more are dropped, and told."""
@@ -113,17 +114,23 @@ class PromptClient(Client):
             self._pending = pending + self._pending
             self._pending_data_size += sum(len(command) for command in pending)
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         line = self._lines.get(sid)
         if line is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
+            await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportArgumentType]  # None without
             return
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
-        parsed = await self._process_headers(headers) if headers else None  # pyright: ignore[reportUnknownMemberType]
-        await line.take(
-            Msg(_client=self, subject=subject.decode(), reply=reply.decode(), data=data, headers=parsed, _sid=sid)
-        )
+        await line.take(Message(subject.decode(), reply.decode(), data, headers))
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """For the subscriptions that are nats-py's; its own way raises on a block that is not as it expects."""
+        if not headers:
+            return None
+        block = HeaderBlock(headers)
+        if block.status is None:
+            return block.fields or None
+        return {**block.fields, "Status": block.status, "Description": block.description}
 
     async def _read_loop(self) -> None:
         """nats-py's: it hears of nothing but the end of the connection, since what arrives does not get that far."""
@@ -156,13 +163,30 @@ class PlainClient(PromptClient):
     def __init__(self) -> None:
         super().__init__()
         self._ps = Parser(self)
+        self._header_block: bytes | None = None
 
     async def _read_loop(self) -> None:
         await Client._read_loop(self)  # noqa: SLF001  (past the one above)
 
     async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """Subscribe, with a queue and a task for the subscription."""
-        return await self.subscribe(subject, queue=queue, cb=handler)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
+
+        async def hand_over(message: Msg) -> None:
+            raw_headers: bytes | None = getattr(message, "raw_headers", None)
+            await handler(Message(message.subject, message.reply, message.data, raw_headers))
+
+        return await self.subscribe(subject, queue=queue, cb=hand_over)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self._header_block = headers
+        await Client._process_msg(self, sid, subject, reply, data, headers)  # noqa: SLF001  # pyright: ignore[reportArgumentType]
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Any:
+        message: Any = super()._build_message(sid, subject, reply, data, headers)
+        message.raw_headers = self._header_block
+        return message
 
     def send(self, subject: str, body: bytes, reply: str) -> bool:
         """Leave everything to `publish`."""
@@ -242,12 +266,12 @@ class _Line:
         self._subscription = subscription
         self._handler = handler
         self._on_error = on_error
-        self._behind: deque[Msg] = deque()
+        self._behind: deque[Message] = deque()
         self._waiting: asyncio.Task[None] | None = None
         self.idle = asyncio.Event()
         self.idle.set()
 
-    async def take(self, message: Msg) -> None:
+    async def take(self, message: Message) -> None:
         """Handle a message, or keep it for when the one before it is done."""
         if self._waiting is None:
             self._begin(message)
@@ -257,13 +281,13 @@ class _Line:
             sid: int = self._subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             await self._on_error(SlowConsumerError(message.subject, message.reply, sid, self._subscription))
 
-    def _begin(self, message: Msg) -> None:
+    def _begin(self, message: Message) -> None:
         self._waiting = start(self._handle(message))
         if self._waiting is not None:
             self.idle.clear()
             self._waiting.add_done_callback(self._go_on)
 
-    async def _handle(self, message: Msg) -> None:
+    async def _handle(self, message: Message) -> None:
         try:
             await self._handler(message)
         except Exception as error:  # noqa: BLE001  (as nats-py does: told, and the next message is handled)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.message import HeaderBlock
 
 SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
@@ -20,6 +21,10 @@ SEQUENCE_MAX: Final = 2**64 - 1
 NOT_FOUND: Final = 404
 END_OF_BATCH: Final = "204"
 NOTHING_FOUND: Final = "404"
+
+_VERSION_LINE: Final = b"NATS/1.0\r\n"
+_ADDED: Final = b"Nats-Stream: "
+"""Begins what the server adds to the header block of a message that it reads out directly."""
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -31,6 +36,7 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     Attributes:
         sequence: In the stream, from 1.
         stored_unix_ms: When the stream accepted it, by the server's clock.
+        raw_headers: The header block as its sender wrote it, unchecked; None without. See `Message`.
     """
 
     subject: str
@@ -38,6 +44,7 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     stored_unix_ms: int
     headers: dict[str, str]
     body: bytes
+    raw_headers: bytes | None = None
 
 
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
@@ -160,14 +167,25 @@ async def _batch(requests: Requests, stream: str, pattern: str, sequence: int, l
 
 
 def _stored(message: Message) -> StoredMessage:
-    headers = dict(message.headers or {})
+    headers = dict(message.headers)
     subject, sequence = headers.pop("Nats-Subject"), int(headers.pop("Nats-Sequence"))
     stored_unix_ms = _unix_ms(headers.pop("Nats-Time-Stamp"))
     for name in ("Nats-Stream", "Nats-Num-Pending", "Nats-Last-Sequence", "Nats-UpTo-Sequence"):
         headers.pop(name, None)
     return StoredMessage(
-        subject=subject, sequence=sequence, stored_unix_ms=stored_unix_ms, headers=headers, body=message.data
+        subject=subject,
+        sequence=sequence,
+        stored_unix_ms=stored_unix_ms,
+        headers=headers,
+        body=message.data,
+        raw_headers=_senders_own(message.raw_headers or b""),
     )
+
+
+def _senders_own(raw: bytes) -> bytes | None:
+    """The header block without what the server has added behind it; None when its sender gave none."""
+    own, added, _ = raw.rpartition(_ADDED)
+    return own + b"\r\n" if added and own != _VERSION_LINE else None
 
 
 async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
@@ -175,27 +193,20 @@ async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMe
     message = answer.get("message")
     if message is None:
         return None
+    raw_headers = base64.b64decode(message.get("hdrs", "")) or None
     return StoredMessage(
         subject=message["subject"],
         sequence=message["seq"],
         stored_unix_ms=_unix_ms(message["time"]),
-        headers=_headers(base64.b64decode(message.get("hdrs", ""))),
+        headers=HeaderBlock(raw_headers or b"").fields,
         body=base64.b64decode(message.get("data", "")),
+        raw_headers=raw_headers,
     )
 
 
 def _unix_ms(time: str) -> int:
     """Of a time as RFC 3339 writes it."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in raw.split(b"\r\n")[1:]:
-        name, colon, value = line.partition(b":")
-        if colon:
-            found[name.decode("ascii", "replace").strip()] = value.decode("utf-8", "replace").strip()
-    return found
 
 
 async def _api(requests: Requests, verb: str, ask: dict[str, Any], *, missing_ok: bool = False) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Delivery:
     A task message, held until it is acknowledged or handed back.
 
     Attributes:
+        raw_headers: As the caller wrote them, unchecked; None without. See `Message`.
         sequence: In the task stream; from 1.
         deliveries: How often it was delivered, this time included; more than 1 after a crash or a hand-back.
         pending: How many more messages its consumer had when it was delivered.
@@ -62,6 +63,7 @@ class Delivery:
         "deliveries",
         "headers",
         "pending",
+        "raw_headers",
         "reply",
         "sequence",
         "stored_unix_ms",
@@ -73,7 +75,8 @@ class Delivery:
         self._requests = requests
         self.subject: Final = message.subject
         self.body: Final = message.data
-        self.headers: Final[dict[str, str]] = message.headers or {}
+        self.headers: Final[dict[str, str]] = message.headers
+        self.raw_headers: Final = message.raw_headers
         self.reply: Final = message.reply
         tokens = message.reply.split(".")
         # $JS.ACK.<stream>.<consumer>.<deliveries>.<sseq>.<cseq>.<time>.<pending>; v2 has domain and account before,
@@ -183,13 +186,12 @@ class Puller:
             self.backlog = delivery.pending
             self._on_delivery(delivery)
             return
-        headers = message.headers or {}
         if status in ("404", "408"):
-            left = headers.get("Nats-Pending-Messages", "")
+            left = message.headers.get("Nats-Pending-Messages", "")
             self.outstanding = max(0, self.outstanding - int(left)) if left.isdigit() else 0
             self.backlog = 0
             self.missing = False
-        elif status == "409" and "MaxAckPending" in str(headers):
+        elif status == "409" and "MaxAckPending" in message.block.description:
             self.outstanding = 0
         else:
             # 503: no such consumer; 409: deleted, or the server shuts down. The sweep makes it again.
