@@ -59,7 +59,7 @@ async def test_tasks_that_wait_for_a_slot_are_cancelled_too(caller: PlainClient)
     """
     holders = [await _running_ask(caller) for _ in range(SLOTS)]
     durable, interactive = new_task("d"), new_task("i")
-    async with caller.hearing("results.reason.>") as results, caller.hearing("events.reason.*.dispatched") as begun:
+    async with caller.hearing("results.reason.>") as results, caller.hearing("events.reason.dispatched") as begun:
         await caller.submit("reason", REASON, task=durable)
         asking = asyncio.ensure_future(caller.ask("reason", REASON, headers={"Nats-Msg-Id": interactive}))
         await caller.until_status(interactive, "waiting")

@@ -1,5 +1,6 @@
 """What a caller can follow while a task is worked on: its events, and the pieces of a streamed answer."""
 
+import json
 import time
 
 import pytest
@@ -15,12 +16,13 @@ async def test_the_events_of_a_task_come_in_order(caller: PlainClient):
     Queued, dispatched to a replica, finished: each with the task it belongs to.
     """
     task = new_task()
-    async with caller.hearing(f"events.classify.{task}.>") as events:
+    async with caller.hearing("events.classify.>") as events:
         await caller.submit("classify", BODIES["classify"], task=task)
-        await events.until(lambda heard: len(heard.messages) == 3)
+        await events.until(lambda heard: len(heard.about(task)) == 3)
 
-    kinds = [subject.rsplit(".", 1)[1] for subject in events.subjects]
-    bodies = events.bodies()
+    found = events.about(task)
+    kinds = [message.subject.removeprefix("events.classify.") for message in found]
+    bodies = [json.loads(message.data) for message in found]
     assert kinds == ["queued", "dispatched", "finished"]
     assert [body["kind"] for body in bodies] == kinds
     assert {body["task"] for body in bodies} == {task}
@@ -36,17 +38,34 @@ async def test_a_failed_task_ends_with_a_failed_event(caller: PlainClient):
     The last event of a task without a route says so.
     """
     task = new_task()
-    async with caller.hearing(f"events.classify.{task}.>") as events:
+    async with caller.hearing("events.classify.>") as events:
         answer = await caller.ask(
             "classify",
             BODIES["classify"],
             headers={"Nats-Msg-Id": task, "Flotilla-Route": "local/no-such-model"},
         )
-        await events.until(lambda heard: len(heard.messages) == 2)
+        await events.until(lambda heard: len(heard.about(task)) == 2)
 
     assert answer.kind == "no_route"
-    assert [subject.rsplit(".", 1)[1] for subject in events.subjects] == ["queued", "failed"]
-    assert events.bodies()[1]["error"] == "no_route"
+    queued, failed = events.about(task)
+    assert [queued.subject, failed.subject] == ["events.classify.queued", "events.classify.failed"]
+    assert json.loads(failed.data)["error"] == "no_route"
+
+
+async def test_events_of_any_number_of_tasks_are_on_few_subjects(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    One for each capability and kind: the stream that keeps them costs the server memory by the subject.
+    """
+    tasks = [new_task("few") for _ in range(20)]
+    async with caller.hearing("events.>") as events, caller.hearing("events.classify.finished") as finished:
+        await caller.submit_many("classify", BODIES["classify"], tasks, at_once=20)
+        await events.until(lambda heard: all(heard.counts().get(task) == 3 for task in tasks))
+
+    assert set(tasks) <= finished.counts().keys()
+    found = {message.subject for task in tasks for message in events.about(task)}
+    assert found == {f"events.classify.{kind}" for kind in ("queued", "dispatched", "finished")}
+    admin = await calm_fleet.admin()
+    assert await admin.messages_in("EVENTS", "scope.default.events.classify.finished") >= len(tasks)
 
 
 @pytest.mark.parametrize(("capability", "field"), [("summarize", ("summary",)), ("chat", ("message", "content"))])

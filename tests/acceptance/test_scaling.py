@@ -84,7 +84,7 @@ async def test_a_task_that_no_pool_serves_fails_at_its_deadline(tmp_path: Path):
     assert "waiting" == waiting["state"]
     assert "ok" == served["status"]
     assert {hasty: 1, wrong: 1, patient: 1} == results.counts()
-    assert "failed" in {message.subject.split(".")[-1] for message in events.messages if hasty in message.subject}
+    assert "failed" in {message.subject.split(".")[-1] for message in events.about(hasty)}
 
 
 async def test_an_overdue_task_that_has_its_result_leaves_no_dead_record(tmp_path: Path):

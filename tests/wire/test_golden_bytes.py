@@ -298,7 +298,7 @@ def test_subjects_streams_and_keys_are_what_they_always_were():
         "tasks low": subjects.tasks("acme", "classify", "low"),
         "ask": subjects.ask("acme", "classify"),
         "results": subjects.results("acme", "classify", "seq-1"),
-        "events": subjects.events("acme", "classify", "seq-1", "queued"),
+        "events": subjects.events("acme", "classify", "queued"),
         "api": subjects.api("acme", "status"),
         "dead": subjects.dead("acme", "classify", "seq-1"),
         "infer": subjects.infer("cloud", "anthropic", "classify"),
@@ -333,6 +333,7 @@ def test_header_names_are_what_they_always_were():
         headers.TRACESTATE,
         headers.ERROR_CODE,
         headers.ERROR_TEXT,
+        headers.EVENT_TASK,
     ]
 
     assert json.loads((GOLDEN / "headers.json").read_bytes()) == found

@@ -13,6 +13,7 @@ from flotilla.contracts.api import (
     Retried,
     TaskStatus,
 )
+from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord, Event
@@ -115,3 +116,24 @@ async def test_events_are_seen_from_the_moment_of_watching(fleet: Fleet, peer: F
 
     assert [(event.task, event.kind) for event in seen] == [("t-1", "queued"), ("t-1", "finished")]
     assert events.dropped == 0
+
+
+async def test_events_of_one_task_are_told_from_the_others(fleet: Fleet, peer: FleetPeer):
+    """
+    They come on the same subjects; whoever asked for one task sees that one.
+    """
+    async with fleet.events(task="t-2") as events:
+        for kind in ("queued", "finished"):
+            for task in ("t-1", "t-2"):
+                await peer.tell(Event(task=task, capability="classify", kind=kind, at_unix_ms=1))
+        seen = [await anext(events), await anext(events)]
+
+    assert [(event.task, event.kind) for event in seen] == [("t-2", "queued"), ("t-2", "finished")]
+
+
+async def test_events_of_an_id_that_no_task_can_have_are_not_watched(fleet: Fleet):
+    """
+    It is a mistake of the caller's, and nothing would ever come.
+    """
+    with pytest.raises(BadRequestError):
+        fleet.events(task="a b")

@@ -320,7 +320,7 @@ async def test_a_worker_publishes_only_its_own_subjects(fleet: Fleet, zone: Zone
     others = set[str]().union(*(lanes_of(*other) for other in POOLS if other != (zone, pool)))
     refused = (lanes_of(zone, pool) | others | documents_and_controls()) - own
     refused |= {subjects.api(scope, verb) for scope in SCOPES for verb in API_VERBS}
-    refused |= {subjects.events("default", "classify", "t1", "finished"), "$SRV.PING", "$SRV.INFO.x", "$SRV.STATS.x.y"}
+    refused |= {subjects.events("default", "classify", "finished"), "$SRV.PING", "$SRV.INFO.x", "$SRV.STATS.x.y"}
 
     for subject in own:
         assert await member.may_publish(subject), subject
@@ -539,7 +539,7 @@ async def test_a_tenant_has_no_subject_of_the_fleet(fleet: Fleet):
 
     for subject in own | {"tasks.classify.high", "api.status"}:
         assert await tenant.may_publish(subject), subject
-    for subject in sorted((strange | {"events.classify.t1.finished"}) - own):
+    for subject in sorted((strange | {"events.classify.finished"}) - own):
         assert not await tenant.may_publish(subject), subject
     inboxes = {subject for subject in strange | wildcards() if subject.startswith("_INBOX.")}
     for subject in sorted((strange | wildcards()) - inboxes - {"results.classify.t1"}):
@@ -567,7 +567,7 @@ async def test_a_tenant_sees_its_own_results_and_events_only(fleet: Fleet):
 
     for scope in SCOPES:
         await orchestrator.nc.publish(subjects.commit(scope, "classify", "t9"), scope.encode())
-        await orchestrator.nc.publish(subjects.events(scope, "classify", "t9", "finished"), scope.encode())
+        await orchestrator.nc.publish(subjects.events(scope, "classify", "finished"), scope.encode())
     # A result is republished once it is stored, by a majority where there are several nodes: no flush waits for that.
     async with asyncio.timeout(10):
         while any(len(subjects) < 2 for subjects in heard.values()):
@@ -576,7 +576,7 @@ async def test_a_tenant_sees_its_own_results_and_events_only(fleet: Fleet):
         await tenant.settle()
 
     assert {scope: sorted(subjects) for scope, subjects in heard.items()} == {
-        scope: [f"events.classify.t9.finished {scope}", f"results.classify.t9 {scope}"] for scope in SCOPES
+        scope: [f"events.classify.finished {scope}", f"results.classify.t9 {scope}"] for scope in SCOPES
     }
 
 

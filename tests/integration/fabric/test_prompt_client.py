@@ -125,6 +125,33 @@ async def test_what_is_published_arrives_in_the_order_in_which_it_was_published(
     assert [(b"%d" % number, size) for number in range(rounds) for size in sizes] == arrived
 
 
+async def test_headers_arrive_as_nats_py_writes_them(connection: Connection):
+    """
+    Whatever the values hold; a name that is none is refused.
+    """
+    values = ["plain", "", " spaces around ", "two\r\nlines: x", "grüße", "a:b: c"]
+    arrived: list[dict[str, str]] = []
+    complete = asyncio.Event()
+
+    async def take(message: Message) -> None:
+        arrived.append(message.headers or {})
+        if len(arrived) == 2 * len(values):
+            complete.set()
+
+    await connection.subscribe("prompt.headers", take)
+    await connection.settle()
+    for value in values:
+        await connection.publish("prompt.headers", b"x", headers={"A": value, "B": "b"})
+        await connection.nc.publish("prompt.headers", b"x", headers={"A": value, "B": "b"})
+    await _until(complete)
+
+    assert arrived[::2] == arrived[1::2]
+    assert {headers["B"] for headers in arrived} == {"b"}
+    for name in ("a b", "a: b", "a\r\nb"):
+        with pytest.raises(nats.errors.BadHeaderError):
+            await connection.publish("prompt.headers", b"x", headers={name: "c"})
+
+
 async def test_what_a_server_does_not_read_is_kept_in_order_and_sent_when_it_does(nats_server: RunningServer):
     """
     A frozen server: beyond what the socket takes it waits here, small messages behind the large ones before them.

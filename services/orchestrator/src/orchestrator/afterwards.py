@@ -16,8 +16,10 @@ UNSENT_MAX: Final = 50_000
 AT_ONCE_MAX: Final = 64
 """Then it is others' turn: this is made and sent for about half a millisecond."""
 
-Make = Callable[[], tuple[str, bytes] | None]
-"""Gives the subject and the body when it is their time, or None when there is nothing to publish any more."""
+Outgoing = tuple[str, bytes, dict[str, str] | None]
+"""Subject, body and headers."""
+Make = Callable[[], Outgoing | None]
+"""Gives what is published when it is its time, or None when there is nothing to publish any more."""
 
 
 class Afterwards:
@@ -58,6 +60,7 @@ class Afterwards:
                 try:
                     message = make()
                     if message is not None:
-                        await self._connection.publish(*message)
+                        subject, body, headers = message
+                        await self._connection.publish(subject, body, headers=headers)
                 except Exception as failed:  # noqa: BLE001  (closed, or full while disconnected: it may be lost)
                     logger.debug("message_lost", error=type(failed).__name__)

@@ -6,9 +6,10 @@ from typing import Final
 import msgspec
 
 from flotilla.contracts import subjects
+from flotilla.contracts.headers import EVENT_TASK
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import EventKind
-from orchestrator.afterwards import Afterwards
+from orchestrator.afterwards import Afterwards, Outgoing
 from orchestrator.intake import unix_ms
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
@@ -50,5 +51,5 @@ class Events:
         self._afterwards.publish(partial(_message, task.scope, event))
 
 
-def _message(scope: str, event: Event) -> tuple[str, bytes]:
-    return subjects.events(scope, event.capability, event.task, event.kind), _encode(event)
+def _message(scope: str, event: Event) -> Outgoing:
+    return subjects.events(scope, event.capability, event.kind), _encode(event), {EVENT_TASK: event.task}

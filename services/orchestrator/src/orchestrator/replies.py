@@ -7,7 +7,7 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
 from flotilla.contracts.results import ErrorReply, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection
-from orchestrator.afterwards import Afterwards
+from orchestrator.afterwards import Afterwards, Outgoing
 
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
@@ -55,8 +55,8 @@ class Replies:
         connection = self._connection
         reconnects = connection.reconnects
 
-        def end() -> tuple[str, bytes] | None:
-            return (reply, b"") if connection.is_connected and connection.reconnects == reconnects else None
+        def end() -> Outgoing | None:
+            return (reply, b"", None) if connection.is_connected and connection.reconnects == reconnects else None
 
         self._afterwards.publish(end)
 

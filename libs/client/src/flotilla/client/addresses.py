@@ -43,9 +43,9 @@ class Addresses:
         """Where results are committed; wildcards unless told."""
         return subjects.results(self._name, _any_or(capability), _any_or_task(task))[self._cut :]
 
-    def events(self, capability: str = ANY, task: str = ANY) -> str:
-        """Where the events of a task are published; wildcards unless told, and for the kind always."""
-        one = subjects.events(self._name, _any_or(capability), _any_or_task(task), "queued")
+    def events(self, capability: str = ANY) -> str:
+        """Where the events of a capability's tasks are published; wildcards unless told, and for the kind always."""
+        one = subjects.events(self._name, _any_or(capability), "queued")
         return f"{one.rpartition('.')[0]}.{ANY}"[self._cut :]
 
     def api(self, verb: str) -> str:

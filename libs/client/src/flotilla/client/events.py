@@ -6,7 +6,7 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Final, Self
 
-from flotilla.client.addresses import ANY
+from flotilla.client.addresses import ANY, checked_task
 from flotilla.client.errors import NoFleetError
 from flotilla.client.link import Link
 from flotilla.contracts.errors import DecodeFailedError
@@ -37,7 +37,8 @@ class EventFeed:
     ) -> None:
         self.dropped = 0
         self._link = link
-        self._subject = link.addresses.events(capability or ANY, task or ANY)
+        self._subject = link.addresses.events(capability or ANY)
+        self._task = None if task is None else checked_task(task)
         self._kinds = None if kinds is None else frozenset(kinds)
         self._arrived: Final[deque[Event]] = deque(maxlen=EVENTS_PENDING_MAX)
         self._wake = asyncio.Event()
@@ -76,6 +77,8 @@ class EventFeed:
             event = decode_event(message.data)
         except DecodeFailedError:
             return  # from a newer fleet: a watcher shows what it can read
+        if self._task not in (None, event.task):
+            return
         if len(self._arrived) == EVENTS_PENDING_MAX:
             self.dropped += 1
         self._arrived.append(event)

@@ -21,6 +21,8 @@ CACHE: Final = "Flotilla-Cache"
 LABEL_PREFIX: Final = "Flotilla-Label-"
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
+EVENT_TASK: Final = "Flotilla-Task"
+"""The id of the task that an event is about; callers do not set it."""
 ERROR_CODE: Final = "Nats-Service-Error-Code"
 ERROR_TEXT: Final = "Nats-Service-Error"
 

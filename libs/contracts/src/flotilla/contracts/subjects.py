@@ -85,9 +85,13 @@ def commit(scope: str, capability: str, task: str) -> str:
     return f"commit.{scope}.{capability}.{task}"
 
 
-def events(scope: str, capability: str, task: str, kind: EventKind) -> str:
-    """Where an event of a task is published."""
-    return f"scope.{scope}.events.{capability}.{task}.{kind}"
+def events(scope: str, capability: str, kind: EventKind) -> str:
+    """
+    Where the events of all tasks of a capability are published; which task, a header (`headers.EVENT_TASK`) and the body say.
+
+    The task has no place in the subject: for every subject that a stream holds nats-server keeps some 400 bytes of memory.
+    """
+    return f"scope.{scope}.events.{capability}.{kind}"
 
 
 def api(scope: str, verb: str) -> str:

@@ -163,7 +163,7 @@ class Connection:
         self, subject: str, body: bytes = b"", *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Publish without waiting for anything; while disconnected it is kept, up to PENDING_BYTES_MAX."""
-        if headers is not None or not self.nc.send(subject, body, reply):
+        if not self.nc.send(subject, body, reply, headers):
             await self.nc.publish(subject, body, reply, headers)
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:

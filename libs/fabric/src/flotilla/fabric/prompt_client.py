@@ -10,8 +10,10 @@ Everything else (connecting, reconnecting, parsing, subscriptions without a hand
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -30,6 +32,8 @@ BEHIND_MAX: Final = 65_536
 SMALL_BYTES: Final = 64 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 """Written but not taken by the server: over this, nats-py's flusher writes, and publishers come to wait for it."""
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_NAMES_KNOWN: Final = 256
 
 
 class PromptClient(Client):
@@ -69,16 +73,26 @@ class PromptClient(Client):
         if line is not None:
             await line.idle.wait()
 
-    def send(self, subject: str, body: bytes, reply: str) -> bool:
+    def send(self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None) -> bool:
         """
-        Publish without headers, if nothing stands in the way; False leaves it to `publish`.
+        Publish, if nothing stands in the way; False leaves it to `publish`.
 
         What stands in the way is nats-py's to judge: no connection, a body larger than the server takes, a server that
-        does not read.
+        does not read, a header that is none.
         """
         if not self.is_connected or len(body) > SMALL_BYTES or self.is_clogged:
             return False
-        command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+        if headers is None:
+            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+        else:
+            block = "NATS/1.0\r\n"
+            for name, value in headers.items():
+                if not (_is_header_name(name) and value.isprintable() and value.strip() == value):
+                    return False
+                block += f"{name}: {value}\r\n"
+            block = f"{block}\r\n".encode()
+            sizes = len(block), len(block) + len(body)
+            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, body)
         self._pending.append(command)
         self._pending_data_size += len(command)
         self.stats["out_msgs"] += 1
@@ -157,6 +171,11 @@ class PromptClient(Client):
             self._flush_queue.put_nowait(self.loop.create_future())
 
 
+@lru_cache(_HEADER_NAMES_KNOWN)
+def _is_header_name(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None
+
+
 class PlainClient(PromptClient):
     """nats-py's own ways behind the same methods: what the ways above are compared with."""
 
@@ -188,9 +207,9 @@ class PlainClient(PromptClient):
         message.raw_headers = self._header_block
         return message
 
-    def send(self, subject: str, body: bytes, reply: str) -> bool:
+    def send(self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None) -> bool:
         """Leave everything to `publish`."""
-        del subject, body, reply
+        del subject, body, reply, headers
         return False
 
 

@@ -240,7 +240,7 @@ def _results_of(scope: str) -> str:
 
 
 def _events_of(scope: str) -> str:
-    return _without_last(subjects.events(scope, _ANY, _ANY, "queued"), 3)
+    return _without_last(subjects.events(scope, _ANY, "queued"), 2)
 
 
 def _control_of(scope: str) -> str:

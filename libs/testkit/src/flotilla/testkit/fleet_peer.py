@@ -12,7 +12,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
+from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT, EVENT_TASK
 from flotilla.contracts.results import AttemptReport, ErrorReply, Event, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
@@ -116,9 +116,8 @@ class FleetPeer:
 
     async def tell(self, event: Event) -> None:
         """Publish an event."""
-        await self.connection.publish(
-            subjects.events(SCOPE, event.capability, event.task, event.kind), msgspec.json.encode(event)
-        )
+        subject = subjects.events(SCOPE, event.capability, event.kind)
+        await self.connection.publish(subject, msgspec.json.encode(event), headers={EVENT_TASK: event.task})
 
     async def _on_ask(self, message: Message) -> None:
         asked = _asked(message)

@@ -15,6 +15,8 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from flotilla.contracts.headers import EVENT_TASK
+
 Json = dict[str, Any]
 Headers = dict[str, str]
 
@@ -56,19 +58,20 @@ class Heard:
         return [json.loads(message.data) for message in self.messages]
 
     def counts(self) -> dict[str, int]:
-        """How often something arrived, by the task: the third token of a `results` subject."""
+        """How often something arrived, by the task it is about."""
         found: dict[str, int] = {}
-        for subject in self.subjects:
-            task = subject.split(".")[2]
+        for message in self.messages:
+            task = _task_of(message)
             found[task] = found.get(task, 0) + 1
         return found
 
+    def about(self, task: str) -> list[Msg]:
+        """What arrived about one task, in order."""
+        return [message for message in self.messages if _task_of(message) == task]
+
     def of(self, task: str) -> Json | None:
         """The first result of a task; None while there is none."""
-        for message in self.messages:
-            if message.subject.split(".")[2] == task:
-                return json.loads(message.data)
-        return None
+        return next((json.loads(message.data) for message in self.about(task)), None)
 
     async def until(self, holds: Callable[["Heard"], object], timeout_s: float = 10.0) -> None:
         """
@@ -92,6 +95,11 @@ class Heard:
         found = self.of(task)
         assert found is not None  # noqa: S101  (until says so)
         return found
+
+
+def _task_of(message: Msg) -> str:
+    """In a header of events, the third token of a `results` subject."""
+    return (message.headers or {}).get(EVENT_TASK) or message.subject.split(".")[2]
 
 
 class Answer:
