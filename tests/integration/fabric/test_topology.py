@@ -219,23 +219,71 @@ async def test_a_change_that_the_server_cannot_make_is_an_error_at_once(orchestr
         await asyncio.wait_for(ensure(orchestrator, [msgspec.structs.replace(wanted, storage="memory")]), 5.0)
 
 
-async def test_more_than_the_disk_may_hold_is_refused(tmp_path: Path):
+async def test_a_bound_is_not_lowered_below_what_a_stream_holds(orchestrator: Recorded):
     """
-    Bounds are reserved, so a fleet that could fill the volume does not start.
+    The server would drop the oldest tasks and results for it; the bound follows when they have gone.
     """
+    await ensure(orchestrator, topology())
+    for task in range(4):
+        await orchestrator.publish(subjects.tasks("default", "classify"), b"x" * 1000)
+        await orchestrator.publish(subjects.commit("default", "classify", f"t{task}"), b"x" * 1000)
+    tighter = TopologyLimits(tasks_bytes_max=2000, results_bytes_max=2000)
+    await ensure(orchestrator, topology(limits=tighter))
+
+    for name in ("TASKS_default", "RESULTS_default"):
+        held = await orchestrator.info(name)
+        assert held["state"]["messages"] == 4
+        assert held["config"]["max_bytes"] == held["state"]["bytes"]
+
+
+async def test_what_an_operator_set_and_the_fleet_does_not_know_of_stays(
+    orchestrator: Recorded, nats_server: RunningServer
+):
+    """
+    A description, or where a stream is placed; also when something else of it is updated.
+    """
+    await ensure(orchestrator, topology())
+    described = {**(await orchestrator.info("TASKS_default"))["config"], "description": "of the shop"}
+    async with requests_as(nats_server.admin()) as admin:
+        await admin.request("$JS.API.STREAM.UPDATE.TASKS_default", json.dumps(described).encode())
+    await ensure(orchestrator, topology())
+    assert orchestrator.updates() == []
+    await ensure(orchestrator, topology(limits=TopologyLimits(backlog_max=3)))
+
+    config = (await orchestrator.info("TASKS_default"))["config"]
+    assert (config["description"], config["max_msgs_per_subject"]) == ("of the shop", 3)
+
+
+@asynccontextmanager
+async def disk_of(file_bytes_max: int, tmp_path: Path) -> AsyncGenerator[Recorded]:
     credentials = load_or_create(tmp_path / "credentials", users(("default",), ()))
-    spec = ServerSpec(
-        store_dir="",
-        public_keys=credentials.public_keys,
-        port=-1,
-        jetstream=JetStreamLimits(file_bytes_max=1024 * 1024),
-    )
+    limits = JetStreamLimits(file_bytes_max=file_bytes_max)
+    spec = ServerSpec(store_dir="", public_keys=credentials.public_keys, port=-1, jetstream=limits)
     async with EmbeddedServer(tmp_path, spec) as server:
         role = roles.orchestrator()
         settings = NatsSettings(url=server.url, creds=credentials.path(role.user), inbox_prefix=role.inbox_prefix)
         async with requests_as(settings) as requests:
-            with pytest.raises(TopologyError, match="storage resources"):
-                await ensure(requests, topology(), patience_s=5.0)
+            yield requests
+
+
+async def test_more_than_the_disk_may_hold_is_refused(tmp_path: Path):
+    """
+    Bounds are reserved, so a fleet that could fill the volume does not start.
+    """
+    async with disk_of(1024 * 1024, tmp_path) as requests:
+        with pytest.raises(TopologyError, match="storage resources"):
+            await ensure(requests, topology(), patience_s=5.0)
+
+
+async def test_streams_that_take_the_whole_disk_are_no_reason_not_to_start_again(tmp_path: Path):
+    """
+    The server refuses to create what would not fit once more, even where it is there already.
+    """
+    async with disk_of(sum(config.max_bytes for config in topology()), tmp_path) as requests:
+        await ensure(requests, topology())
+        await ensure(requests, topology(), patience_s=5.0)
+
+        assert requests.updates() == []
 
 
 async def test_a_cluster_of_three_holds_three_copies_while_three_orchestrators_start(tmp_path: Path):

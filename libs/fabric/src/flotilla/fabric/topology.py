@@ -5,6 +5,7 @@ Every one is bounded in bytes. What is full says so: a task stream refuses new t
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol, cast
@@ -17,6 +18,8 @@ from flotilla.contracts.presence import EXPIRY_S
 from flotilla.fabric import roles
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TopologyError
 from flotilla.fabric.server_config import DEFAULT_SCOPE
+
+logger = logging.getLogger("flotilla.fabric")
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
@@ -54,6 +57,9 @@ _NS_PER_S: Final = 1_000_000_000
 _UNAVAILABLE: Final = 503
 _EXISTS_DIFFERENTLY: Final = 10058
 _NO_PEERS: Final = 10005
+_NO_SUCH_STREAM: Final = 10059
+_SERVER_CHOOSES: Final = frozenset({"duplicate_window", "num_replicas", "storage"})
+"""Left at their defaults, the server fills them in."""
 
 
 class SubjectMapping(Struct, frozen=True, kw_only=True):
@@ -79,6 +85,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     discard: Literal["old", "new"]
     max_bytes: int
     max_age: int = 0
+    max_msgs: int = -1
     max_msgs_per_subject: int = -1
     discard_new_per_subject: bool = False
     duplicate_window: int = 0
@@ -252,19 +259,31 @@ async def ensure(requests: ApiRequests, streams: Iterable[StreamConfig], *, pati
     """
     Make the server hold these streams: create what is missing, update what differs, delete nothing.
 
-    Safe at any time from several orchestrators at once. While JetStream does not answer, or a cluster has no leader
-    yet, it tries again for `patience_s` in all.
+    Each is looked at first: a server whose disk is spoken for refuses to create even what it holds already. No bound is
+    lowered below what its stream holds. Safe at any time from several orchestrators at once. While JetStream does not
+    answer, or a cluster has no leader yet, it tries again for `patience_s` in all.
 
     Raises:
         TopologyError: The server refused a stream, or was not ready in time; names the stream and says why.
     """
-    give_up_at = asyncio.get_running_loop().time() + patience_s
+    api = _Api(requests, give_up_at=asyncio.get_running_loop().time() + patience_s)
     for config in streams:
-        refusal = await _ask(requests, "CREATE", config, give_up_at)
-        if refusal is not None and refusal.err_code == _EXISTS_DIFFERENTLY:
-            refusal = await _ask(requests, "UPDATE", config, give_up_at)
-        if refusal is not None:
-            raise TopologyError(f"stream {config.name}: {refusal.description} ({refusal.err_code})")
+        held = await api.ask("INFO", config.name)
+        if held.is_missing:
+            created = await api.ask("CREATE", config.name, _encode(config))
+            if created.error is None:
+                continue
+            if created.error.err_code != _EXISTS_DIFFERENTLY:
+                raise _refused(config.name, created.error)
+            # Another one made it in this moment, and differently.
+            held = await api.ask("INFO", config.name)
+        if held.error is not None:
+            raise _refused(config.name, held.error)
+        changed = _changes(config, held)
+        if changed:
+            updated = await api.ask("UPDATE", config.name, _encode({**held.config, **changed}))
+            if updated.error is not None:
+                raise _refused(config.name, updated.error)
 
 
 class _Refusal(Struct, frozen=True, kw_only=True):
@@ -277,29 +296,77 @@ class _Refusal(Struct, frozen=True, kw_only=True):
         return self.code == _UNAVAILABLE or self.err_code == _NO_PEERS
 
 
+class _State(Struct, frozen=True, kw_only=True):
+    messages: int = 0
+    bytes: int = 0
+
+
 class _Answer(Struct, frozen=True, kw_only=True):
     error: _Refusal | None = None
+    config: dict[str, Any] = {}
+    state: _State = _State()
+
+    @property
+    def is_missing(self) -> bool:
+        return self.error is not None and self.error.err_code == _NO_SUCH_STREAM
 
 
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 _encode: Final = cast("Any", msgspec.json.Encoder()).encode
 
 
-async def _ask(
-    requests: ApiRequests, verb: Literal["CREATE", "UPDATE"], config: StreamConfig, give_up_at: float
-) -> _Refusal | None:
-    loop = asyncio.get_running_loop()
-    subject = f"$JS.API.STREAM.{verb}.{config.name}"
-    while True:
-        left_s = give_up_at - loop.time()
-        try:
-            reply = await requests.request(subject, _encode(config), timeout_s=max(0.1, min(API_TIMEOUT_S, left_s)))
-            refusal = _decode_answer(reply.data).error
-        except (NoRespondersError, RequestTimeoutError) as error:
-            # No responders: JetStream is still recovering, or not enabled for this account.
-            refusal = _Refusal(code=_UNAVAILABLE, description=str(error))
-        except msgspec.MsgspecError as error:
-            raise TopologyError(f"stream {config.name}: the answer is not JetStream's") from error
-        if refusal is None or not refusal.may_pass or loop.time() >= give_up_at:
-            return refusal
-        await asyncio.sleep(RETRY_AFTER_S * (1 + random.random()))
+def _changes(config: StreamConfig, held: _Answer) -> dict[str, Any]:
+    """The settings of a stream that the server has otherwise; what this module does not know of is left alone."""
+    # As JSON says it, which is what the server's answer was.
+    wanted = msgspec.json.decode(_encode(msgspec.structs.replace(config, **_kept(config, held.state))))
+    changed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(StreamConfig):
+        value = wanted.get(field.name, field.default)
+        if field.name in _SERVER_CHOOSES and value == field.default:
+            continue
+        if held.config.get(field.name, field.default) != value:
+            changed[field.name] = value
+    return changed
+
+
+def _kept(config: StreamConfig, state: _State) -> dict[str, int]:
+    """Bounds that the stream is over already, at what it holds: lowered further, the server would drop that."""
+    kept: dict[str, int] = {}
+    if 0 < config.max_bytes < state.bytes:
+        kept["max_bytes"] = state.bytes
+    if 0 < config.max_msgs < state.messages:
+        kept["max_msgs"] = state.messages
+    if kept:
+        logger.warning("stream_over_its_bounds", extra={"stream": config.name, **kept})
+    return kept
+
+
+def _refused(name: str, refusal: _Refusal) -> TopologyError:
+    return TopologyError(f"stream {name}: {refusal.description} ({refusal.err_code})")
+
+
+class _Api:
+    """Asks about streams, patiently."""
+
+    def __init__(self, requests: ApiRequests, *, give_up_at: float) -> None:
+        self._requests = requests
+        self._give_up_at = give_up_at
+
+    async def ask(self, verb: Literal["INFO", "CREATE", "UPDATE"], name: str, body: bytes = b"") -> _Answer:
+        """The answer, or the last refusal that might have passed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left_s = self._give_up_at - loop.time()
+            try:
+                reply = await self._requests.request(
+                    f"$JS.API.STREAM.{verb}.{name}", body, timeout_s=max(0.1, min(API_TIMEOUT_S, left_s))
+                )
+                answer = _decode_answer(reply.data)
+            except (NoRespondersError, RequestTimeoutError) as error:
+                # No responders: JetStream is still recovering, or not enabled for this account.
+                answer = _Answer(error=_Refusal(code=_UNAVAILABLE, description=str(error)))
+            except msgspec.MsgspecError as error:
+                raise TopologyError(f"stream {name}: the answer is not JetStream's") from error
+            if answer.error is None or not answer.error.may_pass or loop.time() >= self._give_up_at:
+                return answer
+            await asyncio.sleep(RETRY_AFTER_S * (1 + random.random()))
