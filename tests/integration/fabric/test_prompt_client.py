@@ -9,6 +9,7 @@ import nats.errors
 import pytest
 
 from flotilla.fabric.connection import Connection, Message, NatsSettings, connected
+from flotilla.fabric.errors import MalformedHeaderError
 from flotilla.fabric.prompt_client import UNREAD_BYTES_MAX
 from flotilla.testkit.nats_server import RunningServer
 
@@ -129,7 +130,7 @@ async def test_headers_arrive_as_nats_py_writes_them(connection: Connection):
     """
     Whatever the values hold; a name that is none is refused.
     """
-    values = ["plain", "", " spaces around ", "two\r\nlines: x", "grüße", "a:b: c"]
+    values = ["plain", "", " spaces around ", "grüße", "a:b: c"]
     arrived: list[dict[str, str]] = []
     complete = asyncio.Event()
 
@@ -148,7 +149,7 @@ async def test_headers_arrive_as_nats_py_writes_them(connection: Connection):
     assert arrived[::2] == arrived[1::2]
     assert {headers["B"] for headers in arrived} == {"b"}
     for name in ("a b", "a: b", "a\r\nb"):
-        with pytest.raises(nats.errors.BadHeaderError):
+        with pytest.raises(MalformedHeaderError):
             await connection.publish("prompt.headers", b"x", headers={name: "c"})
 
 

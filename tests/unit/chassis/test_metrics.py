@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flotilla.chassis.metrics import OTHER, SECONDS, SERIES_MAX, TOKENS, Count, Level, Spread, registry_of
+from flotilla.fabric.unreadable import UNREADABLE
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -135,3 +136,18 @@ def test_the_process_itself_is_measured():
     Memory above all: that it stays flat is a promise.
     """
     assert _sum(_read(registry_of(), "process"), "process_resident_memory_bytes") > 1_000_000
+
+
+def test_messages_that_could_not_be_read_are_counted_in_every_registry():
+    """
+    By what it was that could not be read.
+    """
+    before = _read(registry_of(), "flotilla_nats_unreadable")
+    UNREADABLE.dropped("reply", "ask.>")
+
+    read = _read(registry_of(), "flotilla_nats_unreadable")
+
+    series = "flotilla_nats_unreadable_messages_total"
+    assert {("reply", 1.0), ("subject", 0.0)} == {
+        (labels[0][1], value - before[(name, labels)]) for (name, labels), value in read.items() if name == series
+    }

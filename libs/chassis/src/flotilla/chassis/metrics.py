@@ -14,6 +14,8 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from flotilla.fabric.unreadable import UNREADABLE
+
 SERIES_MAX: Final = 2000
 OTHER: Final = "other"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -84,6 +86,23 @@ class Spread:
         return family
 
 
+class Total:
+    """A number that only grows and is counted elsewhere, read when Prometheus asks, by labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Iterable[Sample]]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._read = read
+
+    def metric(self) -> Metric:
+        """As Prometheus wants it."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        return family
+
+
 class Level:
     """A number read when Prometheus asks, by labels."""
 
@@ -101,10 +120,13 @@ class Level:
         return family
 
 
+Instrument = Count | Spread | Total | Level
+
+
 class Instruments(Collector):
     """The instruments of one service, to be registered."""
 
-    def __init__(self, instruments: Iterable[Count | Spread | Level]) -> None:
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
         self._instruments = tuple(instruments)
 
     def collect(self) -> Iterable[Metric]:
@@ -112,11 +134,20 @@ class Instruments(Collector):
         return [instrument.metric() for instrument in self._instruments]
 
 
-def registry_of(*instruments: Count | Spread | Level) -> CollectorRegistry:
-    """A registry that holds these instruments, and what the system says of the process: memory, CPU, open files."""
+def registry_of(*instruments: Instrument) -> CollectorRegistry:
+    """
+    A registry that holds these instruments and what every service has: messages that could not be read, and what the
+    system says of the process (memory, CPU, open files).
+    """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(Instruments(instruments))
+    unreadable = Total(
+        "flotilla_nats_unreadable_messages_total",
+        "Messages from NATS that were dropped, by what could not be read.",
+        ("reason",),
+        lambda: [((reason,), float(count)) for reason, count in UNREADABLE.counts.items()],
+    )
+    registry.register(Instruments((*instruments, unreadable)))
     return registry
 
 

@@ -10,6 +10,8 @@ What can go wrong between a member of the fleet and NATS.
          ├─ TooManyCallsError         more calls are open than the bound allows
          ├─ LanesFullError            as many tasks wait for a slot as the bound allows
          ├─ PermissionDeniedError     the server refused a subject
+         ├─ MalformedSubjectError     what was to be published or subscribed to is no subject
+         ├─ MalformedHeaderError      a header that cannot be sent
          ├─ ListFailedError           a bucket could not be listed
          ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
          ├─ CredentialsError          a seed file cannot be used
@@ -22,9 +24,11 @@ What can go wrong between a member of the fleet and NATS.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from flotilla.contracts.errors import FlotillaError
+
+SUBJECT_SHOWN_MAX: Final = 80
 
 
 class FabricError(FlotillaError):
@@ -82,6 +86,27 @@ class PermissionDeniedError(FabricError):
         super().__init__(f"not permitted to {action} to {subject}")
         self.action = action
         self.subject = subject
+
+
+class MalformedSubjectError(FabricError):
+    """
+    `subject` is none: it has whitespace, control characters, an empty token, a wildcard where none may be, or is too long.
+
+    The text has its beginning in ASCII, escaped: it may have come from outside.
+    """
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"not a well-formed subject: {subject[:SUBJECT_SHOWN_MAX]!a}")
+        self.subject = subject
+
+
+class MalformedHeaderError(FabricError):
+    """The header `name` cannot be sent; the text says what was `expected` of it, and never its value."""
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"header {name[:SUBJECT_SHOWN_MAX]!a}: expected {expected}")
+        self.name = name
+        self.expected = expected
 
 
 class ListFailedError(FabricError):

@@ -6,14 +6,14 @@ later, and has another task write what the handler publishes, one more turn late
 hands it over, and what all the messages of one read led to is written at the end of that read, in one system call. What
 tasks publish between reads is gathered for one turn.
 
-Everything else (connecting, reconnecting, parsing, subscriptions without a handler) is nats-py's.
+Everything that goes out passes `subject_guard`, and what comes in is read by `wire_reader`. The rest (connecting,
+reconnecting, subscriptions without a handler) is nats-py's.
 """
 
 import asyncio
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -23,7 +23,11 @@ from nats.errors import ConnectionClosedError, SlowConsumerError
 from nats.protocol.parser import Parser
 
 from flotilla.fabric.eager import start
+from flotilla.fabric.errors import MalformedSubjectError
 from flotilla.fabric.message import HeaderBlock, Message
+from flotilla.fabric.subject_guard import check_pattern, check_queue, header_block, is_literal, literal
+from flotilla.fabric.unreadable import UNREADABLE
+from flotilla.fabric.wire_reader import WireReader
 
 Handler = Callable[[Message], Coroutine[Any, Any, None]]
 
@@ -32,8 +36,6 @@ BEHIND_MAX: Final = 65_536
 SMALL_BYTES: Final = 64 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 """Written but not taken by the server: over this, nats-py's flusher writes, and publishers come to wait for it."""
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_NAMES_KNOWN: Final = 256
 
 
 class PromptClient(Client):
@@ -41,7 +43,7 @@ class PromptClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = _Reads(self)
+        self._ps = WireReader(self)
         self._lines: dict[int, _Line] = {}
         self.loop: Final = asyncio.get_running_loop()
         self._write_due = False
@@ -57,7 +59,9 @@ class PromptClient(Client):
 
         Raises:
             ConnectionClosedError: As nats-py's `subscribe` does.
+            MalformedSubjectError: It is no subject.
         """
+        check_pattern(subject)
         if self.is_closed:
             raise ConnectionClosedError
         self._sid += 1
@@ -73,26 +77,25 @@ class PromptClient(Client):
         if line is not None:
             await line.idle.wait()
 
-    def send(self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None) -> bool:
+    def send(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
         """
         Publish, if nothing stands in the way; False leaves it to `publish`.
 
         What stands in the way is nats-py's to judge: no connection, a body larger than the server takes, a server that
-        does not read, a header that is none.
+        does not read.
+
+        Raises:
+            MalformedSubjectError: Subject or reply is none.
+            MalformedHeaderError: A header cannot be sent.
         """
         if not self.is_connected or len(body) > SMALL_BYTES or self.is_clogged:
             return False
+        to, back = literal(subject), literal(reply) if reply else b""
         if headers is None:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+            command = b"PUB %b %b %d\r\n%b\r\n" % (to, back, len(body), body)
         else:
-            block = "NATS/1.0\r\n"
-            for name, value in headers.items():
-                if not (_is_header_name(name) and value.isprintable() and value.strip() == value):
-                    return False
-                block += f"{name}: {value}\r\n"
-            block = f"{block}\r\n".encode()
-            sizes = len(block), len(block) + len(body)
-            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, body)
+            block = header_block(headers)
+            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (to, back, len(block), len(block) + len(body), block, body)
         self._pending.append(command)
         self._pending_data_size += len(command)
         self.stats["out_msgs"] += 1
@@ -101,6 +104,29 @@ class PromptClient(Client):
             self._write_due = True
             self.loop.call_soon(self._write_now)
         return True
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    ) -> None:
+        """Every publish and request that does not take the way above, nats-py's own among them."""
+        literal(subject)
+        if reply:
+            literal(reply)
+        if headers is not None:
+            header_block(headers)
+        await super()._send_publish(subject, reply, payload, payload_size, headers)
+
+    async def _send_subscribe(self, sub: Subscription) -> None:
+        """Every subscription; one that is refused is forgotten, or a reconnect would make it."""
+        try:
+            check_pattern(sub.subject)
+            if sub.queue:
+                check_queue(sub.queue)
+        except MalformedSubjectError:
+            self._remove_sub(sub._id)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            sub._stop_processing()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            raise
+        await super()._send_subscribe(sub)
 
     def begin_read(self) -> None:
         """What is published until the end of the read is written then."""
@@ -130,12 +156,25 @@ class PromptClient(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         line = self._lines.get(sid)
+        try:
+            to, back = subject.decode(), reply.decode()
+        except UnicodeDecodeError:
+            to = back = ""
+        if not is_literal(to) or (back and not is_literal(back)):
+            self._drop(sid, subject)
+            return
         if line is None:
             await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportArgumentType]  # None without
             return
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
-        await line.take(Message(subject.decode(), reply.decode(), data, headers))
+        await line.take(Message(to, back, data, headers))
+
+    def _drop(self, sid: int, subject: bytes) -> None:
+        subscription = self._subs.get(sid)
+        UNREADABLE.dropped(
+            "reply" if _is_readable(subject) else "subject", "" if subscription is None else subscription.subject
+        )
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """For the subscriptions that are nats-py's; its own way raises on a block that is not as it expects."""
@@ -171,11 +210,6 @@ class PromptClient(Client):
             self._flush_queue.put_nowait(self.loop.create_future())
 
 
-@lru_cache(_HEADER_NAMES_KNOWN)
-def _is_header_name(name: str) -> bool:
-    return _HEADER_NAME.fullmatch(name) is not None
-
-
 class PlainClient(PromptClient):
     """nats-py's own ways behind the same methods: what the ways above are compared with."""
 
@@ -198,7 +232,7 @@ class PlainClient(PromptClient):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self._header_block = headers
-        await Client._process_msg(self, sid, subject, reply, data, headers)  # noqa: SLF001  # pyright: ignore[reportArgumentType]
+        await super()._process_msg(sid, subject, reply, data, headers)
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -207,25 +241,10 @@ class PlainClient(PromptClient):
         message.raw_headers = self._header_block
         return message
 
-    def send(self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None) -> bool:
+    def send(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
         """Leave everything to `publish`."""
         del subject, body, reply, headers
         return False
-
-
-class _Reads(Parser):
-    """nats-py's parser; tells the client where a read begins and ends."""
-
-    def __init__(self, client: PromptClient) -> None:
-        super().__init__(client)  # pyright: ignore[reportUnknownMemberType]
-        self._client = client
-
-    async def parse(self, data: bytes = b"") -> None:
-        self._client.begin_read()
-        try:
-            await super().parse(data)
-        finally:
-            self._client.end_read()
 
 
 class _Arrivals:
@@ -267,6 +286,12 @@ class _Arrivals:
             self._take(behind)
         if self._parsing is None:
             self._socket.resume_reading()
+
+
+def _is_readable(subject: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        return is_literal(subject.decode())
+    return False
 
 
 def _unread_bytes(transport: Any) -> int:

@@ -209,6 +209,8 @@ class Slots:
             self._start_leaving()
 
     async def _on_request(self, message: Message) -> None:
+        if not message.reply:
+            return  # nobody could hear the answer
         if len(self._held) >= self._slots or self._draining:
             await self._connection.publish(message.reply, BUSY)
             return
@@ -274,9 +276,11 @@ class Slots:
                     held.task.cancel("cancelled")
             case Drain():
                 self.drain_asked.set()
-            case RollCall(attempts=asked):
+            case RollCall(attempts=asked) if message.reply:
                 roll = Roll(replica=self._replica, attempts=[attempt for attempt in asked if attempt in self._held])
                 await self._connection.publish(message.reply, encode(roll))
+            case RollCall():
+                pass
 
     async def _tick(self) -> None:
         accepted = encode(Accepted(replica=self._replica))
