@@ -170,6 +170,30 @@ async def test_a_rate_limit_says_when_to_come_back_and_is_not_retried(
     assert 1 == len(server.requests)
 
 
+@both_ways
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (503, "Loading model", FailureKind.LOADING),
+        (500, "llm server loading model", FailureKind.LOADING),
+        (503, "Model some/model is currently loading", FailureKind.LOADING),
+        (503, "the model is not ready", FailureKind.LOADING),
+        (503, "server busy", FailureKind.UNAVAILABLE),
+        (500, "error loading model: unknown architecture", FailureKind.UNAVAILABLE),
+        (500, "unloading models at the loading dock", FailureKind.UNAVAILABLE),
+    ],
+)
+async def test_a_model_that_is_being_loaded_is_told_apart_from_one_that_is_ill(
+    server: ProviderServer, model: Model, status: int, message: str, kind: FailureKind, *, streams: bool
+):
+    """
+    The first is waited for; what failed to load, or only speaks of loading, is not.
+    """
+    server.script(Fails(status, message=message))
+
+    assert kind is (await failure(model, streams=streams)).kind
+
+
 async def test_a_rate_limit_may_name_a_date(server: ProviderServer, model: Model):
     """
     RFC 9110 allows an HTTP date in Retry-After.

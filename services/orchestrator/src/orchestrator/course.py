@@ -11,17 +11,17 @@ from typing import Final, Protocol
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
+from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.contracts.policy import Rules
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Lane, Waiter
 from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece, Outcome
 from orchestrator.events import Events
 from orchestrator.fleet import Fleet
 from orchestrator.ledger import Ledger
-from orchestrator.retries import GiveUp, NextRoute, RetryHere, fails_as, next_step
-from orchestrator.routes_told import is_timed, no_route, not_now, report_of, until_s
+from orchestrator.retries import GiveUp, LookAgain, NextRoute, NoRoute, Rest, RetryHere, Tries, WaitForRoute
+from orchestrator.routes_told import every_route_failed, is_timed, no_route, not_now, report_of, too_late, until_s
 from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
 from orchestrator.tasks import Task
 
@@ -30,8 +30,9 @@ ABSENT_PATIENCE_S: Final = 2.0
 REROUTE_EVERY_S: Final = 1.0
 PARKED_LOOK_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
-SILENT_IN_A_ROW_MAX: Final = 3
-SILENT_REPORTED_MAX: Final = 10
+DEADLINE_MARGIN_S: Final = 0.25
+ATTEMPTS_REPORTED_MAX: Final = 20
+"""Of a task that waited out a long trouble, half of them the first and half the last."""
 
 
 class Router(Protocol):
@@ -76,9 +77,8 @@ class Course:
         "_asked_until",
         "_caller_hears",
         "_rules",
-        "_silences",
-        "_silent",
         "_task",
+        "_tries",
         "_turn",
         "_waiter",
         "_waiting_since",
@@ -95,9 +95,8 @@ class Course:
         self._waiter: Waiter | None = None
         self._turn: Lane | None = None
         self._waiting_since: float | None = None
-        self._silences = 0
+        self._tries = Tries(durable=task.durable)
         self._asked_until = 0.0
-        self._silent: dict[Route, int] = {}
         self.route: Route | None = None
         self.provider_ms: float | None = None
 
@@ -122,10 +121,8 @@ class Course:
             self._check_time()
             decision = self._with.router.decide(task.view, self._with.fleet.view, self._with.fleet.busy)
             choices = decision.routes
-            if task.given_up:
-                choices = tuple(choice for choice in choices if choice.route not in task.given_up)
-            if not choices and decision.routes and self._hope_again():
-                continue
+            if self._tries.total:
+                choices = tuple(choice for choice in choices if self._tries.may_try(choice.route))
             if not choices:
                 await self._without_route(decision)
                 continue
@@ -145,8 +142,7 @@ class Course:
         if task.cancelled.is_set():
             raise TaskError(ErrorKind.CANCELLED, "cancelled by the caller")
         if time.monotonic() >= self._deadline_at:
-            allowed_ms = round((self._deadline_at - task.accepted_at) * 1000)
-            raise TaskError(ErrorKind.DEADLINE_EXCEEDED, f"no result within {allowed_ms} ms of acceptance")
+            raise too_late(task, allowed_s=self._deadline_at - task.accepted_at)
 
     async def _try_each(self, choices: tuple[Choice, ...]) -> Result | None:
         """Try routes in order until one takes the task; None when the task should be routed again."""
@@ -214,6 +210,9 @@ class Course:
                 pool=choice.route.pool,
                 replica=attempt.replica,
             )
+        if isinstance(outcome, Failed) and self._is_out_of_time(outcome):
+            task.usage = task.usage + outcome.usage
+            outcome = Ended.DEADLINE
         if isinstance(outcome, Failed):
             attempt.tell_started()
             self._with.ledger.failed(attempt, outcome)
@@ -223,14 +222,26 @@ class Course:
             self._with.ledger.ran_out(attempt)
         else:
             self._with.ledger.cancelled(attempt)
-        task.attempts.append(report_of(choice, attempt, outcome.value))
+        self._report(report_of(choice, attempt, outcome.value))
+        if outcome is Ended.DEADLINE:
+            await self._pause(DEADLINE_MARGIN_S)
         return None
+
+    def _is_out_of_time(self, failed: Failed) -> bool:
+        """Whether it is the task's deadline that a replica has told of, a moment before it passes by the clock here."""
+        return failed.kind is FailureKind.TIMEOUT and self._deadline_at - time.monotonic() < DEADLINE_MARGIN_S
+
+    def _report(self, report: AttemptReport) -> None:
+        reports = self._task.attempts
+        reports.append(report)
+        if len(reports) > ATTEMPTS_REPORTED_MAX:
+            del reports[ATTEMPTS_REPORTED_MAX // 2]
 
     async def _after_failure(self, choice: Choice, attempt: Attempt, failed: Failed) -> None:
         task = self._task
         route = choice.route
         task.usage = task.usage + failed.usage
-        task.attempts.append(report_of(choice, attempt, failed.kind.value, failed.message))
+        self._report(report_of(choice, attempt, failed.kind.value, failed.message))
         self._with.events.tell(
             task,
             "attempt_failed",
@@ -246,13 +257,12 @@ class Course:
                 details={"pieces": task.pieces},
             )
         if failed.kind is FailureKind.LOST and attempt.heard_at is None:
-            self._after_silence(route)
+            self._tries.swallowed(route)
             return
-        task.tries[route] = task.tries.get(route, 0) + 1
-        step = next_step(
+        step = self._tries.failed(
+            route,
             failed.kind,
-            tries_here=task.tries[route],
-            attempts=len(task.attempts) - min(self._silences, SILENT_REPORTED_MAX),
+            probe=choice.probe,
             retry_after_s=failed.retry_after_s,
             left_s=self._deadline_at - time.monotonic(),
         )
@@ -260,34 +270,12 @@ class Course:
             case GiveUp(kind=kind):
                 raise TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value})
             case NextRoute():
-                task.given_up.add(route)
-            case RetryHere(after_s=after_s) if failed.retry_after_s is None or not RULES[failed.kind].penalise:
+                pass
+            case RetryHere(after_s=after_s, closed=False):
                 await self._pause(after_s)
             case RetryHere(after_s=after_s):
                 # The provider's word closes the route for so long: another one may serve now, and without one it waits.
                 self._asked_until = time.monotonic() + after_s
-
-    def _after_silence(self, route: Route) -> None:
-        """
-        No replica said a word: one that froze, or died with the request unopened, swallowed it.
-
-        It stays in its queue group until the server notices (30 s), and while the others are full it is the only member,
-        so a request that it swallows costs the task its second, and not one of its tries: the deadline is the bound.
-        """
-        task = self._task
-        self._silences += 1
-        if self._silences > SILENT_REPORTED_MAX:
-            task.attempts.pop()
-        self._silent[route] = self._silent.get(route, 0) + 1
-        if self._silent[route] >= SILENT_IN_A_ROW_MAX:
-            task.given_up.add(route)
-
-    def _hope_again(self) -> bool:
-        """When no other route is left, take up those again that only swallowed requests; False when there are none."""
-        silent = {route for route, silences in self._silent.items() if silences >= SILENT_IN_A_ROW_MAX}
-        self._task.given_up -= silent
-        self._silent.clear()
-        return bool(silent)
 
     def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
@@ -335,46 +323,46 @@ class Course:
             ) from error
 
     async def _without_route(self, decision: Decision) -> None:
-        """No route now: fail, hand back, or wait a moment for a replica to come."""
+        """No route now: fail, or wait for one."""
         task = self._task
         self.leave_lines()
-        waits = any(exclusion.waits for exclusion in decision.excluded)
-        # A durable task whose pool has died before it failed there for good waits for the pool, as one that was never
-        # tried does.
-        if task.attempts and not waits and (task.given_up or not task.durable):
-            last = task.attempts[-1]
-            raise TaskError(
-                fails_as([attempt.outcome for attempt in task.attempts]),
-                f"every route failed; the last one ({last.pool}): {last.outcome}",
-                details={"attempts": len(task.attempts)},
-            )
-        comes_back = not decision.excluded or waits
-        if task.durable and comes_back:
-            await self._park(decision)
-            return
+        match self._tries.without_route(decision):
+            case LookAgain():
+                return
+            case NoRoute():
+                raise no_route(task, decision)
+            case GiveUp(kind=kind):
+                raise every_route_failed(task, kind, attempts=self._tries.total)
+            case Rest(after_s=after_s):
+                await (self._park(after_s) if task.durable else self._pause(after_s))
+            case WaitForRoute():
+                await (self._park(_look_again_s(decision)) if task.durable else self._be_patient(decision))
+        self._tries.next_round()
+
+    async def _be_patient(self, decision: Decision) -> None:
+        """An asked task waits a moment for a replica to come, or for a route to be open again."""
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
         patient_until = max(self._waiting_since + ABSENT_PATIENCE_S, self._asked_until + REROUTE_EVERY_S)
         left_s = min(patient_until, self._deadline_at) - now
-        if not comes_back:
-            raise no_route(task, decision)
         if left_s <= 0 and now < self._deadline_at:
-            raise not_now(task, decision)
+            raise not_now(self._task, decision)
         await self._pause(min(left_s, until_s(decision)))
 
-    async def _park(self, decision: Decision) -> None:
+    async def _park(self, after_s: float) -> None:
         """
         Wait for a route to come back, without keeping others of the capability from being pulled meanwhile.
 
         Raises:
-            NoRouteNowError: Too many are parked here already.
+            NoRouteNowError: It is not held here at all: it waits in its stream.
         """
         park = self._task.park
-        if park is None or not park(True):
+        if park is None:
             raise NoRouteNowError
+        park(True)
         try:
-            await self._pause(min(PARKED_LOOK_S, until_s(decision)) if is_timed(decision) else PARKED_LOOK_S)
+            await self._pause(after_s)
         finally:
             park(False)
 
@@ -387,3 +375,8 @@ class Course:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _look_again_s(decision: Decision) -> float:
+    """How long a parked task waits before it looks whether some route is back."""
+    return min(PARKED_LOOK_S, until_s(decision)) if is_timed(decision) else PARKED_LOOK_S

@@ -38,7 +38,10 @@ logger = structlog.get_logger("orchestrator")
 
 DELIVERIES_MAX: Final = 20
 PARKED_MAX: Final = 1000
-"""Fewer: a task that only waited for a route must not look like one that ends every orchestrator that takes it."""
+"""
+Of a capability; then no more of it are pulled. Handed back, a task that only waits for a route would soon look like one
+that ends every orchestrator that takes it.
+"""
 PULL_TICK_S: Final = 0.5
 HAND_BACK_AFTER_S: Final = 5.0
 CANCELLED_MAX: Final = 10_000
@@ -173,7 +176,7 @@ class Durable:
     async def _pull(self) -> None:
         total = 2 * self._fleet.slots() - self.answering
         for capability, lot in list(self.lots.items()):
-            if self._taking:
+            if self._taking and lot.parked < PARKED_MAX:
                 await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
 
     async def _heartbeat_loop(self) -> None:
@@ -337,21 +340,20 @@ class _Place:
             self._lot.held[self._priority] += 1
             self._durable.answering += 1
 
-    def park(self, begins: bool) -> bool:  # noqa: FBT001  (see `Task.park`)
-        """It waits for a route and leaves its room to others, or goes on; False when too many wait already."""
+    def park(self, begins: bool) -> None:  # noqa: FBT001  (see `Task.park`)
+        """It waits for a route and leaves its room to others, or goes on."""
         if not begins:
             if self._state == "parked":
                 self.give_up()
                 self.take()
-            return True
-        if self._lot is None or self._lot.parked >= PARKED_MAX:
-            return False
+            return
+        if self._lot is None:
+            return
         self.give_up()
         self._state = "parked"
         self._lot.parked += 1
         self._durable.parked.add(self._delivery)
         self._durable.look_again()
-        return True
 
     def give_up(self) -> None:
         """It is over."""

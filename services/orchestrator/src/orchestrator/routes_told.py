@@ -6,7 +6,7 @@ from typing import Final
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import AttemptReport
-from orchestrator.attempts import Attempt
+from orchestrator.attempts import Attempt, Ended
 from orchestrator.routing.types import Choice, Decision
 from orchestrator.tasks import Task
 
@@ -47,6 +47,23 @@ def not_now(task: Task, decision: Decision) -> TaskError:
         f"every route for {task.capability} is out for a time: {reasons}",
         details={"retry_after_s": round(until_s(decision), 3)},
     )
+
+
+def every_route_failed(task: Task, kind: ErrorKind, *, attempts: int) -> TaskError:
+    """No route is left that may serve the task."""
+    last = task.attempts[-1]
+    text = f"every route failed; the last one ({last.pool}): {last.outcome}"
+    return TaskError(kind, text, details={"attempts": attempts})
+
+
+def too_late(task: Task, *, allowed_s: float) -> TaskError:
+    """The deadline has passed; says what kept the task from its answer, where an attempt failed."""
+    text = f"no result within {round(allowed_s * 1000)} ms of acceptance"
+    # The one that the deadline itself ended tells nothing new.
+    failed = next((each for each in reversed(task.attempts) if each.outcome != Ended.DEADLINE.value), None)
+    if failed is not None:
+        text = f"{text}; before, {failed.pool} failed: {failed.outcome}"
+    return TaskError(ErrorKind.DEADLINE_EXCEEDED, text)
 
 
 def no_route(task: Task, decision: Decision) -> TaskError:

@@ -13,7 +13,7 @@ from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.contracts.subjects import Priority, Zone
-from orchestrator.routing.types import Route, TaskView
+from orchestrator.routing.types import TaskView
 
 
 class Task:
@@ -25,10 +25,8 @@ class Task:
         accepted_unix_ms: When the stream or this orchestrator accepted it.
         deadline_at: By the loop's clock, in seconds.
         durable: Whether it came from the task stream.
-        given_up: Routes that are not tried again for this task.
-        tries: How often each route was tried and gave a word.
-        park: Of a durable task: called with True when it begins to wait for a route to come back, which is refused
-            (False) when too many do already, and with False when it goes on.
+        park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
+            it goes on.
         cancelled: Set when the caller wants it no more.
         span: Of its caller's trace; None while traces are off.
     """
@@ -44,7 +42,6 @@ class Task:
         "deadline_at",
         "deadline_unix_ms",
         "durable",
-        "given_up",
         "id",
         "options",
         "park",
@@ -53,7 +50,6 @@ class Task:
         "queued_ms",
         "scope",
         "span",
-        "tries",
         "usage",
         "view",
     )
@@ -101,9 +97,7 @@ class Task:
         self.queued_ms: float | None = None
         self.pieces = 0
         self.span: Span | None = None
-        self.given_up: set[Route] = set()
-        self.tries: dict[Route, int] = {}
-        self.park: Callable[[bool], bool] | None = None
+        self.park: Callable[[bool], None] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
     def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:

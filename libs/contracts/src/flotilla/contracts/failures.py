@@ -93,6 +93,7 @@ class FailureKind(Enum):
     AUTH = "auth"
     TOO_LARGE = "too_large"
     LOST = "lost"
+    LOADING = "loading"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -102,6 +103,10 @@ class Rule(Struct, frozen=True, kw_only=True):
     Attributes:
         same_route_max: How many more attempts the same route gets (another replica of it, if there is one).
         next_route: Whether the next route of the list is tried afterwards.
+        passes: It says something about the route, not about the task, and ends by itself: a durable task that has no
+            other route waits for this one until its deadline.
+        passes_soon: It ends within seconds, and says so: an asked task waits too, within its deadline.
+        counts: Whether an attempt is one of the limited number that a task has, also where the task waits.
         penalise: Whether the failure counts against the route's health (its error rate and its breaker).
         backoff_s: Pause before the same route is tried again; doubles each time, with jitter.
         fails_as: The kind that the caller sees when this failure ends the task: at once, or since every attempt had it.
@@ -109,24 +114,30 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     same_route_max: int = 0
     next_route: bool = True
+    passes: bool = False
+    passes_soon: bool = False
+    counts: bool = True
     penalise: bool = True
     backoff_s: float = 0.0
     fails_as: ErrorKind = ErrorKind.PROVIDER_FAILED
 
 
 RULES: dict[FailureKind, Rule] = {
-    FailureKind.RATE_LIMITED: Rule(same_route_max=1, backoff_s=0.5),
-    FailureKind.UNAVAILABLE: Rule(same_route_max=1, backoff_s=0.1),
-    FailureKind.TIMEOUT: Rule(),
+    FailureKind.RATE_LIMITED: Rule(same_route_max=1, backoff_s=0.5, passes=True, counts=False),
+    FailureKind.UNAVAILABLE: Rule(same_route_max=1, backoff_s=0.1, passes=True, counts=False),
+    # A server that hangs passes; a task that no model ever finishes does not, so these are counted all the same.
+    FailureKind.TIMEOUT: Rule(passes=True),
     FailureKind.REFUSED: Rule(penalise=False),
     FailureKind.INVALID_OUTPUT: Rule(),
     FailureKind.UNKNOWN_MODEL: Rule(),
     FailureKind.NOT_RELEASABLE: Rule(penalise=False),
     # A replica that leaves gracefully is no sign of an unhealthy route: the same pool may serve at once.
-    FailureKind.INTERRUPTED: Rule(same_route_max=3, penalise=False),
+    FailureKind.INTERRUPTED: Rule(same_route_max=3, passes=True, counts=False, penalise=False),
     FailureKind.CRASHED: Rule(same_route_max=1),
     FailureKind.BAD_INPUT: Rule(next_route=False, penalise=False, fails_as=ErrorKind.BAD_REQUEST),
     FailureKind.AUTH: Rule(),
     FailureKind.TOO_LARGE: Rule(penalise=False, fails_as=ErrorKind.TOO_LARGE),
-    FailureKind.LOST: Rule(same_route_max=2),
+    FailureKind.LOST: Rule(same_route_max=2, passes=True, counts=False),
+    # The server lives and is about to serve: it is not ill, and need not be probed.
+    FailureKind.LOADING: Rule(passes=True, passes_soon=True, counts=False, penalise=False),
 }

@@ -54,6 +54,7 @@ class ProviderServer(ABC):
         self._arrived = asyncio.Condition()
         self._closing = False
         self._runner: web.AppRunner | None = None
+        self._port = 0
         self._url = ""
 
     @property
@@ -74,13 +75,15 @@ class ProviderServer(ABC):
         return self.requests[number - 1]
 
     async def start(self) -> Self:
-        """Listen on a free port of the loopback."""
+        """Listen on a free port of the loopback; after `aclose` on the same one as before."""
+        self._closing = False
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        self._url = f"http://127.0.0.1:{self._port}"
         return self
 
     async def aclose(self) -> None:

@@ -32,6 +32,13 @@ _TOO_LONG: Final = re.compile(
     r"context.?(length|window|size)|prompt is too long|input is too long|maximum context|too many (input )?tokens",
     re.IGNORECASE,
 )
+_LOADING: Final = re.compile(
+    r"(?<!error )(?<!failed )\bloading (?:the )?model\b"
+    r"|\b(?:is|currently|still) (?:loading|warming up|starting up)\b"
+    r"|\bmodel (?:is )?not (?:yet )?(?:loaded|ready)\b",
+    re.IGNORECASE,
+)
+"""What llama.cpp (`Loading model`), Ollama (`llm server loading model`) and Hugging Face's servers say meanwhile."""
 _BAD_KEY: Final = re.compile(r"API_KEY_INVALID|API key not valid", re.IGNORECASE)
 _RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
 
@@ -54,6 +61,7 @@ _IN_STREAM: Final = {
     "content_filter": FailureKind.REFUSED,
 }
 _SEARCHED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}
+_LOADS: Final = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR}
 _BY_STATUS: Final[dict[int, FailureKind]] = {
     HTTPStatus.UNAUTHORIZED: FailureKind.AUTH,
     HTTPStatus.PAYMENT_REQUIRED: FailureKind.AUTH,
@@ -106,6 +114,8 @@ def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
     if status == HTTPStatus.OK:
         # vLLM and llama.cpp put the status that they would have sent into the error's code.
         status = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), 500)
+    if status in _LOADS and _LOADING.search(text):
+        return FailureKind.LOADING
     if status in _SEARCHED:
         if _TOO_LONG.search(text):
             return FailureKind.TOO_LARGE
