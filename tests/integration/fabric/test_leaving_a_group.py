@@ -1,6 +1,7 @@
 """A worker that leaves and rejoins its queue group all the time loses no request; nats-py's own drain would lose some."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -55,6 +56,7 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
         await inbox.start()
         await connection.settle()
         todo = iter(range(REQUESTS))
+        attempts = itertools.count()
 
         async def send(number: int) -> bool:
             """True once it was answered by anybody: done, busy, or nobody there."""
@@ -64,10 +66,10 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
                 if not answered.done():
                     answered.set_result(message)
 
-            token = inbox.open(on_reply)
+            reply = inbox.open(on_reply, prefix="_INBOX.attempts.local.local.tester")
             request = InferRequest(
                 task=str(number),
-                attempt=f"tester.{number}.{token}",
+                attempt=f"tester.{next(attempts)}",
                 capability="classify",
                 model="m",
                 input=msgspec.Raw(b"{}"),
@@ -77,12 +79,12 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
             await connection.publish(
                 subjects.infer("local", "local", "classify"),
                 encode(request),
-                reply=f"_INBOX.attempts.local.local.tester.{token}",
+                reply=reply,
             )
             try:
                 message = await asyncio.wait_for(answered, SILENT_S)
             finally:
-                inbox.close(token)
+                inbox.close(reply)
             return not is_status(message, "503") and not isinstance(decode_reply(message.data), Busy)
 
         async def client() -> None:

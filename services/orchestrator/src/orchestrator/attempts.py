@@ -90,12 +90,12 @@ class Attempt:
         "outcome",
         "pieces",
         "replica",
+        "reply",
         "route",
         "sent_at",
         "span",
         "started_at",
         "task",
-        "token",
     )
 
     def __init__(
@@ -117,7 +117,7 @@ class Attempt:
         self.on_piece: Final = on_piece
         self._on_start = on_start
         self._told_started = False
-        self.token = ""
+        self.reply = ""
         self.id = ""
         self.span: Span | None = None
 
@@ -245,10 +245,12 @@ class Attempts:
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
-        attempt.token = token = self._inbox.open(attempt.hear)
+        attempt.reply = reply = self._inbox.open(
+            attempt.hear, prefix=subjects.attempt_inbox(route.zone, route.pool, self._instance)
+        )
         self._count += 1
         attempt.id = f"{self._instance}.{self._count}"
-        self._live[token] = attempt
+        self._live[reply] = attempt
         attempt.span = self._traces.attempt_began(task, route)
         request = InferRequest(
             task=task.id,
@@ -265,7 +267,7 @@ class Attempts:
             await self._connection.publish(
                 subjects.infer(route.zone, route.pool, task.capability),
                 encode(request),
-                reply=f"{subjects.attempt_inbox(route.zone, route.pool, self._instance)}.{token}",
+                reply=reply,
             )
         except BaseException:
             self._forget(attempt)
@@ -302,8 +304,8 @@ class Attempts:
         await self._connection.publish(subject, encode(CancelAttempt(attempt=attempt.id)))
 
     def _forget(self, attempt: Attempt) -> None:
-        self._inbox.close(attempt.token)
-        self._live.pop(attempt.token, None)
+        self._inbox.close(attempt.reply)
+        self._live.pop(attempt.reply, None)
 
     async def _sweep(self) -> None:
         last = time.monotonic()

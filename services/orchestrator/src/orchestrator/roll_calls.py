@@ -62,14 +62,14 @@ class RollCalls:
             for held in roll.attempts:
                 missing.pop(held, None)
             if not silent:
-                self._inbox.close(token)
+                self._inbox.close(reply)
                 for attempt in missing:
                     on_missing(attempt)
 
-        token = self._inbox.open(on_roll)
-        self._loop.call_later(ROLL_CALL_S, self._inbox.close, token)
+        reply = self._inbox.open(on_roll, prefix=subjects.attempt_inbox(zone, pool, self._instance))
+        self._loop.call_later(ROLL_CALL_S, self._inbox.close, reply)
         await self._connection.publish(
             subjects.infer_control(zone, pool, subjects.EVERY_REPLICA),
             encode(RollCall(attempts=list(missing))),
-            reply=f"{subjects.attempt_inbox(zone, pool, self._instance)}.{token}",
+            reply=reply,
         )

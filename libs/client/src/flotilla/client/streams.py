@@ -48,7 +48,7 @@ class AnswerStream:
         self._give_up_at = 0.0
         self._arrived: Final[asyncio.Queue[Message | None]] = asyncio.Queue(PIECES_PENDING_MAX)
         self._inbox: Inbox | None = None
-        self._token = ""
+        self._reply = ""
         self._overflowed = False
         self._answer: Answer | None = None
         self._ended = False
@@ -116,7 +116,7 @@ class AnswerStream:
     def _leave(self) -> None:
         self._ended = True
         if self._inbox is not None:
-            self._inbox.close(self._token)
+            self._inbox.close(self._reply)
             self._link.unwatch(self._wake)
 
     async def _begin(self) -> None:
@@ -125,13 +125,13 @@ class AnswerStream:
         link = self._link
         await link.reachable()
         inbox = await link.streams()
-        self._token = inbox.open(self._on_reply)
+        self._reply = inbox.open(self._on_reply)
         self._inbox = inbox
         self._give_up_at = asyncio.get_running_loop().time() + self._timeout_s
         # Pieces that came while the connection was down are lost, and no gap shows after the last one.
         link.watch(self._wake)
         subject = link.addresses.ask(self._capability)
-        await link.connection.publish(subject, self._body, reply=f"{inbox.prefix}.{self._token}", headers=self._headers)
+        await link.connection.publish(subject, self._body, reply=self._reply, headers=self._headers)
 
     async def _on_reply(self, message: Message) -> None:
         try:

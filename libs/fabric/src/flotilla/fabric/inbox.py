@@ -5,8 +5,8 @@ A call costs a dictionary entry: no subscription, no task and no timer of its ow
 """
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from nats.aio.subscription import Subscription
@@ -19,56 +19,73 @@ SWEEP_INTERVAL_S: Final = 0.1
 LOST_AFTER_S: Final = 1.0
 """After a reconnect, for replies that were on their way when the connection broke and found another."""
 CALLS_OPEN_MAX: Final = 200_000
+TOKEN_BYTES: Final = 16
+TOKENS_AT_A_TIME: Final = 256
+"""Asked of the system at once: one call each would be felt on the hot path."""
 
 OnReply = Callable[[Message], Awaitable[None]]
 
 
+def tokens() -> Iterator[str]:
+    """
+    Random tokens for reply subjects, without end: whoever sees one can guess no other.
+
+    Those who answer a call see its token; were tokens counted up, they could answer the calls of others as well.
+    """
+    width = 2 * TOKEN_BYTES
+    while True:
+        batch = os.urandom(TOKEN_BYTES * TOKENS_AT_A_TIME).hex()
+        yield from (batch[at : at + width] for at in range(0, len(batch), width))
+
+
 class Inbox:
     """
-    Receives replies by the last token of the subject.
+    Receives replies, each by its whole subject: a reply that comes in any other way belongs to no call.
 
     Attributes:
-        prefix: Where replies arrive: `<prefix>.<token>`; may hold wildcards when `subject` of the reply is built
-            elsewhere (`attempt_inbox`), the last token being what counts.
+        prefix: What is subscribed to is `<prefix>.*`. It may hold wildcards; calls then say under which prefix they
+            expect their replies.
     """
 
     def __init__(self, connection: Connection, prefix: str) -> None:
         self.prefix: Final = prefix
         self._connection = connection
         self._open: dict[str, OnReply] = {}
-        self._next = 0
-        # Tokens count up from an unguessable start, so that knowing one reply subject does not give the others of
-        # another process.
-        self._salt = secrets.token_hex(4)
+        self._tokens = tokens()
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         """Subscribe."""
         self._subscription = await self._connection.subscribe(f"{self.prefix}.*", self._on_message)
 
-    def open(self, on_reply: OnReply) -> str:
-        """Have replies to the returned token handed to `on_reply`, which must not block or raise."""
+    def open(self, on_reply: OnReply, *, prefix: str | None = None) -> str:
+        """
+        Have replies to the returned subject handed to `on_reply`, which must not block or raise.
+
+        Args:
+            on_reply: Called with each reply.
+            prefix: Under which they come, one that `self.prefix` covers; that one itself unless told.
+        """
         if len(self._open) >= CALLS_OPEN_MAX:
             raise TooManyCallsError(CALLS_OPEN_MAX)
-        self._next += 1
-        token = f"{self._salt}{self._next:x}"
-        self._open[token] = on_reply
-        return token
+        reply = f"{prefix or self.prefix}.{next(self._tokens)}"
+        self._open[reply] = on_reply
+        return reply
 
     @property
     def is_empty(self) -> bool:
         """Whether no call waits."""
         return not self._open
 
-    def close(self, token: str) -> None:
-        """Forget a call: later replies are dropped."""
-        self._open.pop(token, None)
+    def close(self, reply: str) -> None:
+        """Forget a call by its reply subject: later replies are dropped."""
+        self._open.pop(reply, None)
 
     def __len__(self) -> int:
         return len(self._open)
 
     async def _on_message(self, message: Message) -> None:
-        on_reply = self._open.get(message.subject.rsplit(".", 1)[1])
+        on_reply = self._open.get(message.subject)
         if on_reply is not None:
             await on_reply(message)
 
@@ -136,15 +153,15 @@ class Requests:
             if not future.done():
                 future.set_result(message)
 
-        token = self._inbox.open(on_reply)
+        reply = self._inbox.open(on_reply)
         give_up_at = self._loop.time() + timeout_s
-        self._waiting[token] = _Waiting(future, subject, give_up_at, lost_with_connection=lost_with_connection)
+        self._waiting[reply] = _Waiting(future, subject, give_up_at, lost_with_connection=lost_with_connection)
         try:
-            await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}", headers=headers)
+            await self._connection.publish(subject, body, reply=reply, headers=headers)
             message = await future
         finally:
-            self._inbox.close(token)
-            del self._waiting[token]
+            self._inbox.close(reply)
+            del self._waiting[reply]
         if is_status(message, "503"):
             raise NoRespondersError(subject)
         return message
@@ -170,14 +187,14 @@ class Requests:
             else:
                 found.append(message)
 
-        token = self._inbox.open(on_reply)
-        self._waiting[token] = _Waiting(future, subject, self._loop.time() + timeout_s)
+        reply = self._inbox.open(on_reply)
+        self._waiting[reply] = _Waiting(future, subject, self._loop.time() + timeout_s)
         try:
-            await self._connection.publish(subject, body, reply=f"{self._inbox.prefix}.{token}")
+            await self._connection.publish(subject, body, reply=reply)
             last = await future
         finally:
-            self._inbox.close(token)
-            del self._waiting[token]
+            self._inbox.close(reply)
+            del self._waiting[reply]
         if is_status(last, "503"):
             raise NoRespondersError(subject)
         return found, last

@@ -44,10 +44,12 @@ class ScriptedWorker:
 
     Attributes:
         requests: Every request it was sent, as JSON, in order.
+        replies: The reply subject of each.
     """
 
     def __init__(self, client: PlainClient, *, zone: str, pool: str, replica: str, script: Script) -> None:
         self.requests: Final[list[Json]] = []
+        self.replies: Final[list[str]] = []
         self.controls: Final[list[Json]] = []
         self.script = script
         self._client = client
@@ -71,6 +73,7 @@ class ScriptedWorker:
     async def _take(self, message: Msg) -> None:
         request = json.loads(message.data)
         self.requests.append(request)
+        self.replies.append(message.reply)
         saying = asyncio.get_running_loop().create_task(self._say(message.reply, request))
         self._saying.add(saying)
         saying.add_done_callback(self._saying.discard)

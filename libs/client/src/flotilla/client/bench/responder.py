@@ -53,11 +53,11 @@ async def _relay(connection: Connection) -> None:
 
     async def pass_on(message: Message) -> None:
         async def pass_back(reply: Message) -> None:
-            inbox.close(token)
+            inbox.close(way_back)
             await connection.publish(message.reply, reply.data)
 
-        token = inbox.open(pass_back)
-        await connection.publish(ECHO_SUBJECT, message.data, reply=f"{inbox.prefix}.{token}")
+        way_back = inbox.open(pass_back)
+        await connection.publish(ECHO_SUBJECT, message.data, reply=way_back)
 
     await connection.subscribe(RELAY_SUBJECT, pass_on)
 
