@@ -161,6 +161,19 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         results.decode_event,
     ),
+    "finished-unpriced": (
+        attempts.Finished(
+            output=msgspec.Raw(b"{}"), usage=attempts.Usage(input_tokens=3, cost_usd=None), provider="p", model="m"
+        ),
+        attempts.decode_reply,
+    ),
+    "route-stats-unpriced": (
+        stats.RouteStats(
+            written_unix_ms=1_750_000_000_500,
+            windows={1_750_000_000: stats.SubWindow(ok=2, unpriced=3, unpriced_ok=2)},
+        ),
+        stats.decode_stats,
+    ),
     "dead-record": (DEAD, results.decode_dead),
     "route-stats": (
         stats.RouteStats(

@@ -77,7 +77,7 @@ def test_the_default_model_of_each_provider_has_a_price(provider: tuple[str, str
     """
     name, _, model = provider
 
-    assert cost_usd(name, model, input_tokens=1000, output_tokens=1000) > 0
+    assert (cost_usd(name, model, input_tokens=1000, output_tokens=1000) or 0) > 0
 
 
 class Tags(BaseHTTPRequestHandler):

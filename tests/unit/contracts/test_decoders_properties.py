@@ -123,7 +123,7 @@ def test_the_usual_suspects_are_refused(decode: Callable[[bytes], Any], body: by
 TEXT = st.text(max_size=40)
 NUMBER = st.floats(min_value=0, max_value=1e9, allow_nan=False)
 COUNT = st.integers(min_value=0, max_value=2**31)
-USAGE = st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT, cost_usd=NUMBER)
+USAGE = st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT, cost_usd=st.none() | NUMBER)
 REPLIES = st.one_of(
     st.builds(Piece, seq=COUNT, text=TEXT),
     st.builds(Failed, kind=st.sampled_from(FailureKind), message=TEXT, retry_after_s=st.none() | NUMBER, usage=USAGE),

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flotilla.contracts.failures import FailureKind
@@ -89,6 +89,7 @@ DATA = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     sent=st.lists(DATA, max_size=5),
     ends=st.sampled_from([b"\n", b"\r\n", b"\r"]),

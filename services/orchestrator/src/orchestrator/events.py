@@ -32,7 +32,7 @@ class Events:
         replica: str = "",
         error: str = "",
         latency_ms: float = 0.0,
-        cost_usd: float = 0.0,
+        cost_usd: float | None = 0.0,
     ) -> None:
         """Publish one event; it is never waited for, and a lost one loses nothing else."""
         event = Event(

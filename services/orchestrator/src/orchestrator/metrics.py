@@ -9,6 +9,7 @@ from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import Result
 from orchestrator.attempts import Attempt
 from orchestrator.fleet import Fleet
+from orchestrator.routing.recorder import NO_USAGE
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.tasks import Task
 
@@ -46,6 +47,9 @@ class OrchestratorMetrics:
         self._cost_usd: Final = Count(
             "flotilla_cost_usd_total", "By the public price list, in US dollars.", ("pool", "model")
         )
+        self._unpriced: Final = Count(
+            "flotilla_unpriced_attempts_total", "Attempts whose cost is not known.", ("pool", "model")
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._task_s,
@@ -54,6 +58,7 @@ class OrchestratorMetrics:
             self._attempt_s,
             self._tokens,
             self._cost_usd,
+            self._unpriced,
             Level(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -103,10 +108,13 @@ class OrchestratorMetrics:
         pool, model = attempt.route.pool, attempt.route.model
         self._attempts.add((pool, model, attempt.task.capability, outcome))
         self._attempt_s.add((pool, model, attempt.task.capability), attempt.elapsed_ms / 1000)
-        if last_word is not None and last_word.usage.input_tokens + last_word.usage.output_tokens:
-            self._tokens.add((pool, model, "input"), last_word.usage.input_tokens)
-            self._tokens.add((pool, model, "output"), last_word.usage.output_tokens)
-            self._cost_usd.add((pool, model), last_word.usage.cost_usd)
+        usage = NO_USAGE if last_word is None else last_word.usage
+        if usage.cost_usd is None:
+            self._unpriced.add((pool, model))
+        if usage.input_tokens + usage.output_tokens:
+            self._tokens.add((pool, model, "input"), usage.input_tokens)
+            self._tokens.add((pool, model, "output"), usage.output_tokens)
+            self._cost_usd.add((pool, model), usage.cost_usd or 0.0)
 
     def _pool_slots(self) -> list[Sample]:
         found: list[Sample] = []

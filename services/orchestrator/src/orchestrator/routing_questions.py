@@ -125,6 +125,7 @@ class RoutingQuestions:
                     input_tokens=total.input_tokens,
                     output_tokens=total.output_tokens,
                     cost_usd=total.cost_usd,
+                    unpriced=total.unpriced,
                     standing=figures.standing,
                     breaker=figures.breaker,
                     why=figures.why,

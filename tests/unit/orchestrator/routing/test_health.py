@@ -46,6 +46,26 @@ def test_a_recorder_counts_what_went_on() -> None:
     assert (stats.failed_in_a_row, stats.last_ok_unix_ms, stats.last_failure_unix_ms) == (1, NOW + 50, NOW + 60)
 
 
+def test_attempts_of_unknown_cost_are_counted_apart() -> None:
+    """
+    The mean is that of the others, and unknown when there are none.
+    """
+    recorder = RouteRecorder()
+    for _ in range(4):
+        recorder.started(NOW)
+    unknown = Usage(input_tokens=3, cost_usd=None)
+    recorder.finished(started_unix_ms=NOW, now_unix_ms=NOW + 50, usage=unknown)
+    recorder.failed(FailureKind.TIMEOUT, started_unix_ms=NOW, now_unix_ms=NOW + 60, usage=unknown)
+    total = recorder.snapshot(NOW + 100).total
+    assert (total.unpriced, total.unpriced_ok, total.cost_usd, total.mean_cost_usd) == (2, 1, 0.0, None)
+
+    recorder.finished(started_unix_ms=NOW, now_unix_ms=NOW + 70, usage=Usage(cost_usd=0.5))
+    recorder.finished(started_unix_ms=NOW, now_unix_ms=NOW + 70, usage=Usage(cost_usd=1e300))
+    total = recorder.snapshot(NOW + 100).total
+    assert (total.unpriced, total.ok) == (2, 3)
+    assert (total.cost_usd, total.mean_cost_usd) == (1_000_000.5, 500_000.25)
+
+
 def test_a_recorder_forgets_what_has_left_the_window() -> None:
     """
     Its memory does not grow with time.

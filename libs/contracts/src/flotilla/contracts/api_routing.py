@@ -67,6 +67,8 @@ class RouteReport(Struct, frozen=True, kw_only=True):
 
     Attributes:
         outcomes: Attempts by failure kind; `ok` among them.
+        cost_usd: Of the attempts whose cost is known.
+        unpriced: How many attempts' cost is not known.
         standing: `settled`, `left` or `returning`.
         breaker: `closed`, `open` or `half_open`.
     """
@@ -83,6 +85,7 @@ class RouteReport(Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    unpriced: int = 0
     standing: str = "settled"
     breaker: str = "closed"
     why: str = ""

@@ -17,6 +17,7 @@ MODEL_LENGTH_MAX: Final = 128
 MESSAGE_LENGTH_MAX: Final = 500
 
 ModelName = Annotated[str, Meta(max_length=MODEL_LENGTH_MAX)]
+Tokens = Annotated[int, Meta(ge=0)]
 
 
 class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,19 +56,19 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     Attributes:
         input_tokens: In the model's own tokens; zero for engines that do not count.
-        cost_usd: By the public price list for the provider and model; zero for one's own hardware, and where
-            no price is known.
+        cost_usd: By the public price list for the provider and model; zero for one's own hardware, None where it is
+            not known: the model has no price there, or the provider did not say what it counted.
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
+    input_tokens: Tokens = 0
+    output_tokens: Tokens = 0
+    cost_usd: Annotated[float, Meta(ge=0)] | None = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
-            cost_usd=self.cost_usd + other.cost_usd,
+            cost_usd=None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd,
         )
 
 

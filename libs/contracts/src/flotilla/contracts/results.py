@@ -80,6 +80,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         at_unix_ms: By the orchestrator's clock.
         error: The kind of a failure.
+        cost_usd: None where it is not known.
     """
 
     task: str
@@ -91,7 +92,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replica: str = ""
     error: str = ""
     latency_ms: float = 0.0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     labels: dict[str, str] = {}
 
 

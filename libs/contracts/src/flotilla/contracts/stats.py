@@ -55,6 +55,9 @@ class SubWindow(Struct, frozen=True, kw_only=True, omit_defaults=True):
         latency: Of the attempts that ended well, and of those that failed by taking too long.
         first_piece: Of streamed attempts, from the request to the first piece.
         abandoned: How old the cancelled ones had become: they would have taken longer still.
+        cost_nano_usd: Of the attempts whose cost is known.
+        unpriced: Those that ended well or failed and whose cost is not known.
+        unpriced_ok: Those of them that ended well.
     """
 
     ok: Natural = 0
@@ -67,6 +70,8 @@ class SubWindow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: Natural = 0
     output_tokens: Natural = 0
     cost_nano_usd: Natural = 0
+    unpriced: Natural = 0
+    unpriced_ok: Natural = 0
 
     @property
     def attempts(self) -> int:
@@ -87,8 +92,14 @@ class SubWindow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cost_usd(self) -> float:
-        """What these attempts cost together."""
+        """What these attempts cost together, as far as it is known."""
         return self.cost_nano_usd / NANO_USD
+
+    @property
+    def mean_cost_usd(self) -> float | None:
+        """What an attempt that ended well costs; None when no price of one is known."""
+        priced = self.ok - self.unpriced_ok
+        return self.cost_usd / priced if priced > 0 else None
 
 
 class RouteStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,6 +165,8 @@ def merge_sub_windows(one: SubWindow, other: SubWindow) -> SubWindow:
         input_tokens=one.input_tokens + other.input_tokens,
         output_tokens=one.output_tokens + other.output_tokens,
         cost_nano_usd=one.cost_nano_usd + other.cost_nano_usd,
+        unpriced=one.unpriced + other.unpriced,
+        unpriced_ok=one.unpriced_ok + other.unpriced_ok,
     )
 
 

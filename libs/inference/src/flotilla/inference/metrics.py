@@ -44,11 +44,15 @@ class WorkerMetrics:
         self._cost_usd: Final = Count(
             "flotilla_worker_cost_usd_total", "By the public price list, in US dollars.", ("gen_ai_request_model",)
         )
+        self._unpriced: Final = Count(
+            "flotilla_worker_unpriced_attempts_total", "Attempts whose cost is not known.", ("gen_ai_request_model",)
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._duration_s,
             self._tokens,
             self._attempts,
             self._cost_usd,
+            self._unpriced,
             Level("flotilla_slots", "Slots of this replica.", ("zone", "pool", "state"), self._slots),
         )
 
@@ -62,10 +66,12 @@ class WorkerMetrics:
         self._duration_s.add((operation, self._provider, model, outcome), elapsed_s)
         self._attempts.add((capability, outcome or "ok"))
         usage = answer.usage
+        if usage.cost_usd is None:
+            self._unpriced.add((model,))
         if usage.input_tokens or usage.output_tokens:
             self._tokens.add((operation, self._provider, model, "input"), usage.input_tokens)
             self._tokens.add((operation, self._provider, model, "output"), usage.output_tokens)
-            self._cost_usd.add((model,), usage.cost_usd)
+            self._cost_usd.add((model,), usage.cost_usd or 0.0)
 
     def _slots(self) -> list[Sample]:
         lane = self.lane

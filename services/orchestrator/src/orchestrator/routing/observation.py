@@ -116,7 +116,7 @@ def _route(
     )
     total = stats.total
     mean = mean_ms(recent.latency)
-    cost_usd = total.cost_usd / total.ok if total.ok else last.cost_usd
+    cost_usd = total.mean_cost_usd if total.ok else last.cost_usd
     return RouteHealth(
         move=move,
         figures=_figures(stats, recent, move, breaker, cost_usd=cost_usd, now_unix_ms=now_unix_ms),

@@ -19,6 +19,8 @@ from flotilla.contracts.stats import (
 )
 
 RECORDERS_MAX: Final = 10_000
+COST_USD_MAX: Final = 1e6
+"""Of one attempt: what a worker says that costs more is not true, and would not fit into the sums."""
 NO_USAGE: Final = Usage()
 
 _SLOW_FAILURES: Final = frozenset({FailureKind.TIMEOUT, FailureKind.LOST})
@@ -29,6 +31,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.ok = self.deferred = self.cancelled = self.input_tokens = self.output_tokens = self.cost_nano_usd = 0
+        self.unpriced = self.unpriced_ok = 0
         self.failures: dict[str, int] = {}
         self.latency: dict[int, int] = {}
         self.first_piece: dict[int, int] = {}
@@ -46,6 +49,8 @@ class _Count:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             cost_nano_usd=self.cost_nano_usd,
+            unpriced=self.unpriced,
+            unpriced_ok=self.unpriced_ok,
         )
 
 
@@ -88,6 +93,8 @@ class RouteRecorder:
         """It went well."""
         count = self._ended(started_unix_ms, now_unix_ms, usage)
         count.ok += 1
+        if usage.cost_usd is None:
+            count.unpriced_ok += 1
         _add(count.latency, now_unix_ms - started_unix_ms)
         if first_piece_ms is not None:
             _add(count.first_piece, first_piece_ms)
@@ -164,7 +171,10 @@ class RouteRecorder:
             count = self._windows[second] = _Count()
         count.input_tokens += usage.input_tokens
         count.output_tokens += usage.output_tokens
-        count.cost_nano_usd += round(usage.cost_usd * NANO_USD)
+        if usage.cost_usd is None:
+            count.unpriced += 1
+        else:
+            count.cost_nano_usd += round(min(usage.cost_usd, COST_USD_MAX) * NANO_USD)
         return count
 
     def _forget(self, now_unix_ms: int) -> None:

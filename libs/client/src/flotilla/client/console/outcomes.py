@@ -148,5 +148,7 @@ def _total(outcomes: list[Outcome], failed: int, elapsed_s: float) -> str:
     parts = [f"{len(outcomes) - failed:,} of {len(outcomes):,} ok", f"{elapsed_s:.1f} s"]
     if tokens:
         parts.append(f"{tokens:,} tokens")
-    parts.append(readable.dollars(sum(answer.usage.cost_usd for answer in answers)))
+    parts.append(readable.dollars(sum(answer.usage.cost_usd or 0.0 for answer in answers)))
+    if unpriced := sum(answer.usage.cost_usd is None for answer in answers):
+        parts.append(f"{unpriced:,} of unknown cost")
     return " · ".join(part for part in parts if part)

@@ -71,12 +71,14 @@ def tokens(answer: Answer) -> str:
 
 
 def cost(answer: Answer) -> str:
-    """US dollars; empty when it cost nothing."""
+    """US dollars; empty when it cost nothing, and said when it is not known."""
     return dollars(answer.usage.cost_usd)
 
 
-def dollars(cost_usd: float) -> str:
+def dollars(cost_usd: float | None) -> str:
     """US dollars to the hundredth of a cent; empty for none."""
+    if cost_usd is None:
+        return "cost unknown"
     if not cost_usd:
         return ""
     return f"${cost_usd:.4f}" if cost_usd >= 0.00005 else "<$0.0001"  # noqa: PLR2004

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from flotilla.client.demo.work import TITLES, Ran
+from flotilla.contracts.attempts import Usage
 from flotilla.contracts.subjects import ZONES
 
 FAILURES_SHOWN_MAX: Final = 5
@@ -19,6 +20,7 @@ class Row(Struct, frozen=True, kw_only=True):
         zone: "-" when no route finished.
         latency_ms: The mean, from acceptance to result.
         tokens: In and out together, in the model's own tokens.
+        cost_usd: None when the cost of one of them is not known.
     """
 
     title: str
@@ -29,7 +31,7 @@ class Row(Struct, frozen=True, kw_only=True):
     failed: int
     latency_ms: float
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
 
 
 def rows(ran: list[Ran]) -> list[Row]:
@@ -48,7 +50,7 @@ def rows(ran: list[Ran]) -> list[Row]:
             failed=sum(not each.answer.ok for each in group),
             latency_ms=mean_latency_ms(group),
             tokens=sum(each.answer.usage.input_tokens + each.answer.usage.output_tokens for each in group),
-            cost_usd=sum(each.answer.usage.cost_usd for each in group),
+            cost_usd=sum((each.answer.usage for each in group), Usage()).cost_usd,
         )
         for (title, zone, provider, model), group in sorted(groups.items(), key=lambda item: TITLES.index(item[0][0]))
     ]
@@ -78,8 +80,10 @@ def failures(ran: list[Ran]) -> list[str]:
     return [*lines, f"and {more} more"] if more else lines
 
 
-def dollars(cost_usd: float) -> str:
+def dollars(cost_usd: float | None) -> str:
     """A price for people; models cost fractions of a cent."""
+    if cost_usd is None:
+        return "?"
     return f"${cost_usd:.4f}" if cost_usd else "$0"
 
 

@@ -36,6 +36,7 @@ from flotilla.inference.adapters.failures import (
 from flotilla.inference.adapters.headers import own_headers
 from flotilla.inference.adapters.schemas import has_open_object, is_recursive, rooted
 from flotilla.inference.adapters.streams import Gathered
+from flotilla.inference.adapters.token_counts import token_count, usage_of
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
@@ -50,10 +51,12 @@ logging.getLogger("anthropic").setLevel(logging.WARNING)
 
 
 class _Tokens(Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    """Counts, unchecked."""
+
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    cache_creation_input_tokens: Any = None
 
 
 class _Block(Struct):
@@ -162,7 +165,7 @@ class AnthropicMessages:
         response = await create(**_request(call))
         answer = _decode_answer(await response.read())
         gathered.model = answer.model
-        gathered.usage = _usage(answer.model or call.model, answer.usage)
+        gathered.usage = _usage(answer.model, call.model, answer.usage)
         gathered.end = answer.stop_reason or "end_turn"
         for block in answer.content:
             if block.type == "text":
@@ -181,7 +184,7 @@ class AnthropicMessages:
                     if event.usage is not None:
                         tokens = _later(tokens, event.usage)
                     if event.message is not None or event.usage is not None:
-                        gathered.usage = _usage(gathered.model or call.model, tokens)
+                        gathered.usage = _usage(gathered.model, call.model, tokens)
                     if event.type == "message_delta" and event.delta is not None:
                         gathered.end = event.delta.stop_reason or gathered.end
                     stopped = stopped or event.type == "message_stop"
@@ -245,14 +248,19 @@ def _later(tokens: _Tokens, update: _Tokens) -> _Tokens:
     )
 
 
-def _usage(model: str, tokens: _Tokens) -> Usage:
-    read, written = tokens.cache_read_input_tokens or 0, tokens.cache_creation_input_tokens or 0
-    counts = {
-        "input_tokens": (tokens.input_tokens or 0) + read + written,
-        "output_tokens": tokens.output_tokens or 0,
-    }
-    cost = pricing.cost_usd("anthropic", model, **counts, cache_read_tokens=read, cache_write_tokens=written)
-    return Usage(**counts, cost_usd=cost)
+def _usage(model: str, asked: str, tokens: _Tokens) -> Usage:
+    read = token_count(tokens.cache_read_input_tokens) or 0
+    written = token_count(tokens.cache_creation_input_tokens) or 0
+    uncached = token_count(tokens.input_tokens)
+    return usage_of(
+        "anthropic",
+        model,
+        asked,
+        input_tokens=None if uncached is None else uncached + read + written,
+        output_tokens=token_count(tokens.output_tokens),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+    )
 
 
 @contextlib.contextmanager

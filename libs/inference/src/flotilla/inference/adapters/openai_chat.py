@@ -38,6 +38,7 @@ from flotilla.inference.adapters.failures import (
 from flotilla.inference.adapters.headers import own_headers
 from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.adapters.streams import Gathered
+from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
@@ -59,12 +60,12 @@ logging.getLogger("openai").setLevel(logging.WARNING)
 
 
 class _CachedTokens(Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Any = None
 
 
 class _Tokens(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     prompt_tokens_details: _CachedTokens | None = None
 
 
@@ -338,19 +339,16 @@ class OpenAIChat:
 
     def _usage(self, model: str, asked: str, tokens: _Tokens | None) -> Usage:
         if tokens is None:
-            return Usage()
+            return unknown_usage(self._provider)
         details = tokens.prompt_tokens_details
-        counts = {
-            "input_tokens": tokens.prompt_tokens or 0,
-            "output_tokens": tokens.completion_tokens or 0,
-        }
-        cost = pricing.cost_usd(
+        return usage_of(
             self._provider,
-            model or asked,
-            **counts,
-            cache_read_tokens=(details.cached_tokens or 0) if details else 0,
+            model,
+            asked,
+            input_tokens=token_count(tokens.prompt_tokens),
+            output_tokens=token_count(tokens.completion_tokens),
+            cache_read_tokens=token_count(details.cached_tokens) if details else 0,
         )
-        return Usage(**counts, cost_usd=cost)
 
     @contextlib.contextmanager
     def _translated(self, gathered: Gathered) -> Generator[None]:

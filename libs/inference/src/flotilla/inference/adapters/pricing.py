@@ -13,7 +13,7 @@ FREE: Final = frozenset(
 )
 """Providers on one's own hardware."""
 
-_PriceOf = Callable[..., float]
+_PriceOf = Callable[..., float | None]
 
 
 def load(provider: str) -> None:
@@ -30,39 +30,46 @@ def cost_usd(
     output_tokens: int,
     cache_read_tokens: int = 0,
     cache_write_tokens: int = 0,
-) -> float:
+    asked: str = "",
+) -> float | None:
     """
-    The price of one call in US dollars; 0.0 for one's own hardware, and where no price is known.
+    The price of one call in US dollars; 0.0 for one's own hardware, None where no price is known.
 
     Args:
         provider: As in results: `openai`, `anthropic`, `gemini`, ...
         model: As the provider names it in its answer, dated or not.
+        asked: The model that was asked for; its price counts when the list has none for `model`, as with gateways that
+            answer under names of their own.
         input_tokens: All of them, those read from and written to a cache included.
         output_tokens: All of them, thinking included.
         cache_read_tokens: How many of the input were cached and cost less.
         cache_write_tokens: How many of the input were put into a cache and cost more.
     """
-    if provider in FREE or not model:
+    if provider in FREE:
         return 0.0
-    return _price_list()(
-        provider,
-        model.removeprefix("models/"),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=cache_read_tokens,
-        cache_write_tokens=cache_write_tokens,
-    )
+    # Some servers count the cached ones beside the others; the list refuses more cached tokens than there are.
+    read = min(cache_read_tokens, input_tokens)
+    tokens = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cache_read_tokens": read,
+        "cache_write_tokens": min(cache_write_tokens, input_tokens - read),
+    }
+    for name in dict.fromkeys((model, asked)):
+        if name and (price := _price_list()(provider, name.removeprefix("models/"), **tokens)) is not None:
+            return price
+    return None
 
 
 @functools.cache
 def _price_list() -> _PriceOf:
     from genai_prices import Usage, calc_price  # noqa: PLC0415 - see the module's docstring
 
-    def price(provider: str, model: str, **tokens: int) -> float:
+    def price(provider: str, model: str, **tokens: int) -> float | None:
         try:
             usage = Usage(**{name: count for name, count in tokens.items() if count})
             return float(calc_price(usage, model, provider_id=provider).total_price)
         except (LookupError, ValueError):
-            return 0.0
+            return None
 
     return price
