@@ -450,3 +450,83 @@ def test_a_fence_around_code_is_taken_off(text: str, code: str) -> None:
     unfenced = Unfenced()
 
     assert code == unfenced.feed(text) + unfenced.end()
+
+
+@pytest.mark.parametrize("answer", ["", " \n", "<think>hm</think>", "<think>never ends", "hm</think>"])
+@pytest.mark.parametrize("capability", ["chat", "summarize", "translate", "generate-code"])
+async def test_an_answer_that_says_nothing_is_none(capability: str, answer: str):
+    """
+    In any capability; the model is asked once more.
+    """
+    given = {
+        "chat": {"messages": [{"role": "user", "content": "hi"}]},
+        "summarize": {"document": "d"},
+        "translate": {"text": "t", "target": "de"},
+        "generate-code": {"instruction": "i", "language": "go"},
+    }[capability]
+    model = ScriptedModel(answer, answer)
+
+    with pytest.raises(AttemptError) as caught:
+        await answered(model, capability, given)
+
+    assert FailureKind.INVALID_OUTPUT is caught.value.kind
+    assert 2 == len(model.calls)
+    assert ONE_CALL + ONE_CALL == caught.value.usage
+
+
+async def test_thoughts_stay_out_of_a_chat():
+    """
+    Whose text is otherwise passed on as it is.
+    """
+    given = {"messages": [{"role": "user", "content": "hi"}]}
+    for text in (
+        "<think>hm</think>\n\n yes ",
+        "hm\n</think>\n\nyes ",
+        "<|channel|>analysis<|message|>hm<|end|>final<|message|>yes ",
+    ):
+        answer = await answered(ScriptedModel(text), "chat", given)
+        assert "yes " == msgspec.json.decode(bytes(answer.output))["message"]["content"].lstrip()
+
+
+async def test_a_stream_of_thoughts_without_a_beginning_fails_once_and_is_withheld_afterwards():
+    """
+    What was passed on cannot be taken back; the next stream of this model waits for the end of its thoughts.
+    """
+    model = ScriptedModel("hm, yes?\n</think>\n\nyes", "hm\n</think>\n\nyes", "yes")
+    backend = PromptedBackend(model, CATALOGUE, default_model="small")
+    capability = CATALOGUE.get("summarize")
+    assert capability is not None
+    given = capability.decode_input(b'{"document": "d"}')
+    pieces: list[str] = []
+
+    async def emit(text: str) -> None:
+        pieces.append(text)
+
+    work = Work(task="t", capability="summarize", input=given, model="m", deadline_s=5.0, emit=emit)
+    with pytest.raises(AttemptError) as caught:
+        await backend.answer(work)
+    assert FailureKind.INVALID_OUTPUT is caught.value.kind
+
+    for _ in range(2):
+        pieces.clear()
+        answer = await backend.answer(work)
+        assert "yes" == "".join(pieces)
+        assert b'{"summary":"yes"}' == bytes(answer.output)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"label": "a", "confidence": 0.5, "rationale": "half \ud83d"}',
+        '{"label": "a", "confidence": 0.5, "rationale": "two\nlines"}',
+        'hm {"label": "b"}\n</think>\n{"label": "a", "confidence": 0.5}',
+        '<|channel|>final<|message|>{"label": "a", "confidence": 0.5}<|return|>',
+    ],
+    ids=range(4),
+)
+async def test_json_that_is_not_quite_json_is_read(text: str):
+    """
+    And can be sent on.
+    """
+    answer = await answered(ScriptedModel(text), "classify", {"document": "d", "labels": ["a", "b"]})
+    assert "a" == msgspec.json.decode(bytes(answer.output))["label"]

@@ -14,12 +14,17 @@ from flotilla.inference.capability import Capability
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.errors import AttemptError
 from flotilla.inference.prompts import Prompt, StructuredReading, TextReading
-from flotilla.inference.structured import json_in
+from flotilla.inference.prompts.text_filters import TextFilter
+from flotilla.inference.structured import json_in, refuse_output
+from flotilla.inference.thoughts import Thoughts, without_thoughts
 
 EMBED: Final = "embed"
 REPAIR_ROUNDS_MAX: Final = 1
 REPAIR_ECHO_CHARS_MAX: Final = 20_000
 """Of the model's first answer, this much is shown to it again with the complaint."""
+
+LEAKY_MODELS_MAX: Final = 256
+"""Models remembered for ending thoughts that they never began."""
 
 CALL_TIMEOUT_MIN_S: Final = 0.001
 CHECK_INLINE_CHARS_MAX: Final = 100_000
@@ -55,6 +60,7 @@ class PromptedBackend:
         self._model = model
         self._default_model = default_model
         self._default_embedding_model = default_embedding_model or default_model
+        self._leaky: set[str] = set()
         servable = {name for name in catalogue.names() if (known := catalogue.get(name)) and known.has_prompt}
         if capabilities is None:
             capabilities = frozenset(servable | ({EMBED} if default_embedding_model else set()))
@@ -87,7 +93,8 @@ class PromptedBackend:
         if work.capability == EMBED:
             return await self._embed(work, capability)
         prompt = capability.prompt(work.input, streaming=work.emit is not None)
-        conversation = _Conversation(self._model, work, capability, prompt, work.model or self._default_model)
+        conversation = _Conversation(self._model, work, capability, prompt, self._default_model)
+        conversation.leaky = self._leaky
         return await conversation.run()
 
     async def _embed(self, work: Work, capability: Capability) -> Answer:
@@ -123,12 +130,13 @@ class PromptedBackend:
 class _Conversation:
     """One work's rounds with the model."""
 
-    def __init__(self, model: Model, work: Work, capability: Capability, prompt: Prompt, model_name: str) -> None:
+    def __init__(self, model: Model, work: Work, capability: Capability, prompt: Prompt, default_model: str) -> None:
         self._model = model
         self._work = work
         self._capability = capability
         self._prompt = prompt
-        self._model_name = model_name
+        self._model_name = work.model or default_model
+        self.leaky: set[str] = set()
         self._until = time.perf_counter() + work.deadline_s
         self._usage = Usage()
         self._provider_ms = 0.0
@@ -168,24 +176,38 @@ class _Conversation:
 
     async def _read(self, call: ModelCall, reading: TextReading) -> tuple[Completion, Any]:
         read_by = reading.make_filter()
+        asked = (call.system, *(turn.content for turn in self._prompt.turns if turn.role == "user"))
+        if self._work.emit is None:
+            completion = await self._complete(call, None)
+            text = read_by.feed(without_thoughts(completion.text, asked)) + read_by.end()
+            return completion, _wrapped(text, reading, read_by)
+        thoughts = Thoughts(asked, begins_inside=self._model_name in self.leaky)
         shown: list[str] = []
 
-        async def pass_on(piece: str) -> None:
-            text = read_by.feed(piece)
+        async def show(text: str) -> None:
             if text:
                 shown.append(text)
                 await self._emit(text)
 
-        if self._work.emit is None:
-            completion = await self._complete(call, None)
-            shown.append(read_by.feed(completion.text))
-        else:
-            completion = await self._complete(call, pass_on)
-        rest = read_by.end()
-        shown.append(rest)
-        if rest and self._work.emit is not None:
-            await self._emit(rest)
-        return completion, reading.wrap("".join(shown), read_by)
+        async def pass_on(piece: str) -> None:
+            answer = thoughts.feed(piece)
+            if thoughts.leaked:
+                raise self._leak()
+            await show(read_by.feed(answer))
+
+        completion = await self._complete(call, pass_on)
+        rest = thoughts.end()
+        if thoughts.leaked:
+            raise _with_usage(self._leak(), self._usage)
+        await show(read_by.feed(rest) + read_by.end())
+        return completion, _wrapped("".join(shown), reading, read_by)
+
+    def _leak(self) -> AttemptError:
+        """Know from now on that this model sends the end of its thoughts without their beginning."""
+        if len(self.leaky) >= LEAKY_MODELS_MAX:
+            self.leaky.clear()
+        self.leaky.add(self._model_name)
+        return AttemptError(FailureKind.INVALID_OUTPUT, "the model's thoughts stood in its answer")
 
     async def _complete(self, call: ModelCall, emit: Emit | None) -> Completion:
         began = time.perf_counter()
@@ -209,6 +231,8 @@ class _Conversation:
             raise AttemptError(FailureKind.INVALID_OUTPUT, "the model's answer was cut at its output limit")
         if isinstance(reading, StructuredReading):
             candidate = reading.shape(json_in(completion.text))
+        elif candidate is None:
+            refuse_output("$", "expected text that is not blank")
         given = self._work.input
         if isinstance(given, ExtractEntitiesInput) and len(given.document) > CHECK_INLINE_CHARS_MAX:
             return await asyncio.to_thread(self._capability.check_output, given, candidate)
@@ -227,6 +251,11 @@ class _Conversation:
             usage=self._usage,
             provider_ms=self._provider_ms,
         )
+
+
+def _wrapped(text: str, reading: TextReading, read_by: TextFilter) -> Any:
+    """The output candidate; None for a text that says nothing, which is no answer in any capability."""
+    return None if not text or text.isspace() else reading.wrap(text, read_by)
 
 
 def _repair(answered: str, complaint: str, prompt: Prompt) -> tuple[Turn, ...]:

@@ -16,6 +16,8 @@ from flotilla.contracts.attempts import UNDECODABLE, safe_text
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.errors import AttemptError
+from flotilla.inference.lenient_json import loads_clean, whole_characters
+from flotilla.inference.thoughts import without_thoughts
 
 EXPECTED_LENGTH_MAX: Final = 240
 SCHEMA_DEPTH_MAX: Final = 32
@@ -25,7 +27,6 @@ encode_json: Final = msgspec.json.Encoder().encode
 
 _PLACE = re.compile(r" - at `([^`]*)`")
 _FENCED = re.compile(r"```[a-zA-Z]*\s*\n(.*?)\n?```", re.DOTALL)
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 class Flaw(msgspec.Struct, frozen=True):
@@ -149,25 +150,25 @@ def json_in(text: str) -> Any:
     The JSON value in a model's text.
 
     Models that cannot be held to a schema wrap JSON in a fence, or write thoughts or a sentence around it; what is
-    tried, in this order: the text, the text after its `<think>` block, the first fenced block, from the first brace
-    to the last.
+    tried, in this order: the text, the text after its thoughts, the first fenced block, from the first brace to the
+    last; then all of them again as JSON that is not quite JSON.
 
     Raises:
         AttemptError: INVALID_OUTPUT: there is none.
     """
-    for candidate in _candidates(text):
-        try:
-            return decode_json(candidate)
-        except UNDECODABLE:
-            continue
+    for decode in (decode_json, loads_clean):
+        for candidate in _candidates(text):
+            try:
+                return decode(candidate.encode())
+            except UNDECODABLE:
+                continue
     refuse_output("$", "expected one JSON object and nothing else")
 
 
 def _candidates(text: str) -> Iterator[str]:
-    # A lone surrogate cannot be encoded, and msgspec encodes the text first.
-    text = text.encode(errors="replace").decode()
+    text = whole_characters(text)
     yield text
-    text = _THINKING.sub("", text, count=1)
+    text = without_thoughts(text)
     yield text
     if fenced := _FENCED.search(text):
         yield fenced.group(1)

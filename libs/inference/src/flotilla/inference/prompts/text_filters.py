@@ -6,13 +6,8 @@ of the result. A filter withholds what it cannot judge yet (trailing white space
 """
 
 import re
-from typing import Final, Protocol
+from typing import Protocol
 
-HELD_THOUGHTS_MAX: Final = 200_000
-"""Characters of a `<think>` block that are read past; a longer one is shown as the answer it then probably is."""
-
-_OPEN_THOUGHT = "<think>"
-_CLOSE_THOUGHT = "</think>"
 _FENCE = re.compile(r"\s*(`{3,})([^`]*)\Z")
 _TAG_LINE = re.compile(r"\s*(?:[A-Za-z ]{1,20}:)?\s*[\"'`]?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3})[\"'`]?\s*\Z")
 _TAG_LINE_LENGTH_MAX = 80
@@ -43,7 +38,7 @@ class Verbatim:
 
 
 class Trimmed:
-    """Takes off white space at both ends, and the `<think>` block that some models begin with."""
+    """Takes off white space at both ends."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -53,32 +48,16 @@ class Trimmed:
         """Take the next piece."""
         held = self._held + text
         if not self._begun:
-            visible = _visible(held)
-            if not visible:
-                self._held = held
-                return ""
-            held = visible
-            self._begun = True
+            held = held.lstrip()
+            self._begun = bool(held)
         shown = held.rstrip()
         self._held = held[len(shown) :]
         return shown
 
     def end(self) -> str:
-        """Give the rest; a `<think>` block that never closed is no answer."""
-        held = self._held.strip()
+        """What is withheld is white space."""
         self._held = ""
-        return "" if self._begun or held.startswith(_OPEN_THOUGHT) else held
-
-
-def _visible(text: str) -> str:
-    """What of a beginning is the answer's; nothing while that cannot be said."""
-    text = text.lstrip()
-    if text.startswith(_OPEN_THOUGHT):
-        closed = text.find(_CLOSE_THOUGHT)
-        if closed < 0:
-            return text if len(text) > HELD_THOUGHTS_MAX else ""
-        return text[closed + len(_CLOSE_THOUGHT) :].lstrip()
-    return "" if _OPEN_THOUGHT.startswith(text) else text
+        return ""
 
 
 class Unfenced:
