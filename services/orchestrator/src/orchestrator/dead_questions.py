@@ -15,6 +15,7 @@ from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import between, last_message, sequences
+from orchestrator.dead_records import headers_to_retry, subject_to_retry
 from orchestrator.questions import Question, decode_query, not_found
 
 DEAD_WALKED_BACK_MAX: Final = 1_000_000
@@ -39,7 +40,7 @@ class DeadQuestions:
         if query.task is None:
             raise BadRequestError(f"dead {query.verb} needs a task", path="$.task", expected="a task id")
         record = await self._dead_record(scope, query.task)
-        return record if query.verb == "show" else await self._retry(record)
+        return record if query.verb == "show" else await self._retry(scope, record)
 
     async def _dead_list(self, scope: str, limit: int) -> DeadList:
         """
@@ -79,7 +80,7 @@ class DeadQuestions:
             raise not_found(task_id, "is not among the dead")
         return decode_dead(message.body)
 
-    async def _retry(self, record: DeadRecord) -> Retried:
+    async def _retry(self, scope: str, record: DeadRecord) -> Retried:
         """Submit the original again under a new id: a result is committed once per id, and this one has its."""
         if record.body_dropped_bytes:
             raise TaskError(
@@ -87,14 +88,14 @@ class DeadQuestions:
                 f"the record has no room for the input of {record.body_dropped_bytes} bytes: submit the original again",
                 details={"size_bytes": record.body_dropped_bytes},
             )
+        headers = headers_to_retry(record)
+        subject = subject_to_retry(record, scope)
         suffix = f"-r{secrets.token_hex(3)}"
         stem = (
             record.task.removeprefix(SEQUENCE_ID_PREFIX) if record.task.startswith(SEQUENCE_ID_PREFIX) else record.task
         )
         task_id = stem[: TASK_ID_LENGTH_MAX - len(suffix)] + suffix
-        headers = {name: value for name, value in record.headers.items() if name.lower() != TASK_ID.lower()}
-        headers[TASK_ID] = task_id
-        reply = await self._requests.request(record.subject, record.body, headers=headers)
+        reply = await self._requests.request(subject, record.body, headers={**headers, TASK_ID: task_id})
         error = msgspec.json.decode(reply.data).get("error")
         if error is not None:
             raise TaskError(ErrorKind.BACKLOG_FULL, "the task stream takes no more of this capability now")

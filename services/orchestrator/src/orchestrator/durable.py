@@ -17,7 +17,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import is_name, task_id_of
-from flotilla.contracts.results import DeadRecord, Result
+from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
@@ -27,9 +27,10 @@ from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
 from orchestrator.course import NoRouteNowError
+from orchestrator.dead_records import dead_record
 from orchestrator.dispatch import Dispatcher
 from orchestrator.fleet import Fleet
-from orchestrator.intake import Intake, read_options, unix_ms
+from orchestrator.intake import Intake, read_options
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.replies import internal
 from orchestrator.tasks import Task
@@ -272,7 +273,7 @@ class Durable:
         parsed = subjects.parse_tasks(delivery.subject)
         if parsed is None:
             raise TaskError(ErrorKind.UNKNOWN_CAPABILITY, "the subject is not tasks.<capability>[.high|.low]")
-        options = read_options(delivery.headers)
+        options = read_options(delivery.raw_headers)
         return self._intake.take(
             scope=self._scope,
             capability=parsed.capability,
@@ -303,21 +304,9 @@ class Durable:
         """Store the dead-letter record of a task that failed; `result` is the committed one."""
         if not isinstance(result.error, ErrorBody) or result.error.kind is ErrorKind.CANCELLED:
             return
-        await self._commits.bury(
-            DeadRecord(
-                task=result.task,
-                scope=self._scope,
-                capability=result.capability,
-                error=result.error,
-                at_unix_ms=unix_ms(),
-                subject=message.subject,
-                headers=message.headers,
-                body=message.body,
-                # What could not be read might have been restricted.
-                data_class=answer.task.data_class if answer.task is not None else "restricted",
-                attempts=result.attempts,
-            )
-        )
+        # What could not be read might have been restricted.
+        data_class = answer.task.data_class if answer.task is not None else "restricted"
+        await self._commits.bury(dead_record(self._scope, message, result, result.error, data_class))
 
 
 class _Place:

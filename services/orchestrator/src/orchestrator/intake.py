@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.header_block import read_block
 from flotilla.contracts.headers import (
     ASK_DEADLINE_MS_DEFAULT,
     ASK_DEADLINE_MS_MAX,
     DEADLINE_MS,
+    NO_OPTIONS,
     TASK_DEADLINE_MS_DEFAULT,
     TASK_DEADLINE_MS_MAX,
     DataClass,
@@ -124,14 +126,16 @@ class Intake:
         )
 
 
-def read_options(headers: dict[str, str] | None) -> TaskOptions:
+def read_options(raw_headers: bytes | None) -> TaskOptions:
     """
-    The options of a task, its id checked.
+    The options of a task, from its header block as it arrived; its id checked.
 
     Raises:
-        BadRequestError: See `parse_headers` and `check_task_id`.
+        BadRequestError: See `read_block`, `parse_headers` and `check_task_id`.
     """
-    options = parse_headers(headers)
+    if raw_headers is None:
+        return NO_OPTIONS
+    options = parse_headers(read_block(raw_headers))
     if options.task_id is not None:
         check_task_id(options.task_id)
     return options

@@ -130,7 +130,7 @@ class Interactive:
 
     def _take(self, message: Message) -> Task:
         _, scope, _, *rest = message.subject.split(".")
-        options = read_options(message.headers)
+        options = read_options(message.raw_headers)
         task_id = options.task_id
         if task_id is None:
             self._count += 1

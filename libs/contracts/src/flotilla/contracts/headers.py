@@ -1,11 +1,12 @@
 """The headers of a task: what a caller may ask for, decoded once into `TaskOptions`."""
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, cast
 
 from msgspec import Struct
 
 from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.header_names import holds_an_option, is_lookalike
 from flotilla.contracts.names import is_name
 
 DataClass = Literal["public", "internal", "restricted"]
@@ -71,32 +72,43 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
 NO_OPTIONS: Final = TaskOptions()
 
 
-def parse_headers(headers: Mapping[str, str] | None) -> TaskOptions:
+def parse_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> TaskOptions:
     """
-    Decode the headers of a task. Names are compared without regard to case; foreign ones are ignored.
+    Decode the headers of a task, as `header_block.read_block` gives them. Names are compared without regard to case.
+
+    Foreign ones are ignored, however often they stand there.
 
     Raises:
-        BadRequestError: An unknown `Flotilla-*` header (a misspelt privacy option must not pass silently), one given
-            twice, or a value that is not allowed; says which header and what was expected.
+        BadRequestError: An unknown `Flotilla-*` header or one that looks like it (a misspelt privacy option must not
+            pass silently), one given twice, or a value that is not allowed; says which header and what was expected.
     """
     if not headers:
         return NO_OPTIONS
     found: dict[str, object] = {}
     labels: dict[str, str] = {}
-    for name, value in headers.items():
+    seen: set[str] = set()
+    pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
+    for name, value in pairs:
         lowered = name.lower()
+        if holds_an_option(value):
+            raise _refused(name, "a value that holds no other header")
+        if is_ours(lowered):
+            if lowered in seen:
+                raise _refused(name, "one header of this name")
+            seen.add(lowered)
         if lowered.startswith(_LABEL):
             _label(labels, name, value)
         elif lowered in _READERS:
-            field, read = _READERS[lowered]
-            if field in found:
-                raise _refused(name, "one header of this name")
-            found.update(read(name, value))
-            found.setdefault(field, None)
-        elif lowered.startswith(_PREFIX):
+            found.update(_READERS[lowered](name, value))
+        elif lowered.startswith(_PREFIX) or is_lookalike(name):
             raise _refused(name, "one of " + ", ".join(sorted(KNOWN)))
     found.pop("route", None)
     return TaskOptions(labels=labels, **found)  # pyright: ignore[reportArgumentType]
+
+
+def is_ours(name: str) -> bool:
+    """Whether a header's name, in lower case, is one that a task is understood by."""
+    return name in _READERS or name.startswith(_LABEL)
 
 
 def _refused(name: str, expected: str) -> BadRequestError:
@@ -164,13 +176,13 @@ def _tracestate(_name: str, value: str) -> dict[str, object]:
 _LABEL: Final = LABEL_PREFIX.lower()
 KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, LABEL_PREFIX + "*")
 _READERS: Final = {
-    TASK_ID.lower(): ("task_id", _task_id),
-    DEADLINE_MS.lower(): ("deadline_ms", _deadline_ms),
-    DATA_CLASS.lower(): ("data_class", _data_class),
-    ROUTE.lower(): ("route", _route),
-    STREAM.lower(): ("stream", _stream),
-    STICKY.lower(): ("sticky", _sticky),
-    CACHE.lower(): ("cache", _cache),
-    TRACEPARENT: ("traceparent", _traceparent),
-    TRACESTATE: ("tracestate", _tracestate),
+    TASK_ID.lower(): _task_id,
+    DEADLINE_MS.lower(): _deadline_ms,
+    DATA_CLASS.lower(): _data_class,
+    ROUTE.lower(): _route,
+    STREAM.lower(): _stream,
+    STICKY.lower(): _sticky,
+    CACHE.lower(): _cache,
+    TRACEPARENT: _traceparent,
+    TRACESTATE: _tracestate,
 }

@@ -102,9 +102,10 @@ class DeadRecord(Struct, frozen=True, kw_only=True):
 
     Attributes:
         subject: Where the task was published, in the FLEET account.
-        headers: The original's, so that a retry is the same task.
+        headers: The original's, so that a retry is the same task; none where they could not be read.
         body: The original's bytes (base64 in JSON); empty where they would not fit into a message so.
         body_dropped_bytes: How many these were; unset where `body` has them.
+        headers_dropped_bytes: How long the header block was that could not be read; unset where `headers` has it.
     """
 
     task: str
@@ -118,6 +119,7 @@ class DeadRecord(Struct, frozen=True, kw_only=True):
     data_class: DataClass = "internal"
     attempts: list[AttemptReport] = []
     body_dropped_bytes: int | UnsetType = UNSET
+    headers_dropped_bytes: int | UnsetType = UNSET
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -33,6 +33,7 @@ class RawClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._requests = 0
         self.said: list[bytes] = []
 
     def send(self, data: bytes) -> None:
@@ -66,6 +67,17 @@ class RawClient:
         async with asyncio.timeout(TIMEOUT_S):
             while not any(what in line for line in self.said):
                 self.said.append(await self._line())
+
+    async def request(self, subject: bytes, body: bytes, *, headers: bytes | None = None) -> dict[str, Any]:
+        """Publish, and give the first reply, which is JSON; one request at a time."""
+        self._requests += 1
+        inbox = b"_INBOX.raw.%d" % self._requests
+        self.send(b"SUB %b r%d\r\n" % (inbox, self._requests))
+        self.publish(subject, body, reply=inbox, headers=headers)
+        async with asyncio.timeout(TIMEOUT_S):
+            while not (line := await self._line()).startswith(b"{"):
+                self.said.append(line)
+        return json.loads(line)
 
     async def log_in(self, settings: NatsSettings) -> None:
         """Say who one is, as the first thing."""

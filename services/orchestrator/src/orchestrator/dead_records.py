@@ -1,0 +1,99 @@
+"""
+Dead-letter records: what they keep of a message, and what of it is sent again when one is retried.
+
+An orchestrator publishes a retry with its own rights, which are more than the caller had: nothing goes out that a task is
+not understood by. Any other header is an order to the server (`Nats-Trace-Dest`, `Nats-Expected-*`) or nobody's business.
+"""
+
+import re
+from typing import Final
+
+from msgspec import UNSET
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.header_block import read_block
+from flotilla.contracts.headers import TASK_ID, DataClass, is_ours, parse_headers
+from flotilla.contracts.results import DeadRecord, Result
+from flotilla.fabric.stored import StoredMessage
+from flotilla.fabric.worklist import Delivery
+from orchestrator.intake import unix_ms
+
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""What the client library takes for a header's name."""
+_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
+
+_TOKENS: Final = re.compile(r"[^\s.*>\x00-\x1f\x7f]+(?:\.[^\s.*>\x00-\x1f\x7f]+)*")
+
+
+def dead_record(
+    scope: str, message: Delivery | StoredMessage, result: Result, error: ErrorBody, data_class: DataClass
+) -> DeadRecord:
+    """The record of a message whose task failed."""
+    headers = _kept(message.raw_headers)
+    return DeadRecord(
+        task=result.task,
+        scope=scope,
+        capability=result.capability,
+        error=error,
+        at_unix_ms=unix_ms(),
+        subject=message.subject,
+        headers=headers or {},
+        body=message.body,
+        data_class=data_class,
+        attempts=result.attempts,
+        headers_dropped_bytes=len(message.raw_headers or b"") if headers is None else UNSET,
+    )
+
+
+def _kept(raw_headers: bytes | None) -> dict[str, str] | None:
+    """The headers of a message by name; None when they cannot be read, or one that counts stands there twice."""
+    try:
+        headers = read_block(raw_headers)
+    except BadRequestError:
+        return None
+    ours = [name.lower() for name, _ in headers if is_ours(name.lower())]
+    return dict(headers) if len(set(ours)) == len(ours) else None
+
+
+def headers_to_retry(record: DeadRecord) -> dict[str, str]:
+    """
+    The headers of a record that a retry carries, all but the task's id.
+
+    Raises:
+        BadRequestError: They would not make the same task: they could not be read, or cannot be sent.
+    """
+    if record.headers_dropped_bytes:
+        raise BadRequestError(
+            "the headers of the original could not be read, and are not in its record: submit the original again",
+            path="headers",
+            expected="headers that can be read",
+        )
+    parse_headers(record.headers)
+    ours = {name: value for name, value in record.headers.items() if is_ours(name.lower())}
+    for name, value in ours.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or value != value.strip():
+            raise BadRequestError(
+                f"the header {name[:64]} of the original cannot be sent again: submit the original again",
+                path=f"header {name[:64]}",
+                expected="a name of letters, digits and hyphens, and a value without control characters",
+            )
+    return {name: value for name, value in ours.items() if name.lower() != TASK_ID.lower()}
+
+
+def subject_to_retry(record: DeadRecord, scope: str) -> str:
+    """
+    Where a retry is published.
+
+    Raises:
+        BadRequestError: Not into the task stream of the scope that asks.
+    """
+    prefix = subjects.tasks(scope, "")
+    if not record.subject.startswith(prefix) or not _TOKENS.fullmatch(record.subject[len(prefix) :]):
+        raise BadRequestError(
+            "the record names no task subject of this scope: submit the original again",
+            path="subject",
+            expected="tasks.<capability>[.high|.low]",
+        )
+    return record.subject
