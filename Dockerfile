@@ -5,7 +5,8 @@
 # `make images` builds all of them. What runs has no installer, no compiler and no dependency of another service, as
 # user 10001, and writes nothing: start it with a read-only root filesystem.
 
-# Where wheels for musl are missing there would be compilers: a glibc image.
+# Where wheels for musl are missing there would be compilers: a glibc image. Its publisher could push the tag again:
+# --build-arg PYTHON_IMAGE=docker.io/library/python@sha256:... (`docker buildx imagetools inspect TAG` says the digest).
 ARG PYTHON_IMAGE=docker.io/library/python:3.13.9-slim-bookworm
 # orchestrator | local-inference | cloud-inference
 ARG SERVICE
@@ -20,8 +21,9 @@ RUN find /src/libs /src/services -type f ! -name pyproject.toml -delete \
 
 # --- dependencies, then the service -----------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS build
-ARG UV_VERSION=0.13.9
-RUN python -m venv /uv && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet "uv==${UV_VERSION}"
+COPY requirements-uv.txt /
+RUN python -m venv /uv \
+ && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet --require-hashes -r /requirements-uv.txt
 ARG SERVICE
 # Of the service's package, with commas between: ollama | openai for local, anthropic | openai for cloud inference.
 ARG EXTRAS=""

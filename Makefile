@@ -7,8 +7,8 @@ SHELL := /bin/sh
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
-LOCKED := uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
-UV := uv>=0.13,<1
+LOCKED := uv.lock requirements-uv.txt pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements-uv.txt)
 # Where the machine has certificates of its own, uv trusts them, as pip does; elsewhere those that it brings.
 CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),UV_SYSTEM_CERTS=true)
 TESTS := $(wildcard tests/unit tests/wire tests/integration tests/acceptance)
@@ -20,6 +20,8 @@ ARGS ?=
 CONTAINER ?= $(if $(shell command -v docker 2>/dev/null),docker,podman)
 REGISTRY ?= flotilla
 TAG ?= 0.1.0
+# What the images are built on, by digest where a tag is too little: PYTHON_IMAGE=docker.io/library/python@sha256:...
+PYTHON_IMAGE ?=
 # A service, and after + the provider that its workers speak to: one image each, so that none has another's SDK.
 IMAGES ?= orchestrator local-inference local-inference+ollama local-inference+openai cloud-inference+anthropic cloud-inference+openai
 SCOPES ?= default
@@ -48,9 +50,9 @@ $(INSTALLED): $(LOCKED)
 	  $$found -m venv --clear $(VENV) || { \
 	    echo "make: $$found has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	}
-	@test -x $(VENV)/bin/uv || { \
+	@$(VENV)/bin/uv --version 2>/dev/null | grep -q '^uv $(UV_VERSION)\b' || { \
 	  $(RUN) pip --version >/dev/null 2>&1 || $(RUN) ensurepip >/dev/null; \
-	  $(RUN) pip install --quiet --disable-pip-version-check '$(UV)'; \
+	  $(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt; \
 	}
 	@# Inexact: uv itself is in there and not in the lock file.
 	@echo "Installing what uv.lock says into $(VENV)"
@@ -95,11 +97,11 @@ bench-routing: install ## Measure routing decisions alone, and what a policy add
 	@for file in $(sort $(wildcard tests/bench/bench_routing_*.py)); do $(VENV)/bin/python $$file $(ARGS) || exit 1; done
 
 .PHONY: images
-images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry.example/flotilla, TAG, ARGS
+images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry.example/flotilla, TAG, PYTHON_IMAGE, ARGS
 	@for image in $(IMAGES); do \
 	  service=$${image%%+*}; extras=$${image#$$service}; extras=$${extras#+}; name=$(REGISTRY)/$$service$${extras:+-$$extras}:$(TAG); \
 	  echo "$$name"; \
-	  $(CONTAINER) build --quiet --build-arg SERVICE=$$service --build-arg EXTRAS=$$extras --build-arg VERSION=$(TAG) \
+	  $(CONTAINER) build --quiet --build-arg SERVICE=$$service --build-arg EXTRAS=$$extras $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE='$(PYTHON_IMAGE)') --build-arg VERSION=$(TAG) \
 	    --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" --tag $$name $(ARGS) . || exit 1; \
 	done
 

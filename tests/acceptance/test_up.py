@@ -93,9 +93,14 @@ def is_alive(pid: int) -> bool:
 
 
 def environments_of(up: Up) -> list[str]:
-    """Of each service; nothing where there is no /proc to read them from."""
-    services = [pid for kind in ("orchestrator", "local", "cloud") for pid in up.facts.pids[kind]]
+    """Of nats-server and each service; nothing where there is no /proc to read them from."""
+    services = [pid for kind in ("nats", "orchestrator", "local", "cloud") for pid in up.facts.pids[kind]]
     return [(PROC / str(pid) / "environ").read_text() for pid in services] if PROC.is_dir() else []
+
+
+def modes_below(root: Path) -> dict[Path, int]:
+    """Of a folder and everything in it."""
+    return {path: stat.S_IMODE(path.lstat().st_mode) for path in (root, *root.rglob("*"))}
 
 
 async def until(holds: Callable[[], bool], timeout_s: float = END_TIMEOUT_S) -> None:
@@ -141,6 +146,38 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
         assert (code, out) == (0, ""), err
         assert not [pid for pid in up.pids if is_alive(pid)]
         assert not (tmp_path / "fleet.json").exists()
+
+
+async def test_everything_in_its_directory_is_its_owners_alone(tmp_path: Path):
+    """
+    Also under an open umask, and in a folder that was open; what nats-server writes included.
+    """
+    os.chmod(tmp_path, 0o777)  # noqa: PTH101, S103  (not blocking)
+    before = os.umask(0)
+    try:
+        async with running(tmp_path):
+            found = modes_below(tmp_path)
+    finally:
+        os.umask(before)
+
+    assert len(found) > 20
+    assert {} == {str(path): oct(mode) for path, mode in found.items() if mode & 0o077}
+
+
+async def test_a_link_in_its_directory_is_refused(tmp_path: Path):
+    """
+    With one line, before anything is written.
+    """
+    victim = tmp_path / "victim"
+    victim.write_text("keep")
+    directory = tmp_path / "fleet"
+    directory.mkdir(mode=0o700)
+    (directory / "fleet.json.partial").symlink_to(victim)
+
+    code, out, err = await rest_of(await launch(directory, "--engine", "noop"))
+
+    assert (code, out, victim.read_text()) == (2, "", "keep")
+    assert [line for line in err.splitlines() if "fleet.json.partial: is a symbolic link" in line] == err.splitlines()
 
 
 async def test_what_dies_is_started_again(tmp_path: Path):

@@ -103,3 +103,30 @@ def test_a_service_is_started_without_a_shell():
     ] == entry_points
     assert re.search(r"^  CMD \[\"python\", ", text, re.MULTILINE)
     assert "USER 10001:10001" in text
+
+
+@pytest.mark.parametrize("name", ["Makefile", "Dockerfile"])
+def test_what_installs_everything_else_comes_by_its_hash(name: str):
+    """
+    The lock file has hashes of all that uv installs; uv itself comes by those in a file of its own.
+    """
+    text = (REPOSITORY / name).read_text().replace("\\\n", " ")
+    pinned = (REPOSITORY / "requirements-uv.txt").read_text()
+
+    installs = re.findall(r"pip install[^\n;]*", text)
+
+    assert installs
+    assert all("--require-hashes -r" in each and each.strip().endswith("requirements-uv.txt") for each in installs)
+    assert re.search(r"^uv==[0-9.]+ \\\n( +--hash=sha256:[0-9a-f]{64}( \\)?\n)+\Z", pinned, re.MULTILINE)
+
+
+def test_whoever_builds_an_image_can_name_what_it_is_built_on_by_digest():
+    """
+    One argument for every stage; a tag is what its publisher says that it is today.
+    """
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+
+    bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
+
+    assert {"${PYTHON_IMAGE}", "${SERVICE}", "runtime"} == bases
+    assert "PYTHON_IMAGE='$(PYTHON_IMAGE)'" in (REPOSITORY / "Makefile").read_text()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flotilla.testkit.fleet_process import FleetProcess
+from flotilla.testkit.terminal import on_terminal
 
 MARK = "Zaphod-4711"
 
@@ -148,3 +149,23 @@ asyncio.run(main())
     assert {"loop_error"} == {line["event"] for line in lines}
     assert {"Task exception was never retrieved", "Exception in callback main."} == {line["what"] for line in lines}
     assert MARK not in str(lines)
+
+
+async def test_a_terminal_obeys_nothing_that_a_log_line_holds():
+    """
+    Names of other members stand in the logs, and a service started by hand logs to a terminal.
+    """
+    code = (
+        PROLOGUE
+        + r"""
+structlog.get_logger("x").warning("replica_seen", replica="a\x1b]0;owned\x07\x9b\u202e", models=["\x9b\u202e"])
+logging.getLogger("flotilla.fabric").warning("nats_error\x9b", extra={"detail": "b\x1b]0;owned\x07"})
+"""
+    )
+    async with on_terminal(["-c", code], {}, columns=200) as terminal:
+        assert 0 == await terminal.ended()
+
+    assert "replica_seen" in terminal.shown
+    assert not {"\x1b]", "\x07", "\x9b", "\u202e"} & {
+        part for part in ("\x1b]", *terminal.shown) if part in terminal.shown
+    }

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.chassis.terminal_text import clean
 from flotilla.client import Answer, TaskFailedError
 from flotilla.client.console import readable
-from flotilla.client.console.terminal import clean
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import SummarizeOutput
 from flotilla.contracts.errors import DecodeFailedError

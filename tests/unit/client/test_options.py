@@ -82,6 +82,14 @@ def test_a_string_is_no_input():
         encode_input("the document", payload_bytes_max=10_000)  # pyright: ignore[reportArgumentType]
 
 
+def test_text_that_cannot_be_encoded_is_refused():
+    """
+    Before anything is sent, as every other input that the fleet cannot take.
+    """
+    with pytest.raises(BadRequestError, match="surrogate"):
+        encode_input({"document": "\ud800"}, payload_bytes_max=10_000)
+
+
 def test_subjects_of_a_tenant_and_of_the_fleet_account_differ_by_the_scope_alone():
     """
     The tenant's account maps one to the other.

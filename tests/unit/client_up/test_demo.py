@@ -1,5 +1,6 @@
 """The demo's pure parts: documents, what is done with them, and the numbers at the end."""
 
+import stat
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from flotilla.client.answers import Answer
 from flotilla.client.demo.documents import PASSAGE_CHARS_MIN, Document, NoDocumentsError, passages_of, read_documents
+from flotilla.client.demo.outputs import write_outputs
 from flotilla.client.demo.summary import FAILURES_SHOWN_MAX, failures, milliseconds, rows, summary_line
 from flotilla.client.demo.work import HEADLINES, SUMMARIES, Item, Ran, batches
 from flotilla.contracts.attempts import Usage
@@ -86,6 +88,23 @@ def test_a_folder_without_documents_is_named(tmp_path: Path):
         read_documents(tmp_path)
     with pytest.raises(NoDocumentsError, match="nowhere"):
         read_documents(tmp_path / "nowhere")
+
+
+def test_the_outputs_are_their_owners_alone_and_follow_no_link(tmp_path: Path):
+    """
+    They hold what was in the documents, a clinical note among them.
+    """
+    victim = tmp_path / "victim"
+    victim.write_text("keep")
+    folder = tmp_path / "output"
+    folder.mkdir()
+    (folder / "tasks.json").symlink_to(victim)
+
+    files = write_outputs(folder, [ran("local", 1.0)], "the report")
+
+    assert {0o600} == {stat.S_IMODE(file.lstat().st_mode) for file in files}
+    assert (folder / "report.md").read_text() == "the report\n"
+    assert victim.read_text() == "keep"
 
 
 def test_the_last_line_tells_how_many_went_well_and_how_long_they_took():

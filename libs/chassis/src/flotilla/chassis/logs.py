@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from flotilla.chassis.terminal_text import clean
 from flotilla.contracts.errors import FlotillaError
 
 FRAMES_MAX: Final = 8
@@ -29,6 +30,12 @@ def _extras(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if record is not None:
         event.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
     return event
+
+
+def _cleaned(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Nothing that another member sent reaches a terminal unescaped."""
+    # Anything but a string is shown as `repr` shows it, which escapes.
+    return {name: clean(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
@@ -52,6 +59,7 @@ def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.ExceptionRenderer(safe_traceback),
+            *((_cleaned,) if people else ()),
             renderer,
         ],
     )

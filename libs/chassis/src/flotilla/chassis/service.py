@@ -15,6 +15,7 @@ import structlog
 from flotilla.chassis.logs import configure_logs, log_loop_errors
 from flotilla.chassis.settings import ServiceSettings, SettingsT, load_settings
 from flotilla.chassis.signals import STOP_SIGNALS, StoppedAtStartError
+from flotilla.chassis.terminal_text import clean_line
 from flotilla.contracts.errors import FlotillaError, SettingsError
 from flotilla.contracts.names import is_replica
 
@@ -40,7 +41,7 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         settings = load_settings(kind, os.environ)
         settings.check_files()
     except SettingsError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (logs are not set up yet)
+        print(clean_line(f"{name}: {error}"), file=sys.stderr)  # noqa: T201  (logs are not set up yet)
         return EXIT_USAGE
     instance = settings.instance or instance_name()
     configure_logs(service=name, instance=instance, level=settings.log_level)
@@ -53,7 +54,7 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
     try:
         _run_loop(whole)
     except SettingsError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  (one line, like every other wrong setting)
+        print(clean_line(f"{name}: {error}"), file=sys.stderr)  # noqa: T201  (one line, like every other wrong setting)
         return EXIT_USAGE
     except StoppedAtStartError:
         logger.info("left")

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 from cyclopts.group import Group
 
-from flotilla.client.console import exits
+from flotilla.client.console import exits, terminal
 from flotilla.contracts.errors import FlotillaError
 
 _TASKS: Final = Group("Tasks", sort_key=1)
@@ -83,12 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What goes wrong is told in the command's own words; a log on top of them would only confuse.
     logging.getLogger("flotilla").addHandler(logging.NullHandler())
     logging.getLogger("nats").addHandler(logging.NullHandler())
+    terminal.prepare()
     try:
         code = build()(tokens)
     except CycloptsError as error:
         return exits.report(exits.UsageError(_mistake(error)), as_json="--json" in tokens)
     except FlotillaError as error:
         return exits.report(error, as_json="--json" in tokens)
+    except UnicodeEncodeError:
+        mistake = exits.UsageError("an argument or a document holds bytes or escapes that are no characters; use UTF-8")
+        return exits.report(mistake, as_json="--json" in tokens)
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:

@@ -102,12 +102,15 @@ def encode_input(body: Input, *, payload_bytes_max: int) -> bytes:
     The input as the bytes that travel; encoded once, the whole way to the worker.
 
     Raises:
-        TaskError: `too_large`, before anything is sent.
+        TaskError: `too_large`, or `bad_request` for text that cannot be encoded, before anything is sent.
         TypeError: It is not of a kind that stands for a JSON object.
     """
     if isinstance(body, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a likely mistake
         raise TypeError('the input is an object such as {"document": "..."}, not a string')
-    encoded = body if isinstance(body, bytes) else _encode(body)
+    try:
+        encoded = body if isinstance(body, bytes) else _encode(body)
+    except UnicodeEncodeError as error:
+        raise BadRequestError("the input holds a lone surrogate, which no UTF-8 has", path="input") from error
     limit = payload_bytes_max - ENVELOPE_BYTES
     if len(encoded) > limit:
         raise TaskError(

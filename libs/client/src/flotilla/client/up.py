@@ -5,7 +5,6 @@ The ready line alone goes to standard output; what happens on the way, and after
 """
 
 import asyncio
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import msgspec
 
 from flotilla.chassis.policy_file import read_policy
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from flotilla.client.console import terminal
 from flotilla.client.policy_file import put_in_force
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
 from flotilla.client.supervisor.options import UpOptions, check
@@ -25,6 +25,7 @@ from flotilla.fabric.errors import (
     CredentialsError,
     DirectoryInUseError,
     PortInUseError,
+    PrivateFileError,
     ServerNotFoundError,
     ServerSpecError,
 )
@@ -37,6 +38,7 @@ USAGE_ERRORS: Final = (
     CredentialsError,
     DirectoryInUseError,
     PortInUseError,
+    PrivateFileError,
     ServerNotFoundError,
     ServerSpecError,
 )
@@ -71,8 +73,7 @@ def up(options: UpOptions, *, apply_policy: ApplyPolicy | None = None) -> int:
 
 def say(line: str) -> None:
     """Tell people; a terminal that is gone is no reason to stop."""
-    with suppress(OSError, ValueError):
-        print(f"flotilla: {line}", file=sys.stderr, flush=True)  # noqa: T201  (it is a command)
+    terminal.error((f"flotilla: {line}",))
 
 
 def _check_policy(path: Path) -> None:
@@ -133,9 +134,11 @@ async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_p
 
 
 def _announce(options: UpOptions, supervisor: Supervisor) -> None:
-    line = msgspec.json.encode(supervisor.facts()).decode() if options.json else f"ready {supervisor.url}"
     with suppress(OSError, ValueError):
-        print(line, flush=True)  # noqa: T201  (it is a command)
+        if options.json:
+            terminal.json_line(msgspec.json.encode(supervisor.facts()))
+        else:
+            terminal.write(f"ready {supervisor.url}\n")
 
 
 def _on_signal(again: bool) -> None:  # noqa: FBT001  (called by position)

@@ -13,13 +13,12 @@ from typing import Any, Final, cast
 
 import nkeys  # pyright: ignore[reportMissingTypeStubs]
 
-from flotilla.fabric.errors import CredentialsError
+from flotilla.fabric.errors import CredentialsError, PrivateFileError
+from flotilla.fabric.private_files import FILE_MODE, make_directory, open_file
 
 SEED_SUFFIX: Final = ".nk"
 CREDS_SUFFIX: Final = ".creds"
 SEED_FILE_BYTES_MAX: Final = 256
-DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
 
 _SEED_BYTES: Final = 32
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,139}")
@@ -72,9 +71,10 @@ def load_or_create(directory: Path, users: Iterable[str]) -> Credentials:
         CredentialsError: A name or a file cannot be used.
     """
     try:
-        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        directory.chmod(DIRECTORY_MODE)
+        make_directory(directory)
         return Credentials(directory, {user: _public_key(directory, user) for user in users})
+    except PrivateFileError as error:
+        raise CredentialsError(error.path, error.reason) from error
     except OSError as error:
         raise CredentialsError(directory, error.strerror or type(error).__name__) from error
 
@@ -130,10 +130,9 @@ def _public_key(directory: Path, user: str) -> str:
     path = _file_of(directory, user)
     if not _USER.fullmatch(user):
         raise CredentialsError(path, "a user's name has 1 to 140 of A-Za-z0-9_.- and begins with a letter or digit")
-    if not path.exists():
+    if not os.path.lexists(path):
         _create(path, new_seed())
-    path.chmod(FILE_MODE)
-    with path.open("rb") as file:
+    with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         seed = file.read(SEED_FILE_BYTES_MAX).strip()
     try:
         return public_key_of(seed)

@@ -26,6 +26,7 @@ from flotilla.fabric.errors import (
     ServerDidNotStartError,
     ServerNotFoundError,
 )
+from flotilla.fabric.private_files import UMASK, make_directory, open_file, replace_file
 from flotilla.fabric.server_config import RANDOM_PORT, ServerSpec, server_config
 
 BINARY: Final = "nats-server"
@@ -37,8 +38,8 @@ PROBE_TIMEOUT_S: Final = 1.0
 INFO_BYTES_MAX: Final = 64 * 1024
 REASON_LENGTH_MAX: Final = 300
 LOG_TAIL_BYTES: Final = 16 * 1024
-PRIVATE_DIRECTORY: Final = 0o700
-PRIVATE_FILE: Final = 0o600
+ENVIRON_KEPT: Final = ("PATH", "HOME", "TMPDIR", "TZ", "GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG")
+"""What a server needs of the environment of whoever starts it; API keys are none of its business."""
 
 _PORT_TAKEN: Final = "address already in use"
 
@@ -126,6 +127,7 @@ class EmbeddedServer:
         Raises:
             PortInUseError: At once, when something listens on the port.
             DirectoryInUseError: Another nats-server holds the directory.
+            PrivateFileError: Something in the directory is a link, or somebody else's.
             ServerDidNotStartError: It ended, or did not answer within START_TIMEOUT_S.
             ServerSpecError: The spec cannot be written.
         """
@@ -136,13 +138,15 @@ class EmbeddedServer:
         self._log_from = self.log.stat().st_size if self.log.exists() else 0
         for left_behind in self.directory.glob("*.ports"):
             left_behind.unlink()
+        # The server opens it by its name, wherever that leads.
+        os.close(open_file(self.log, os.O_WRONLY))
         try:
             self._process = await self._spawn(config, lock)
         finally:
             # The child holds the same lock for as long as it lives, even when this process is killed.
             lock.close()
         try:
-            (self.directory / "nats.pid").write_text(f"{self._process.pid}\n")
+            replace_file(self.directory / "nats.pid", b"%d\n" % self._process.pid)
             await asyncio.wait_for(self._until_ready(self._process), START_TIMEOUT_S)
         except TimeoutError:
             await self.kill()
@@ -188,21 +192,15 @@ class EmbeddedServer:
 
     def _write_config(self) -> Path:
         text = server_config(self._spec)
-        self.directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        make_directory(self.directory)
         # The server would let the group read the streams, which hold documents.
-        store = self.directory / "jetstream"
-        store.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        store.chmod(PRIVATE_DIRECTORY)
+        make_directory(self.directory / "jetstream")
         path = self.directory / "nats.conf"
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w", encoding="utf-8") as file:  # noqa: PTH123  (a mode from the start)
-            file.write(text)
-        partial.replace(path)
+        replace_file(path, text.encode())
         return path
 
     def _lock(self) -> IO[str]:
-        lock = (self.directory / "nats.lock").open("a", encoding="utf-8")
+        lock = os.fdopen(open_file(self.directory / "nats.lock", os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -216,7 +214,8 @@ class EmbeddedServer:
         return 0
 
     async def _spawn(self, config: Path, lock: IO[str]) -> Process:
-        with (self.directory / "nats.stderr.log").open("wb") as stderr:
+        stderr_log = self.directory / "nats.stderr.log"
+        with os.fdopen(open_file(stderr_log, os.O_WRONLY | os.O_TRUNC), "wb") as stderr:
             return await asyncio.create_subprocess_exec(
                 self._binary,
                 "-c",
@@ -224,6 +223,8 @@ class EmbeddedServer:
                 stdin=DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
+                env={name: os.environ[name] for name in ENVIRON_KEPT if name in os.environ},
+                umask=UMASK,
                 start_new_session=True,
                 pass_fds=(lock.fileno(),),
             )

@@ -15,6 +15,7 @@ What can go wrong between a member of the fleet and NATS.
          ├─ ListFailedError           a bucket could not be listed
          ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
          ├─ CredentialsError          a seed file cannot be used
+         ├─ PrivateFileError          a file or folder is not its user's alone
          ├─ ServerSpecError           a server configuration that must not be written
          └─ ServerError               a nats-server of one's own
              ├─ ServerNotFoundError       there is no binary
@@ -124,6 +125,15 @@ class TopologyError(FabricError):
 
 class CredentialsError(FabricError):
     """The seed file at `path` cannot be used; the text says why and never holds the seed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class PrivateFileError(FabricError):
+    """The file or folder at `path` is not its user's alone, or cannot be written; the text says what to do."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")

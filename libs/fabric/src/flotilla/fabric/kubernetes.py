@@ -20,8 +20,9 @@ from msgspec import Struct
 
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric import roles
-from flotilla.fabric.credentials import DIRECTORY_MODE, FILE_MODE, Credentials, load_or_create
+from flotilla.fabric.credentials import Credentials, load_or_create
 from flotilla.fabric.errors import FabricError, ServerSpecError
+from flotilla.fabric.private_files import make_directory, own_place, replace_file
 from flotilla.fabric.server_config import (
     DEFAULT_SCOPE,
     ClusterSpec,
@@ -159,8 +160,9 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
         FabricError: A name, a seed file or the folder cannot be used.
     """
     _check(spec)
+    directory = own_place(directory)
+    make_directory(directory)
     credentials = load_or_create(directory / "seeds", users(spec.scopes, spec.pools))
-    directory.chmod(DIRECTORY_MODE)
     kept = {
         f"{name}.yaml": text
         for name in PROVIDER_KEYS
@@ -170,8 +172,8 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
     files["kustomization.yaml"] = _kustomization(name for name in files if not name.startswith(f"{CLIENTS}/"))
     for name, text in files.items():
         path = directory / name
-        path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        _write(path, text)
+        make_directory(path.parent)
+        replace_file(path, text.encode())
     return tuple(directory / name for name in files)
 
 
@@ -249,15 +251,6 @@ def _kustomization(names: Iterable[str]) -> str:
 
 def _text_of(path: Path) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace the file whole, closed to others from its first byte."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    partial.replace(path)
 
 
 def _listed(text: str) -> list[str]:

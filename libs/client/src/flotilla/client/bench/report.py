@@ -1,16 +1,15 @@
 """What `flotilla bench` prints: a table for people, JSON for programs."""
 
-import sys
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flotilla.client.bench.figures import Figure, all_hold
+from flotilla.client.console import terminal
 
 WIDTH_PIPED: Final = 130
 
@@ -75,8 +74,7 @@ def as_table(report: Report) -> Table:
 
 def show(report: Report) -> None:
     """Write the table to standard output; a pipe has no width of its own, and gets WIDTH_PIPED."""
-    plain = not sys.stdout.isatty()
-    Console(highlight=False, markup=False, emoji=False, width=WIDTH_PIPED if plain else None).print(as_table(report))
+    terminal.console(width=None if terminal.out_is_terminal() else WIDTH_PIPED).print(as_table(report))
 
 
 def amount(figure: Figure) -> str:

@@ -1,6 +1,5 @@
 """`flotilla ask`: have a task done now."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -80,7 +79,7 @@ async def _stream(fleet: "Fleet", where: Where, job: Job, capability: str, optio
                 last = piece or last
     finally:
         if not where.json and last and not last.endswith("\n"):
-            sys.stdout.write("\n")
+            terminal.write("\n")
     if where.json:
         terminal.json_line(msgspec.json.encode(stream.answer.result))
     else:

@@ -35,7 +35,8 @@ async def get(key: str, /, *, where: Where = NO_WHERE) -> int:  # noqa: D417  (g
         entry = await fleet.blackboard.get(key)
     if entry is None:
         if where.json:
-            sys.stdout.write(json.dumps({"error": {"kind": "not_found", "message": f"{key} has no value"}}) + "\n")
+            error = {"kind": "not_found", "message": f"{key} has no value"}
+            terminal.json_line(json.dumps({"error": error}).encode())
         else:
             terminal.aside(f"{key} has no value")
         return exits.FAILED

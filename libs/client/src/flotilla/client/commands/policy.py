@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from flotilla.chassis.policy_file import read_policy
+from flotilla.chassis.terminal_text import encodable
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.readable import moment
@@ -67,7 +68,7 @@ async def check(  # noqa: D417  (groups of options say it themselves)
     known = found is not None
     found = _without_fleet(text) if found is None else found
     if where.json:
-        terminal.json_line(msgspec.json.encode({"file": str(file), "warnings": found, "fleet": known}))
+        terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "warnings": found, "fleet": known}))
         return exits.OK
     for warning in found:
         terminal.write(f"{file}: warning: {warning}\n")

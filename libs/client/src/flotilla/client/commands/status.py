@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from flotilla.chassis.terminal_text import clean_line
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.pools import backlog_rows, pool_rows, replica_rows
@@ -68,7 +69,7 @@ def _show_task(found: TaskStatus, where: Where) -> int:
     capability = f" {found.capability}" if found.capability else ""
     terminal.write(f"{found.task}{capability}: {found.state}{place}{replica}{time}\n")
     if found.error is not None:
-        terminal.write(f"  {found.error.kind.value}: {found.error.message}\n")
+        terminal.write(f"  {found.error.kind.value}: {clean_line(found.error.message)}\n")
     return exits.OK
 
 
@@ -87,5 +88,5 @@ def _show_fleet(found: FleetStatus, routes: list[RouteReport], where: Where) -> 
         terminal.write("\n")
         table(*backlog_rows(found.backlog))
     if found.dead:
-        terminal.aside(f"\n{found.dead} dead tasks: flotilla dead list")
+        terminal.aside(f"{found.dead} dead tasks: flotilla dead list")
     return exits.OK

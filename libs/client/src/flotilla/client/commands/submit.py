@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from flotilla.chassis.terminal_text import encodable
 from flotilla.client.console import exits, readable, terminal
 from flotilla.client.console.arguments import NO_FIELDS, NO_WHERE, NO_WISHES, SOURCES, Fields, Where, Wishes
 from flotilla.client.console.jobs import Job, Plan, plan
@@ -144,8 +145,8 @@ async def _submit_each(fleet: Fleet, where: Where, wanted: Plan, batch: str | No
 
 def _line(handed: _Handed) -> bytes:
     if handed.submitted is None:
-        return msgspec.json.encode({"file": handed.file, "error": handed.error})
-    return msgspec.json.encode({"file": handed.file, **msgspec.structs.asdict(handed.submitted)})
+        return msgspec.json.encode({"file": encodable(handed.file), "error": handed.error})
+    return msgspec.json.encode({"file": encodable(handed.file), **msgspec.structs.asdict(handed.submitted)})
 
 
 def _row(handed: _Handed) -> tuple[str, ...]:

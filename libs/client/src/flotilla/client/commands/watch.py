@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from flotilla.chassis.terminal_text import clean
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.pools import pool_rows
@@ -63,7 +63,7 @@ async def watch(  # noqa: D417  (groups of options say it themselves)
         Only events of this kind. May be repeated.
     """
     async with where.fleet() as fleet, fleet.events(capability=capability, task=task, kinds=kind or None) as events:
-        if where.json or not sys.stdout.isatty():
+        if where.json or not terminal.out_is_terminal():
             telling = asyncio.create_task(_tell_moves(fleet, where))
             try:
                 async for event in events:
@@ -143,7 +143,7 @@ def _screen(
     if dropped:
         head.append(f"  {dropped:,} events were too fast to show", style="yellow")
     room = max(1, height - len(rows) - len(shown) - 9)
-    lines = [Text(terminal.clean(_line(event)), style=_STYLES.get(event.kind, "dim")) for event in list(latest)[-room:]]
+    lines = [Text(clean(_line(event)), style=_STYLES.get(event.kind, "dim")) for event in list(latest)[-room:]]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(head, Text(), pools, Text(), _table(*route_rows(shown)), Text(), *lines)
@@ -157,7 +157,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Renderable
     for column in columns:
         drawn.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        drawn.add_row(*(terminal.clean(cell) for cell in row))
+        drawn.add_row(*(clean(cell) for cell in row))
     return drawn
 
 
@@ -174,4 +174,4 @@ def _line(event: Event) -> str:
     place = f"{event.pool}/{event.model}" if event.pool else ""
     latency = f"{event.latency_ms:,.0f} ms" if event.latency_ms else ""
     parts = (at, f"{event.kind:<14}", event.capability, event.task, place, latency, event.error)
-    return "  ".join(part for part in parts if part)
+    return " ".join("  ".join(part for part in parts if part).splitlines())

@@ -1,12 +1,11 @@
 """How the command ends: an exit code, and one or two lines that say what to do next."""
 
 import json
-import sys
 from typing import Any, Final
 
 import msgspec
 
-from flotilla.client.console.terminal import clean, json_line
+from flotilla.client.console import terminal
 from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError, TaskFailedError
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
@@ -42,11 +41,11 @@ def report(error: FlotillaError, *, as_json: bool) -> int:
     On standard error for people. On standard output for programs: the result of a task that failed, else an `error`.
     """
     if as_json and isinstance(error, TaskFailedError):
-        json_line(msgspec.json.encode(error.answer.result))
+        terminal.json_line(msgspec.json.encode(error.answer.result))
     elif as_json:
-        sys.stdout.write(json.dumps({"error": _body(error)}, ensure_ascii=False) + "\n")
+        terminal.json_line(json.dumps({"error": _body(error)}, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     else:
-        sys.stderr.write("\n".join(clean(line) for line in explain(error)) + "\n")
+        terminal.error(explain(error))
     return code_of(error)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
+from flotilla.chassis.terminal_text import encodable
 from flotilla.client.console.arguments import Fields
 from flotilla.client.console.documents import STDIN, expand, read
 from flotilla.client.console.exits import UsageError
@@ -83,7 +84,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     def _single(self) -> Job:
         name = self.files[0] if len(self.files) == 1 else ""
         if self.capability == _TAKES_MANY and self.files:
-            sources = [{"title": Path(file).name if file != STDIN else "", "text": read(file)} for file in self.files]
+            sources = [
+                {"title": encodable(Path(file).name) if file != STDIN else "", "text": read(file)}
+                for file in self.files
+            ]
             return Job(name=name, body=_complete(self.capability, {**self.fields, "sources": sources}))
         text = read(self.files[0]) if self.files else self.text
         body = self.fields if text is None else self._with(text)

@@ -1,7 +1,6 @@
 """What became of the tasks of a folder: a progress bar while they run, then a table; or JSON, a line each."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flotilla.chassis.terminal_text import encodable
 from flotilla.client.answers import Answer
 from flotilla.client.console import exits, readable, terminal
 from flotilla.client.console.tables import table
@@ -51,7 +51,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     def line(self) -> bytes:
         """As JSON: the result, or the error, and the file."""
-        found: dict[str, Any] = {"file": self.name}
+        found: dict[str, Any] = {"file": encodable(self.name)}
         if self.answer is not None:
             found |= {
                 name: value
@@ -131,7 +131,7 @@ async def show(outcomes: AsyncIterator[Outcome], *, total: int, as_json: bool) -
 @contextmanager
 def progress(total: int, *, shown: bool) -> Generator[Callable[[], None]]:
     """A progress bar on standard error, if that is a terminal; gives what to call for each step."""
-    if not shown or not sys.stderr.isatty():
+    if not shown or not terminal.error_is_terminal():
         yield lambda: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415

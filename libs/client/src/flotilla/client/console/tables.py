@@ -1,10 +1,10 @@
 """Tables: drawn on a terminal; tab-separated lines for a pipe, which keep every character."""
 
-import sys
 from collections.abc import Sequence
 from typing import Final
 
-from flotilla.client.console.terminal import clean, console
+from flotilla.chassis.terminal_text import clean
+from flotilla.client.console import terminal
 
 ROWS_MAX: Final = 500
 """What a terminal is shown of a long table; --json and pipes get all of it."""
@@ -34,10 +34,8 @@ _NUMBERS: Final = frozenset(
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Write a table to standard output; columns that are empty throughout are left out on a terminal."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join(_flat(cell) for cell in row) + "\n")
-        sys.stdout.flush()
+    if not terminal.out_is_terminal():
+        terminal.write_rows(rows)
         return
     from rich import box  # noqa: PLC0415  (not needed for pipes)
     from rich.table import Table  # noqa: PLC0415
@@ -50,16 +48,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
         drawn.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
     for row in rows[:ROWS_MAX]:
         drawn.add_row(*(Text(clean(row[index]), style=_style(columns[index], row[index])) for index in shown))
-    console().print(drawn)
+    terminal.console().print(drawn)
     if len(rows) > ROWS_MAX:
-        console().print(f"… and {len(rows) - ROWS_MAX:,} more; --json writes all")
+        terminal.console().print(f"… and {len(rows) - ROWS_MAX:,} more; --json writes all")
 
 
 def _style(column: str, cell: str) -> str:
     if column != "status":
         return ""
     return {"ok": "green", "running": "cyan", "waiting": "yellow"}.get(cell, "red")
-
-
-def _flat(cell: str) -> str:
-    return " ".join(cell.split())

@@ -6,21 +6,28 @@ from typing import Any, Final
 import msgspec
 
 from flotilla.client.demo.work import DOCUMENT_CLASSES, DOCUMENT_ENTITIES, REPORT, SUMMARIES, Ran
+from flotilla.fabric.private_files import make_directory, own_place, replace_file
 
 TASKS_FILE: Final = "tasks.json"
 REPORT_FILE: Final = "report.md"
 
 
 def write_outputs(folder: Path, ran: list[Ran], report: str) -> list[Path]:
-    """Write everything; gives the files. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """
+    Write everything, for this user alone: what is in the documents is in the results. Gives the files.
+
+    Raises:
+        PrivateFileError: The folder is a link or folder of another user, or cannot be written to.
+    """
+    folder = own_place(folder)
+    make_directory(folder, close=False)
     written: list[Path] = []
     for name in sorted({each.item.document for each in ran if each.title != REPORT}):
         own = [each for each in ran if each.item.document == name]
         written.append(_write_json(folder / f"{name}.json", _of_document(name, own)))
     written.append(_write_json(folder / TASKS_FILE, [_of_task(each) for each in ran]))
     path = folder / REPORT_FILE
-    path.write_text(f"{report.strip()}\n", encoding="utf-8")
+    replace_file(path, f"{report.strip()}\n".encode())
     return [*written, path]
 
 
@@ -69,5 +76,5 @@ def _of_task(ran: Ran) -> dict[str, Any]:
 
 
 def _write_json(path: Path, data: Any) -> Path:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+    replace_file(path, msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
     return path

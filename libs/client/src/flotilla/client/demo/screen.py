@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from flotilla.client.console import terminal
 from flotilla.client.demo.documents import Document
 from flotilla.client.demo.outputs import output_of
 from flotilla.client.demo.summary import dollars, milliseconds, rows, summary_line
@@ -27,7 +28,7 @@ class Screen:
     """Writes to one console, at most WIDTH_MAX columns wide: long lines are hard to read."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or terminal.console()
         self._report_lines = 0
         self._console.width = min(self._console.width, WIDTH_MAX)
 

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from flotilla.client.supervisor.child_logs import open_log, turn_over
 from flotilla.client.supervisor.guardian import Guardian
+from flotilla.fabric.errors import PrivateFileError
+from flotilla.fabric.private_files import UMASK
 
 RESTART_AFTER_S: Final = 0.1
 RESTART_AFTER_MAX_S: Final = 10.0
@@ -108,9 +110,10 @@ class Child:
         while not self._stopping.is_set():
             try:
                 process = await self._spawn()
-            except OSError as error:  # no memory, no file handles: may pass
+            except (OSError, PrivateFileError) as error:  # no memory, no file handles: may pass
                 self.deaths += 1
-                self._on_change(self, f"{self.spec.name} could not be started: {error.strerror}")
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                self._on_change(self, f"{self.spec.name} could not be started: {reason}")
             else:
                 started_at = loop.time()
                 self._process = process
@@ -142,6 +145,7 @@ class Child:
                 stderr=output,
                 env=dict(self.spec.environ),
                 # A terminal's Ctrl-C is for the supervisor, which stops the children in order.
+                umask=UMASK,
                 start_new_session=True,
             )
 

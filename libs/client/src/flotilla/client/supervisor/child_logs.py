@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Final
 
+from flotilla.fabric.errors import PrivateFileError
+from flotilla.fabric.private_files import open_file
+
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 CHECK_EVERY_S: Final = 10.0
 TAIL_BYTES: Final = 4096
@@ -23,7 +26,7 @@ def turn_over(log: Path) -> None:
 
 def open_log(log: Path) -> IO[bytes]:
     """A file for a child's output; whoever truncates it makes its writer go on at the beginning."""
-    return open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: PTH123  (a mode from the start)
+    return os.fdopen(open_file(log, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def last_line(log: Path) -> str:
@@ -42,8 +45,12 @@ def shorten(log: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
     """Start over with a log that has grown beyond its bound; lines written in this moment may be lost."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > bytes_max:
-            shutil.copyfile(log, _old(log))
-            os.truncate(log, 0)
+            with (
+                os.fdopen(open_file(log, os.O_RDWR), "rb+") as grown,
+                os.fdopen(open_file(_old(log), os.O_WRONLY | os.O_TRUNC), "wb") as old,
+            ):
+                shutil.copyfileobj(grown, old)
+                grown.truncate(0)
 
 
 async def keep_bounded(logs: Iterable[Path]) -> None:
@@ -52,7 +59,7 @@ async def keep_bounded(logs: Iterable[Path]) -> None:
     while True:
         await asyncio.sleep(CHECK_EVERY_S)
         for log in paths:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, PrivateFileError):
                 await asyncio.to_thread(shorten, log)
 
 

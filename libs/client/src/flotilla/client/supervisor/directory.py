@@ -4,14 +4,18 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
+from flotilla.fabric.errors import PrivateFileError
+from flotilla.fabric.private_files import OTHERS, close_tree, make_directory, open_file, own_place, replace_file
 
-MODE: Final = 0o700
+TRACES: Final = ("up.lock", "credentials", "nats", "logs")
+"""What is in a folder on which a fleet has run."""
 LOCK_PATIENCE_S: Final = 12.0
 LOCK_POLL_S: Final = 0.02
 PID_CHARS_MAX: Final = 20
@@ -26,7 +30,7 @@ class Directory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path: Final = path.absolute()
+        self.path: Final = own_place(path)
         self.server: Final = self.path / "nats"
         self.credentials: Final = self.path / "credentials"
         self.logs: Final = self.path / "logs"
@@ -39,36 +43,54 @@ class Directory:
 
     def make(self) -> None:
         """
-        Make what is missing.
+        Make what is missing, and close what is there to others.
 
         Raises:
-            OptionError: It cannot be made; says why.
+            OptionError: It cannot be made, or is not this user's alone; says what to do.
         """
         try:
-            self.path.mkdir(mode=MODE, parents=True, exist_ok=True)
-            self.logs.mkdir(mode=MODE, exist_ok=True)
+            self._refuse_a_shared_one()
+            make_directory(self.path)
+            make_directory(self.logs)
             # Seeds are in here: `git add .` must not take them along.
-            (self.path / ".gitignore").write_text("*\n", encoding="utf-8")
+            ignored = self.path / ".gitignore"
+            if not os.path.lexists(ignored):
+                replace_file(ignored, b"*\n")
+        except PrivateFileError as error:
+            raise OptionError(f"--dir {error}") from error
         except OSError as error:
             raise OptionError(f"--dir {self.path}: {error.strerror or type(error).__name__}") from error
 
+    def _refuse_a_shared_one(self) -> None:
+        """A folder that is used for other things is not to be closed to those who use it."""
+        if not self.path.is_dir():
+            return
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        names = {entry.name for entry in self.path.iterdir()} if mode & OTHERS else set[str]()
+        if names and not names & set(TRACES):
+            raise OptionError(
+                f"--dir {self.path}: holds files of others than a fleet and is open to other users (mode {mode:04o}); "
+                "name a folder that is new or empty"
+            )
+
     def write_state(self, text: bytes) -> None:
         """Replace the state file in one step."""
-        partial = self.state.with_suffix(".partial")
-        partial.write_bytes(text + b"\n")
-        partial.replace(self.state)
+        replace_file(self.state, text + b"\n")
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[int, None]:
         """
         Hold the lock while the block runs; gives its file descriptor, with which a child can hold it too.
 
+        Nothing in the directory is a link or belongs to another user then.
+
         A supervisor that is gone may have left a guard that clears up: that is waited for, LOCK_PATIENCE_S at most.
 
         Raises:
             FleetRunningError: A supervisor runs here.
+            OptionError: Something in the directory is a link, or belongs to another user; says what to do.
         """
-        with self.lock.open("a+", encoding="ascii") as file:
+        with self._open_lock() as file:
             loop = asyncio.get_running_loop()
             give_up_at = loop.time() + LOCK_PATIENCE_S
             while not _locked(file):
@@ -76,6 +98,7 @@ class Directory:
                 if _is_alive(pid) or loop.time() >= give_up_at:
                     raise FleetRunningError(self.path, pid)
                 await asyncio.sleep(LOCK_POLL_S)
+            self._close_tree()
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
@@ -84,6 +107,18 @@ class Directory:
             finally:
                 self.state.unlink(missing_ok=True)
                 file.truncate(0)
+
+    def _open_lock(self) -> IO[str]:
+        try:
+            return os.fdopen(open_file(self.lock, os.O_RDWR | os.O_APPEND), "a+", encoding="ascii")
+        except PrivateFileError as error:
+            raise OptionError(f"--dir {error}") from error
+
+    def _close_tree(self) -> None:
+        try:
+            close_tree(self.path)
+        except PrivateFileError as error:
+            raise OptionError(f"--dir {error}") from error
 
 
 def _locked(file: IO[str]) -> bool:

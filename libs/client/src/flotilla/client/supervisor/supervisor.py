@@ -26,6 +26,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric import roles
 from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.credentials import load_or_create
+from flotilla.fabric.errors import PrivateFileError
 from flotilla.fabric.server_config import DEFAULT_SCOPE, users
 
 READY_TIMEOUT_S: Final = 60.0
@@ -215,7 +216,7 @@ class Supervisor:
 
     def _write_state(self) -> None:
         if self._ready:
-            with suppress(OSError):  # a full disk; the fleet goes on
+            with suppress(PrivateFileError):  # a full disk; the fleet goes on
                 self._directory.write_state(msgspec.json.encode(self.facts()))
 
 
