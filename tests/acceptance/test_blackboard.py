@@ -173,9 +173,9 @@ async def test_an_entry_with_a_lifetime_goes_by_itself(fleet: RunningFleet, api:
     # Other clients of the bucket see no more of it: the server has removed it.
     admin = await fleet.admin()
     async with asyncio.timeout(4):
-        while "$KV.blackboard.default.ttl.key" in (held := await _held(admin.nc.request)):
+        while "$KV.blackboard_default.ttl.key" in (held := await _held(admin.nc.request)):
             await asyncio.sleep(0.1)
-    assert "$KV.blackboard.default.ttl.other" in held
+    assert "$KV.blackboard_default.ttl.other" in held
     assert created.revision < (await board.update("ttl.key", "new", revision=0)).revision
 
 
@@ -394,6 +394,6 @@ async def _command(fleet: RunningFleet, *arguments: str) -> asyncio.subprocess.P
 
 async def _held(request: Any) -> dict[str, int]:
     """The subjects that the bucket's stream holds."""
-    ask = json.dumps({"subjects_filter": "$KV.blackboard.default.ttl.>"}).encode()
-    message = await request("$JS.API.STREAM.INFO.KV_blackboard", ask)
+    ask = json.dumps({"subjects_filter": "$KV.blackboard_default.ttl.>"}).encode()
+    message = await request("$JS.API.STREAM.INFO.KV_blackboard_default", ask)
     return json.loads(message.data)["state"].get("subjects") or {}

@@ -65,7 +65,7 @@ async def test_events_of_any_number_of_tasks_are_on_few_subjects(calm_fleet: Run
     found = {message.subject for task in tasks for message in events.about(task)}
     assert found == {f"events.classify.{kind}" for kind in ("queued", "dispatched", "finished")}
     admin = await calm_fleet.admin()
-    assert await admin.messages_in("EVENTS", "scope.default.events.classify.finished") >= len(tasks)
+    assert await admin.messages_in("EVENTS_default", "scope.default.events.classify.finished") >= len(tasks)
 
 
 @pytest.mark.parametrize(("capability", "field"), [("summarize", ("summary",)), ("chat", ("message", "content"))])

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from flotilla.contracts.subjects import BUCKETS, DEAD_STREAM, EVENTS_STREAM, bucket_stream
+from flotilla.contracts.subjects import BUCKETS, blackboard_bucket, bucket_stream
 from flotilla.testkit.callers import ASK_DEADLINE_S, ASK_MARGIN_S, Asked, Callers, calling, client_off, committed
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_cluster import NODES, ClusterNode, RunningCluster
@@ -16,7 +16,8 @@ from flotilla.testkit.plain_client import BODIES, new_task
 
 CLASSIFY = BODIES["classify"]
 TASKS_STREAM = "TASKS_default"
-STREAMS = (TASKS_STREAM, "RESULTS_default", EVENTS_STREAM, DEAD_STREAM, *(bucket_stream(name) for name in BUCKETS))
+KEPT = (*BUCKETS, blackboard_bucket("default"))
+STREAMS = (TASKS_STREAM, "RESULTS_default", "EVENTS_default", "DEAD_default", *(bucket_stream(name) for name in KEPT))
 PAUSE_MAX_S = 20.0
 """The server elects a leader 4 to 9 s after it last heard of one; streams and their consumers have leaders each."""
 CALM_S = 2.0

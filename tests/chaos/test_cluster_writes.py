@@ -9,7 +9,7 @@ from typing import cast
 
 import nats.errors
 
-from flotilla.contracts.subjects import BLACKBOARD_BUCKET, DEAD_STREAM
+from flotilla.contracts.subjects import blackboard_bucket, dead_stream
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
@@ -23,6 +23,9 @@ CONSUMER = "TASKS_default.classify_normal"
 ROUNDS = 50
 WRITERS = 4
 PATIENCE_S = 40.0
+
+BLACKBOARD = blackboard_bucket("default")
+DEAD = dead_stream("default")
 
 
 async def test_of_several_compare_and_set_at_once_one_wins_and_the_others_are_told(tmp_path: Path):
@@ -42,7 +45,7 @@ async def test_of_several_compare_and_set_at_once_one_wins_and_the_others_are_to
         for _ in range(ROUNDS):
             revisions = await asyncio.gather(
                 *(
-                    keyvalue.put(writer, BLACKBOARD_BUCKET, "default.k", b"1", expected_revision=won[-1] if won else 0)
+                    keyvalue.put(writer, BLACKBOARD, "k", b"1", expected_revision=won[-1] if won else 0)
                     for writer in writers * (WRITERS // len(writers))
                 )
             )
@@ -61,7 +64,7 @@ async def test_what_failed_while_nobody_led_the_dead_letters_is_on_record_all_th
     """
     async with running_fleet(tmp_path, nodes=NODES) as fleet:
         cluster, admin = cast("RunningCluster", fleet.server), await fleet.admin()
-        leader = await cluster.leader_of(DEAD_STREAM)
+        leader = await cluster.leader_of(DEAD)
         for stream in ("TASKS_default", "RESULTS_default"):
             # Tasks are taken and fail without a pause, so that their records are what comes while nobody leads.
             while await cluster.leader_of(stream) is leader:
@@ -77,7 +80,7 @@ async def test_what_failed_while_nobody_led_the_dead_letters_is_on_record_all_th
             await client.submit_many("classify", b"not JSON", bad)
             await results.until(lambda heard: set(heard.counts()) >= set(bad), PATIENCE_S)
             async with asyncio.timeout(PATIENCE_S):
-                await _until_messages(admin, DEAD_STREAM, len(bad))
+                await _until_messages(admin, DEAD, len(bad))
         log = fleet.orchestrators[0].log_text()
 
     assert Counter(body["error"]["kind"] for body in results.bodies()) == {"bad_request": len(bad)}

@@ -258,9 +258,9 @@ def test_the_command_says_what_comes_next(tmp_path: Path, capsys: pytest.Capture
 
 def test_volumes_hold_what_streams_may_take(dev: Fleet, prod: Fleet):
     """
-    The server's limit is below the claim, and every stream of the default scope fits it; memory the same.
+    The server's limit is below the claim, and every stream of two tenants fits it; memory the same.
     """
-    needed = sum(config.max_bytes for config in topology(("default",), TopologyLimits()))
+    needed = sum(config.max_bytes for config in topology(("default", "acme"), TopologyLimits()))
     for fleet, limit_gib in ((dev, kubernetes.SINGLE_STORAGE_GIB), (prod, kubernetes.CLUSTER_STORAGE_GIB)):
         nats = named(fleet, "nats", "StatefulSet")
         claimed = nats["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]

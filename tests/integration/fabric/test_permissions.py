@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from flotilla.contracts import subjects
-from flotilla.contracts.subjects import API_VERBS, BUCKETS, DEAD_STREAM, EVENTS_STREAM, Zone
+from flotilla.contracts.subjects import API_VERBS, BUCKETS, Zone
 from flotilla.fabric.connection import NatsSettings, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.topology import TopologyLimits, ensure, topology
@@ -40,10 +40,12 @@ SECRET = b'{"document":"the secret of the document"}'
 STREAMS = (
     *(subjects.tasks_stream(scope) for scope in SCOPES),
     *(subjects.results_stream(scope) for scope in SCOPES),
-    EVENTS_STREAM,
-    DEAD_STREAM,
+    *(subjects.events_stream(scope) for scope in SCOPES),
+    *(subjects.dead_stream(scope) for scope in SCOPES),
+    *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in SCOPES),
     *(subjects.bucket_stream(bucket) for bucket in BUCKETS),
 )
+NOTES = subjects.key(subjects.blackboard_bucket("default"), "notes")
 REPLY_TIMEOUT_S = 2.0
 
 
@@ -161,7 +163,7 @@ async def fleet(shared: RunningCluster | None, tmp_path: Path) -> AsyncGenerator
             await admin.request(subjects.tasks(scope, "classify"), SECRET)
             await admin.request(subjects.commit(scope, "classify", "t1"), SECRET)
             await admin.request(subjects.dead(scope, "classify", "t2"), SECRET)
-        await admin.request(subjects.key("blackboard", "notes"), SECRET)
+        await admin.request(NOTES, SECRET)
         yield fleet
 
 
@@ -228,7 +230,7 @@ def documents_and_controls() -> set[str]:
         *(subjects.orchestrator_control(scope, "cancel") for scope in SCOPES),
         subjects.key("policy", "routing"),
         subjects.key("stats", "p.m.c.o"),
-        subjects.key("blackboard", "notes"),
+        NOTES,
         "tasks.classify",
         "ask.classify",
         "results.classify.t1",
@@ -392,8 +394,8 @@ async def test_nobody_reads_a_stored_document_who_should_not(fleet: Fleet, role:
     curious, admin = await member(), await fleet.admin()
     places = [
         (subjects.results_stream("default"), subjects.results("default", "classify", "t1")),
-        (DEAD_STREAM, subjects.dead("default", "classify", "t2")),
-        (subjects.bucket_stream("blackboard"), subjects.key("blackboard", "notes")),
+        (subjects.dead_stream("default"), subjects.dead("default", "classify", "t2")),
+        (subjects.bucket_stream(subjects.blackboard_bucket("default")), NOTES),
     ]
     for stream, subject in places:
         for request, body in ways_to_read(stream, subject):
@@ -502,7 +504,7 @@ async def test_an_observer_watches_and_sees_no_document(fleet: Fleet):
     asked = {subjects.api("default", verb) for verb in ("status", "replicas", "stats", "explain")}
     everyone = set[str]().union(*(lanes_of(*pool) for pool in POOLS))
     watched_ones = {subject for subject in everyone | documents_and_controls() if subject.startswith("$KV.")}
-    watched_ones -= {subjects.key("blackboard", "notes")}
+    watched_ones -= {NOTES}
 
     for subject in watched:
         assert await observer.may_subscribe(subject), subject
@@ -521,7 +523,7 @@ async def test_an_observer_watches_and_sees_no_document(fleet: Fleet):
         | ({subjects.api(scope, verb) for scope in SCOPES for verb in API_VERBS} - asked)
         - {subjects.api("acme", verb) for verb in ("status", "replicas", "stats", "explain")},
     )
-    readable = ("EVENTS", "KV_presence", "KV_stats", "KV_policy")
+    readable = ("EVENTS_default", "EVENTS_acme", "KV_presence", "KV_stats", "KV_policy")
     allowed = {f"$JS.API.STREAM.INFO.{stream}" for stream in readable}
     allowed |= {form for stream in readable for form in api_forms(stream) if ".DIRECT.GET." in form}
     for subject in sorted(api_of_all_streams()):

@@ -79,12 +79,12 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
     assert set(configs) == {
         "TASKS_default",
         "RESULTS_default",
-        "EVENTS",
-        "DEAD",
+        "EVENTS_default",
+        "DEAD_default",
         "KV_presence",
         "KV_stats",
         "KV_policy",
-        "KV_blackboard",
+        "KV_blackboard_default",
     }
     assert {config["storage"] for config in configs.values()} == {"file"}
     assert all(config["max_bytes"] > 0 for config in configs.values())
@@ -194,7 +194,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet(nats_server: RunningS
     await nats_server.start()
     await ensuring
 
-    assert (await orchestrator.info("DEAD"))["config"]["name"] == "DEAD"
+    assert (await orchestrator.info("KV_policy"))["config"]["name"] == "KV_policy"
 
 
 async def test_its_patience_ends_in_an_error_that_names_the_stream(nats_server: RunningServer):

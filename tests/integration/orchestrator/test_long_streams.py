@@ -22,6 +22,7 @@ from orchestrator.dead_questions import DeadQuestions
 from orchestrator.fleet import Fleet
 from orchestrator.questions import Question
 from orchestrator.task_questions import TaskQuestions
+from orchestrator.turns import Turns
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ async def tasks(connection: Connection, requests: Requests) -> TaskQuestions:
         dispatcher=cast("Any", None),
         commits=Commits(connection, requests),
         durables={},
+        walks=Turns(places=1, per_scope_max=1),
     )
 
 
@@ -188,7 +190,8 @@ async def _submit(requests: Requests, task: str) -> None:
 
 
 async def _list(requests: Requests, limit: int) -> DeadList:
-    answer = await DeadQuestions(requests).answer(_question("dead", f'{{"verb":"list","limit":{limit}}}'))
+    dead = DeadQuestions(requests, Turns(places=1, per_scope_max=1))
+    answer = await dead.answer(_question("dead", f'{{"verb":"list","limit":{limit}}}'))
     assert isinstance(answer, DeadList)
     return answer
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -16,14 +17,33 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.groups import leave
 from orchestrator.questions import Answerer, Question
 from orchestrator.replies import IMPORTED_REPLY, internal, reply_error
+from orchestrator.shares import Shares
+from orchestrator.turns import Turns
 
 logger = structlog.get_logger("orchestrator")
 
-IN_FLIGHT_MAX: Final = 1024
+RETRY_AFTER_S: Final = 1.0
+AT_ONCE_MAX: Final = 256
+AT_ONCE_PER_SCOPE_MAX: Final = 64
+"""Questions that are being answered; the others wait, and scopes take turns."""
+IN_HAND_MAX: Final = 1024
+IN_HAND_PER_SCOPE_MAX: Final = 256
+IN_HAND_BYTES_MAX: Final = 16 * 1024 * 1024
+IN_HAND_BYTES_PER_SCOPE_MAX: Final = 4 * 1024 * 1024
+QUESTION_BYTES_MAX: Final = 2 * 1024 * 1024
+"""A value of the blackboard, and what it is wrapped in, fit."""
+WATCHES_MAX: Final = 2048
+WATCHES_PER_SCOPE_MAX: Final = 256
+"""Questions that wait for something to happen; they take nothing from the others."""
 
 
 class Api:
-    """Serves the `api` subjects of the scopes it was given, a function for each verb."""
+    """
+    Serves the `api` subjects of the scopes it was given, a function for each verb.
+
+    What one scope asks never keeps another's questions from being answered: of questions in hand, of their bytes, and of
+    watches each has a bound of its own within that of all, and the places where they are answered go from scope to scope.
+    """
 
     def __init__(self, connection: Connection, *, scopes: tuple[str, ...], verbs: Mapping[str, Answerer]) -> None:
         self._connection = connection
@@ -31,6 +51,10 @@ class Api:
         self._verbs = verbs
         self._memberships: list[Any] = []
         self._serving: set[asyncio.Task[None]] = set()
+        self._turns = Turns(places=AT_ONCE_MAX, per_scope_max=AT_ONCE_PER_SCOPE_MAX)
+        self._in_hand = Shares(total_max=IN_HAND_MAX, per_scope_max=IN_HAND_PER_SCOPE_MAX)
+        self._bytes = Shares(total_max=IN_HAND_BYTES_MAX, per_scope_max=IN_HAND_BYTES_PER_SCOPE_MAX)
+        self._watches = Shares(total_max=WATCHES_MAX, per_scope_max=WATCHES_PER_SCOPE_MAX)
 
     async def start(self) -> None:
         """Join the queue group of every scope."""
@@ -55,21 +79,43 @@ class Api:
     async def _on_request(self, message: Message) -> None:
         if not message.reply:
             return
-        if len(self._serving) >= IN_FLIGHT_MAX:
-            await reply_error(
-                self._connection, message.reply, TaskError(ErrorKind.NO_CAPACITY, "too many questions at a time")
-            )
+        _, scope, _, verb = message.subject.split(".")
+        size = len(message.data)
+        if size > QUESTION_BYTES_MAX:
+            details = {"limit_bytes": QUESTION_BYTES_MAX, "size_bytes": size}
+            text = f"the question has {size} bytes; at most {QUESTION_BYTES_MAX}"
+            await reply_error(self._connection, message.reply, TaskError(ErrorKind.TOO_LARGE, text, details=details))
             return
-        serving = asyncio.get_running_loop().create_task(self._serve(message))
+        if not self._in_hand.take(scope):
+            await self._refuse(message.reply)
+            return
+        if size and not self._bytes.take(scope, size):
+            self._in_hand.give_back(scope)
+            await self._refuse(message.reply)
+            return
+        place = _Place(self._turns, self._in_hand, self._watches, scope)
+        serving = asyncio.get_running_loop().create_task(self._serve(message, scope, verb, place))
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
 
-    async def _serve(self, message: Message) -> None:
-        _, scope, _, verb = message.subject.split(".")
+        def over(_serving: object) -> None:
+            place.give_up()
+            if size:
+                self._bytes.give_back(scope, size)
+
+        serving.add_done_callback(over)
+
+    async def _refuse(self, reply: str) -> None:
+        text = "as many questions of the scope wait already as may; ask fewer at a time"
+        error = TaskError(ErrorKind.NO_CAPACITY, text, details={"retry_after_s": RETRY_AFTER_S})
+        await reply_error(self._connection, reply, error)
+
+    async def _serve(self, message: Message, scope: str, verb: str, place: "_Place") -> None:
         from_tenant = message.reply.startswith(IMPORTED_REPLY)
-        question = Question(scope=scope, verb=verb, body=message.data, from_tenant=from_tenant)
+        question = Question(scope=scope, verb=verb, body=message.data, from_tenant=from_tenant, waiting=place.waiting)
         reference = secrets.token_hex(6)
         try:
+            await place.take()
             answer = await self._verbs.get(verb, self._unknown)(question)
         except TaskError as error:
             await reply_error(self._connection, message.reply, error)
@@ -90,6 +136,50 @@ class Api:
     async def _unknown(self, _question: Question) -> None:
         known = ", ".join(sorted(self._verbs))
         raise BadRequestError(f"no such question; known are {known}", path="subject", expected=known)
+
+
+class _Place:
+    """Where one question stands: in hand, one of those that are being answered, or waiting for something to happen."""
+
+    def __init__(self, turns: Turns, in_hand: Shares, watches: Shares, scope: str) -> None:
+        self._turns = turns
+        self._in_hand = in_hand
+        self._watches = watches
+        self._scope = scope
+        self._has_turn = False
+        self._watching = False
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        await self._turns.take(self._scope)
+        self._has_turn = True
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncGenerator[None]:
+        """
+        Leave the place to others while something is waited for that may not happen.
+
+        Raises:
+            TaskError: `no_capacity`: as many of the scope do so already as may.
+        """
+        if not self._watching:
+            if not self._watches.take(self._scope):
+                text = "as many watches of the scope wait already as may; close some"
+                raise TaskError(ErrorKind.NO_CAPACITY, text, details={"retry_after_s": RETRY_AFTER_S})
+            # A watch counts as one to its end: it is woken with the others, and waits for its turn again.
+            self._watching = True
+            self._in_hand.give_back(self._scope)
+        self._has_turn = False
+        self._turns.give_back(self._scope)
+        yield
+        await self.take()
+
+    def give_up(self) -> None:
+        """It is over."""
+        if self._has_turn:
+            self._has_turn = False
+            self._turns.give_back(self._scope)
+        (self._watches if self._watching else self._in_hand).give_back(self._scope)
 
 
 def _failed(text: str, reference: str) -> TaskError:

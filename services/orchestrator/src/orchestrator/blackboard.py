@@ -1,8 +1,8 @@
-"""The blackboard for users and agents: `api.blackboard`, a key space per scope in one bucket."""
+"""The blackboard for users and agents: `api.blackboard`, a bucket per scope."""
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -24,16 +24,23 @@ from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.errors import FabricError
+from flotilla.fabric.errors import BucketFullError, FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import LAST_SUBJECTS_MAX
+from orchestrator.blackboard_room import BlackboardRoom, full
 from orchestrator.intake import unix_ms
 from orchestrator.questions import Question, decode_query
+from orchestrator.turns import Turns
 
 NULL: Final = msgspec.Raw(b"null")
 LOOK_EVERY_S: Final = 1.0
 STORED_WITHIN_S: Final = 0.05
 CREATE_TRIES_MAX: Final = 3
+READS_AT_ONCE_MAX: Final = 4
+READS_PER_SCOPE_MAX: Final = 2
+"""Each may hold some 8 MiB of values."""
+PURGED_TTL_S: Final = 5
+"""How long the marker of a key that was deleted with its history stays for those who watch."""
 
 
 class Blackboard:
@@ -41,26 +48,25 @@ class Blackboard:
     Answers questions about the blackboard.
 
     `watch` is a long poll: it is answered when something newer matches, or empty when the time is over. A write wakes
-    it at once. Keys that expire make no sound: while anybody watches, one look every LOOK_EVERY_S finds them.
+    those of its scope at once. Keys that expire make no sound: while anybody watches, one look every LOOK_EVERY_S finds
+    them.
     """
 
-    def __init__(self, connection: Connection, requests: Requests) -> None:
+    def __init__(self, connection: Connection, requests: Requests, *, scopes: Sequence[str]) -> None:
         self._connection = connection
         self._requests = requests
-        self._written = asyncio.Event()
-        self._watchers = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._room = BlackboardRoom(requests)
+        self._reads = Turns(places=READS_AT_ONCE_MAX, per_scope_max=READS_PER_SCOPE_MAX)
+        self._watched = {scope: _Watched() for scope in scopes}
 
     async def start(self) -> None:
         """Listen to writes, to wake those who watch."""
-        await self._connection.subscribe(subjects.key(subjects.BLACKBOARD_BUCKET, ">"), self._on_write)
+        for scope, watched in self._watched.items():
 
-    async def _on_write(self, _message: Message) -> None:
-        self._wake()
+            async def on_write(_message: Message, watched: _Watched = watched) -> None:
+                watched.wake()
 
-    def _wake(self) -> None:
-        written, self._written = self._written, asyncio.Event()
-        written.set()
+            await self._connection.subscribe(subjects.key(subjects.blackboard_bucket(scope), ">"), on_write)
 
     async def answer(self, question: Question) -> BlackboardEntry | BlackboardEntries:  # noqa: PLR0911  (one a verb)
         """Do what the question asks."""
@@ -81,11 +87,11 @@ class Blackboard:
             case "history":
                 return await self._history(question.scope, _key(query))
             case "watch":
-                return await self._watch(question.scope, query)
+                return await self._watch(question, query)
 
     async def _get(self, scope: str, key: str) -> BlackboardEntry:
-        stored = await keyvalue.get(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}")
-        entry = None if stored is None else _entry(scope, stored)
+        stored = await keyvalue.get(self._requests, subjects.blackboard_bucket(scope), key)
+        entry = None if stored is None else _entry(stored)
         if entry is None or entry.deleted:
             # A deleted key keeps its revision: whoever creates it again with `update` needs it.
             revision = 0 if entry is None else entry.revision
@@ -108,10 +114,11 @@ class Blackboard:
             at_unix_ms=at_unix_ms,
             expires_unix_ms=0 if query.ttl_s is None else at_unix_ms + query.ttl_s * 1000,
         )
-        name, body = f"{scope}.{key}", encode_value(stored)
-        revision = await self._put(name, body, expected, query.ttl_s)
+        body = encode_value(stored)
+        await self._room.check(scope, len(key) + len(body))
+        revision = await self._put(scope, key, body, expected, query.ttl_s)
         if revision is None and expected == 0:
-            revision = await self._put_over_deleted(name, body, query.ttl_s)
+            revision = await self._put_over_deleted(scope, key, body, query.ttl_s)
         if revision is None:
             raise _written_meanwhile(key, expected)
         return BlackboardEntry(
@@ -123,42 +130,44 @@ class Blackboard:
             expires_unix_ms=stored.expires_unix_ms,
         )
 
-    async def _put(self, name: str, body: bytes, expected: int | None, ttl_s: int | None) -> int | None:
-        return await keyvalue.put(
-            self._requests, subjects.BLACKBOARD_BUCKET, name, body, expected_revision=expected, ttl_s=ttl_s
-        )
+    async def _put(self, scope: str, key: str, body: bytes, expected: int | None, ttl_s: int | None) -> int | None:
+        bucket = subjects.blackboard_bucket(scope)
+        try:
+            return await keyvalue.put(self._requests, bucket, key, body, expected_revision=expected, ttl_s=ttl_s)
+        except BucketFullError:
+            raise full() from None
 
-    async def _put_over_deleted(self, name: str, body: bytes, ttl_s: int | None) -> int | None:
+    async def _put_over_deleted(self, scope: str, key: str, body: bytes, ttl_s: int | None) -> int | None:
         """Create a key of which a deletion or an expired value is still there; None when it has a value."""
         for _ in range(CREATE_TRIES_MAX):
-            last = await keyvalue.get(self._requests, subjects.BLACKBOARD_BUCKET, name)
-            if last is not None and not _entry("", last).deleted:
+            last = await keyvalue.get(self._requests, subjects.blackboard_bucket(scope), key)
+            if last is not None and not _entry(last).deleted:
                 return None
-            revision = await self._put(name, body, 0 if last is None else last.revision, ttl_s)
+            revision = await self._put(scope, key, body, 0 if last is None else last.revision, ttl_s)
             if revision is not None:
                 return revision
         return None
 
     async def _delete(self, scope: str, key: str, query: BlackboardQuery) -> BlackboardEntry:
-        revision = await keyvalue.delete(
-            self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}", expected_revision=query.revision
-        )
+        bucket, expected = subjects.blackboard_bucket(scope), query.revision
+        try:
+            if await self._room.is_tight(scope):
+                # The history goes too: what a full blackboard needs is room.
+                self._room.look_again(scope)
+                revision = await keyvalue.purge(
+                    self._requests, bucket, key, expected_revision=expected, marker_ttl_s=PURGED_TTL_S
+                )
+            else:
+                revision = await keyvalue.delete(self._requests, bucket, key, expected_revision=expected)
+        except BucketFullError:
+            raise full() from None
         if revision is None:
             raise _written_meanwhile(key, query.revision)
         return BlackboardEntry(key=key, value=NULL, revision=revision, deleted=True)
 
     async def _list(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
-        names = await keyvalue.keys(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{query.pattern}")
-        if query.after is not None:
-            names = [name for name in names if name > f"{scope}.{query.after}"]
-        found: list[BlackboardEntry] = []
-        for start in range(0, len(names), LAST_SUBJECTS_MAX):
-            stored = await keyvalue.newest(
-                self._requests, subjects.BLACKBOARD_BUCKET, names[start : start + LAST_SUBJECTS_MAX]
-            )
-            found += [entry for entry in (_entry(scope, each) for each in stored) if not entry.deleted]
-            if len(found) > ENTRIES_MAX or _size(found) > ENTRIES_BYTES_MAX:
-                break
+        async with self._reads.turn(scope):
+            found = await self._found(subjects.blackboard_bucket(scope), query)
         entries = _fitting(found)
         return BlackboardEntries(
             entries=entries,
@@ -166,51 +175,72 @@ class Blackboard:
             more=len(entries) < len(found),
         )
 
+    async def _found(self, bucket: str, query: BlackboardQuery) -> list[BlackboardEntry]:
+        names = await keyvalue.keys(self._requests, bucket, query.pattern)
+        if query.after is not None:
+            names = [name for name in names if name > query.after]
+        found: list[BlackboardEntry] = []
+        for start in range(0, len(names), LAST_SUBJECTS_MAX):
+            stored = await keyvalue.newest(self._requests, bucket, names[start : start + LAST_SUBJECTS_MAX])
+            found += [entry for entry in map(_entry, stored) if not entry.deleted]
+            if len(found) > ENTRIES_MAX or _size(found) > ENTRIES_BYTES_MAX:
+                break
+        return found
+
     async def _history(self, scope: str, key: str) -> BlackboardEntries:
-        stored = await keyvalue.history(self._requests, subjects.BLACKBOARD_BUCKET, f"{scope}.{key}")
-        found = [_entry(scope, entry) for entry in stored]
+        async with self._reads.turn(scope):
+            stored = await keyvalue.history(self._requests, subjects.blackboard_bucket(scope), key)
+        found = [_entry(entry) for entry in stored]
         entries = _fitting(reversed(found))[::-1]
         return BlackboardEntries(
             entries=entries, revision=found[-1].revision if found else 0, more=len(entries) < len(found)
         )
 
-    async def _watch(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
-        self._watchers += 1
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
+    async def _watch(self, question: Question, query: BlackboardQuery) -> BlackboardEntries:
+        watched = self._watched[question.scope]
+        watched.watchers += 1
+        if watched.looking is None:
+            watched.looking = asyncio.get_running_loop().create_task(self._look(question.scope, watched))
         try:
-            return await self._until_written(scope, query)
+            return await self._until_written(question, query, watched)
         finally:
-            self._watchers -= 1
+            watched.watchers -= 1
 
-    async def _until_written(self, scope: str, query: BlackboardQuery) -> BlackboardEntries:
+    async def _until_written(
+        self, question: Question, query: BlackboardQuery, watched: "_Watched"
+    ) -> BlackboardEntries:
         give_up_at = time.monotonic() + query.wait_ms / 1000
         from_start = not query.revision
         after = query.revision or 0
         patience_s = 0.0
         while True:
-            woken = self._written
-            found = await self._news(scope, query.pattern, after, deleted=not from_start)
+            woken = watched.written
+            found = await self._news(question.scope, query.pattern, after, deleted=not from_start)
             left_s = give_up_at - time.monotonic()
             if found.entries or left_s <= 0:
                 return found
             after = found.revision
             waiting = asyncio.ensure_future(woken.wait())
-            await asyncio.wait([waiting], timeout=min(left_s, patience_s or left_s))
+            try:
+                async with question.waiting():
+                    await asyncio.wait([waiting], timeout=min(left_s, patience_s or left_s))
+            finally:
+                heard = waiting.done()
+                waiting.cancel()
             # A write is heard as soon as it is stored, or a moment before: then the first look finds nothing.
-            patience_s = STORED_WITHIN_S if waiting.done() else 0.0
-            waiting.cancel()
+            patience_s = STORED_WITHIN_S if heard else 0.0
 
     async def _news(self, scope: str, pattern: str, after: int, *, deleted: bool) -> BlackboardEntries:
-        found = await keyvalue.written(
-            self._requests,
-            subjects.BLACKBOARD_BUCKET,
-            f"{scope}.{pattern}",
-            after=after,
-            writes_max=ENTRIES_MAX,
-            bytes_max=ENTRIES_BYTES_MAX,
-        )
-        news = [_entry(scope, entry) for entry in found.entries]
+        async with self._reads.turn(scope):
+            found = await keyvalue.written(
+                self._requests,
+                subjects.blackboard_bucket(scope),
+                pattern,
+                after=after,
+                writes_max=ENTRIES_MAX,
+                bytes_max=ENTRIES_BYTES_MAX,
+            )
+        news = [_entry(entry) for entry in found.entries]
         fitting = _fitting(news)
         cut = len(fitting) < len(news)
         return BlackboardEntries(
@@ -219,17 +249,33 @@ class Blackboard:
             more=cut or found.more,
         )
 
-    async def _look(self) -> None:
+    async def _look(self, scope: str, watched: "_Watched") -> None:
         """Wake those who watch when the bucket has something that was not heard: a marker, or a write in a reconnect."""
         last = 0
-        while self._watchers:
+        while watched.watchers:
             with suppress(FabricError):
-                revision = await keyvalue.last_revision(self._requests, subjects.BLACKBOARD_BUCKET)
+                revision = await keyvalue.last_revision(self._requests, subjects.blackboard_bucket(scope))
                 if revision != last:
                     last = revision
-                    self._wake()
+                    watched.wake()
             await asyncio.sleep(LOOK_EVERY_S)
-        self._looking = None
+        watched.looking = None
+
+
+class _Watched:
+    """Who watches one scope's blackboard."""
+
+    __slots__ = ("looking", "watchers", "written")
+
+    def __init__(self) -> None:
+        self.written = asyncio.Event()
+        self.watchers = 0
+        self.looking: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Something was written."""
+        written, self.written = self.written, asyncio.Event()
+        written.set()
 
 
 def _key(query: BlackboardQuery) -> str:
@@ -238,14 +284,13 @@ def _key(query: BlackboardQuery) -> str:
     return query.key
 
 
-def _entry(scope: str, entry: keyvalue.Entry) -> BlackboardEntry:
+def _entry(entry: keyvalue.Entry) -> BlackboardEntry:
     """An entry as callers see it; one whose time is over is deleted, even while the server still holds it."""
-    key = entry.key[len(scope) + 1 :]
     stored = None if entry.deleted else decode_value(entry.body)
     if stored is None or 0 < stored.expires_unix_ms <= unix_ms():
-        return BlackboardEntry(key=key, value=NULL, revision=entry.revision, deleted=True)
+        return BlackboardEntry(key=entry.key, value=NULL, revision=entry.revision, deleted=True)
     return BlackboardEntry(
-        key=key,
+        key=entry.key,
         value=stored.value,
         revision=entry.revision,
         author=stored.author,

@@ -17,9 +17,10 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import between, last_message, sequences
 from orchestrator.dead_records import headers_to_retry, subject_to_retry
 from orchestrator.questions import Question, decode_query, not_found
+from orchestrator.turns import Turns
 
 DEAD_WALKED_BACK_MAX: Final = 1_000_000
-"""How many sequences of the stream the list looks back over; those of other scopes count."""
+"""How many sequences of the stream the list looks back over; those that are gone count."""
 DEAD_STEP_MAX: Final = 10_000
 DEAD_LIST_BYTES_MAX: Final = 512 * 1024
 """Of the entries of one answer, which must fit into one message: the older ones are left out."""
@@ -28,15 +29,17 @@ DEAD_LIST_BYTES_MAX: Final = 512 * 1024
 class DeadQuestions:
     """Answers questions about the dead-letter stream."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, walks: Turns) -> None:
         self._requests = requests
+        self._walks = walks
 
     async def answer(self, question: Question) -> DeadList | DeadRecord | Retried:
         """Do what the question asks."""
         scope = question.scope
         query = decode_query(question, DeadQuery)
         if query.verb == "list":
-            return await self._dead_list(scope, query.limit)
+            async with self._walks.turn(scope):
+                return await self._dead_list(scope, query.limit)
         if query.task is None:
             raise BadRequestError(f"dead {query.verb} needs a task", path="$.task", expected="a task id")
         record = await self._dead_record(scope, query.task)
@@ -49,7 +52,7 @@ class DeadQuestions:
         A stream is read forwards only: step by step, each further back and longer than the one before, so that a scope
         with all the records costs no more than was asked for, and one with few no long walk.
         """
-        first, last = await sequences(self._requests, subjects.DEAD_STREAM)
+        first, last = await sequences(self._requests, subjects.dead_stream(scope))
         before = last + 1
         oldest = max(first, before - DEAD_WALKED_BACK_MAX)
         step = limit
@@ -68,14 +71,14 @@ class DeadQuestions:
 
     async def _entries(self, scope: str, start: int, before: int, newest: int) -> deque[DeadEntry]:
         entries: deque[DeadEntry] = deque(maxlen=newest)
-        pattern = subjects.dead(scope, "*", "*")
-        async for message in between(self._requests, subjects.DEAD_STREAM, pattern, from_sequence=start, before=before):
+        stream, pattern = subjects.dead_stream(scope), subjects.dead(scope, "*", "*")
+        async for message in between(self._requests, stream, pattern, from_sequence=start, before=before):
             # Entries share nothing with the record: its body, which may be large, goes at once.
             entries.append(_entry(decode_dead(message.body)))
         return entries
 
     async def _dead_record(self, scope: str, task_id: str) -> DeadRecord:
-        message = await last_message(self._requests, subjects.DEAD_STREAM, subjects.dead(scope, "*", task_id))
+        message = await last_message(self._requests, subjects.dead_stream(scope), subjects.dead(scope, "*", task_id))
         if message is None:
             raise not_found(task_id, "is not among the dead")
         return decode_dead(message.body)

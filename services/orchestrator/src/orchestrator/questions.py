@@ -1,6 +1,7 @@
 """A question that came in on `api.<verb>`, and how it is decoded."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,12 +19,14 @@ class Question(Struct, frozen=True, kw_only=True):
 
     Attributes:
         from_tenant: It came through a tenant's import; else from a user of the FLEET account.
+        waiting: Around a wait for something that may not happen: the question's place is others' meanwhile.
     """
 
     scope: str
     verb: str
     body: bytes
     from_tenant: bool
+    waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
 Answerer = Callable[[Question], Awaitable[Any]]

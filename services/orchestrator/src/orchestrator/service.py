@@ -35,10 +35,13 @@ from orchestrator.settings import OrchestratorSettings
 from orchestrator.sweep import Sweep
 from orchestrator.task_questions import TaskQuestions
 from orchestrator.traces import Traces
+from orchestrator.turns import Turns
 
 logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
+WALKS_MAX: Final = 3
+"""Questions that read through a stream, each with some 8 MiB of it in memory."""
 
 
 class Orchestrator:
@@ -100,6 +103,7 @@ class Orchestrator:
             metrics=metrics,
             replies=Replies(connection, afterwards),
         )
+        walks = Turns(places=WALKS_MAX, per_scope_max=1)
         self._tasks = tasks = TaskQuestions(
             connection,
             requests,
@@ -108,6 +112,7 @@ class Orchestrator:
             dispatcher=dispatcher,
             commits=commits,
             durables=self._durables,
+            walks=walks,
         )
         routing = RoutingQuestions(
             requests,
@@ -118,7 +123,7 @@ class Orchestrator:
             policy_scopes=frozenset(settings.policy_scope_names()),
             policy_revision=lambda: board.policy_revision,
         )
-        self._blackboard = blackboard = Blackboard(connection, requests)
+        self._blackboard = blackboard = Blackboard(connection, requests, scopes=scopes)
         self._api = Api(
             connection,
             scopes=scopes,
@@ -127,7 +132,7 @@ class Orchestrator:
                 "status": tasks.status,
                 "cancel": tasks.cancel,
                 "replicas": tasks.replicas,
-                "dead": DeadQuestions(requests).answer,
+                "dead": DeadQuestions(requests, walks).answer,
                 "explain": routing.explain,
                 "stats": routing.stats,
                 "policy": routing.policy,

@@ -8,6 +8,11 @@ from msgspec import Meta
 from flotilla.chassis.settings import ServiceSettings
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import is_scope
+from flotilla.fabric import topology
+from flotilla.fabric.topology import TopologyLimits
+
+Count = Annotated[int, Meta(ge=1)]
+Size = Annotated[int, Meta(ge=topology.MIB)]
 
 
 class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -21,6 +26,15 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         policy_file: `FLOTILLA_POLICY_FILE`: a routing policy (TOML), put in force at the start when the file is new.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
+        tasks_max: Per scope, like all that follow (docs/deploy.md, Sizing): tasks that may wait in all.
+        tasks_bytes_max: Of tasks that wait.
+        results_max: Results that are kept.
+        results_bytes_max: Of the results.
+        events_bytes_max: Of the events.
+        dead_max: Records of tasks that could not be processed.
+        dead_bytes_max: Of these records.
+        blackboard_values_max: Values on the blackboard, those of histories included.
+        blackboard_bytes_max: Of these values.
     """
 
     scopes: str = "default"
@@ -28,7 +42,16 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     capability_files: Path | None = None
     policy_file: Path | None = None
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
-    backlog_max: Annotated[int, Meta(ge=1)] = 100_000
+    backlog_max: Count = topology.BACKLOG_MAX
+    tasks_max: Count = topology.TASKS_MAX
+    tasks_bytes_max: Size = topology.TASKS_BYTES_MAX
+    results_max: Count = topology.RESULTS_MAX
+    results_bytes_max: Size = topology.RESULTS_BYTES_MAX
+    events_bytes_max: Size = topology.EVENTS_BYTES_MAX
+    dead_max: Count = topology.DEAD_MAX
+    dead_bytes_max: Size = topology.DEAD_BYTES_MAX
+    blackboard_values_max: Count = topology.BLACKBOARD_VALUES_MAX
+    blackboard_bytes_max: Size = topology.BLACKBOARD_BYTES_MAX
 
     def scope_names(self) -> tuple[str, ...]:
         """
@@ -41,6 +64,22 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         if not names:
             raise SettingsError("setting FLOTILLA_SCOPES: expected at least one scope")
         return names
+
+    def topology_limits(self) -> TopologyLimits:
+        """What the streams and buckets of each scope may hold."""
+        return TopologyLimits(
+            replicas=self.stream_replicas,
+            backlog_max=self.backlog_max,
+            tasks_max=self.tasks_max,
+            tasks_bytes_max=self.tasks_bytes_max,
+            results_max=self.results_max,
+            results_bytes_max=self.results_bytes_max,
+            events_bytes_max=self.events_bytes_max,
+            dead_max=self.dead_max,
+            dead_bytes_max=self.dead_bytes_max,
+            blackboard_values_max=self.blackboard_values_max,
+            blackboard_bytes_max=self.blackboard_bytes_max,
+        )
 
     def policy_scope_names(self) -> tuple[str, ...]:
         """

@@ -25,16 +25,26 @@ from flotilla.contracts.results import Result
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, between, delete_message, message_at, sequences, subjects_holding
+from flotilla.fabric.stored import (
+    StoredMessage,
+    between,
+    delete_message,
+    held_by,
+    message_at,
+    sequences,
+    subjects_holding,
+)
 from orchestrator.commits import Commits, Committed
 from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable, refusal
 from orchestrator.fleet import Fleet
 from orchestrator.questions import Question, decode_query, not_found
+from orchestrator.turns import Turns
 
 HOLDER_TIMEOUT_S: Final = 0.4
 WAITING_LOOKED_AT_MAX: Final = 50_000
 """How many waiting tasks are read to find one by an id of the caller's own; the stream has no index of these."""
+WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 class TaskQuestions:
@@ -50,6 +60,7 @@ class TaskQuestions:
         dispatcher: Dispatcher,
         commits: Commits,
         durables: dict[str, Durable],
+        walks: Turns,
     ) -> None:
         self._connection = connection
         self._requests = requests
@@ -58,6 +69,7 @@ class TaskQuestions:
         self._dispatcher = dispatcher
         self._commits = commits
         self._durables = durables
+        self._walks = walks
 
     async def start(self) -> None:
         """Listen to the other orchestrators."""
@@ -147,13 +159,12 @@ class TaskQuestions:
             parsed = subjects.parse_tasks(subject)
             if parsed is not None:
                 backlog.setdefault(parsed.capability, {})[parsed.priority] = count
-        dead = await subjects_holding(self._requests, subjects.DEAD_STREAM, subjects.dead(scope, "*", "*"))
         return FleetStatus(
             scope=scope,
             orchestrator=self._instance,
             pools=_pools(self._fleet.cards),
             backlog=[Backlog(capability=name, **counts) for name, counts in sorted(backlog.items())],
-            dead=len(dead),
+            dead=(await held_by(self._requests, subjects.dead_stream(scope))).messages,
         )
 
     async def cancel(self, question: Question) -> Cancelled:
@@ -196,8 +207,8 @@ class TaskQuestions:
         A task that is in the stream and held by nobody.
 
         Raises:
-            TaskError: `backlog_full`: it has an id of its own and is not among the oldest WAITING_LOOKED_AT_MAX, but
-                more wait.
+            TaskError: `backlog_full`: it has an id of its own and is not among the oldest WAITING_LOOKED_AT_MAX, or
+                WAITING_BYTES_MAX of them, but more wait.
         """
         stream = subjects.tasks_stream(scope)
         if task_id.startswith(SEQUENCE_ID_PREFIX):
@@ -205,12 +216,17 @@ class TaskQuestions:
             # An id is written in one way only: `seq-07` is not another name of `seq-7`.
             is_derived = sequence.isdigit() and not sequence.startswith("0")
             return await message_at(self._requests, stream, int(sequence)) if is_derived else None
+        async with self._walks.turn(scope):
+            return await self._walk_to(scope, task_id)
+
+    async def _walk_to(self, scope: str, task_id: str) -> StoredMessage | None:
+        stream = subjects.tasks_stream(scope)
         _, last = await sequences(self._requests, stream)
-        looked_at = 0
+        looked_at = size = 0
         async for message in between(
             self._requests, stream, f"scope.{scope}.tasks.>", from_sequence=1, before=last + 1
         ):
-            if looked_at >= WAITING_LOOKED_AT_MAX:
+            if looked_at >= WAITING_LOOKED_AT_MAX or size >= WAITING_BYTES_MAX:
                 raise TaskError(
                     ErrorKind.BACKLOG_FULL,
                     f"cannot tell whether task {task_id} waits: it is not among the {looked_at} oldest, and more wait",
@@ -219,6 +235,7 @@ class TaskQuestions:
             if message.headers.get(TASK_ID) == task_id:
                 return message
             looked_at += 1
+            size += len(message.body)
         return None
 
 

@@ -144,13 +144,11 @@ def orchestrator_control(scope: str, verb: str) -> str:
 
 # --- streams and buckets -------------------------------------------------------------------------------------------
 
-EVENTS_STREAM: Final = "EVENTS"
-DEAD_STREAM: Final = "DEAD"
 PRESENCE_BUCKET: Final = "presence"
 STATS_BUCKET: Final = "stats"
 POLICY_BUCKET: Final = "policy"
-BLACKBOARD_BUCKET: Final = "blackboard"
-BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET, BLACKBOARD_BUCKET)
+BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET)
+"""Of the fleet. A scope's stores have its name in theirs and bounds of their own, so none can push out what is another's."""
 
 
 def tasks_stream(scope: str) -> str:
@@ -161,6 +159,21 @@ def tasks_stream(scope: str) -> str:
 def results_stream(scope: str) -> str:
     """The stream that keeps a scope's committed results."""
     return f"RESULTS_{scope}"
+
+
+def events_stream(scope: str) -> str:
+    """The stream that keeps a scope's events."""
+    return f"EVENTS_{scope}"
+
+
+def dead_stream(scope: str) -> str:
+    """The stream that keeps the records of a scope's tasks that could not be processed."""
+    return f"DEAD_{scope}"
+
+
+def blackboard_bucket(scope: str) -> str:
+    """The bucket of a scope's blackboard."""
+    return f"blackboard_{scope}"
 
 
 def consumer(capability: str, priority: Priority) -> str:

@@ -13,6 +13,7 @@ What can go wrong between a member of the fleet and NATS.
          ├─ MalformedSubjectError     what was to be published or subscribed to is no subject
          ├─ MalformedHeaderError      a header that cannot be sent
          ├─ ListFailedError           a bucket could not be listed
+         ├─ BucketFullError           a bucket has no room for a value
          ├─ TopologyError             a stream, bucket or consumer could not be made as it should be
          ├─ CredentialsError          a seed file cannot be used
          ├─ PrivateFileError          a file or folder is not its user's alone
@@ -117,6 +118,14 @@ class ListFailedError(FabricError):
         super().__init__(f"bucket {bucket} cannot be listed: status {status or 'unknown'}")
         self.bucket = bucket
         self.status = status
+
+
+class BucketFullError(FabricError):
+    """A bucket holds as many values, or as many bytes, as it may."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f"bucket {bucket} is full")
+        self.bucket = bucket
 
 
 class TopologyError(FabricError):

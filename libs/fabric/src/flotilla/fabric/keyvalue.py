@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts import subjects
-from flotilla.fabric.errors import TopologyError
+from flotilla.fabric.errors import BucketFullError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import (
+    Held,
     StoredMessage,
+    held_by,
     last_message,
     last_messages,
     last_sequence,
@@ -20,6 +22,8 @@ from flotilla.fabric.stored import (
 HISTORY_MAX: Final = 64
 CONFLICTS: Final = frozenset({10071, 10164})
 """Wrong last sequence: the key has a newer value; in a cluster also: it is about to get one."""
+STORE_FAILED: Final = 10077
+_FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
 OPERATION: Final = "KV-Operation"
 _MARKER: Final = "Nats-Marker-Reason"
 
@@ -81,6 +85,7 @@ async def put(
         ttl_s: After which the server removes the key, but not before the bucket's marker TTL (see `topology`).
 
     Raises:
+        BucketFullError: There is no room for it.
         TopologyError: The server refused for another reason.
         FabricError: No answer.
     """
@@ -96,6 +101,16 @@ async def put(
 async def delete(requests: Requests, bucket: str, key: str, *, expected_revision: int | None = None) -> int | None:
     """Delete a key, its history being kept; gives the revision of the deletion, None as in `put`."""
     headers = {OPERATION: "DEL"}
+    if expected_revision is not None:
+        headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
+    return await _write(requests, bucket, key, b"", headers)
+
+
+async def purge(
+    requests: Requests, bucket: str, key: str, *, expected_revision: int | None = None, marker_ttl_s: int
+) -> int | None:
+    """Delete a key and its history, so that only a marker is left, for a time; gives its revision, None as in `put`."""
+    headers = {OPERATION: "PURGE", "Nats-Rollup": "sub", "Nats-TTL": f"{marker_ttl_s}s"}
     if expected_revision is not None:
         headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
     return await _write(requests, bucket, key, b"", headers)
@@ -161,6 +176,11 @@ async def last_revision(requests: Requests, bucket: str) -> int:
     return await last_sequence(requests, subjects.bucket_stream(bucket))
 
 
+async def room(requests: Requests, bucket: str) -> Held:
+    """How full a bucket is: values of histories, and the markers of deleted keys, count."""
+    return await held_by(requests, subjects.bucket_stream(bucket))
+
+
 async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers: dict[str, str]) -> int | None:
     reply = await requests.request(subjects.key(bucket, key), body, headers=headers or None)
     ack = _decode_ack(reply.data)
@@ -168,6 +188,8 @@ async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers
         return ack.seq
     if ack.error.err_code in CONFLICTS:
         return None
+    if ack.error.err_code == STORE_FAILED and ack.error.description in _FULL:
+        raise BucketFullError(bucket)
     raise TopologyError(f"bucket {bucket}: {ack.error.description}")
 
 

@@ -21,7 +21,7 @@ ADMIN: Final = "admin"
 
 OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
 OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
-ORCHESTRATOR_BUCKETS: Final = (subjects.STATS_BUCKET, subjects.POLICY_BUCKET, subjects.BLACKBOARD_BUCKET)
+ORCHESTRATOR_BUCKETS: Final = (subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
 _API: Final = "$JS.API"
@@ -130,15 +130,22 @@ def worker(zone: Zone, pool: str) -> Role:
     )
 
 
-def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequence[str] = "*") -> Role:
+def orchestrator(
+    *, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequence[str] = "*", blackboards: Sequence[str] = ()
+) -> Role:
     """
     An orchestrator that serves `scopes` and may send attempts into `zones` only.
+
+    With "*" the scopes whose blackboards it keeps are named in `blackboards`: no wildcard stands for a part of a token.
 
     Its zones are what seals restricted tasks at the transport: one without the cloud zone cannot reach a cloud lane,
     whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin, the observer or
     another orchestrator, which are allowed statically, streams of replies included; a tenant's bring `_R_.>`.
     """
     names = (_ANY,) if scopes == "*" else tuple(scopes)
+    kept = tuple(
+        subjects.key(subjects.blackboard_bucket(scope), ">") for scope in (blackboards if scopes == "*" else names)
+    )
     return Role(
         user=ORCHESTRATOR,
         inbox_prefix=inbox_prefix(ORCHESTRATOR),
@@ -147,6 +154,7 @@ def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequen
             *(subjects.infer_control(zone, _ANY, _ANY) for zone in zones),
             *chain.from_iterable(_written_for_scope(name) for name in names),
             *(subjects.key(bucket, ">") for bucket in ORCHESTRATOR_BUCKETS),
+            *kept,
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN, OBSERVER)),
             _SERVICE_REPLIES,
             _ACKS,
@@ -158,20 +166,22 @@ def orchestrator(*, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequen
             *_attempt_inboxes(zones),
             _below_root(subjects.infer_free(_ANY_ZONE, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
+            *kept,
             _MAX_DELIVERIES,
             *_DISCOVERY,
         ),
     )
 
 
-def observer() -> Role:
+def observer(scopes: Sequence[str] = ()) -> Role:
     """
     One who watches: events, presence, stats, policy and the questions that hold no document.
 
     No tasks, no results, no lanes, no dead letters, no other inbox; and of the JetStream API the info and direct get of
-    those streams alone, since a consumer or a message get would read any stream.
+    those streams alone, since a consumer or a message get would read any stream. Of events that have been, those of
+    `scopes`: their streams can only be named one by one.
     """
-    streams = (subjects.EVENTS_STREAM, *(subjects.bucket_stream(bucket) for bucket in OBSERVER_BUCKETS))
+    streams = (*map(subjects.events_stream, scopes), *(subjects.bucket_stream(bucket) for bucket in OBSERVER_BUCKETS))
     verbs = ("STREAM.INFO.{0}", "DIRECT.GET.{0}", "DIRECT.GET.{0}.>")
     return Role(
         user=OBSERVER,
@@ -262,8 +272,9 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
         names = (
             *(subjects.tasks_stream(scope) for scope in scopes),
             *(subjects.results_stream(scope) for scope in scopes),
-            subjects.EVENTS_STREAM,
-            subjects.DEAD_STREAM,
+            *(subjects.events_stream(scope) for scope in scopes),
+            *(subjects.dead_stream(scope) for scope in scopes),
+            *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
         )
     return (f"{_API}.INFO", f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST", *_api(_STREAM_VERBS, names))

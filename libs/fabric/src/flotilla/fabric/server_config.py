@@ -191,8 +191,8 @@ def _jetstream(spec: ServerSpec) -> dict[str, Any]:
 
 def _fleet(spec: ServerSpec) -> dict[str, Any]:
     members = (
-        roles.orchestrator(),
-        roles.observer(),
+        roles.orchestrator(blackboards=spec.scopes),
+        roles.observer(spec.scopes),
         roles.admin(),
         *(roles.worker(zone, pool) for zone, pool in spec.pools),
     )

@@ -47,6 +47,15 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     raw_headers: bytes | None = None
 
 
+class Held(Struct, frozen=True, kw_only=True):
+    """What a stream holds, and may hold; -1 where there is no bound."""
+
+    messages: int
+    messages_max: int
+    size_bytes: int
+    size_bytes_max: int
+
+
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
     """How many messages a stream holds on each subject that matches; at most SUBJECTS_MAX subjects."""
     answer = await _api(requests, f"STREAM.INFO.{stream}", {"subjects_filter": pattern})
@@ -148,6 +157,19 @@ async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
     answer = await _api(requests, f"STREAM.INFO.{stream}", {})
     state: dict[str, Any] = answer.get("state") or {}
     return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
+
+
+async def held_by(requests: Requests, stream: str) -> Held:
+    """How much a stream holds of what it may."""
+    answer = await _api(requests, f"STREAM.INFO.{stream}", {})
+    state: dict[str, Any] = answer.get("state") or {}
+    config: dict[str, Any] = answer.get("config") or {}
+    return Held(
+        messages=int(state.get("messages", 0)),
+        messages_max=int(config.get("max_msgs", -1)),
+        size_bytes=int(state.get("bytes", 0)),
+        size_bytes_max=int(config.get("max_bytes", -1)),
+    )
 
 
 async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:

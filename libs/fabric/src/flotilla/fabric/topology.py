@@ -25,20 +25,24 @@ MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400
 
+TASKS_MAX: Final = 200_000
 TASKS_BYTES_MAX: Final = 2 * GIB
 BACKLOG_MAX: Final = 100_000
 DUPLICATE_WINDOW_S: Final = 600
-RESULTS_BYTES_MAX: Final = 2 * GIB
+RESULTS_MAX: Final = 200_000
+RESULTS_BYTES_MAX: Final = 1 * GIB
 RESULTS_AGE_S: Final = 7 * DAY_S
-EVENTS_BYTES_MAX: Final = 1 * GIB
+EVENTS_BYTES_MAX: Final = 256 * MIB
 EVENTS_AGE_S: Final = 1 * DAY_S
-DEAD_BYTES_MAX: Final = 1 * GIB
+DEAD_MAX: Final = 10_000
+DEAD_BYTES_MAX: Final = 256 * MIB
 DEAD_AGE_S: Final = 30 * DAY_S
+BLACKBOARD_VALUES_MAX: Final = 50_000
+BLACKBOARD_BYTES_MAX: Final = 256 * MIB
 PRESENCE_BYTES_MAX: Final = 64 * MIB
 STATS_BYTES_MAX: Final = 256 * MIB
 STATS_TTL_S: Final = 60
 POLICY_BYTES_MAX: Final = 64 * MIB
-BLACKBOARD_BYTES_MAX: Final = 1 * GIB
 HISTORY: Final = 10
 MARKER_TTL_S: Final = 10
 """How long the marker of an expired key stays for watchers; whole seconds."""
@@ -104,17 +108,28 @@ class TopologyLimits(Struct, frozen=True, kw_only=True):
     """
     What an operator may set.
 
+    All but `replicas` and `backlog_max` are per scope. Counts bound the memory of nats-server, which keeps some 400 bytes
+    for each subject that a stream holds (docs/deploy.md, Sizing); bytes bound its disk.
+
     Attributes:
         replicas: Copies of everything: 1, or 3 on a cluster of three nodes.
         backlog_max: Tasks that may wait per scope, capability and priority; the next is refused.
-        tasks_bytes_max: Per scope.
-        results_bytes_max: Per scope.
+        tasks_max: Tasks that may wait in all; the next is refused.
+        results_max: When there are more the oldest goes, as with records of the dead.
+        blackboard_values_max: Keys times the values that each has in its history; the next is refused.
     """
 
     replicas: Annotated[int, Meta(ge=1, le=REPLICAS_MAX)] = 1
     backlog_max: Annotated[int, Meta(ge=1)] = BACKLOG_MAX
+    tasks_max: Annotated[int, Meta(ge=1)] = TASKS_MAX
     tasks_bytes_max: Annotated[int, Meta(ge=1)] = TASKS_BYTES_MAX
+    results_max: Annotated[int, Meta(ge=1)] = RESULTS_MAX
     results_bytes_max: Annotated[int, Meta(ge=1)] = RESULTS_BYTES_MAX
+    events_bytes_max: Annotated[int, Meta(ge=1)] = EVENTS_BYTES_MAX
+    dead_max: Annotated[int, Meta(ge=1)] = DEAD_MAX
+    dead_bytes_max: Annotated[int, Meta(ge=1)] = DEAD_BYTES_MAX
+    blackboard_values_max: Annotated[int, Meta(ge=1)] = BLACKBOARD_VALUES_MAX
+    blackboard_bytes_max: Annotated[int, Meta(ge=1)] = BLACKBOARD_BYTES_MAX
 
 
 class Reply(Protocol):
@@ -148,8 +163,9 @@ def topology(
         for config in (
             *(tasks_stream(scope, limits) for scope in scopes),
             *(results_stream(scope, limits) for scope in scopes),
-            EVENTS,
-            DEAD,
+            *(events_stream(scope, limits) for scope in scopes),
+            *(dead_stream(scope, limits) for scope in scopes),
+            *(blackboard(scope, limits) for scope in scopes),
             *BUCKETS,
         )
     )
@@ -165,6 +181,7 @@ def tasks_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=limits.backlog_max,
         max_bytes=limits.tasks_bytes_max,
+        max_msgs=limits.tasks_max,
         duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
         # Status questions look at the head of a subject without a consumer.
         allow_direct=True,
@@ -192,9 +209,48 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
         max_msgs_per_subject=1,
         max_age=RESULTS_AGE_S * _NS_PER_S,
         max_bytes=limits.results_bytes_max,
+        max_msgs=limits.results_max,
         duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
         allow_direct=True,
     )
+
+
+def events_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
+    """A scope's events of the last day, or as many as fit."""
+    return StreamConfig(
+        name=subjects.events_stream(scope),
+        subjects=(roles.streams(scope)[1],),
+        retention="limits",
+        discard="old",
+        max_age=EVENTS_AGE_S * _NS_PER_S,
+        max_bytes=limits.events_bytes_max,
+        allow_direct=True,
+    )
+
+
+def dead_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
+    """A scope's dead-letter records, one per task; when it is full the oldest goes."""
+    return StreamConfig(
+        name=subjects.dead_stream(scope),
+        subjects=(f"dead.{scope}.>",),
+        retention="limits",
+        discard="old",
+        max_age=DEAD_AGE_S * _NS_PER_S,
+        max_bytes=limits.dead_bytes_max,
+        max_msgs=limits.dead_max,
+        allow_direct=True,
+    )
+
+
+def blackboard(scope: str, limits: TopologyLimits) -> StreamConfig:
+    """A scope's blackboard: what does not fit is refused."""
+    bucket = _bucket(
+        subjects.blackboard_bucket(scope),
+        bytes_max=limits.blackboard_bytes_max,
+        history=HISTORY,
+        marker_ttl_s=BLACKBOARD_MARKER_TTL_S,
+    )
+    return msgspec.structs.replace(bucket, max_msgs=limits.blackboard_values_max)
 
 
 def _bucket(
@@ -224,34 +280,10 @@ def _bucket(
     )
 
 
-EVENTS: Final = StreamConfig(
-    name=subjects.EVENTS_STREAM,
-    subjects=(roles.streams("*")[1],),
-    retention="limits",
-    discard="old",
-    max_age=EVENTS_AGE_S * _NS_PER_S,
-    max_bytes=EVENTS_BYTES_MAX,
-    allow_direct=True,
-)
-DEAD: Final = StreamConfig(
-    name=subjects.DEAD_STREAM,
-    subjects=(f"{subjects.dead('*', '*', '*').split('.', 1)[0]}.>",),
-    retention="limits",
-    discard="old",
-    max_age=DEAD_AGE_S * _NS_PER_S,
-    max_bytes=DEAD_BYTES_MAX,
-    allow_direct=True,
-)
 BUCKETS: Final = (
     _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
     _bucket(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
     _bucket(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
-    _bucket(
-        subjects.BLACKBOARD_BUCKET,
-        bytes_max=BLACKBOARD_BYTES_MAX,
-        history=HISTORY,
-        marker_ttl_s=BLACKBOARD_MARKER_TTL_S,
-    ),
 )
 
 
