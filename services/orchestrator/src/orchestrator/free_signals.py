@@ -31,4 +31,4 @@ class FreeSignals:
             logger.warning("undecodable_signal", detail=str(error))
             return
         if not self._attempts.owns(signal.attempt):
-            self._fleet.lane(message.subject.rsplit(".", 1)[1]).slots_freed()
+            self._fleet.slot_freed(message.subject.rsplit(".", 1)[1])

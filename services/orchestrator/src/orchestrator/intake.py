@@ -5,6 +5,7 @@ A message is decoded once here to check it; the caller's bytes then travel on as
 """
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -30,8 +31,13 @@ from orchestrator.tasks import Task
 
 ENVELOPE_BYTES: Final = 4096
 """What an attempt's request adds to the caller's bytes, at most."""
-REMEMBERED_MAX: Final = 10_000
-"""Capabilities of workers that have gone; of more than these only live ones are known."""
+REMEMBERED_PER_POOL_MAX: Final = 512
+"""Capabilities that a pool announces or has announced: more than it can have at a time."""
+POOLS_REMEMBERED_MAX: Final = 512
+KNOWN_SHOWN_MAX: Final = 200
+"""Of those that no definition here has, in the refusal of an unknown one."""
+EARLIER: Final = ""
+"""Stands for the pool of what was announced before this orchestrator was started; no pool is called so."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -51,26 +57,33 @@ class Intake:
     def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
         self._catalogue = catalogue
         self._limits = limits
-        self._announced: frozenset[str] = frozenset()
-        self._remembered: set[str] = set()
+        self._remembered: dict[str, dict[str, None]] = {}
 
-    def announce(self, capabilities: frozenset[str]) -> None:
-        """Know also what live workers announce, whether or not its definition is here."""
-        self._announced = capabilities
+    def announce(self, pool: str, capabilities: Iterable[str]) -> None:
+        """
+        Know also what a pool's workers announce, whether or not its definition is here, and go on knowing it.
+
+        They may come back: what was accepted for them waits, and is not refused as unknown. What a pool announced
+        longest ago is forgotten first, and never for another pool's sake.
+        """
+        names = self._remembered.pop(pool, {})
+        self._remembered[pool] = names
         for capability in capabilities:
-            self.remember(capability)
+            names.pop(capability, None)
+            names[capability] = None
+        while len(names) > REMEMBERED_PER_POOL_MAX:
+            del names[next(iter(names))]
+        while len(self._remembered) > POOLS_REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
 
     def remember(self, capability: str) -> None:
-        """Some worker had it once and may come back: what was accepted for it waits, and is not refused as unknown."""
-        if len(self._remembered) < REMEMBERED_MAX:
-            self._remembered.add(capability)
+        """Some worker had it before this orchestrator was started."""
+        self.announce(EARLIER, (capability,))
 
     def knows(self, capability: str) -> bool:
         """Whether some definition, or some worker that lives or has lived, has this capability."""
-        return (
-            self._catalogue.get(capability) is not None
-            or capability in self._announced
-            or capability in self._remembered
+        return self._catalogue.get(capability) is not None or any(
+            capability in names for names in self._remembered.values()
         )
 
     def take(
@@ -117,7 +130,8 @@ class Intake:
 
     def unknown(self, capability: str) -> TaskError:
         """The refusal of a capability that nobody knows; lists those that are known."""
-        known = sorted({*self._catalogue.names(), *self._announced, *self._remembered})
+        announced = {name for names in self._remembered.values() for name in names}
+        known = sorted({*self._catalogue.names(), *sorted(announced)[:KNOWN_SHOWN_MAX]})
         shown = capability if is_name(capability) else "?"
         return TaskError(
             ErrorKind.UNKNOWN_CAPABILITY,

@@ -50,6 +50,9 @@ class OrchestratorMetrics:
         self._unpriced: Final = Count(
             "flotilla_unpriced_attempts_total", "Attempts whose cost is not known.", ("pool", "model")
         )
+        self._cards_refused: Final = Count(
+            "flotilla_cards_refused_total", "Replicas' cards that were not believed, by pool.", ("pool",)
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._task_s,
@@ -59,6 +62,7 @@ class OrchestratorMetrics:
             self._tokens,
             self._cost_usd,
             self._unpriced,
+            self._cards_refused,
             Level(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -95,6 +99,10 @@ class OrchestratorMetrics:
     def refused(self, *, path: str, outcome: str) -> None:
         """A message never became a task; its capability may be anything, so it is not a label."""
         self._tasks.add(("", path, outcome))
+
+    def card_refused(self, pool: str) -> None:
+        """A replica of a pool announces what it may not."""
+        self._cards_refused.add((pool,))
 
     def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
         """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""

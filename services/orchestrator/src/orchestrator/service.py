@@ -140,6 +140,7 @@ class Orchestrator:
             },
         )
         fleet.on_change = self._on_fleet_change
+        fleet.on_refused = metrics.card_refused
         self._presence: Mirror[ReplicaCard] = Mirror(
             connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
         )
@@ -185,8 +186,8 @@ class Orchestrator:
         await self._board.stop()
         await self.attempts.stop()
 
-    def _on_fleet_change(self) -> None:
-        self._intake.announce(self._fleet.capabilities())
+    def _on_fleet_change(self, pool: str) -> None:
+        self._intake.announce(pool, self._fleet.capabilities_of(pool))
         for sweep in self._sweeps:
             sweep.look_again()
         for durable in self._durables.values():

@@ -10,7 +10,6 @@ from flotilla.contracts.api import (
     Cancelled,
     CancelQuery,
     FleetStatus,
-    PoolStatus,
     ReplicasReply,
     ResultQuery,
     StatusQuery,
@@ -20,7 +19,6 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX
-from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import Result
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
@@ -162,7 +160,7 @@ class TaskQuestions:
         return FleetStatus(
             scope=scope,
             orchestrator=self._instance,
-            pools=_pools(self._fleet.cards),
+            pools=self._fleet.statuses(),
             backlog=[Backlog(capability=name, **counts) for name, counts in sorted(backlog.items())],
             dead=(await held_by(self._requests, subjects.dead_stream(scope))).messages,
         )
@@ -188,9 +186,8 @@ class TaskQuestions:
         return Cancelled(task=query.task, was="waiting")
 
     async def replicas(self, _question: Question) -> ReplicasReply:
-        """Every live replica's card."""
-        cards = sorted(self._fleet.cards, key=lambda card: (card.zone, card.pool, card.replica))
-        return ReplicasReply(replicas=cards)
+        """Every live replica's card; of a pool whose cards take more than its share of an answer, as many as fit."""
+        return ReplicasReply(replicas=self._fleet.cards_within(self._connection.payload_bytes_max // 2))
 
     async def _ask_all(self, scope: str, verb: str, task_id: str) -> bytes | None:
         """Ask every orchestrator, this one included; the one that holds the task answers."""
@@ -237,22 +234,3 @@ class TaskQuestions:
             looked_at += 1
             size += len(message.body)
         return None
-
-
-def _pools(cards: list[ReplicaCard]) -> list[PoolStatus]:
-    by_pool: dict[tuple[subjects.Zone, str], list[ReplicaCard]] = {}
-    for card in cards:
-        by_pool.setdefault((card.zone, card.pool), []).append(card)
-    return [
-        PoolStatus(
-            zone=zone,
-            pool=pool,
-            provider=", ".join(sorted({card.provider for card in members})),
-            replicas=len(members),
-            slots=sum(card.slots for card in members),
-            busy=sum(card.busy for card in members),
-            models=sorted({model.name for card in members for model in card.models}),
-            capabilities=sorted({name for card in members for name in card.capabilities}),
-        )
-        for (zone, pool), members in sorted(by_pool.items())
-    ]
