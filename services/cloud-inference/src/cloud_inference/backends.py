@@ -33,6 +33,7 @@ def _model(settings: CloudSettings) -> Model:
                 return AnthropicMessages(
                     api_key=_key("ANTHROPIC_API_KEY", settings.anthropic_api_key),
                     base_url=settings.anthropic_base_url,
+                    egress=settings.egress(),
                     connections_max=settings.slots,
                 )
             case "openai":
@@ -41,6 +42,7 @@ def _model(settings: CloudSettings) -> Model:
                 return OpenAIChat(
                     api_key=_key("OPENAI_API_KEY", settings.openai_api_key),
                     base_url=settings.openai_base_url,
+                    egress=settings.egress(),
                     connections_max=settings.slots,
                 )
             case "gemini":
@@ -50,13 +52,14 @@ def _model(settings: CloudSettings) -> Model:
                     api_key=_key("GEMINI_API_KEY", settings.gemini_api_key),
                     base_url=settings.openai_base_url,
                     provider="gemini",
+                    egress=settings.egress(),
                     connections_max=settings.slots,
                 )
             case _:
                 known = ", ".join((*ENGINES, *PROVIDERS))
                 raise SettingsError(f"setting FLOTILLA_PROVIDER: expected one of {known}")
     except ValueError as error:
-        raise SettingsError(f"the {settings.provider} API's address: {error}") from error
+        raise SettingsError(f"the {settings.provider} API: {error}") from error
 
 
 def _key(name: str, value: str | None) -> str:

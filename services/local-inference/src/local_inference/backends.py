@@ -30,7 +30,10 @@ def _model(settings: LocalSettings) -> Model:
             from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415
 
             return OllamaChat(
-                settings.ollama_host, context_tokens=settings.context_tokens, connections_max=settings.slots
+                settings.ollama_host,
+                egress=settings.egress(),
+                context_tokens=settings.context_tokens,
+                connections_max=settings.slots,
             )
         if settings.provider in COMPATIBLE:
             from flotilla.inference.adapters.openai_chat import OpenAIChat  # noqa: PLC0415
@@ -41,9 +44,10 @@ def _model(settings: LocalSettings) -> Model:
                 api_key=settings.openai_api_key,
                 base_url=settings.openai_base_url,
                 provider=settings.provider,
+                egress=settings.egress(),
                 connections_max=settings.slots,
             )
     except ValueError as error:
-        raise SettingsError(f"the {settings.provider} server's address: {error}") from error
+        raise SettingsError(f"the {settings.provider} server: {error}") from error
     known = ", ".join((*ENGINES, "ollama", *COMPATIBLE))
     raise SettingsError(f"setting FLOTILLA_PROVIDER: expected one of {known}")

@@ -10,6 +10,8 @@ from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import MODELS_MAX, ModelCard
 from flotilla.contracts.subjects import Zone
+from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
+from flotilla.inference.adapters.own_hosts import OwnHosts
 
 SLOTS_MAX = 4096
 
@@ -29,6 +31,10 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         capabilities: `FLOTILLA_CAPABILITIES`: names, with commas between; by default all that the backend can do.
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own.
         slots: `FLOTILLA_SLOTS`: attempts at a time in this replica.
+        proxy_url: `FLOTILLA_PROXY_URL`: the proxy to the provider. A local worker takes none from the environment, and
+            none that is not one's own host.
+        local_hosts: `FLOTILLA_LOCAL_HOSTS`: names, addresses and networks that are one's own, beside private addresses;
+            a local worker connects to nothing else.
         engine_latency_ms: Of the noop engine, like the two that follow.
     """
 
@@ -39,6 +45,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     capabilities: str = ""
     capability_files: Path | None = None
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 4
+    proxy_url: str | None = None
+    local_hosts: str = ""
     engine_latency_ms: Annotated[float, Meta(ge=0.0, le=3_600_000.0)] = 0.0
     engine_jitter: Fraction = 0.0
     engine_failure_rate: Fraction = 0.0
@@ -65,6 +73,19 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         if not all(is_name(name) for name in names):
             raise SettingsError("setting FLOTILLA_CAPABILITIES: expected names of a-z0-9- with commas between")
         return names or None
+
+    def egress(self) -> Egress:
+        """
+        Which way calls to the provider take.
+
+        Raises:
+            SettingsError: `local_hosts` has something else than hosts.
+        """
+        try:
+            own = OwnHosts.parse(self.local_hosts)
+        except ValueError as error:
+            raise SettingsError(f"setting {HOSTS_SETTING}: {error}") from error
+        return Egress(zone=self.zone, proxy_url=self.proxy_url, own=own)
 
     def model_names(self) -> list[tuple[str, frozenset[str]]]:
         """

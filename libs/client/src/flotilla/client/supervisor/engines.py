@@ -4,21 +4,19 @@ Which engine serves which zone: what was asked for, or the best that this machin
 Pure but for `ollama_models`, which asks the Ollama server.
 """
 
-import asyncio
-import urllib.request
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from flotilla.client.supervisor.errors import OptionError
 from flotilla.client.supervisor.options import Engine
 from flotilla.contracts.presence import MODELS_MAX
-from flotilla.inference.adapters.endpoints import ollama_url
+from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
+from flotilla.inference.adapters.own_hosts import OwnHosts
+from flotilla.inference.errors import AttemptError
 
 OLLAMA_TIMEOUT_S: Final = 2.0
-OLLAMA_REPLY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class Provider(NamedTuple):
@@ -89,52 +87,33 @@ def _stands_in(engine: Engine) -> str:
     return "both zones: the embedded engine stands in for the models; nothing leaves this machine"
 
 
-class _Details(Struct, frozen=True):
-    family: str | None = None
-
-
-class _Tag(Struct, frozen=True):
-    name: str
-    details: _Details = _Details()
-    remote_host: str = ""
-
-    @property
-    def is_for_embedding(self) -> bool:
-        return "bert" in (self.details.family or "") or "embed" in self.name
-
-
-class _Tags(Struct, frozen=True):
-    models: list[_Tag] = []
-
-
-_decode_tags: Final = msgspec.json.Decoder(_Tags).decode
-
-
 async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """
     The models of the Ollama server at `OLLAMA_HOST` (this machine by default), as `FLOTILLA_MODELS` takes them.
 
-    Without Ollama's cloud models, which run on another server: what they are given leaves the machine. Empty when it
-    has none that can answer; None when no server answers in time.
+    Asked as the local workers ask, so what is found here is reached there. Without Ollama's cloud models, which run on
+    another server: what they are given leaves the machine. Empty when it has none that can answer; None when no server
+    answers in time.
 
     Raises:
-        OptionError: `OLLAMA_HOST` is not an address.
+        OptionError: `OLLAMA_HOST` is not an address, or none of one's own; or the proxy or the hosts that are set.
     """
     try:
-        url = f"{ollama_url(environ.get('OLLAMA_HOST'))}/api/tags"
+        from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415  (an extra, and slow to import)
+    except ImportError:  # then no worker could serve it either
+        return None
+    try:
+        own = OwnHosts.parse(environ.get(HOSTS_SETTING, ""))
+        egress = Egress(zone="local", proxy_url=environ.get(PROXY_SETTING) or None, own=own)
+        ollama = OllamaChat(environ.get("OLLAMA_HOST"), egress=egress)
     except ValueError as error:
         raise OptionError(f"OLLAMA_HOST: {error}") from error
-    return await asyncio.to_thread(_ask_ollama, url)
-
-
-def _ask_ollama(url: str) -> tuple[str, ...] | None:
-    # The server is a neighbour: a proxy set for the internet does not know it.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=OLLAMA_TIMEOUT_S) as reply:
-            tags = _decode_tags(reply.read(OLLAMA_REPLY_BYTES_MAX))
-    except (OSError, ValueError, msgspec.MsgspecError):
+        installed = await ollama.installed(timeout_s=OLLAMA_TIMEOUT_S)
+    except AttemptError:
         return None
-    own = [model for model in tags.models if not model.remote_host]
-    chat = tuple(model.name for model in own if not model.is_for_embedding)
-    return chat and (*chat, *(f"{model.name}=embed" for model in own if model.is_for_embedding))
+    finally:
+        await ollama.aclose()
+    own_models = [model for model in installed if not model.remote_host]
+    chat = tuple(model.name for model in own_models if not model.is_for_embedding)
+    return chat and (*chat, *(f"{model.name}=embed" for model in own_models if model.is_for_embedding))

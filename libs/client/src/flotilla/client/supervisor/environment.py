@@ -14,6 +14,7 @@ from flotilla.client.supervisor.engines import Engines
 from flotilla.client.supervisor.options import UpOptions
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.server_config import DEFAULT_SCOPE
+from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
 
 _PREFIX: Final = "FLOTILLA_"
 _KEY_SUFFIX: Final = "_API_KEY"
@@ -23,6 +24,9 @@ _OF_PROVIDER: Final[dict[str, tuple[str, ...]]] = {
     "gemini": ("GEMINI_", "GOOGLE_API_KEY"),
 }
 """What belongs to a provider, by the beginning of its name: for the worker that serves it, and for nobody else."""
+
+_OF_THE_NETWORK: Final = (PROXY_SETTING, HOSTS_SETTING)
+"""What the workers are told of the machine's network; it is the same for every fleet."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -51,7 +55,8 @@ def of_worker(
 ) -> dict[str, str]:
     """The whole environment of a worker; its pool is called after its zone. A local one holds no keys."""
     provider = engines.local if zone == "local" else engines.cloud
-    own = _common(options, place) | {
+    own = _common(options, place) | {name: environ[name] for name in _OF_THE_NETWORK if environ.get(name)}
+    own |= {
         "FLOTILLA_ZONE": zone,
         "FLOTILLA_POOL": zone,
         "FLOTILLA_PROVIDER": provider,

@@ -21,9 +21,9 @@ from msgspec import Struct
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import anthropic_url
 from flotilla.inference.adapters.failures import (
-    CONNECT_TIMEOUT_S,
     CONNECTIONS_MAX,
     deadline,
     failure_of,
@@ -33,7 +33,7 @@ from flotilla.inference.adapters.failures import (
     too_slow,
     unreachable,
 )
-from flotilla.inference.adapters.headers import own_headers
+from flotilla.inference.adapters.http_clients import TIMEOUT, provider_client
 from flotilla.inference.adapters.schemas import has_open_object, is_recursive, rooted
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.adapters.token_counts import token_count, usage_of
@@ -42,6 +42,8 @@ from flotilla.inference.errors import AttemptError
 
 OUTPUT_TOKENS_DEFAULT: Final = 16_384
 """The API wants a bound, and a model's thinking counts towards it."""
+
+STREAM_HEADERS: Final = {"Accept": "text/event-stream, application/json"}
 
 CUT_SHORT: Final = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
 """Stop reasons after which the text is not the whole answer."""
@@ -103,27 +105,30 @@ class AnthropicMessages:
     Args:
         api_key: The only credential that is used; profiles and variables of the environment are not.
         base_url: With or without `/v1`; None for the public API. ValueError when it is no URL.
+        egress: Which way its calls take; by default as the environment says.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
     """
 
-    def __init__(self, *, api_key: str, base_url: str | None = None, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        egress: Egress = OUTWARD,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
         if not api_key:
             raise ValueError("an Anthropic API key is needed")
         pricing.load("anthropic")
-        timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        url = anthropic_url(base_url)
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
-            base_url=anthropic_url(base_url),
-            timeout=timeout,
+            base_url=url,
+            timeout=TIMEOUT,
             max_retries=0,
             # Given explicitly, or the environment could have it put prompts into spans.
             open_telemetry=False,
-            http_client=httpx2.AsyncClient(
-                timeout=timeout,
-                limits=httpx2.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
-                follow_redirects=False,
-                event_hooks={"request": [own_headers(api_key)]},
-            ),
+            http_client=provider_client("anthropic", url, egress, api_key=api_key, connections_max=connections_max),
         )
 
     @property
@@ -175,7 +180,9 @@ class AnthropicMessages:
         tokens = _Tokens()
         stopped = False
         with _translated(gathered):
-            async with await self._client.messages.create(stream=True, **_request(call)) as stream:
+            async with await self._client.messages.create(
+                stream=True, extra_headers=STREAM_HEADERS, **_request(call)
+            ) as stream:
                 async for received in stream:
                     event = _event(received)
                     if event.message is not None:

@@ -1,13 +1,19 @@
 """What a base URL means: people paste them with and without a scheme, a port, `/v1`, or the whole path of a call."""
 
+import contextlib
+import ipaddress
+import re
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 OLLAMA_PORT: Final = 11434
 OPENAI_URLS: Final = {
     "openai": "https://api.openai.com/v1",
     "gemini": "https://generativelanguage.googleapis.com/v1beta/openai",
 }
+PORT_MAX: Final = 65_535
+_IPV6: Final = 6
+_HOST: Final = re.compile(r"[^\s/?#@\\\x00-\x1f\x7f]{1,255}")
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
 
@@ -15,19 +21,43 @@ def ollama_url(base_url: str | None) -> str:
     """
     Where an Ollama server is, without a slash at the end; `http://127.0.0.1:11434` by default.
 
-    Takes what `OLLAMA_HOST` takes (`gpu-1`, `gpu-1:8080`, `https://gpu-1`): 11434 is the port when there is no scheme,
-    and the address of a server that listens everywhere means this machine.
+    Takes what `OLLAMA_HOST` takes, in every form that Ollama reads (github.com/ollama/ollama, envconfig/config.go): a
+    host, a port, both, an IPv6 address with or without brackets, a scheme, a path, blanks and quotes around it. Without
+    a scheme the port is 11434, and a port that is none counts as not given. An address that a server listens on
+    everywhere means this machine. The path of an API call, as people paste it, is left out.
 
     Raises:
         ValueError: It is not an HTTP URL.
     """
-    given = (base_url or "127.0.0.1").strip()
-    if "://" not in given:
-        parts = urlsplit(f"http://{given}")
-        host = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:{OLLAMA_PORT}"
-        given = urlunsplit(("http", host, parts.path, "", ""))
-    url = _without(_checked(given), "/api/chat", "/v1/chat/completions", "/api", "/v1")
-    return url.replace("://0.0.0.0", "://127.0.0.1", 1)
+    given = _bare(base_url or "")
+    scheme, separator, rest = given.partition("://")
+    if not separator:
+        scheme, rest = ("https", "ollama.com") if given == "ollama.com" else ("http", given)
+    scheme = scheme.lower()
+    authority, _, path = rest.partition("/")
+    login, at, hostport = authority.rpartition("@")
+    host, port = _host_and_port(hostport)
+    port = port or ("" if separator or scheme == "https" else str(OLLAMA_PORT))
+    url = f"{scheme}://{login}{at}{host}" + (f":{port}" if port else "") + (f"/{path}" if path else "")
+    return _without(_checked(url), "/api/chat", "/v1/chat/completions", "/api", "/v1")
+
+
+def _host_and_port(given: str) -> tuple[str, str]:
+    """The host, as it stands in a URL, and the port, "" when there is none or it is none."""
+    host, port = given, ""
+    if given.startswith("["):
+        host, _, after = given[1:].partition("]")
+        port = after.removeprefix(":")
+    elif given.count(":") == 1:
+        host, _, port = given.partition(":")
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            host = "::1" if address.version == _IPV6 else "127.0.0.1"
+    if ":" in host:
+        host = f"[{host}]"
+    known = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
+    return host or "127.0.0.1", port if known else ""
 
 
 def openai_url(base_url: str | None, provider: str) -> str:
@@ -57,10 +87,26 @@ def anthropic_url(base_url: str | None) -> str:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split(_bare(url))
+    if parts is None:
         raise ValueError("a base URL looks like http://host:port or https://host/path")
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an HTTP URL; None when it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # ValueError when it is no port
+    except ValueError:
+        return None
+    is_one = parts.scheme in {"http", "https"} and _HOST.fullmatch(parts.hostname or "")
+    return parts if is_one else None
+
+
+def _bare(given: str) -> str:
+    """Without the blanks and the quotes that come with what is pasted into a file of settings."""
+    return given.strip().strip("\"'").strip()
 
 
 def _without(url: str, *endings: str) -> str:

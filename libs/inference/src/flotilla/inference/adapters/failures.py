@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final
+from typing import ClassVar, Final
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
@@ -149,8 +149,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+class EndedHere(Exception):  # noqa: N818  (a mixin for errors of the HTTP library)
+    """A call that this side ended, or did not begin; the text is safe for callers."""
+
+    kind: ClassVar[FailureKind]
+
+
 def unreachable(provider: str, error: BaseException, usage: Usage | None = None) -> AttemptError:
     """No connection, or one that broke before the whole answer was here; names the error's class only."""
+    if isinstance(error, EndedHere):
+        return AttemptError(error.kind, f"{provider}: {error}", usage=usage)
     return AttemptError(FailureKind.UNAVAILABLE, f"{provider}: connection failed ({type(error).__name__})", usage=usage)
 
 

@@ -9,6 +9,8 @@ the wire keeps the headers of HTTP and of the protocol, and sets the authorizati
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Final, Protocol
 
+from flotilla.inference.adapters.http_bounds import ACCEPT_ENCODING
+
 _KEPT: Final = frozenset(
     {
         "host",
@@ -36,12 +38,13 @@ class Outgoing(Protocol):
 
 
 def own_headers(api_key: str | None) -> Callable[[Outgoing], Awaitable[None]]:
-    """A request hook that leaves only known headers and `api_key` as the bearer token; without one, none."""
+    """A request hook that leaves only known headers, with `api_key` as the bearer token and the packings known here."""
 
     async def keep(request: Outgoing) -> None:
         for name in list(request.headers):
             if name.lower() not in _KEPT:
                 del request.headers[name]
+        request.headers["accept-encoding"] = ACCEPT_ENCODING
         if api_key:
             request.headers["authorization"] = f"Bearer {api_key}"
 

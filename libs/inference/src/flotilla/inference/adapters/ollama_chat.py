@@ -1,7 +1,7 @@
 """
 Ollama: `/api/chat` and `/api/embed` of a local server (github.com/ollama/ollama, docs/api.md and api/types.go).
 
-The protocol is spoken over plain httpx, without Ollama's Python SDK: the SDK cannot send `truncate` and `shift`, and
+The protocol is spoken over plain httpx2, without Ollama's Python SDK: the SDK cannot send `truncate` and `shift`, and
 without those the server silently drops the middle of a document that exceeds the model's context and answers as if it
 had read it all. The SDK also hides the headers of an error, and reads the environment.
 """
@@ -12,15 +12,15 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-import httpx
+import httpx2
 import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.egress import HOME, Egress
 from flotilla.inference.adapters.endpoints import ollama_url
 from flotilla.inference.adapters.failures import (
-    CONNECT_TIMEOUT_S,
     CONNECTIONS_MAX,
     deadline,
     failure_of,
@@ -29,7 +29,7 @@ from flotilla.inference.adapters.failures import (
     too_slow,
     unreachable,
 )
-from flotilla.inference.adapters.headers import own_headers
+from flotilla.inference.adapters.http_clients import provider_client
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
@@ -45,6 +45,7 @@ REMEMBERED_MAX: Final = 256
 T = TypeVar("T")
 Kept = TypeVar("Kept", str, bytes)
 _JSON: Final = {"content-type": "application/json"}
+_JSON_LINES: Final = {**_JSON, "accept": "application/x-ndjson, application/json"}
 
 
 class _NoGrammarError(AttemptError):
@@ -77,12 +78,25 @@ class _Shown(Struct):
     remote_host: str = ""
 
 
-class _Tag(Struct):
+class _Details(Struct, frozen=True):
+    family: str | None = None
+
+
+class Installed(Struct, frozen=True):
+    """A model as a server lists it; one with a `remote_host` runs on another server."""
+
     name: str
+    details: _Details = _Details()
+    remote_host: str = ""
+
+    @property
+    def is_for_embedding(self) -> bool:
+        """By its family or its name: the list does not say what a model can do."""
+        return "bert" in (self.details.family or "") or "embed" in self.name
 
 
 class _Tags(Struct):
-    models: list[_Tag]
+    models: list[Installed]
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -104,7 +118,8 @@ class OllamaChat:
     once about each model.
 
     Args:
-        base_url: As `OLLAMA_HOST` takes it, None for this machine; ValueError when it is no URL.
+        base_url: As `OLLAMA_HOST` takes it, None for this machine; ValueError when it is no URL, or none for `egress`.
+        egress: Which way its calls take; by default straight, and to one's own hosts only.
         api_key: A bearer token, for a server behind a proxy that wants one.
         context_tokens: The context to load models with (`num_ctx`); None leaves it to the server, which chooses by its
             GPU's memory.
@@ -115,6 +130,7 @@ class OllamaChat:
         self,
         base_url: str | None = None,
         *,
+        egress: Egress = HOME,
         api_key: str | None = None,
         context_tokens: int | None = None,
         connections_max: int = CONNECTIONS_MAX,
@@ -122,13 +138,8 @@ class OllamaChat:
         self._context_tokens = context_tokens
         self._at_home: set[str] = set()
         self._no_grammars: set[bytes] = set()
-        self._client = httpx.AsyncClient(
-            base_url=ollama_url(base_url),
-            # The call's own deadline bounds everything; only connecting gets less.
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
-            follow_redirects=False,
-            event_hooks={"request": [own_headers(api_key)]},
+        self._client = provider_client(
+            "ollama", ollama_url(base_url), egress, api_key=api_key, connections_max=connections_max
         )
 
     @property
@@ -163,6 +174,15 @@ class OllamaChat:
         The names of the models that are installed, as Ollama lists them.
 
         Raises:
+            AttemptError: As `installed` does.
+        """
+        return [model.name for model in await self.installed(timeout_s=timeout_s)]
+
+    async def installed(self, *, timeout_s: float) -> list[Installed]:
+        """
+        The models that are installed, as Ollama lists them.
+
+        Raises:
             AttemptError: As a completion does; so this also tells whether a server answers.
         """
         async with deadline("ollama", timeout_s):
@@ -170,7 +190,7 @@ class OllamaChat:
                 response = await self._client.get("/api/tags")
                 if not response.is_success:
                     raise _failure(response)
-                return [tag.name for tag in _decode_tags(response.content).models]
+                return _decode_tags(response.content).models
 
     async def aclose(self) -> None:
         """Close the HTTP client."""
@@ -247,7 +267,7 @@ class OllamaChat:
         body = _encode(self._body(call, stream=True))
         last, repeated = "", 0
         with _translated():
-            async with self._client.stream("POST", "/api/chat", content=body, headers=_JSON) as response:
+            async with self._client.stream("POST", "/api/chat", content=body, headers=_JSON_LINES) as response:
                 if not response.is_success:
                     await response.aread()
                     raise _failure(response)
@@ -296,7 +316,7 @@ def _completion(call: ModelCall, text: str, model: str, end: str, usage: Usage) 
     return Completion(text=text, model=model or call.model, usage=usage, complete=end != "length")
 
 
-def _failure(response: httpx.Response) -> AttemptError:
+def _failure(response: httpx2.Response) -> AttemptError:
     failure = failure_of("ollama", response.status_code, text=response.text, headers=response.headers)
     if "JSON schema in format" in response.text:
         return _NoGrammarError(FailureKind.REFUSED, failure.message)
@@ -307,9 +327,9 @@ def _failure(response: httpx.Response) -> AttemptError:
 def _translated() -> Generator[None]:
     try:
         yield
-    except httpx.TimeoutException as error:
+    except httpx2.TimeoutException as error:
         raise too_slow("ollama", error) from error
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise unreachable("ollama", error) from error
     except msgspec.ValidationError as error:
         raise misshapen("ollama") from error

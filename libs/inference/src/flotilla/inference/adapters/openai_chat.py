@@ -23,9 +23,9 @@ from openai.types.chat import ChatCompletionChunk
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
 from flotilla.inference.adapters.failures import (
-    CONNECT_TIMEOUT_S,
     CONNECTIONS_MAX,
     deadline,
     failure_of,
@@ -35,7 +35,7 @@ from flotilla.inference.adapters.failures import (
     too_slow,
     unreachable,
 )
-from flotilla.inference.adapters.headers import own_headers
+from flotilla.inference.adapters.http_clients import TIMEOUT, provider_client
 from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
@@ -52,6 +52,7 @@ REQUESTS_MAX: Final = len(HINTS) + 2
 """Of one call: one more for each thing that it may lose."""
 MODELS_REMEMBERED_MAX: Final = 256
 SCHEMAS_REMEMBERED_MAX: Final = 256
+STREAM_HEADERS: Final = {"Accept": "text/event-stream, application/json"}
 
 _SCHEMA_AT_FAULT: Final = re.compile(r"json.?schema|grammar", re.IGNORECASE)
 
@@ -139,6 +140,7 @@ class OpenAIChat:
         base_url: With or without `/v1`; None for the public endpoint of `openai` or `gemini`. ValueError when it is no
             URL, or missing for another provider.
         provider: Names it in results, errors and the price list: `openai`, `gemini`, `vllm`, `llamacpp`, ...
+        egress: Which way its calls take; by default as the environment says.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
     """
 
@@ -148,29 +150,27 @@ class OpenAIChat:
         api_key: str | None,
         base_url: str | None = None,
         provider: str = "openai",
+        egress: Egress = OUTWARD,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         pricing.load(provider)
         self._provider = provider
         self._refused_hints: dict[str, frozenset[str]] = {}
         self._refused_schemas: set[bytes] = set()
-        timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        url = openai_url(base_url, provider)
         # llama.cpp's server promises to keep a connection and closes it after a stream, others close it when it was
         # idle for as long as a client keeps it: the next call would fail. A new one to a neighbour costs next to nothing.
         kept = 0 if provider in OF_ONES_OWN else connections_max
         self._client = openai.AsyncOpenAI(
             # The hook below sets the real authorization; an empty key would send the SDK to the environment for one.
             api_key=api_key or "none",
-            base_url=openai_url(base_url, provider),
+            base_url=url,
             organization="",
             project="",
-            timeout=timeout,
+            timeout=TIMEOUT,
             max_retries=0,
-            http_client=httpx2.AsyncClient(
-                timeout=timeout,
-                limits=httpx2.Limits(max_connections=connections_max, max_keepalive_connections=kept),
-                follow_redirects=False,
-                event_hooks={"request": [own_headers(api_key)]},
+            http_client=provider_client(
+                provider, url, egress, api_key=api_key, connections_max=connections_max, kept_max=kept
             ),
         )
 
@@ -268,7 +268,7 @@ class OpenAIChat:
             request = self._request(call)
             try:
                 return await self._client.chat.completions.create(
-                    stream=True, stream_options={"include_usage": True}, **request
+                    stream=True, stream_options={"include_usage": True}, extra_headers=STREAM_HEADERS, **request
                 )
             except openai.BadRequestError as error:
                 self._learn(call, error)
