@@ -21,6 +21,7 @@ WORKER = {
 }
 LOCAL = {**WORKER, "FLOTILLA_ZONE": "local"}
 CLOUD = {**WORKER, "FLOTILLA_ZONE": "cloud"}
+VLLM = {**LOCAL, "FLOTILLA_PROVIDER": "vllm", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "FLOTILLA_MODELS": "m"}
 ORCHESTRATOR = {"FLOTILLA_NATS_URL": "nats://127.0.0.1:1"}
 SECRET = "sk-never-to-be-shown"  # noqa: S105  (it is none)
 KINDS: dict[str, type[ServiceSettings]] = {
@@ -46,6 +47,7 @@ def _named(value: Any) -> str:
         ("local_inference", {**LOCAL, "FLOTILLA_SLOT": "4"}, "FLOTILLA_SLOT"),
         ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "4.5"}, "FLOTILLA_SLOTS"),
         ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "gpt"}, "FLOTILLA_PROVIDER"),
+        ("local_inference", {**VLLM, "OPENAI_BASE_URL": "https://api.openai.com/v1"}, "FLOTILLA_LOCAL_HOSTS"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_API_KEY": SECRET}, "FLOTILLA_API_KEY"),
     ],
@@ -87,6 +89,17 @@ async def test_a_wrong_setting_ends_the_service_with_one_line(
         ("local_inference", {**LOCAL, "FLOTILLA_MODELS": "a,a"}, "FLOTILLA_MODELS"),
         ("local_inference", {**LOCAL, "FLOTILLA_ENGINE_JITTER": "2"}, "FLOTILLA_ENGINE_JITTER"),
         ("local_inference", {"FLOTILLA_ZONE": "local", "FLOTILLA_PROVIDER": "noop"}, "FLOTILLA_POOL"),
+        ("local_inference", {**VLLM, "OPENAI_BASE_URL": "http://203.0.113.7:8000"}, "FLOTILLA_LOCAL_HOSTS"),
+        ("local_inference", {**VLLM, "OPENAI_BASE_URL": f"http://{SECRET}:{SECRET}@8.8.8.8"}, "FLOTILLA_LOCAL_HOSTS"),
+        ("local_inference", {**VLLM, "FLOTILLA_PROXY_URL": f"http://{SECRET}@8.8.8.8:3128"}, "FLOTILLA_PROXY_URL"),
+        ("local_inference", {**VLLM, "FLOTILLA_PROXY_URL": SECRET + "://"}, "FLOTILLA_PROXY_URL"),
+        ("local_inference", {**VLLM, "FLOTILLA_LOCAL_HOSTS": "http://gpu"}, "FLOTILLA_LOCAL_HOSTS"),
+        ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "ollama", "OLLAMA_HOST": "8.8.8.8"}, "FLOTILLA_LOCAL_HOSTS"),
+        (
+            "local_inference",
+            {**LOCAL, "FLOTILLA_PROVIDER": "ollama", "OLLAMA_HOST": "ollama.com"},
+            "FLOTILLA_LOCAL_HOSTS",
+        ),
         ("cloud_inference", {**CLOUD, "FLOTILLA_ZONE": "local"}, "FLOTILLA_ZONE"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_NATS_PASSWORD": SECRET, "FLOTILLA_SLOTS": SECRET}, "FLOTILLA_SLOTS"),
     ],
