@@ -228,6 +228,9 @@ async def test_garbage_on_the_subjects_inside_the_fleet_breaks_nothing(calm_flee
         "orchestrator-control.default.where",
         "orchestrator-control.default.nonsense",
         "_INBOX.attempts.local.local.o1.zzz",
+        "heartbeat.local.local.nobody",
+        "heartbeat.nowhere.x.y",
+        "heartbeat.local.-.*",
         "$KV.presence.local.local.nobody",
         "$KV.presence.nonsense",
     ):

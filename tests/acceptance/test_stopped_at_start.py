@@ -64,14 +64,14 @@ async def _until_logged(process: FleetProcess, event: str) -> None:
 
 @asynccontextmanager
 async def _server_without_streams(asked: asyncio.Event) -> AsyncGenerator[str]:
-    """Whoever connects gets PONGs and no answer; `asked` is set by the first request to create a stream."""
+    """Whoever connects gets PONGs and no answer; `asked` is set by the first request about a stream."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(INFO)
         while line := await reader.readline():
             if line.startswith(b"PING"):
                 writer.write(b"PONG\r\n")
-            elif b"$JS.API.STREAM.CREATE" in line:
+            elif b"$JS.API.STREAM." in line:
                 asked.set()
         writer.close()
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from flotilla.client import Fleet
-from flotilla.fabric.presence import DELETED
+from flotilla.fabric.keyvalue import DELETED
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.plain_client import BODIES
 

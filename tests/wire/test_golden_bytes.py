@@ -317,6 +317,7 @@ def test_subjects_streams_and_keys_are_what_they_always_were():
         "infer": subjects.infer("cloud", "anthropic", "classify"),
         "infer free": subjects.infer_free("cloud", "anthropic"),
         "infer control": subjects.infer_control("cloud", "anthropic", "a-1"),
+        "heartbeat": subjects.heartbeat("cloud", "anthropic", "a-1"),
         "attempt inbox": subjects.attempt_inbox("cloud", "anthropic", "o1"),
         "tasks stream": subjects.tasks_stream("acme"),
         "results stream": subjects.results_stream("acme"),

@@ -5,8 +5,8 @@ import asyncio
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.keyvalue import DELETED
 from flotilla.fabric.mirror import Mirror
-from flotilla.fabric.presence import DELETED
 from flotilla.fabric.topology import ensure, topology
 from flotilla.testkit.nats_server import RunningServer
 

@@ -25,6 +25,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.subjects import API_VERBS, BUCKETS, Zone
 from flotilla.fabric.connection import NatsSettings, connected
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.roles import told_by_pool
 from flotilla.fabric.topology import TopologyLimits, ensure, topology
 from flotilla.testkit.nats_cluster import NODES, RunningCluster, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
@@ -252,6 +253,7 @@ def lanes_of(zone: Zone, pool: str) -> set[str]:
         subjects.infer_control(zone, pool, "r1"),
         subjects.infer_free(zone, pool),
         subjects.attempt_inbox(zone, pool, "o1") + ".t1",
+        subjects.heartbeat(zone, pool, "r1"),
         subjects.key("presence", subjects.presence_key(zone, pool, "r1")),
         f"_INBOX.{zone}.{pool}.x",
     }
@@ -274,6 +276,7 @@ def wildcards() -> set[str]:
         "infer.cloud.>",
         "infer-control.>",
         "infer-free.>",
+        "heartbeat.>",
         "dead.>",
         "orchestrator-control.>",
         "$KV.>",
@@ -311,11 +314,11 @@ async def assert_only_others_subscribe(member: Member, admin: Member, attempts: 
 @pytest.mark.parametrize(("zone", "pool"), [("cloud", "anthropic"), ("local", "ollama")])
 async def test_a_worker_publishes_only_its_own_subjects(fleet: Fleet, zone: Zone, pool: str):
     """
-    Its presence, its free slots and the replies to its own attempts; not even a task for its own lane.
+    Its heartbeats, its free slots and the replies to its own attempts; not even a task for its own lane.
     """
     member, admin = await fleet.worker(zone, pool), await fleet.admin()
     own = {
-        subjects.key("presence", subjects.presence_key(zone, pool, "r1")),
+        subjects.heartbeat(zone, pool, "r1"),
         subjects.infer_free(zone, pool),
         subjects.attempt_inbox(zone, pool, "o1") + ".t1",
     }
@@ -355,16 +358,14 @@ async def test_a_worker_subscribes_only_to_what_is_handed_to_its_pool(fleet: Fle
 
 
 @pytest.mark.parametrize(("zone", "pool"), [("cloud", "anthropic"), ("local", "ollama")])
-async def test_a_worker_has_no_jetstream_api_but_the_info_of_presence(fleet: Fleet, zone: Zone, pool: str):
+async def test_a_worker_has_no_jetstream(fleet: Fleet, zone: Zone, pool: str):
     """
     Every form of every request on every stream: a consumer or a message get would read around any denied subject.
     """
     member, orchestrator = await fleet.worker(zone, pool), await fleet.orchestrator()
-    allowed = "$JS.API.STREAM.INFO.KV_presence"
 
-    for subject in sorted(api_of_all_streams() - {allowed}):
+    for subject in sorted(api_of_all_streams()):
         assert not await member.may_publish(subject), f"{subject} was let through"
-    assert await member.may_publish(allowed)
     for subject in ("$JS.API.STREAM.MSG.GET.TASKS_default", "$JS.API.CONSUMER.DURABLE.CREATE.TASKS_default.spy"):
         assert await orchestrator.may_publish(subject, b"{")
 
@@ -415,21 +416,33 @@ async def until_secret(spied: Subscription) -> None:
             return
 
 
-async def test_a_reply_subject_is_no_way_around(fleet: Fleet):
+async def test_nothing_that_a_worker_says_is_answered_where_it_wants(fleet: Fleet):
     """
-    The server sends the acknowledgement of a worker's presence wherever the worker says, JetStream's API included.
+    Whatever reply subject it names: JetStream's API, and every subject of the fleet.
     """
     worker, admin = await fleet.worker("cloud", "anthropic"), await fleet.admin()
-    presence = subjects.key("presence", subjects.presence_key("cloud", "anthropic", "r1"))
     before = await stream_states(admin)
-
-    for request in (*api_forms("TASKS_default"), *api_forms("RESULTS_default")):
-        assert await worker.may_publish(presence, b"{}", request)
-        assert await worker.may_publish("$JS.API.STREAM.INFO.KV_presence", b"", request)
+    aims = {*api_forms("TASKS_default"), *api_forms("RESULTS_default"), *documents_and_controls()}
+    # The server refuses these from any client, whatever its permissions.
+    reserved = {aim for aim in aims if aim.startswith(("_R_.", "$JS.ACK."))}
+    heard = await admin.nc.subscribe(">")
     await admin.settle()
 
+    for aim in sorted(aims - reserved):
+        for said in told_by_pool("cloud", "anthropic"):
+            assert await worker.may_publish(said.replace("*", "x"), b"{}", aim)
+    await admin.settle()
+
+    subjects_heard = {(await heard.next_msg(REPLY_TIMEOUT_S)).subject for _ in range(heard.pending_msgs)}
+    assert not subjects_heard & aims
     assert await stream_states(admin) == before
+    for aim in reserved:
+        worker.violations.clear()
+        await worker.nc.publish(subjects.heartbeat("cloud", "anthropic", "r1"), b"{}", aim)
+        await worker.settle()
+        assert worker.violations
     # The control: the same subject, asked directly by one who may, does what it says.
+    await heard.unsubscribe()
     await admin.nc.request("$JS.API.STREAM.PURGE.TASKS_default", b"")
     assert await stream_states(admin) != before
 
@@ -437,20 +450,19 @@ async def test_a_reply_subject_is_no_way_around(fleet: Fleet):
 async def stream_states(admin: Member) -> dict[str, tuple[int, int]]:
     reply = await admin.nc.request("$JS.API.STREAM.LIST", b"")
     states = {stream["config"]["name"]: stream["state"] for stream in json.loads(reply.data)["streams"]}
-    return {
-        name: (state["messages"], state["consumer_count"]) for name, state in states.items() if name != "KV_presence"
-    }
+    return {name: (state["messages"], state["consumer_count"]) for name, state in states.items()}
 
 
 async def test_a_worker_does_its_whole_job_with_these_permissions(fleet: Fleet):
     """
-    Presence is acknowledged, many replies stream to the attempt's inbox, and discovery is answered once.
+    Heartbeats and free slots are heard, many replies stream to the attempt's inbox, and discovery is answered.
     """
     worker, orchestrator = await fleet.worker("cloud", "anthropic"), await fleet.orchestrator()
     admin, observer = await fleet.admin(), await fleet.observer()
     inbox = subjects.attempt_inbox("cloud", "anthropic", "o1")
     replies = await orchestrator.nc.subscribe(f"{subjects.attempt_inbox('*', '*', 'o1')}.*")  # pyright: ignore[reportArgumentType]
     free = await orchestrator.nc.subscribe("infer-free.>")
+    heartbeats = await orchestrator.nc.subscribe("heartbeat.*.*.*")
 
     async def answer(message: Msg) -> None:
         for number in range(20):
@@ -461,30 +473,70 @@ async def test_a_worker_does_its_whole_job_with_these_permissions(fleet: Fleet):
     for member in (worker, orchestrator):
         await member.settle()
 
-    presence = subjects.key("presence", subjects.presence_key("cloud", "anthropic", "r1"))
-    acknowledged = await worker.nc.request(presence, b"{}")
+    await worker.nc.publish(subjects.heartbeat("cloud", "anthropic", "r1"), b"{}")
     await orchestrator.nc.publish(subjects.infer("cloud", "anthropic", "classify"), SECRET, f"{inbox}.t1")
     pieces = [(await replies.next_msg(REPLY_TIMEOUT_S)).data for _ in range(20)]
     await worker.nc.publish(subjects.infer_free("cloud", "anthropic"))
-    await free.next_msg(REPLY_TIMEOUT_S)
 
-    assert json.loads(acknowledged.data)["stream"] == "KV_presence"
+    assert (await heartbeats.next_msg(REPLY_TIMEOUT_S)).subject == "heartbeat.cloud.anthropic.r1"
+    assert (await free.next_msg(REPLY_TIMEOUT_S)).subject == "infer-free.cloud.anthropic"
     assert [int(piece) for piece in pieces] == list(range(20))
     assert worker.violations == []
     for asker in (admin, observer):
         assert (await asker.nc.request("$SRV.PING")).data == b"0"
     await worker.settle()
-    refused = [violation for violation in worker.violations if "_inbox." in violation.lower()]
+    refused = [violation for violation in worker.violations if "_r_." in violation.lower()]
     assert len(refused) == 2 * 19, "discovery may be answered once, wherever the asker listens"
+
+
+async def test_members_of_a_pool_take_its_attempts_in_turn_and_those_of_no_other(fleet: Fleet):
+    """
+    Its queue group is one, on whatever nodes its members are; who has left it gets nothing, and nobody is nobody.
+    """
+    first, second = await fleet.worker("cloud", "anthropic"), await fleet.worker("cloud", "anthropic")
+    other, orchestrator = await fleet.worker("cloud", "openai"), await fleet.orchestrator()
+    taken: dict[str, list[str]] = {"first": [], "second": [], "other": []}
+    lane, requests = subjects.infer("cloud", "anthropic", "classify"), 200
+
+    async def join(member: Member, name: str, pool: str) -> Subscription:
+        async def take(message: Msg) -> None:
+            taken[name].append(message.reply)
+            await member.nc.publish(message.reply, name.encode())
+
+        membership = await member.nc.subscribe(subjects.infer("cloud", pool, "*"), pool, cb=take)
+        await member.settle()
+        return membership
+
+    async def ask_all() -> list[bytes]:
+        replies = await orchestrator.nc.subscribe("_INBOX.attempts.*.*.o1.*")
+        await orchestrator.settle()
+        for number in range(requests):
+            await orchestrator.nc.publish(lane, b"", f"_INBOX.attempts.cloud.anthropic.o1.{number}")
+        found = [(await replies.next_msg(REPLY_TIMEOUT_S)).data for _ in range(requests)]
+        await replies.unsubscribe()
+        return found
+
+    await join(other, "other", "openai")
+    with pytest.raises(nats.errors.NoRespondersError):
+        await orchestrator.nc.request(lane, b"", timeout=REPLY_TIMEOUT_S)
+    memberships = [await join(first, "first", "anthropic"), await join(second, "second", "anthropic")]
+    both = await ask_all()
+    await memberships[0].unsubscribe()
+    await first.settle()
+    left = await ask_all()
+
+    assert set(both) == {b"first", b"second"}
+    assert set(left) == {b"second"}
+    assert taken["other"] == []
 
 
 async def test_an_orchestrator_deletes_and_purges_nothing(fleet: Fleet):
     """
-    Nor does it write presence, or read the inboxes of workers.
+    Nor does it say anything in a worker's place, or read the inboxes of workers.
     """
     orchestrator, admin = await fleet.orchestrator(), await fleet.admin()
     refused = {f"$JS.API.STREAM.{verb}.{stream}" for verb in ("DELETE", "PURGE", "SNAPSHOT") for stream in STREAMS}
-    refused |= {subjects.key("presence", "cloud.anthropic.r1"), "_INBOX.cloud.anthropic.x", "$SYS.REQ.SERVER.PING"}
+    refused |= {subjects.heartbeat("cloud", "anthropic", "r1"), "_INBOX.cloud.anthropic.x", "$SYS.REQ.SERVER.PING"}
 
     for subject in sorted(refused):
         assert not await orchestrator.may_publish(subject), subject

@@ -175,8 +175,7 @@ async def test_a_key_that_expires_tells_those_who_watch(orchestrator: Recorded, 
         watch = await bucket.watchall()
         assert await watch.updates() is None
 
-        async with connected(nats_server.worker("cloud", "cloud"), name="worker") as worker:
-            await worker.publish(subjects.key("presence", "cloud.cloud.r1"), b"{}")
+        await watcher.publish(subjects.key("presence", "cloud.cloud.r1"), b"{}")
         written, expired = await watch.updates(5.0), await watch.updates(5.0)
         await watch.stop()
 

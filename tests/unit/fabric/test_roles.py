@@ -83,10 +83,9 @@ def test_a_worker_publishes_nothing_but_what_its_job_needs():
     role = roles.worker("cloud", "anthropic")
 
     assert role.publish == (
-        "$KV.presence.cloud.anthropic.*",
-        "$JS.API.STREAM.INFO.KV_presence",
+        "heartbeat.cloud.anthropic.*",
         "infer-free.cloud.anthropic",
-        "_INBOX.attempts.cloud.anthropic.>",
+        "_INBOX.attempts.cloud.anthropic.*.*",
     )
     assert role.subscribe is not None
     assert role.subscribe[:3] == (

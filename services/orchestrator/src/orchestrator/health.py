@@ -12,8 +12,8 @@ from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.contracts.stats import STALE_AFTER_MS
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.keyvalue import DELETED
 from flotilla.fabric.mirror import Mirror
-from flotilla.fabric.presence import DELETED
 from orchestrator.policy_documents import POLICY_KEY
 from orchestrator.routing.observation import UPDATE_INTERVAL_MS
 from orchestrator.routing.router import PUBLISH_INTERVAL_MS, PolicyRouter

@@ -5,11 +5,9 @@ from typing import Final
 
 import structlog
 
-from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card
-from flotilla.contracts.subjects import PRESENCE_BUCKET
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.mirror import Mirror
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.afterwards import Afterwards
 from orchestrator.api import Api
@@ -141,9 +139,7 @@ class Orchestrator:
         )
         fleet.on_change = self._on_fleet_change
         fleet.on_refused = metrics.card_refused
-        self._presence: Mirror[ReplicaCard] = Mirror(
-            connection, requests, PRESENCE_BUCKET, decode=decode_card, on_change=fleet.on_card, expiry_s=EXPIRY_S
-        )
+        self._heartbeats = Heartbeats(connection, requests, fleet.on_card)
 
     async def learn(self) -> None:
         """
@@ -156,8 +152,8 @@ class Orchestrator:
         await self.attempts.start()
         await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
         await self._board.start()
-        await self._presence.start()
-        await asyncio.wait_for(self._presence.listed.wait(), LIST_TIMEOUT_S)
+        await self._heartbeats.start()
+        await asyncio.wait_for(self._heartbeats.listed.wait(), LIST_TIMEOUT_S)
 
     async def start(self) -> None:
         """Take tasks; only after `learn`."""
@@ -182,7 +178,7 @@ class Orchestrator:
         await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
         await self._afterwards.flush()
-        await self._presence.stop()
+        await self._heartbeats.stop()
         await self._board.stop()
         await self.attempts.stop()
 

@@ -1,4 +1,4 @@
-"""A replica's card: what it is and what it can do, refreshed in the presence bucket while it lives."""
+"""A replica's card: what it is and what it can do, sent as its heartbeat while it lives."""
 
 from typing import Annotated, Final
 

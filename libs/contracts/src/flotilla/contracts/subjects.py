@@ -7,6 +7,8 @@ without it. Functions that take names do not check them: `names.py` does, where 
 
 from typing import Final, Literal, NamedTuple, get_args
 
+from flotilla.contracts.names import is_name, is_replica
+
 Zone = Literal["local", "cloud"]
 Priority = Literal["high", "normal", "low"]
 EventKind = Literal[
@@ -112,6 +114,24 @@ def infer_free(zone: Zone, pool: str) -> str:
     return f"infer-free.{zone}.{pool}"
 
 
+def heartbeat(zone: Zone, pool: str, replica: str) -> str:
+    """
+    Where a replica says every two seconds that it lives: its card, or an empty message when it leaves.
+
+    Credentials bind the subject to the pool: it says whose card it is, and a card that says otherwise is dropped.
+    """
+    return f"heartbeat.{zone}.{pool}.{replica}"
+
+
+def parse_heartbeat(subject: str) -> str | None:
+    """The key of the replica that a heartbeat is from; None when the subject names none."""
+    match subject.split("."):
+        case ["heartbeat", "local" | "cloud" as zone, pool, replica] if is_name(pool) and is_replica(replica):
+            return presence_key(zone, pool, replica)
+        case _:
+            return None
+
+
 EVERY_REPLICA: Final = "_all"
 """In the place of a replica in `infer_control`: all of the pool's listen. No replica's name begins like this."""
 
@@ -192,5 +212,5 @@ def key(bucket: str, name: str) -> str:
 
 
 def presence_key(zone: Zone, pool: str, replica: str) -> str:
-    """The key of a replica's card in the presence bucket."""
+    """The key of a replica's card in the presence bucket, which is also how orchestrators know it."""
     return f"{zone}.{pool}.{replica}"

@@ -25,6 +25,8 @@ CONFLICTS: Final = frozenset({10071, 10164})
 STORE_FAILED: Final = 10077
 _FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
 OPERATION: Final = "KV-Operation"
+DELETED: Final = {OPERATION: "DEL"}
+"""The headers of a write that deletes its key."""
 _MARKER: Final = "Nats-Marker-Reason"
 
 

@@ -141,7 +141,11 @@ class Mirror(Generic[Value]):
 
     async def _relist(self) -> None:
         asked_at = self._loop.time()
-        newest = {entry.headers["Nats-Subject"]: entry for entry in await self._list() if entry.headers}
+        newest = {
+            entry.headers["Nats-Subject"]: entry
+            for entry in await list_entries(self._requests, self._bucket)
+            if entry.headers
+        }
         present: set[str] = set()
         for subject, entry in newest.items():
             headers = entry.headers
@@ -173,27 +177,49 @@ class Mirror(Generic[Value]):
         heard_at = self._heard_at.get(key)
         return self._expiry_s is not None and heard_at is not None and self._loop.time() - heard_at < self._expiry_s
 
-    async def _list(self) -> list[Message]:
-        """Every entry of the bucket, history included, oldest first: `multi_last` would stop at 1,024 keys."""
-        subject = f"$JS.API.DIRECT.GET.{subjects.bucket_stream(self._bucket)}"
-        found: list[Message] = []
-        sequence = 1
-        while len(found) < LIST_MAX:
-            ask = {"seq": sequence, "next_by_subj": self._prefix + ">", "batch": LIST_BATCH}
-            batch, last = await self._requests.collect(
-                subject, msgspec.json.encode(ask), is_last=lambda message: status_of(message) is not None
-            )
-            if status_of(last) not in (END_OF_BATCH, NOTHING_FOUND):
-                raise ListFailedError(self._bucket, status_of(last) or "")
-            found += batch
-            if len(batch) < LIST_BATCH:
-                break
-            sequence = int(batch[-1].headers["Nats-Sequence"]) + 1
-        return found
-
     async def _expire_loop(self, expiry_s: float) -> None:
         while True:
             await asyncio.sleep(EXPIRY_CHECK_S)
             oldest = self._loop.time() - expiry_s
             for key in [key for key, heard_at in self._heard_at.items() if heard_at < oldest]:
                 self._take(key, None)
+
+
+async def list_entries(requests: Requests, bucket: str) -> list[Message]:
+    """
+    Every entry of a bucket, history included, oldest first: `multi_last` would stop at 1,024 keys.
+
+    Raises:
+        FabricError: The bucket did not answer, or not with its entries.
+    """
+    subject = f"$JS.API.DIRECT.GET.{subjects.bucket_stream(bucket)}"
+    found: list[Message] = []
+    sequence = 1
+    while len(found) < LIST_MAX:
+        ask = {"seq": sequence, "next_by_subj": subjects.key(bucket, ">"), "batch": LIST_BATCH}
+        batch, last = await requests.collect(
+            subject, msgspec.json.encode(ask), is_last=lambda message: status_of(message) is not None
+        )
+        if status_of(last) not in (END_OF_BATCH, NOTHING_FOUND):
+            raise ListFailedError(bucket, status_of(last) or "")
+        found += batch
+        if len(batch) < LIST_BATCH:
+            break
+        sequence = int(batch[-1].headers["Nats-Sequence"]) + 1
+    return found
+
+
+async def live_entries(requests: Requests, bucket: str) -> dict[str, bytes]:
+    """
+    The newest values of a bucket by key, without those that were deleted or have expired.
+
+    Raises:
+        FabricError: As `list_entries`.
+    """
+    prefix = subjects.key(bucket, "")
+    newest = {entry.headers.get("Nats-Subject", ""): entry for entry in await list_entries(requests, bucket)}
+    return {
+        subject[len(prefix) :]: entry.data
+        for subject, entry in newest.items()
+        if "KV-Operation" not in entry.headers and "Nats-Marker-Reason" not in entry.headers
+    }

@@ -1,49 +1,48 @@
-"""A replica's card in the presence bucket: written while it lives, gone when it leaves or dies."""
+"""A replica's heartbeats: its card while it lives, an empty message when it leaves."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from flotilla.contracts import subjects
 from flotilla.contracts.presence import REFRESH_S, ReplicaCard, encode_card
 from flotilla.fabric.connection import Connection
 
-DELETED = {"KV-Operation": "DEL"}
+FIRST_REFRESHES_S: Final = (0.25, 0.25, 0.5, 1.0)
+"""Often at first: an orchestrator that starts together with the replica may not have heard the one before."""
 
 
-async def write_card(connection: Connection, card: ReplicaCard) -> None:
-    """Write a card now; the server keeps it for the bucket's TTL."""
+async def announce(connection: Connection, card: ReplicaCard) -> None:
+    """Send one heartbeat."""
     await connection.publish(_subject(card), encode_card(card))
 
 
-async def remove_card(connection: Connection, card: ReplicaCard) -> None:
-    """Remove a card, so that nobody waits for its TTL."""
-    await connection.publish(_subject(card), b"", headers=DELETED)
+async def say_goodbye(connection: Connection, card: ReplicaCard) -> None:
+    """Say that the replica is gone, so that nobody waits for its next heartbeat."""
+    await connection.publish(_subject(card))
 
 
 def _subject(card: ReplicaCard) -> str:
-    return subjects.key(subjects.PRESENCE_BUCKET, subjects.presence_key(card.zone, card.pool, card.replica))
+    return subjects.heartbeat(card.zone, card.pool, card.replica)
 
 
 @asynccontextmanager
 async def announced(connection: Connection, card: Callable[[], ReplicaCard]) -> AsyncGenerator[None]:
-    """
-    Keep a card in the presence bucket while the block runs, refreshed every REFRESH_S; remove it at the end.
-
-    The write is a plain publish: an acknowledgement would tell nothing that the next refresh does not mend.
-    """
+    """Send a heartbeat every REFRESH_S while the block runs, and say goodbye at its end."""
 
     async def refresh() -> None:
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            with suppress(Exception):  # a full output buffer while disconnected; the next refresh tries again
-                await write_card(connection, card())
+        for pause_s in itertools.chain(FIRST_REFRESHES_S, itertools.repeat(REFRESH_S)):
+            await asyncio.sleep(pause_s)
+            with suppress(Exception):  # a full output buffer while disconnected; the next heartbeat tries again
+                await announce(connection, card())
 
-    await write_card(connection, card())
+    await announce(connection, card())
     refresher = asyncio.get_running_loop().create_task(refresh())
     try:
         yield
     finally:
         refresher.cancel()
         if connection.is_connected:
-            await remove_card(connection, card())
+            await say_goodbye(connection, card())

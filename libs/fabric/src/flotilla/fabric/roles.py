@@ -1,8 +1,9 @@
 """
 Who may publish and subscribe to what: one role per kind of member, deny by default.
 
-Pure: a role is data, and `server_config.py` writes it into the server's configuration. NATS wildcards stand for whole
-tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per
+Pure: a role is data, and `server_config.py` writes it into the server's configuration. Those who are not trusted with the
+fleet's own account have accounts of their own, and what crosses between is listed here too. NATS wildcards stand for
+whole tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per
 stream when its scopes are known, and per verb for any stream of the FLEET account when they are not.
 """
 
@@ -21,7 +22,7 @@ ADMIN: Final = "admin"
 
 OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
 OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
-ORCHESTRATOR_BUCKETS: Final = (subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
+DISCOVERY: Final = "$SRV.>"
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
 _API: Final = "$JS.API"
@@ -103,30 +104,32 @@ def inbox_prefix(*parts: str) -> str:
 
 def worker(zone: Zone, pool: str) -> Role:
     """
-    A worker of one pool: takes the tasks handed to its pool, answers them, and says that it is there.
+    A worker of one pool, in the pool's own account: takes the tasks handed to its pool, answers, and says that it lives.
 
-    Replies to attempts are a static permission (see `subjects.attempt_inbox`): the server only tracks reply subjects
-    that are not allowed anyway, so `responses` costs nothing on the hot path and serves discovery alone. It has no
-    JetStream API but the info of the presence bucket. A local worker that should see the blackboard would get
-    `$KV.blackboard.>` and the direct get of its bucket here, as a parameter that the cloud zone cannot set.
+    Nothing that it may publish is answered by anybody, and it has no JetStream. Replies to attempts are a static permission
+    (see `subjects.attempt_inbox`): the server only tracks reply subjects that are not allowed anyway, so `responses` costs
+    nothing on the hot path and serves discovery alone.
     """
-    presence = subjects.PRESENCE_BUCKET
     return Role(
         user=worker_user(zone, pool),
         inbox_prefix=inbox_prefix(zone, pool),
-        publish=(
-            subjects.key(presence, subjects.presence_key(zone, pool, "*")),
-            f"{_API}.STREAM.INFO.{subjects.bucket_stream(presence)}",
-            subjects.infer_free(zone, pool),
-            subjects.attempt_inbox(zone, pool, ">"),
-        ),
-        subscribe=(
-            subjects.infer(zone, pool, "*"),
-            subjects.infer_control(zone, pool, "*"),
-            f"{inbox_prefix(zone, pool)}.>",
-            *_DISCOVERY,
-        ),
+        publish=told_by_pool(zone, pool),
+        subscribe=(*handed_to_pool(zone, pool), f"{inbox_prefix(zone, pool)}.>", *_DISCOVERY),
         responses=ResponseLimit(max_messages=1, expires=DISCOVERY_REPLY_EXPIRES),
+    )
+
+
+def handed_to_pool(zone: Zone, pool: str) -> tuple[str, str]:
+    """What the fleet hands to a pool's account: attempts, and control messages to one replica or all."""
+    return (subjects.infer(zone, pool, _ANY), subjects.infer_control(zone, pool, _ANY))
+
+
+def told_by_pool(zone: Zone, pool: str) -> tuple[str, str, str]:
+    """What the fleet takes from a pool's account: heartbeats, free slots, and replies to the pool's own attempts."""
+    return (
+        subjects.heartbeat(zone, pool, _ANY),
+        subjects.infer_free(zone, pool),
+        f"{subjects.attempt_inbox(zone, pool, _ANY)}.{_ANY}",
     )
 
 
@@ -153,7 +156,7 @@ def orchestrator(
             *(subjects.infer(zone, _ANY, _ANY) for zone in zones),
             *(subjects.infer_control(zone, _ANY, _ANY) for zone in zones),
             *chain.from_iterable(_written_for_scope(name) for name in names),
-            *(subjects.key(bucket, ">") for bucket in ORCHESTRATOR_BUCKETS),
+            *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN, OBSERVER)),
             _SERVICE_REPLIES,
@@ -165,6 +168,7 @@ def orchestrator(
             f"{inbox_prefix(ORCHESTRATOR)}.>",
             *_attempt_inboxes(zones),
             _below_root(subjects.infer_free(_ANY_ZONE, _ANY)),
+            _below_root(subjects.heartbeat(_ANY_ZONE, _ANY, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
             _MAX_DELIVERIES,

@@ -104,7 +104,7 @@ async def scripted_worker(
     slots: int = 8,
 ) -> AsyncGenerator[ScriptedWorker]:
     """
-    Serve while the block runs, with a card in the presence bucket; `client` has the credentials of the pool's workers.
+    Serve while the block runs, with a heartbeat; `client` has the credentials of the pool's workers.
 
     The caller waits until the fleet sees the replica.
     """
@@ -117,7 +117,7 @@ async def scripted_worker(
         "slots": slots,
         "started_unix_ms": time.time_ns() // 1_000_000,
     }
-    subject = f"$KV.presence.{zone}.{pool}.{replica}"
+    subject = f"heartbeat.{zone}.{pool}.{replica}"
     body = json.dumps(card).encode()
 
     async def refresh() -> None:
@@ -136,5 +136,5 @@ async def scripted_worker(
         with contextlib.suppress(asyncio.CancelledError):
             await refreshing
         await worker.stop()
-        await client.nc.publish(subject, b"", headers={"KV-Operation": "DEL"})
+        await client.nc.publish(subject, b"")
         await client.nc.close()

@@ -1,0 +1,193 @@
+"""
+Who lives, as their heartbeats say; and the presence bucket, written for those who read it.
+
+Every orchestrator hears every heartbeat and keeps its own view. The bucket is for the observer and `nats kv`, and tells an
+orchestrator that starts of the fleet at once. It is written by whichever orchestrator comes first, after a short random
+pause: one that is frozen or gone leaves it to the others, where a queue group would still hand it its share.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Literal
+
+import nats.errors
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card, encode_card
+from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.keyvalue import DELETED
+from flotilla.fabric.mirror import RETRY_S, live_entries
+from flotilla.fabric.unreadable import Sparing
+
+logger = logging.getLogger("flotilla.fabric")
+
+TURN_S: Final = 0.1
+KEPT_WITHIN_S: Final = 0.5
+"""How long after a heartbeat it is in the bucket."""
+HEARTBEAT_BYTES_MAX: Final = 128 * 1024
+REPLICAS_PER_POOL_MAX: Final = 1_000
+REPLICAS_MAX: Final = 20_000
+POOL_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of all cards of a pool, as they came: what one pool announces costs the others nothing."""
+
+OnCard = Callable[[str, ReplicaCard | None], None]
+
+
+class _Replica:
+    """
+    A replica that lives.
+
+    Attributes:
+        size_bytes: Of its card, as it came.
+        heard_at: Its last heartbeat, by the clock of `Heartbeats`.
+    """
+
+    __slots__ = ("card", "heard_at", "size_bytes")
+
+    def __init__(self, card: ReplicaCard, size_bytes: int, heard_at: float) -> None:
+        self.card: Final = card
+        self.size_bytes: Final = size_bytes
+        self.heard_at: Final = heard_at
+
+
+class Heartbeats:
+    """
+    Calls `on_card` with every card that is heard, and with None when its replica has left or fallen silent.
+
+    The clock stands still while this process or its connection does: a pause here is not mistaken for the fleet's.
+
+    Attributes:
+        listed: Set once the bucket was listed.
+    """
+
+    def __init__(self, connection: Connection, requests: Requests, on_card: OnCard) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._on_card = on_card
+        self._replicas: dict[str, _Replica] = {}
+        self._in_pool: Counter[str] = Counter()
+        self._bytes_of_pool: Counter[str] = Counter()
+        self._keep_at: dict[str, float] = {}
+        self._gone: set[str] = set()
+        self._prefix = subjects.key(subjects.PRESENCE_BUCKET, "")
+        self._clock_s = 0.0
+        self._sparing = Sparing()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.listed: Final = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen, list the bucket, and follow until `stop`."""
+        await self._connection.subscribe(subjects.heartbeat("*", "*", "*"), self._on_heartbeat)  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
+        await self._connection.subscribe(f"{self._prefix}>", self._on_kept)
+        loop = asyncio.get_running_loop()
+        self._tasks += (loop.create_task(self._turn_loop()), loop.create_task(self._list()))
+
+    async def stop(self) -> None:
+        """Stop following."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _on_heartbeat(self, message: Message) -> None:
+        key = subjects.parse_heartbeat(message.subject)
+        if key is None:
+            self._refuse("of no replica", "")
+        elif not message.data:
+            await self._on_goodbye(key)
+        elif self._hear(key, message.data):
+            self._keep_at.setdefault(key, self._clock_s + random.random() * (KEPT_WITHIN_S - TURN_S))
+
+    def _hear(self, key: str, body: bytes) -> bool:
+        """Take a card; when it is refused, what was known of its replica stands until it expires."""
+        pool = _pool_of(key)
+        if len(body) > HEARTBEAT_BYTES_MAX:
+            return self._refuse(f"of more than {HEARTBEAT_BYTES_MAX} bytes", pool)
+        try:
+            card = decode_card(body)
+        except DecodeFailedError as error:
+            return self._refuse(str(error), pool)
+        if key != subjects.presence_key(card.zone, card.pool, card.replica):
+            return self._refuse("of another replica than its subject says", pool)
+        before = self._replicas.get(key)
+        grown_bytes = len(body) - (before.size_bytes if before is not None else 0)
+        if before is None and (self._in_pool[pool] >= REPLICAS_PER_POOL_MAX or len(self._replicas) >= REPLICAS_MAX):
+            return self._refuse(f"of more than {REPLICAS_PER_POOL_MAX} replicas, or {REPLICAS_MAX} in all", pool)
+        if self._bytes_of_pool[pool] + grown_bytes > POOL_BYTES_MAX:
+            return self._refuse(f"that makes more than {POOL_BYTES_MAX} bytes for its pool", pool)
+        self._replicas[key] = _Replica(card, len(body), self._clock_s)
+        self._in_pool[pool] += before is None
+        self._bytes_of_pool[pool] += grown_bytes
+        self._on_card(key, card)
+        return True
+
+    async def _on_goodbye(self, key: str) -> None:
+        if not self.listed.is_set() and len(self._gone) < REPLICAS_MAX:
+            self._gone.add(key)
+        if self._forget(key):
+            # By every orchestrator: one that has not heard yet may be about to write the card.
+            await self._connection.publish(self._prefix + key, headers=DELETED)
+
+    def _forget(self, key: str) -> bool:
+        self._keep_at.pop(key, None)
+        gone = self._replicas.pop(key, None)
+        if gone is None:
+            return False
+        pool = _pool_of(key)
+        self._bytes_of_pool[pool] -= gone.size_bytes
+        self._in_pool[pool] -= 1
+        if not self._in_pool[pool]:
+            del self._in_pool[pool], self._bytes_of_pool[pool]
+        self._on_card(key, None)
+        return True
+
+    async def _on_kept(self, message: Message) -> None:
+        if message.data:
+            self._keep_at.pop(message.subject[len(self._prefix) :], None)
+
+    def _refuse(self, why: str, pool: str) -> Literal[False]:
+        unsaid = self._sparing.due(pool)
+        if unsaid is not None:
+            logger.warning("heartbeat_refused", extra={"pool": pool, "detail": why, "unsaid": unsaid})
+        return False
+
+    async def _list(self) -> None:
+        while not self.listed.is_set():
+            try:
+                entries = await live_entries(self._requests, subjects.PRESENCE_BUCKET)
+            except (FabricError, nats.errors.Error) as error:
+                logger.warning("presence_not_listed", extra={"error": type(error).__name__})
+                await asyncio.sleep(RETRY_S)
+                continue
+            for key, body in entries.items():
+                is_new = key not in self._replicas and key not in self._gone
+                if is_new and subjects.parse_heartbeat(f"heartbeat.{key}") == key:
+                    self._hear(key, body)
+            self.listed.set()
+            self._gone.clear()
+
+    async def _turn_loop(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(TURN_S)
+            now = time.monotonic()
+            if self._connection.is_connected:
+                self._clock_s += min(now - last, 2 * TURN_S)
+            last = now
+            for key in [key for key, replica in self._replicas.items() if self._clock_s - replica.heard_at > EXPIRY_S]:
+                self._forget(key)
+            for key in [key for key, keep_at in self._keep_at.items() if self._clock_s >= keep_at]:
+                del self._keep_at[key]
+                try:
+                    await self._connection.publish(self._prefix + key, encode_card(self._replicas[key].card))
+                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next heartbeat)
+                    logger.warning("card_not_kept", extra={"key": key, "error": type(error).__name__})
+
+
+def _pool_of(key: str) -> str:
+    return key.rpartition(".")[0]

@@ -1,0 +1,226 @@
+"""Who lives, by heartbeats: what orchestrators see of replicas, and what they keep of it in the presence bucket."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from flotilla.contracts import subjects
+from flotilla.contracts.presence import ModelCard, ReplicaCard, encode_card
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric import heartbeats
+from flotilla.fabric.connection import Connection, connected
+from flotilla.fabric.heartbeats import Heartbeats
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.mirror import live_entries
+from flotilla.fabric.presence import announce, announced, say_goodbye
+from flotilla.fabric.topology import ensure, topology
+from flotilla.testkit.nats_server import RunningServer
+
+KEPT_WITHIN_S = 2.0
+
+
+def card_of(replica: str, zone: Zone = "cloud", pool: str = "cloud", **more: Any) -> ReplicaCard:
+    models = [ModelCard(name="m", capabilities=["classify"])]
+    return ReplicaCard(zone=zone, pool=pool, replica=replica, provider="p", models=models, slots=1, **more)
+
+
+class Watcher:
+    """
+    An orchestrator's view, and its own way to the bucket.
+
+    Attributes:
+        seen: The cards that are there now.
+        writes: Of every key of the bucket, deletions included, as this connection hears them.
+    """
+
+    def __init__(self, connection: Connection, requests: Requests) -> None:
+        self.connection = connection
+        self.requests = requests
+        self.seen: dict[str, ReplicaCard] = {}
+        self.writes: list[tuple[str, bytes]] = []
+        self.heartbeats = Heartbeats(connection, requests, self._on_card)
+        self._changed = asyncio.Event()
+
+    def _on_card(self, key: str, card: ReplicaCard | None) -> None:
+        if card is None:
+            del self.seen[key]
+        else:
+            self.seen[key] = card
+        self._changed.set()
+
+    async def until(self, keys: set[str]) -> None:
+        async with asyncio.timeout(10):
+            while set(self.seen) != keys:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def kept(self) -> set[str]:
+        """The keys in the bucket."""
+        return set(await live_entries(self.requests, subjects.PRESENCE_BUCKET))
+
+    async def until_kept(self, keys: set[str], timeout_s: float = KEPT_WITHIN_S) -> None:
+        async with asyncio.timeout(timeout_s):
+            while await self.kept() != keys:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def watching(server: RunningServer, name: str = "o1") -> AsyncGenerator[Watcher]:
+    async with connected(server.orchestrator(), name=name) as connection:
+        requests = Requests(connection)
+        await requests.start()
+        await ensure(requests, topology())
+        watcher = Watcher(connection, requests)
+        await watcher.heartbeats.start()
+        await watcher.heartbeats.listed.wait()
+        await connection.settle()
+        yield watcher
+        await watcher.heartbeats.stop()
+        await requests.stop()
+
+
+async def test_a_replica_is_seen_at_its_first_heartbeat_and_gone_with_its_goodbye(nats_server: RunningServer):
+    """
+    The bucket has it within a moment, and loses it as fast, so that `nats kv` shows the fleet.
+    """
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        async with announced(worker, lambda: card_of("r1")):
+            await watcher.until({"cloud.cloud.r1"})
+            await watcher.until_kept({"cloud.cloud.r1"})
+            (kept,) = (await live_entries(watcher.requests, subjects.PRESENCE_BUCKET)).values()
+        await watcher.until(set())
+        await watcher.until_kept(set())
+
+    assert json.loads(kept) == json.loads(encode_card(card_of("r1")))
+
+
+async def test_a_replica_that_falls_silent_expires(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch):
+    """
+    By the orchestrator's own clock, after EXPIRY_S without a heartbeat; here shortened.
+    """
+    monkeypatch.setattr(heartbeats, "EXPIRY_S", 0.5)
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        await announce(worker, card_of("r1"))
+        await watcher.until({"cloud.cloud.r1"})
+        await watcher.until(set())
+
+
+async def test_an_orchestrator_that_starts_knows_the_fleet_from_the_bucket(nats_server: RunningServer):
+    """
+    Without waiting for heartbeats; but not one that has said goodbye while it listed.
+    """
+    async with (
+        watching(nats_server) as first,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        for replica in ("r1", "r2"):
+            await announce(worker, card_of(replica))
+        await first.until_kept({"cloud.cloud.r1", "cloud.cloud.r2"})
+        await say_goodbye(worker, card_of("r2"))
+        await first.until_kept({"cloud.cloud.r1"})
+        await first.connection.publish("$KV.presence.nonsense", b"{}")
+        await first.connection.publish("$KV.presence.cloud.cloud.r9", encode_card(card_of("r8")))
+        async with watching(nats_server, "o2") as second:
+            seen = dict(second.seen)
+
+    assert seen == {"cloud.cloud.r1": card_of("r1")}
+
+
+async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(nats_server: RunningServer):
+    """
+    Seldom twice: two that come first in the same turn.
+    """
+    replicas = [f"r{number}" for number in range(100)]
+    async with (
+        watching(nats_server, "o1") as first,
+        watching(nats_server, "o2"),
+        watching(nats_server, "o3"),
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+        connected(nats_server.admin(), name="admin") as admin,
+    ):
+        writes: list[str] = []
+
+        async def on_write(message: Any) -> None:
+            writes.append(message.subject)
+
+        await admin.subscribe("$KV.presence.>", on_write)
+        await admin.settle()
+        for replica in replicas:
+            await announce(worker, card_of(replica))
+        await first.until_kept({f"cloud.cloud.{replica}" for replica in replicas})
+        await asyncio.sleep(heartbeats.KEPT_WITHIN_S)
+
+    assert len(set(writes)) == len(replicas)
+    assert len(writes) < 2 * len(replicas)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        card_of("r2"),
+        card_of("r1", pool="other"),
+        card_of("r1", zone="local"),
+        card_of("r1", labels={"note": "x" * heartbeats.HEARTBEAT_BYTES_MAX}),
+    ],
+    ids=["another replica's", "another pool's", "another zone's", "too long"],
+)
+async def test_a_card_that_its_subject_does_not_bear_out_is_dropped(nats_server: RunningServer, card: ReplicaCard):
+    """
+    The subject is what credentials bind; what was known of the replica stands.
+    """
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        await announce(worker, card_of("r1", version="good"))
+        await worker.publish("heartbeat.cloud.cloud.r1", encode_card(card))
+        for body in (b"\xff", b"{}", b"[" * 10_000):
+            await worker.publish("heartbeat.cloud.cloud.r1", body)
+        await announce(worker, card_of("last"))
+        await watcher.until({"cloud.cloud.r1", "cloud.cloud.last"})
+        await watcher.until_kept({"cloud.cloud.r1", "cloud.cloud.last"})
+
+    assert watcher.seen["cloud.cloud.r1"].version == "good"
+
+
+async def test_what_one_pool_announces_costs_another_nothing(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    A pool has room for so many replicas, and for so many bytes of cards; the rest of its heartbeats is dropped.
+    """
+    monkeypatch.setattr(heartbeats, "REPLICAS_PER_POOL_MAX", 50)
+    monkeypatch.setattr(heartbeats, "POOL_BYTES_MAX", 50_000)
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="cloud") as cloud,
+        connected(nats_server.worker("local", "local"), name="local") as local,
+    ):
+        for number in range(200):
+            await announce(cloud, card_of(f"r{number}"))
+        await cloud.settle()
+        await announce(local, card_of("r1", "local", "local"))
+        await watcher.until({f"cloud.cloud.r{number}" for number in range(50)} | {"local.local.r1"})
+        for number in range(50):
+            await announce(cloud, card_of(f"r{number}", labels={"x": "y" * 10_000}))
+        await cloud.settle()
+        await announce(local, card_of("r2", "local", "local"))
+        await watcher.until(set(watcher.seen) | {"local.local.r2"})
+        large = sum(1 for card in watcher.seen.values() if card.labels)
+        for number in range(50):
+            await say_goodbye(cloud, card_of(f"r{number}"))
+        await watcher.until({"local.local.r1", "local.local.r2"})
+        await announce(cloud, card_of("again", labels={"x": "y" * 40_000}))
+        await watcher.until({"local.local.r1", "local.local.r2", "cloud.cloud.again"})
+
+    assert 0 < large < 5
