@@ -8,7 +8,7 @@ come apart are joined again, and one that stays alone becomes U+FFFD.
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -17,20 +17,19 @@ from flotilla.contracts.attempts import UNDECODABLE
 INTEGER_DIGITS_MAX: Final = 300
 """A longer one is infinite; making an integer of it takes time that grows with its square."""
 
-T = TypeVar("T")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def lenient_decoder(kind: type[T]) -> Callable[[bytes], T]:
+def lenient_decoder(kind: Any) -> Callable[[bytes], Any]:
     """
-    A decoder that is as fast as msgspec's for what msgspec takes.
+    A decoder of a type, or of one of several, that is as fast as msgspec's for what msgspec takes.
 
     It raises what msgspec raises: ValidationError for JSON of another shape, DecodeError for what is no JSON in any
     reading. Texts may hold lone surrogates: see `whole_characters`.
     """
-    strict = msgspec.json.Decoder(kind).decode
+    strict: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
 
-    def decode(raw: bytes) -> T:
+    def decode(raw: bytes) -> Any:
         try:
             return strict(raw)
         except UNDECODABLE:

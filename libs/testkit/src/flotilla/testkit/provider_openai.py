@@ -58,7 +58,7 @@ class OpenAIServer(ProviderServer):
         """See `ProviderServer`."""
         message: dict[str, Any] = {"role": "assistant", "content": says.text, "refusal": None}
         usage = {"usage": _usage(says)} if says.counted else {}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH[says.end]}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(says)}
         return _head(received, says, "chat.completion") | {"choices": [choice]} | usage
 
     def opening(self, received: Received, says: Says) -> list[bytes]:
@@ -71,7 +71,7 @@ class OpenAIServer(ProviderServer):
 
     def closing(self, received: Received, says: Says) -> list[bytes]:
         """See `ProviderServer`."""
-        frames = [sse(_chunk(received, says, {}, _FINISH[says.end]))]
+        frames = [sse(_chunk(received, says, {}, _finish(says)))]
         options: dict[str, Any] = received.body.get("stream_options", {})
         if says.counted and options.get("include_usage"):
             counts: dict[str, Any] = {"choices": [], "usage": _usage(says)}
@@ -102,6 +102,10 @@ class OpenAIServer(ProviderServer):
         """See `ProviderServer`."""
         models = [{"id": name, "object": "model", "created": 1, "owned_by": "test"} for name in self.models or ()]
         return {"object": "list", "data": models}
+
+
+def _finish(says: Says) -> str | None:
+    return _FINISH[says.end] if says.word is None else says.word or None
 
 
 def _head(received: Received, says: Says, kind: str) -> dict[str, Any]:

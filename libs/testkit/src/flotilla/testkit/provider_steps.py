@@ -21,6 +21,7 @@ class Says:
         text: The whole answer.
         pieces: How a stream cuts it; None for one piece a word. They must join to `text`.
         end: Why it stops: it is done, it reached the output limit, or it was refused.
+        word: What the provider calls that, instead of its usual word for `end`; "" for a provider that says nothing.
         model: What the answer says it came from; None for the model that was asked for.
         counted: Whether the answer reports its usage.
         cached_tokens: How many of the input's tokens came from a cache.
@@ -31,6 +32,7 @@ class Says:
     text: str = "Hello there."
     pieces: tuple[str, ...] | None = None
     end: End = "complete"
+    word: str | None = None
     input_tokens: int = 11
     output_tokens: int = 7
     model: str | None = None

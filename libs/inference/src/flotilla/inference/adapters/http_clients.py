@@ -20,6 +20,7 @@ from flotilla.inference.adapters.own_hosts import OwnHosts, literal
 # By the standard library: in a command, where no logs are set up, it says nothing.
 logger = logging.getLogger("flotilla.egress")
 
+KEPT_S: Final = 5.0
 TIMEOUT: Final = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
 """The call's own deadline bounds everything; only connecting gets less."""
 
@@ -37,7 +38,7 @@ def provider_client(
     *,
     api_key: str | None,
     connections_max: int,
-    kept_max: int | None = None,
+    kept_s: float = KEPT_S,
 ) -> httpx2.AsyncClient:
     """
     Make the client for one provider, and log which way its calls take.
@@ -48,7 +49,7 @@ def provider_client(
         egress: What the worker was told about its way out.
         api_key: Sent as a bearer token.
         connections_max: Calls at a time; more wait for a connection.
-        kept_max: Connections that stay open between calls; None for all.
+        kept_s: How long a connection that nobody uses stays open.
 
     Raises:
         EgressError: The zone does not allow the way, or a proxy or a file of certificates cannot be used.
@@ -57,7 +58,7 @@ def provider_client(
     told = {"provider": provider, "server": path.server, "proxy": path.through or "none"}
     logger.info("provider_path", extra=told)
     limits = httpx2.Limits(
-        max_connections=connections_max, max_keepalive_connections=connections_max if kept_max is None else kept_max
+        max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=kept_s
     )
     return httpx2.AsyncClient(
         base_url=base_url,

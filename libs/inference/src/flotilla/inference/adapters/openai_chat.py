@@ -1,27 +1,24 @@
 """
-OpenAI and everything that speaks its chat completions: vLLM, llama.cpp's server, LM Studio, Gemini.
+OpenAI and everything that speaks its chat completions: vLLM, llama.cpp's server, LM Studio, Gemini, gateways.
 
-Whole answers are decoded here from their bytes, not by the SDK: it builds its objects without checking them, and hands
-back the text of a page that is not JSON as if it were an answer.
+Requests go through the SDK's HTTP client, and answers are decoded here from their bytes, not by the SDK: it builds its
+objects without checking them, hands back the text of a page that is not JSON as if it were an answer, and takes most of
+a call's CPU time for it.
 """
 
+import asyncio
 import contextlib
 import logging
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing
-from http import HTTPStatus
-from json import JSONDecodeError
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 import httpx2
 import msgspec
 import openai
 from msgspec import Struct
-from openai.types.chat import ChatCompletionChunk
 
 from flotilla.contracts.attempts import Usage
-from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
@@ -31,81 +28,40 @@ from flotilla.inference.adapters.failures import (
     failure_of,
     misshapen,
     not_json,
-    refused,
     too_slow,
     unreachable,
 )
-from flotilla.inference.adapters.http_clients import TIMEOUT, provider_client
-from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
+from flotilla.inference.adapters.http_clients import KEPT_S, TIMEOUT, provider_client
+from flotilla.inference.adapters.openai_answers import (
+    LABELS,
+    Answer,
+    Reading,
+    decode_answer,
+    error_object,
+    failure_inside,
+)
+from flotilla.inference.adapters.openai_embeddings import BatchLimits, joined, smaller_batch, vectors_in
+from flotilla.inference.adapters.openai_requests import LLAMA_CPP, REQUESTS_MAX, Requests, Without
+from flotilla.inference.adapters.server_sent_events import events, is_event_stream
+from flotilla.inference.adapters.stop_words import StopWords
 from flotilla.inference.adapters.streams import Gathered
-from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
+from flotilla.inference.lenient_json import loads
 
-HINTS: Final = ("temperature", "top_p")
-"""What a call may lose when the model does not take it: reasoning models refuse requests that set either."""
-LLAMA_CPP: Final = frozenset({"llamacpp", "openai-compatible"})
-"""Servers that are llama.cpp, or may be: they get no schema that it is known to die of."""
 OF_ONES_OWN: Final = LLAMA_CPP | {"vllm"}
-"""Servers that make a grammar of a schema, and may find that they cannot: then they do without."""
-REQUESTS_MAX: Final = len(HINTS) + 2
-"""Of one call: one more for each thing that it may lose."""
-MODELS_REMEMBERED_MAX: Final = 256
-SCHEMAS_REMEMBERED_MAX: Final = 256
-STREAM_HEADERS: Final = {"Accept": "text/event-stream, application/json"}
-
-_SCHEMA_AT_FAULT: Final = re.compile(r"json.?schema|grammar", re.IGNORECASE)
+"""Servers on one's own hardware: a new connection to one costs next to nothing."""
+OWN_KEPT_S: Final = 2.0
+"""How long an idle connection to one's own server is kept: less than the 5 s after which they close it themselves."""
+DRAIN_S: Final = 0.1
+"""For what follows the end marker of a stream, so that its connection can be used again."""
+BATCH_REFUSALS_MAX: Final = 4
+BEGINNING_BYTES_MIN: Final = 8
+END: Final = "[DONE]"
+STREAM_ACCEPT: Final = "text/event-stream, application/json"
 
 # At debug level the SDK would log URLs and options; `OPENAI_LOG` in the environment must not turn that on.
 logging.getLogger("openai").setLevel(logging.WARNING)
-
-
-class _CachedTokens(Struct):
-    cached_tokens: Any = None
-
-
-class _Tokens(Struct):
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    prompt_tokens_details: _CachedTokens | None = None
-
-
-class _Message(Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Answer(Struct):
-    choices: list[_Choice]
-    model: str | None = None
-    usage: _Tokens | None = None
-
-
-class _Part(Struct):
-    delta: _Message | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(Struct):
-    choices: list[_Part] | None = None
-    model: str | None = None
-    usage: _Tokens | None = None
-
-
-class _Vector(Struct):
-    embedding: list[float]
-    index: int = 0
-
-
-class _Vectors(Struct):
-    data: list[_Vector]
-    model: str | None = None
-    usage: _Tokens | None = None
 
 
 class _Listed(Struct):
@@ -116,15 +72,16 @@ class _Models(Struct):
     data: list[_Listed]
 
 
-class _Body(Protocol):
-    @property
-    def content(self) -> bytes: ...
+class _Error(Struct):
+    """What a server said instead of an answer."""
+
+    status: int
+    failure: AttemptError
+    text: str
+    param: str
 
 
-_Create = Callable[..., Awaitable[_Body]]
 _encode: Final = msgspec.json.Encoder().encode
-_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
-_decode_vectors: Final = msgspec.json.Decoder(_Vectors).decode
 _decode_models: Final = msgspec.json.Decoder(_Models).decode
 
 
@@ -132,8 +89,8 @@ class OpenAIChat:
     """
     The models behind one OpenAI-compatible API.
 
-    Structured output is strict where the provider is OpenAI and the schema allows it; elsewhere the schema goes as it
-    is, since servers of one's own build their grammar from the whole of it, or without what llama.cpp dies of.
+    What a model refuses to take is done without, and remembered: see `openai_requests`. Stop words that it does not take
+    end the answer here.
 
     Args:
         api_key: None for a server that wants none.
@@ -155,23 +112,34 @@ class OpenAIChat:
     ) -> None:
         pricing.load(provider)
         self._provider = provider
-        self._refused_hints: dict[str, frozenset[str]] = {}
-        self._refused_schemas: set[bytes] = set()
+        self._requests = Requests(provider)
+        self._batches = BatchLimits(provider)
         url = openai_url(base_url, provider)
-        # llama.cpp's server promises to keep a connection and closes it after a stream, others close it when it was
-        # idle for as long as a client keeps it: the next call would fail. A new one to a neighbour costs next to nothing.
-        kept = 0 if provider in OF_ONES_OWN else connections_max
-        self._client = openai.AsyncOpenAI(
-            # The hook below sets the real authorization; an empty key would send the SDK to the environment for one.
+        self._chat_url = httpx2.URL(f"{url}/chat/completions")
+        self._embeddings_url = httpx2.URL(f"{url}/embeddings")
+        of_ones_own = provider in OF_ONES_OWN
+        self._keeps_streams = not of_ones_own
+        self._headers = {"accept": "application/json", "content-type": "application/json"}
+        # llama.cpp's server promises to keep a connection and closes it after a stream: the next call would fail.
+        closes = {"connection": "close"} if of_ones_own else {}
+        self._stream_headers = self._headers | {"accept": STREAM_ACCEPT} | closes
+        self._http = provider_client(
+            provider,
+            url,
+            egress,
+            api_key=api_key,
+            connections_max=connections_max,
+            kept_s=OWN_KEPT_S if of_ones_own else KEPT_S,
+        )
+        self._sdk = openai.AsyncOpenAI(
+            # The hook sets the real authorization; an empty key would send the SDK to the environment for one.
             api_key=api_key or "none",
             base_url=url,
             organization="",
             project="",
             timeout=TIMEOUT,
             max_retries=0,
-            http_client=provider_client(
-                provider, url, egress, api_key=api_key, connections_max=connections_max, kept_max=kept
-            ),
+            http_client=self._http,
         )
 
     @property
@@ -181,38 +149,49 @@ class OpenAIChat:
 
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
         """Run one completion; see `flotilla.inference.backend.Model`."""
-        async with deadline(self._provider, call.timeout_s):
-            gathered = Gathered()
-            if emit is None:
-                with self._translated(gathered):
-                    await self._whole(call, gathered)
-            else:
-                async with aclosing(self._pieces(call, gathered)) as pieces:
-                    async for piece in pieces:
-                        await emit(piece)
-        if gathered.declined or gathered.end == "content_filter":
-            raise refused(self._provider, "refusal" if gathered.declined else gathered.end, gathered.usage)
+        gathered = Gathered()
+        async with (
+            deadline(self._provider, call.timeout_s),
+            aclosing(self._pieces(call, gathered, stream=emit is not None)) as pieces,
+        ):
+            async for piece in pieces:
+                gathered.add(piece)
+                if emit is not None:
+                    await emit(piece)
         return Completion(
             text=gathered.text,
             model=gathered.model or call.model,
             usage=gathered.usage,
-            complete=gathered.end != "length",
+            complete=gathered.complete,
         )
 
     async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
-        """Embed texts, all of them in one call."""
+        """Embed texts, in as many calls as the provider's limit on one call takes."""
         async with deadline(self._provider, timeout_s):
-            with self._translated(Gathered()):
-                # The SDK would ask for base64, which not every compatible server knows.
-                response = await self._client.embeddings.with_raw_response.create(
-                    model=model, input=texts, encoding_format="float"
-                )
-                answer = _decode_vectors(response.content)
-        vectors = [vector.embedding for vector in sorted(answer.data, key=lambda vector: vector.index)]
-        if len(vectors) != len(texts):
-            raise misshapen(self._provider)
-        named = answer.model or model
-        return Embedding(vectors=vectors, model=named, usage=self._usage(named, model, answer.usage))
+            spent = Gathered()
+            with self._translated(spent):
+                most = self._batches.most(model)
+                refusals_left = BATCH_REFUSALS_MAX
+                parts: list[Embedding] = []
+                done = 0
+                while done < len(texts):
+                    batch = texts[done : done + most]
+                    # The SDK would ask for base64, which not every compatible server knows.
+                    body = {"model": model, "input": batch, "encoding_format": "float"}
+                    response = await self._sent(self._embeddings_url, _encode(body), self._headers)
+                    if not response.is_success:
+                        error = await self._error_in(response, spent.usage)
+                        smaller = smaller_batch(len(batch), error.status, error.text) if refusals_left else None
+                        if smaller is None:
+                            raise error.failure
+                        refusals_left, most = refusals_left - 1, smaller
+                        continue
+                    part = vectors_in(await _read(response), len(batch), provider=self._provider, asked=model)
+                    spent.usage += part.usage
+                    parts.append(part)
+                    done += len(batch)
+                self._batches.learn(model, most)
+                return joined(parts, provider=self._provider)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """
@@ -223,154 +202,146 @@ class OpenAIChat:
         """
         async with deadline(self._provider, timeout_s):
             with self._translated(Gathered()):
-                response = await self._client.models.with_raw_response.list()
+                response = await self._sdk.models.with_raw_response.list()
                 return [model.id for model in _decode_models(response.content).data]
 
     async def aclose(self) -> None:
         """Close the HTTP client."""
-        await self._client.close()
+        await self._sdk.close()
 
-    async def _whole(self, call: ModelCall, gathered: Gathered) -> None:
-        create = cast("_Create", self._client.chat.completions.with_raw_response.create)
-        for _ in range(REQUESTS_MAX):
-            request = self._request(call)
-            try:
-                response = await create(**request)
-                break
-            except openai.BadRequestError as error:
-                self._learn(call, error)
-                if self._request(call) == request:
-                    raise
-        else:
-            raise misshapen(self._provider)
-        answer = _decode_answer(response.content)
-        if not answer.choices:
-            raise misshapen(self._provider)
-        choice = answer.choices[0]
-        gathered.model = answer.model or ""
-        gathered.usage = self._usage(gathered.model, call.model, answer.usage)
-        gathered.declined = bool(choice.message.refusal)
-        gathered.end = choice.finish_reason or "stop"
-        gathered.add(choice.message.content or "")
-
-    async def _pieces(self, call: ModelCall, gathered: Gathered) -> AsyncGenerator[str]:
+    async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
         with self._translated(gathered):
-            async with await self._open(call) as stream:
-                async for event in stream:
-                    for piece in self._taken(call, event, gathered):
-                        gathered.add(piece)
-                        yield piece
-        if not gathered.end:
-            raise gathered.cut(self._provider)
-
-    async def _open(self, call: ModelCall) -> openai.AsyncStream[ChatCompletionChunk]:
-        for _ in range(REQUESTS_MAX):
-            request = self._request(call)
+            response, without = await self._answered(call, stream=stream)
+            reading = Reading(self._provider, call.model, gathered)
+            stops = StopWords(call.stop if "stop" in without.names else ())
             try:
-                return await self._client.chat.completions.create(
-                    stream=True, stream_options={"include_usage": True}, extra_headers=STREAM_HEADERS, **request
-                )
-            except openai.BadRequestError as error:
-                self._learn(call, error)
-                if self._request(call) == request:
-                    raise
-        raise misshapen(self._provider)
+                async with aclosing(self._answers(response, reading)) as answers:
+                    async for answer in answers:
+                        if piece := stops.feed(reading.take(answer)):
+                            yield piece
+                        if stops.reached and reading.streamed:
+                            return
+            finally:
+                await response.aclose()
+            if piece := stops.feed(reading.end()) + stops.end():
+                yield piece
+            gathered.complete = gathered.complete or stops.reached
 
-    def _taken(self, call: ModelCall, event: ChatCompletionChunk, gathered: Gathered) -> Generator[str]:
-        chunk = msgspec.convert(event, _Chunk, from_attributes=True)
-        gathered.model = chunk.model or gathered.model
-        if chunk.usage is not None:
-            # In a last chunk without choices (OpenAI), or cumulative in every chunk (Gemini).
-            gathered.usage = self._usage(gathered.model, call.model, chunk.usage)
-        for choice in (chunk.choices or [])[:1]:
-            gathered.end = choice.finish_reason or gathered.end
-            if choice.delta is not None:
-                gathered.declined = gathered.declined or bool(choice.delta.refusal)
-                if choice.delta.content:
-                    yield choice.delta.content
+    async def _answered(self, call: ModelCall, *, stream: bool) -> tuple[httpx2.Response, Without]:
+        """The response to a call, perhaps without what the model does not take; whoever gets it closes it."""
+        without = self._requests.known(call)
+        for requests_left in range(REQUESTS_MAX - 1, -1, -1):
+            streams = stream and "stream" not in without.names
+            body = self._requests.body(call, without, stream=streams)
+            response = await self._sent(self._chat_url, body, self._stream_headers if streams else self._headers)
+            if response.is_success:
+                self._requests.went_well(call, without)
+                return response, without
+            error = await self._error_in(response)
+            less = self._requests.refused(call, without, error.status, error.text, param=error.param, stream=streams)
+            if less is None or not requests_left:
+                raise error.failure
+            without = less
+        raise AssertionError  # the last request returns or raises
 
-    def _request(self, call: ModelCall) -> dict[str, Any]:
-        system = [{"role": "system", "content": call.system}] if call.system else []
-        # Reasoning models refuse `max_tokens`; many compatible servers know nothing else.
-        output_bound = "max_completion_tokens" if self._provider == "openai" else "max_tokens"
-        request: dict[str, Any] = {
-            "model": call.model,
-            "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in call.turns)],
-            output_bound: call.max_output_tokens,
-            "temperature": call.temperature,
-            "top_p": call.top_p,
-            "stop": list(call.stop) or None,
-            "response_format": self._response_format(call),
-        }
-        left_out = self._refused_hints.get(call.model, frozenset())
-        return {name: value for name, value in request.items() if value is not None and name not in left_out}
+    async def _sent(self, url: httpx2.URL, body: bytes, headers: dict[str, str]) -> httpx2.Response:
+        return await self._http.send(httpx2.Request("POST", url, headers=headers, content=body), stream=True)
 
-    def _response_format(self, call: ModelCall) -> dict[str, Any] | None:
-        if call.output_schema is None:
-            return None
-        if self._refused_schemas and _encode(call.output_schema) in self._refused_schemas:
-            return {"type": "json_object"} if rooted(call.output_schema).get("type") == "object" else None
-        made = grammar_schema if self._provider in LLAMA_CPP else rooted
-        wanted: dict[str, Any] = {"name": call.schema_name, "schema": made(call.output_schema)}
-        if self._provider == "openai":
-            strict = strict_schema(call.output_schema)
-            wanted |= {"strict": False} if strict is None else {"schema": strict, "strict": True}
-        return {"type": "json_schema", "json_schema": wanted}
+    async def _answers(self, response: httpx2.Response, reading: Reading) -> AsyncGenerator[Answer | list[Any]]:
+        """The chunks of a stream, or the whole answer as one: whichever the server sends."""
+        content_type = response.headers.get("content-type", "")
+        body = response.aiter_bytes()
+        first = await _beginning(body)
+        if not is_event_stream(content_type, first):
+            whole = b"".join([first, *[chunk async for chunk in body]])
+            if not is_event_stream(content_type, whole):
+                yield decode_answer(whole)
+                return
+            first = whole
+        reading.streamed = True
+        async with aclosing(events(_chained(first, body), provider=self._provider)) as found:
+            async for event in found:
+                if event.data.strip() == END:
+                    await self._drained(found)
+                    return
+                raw = event.data.encode()
+                if event.event == "error":
+                    raise failure_inside(loads(raw), self._provider)
+                yield decode_answer(raw)
 
-    def _learn(self, call: ModelCall, error: openai.BadRequestError) -> None:
-        """
-        Remember a hint or a schema that is not taken, so that the call can be made without it.
+    async def _drained(self, rest: AsyncIterator[object]) -> None:
+        """Read to the end of a body whose connection is to be used again, unless its server takes its time."""
+        if self._keeps_streams:
+            with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+                async with asyncio.timeout(DRAIN_S):
+                    async for _ in rest:
+                        pass
 
-        This is no retry of a failure: the same request would be refused for ever, and nothing was computed or billed.
-        """
-        if error.param in HINTS and (error.code or "").startswith("unsupported"):
-            if len(self._refused_hints) >= MODELS_REMEMBERED_MAX:
-                self._refused_hints.clear()
-            known = self._refused_hints.get(call.model, frozenset())
-            self._refused_hints[call.model] = known | {error.param}
-        elif (
-            self._provider in OF_ONES_OWN
-            and call.output_schema is not None
-            and _SCHEMA_AT_FAULT.search(str(error.body))
-        ):
-            if len(self._refused_schemas) >= SCHEMAS_REMEMBERED_MAX:
-                self._refused_schemas.clear()
-            self._refused_schemas.add(_encode(call.output_schema))
-
-    def _usage(self, model: str, asked: str, tokens: _Tokens | None) -> Usage:
-        if tokens is None:
-            return unknown_usage(self._provider)
-        details = tokens.prompt_tokens_details
-        return usage_of(
-            self._provider,
-            model,
-            asked,
-            input_tokens=token_count(tokens.prompt_tokens),
-            output_tokens=token_count(tokens.completion_tokens),
-            cache_read_tokens=token_count(details.cached_tokens) if details else 0,
+    async def _error_in(self, response: httpx2.Response, spent: Usage | None = None) -> _Error:
+        """Read the body of an error; it is searched and forgotten."""
+        body = await _read(response)
+        try:
+            said = loads(body)
+        except msgspec.DecodeError:
+            said = body.decode(errors="replace")
+        named = error_object(said)
+        status = response.status_code
+        labels = [label for name in LABELS if (label := named.get(name)) is not None and str(label) != str(status)]
+        text = str(said)
+        failure = failure_of(self._provider, status, labels=labels, text=text, headers=response.headers, usage=spent)
+        message = named.get("message")
+        return _Error(
+            status=status,
+            failure=failure,
+            text=message if isinstance(message, str) else text,
+            param=str(named.get("param") or ""),
         )
 
     @contextlib.contextmanager
     def _translated(self, gathered: Gathered) -> Generator[None]:
+        provider, usage = self._provider, gathered.usage
         try:
             yield
+        except httpx2.TimeoutException as error:
+            raise too_slow(provider, error, gathered.usage) from error
+        except httpx2.HTTPError as error:
+            raise unreachable(provider, error, gathered.usage) from error
         except openai.APIStatusError as error:
-            raise self._failure(error, error.status_code, error.response.headers, gathered.usage) from error
-        except openai.APITimeoutError as error:
-            raise too_slow(self._provider, error, gathered.usage) from error
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise unreachable(self._provider, error.__cause__ or error, gathered.usage) from error
-        except openai.APIError as error:
-            raise self._failure(error, HTTPStatus.OK, {}, gathered.usage) from error
-        except openai.OpenAIError as error:
-            raise AttemptError(
-                FailureKind.CRASHED, f"{self._provider}: {type(error).__name__}", usage=gathered.usage
+            raise failure_of(
+                provider,
+                error.status_code,
+                labels=(error.type, error.code),
+                text=str(error.body),
+                headers=error.response.headers,
             ) from error
+        except openai.APITimeoutError as error:
+            raise too_slow(provider, error, usage) from error
+        except openai.APIConnectionError as error:
+            raise unreachable(provider, error.__cause__ or error, usage) from error
         except msgspec.ValidationError as error:
-            raise misshapen(self._provider) from error
-        except (msgspec.DecodeError, JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise not_json(self._provider) from error
+            raise misshapen(provider) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise not_json(provider) from error
 
-    def _failure(self, error: openai.APIError, status: int, headers: Mapping[str, str], usage: Usage) -> AttemptError:
-        labels = (error.type, error.code)
-        return failure_of(self._provider, status, labels=labels, text=str(error.body), headers=headers, usage=usage)
+
+async def _read(response: httpx2.Response) -> bytes:
+    try:
+        return await response.aread()
+    finally:
+        await response.aclose()
+
+
+async def _beginning(body: AsyncIterator[bytes]) -> bytes:
+    """Enough to tell the forms apart; white space before an answer means nothing in either."""
+    beginning = b""
+    async for chunk in body:
+        beginning = (beginning + chunk).lstrip()
+        if len(beginning) >= BEGINNING_BYTES_MIN:
+            break
+    return beginning
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk

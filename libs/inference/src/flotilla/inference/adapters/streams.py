@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flotilla.contracts.attempts import Usage
+from flotilla.contracts.attempts import MODEL_LENGTH_MAX, Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.errors import AttemptError
 
@@ -16,6 +16,7 @@ class Gathered:
     Attributes:
         model: As the provider names it; "" until it does.
         end: The provider's word for why it stopped; "" until it says so, so a stream that ends with "" was cut.
+        complete: False when the answer was cut at its output limit.
         declined: A filter or the model refused somewhere in the stream.
         usage: As known so far.
     """
@@ -23,6 +24,7 @@ class Gathered:
     def __init__(self) -> None:
         self.model = ""
         self.end = ""
+        self.complete = True
         self.declined = False
         self.usage = Usage()
         self._pieces: list[str] = []
@@ -43,6 +45,11 @@ class Gathered:
         self._pieces.append(piece)
 
     @property
+    def begun(self) -> bool:
+        """Whether there is any text."""
+        return self._length > 0
+
+    @property
     def text(self) -> str:
         """The pieces, joined."""
         return "".join(self._pieces)
@@ -52,3 +59,9 @@ class Gathered:
         return AttemptError(
             FailureKind.UNAVAILABLE, f"{provider}: the stream ended before its end marker", usage=self.usage
         )
+
+
+def model_name(said: object) -> str:
+    """A model's name as a provider says it, "" where that is none: it goes into results and metrics."""
+    usable = isinstance(said, str) and len(said) <= MODEL_LENGTH_MAX and said.isprintable()
+    return said.strip() if isinstance(said, str) and usable else ""
