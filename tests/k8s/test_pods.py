@@ -158,6 +158,27 @@ def test_every_container_is_probed_on_a_port_that_it_has(pods: list[tuple[str, M
                 assert [("/readyz"), ("/readyz"), ("/livez")] == [probe["path"] for probe in probes.values()], name
 
 
+def test_what_is_frozen_is_killed_within_half_a_minute(services: list[tuple[str, Manifest, Manifest]]):
+    """
+    A frozen member swallows what it is sent: the long grace is for those that finish something.
+    """
+    for name, _, container in services:
+        probe = container["livenessProbe"]
+        noticed_s = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
+        assert noticed_s + probe["terminationGracePeriodSeconds"] <= 30, name
+
+
+def test_a_hung_server_is_not_waited_for_as_one_that_leaves(pods: list[tuple[str, Manifest]]):
+    """
+    Of other people's servers too; and the last lines of whatever ended are kept where `kubectl describe pod` shows them.
+    """
+    for name, workload in pods:
+        for container in containers_of(workload):
+            grace_s = container["livenessProbe"]["terminationGracePeriodSeconds"]
+            assert grace_s < pod_of(workload)["terminationGracePeriodSeconds"], name
+            assert "FallbackToLogsOnError" == container["terminationMessagePolicy"], name
+
+
 def test_a_rollout_takes_nothing_away_before_the_new_replica_is_ready(pods: list[tuple[str, Manifest]]):
     """
     Thousands of refusals during a rollout are what others' users complain of.

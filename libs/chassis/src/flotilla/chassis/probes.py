@@ -37,9 +37,14 @@ class Probes:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, None] = {}
         self.ready: Check = lambda: False
         self.live: Check = lambda: True
+
+    @property
+    def connections(self) -> int:
+        """How many are open; at most `CONNECTIONS_MAX`."""
+        return len(self._open)
 
     def answer(self, path: str) -> tuple[str, str, bytes]:
         """Status line, content type and body for a path."""
@@ -54,8 +59,17 @@ class Probes:
                 return "404 Not Found", "text/plain", b"try /livez, /readyz or /metrics\n"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and close."""
-        self._open += 1
+        """
+        Answer one request and close.
+
+        Of more connections than the bound the oldest is dropped: a probe's request comes at once, so whoever has been
+        silent for longest is none, and those who hold connections open cannot have the service killed.
+        """
+        if len(self._open) >= CONNECTIONS_MAX:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 writer.write(await self._respond(reader))
@@ -63,12 +77,10 @@ class Probes:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # whoever asked is gone, or too slow
         finally:
-            self._open -= 1
+            self._open.pop(writer, None)
             writer.close()
 
     async def _respond(self, reader: asyncio.StreamReader) -> bytes:
-        if self._open > CONNECTIONS_MAX:
-            return _response("503 Service Unavailable", "text/plain", b"too many connections\n")
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ", 2)
