@@ -5,10 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
+import trustme
 
 from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
+from flotilla.client.errors import CertificateNotTrustedError
 from flotilla.contracts.headers import parse_headers
-from flotilla.fabric.credentials import new_seed
+from flotilla.fabric.credentials import load_or_create, new_seed
+from flotilla.fabric.embedded_server import EmbeddedServer
+from flotilla.fabric.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
 
@@ -131,3 +135,32 @@ async def test_labels_in_any_script_arrive_whole(fleet: Fleet, peer: FleetPeer):
     await fleet.ask("classify", {"document": "one"}, labels={"team": "Büro 東京"})
 
     assert parse_headers(peer.asked[0].headers).labels == {"team": "Büro 東京"}
+
+
+async def test_a_server_with_tls_is_reached_with_its_ca_and_its_absence_is_said(tmp_path: Path):
+    """
+    Without it the machine does not trust the server; a file that holds none is told as such.
+    """
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = TlsFiles(cert_file=str(tmp_path / "tls.crt"), key_file=str(tmp_path / "tls.key"))
+    issued.cert_chain_pems[0].write_to_path(files.cert_file)
+    issued.private_key_pem.write_to_path(files.key_file)
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    (tmp_path / "other.crt").write_text("hunter2")
+    keys = load_or_create(tmp_path / "credentials", users(("default",), ())).public_keys
+    spec = ServerSpec(store_dir="", public_keys=keys, port=RANDOM_PORT, no_auth_scope="default", tls=files)
+
+    async with EmbeddedServer(tmp_path, spec) as server:
+        url = server.url.replace("nats:", "tls:")
+        async with Fleet.connect(url, tls_ca=tmp_path / "ca.crt"):
+            pass
+        with pytest.raises(CertificateNotTrustedError):
+            async with Fleet.connect(url, connect_patience_s=0.5):
+                pass
+        with pytest.raises(CredentialsUnusableError, match=r"other\.crt: holds no certificate"):
+            async with Fleet.connect(url, tls_ca=tmp_path / "other.crt"):
+                pass
+        with pytest.raises(CredentialsUnusableError, match="No such file"):
+            async with Fleet.connect(url, tls_ca=tmp_path / "missing.crt"):
+                pass

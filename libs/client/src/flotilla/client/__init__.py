@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flotilla.client.batches import Done
     from flotilla.client.blackboard import Blackboard, Entry
     from flotilla.client.errors import (
+        CertificateNotTrustedError,
         ClientError,
         CredentialsRefusedError,
         CredentialsUnusableError,
@@ -42,6 +43,7 @@ __all__ = [
     "AnswerStream",
     "AskOptions",
     "Blackboard",
+    "CertificateNotTrustedError",
     "ClientError",
     "CredentialsRefusedError",
     "CredentialsUnusableError",

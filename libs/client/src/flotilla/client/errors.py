@@ -6,7 +6,8 @@ What can go wrong between a caller and the fleet.
      │   └─ TaskFailedError                   it has a result, which tells of every attempt
      └─ ClientError
          ├─ NoFleetError                      no server can be reached, or nobody answers there
-         │   └─ CredentialsRefusedError       the server is there and does not let this caller in
+         │   ├─ CredentialsRefusedError       the server is there and does not let this caller in
+         │   └─ CertificateNotTrustedError    the server is there, with a certificate of an unknown CA
          ├─ CredentialsUnusableError          the file of credentials cannot be read, or is none
          ├─ StreamCutError                    a stream of pieces ended without its result
          ├─ NotAcceptedError                  the task stream refused a task
@@ -46,11 +47,15 @@ class CredentialsRefusedError(NoFleetError):
     """A server answers at `url` and does not accept the credentials, or wants some."""
 
 
+class CertificateNotTrustedError(NoFleetError):
+    """A server answers at `url` with a certificate of a CA that this machine does not know."""
+
+
 class CredentialsUnusableError(ClientError):
     """The file at `path` cannot be read, or holds no credentials; the text never holds what is in it."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot use the credentials {path}: {reason}")
+        super().__init__(f"cannot use {path}: {reason}")
         self.path = path
 
 

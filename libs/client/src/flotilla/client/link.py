@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -11,7 +12,12 @@ from typing import Final
 import msgspec
 
 from flotilla.client.addresses import Addresses
-from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError
+from flotilla.client.errors import (
+    CertificateNotTrustedError,
+    CredentialsRefusedError,
+    CredentialsUnusableError,
+    NoFleetError,
+)
 from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
 from flotilla.fabric.credentials import check_file
@@ -143,6 +149,13 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
             check_file(settings.creds)
         except CredentialsError as error:
             raise CredentialsUnusableError(error.path, error.reason) from error
+    if settings.tls_ca is not None:
+        try:
+            ssl.create_default_context(cafile=settings.tls_ca)
+        except ssl.SSLError as error:
+            raise CredentialsUnusableError(settings.tls_ca, "holds no certificate in PEM form") from error
+        except OSError as error:
+            raise CredentialsUnusableError(settings.tls_ca, error.strerror or type(error).__name__) from error
     url = shown(settings.url)
     connection = Connection(settings, name=name)
     try:
@@ -163,6 +176,8 @@ def _not_connected(url: str, error: BaseException) -> NoFleetError:
     text = str(error).lower()
     if "authorization" in text or "authentication" in text:
         return CredentialsRefusedError(url, "the server refused the credentials")
+    if isinstance(error, ssl.SSLCertVerificationError) or "certificate verify failed" in text:
+        return CertificateNotTrustedError(url, "this machine does not know the CA of the server's certificate")
     return NoFleetError(url, "no server can be reached there")
 
 

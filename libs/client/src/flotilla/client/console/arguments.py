@@ -36,6 +36,9 @@ class Where:
     creds: Annotated[Path | None, Parameter(env_var="FLOTILLA_NATS_CREDS", group=_CONNECTION)] = None
     """An nkey seed file, or a .creds file."""
 
+    tls_ca: Annotated[Path | None, Parameter(env_var="FLOTILLA_NATS_TLS_CA", group=_CONNECTION)] = None
+    """The CA's certificate of a server with TLS (tls://...), where this machine does not know it."""
+
     scope: Annotated[str | None, Parameter(group=_CONNECTION)] = None
     """With the credentials of the fleet's admin: the tenant that is meant."""
 
@@ -58,6 +61,7 @@ class Where:
         connecting = Fleet.connect(
             self.url,
             creds=self.creds,
+            tls_ca=self.tls_ca,
             scope=self.scope,
             name="flotilla-command",
             connect_patience_s=CONNECT_PATIENCE_S,

@@ -6,7 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from flotilla.client.console import terminal
-from flotilla.client.errors import CredentialsRefusedError, CredentialsUnusableError, NoFleetError, TaskFailedError
+from flotilla.client.errors import (
+    CertificateNotTrustedError,
+    CredentialsRefusedError,
+    CredentialsUnusableError,
+    NoFleetError,
+    TaskFailedError,
+)
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
 
@@ -65,6 +71,8 @@ def explain(error: FlotillaError) -> list[str]:
         return [f"flotilla: {fault}" for fault in error.faults]
     if isinstance(error, CredentialsRefusedError):
         return [f"flotilla: {error}", "  name a file with --creds, or in FLOTILLA_NATS_CREDS"]
+    if isinstance(error, CertificateNotTrustedError):
+        return [f"flotilla: {error}", "  name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"]
     if isinstance(error, NoFleetError):
         return [f"flotilla: {error}", "  start one with `flotilla up`, or name another with --url"]
     lines = [f"flotilla: {error}"]
