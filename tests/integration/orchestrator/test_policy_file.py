@@ -9,7 +9,8 @@ import pytest
 from msgspec import Struct
 
 from flotilla.contracts import subjects
-from flotilla.contracts.policy import decode_policy
+from flotilla.contracts.errors import NoPolicyError
+from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
@@ -143,15 +144,17 @@ async def test_a_policy_of_a_newer_format_is_not_overwritten(bucket: Bucket):
     assert newer == entry.revision
 
 
-async def test_whoever_mirrors_the_bucket_takes_the_record_for_a_policy_that_says_nothing(bucket: Bucket):
+async def test_an_earlier_version_takes_the_record_for_a_policy_that_says_nothing(bucket: Bucket):
     """
-    Orchestrators of other versions decode every key of it.
+    It decodes every key of the bucket; this one knows better.
     """
     await bucket.start_with(FIRST)
     entry = await keyvalue.get(bucket.orchestrators[0], BUCKET, FILE_KEY)
 
     assert entry is not None
-    assert decode_policy(b"{}") == decode_policy(entry.body)
+    assert Policy() == msgspec.json.decode(entry.body, type=Policy)
+    with pytest.raises(NoPolicyError):
+        decode_policy(entry.body)
 
 
 async def test_a_bucket_that_does_not_answer_is_waited_for_and_then_given_up(

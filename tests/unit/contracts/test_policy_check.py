@@ -140,7 +140,19 @@ def test_an_older_reader_passes_over_the_keys_of_a_newer_policy() -> None:
     assert policy.capabilities["classify"].strategy == "of-tomorrow"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"format": 99}', b'{"default": {"return_after_s": -1}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"format": 99}',
+        b'{"format": 1, "default": {"return_after_s": -1}}',
+        b"\xff",
+        b"{}",
+        b'{"default": {"return_after_s": 1}}',
+        b'{"stream":"KV_policy","seq":3}',
+    ],
+)
 def test_what_is_no_policy_is_refused_with_one_kind_of_error(body: bytes) -> None:
     """
     A reader keeps the policy that was in force, whatever somebody wrote into the bucket.

@@ -53,6 +53,9 @@ class OrchestratorMetrics:
         self._cards_refused: Final = Count(
             "flotilla_cards_refused_total", "Replicas' cards that were not believed, by pool.", ("pool",)
         )
+        self._unreadable: Final = Count(
+            "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._task_s,
@@ -63,6 +66,7 @@ class OrchestratorMetrics:
             self._cost_usd,
             self._unpriced,
             self._cards_refused,
+            self._unreadable,
             Level(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -103,6 +107,10 @@ class OrchestratorMetrics:
     def card_refused(self, pool: str) -> None:
         """A replica of a pool announces what it may not."""
         self._cards_refused.add((pool,))
+
+    def unreadable(self, what: str) -> None:
+        """Something stored is not what it should be; `what` is one of a few words."""
+        self._unreadable.add((what,))
 
     def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
         """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""

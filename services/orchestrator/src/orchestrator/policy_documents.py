@@ -1,12 +1,21 @@
-"""The policy as the bucket holds it: the document as JSON for orchestrators, and as its author wrote it for people."""
+"""
+The policy as the bucket holds it: the document as JSON for orchestrators, and as its author wrote it for people.
 
-from typing import Any, Final
+What is not understood there is no policy. It never takes the place of one: whoever has one in force keeps it, and
+whoever starts goes back in the key's history to the last that is one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.errors import NewerPolicyError, PolicyError
+from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.contracts.policy_check import parse_policy
+from flotilla.fabric.keyvalue import Entry
 
 POLICY_KEY: Final = "routing"
 
@@ -17,6 +26,13 @@ class Source(Struct, frozen=True, kw_only=True):
     toml: str = ""
     author: str = ""
     at_unix_ms: int = 0
+
+
+class StoredPolicy(NamedTuple):
+    """A policy, and the bytes that stand for it in the bucket."""
+
+    policy: Policy
+    body: bytes
 
 
 class _Stored(Struct, frozen=True, kw_only=True):
@@ -43,3 +59,32 @@ def source_of(body: bytes) -> Source:
         return _decode_stored(body).source
     except UNDECODABLE:
         return Source()
+
+
+def read_stored(body: bytes) -> StoredPolicy:
+    """
+    What stands under `POLICY_KEY`.
+
+    Raises:
+        PolicyError: As `decode_policy`.
+    """
+    return StoredPolicy(decode_policy(body), body)
+
+
+def last_good(history: Sequence[Entry]) -> Entry | None:
+    """
+    The newest entry of a key's history (oldest first) that is a policy.
+
+    None where one of a newer format or a deletion is newer than it: what came before was in force no more.
+    """
+    for entry in reversed(history):
+        if entry.deleted:
+            return None
+        try:
+            decode_policy(entry.body)
+        except NewerPolicyError:
+            return None
+        except PolicyError:
+            continue
+        return entry
+    return None

@@ -17,20 +17,22 @@ from msgspec import Struct
 from flotilla.chassis.policy_file import read_policy
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import UNDECODABLE
-from flotilla.contracts.errors import FlotillaError, PolicyError, SettingsError
+from flotilla.contracts.errors import FlotillaError, NoPolicyError, PolicyError, SettingsError
 from flotilla.contracts.policy import decode_policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import Entry
 from orchestrator.intake import unix_ms
-from orchestrator.policy_documents import POLICY_KEY, Source, source_of, stored
+from orchestrator.policy_documents import POLICY_KEY, Source, last_good, source_of, stored
 
 logger = structlog.get_logger("orchestrator")
 
 FILE_KEY: Final = "file"
 AUTHOR: Final = "policy file"
 SETTING: Final = "FLOTILLA_POLICY_FILE"
+UNREADABLE: Final = "?"
+"""In the place of a digest: there is a record, and nobody can tell of what."""
 PATIENCE_S: Final = 30.0
 ROUND_S: Final = 2.0
 AGAIN_S: Final = 0.1
@@ -44,7 +46,8 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     """
     What a file last put in force.
 
-    Whoever mirrors the bucket decodes each key as a policy: this one passes for a policy that says nothing, and must.
+    Orchestrators of earlier versions decode each key of the bucket as a policy: for them this passes for one that says
+    nothing, and must.
 
     Attributes:
         sha256: Of the file's text, in hexadecimal.
@@ -112,8 +115,8 @@ async def _is_settled(requests: Requests, toml: str, instance: str) -> bool:
     # In this order: a policy that is set by hand in between is newer than the one read, and not overwritten.
     newest = await keyvalue.get(requests, subjects.POLICY_BUCKET, POLICY_KEY)
     record = await keyvalue.get(requests, subjects.POLICY_BUCKET, FILE_KEY)
-    policy = None if newest is None or newest.deleted else newest
-    if policy is not None and (_is_beyond_us(policy) or _record_of(record).sha256 == digest):
+    policy = await _in_force(requests, newest)
+    if policy is not None and (_is_beyond_us(policy) or await _put_last(requests, record) in (digest, UNREADABLE)):
         logger.info("policy_file_left_alone", sha256=digest, revision=policy.revision)
         return True
     if policy is not None and source_of(policy.body).toml == toml:
@@ -141,6 +144,19 @@ def _record(digest: str, revision: int, instance: str) -> bytes:
     return msgspec.json.encode(FileRecord(sha256=digest, revision=revision, by=instance, at_unix_ms=unix_ms()))
 
 
+async def _in_force(requests: Requests, newest: Entry | None) -> Entry | None:
+    """The entry that counts: the newest, or where that is nothing that was meant as a policy the last one before it."""
+    if newest is None or newest.deleted:
+        return None
+    try:
+        decode_policy(newest.body)
+    except NoPolicyError:
+        return last_good(await keyvalue.history(requests, subjects.POLICY_BUCKET, POLICY_KEY))
+    except PolicyError:
+        pass
+    return newest
+
+
 def _is_beyond_us(policy: Entry) -> bool:
     try:
         decode_policy(policy.body)
@@ -149,10 +165,29 @@ def _is_beyond_us(policy: Entry) -> bool:
     return False
 
 
-def _record_of(entry: Entry | None) -> FileRecord:
-    if entry is None or entry.deleted:
-        return FileRecord()
+async def _put_last(requests: Requests, record: Entry | None) -> str:
+    """
+    The digest of the text that a file last put in force; "" when none did.
+
+    What stands in the record's place and is none does not make the file new: what was set by hand since would be lost.
+    """
+    if record is None or record.deleted:
+        return ""
+    found = _record_of(record)
+    if found is None:
+        history = await keyvalue.history(requests, subjects.POLICY_BUCKET, FILE_KEY)
+        found = next((earlier for entry in reversed(history) if (earlier := _record_of(entry)) is not None), None)
+        logger.error(
+            "policy_file_record_not_understood",
+            revision=record.revision,
+            do="" if found is not None else "to have the file count, delete the key `file` of the bucket `policy`",
+        )
+    return UNREADABLE if found is None else found.sha256
+
+
+def _record_of(entry: Entry) -> FileRecord | None:
     try:
-        return _decode_record(entry.body)
+        record = _decode_record(entry.body)
     except UNDECODABLE:
-        return FileRecord()
+        return None
+    return record if record.sha256 else None

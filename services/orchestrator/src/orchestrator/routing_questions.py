@@ -17,7 +17,7 @@ from flotilla.contracts.api_routing import (
     RouteReport,
     StatsReply,
 )
-from flotilla.contracts.errors import BadRequestError, PolicyError, TaskError
+from flotilla.contracts.errors import BadRequestError, NoPolicyError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import decode_policy
 from flotilla.contracts.policy_check import parse_policy, warnings
@@ -25,7 +25,7 @@ from flotilla.fabric import keyvalue
 from flotilla.fabric.inbox import Requests
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, unix_ms
-from orchestrator.policy_documents import POLICY_KEY, Source, source_of, stored
+from orchestrator.policy_documents import POLICY_KEY, Source, last_good, source_of, stored
 from orchestrator.questions import Question, decode_query
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing.types import Figures, TaskView
@@ -202,8 +202,9 @@ class RoutingQuestions:
 
     async def _history(self) -> PolicyHistory:
         entries = await keyvalue.history(self._requests, subjects.POLICY_BUCKET, POLICY_KEY)
-        replies = [_reply(entry) for entry in reversed(entries) if not entry.deleted]
-        in_force = entries[-1].revision if entries else 0
+        replies = [_reply(entry) for entry in reversed(entries) if _is_version(entry)]
+        good = last_good(entries)
+        in_force = good.revision if good is not None else entries[-1].revision if entries else 0
         return PolicyHistory(
             versions=[
                 PolicyVersion(
@@ -218,7 +219,7 @@ class RoutingQuestions:
 
     async def _version(self, revision: int) -> PolicyReply:
         for entry in await keyvalue.history(self._requests, subjects.POLICY_BUCKET, POLICY_KEY):
-            if entry.revision == revision and not entry.deleted:
+            if entry.revision == revision and _is_version(entry):
                 return _reply(entry)
         raise TaskError(ErrorKind.NOT_FOUND, f"the bucket has no policy of revision {revision}")
 
@@ -230,8 +231,24 @@ class RoutingQuestions:
         if wanted is None:
             raise TaskError(ErrorKind.NOT_FOUND, "there is no older policy to go back to")
         old = await self._version(wanted)
+        if not old.toml:
+            # Written past the API: an empty text would be a policy that says nothing.
+            raise TaskError(ErrorKind.NOT_FOUND, f"the policy of revision {wanted} has no text to go back to")
         again = msgspec.structs.replace(query, verb="set", toml=old.toml)
         return await self._set(again, self._checked(again))
+
+
+def _is_version(entry: keyvalue.Entry) -> bool:
+    """Whether an entry was meant as a policy, understood here or not."""
+    if entry.deleted:
+        return False
+    try:
+        decode_policy(entry.body)
+    except NoPolicyError:
+        return False
+    except PolicyError:
+        pass
+    return True
 
 
 def _reply(entry: keyvalue.Entry) -> PolicyReply:

@@ -1,6 +1,7 @@
 """The orchestrator put together: its parts made, started in order, and stopped in order."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
@@ -69,6 +70,7 @@ class Orchestrator:
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
         self._board = board = HealthBoard(connection, requests, router)
+        board.on_unreadable = partial(metrics.unreadable, "policy")
         self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
         means = Means(fleet=fleet, router=router, attempts=self.attempts, events=Events(afterwards), ledger=ledger)

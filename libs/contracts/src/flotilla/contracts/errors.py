@@ -6,6 +6,8 @@ Why a task was refused or failed, as callers see it.
      │   └─ BadRequestError    the caller's message is not a task
      ├─ DecodeFailedError      a message of the fleet's own did not decode
      ├─ PolicyError            a policy document is not one; carries every fault with the key it stands at
+     │   ├─ NoPolicyError      what stands in the policy's place is nothing that anybody meant as one
+     │   └─ NewerPolicyError   it is of a later version, which may forbid what is not understood here
      └─ SettingsError          a setting of a service is unknown, missing or malformed
 """
 
@@ -62,6 +64,14 @@ class PolicyError(FlotillaError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = tuple(faults)
+
+
+class NoPolicyError(PolicyError):
+    """What stands in the policy's place has no `format`: no version has ever written it as a policy."""
+
+
+class NewerPolicyError(PolicyError):
+    """A policy is of a later version than this reader; it may forbid what is not understood here."""
 
 
 class SettingsError(FlotillaError):

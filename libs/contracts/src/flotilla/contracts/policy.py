@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flotilla.contracts.attempts import MODEL_LENGTH_MAX, UNDECODABLE, safe_text
-from flotilla.contracts.errors import PolicyError
+from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyError
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 
 FORMAT: Final = 1
@@ -224,6 +224,11 @@ def _given(entry: Struct | None) -> dict[str, object]:
     }
 
 
+class _Format(Struct, frozen=True, kw_only=True):
+    format: Annotated[int, Meta(ge=1)] | None = None
+
+
+_decode_format: Final = msgspec.json.Decoder(_Format).decode
 encode_policy: Final = msgspec.json.Encoder().encode
 _decode_policy: Final = msgspec.json.Decoder(Policy).decode
 
@@ -232,13 +237,23 @@ def decode_policy(body: bytes) -> Policy:
     """
     Decode the policy of the bucket; keys of a newer version are passed over.
 
+    Every version writes its `format`. Without it, JSON that was meant as something else (the server's acknowledgement
+    of a write, say) would be a policy that says nothing, and nothing forbids.
+
     Raises:
-        PolicyError: It is not one, or its format is newer than this reader. Keep the policy that was in force.
+        NewerPolicyError: Its format is newer than this reader.
+        NoPolicyError: It has no format.
+        PolicyError: It is not a policy. Keep the one that was in force, in each of the three cases.
     """
     try:
-        policy = _decode_policy(body)
+        given = _decode_format(body).format
+    except UNDECODABLE as error:
+        raise NoPolicyError([safe_text(error)]) from error
+    if given is None:
+        raise NoPolicyError(["format: expected a number, which every stored policy has"])
+    if given > FORMAT:
+        raise NewerPolicyError([f"format: {given} is newer than {FORMAT}, the newest that is understood here"])
+    try:
+        return _decode_policy(body)
     except UNDECODABLE as error:
         raise PolicyError([safe_text(error)]) from error
-    if policy.format > FORMAT:
-        raise PolicyError([f"format: {policy.format} is newer than {FORMAT}, the newest that is understood here"])
-    return policy

@@ -8,7 +8,11 @@ watch was blind for about 15 s after a server restart (measured), and leaks cons
 What the subscription cannot see is a key that expires: entries that are not refreshed within `expiry_s` are dropped
 here by the local clock. And it sees writes that the server then refuses (compare-and-set lost): use `verified=True` for
 buckets written that way; each change is then read back from the stream, twice: what is heard may not be stored yet, or
-not by the replica that answers.
+not by the replica that answers. Of such a bucket nothing is forgotten but what somebody deleted: a key that is not there
+any more, without a word, was lost.
+
+What stands in a bucket is what somebody wrote. An entry that cannot be read, or that whoever follows it does not bear, is
+told once a minute, and keeps none of the others from being followed.
 """
 
 import asyncio
@@ -18,13 +22,13 @@ from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import msgspec
-import nats.errors
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import FlotillaError
 from flotilla.fabric.connection import Connection, Message, status_of
-from flotilla.fabric.errors import FabricError, ListFailedError
+from flotilla.fabric.errors import ListFailedError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
 
@@ -49,6 +53,7 @@ class Mirror(Generic[Value]):
         values: By key. Replaced values are new objects; do not change them.
         revisions: Of the keys when they were last listed; exact for a verified mirror, which only changes by listing.
         undecodable: Keys whose newest value did not decode; what was known of them before still stands in `values`.
+        on_undecodable: Called with such a key, what stands there, and its revision (0 when it was heard, not listed).
         listed: Set once the bucket was listed for the first time.
     """
 
@@ -58,6 +63,7 @@ class Mirror(Generic[Value]):
         requests: Requests,
         bucket: str,
         *,
+        keys: str = ">",
         decode: Callable[[bytes], Value],
         on_change: Callable[[str, Value | None], None],
         expiry_s: float | None = None,
@@ -67,6 +73,7 @@ class Mirror(Generic[Value]):
         self._requests = requests
         self._bucket = bucket
         self._prefix = subjects.key(bucket, "")
+        self._keys = keys
         self._decode = decode
         self._on_change = on_change
         self._expiry_s = expiry_s
@@ -75,6 +82,8 @@ class Mirror(Generic[Value]):
         self._heard_at: dict[str, float] = {}
         self._relist_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._sparing = Sparing()
+        self.on_undecodable: Callable[[str, bytes, int], None] = _ignore
         self.values: dict[str, Value] = {}
         self.undecodable: set[str] = set()
         self.revisions: dict[str, int] = {}
@@ -82,7 +91,7 @@ class Mirror(Generic[Value]):
 
     async def start(self) -> None:
         """Subscribe, list, and follow until `stop`."""
-        await self._connection.subscribe(self._prefix + ">", self._on_message)
+        await self._connection.subscribe(subjects.key(self._bucket, self._keys), self._on_message)
         self._connection.on_reconnect(self._relist_due.set)
         self._relist_due.set()
         self._tasks.append(self._loop.create_task(self._relist_loop()))
@@ -104,26 +113,42 @@ class Mirror(Generic[Value]):
         self._take(message.subject[len(self._prefix) :], None if operation else message.data)
 
     def _take(self, key: str, body: bytes | None) -> None:
+        was_undecodable = key in self.undecodable
         self.undecodable.discard(key)
         if body is None:
             self._heard_at.pop(key, None)
             self.revisions.pop(key, None)
-            if self.values.pop(key, None) is not None:
-                self._on_change(key, None)
+            if self.values.pop(key, None) is not None or was_undecodable:
+                self._change(key, None)
             return
         try:
             value = self._decode(body)
-        except FlotillaError as error:
-            self.undecodable.add(key)
+        except (FlotillaError, ValueError, RecursionError) as error:
             # A newer or broken writer: what is known of the key stays until it expires.
-            logger.warning("undecodable_entry", extra={"bucket": self._bucket, "key": key, "detail": str(error)})
+            if len(self.undecodable) < KEYS_MAX:
+                self.undecodable.add(key)
+            self._say("undecodable_entry", key, str(error) if isinstance(error, FlotillaError) else "")
+            self.on_undecodable(key, body, self.revisions.get(key, 0))
             return
         if key not in self.values and len(self.values) >= KEYS_MAX:
-            logger.error("mirror_full", extra={"bucket": self._bucket, "keys": len(self.values)})
+            self._say("mirror_full", key, f"{KEYS_MAX} keys")
             return
         self.values[key] = value
         self._heard_at[key] = self._loop.time()
-        self._on_change(key, value)
+        self._change(key, value)
+
+    def _change(self, key: str, value: Value | None) -> None:
+        try:
+            self._on_change(key, value)
+        except Exception:
+            if self._sparing.due("change_crashed") is not None:
+                logger.exception("change_crashed", extra={"bucket": self._bucket, "key": key})
+
+    def _say(self, event: str, key: str, detail: str) -> None:
+        """Log at most once a minute for the first part of the key: whoever may write one may write many like it."""
+        unsaid = self._sparing.due(f"{event} {key.rpartition('.')[0] or key}")
+        if unsaid is not None:
+            logger.warning(event, extra={"bucket": self._bucket, "key": key, "detail": detail, "unsaid": unsaid})
 
     async def _relist_loop(self) -> None:
         while True:
@@ -134,38 +159,46 @@ class Mirror(Generic[Value]):
             self._relist_due.clear()
             try:
                 await self._relist()
-            except (FabricError, nats.errors.Error) as error:
+            except Exception as error:  # noqa: BLE001  (whatever it is, the next listing may succeed)
                 logger.warning("relist_failed", extra={"bucket": self._bucket, "error": type(error).__name__})
                 await asyncio.sleep(RETRY_S)
                 self._relist_due.set()
 
     async def _relist(self) -> None:
         asked_at = self._loop.time()
-        newest = {
-            entry.headers["Nats-Subject"]: entry
-            for entry in await list_entries(self._requests, self._bucket)
-            if entry.headers
-        }
+        entries = await list_entries(self._requests, self._bucket, self._keys)
+        newest = {entry.headers.get("Nats-Subject", ""): entry for entry in entries}
         present: set[str] = set()
         for subject, entry in newest.items():
-            headers = entry.headers
             key = subject[len(self._prefix) :]
-            expired = "Nats-Marker-Reason" in headers
-            removed = "KV-Operation" in headers or expired
-            if not removed:
+            try:
+                if self._read(key, entry, asked_at):
+                    present.add(key)
+            except (KeyError, ValueError):
                 present.add(key)
-            elif expired and self._heard_lately(key):
-                continue
-            revision = int(headers["Nats-Sequence"])
-            if self._verified and self.revisions.get(key) == revision:
-                continue
-            if self._verified or self._heard_at.get(key, 0.0) < asked_at:
-                self.revisions[key] = revision
-                self._take(key, None if removed else entry.data)
+                self._say("entry_unreadable", key, "without what the server adds to it")
         for key in [key for key in self.values if key not in present and self._heard_at[key] < asked_at]:
-            if not self._heard_lately(key):
+            if self._verified:
+                self.revisions.pop(key, None)
+                self._say("entry_lost", key, "not in the bucket any more, and not deleted: what was known is kept")
+            elif not self._heard_lately(key):
                 self._take(key, None)
         self.listed.set()
+
+    def _read(self, key: str, entry: Message, asked_at: float) -> bool:
+        """Take in one entry of a listing; says whether the key is there."""
+        headers = entry.headers
+        expired = "Nats-Marker-Reason" in headers
+        removed = "KV-Operation" in headers or expired
+        if expired and self._heard_lately(key):
+            return False
+        revision = int(headers["Nats-Sequence"])
+        if self._verified and self.revisions.get(key) == revision:
+            return not removed
+        if self._verified or self._heard_at.get(key, 0.0) < asked_at:
+            self.revisions[key] = revision
+            self._take(key, None if removed else entry.data)
+        return not removed
 
     def _heard_lately(self, key: str) -> bool:
         """
@@ -185,9 +218,9 @@ class Mirror(Generic[Value]):
                 self._take(key, None)
 
 
-async def list_entries(requests: Requests, bucket: str) -> list[Message]:
+async def list_entries(requests: Requests, bucket: str, keys: str = ">") -> list[Message]:
     """
-    Every entry of a bucket, history included, oldest first: `multi_last` would stop at 1,024 keys.
+    Every entry of a bucket's keys that match, history included, oldest first: `multi_last` would stop at 1,024 keys.
 
     Raises:
         FabricError: The bucket did not answer, or not with its entries.
@@ -196,7 +229,7 @@ async def list_entries(requests: Requests, bucket: str) -> list[Message]:
     found: list[Message] = []
     sequence = 1
     while len(found) < LIST_MAX:
-        ask = {"seq": sequence, "next_by_subj": subjects.key(bucket, ">"), "batch": LIST_BATCH}
+        ask = {"seq": sequence, "next_by_subj": subjects.key(bucket, keys), "batch": LIST_BATCH}
         batch, last = await requests.collect(
             subject, msgspec.json.encode(ask), is_last=lambda message: status_of(message) is not None
         )
@@ -223,3 +256,7 @@ async def live_entries(requests: Requests, bucket: str) -> dict[str, bytes]:
         for subject, entry in newest.items()
         if "KV-Operation" not in entry.headers and "Nats-Marker-Reason" not in entry.headers
     }
+
+
+def _ignore(_key: str, _body: bytes, _revision: int) -> None:
+    pass
