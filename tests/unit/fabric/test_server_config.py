@@ -1,5 +1,6 @@
 """What the configuration says, and what it refuses to say."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -42,6 +43,26 @@ def test_every_user_stands_in_it_once():
     text = server_config(spec)
 
     assert {text.count(f'"nkey": "{key}"') for key in spec.public_keys.values()} == {1}
+
+
+def test_only_orchestrators_and_the_admin_are_in_the_account_that_holds_the_streams():
+    """Whoever is in it may have an answer sent to any subject of the fleet."""
+    spec = spec_of(scopes=("default", "acme"))
+    accounts = re.split(r'\n  "(\S+)": \{\n', server_config(spec).partition('"accounts": {')[2])
+    users_of = {
+        name: set(re.findall(r'"nkey": "(\w+)"', text))
+        for name, text in zip(accounts[1::2], accounts[2::2], strict=True)
+    }
+    keys = spec.public_keys
+
+    assert users_of == {
+        "FLEET": {keys["orchestrator"], keys["admin"]},
+        "default": {keys["tenant.default"]},
+        "acme": {keys["tenant.acme"]},
+        "FLEET.observer": {keys["observer"]},
+        "POOL.local.ollama": {keys["local.ollama"]},
+        "POOL.cloud.anthropic": {keys["cloud.anthropic"]},
+    } | {name: set[str]() for name in ("SYS",) if name in users_of}
 
 
 def test_the_way_back_of_an_ask_outlives_the_longest_deadline():

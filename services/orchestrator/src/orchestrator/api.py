@@ -16,7 +16,7 @@ from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.groups import leave
 from orchestrator.questions import Answerer, Question
-from orchestrator.replies import IMPORTED_REPLY, internal, reply_error
+from orchestrator.replies import IMPORTED_REPLY, internal, may_answer, reply_error
 from orchestrator.shares import Shares
 from orchestrator.turns import Turns
 
@@ -77,7 +77,7 @@ class Api:
             await asyncio.wait(late, timeout=1.0)
 
     async def _on_request(self, message: Message) -> None:
-        if not message.reply:
+        if not may_answer(message.reply):
             return
         _, scope, _, verb = message.subject.split(".")
         size = len(message.data)

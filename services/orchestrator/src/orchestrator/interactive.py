@@ -17,7 +17,7 @@ from flotilla.fabric.groups import leave
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
 from orchestrator.metrics import OrchestratorMetrics
-from orchestrator.replies import Replies, internal
+from orchestrator.replies import Replies, internal, may_answer
 from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
@@ -82,8 +82,8 @@ class Interactive:
             await asyncio.wait(late, timeout=1.0)
 
     async def _on_request(self, message: Message) -> None:
-        if not message.reply:
-            # Nobody could hear the answer; a task that needs none is published to `tasks`.
+        if not may_answer(message.reply):
+            # Without a reply subject nobody could hear the answer; a task that needs none is published to `tasks`.
             return
         if len(self._serving) >= IN_FLIGHT_MAX:
             error = TaskError(

@@ -7,10 +7,22 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
 from flotilla.contracts.results import ErrorReply, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.roles import ADMIN, ORCHESTRATOR, inbox_prefix
 from orchestrator.afterwards import Afterwards, Outgoing
 
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
+ANSWERED: Final = (IMPORTED_REPLY, f"{inbox_prefix(ORCHESTRATOR)}.", f"{inbox_prefix(ADMIN)}.")
+
+
+def may_answer(reply: str) -> bool:
+    """
+    Whether a request may be answered where it wants: from another account, or to the inbox of one of the fleet's own.
+
+    NATS lets a request name any reply subject, and answering is publishing: on a subject of the fleet, with an
+    orchestrator's rights, an answer could be taken for a policy or a result.
+    """
+    return reply.startswith(ANSWERED)
 
 
 async def reply_error(connection: Connection, reply: str, error: TaskError) -> None:

@@ -37,6 +37,7 @@ from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable, refusal
 from orchestrator.fleet import Fleet
 from orchestrator.questions import Question, decode_query, not_found
+from orchestrator.replies import may_answer
 from orchestrator.turns import Turns
 
 HOLDER_TIMEOUT_S: Final = 0.4
@@ -80,7 +81,7 @@ class TaskQuestions:
         task_id = message.data.decode("ascii", "replace")
         if verb == "cancel":
             was = await self._dispatcher.cancel(scope, task_id)
-            if was is not None:
+            if was is not None and may_answer(message.reply):
                 await self._connection.publish(message.reply, was.encode())
         elif verb == "withdraw":
             # It was seen waiting in the stream; whoever has pulled it since must not begin it.
@@ -88,7 +89,7 @@ class TaskQuestions:
                 self._durables[scope].remember_cancelled(task_id)
         elif verb == "where":
             status = self._held_status(scope, task_id)
-            if status is not None:
+            if status is not None and may_answer(message.reply):
                 await self._connection.publish(message.reply, msgspec.json.encode(status))
 
     async def result(self, question: Question) -> Result:

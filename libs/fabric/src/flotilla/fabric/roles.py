@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from msgspec import Struct
 
 from flotilla.contracts import subjects
-from flotilla.contracts.subjects import ZONES, Zone
+from flotilla.contracts.subjects import ZONES, EventKind, Zone
 
 ORCHESTRATOR: Final = "orchestrator"
 OBSERVER: Final = "observer"
@@ -25,9 +25,12 @@ OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subj
 DISCOVERY: Final = "$SRV.>"
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
+ACCOUNT_INFO: Final = "$JS.API.INFO"
+
 _API: Final = "$JS.API"
 _ANY: Final = "*"
 _ANY_ZONE: Final = cast("Zone", _ANY)  # a wildcard where a subject names its zone
+_ANY_KIND: Final = cast("EventKind", _ANY)
 _INBOX: Final = "_INBOX"
 _SERVICE_REPLIES: Final = "_R_.>"
 _ACKS: Final = "$JS.ACK.>"
@@ -142,8 +145,8 @@ def orchestrator(
     With "*" the scopes whose blackboards it keeps are named in `blackboards`: no wildcard stands for a part of a token.
 
     Its zones are what seals restricted tasks at the transport: one without the cloud zone cannot reach a cloud lane,
-    whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin, the observer or
-    another orchestrator, which are allowed statically, streams of replies included; a tenant's bring `_R_.>`.
+    whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin or another
+    orchestrator, which are allowed statically, streams of replies included; those of tenants and the observer `_R_.>`.
     """
     names = (_ANY,) if scopes == "*" else tuple(scopes)
     kept = tuple(
@@ -158,7 +161,7 @@ def orchestrator(
             *chain.from_iterable(_written_for_scope(name) for name in names),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
-            *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN, OBSERVER)),
+            *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN)),
             _SERVICE_REPLIES,
             _ACKS,
             *_orchestrator_api(names),
@@ -179,28 +182,42 @@ def orchestrator(
 
 def observer(scopes: Sequence[str] = ()) -> Role:
     """
-    One who watches: events, presence, stats, policy and the questions that hold no document.
+    One who watches, in an account of its own: events, presence, stats, policy and the questions that hold no document.
 
     No tasks, no results, no lanes, no dead letters, no other inbox; and of the JetStream API the info and direct get of
     those streams alone, since a consumer or a message get would read any stream. Of events that have been, those of
     `scopes`: their streams can only be named one by one.
     """
-    streams = (*map(subjects.events_stream, scopes), *(subjects.bucket_stream(bucket) for bucket in OBSERVER_BUCKETS))
-    verbs = ("STREAM.INFO.{0}", "DIRECT.GET.{0}", "DIRECT.GET.{0}.>")
+    one, several = asked_by_observer(scopes)
     return Role(
         user=OBSERVER,
         inbox_prefix=inbox_prefix(OBSERVER),
-        publish=(
-            *(subjects.api(_ANY, verb) for verb in OBSERVER_VERBS),
-            *_DISCOVERY,
-            *_api(verbs, streams),
-        ),
+        publish=(*one, *(subject for subject in several if subject != DISCOVERY), *_DISCOVERY),
         subscribe=(
             _events_of(_ANY),
             *(subjects.key(bucket, ">") for bucket in OBSERVER_BUCKETS),
             f"{inbox_prefix(OBSERVER)}.>",
         ),
     )
+
+
+def asked_by_observer(scopes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What an observer asks of the fleet: what is answered with one message, and what is answered with several."""
+    streams = (*map(subjects.events_stream, scopes), *(subjects.bucket_stream(bucket) for bucket in OBSERVER_BUCKETS))
+    one = (
+        *(subjects.api(_ANY, verb) for verb in OBSERVER_VERBS),
+        *_api(("STREAM.INFO.{0}", "DIRECT.GET.{0}.>"), streams),
+    )
+    return one, (DISCOVERY, *_api(("DIRECT.GET.{0}",), streams))
+
+
+def told_to_observer() -> tuple[str, ...]:
+    """
+    What the fleet tells an observer.
+
+    Events by their whole form: an export of `events.>` exists, for tenants, and says that each imports its own.
+    """
+    return (subjects.events(_ANY, _ANY, _ANY_KIND), *(subjects.key(bucket, ">") for bucket in OBSERVER_BUCKETS))
 
 
 def admin() -> Role:

@@ -2,12 +2,12 @@
 The configuration of a nats-server, written from one value: accounts, roles, imports, exports and limits.
 
 Pure. `flotilla up` and the Kubernetes manifests both use it, so what runs on a laptop has the permissions of
-production. An account is the boundary: FLEET holds the streams, the orchestrators and the admin. Each scope and each pool
-is an account of its own, and a message crosses only where both sides say so, on these subjects and no others.
+production. An account is the boundary: FLEET holds the streams, the orchestrators and the admin; each scope, each pool and
+the observer have an account of their own, and a message crosses only on subjects that both sides name.
 
-A tenant's requests are services: the server puts a reply subject of its own in the place of the tenant's. What passes
-between the fleet and a pool are streams, one way each: neither side answers what it gets on a subject that the other has
-named, and the server keeps nothing of an attempt. As services, attempts would cost it 13 us each, four times as much.
+What tenants and the observer ask are services: the server puts a reply subject of its own in the place of theirs. What
+passes between the fleet and a pool are streams, one way each: neither side answers what it gets on a subject that the
+other has named, and the server keeps nothing of an attempt. As services, attempts would cost it 13 us more each.
 """
 
 import ipaddress
@@ -25,6 +25,8 @@ from flotilla.fabric.errors import ServerSpecError
 
 FLEET_ACCOUNT: Final = "FLEET"
 SYSTEM_ACCOUNT: Final = "SYS"
+OBSERVER_ACCOUNT: Final = "FLEET.observer"
+"""A scope's name has no dots: none can be this one, or a pool's."""
 DEFAULT_SCOPE: Final = "default"
 RANDOM_PORT: Final = -1
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
@@ -39,7 +41,8 @@ ASK_REPLY_THRESHOLD_S: Final = ASK_DEADLINE_MS_MAX // 1000 + 300
 How long the server keeps the way back of an `ask` on which nothing arrives. Its default of two minutes would drop the
 answer of a longer task; an empty last message ends it at once (nats-server, `processServiceImport`: `shouldRemove`).
 """
-DISCOVERY_REPLY_THRESHOLD_S: Final = 10
+SEVERAL_REPLIES_THRESHOLD_S: Final = 5
+"""The same for discovery and the listing of a bucket, whose last reply nobody marks."""
 PING_INTERVAL_S: Final = 10
 PINGS_OUTSTANDING_MAX: Final = 2
 """A member whose machine died leaves its queue group within 30 s; the server's default would take up to six minutes."""
@@ -143,7 +146,7 @@ def users(scopes: Iterable[str], pools: Iterable[tuple[Zone, str]]) -> tuple[str
 
 
 def pool_account(zone: Zone, pool: str) -> str:
-    """The account of a pool's workers. A scope's name has no dots: none can be this one."""
+    """The account of a pool's workers."""
     return f"POOL.{zone}.{pool}"
 
 
@@ -168,6 +171,7 @@ def server_config(spec: ServerSpec) -> str:
         "accounts": {
             FLEET_ACCOUNT: _fleet(spec),
             **{scope: _tenant(spec, scope) for scope in spec.scopes},
+            OBSERVER_ACCOUNT: _observer(spec),
             **{pool_account(zone, pool): _pool(spec, zone, pool) for zone, pool in spec.pools},
             SYSTEM_ACCOUNT: {},
         },
@@ -202,7 +206,7 @@ def _jetstream(spec: ServerSpec) -> dict[str, Any]:
 
 
 def _fleet(spec: ServerSpec) -> dict[str, Any]:
-    members = (roles.orchestrator(blackboards=spec.scopes), roles.observer(spec.scopes), roles.admin())
+    members = (roles.orchestrator(blackboards=spec.scopes), roles.admin())
     tasks, ask, api = roles.services("*")
     return {
         "jetstream": "enabled",
@@ -217,6 +221,7 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
                 for zone, pool in spec.pools
                 for subject in roles.handed_to_pool(zone, pool)
             ),
+            *_for_observer(spec),
         ],
         "imports": [
             imported
@@ -229,18 +234,45 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
     }
 
 
-def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
-    discovery = {
-        "service": roles.DISCOVERY,
-        "response_type": "stream",
-        "response_threshold": f"{DISCOVERY_REPLY_THRESHOLD_S}s",
+def _for_observer(spec: ServerSpec) -> list[dict[str, Any]]:
+    one, several = roles.asked_by_observer(spec.scopes)
+    exports = (
+        *({"service": subject, "response_type": "singleton"} for subject in (roles.ACCOUNT_INFO, *one)),
+        *(_several_replies(subject) for subject in several),
+        *({"stream": subject} for subject in roles.told_to_observer()),
+    )
+    return [export | {"accounts": [OBSERVER_ACCOUNT]} for export in exports]
+
+
+def _observer(spec: ServerSpec) -> dict[str, Any]:
+    one, several = roles.asked_by_observer(spec.scopes)
+    # An account without streams of its own would answer its members' JetStream requests itself, with a refusal that
+    # comes first. It does not when it imports this one, which no permission lets through.
+    services = (roles.ACCOUNT_INFO, *one, *several)
+    return {
+        "users": [_user(spec, roles.observer(spec.scopes))],
+        "imports": [
+            *({"service": _of(FLEET_ACCOUNT, subject)} for subject in services),
+            *({"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.told_to_observer()),
+        ],
     }
-    exports = (discovery, *({"stream": subject} for subject in roles.told_by_pool(zone, pool)))
+
+
+def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
+    exports = (
+        _several_replies(roles.DISCOVERY),
+        *({"stream": subject} for subject in roles.told_by_pool(zone, pool)),
+    )
     return {
         "users": [_user(spec, roles.worker(zone, pool))],
         "exports": [export | {"accounts": [FLEET_ACCOUNT]} for export in exports],
         "imports": [{"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.handed_to_pool(zone, pool)],
     }
+
+
+def _several_replies(subject: str) -> dict[str, Any]:
+    threshold = f"{SEVERAL_REPLIES_THRESHOLD_S}s"
+    return {"service": subject, "response_type": "stream", "response_threshold": threshold}
 
 
 def _of(account: str, subject: str) -> dict[str, Any]:
