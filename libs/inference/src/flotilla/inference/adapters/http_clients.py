@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 import httpcore2
 import httpx2
 
-from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.aiohttp_transport import AiohttpTransport, NotOwnHostError
 from flotilla.inference.adapters.egress import Egress, EgressError, ProviderPath
-from flotilla.inference.adapters.failures import CONNECT_TIMEOUT_S, EndedHere
+from flotilla.inference.adapters.failures import CONNECT_TIMEOUT_S
 from flotilla.inference.adapters.headers import own_headers
 from flotilla.inference.adapters.http_bounds import BoundedTransport
 from flotilla.inference.adapters.own_hosts import OwnHosts, literal
@@ -23,12 +23,6 @@ logger = logging.getLogger("flotilla.egress")
 KEPT_S: Final = 5.0
 TIMEOUT: Final = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
 """The call's own deadline bounds everything; only connecting gets less."""
-
-
-class NotOwnHostError(EndedHere, httpx2.ConnectError):
-    """A local worker's server, or its proxy, has an address now that is not one's own."""
-
-    kind = FailureKind.REFUSED
 
 
 def provider_client(
@@ -57,12 +51,23 @@ def provider_client(
     path = egress.path_to(base_url)
     told = {"provider": provider, "server": path.server, "proxy": path.through or "none"}
     logger.info("provider_path", extra=told)
-    limits = httpx2.Limits(
-        max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=kept_s
-    )
+    context = _certificates(path)
+    if path.proxy is None:
+        transport: httpx2.AsyncBaseTransport = AiohttpTransport(
+            context, connections_max=connections_max, kept_s=kept_s, own=path.own
+        )
+    else:
+        transport = _ProxyTransport(
+            path,
+            path.proxy,
+            httpx2.Limits(
+                max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=kept_s
+            ),
+            context,
+        )
     return httpx2.AsyncClient(
         base_url=base_url,
-        transport=BoundedTransport(_Transport(path, limits)),
+        transport=BoundedTransport(transport),
         trust_env=False,
         timeout=TIMEOUT,
         follow_redirects=False,
@@ -70,16 +75,17 @@ def provider_client(
     )
 
 
-class _Transport(httpx2.AsyncHTTPTransport):
+class _ProxyTransport(httpx2.AsyncHTTPTransport):
     """httpx2's own, over a pool that takes this path."""
 
-    def __init__(self, path: ProviderPath, limits: httpx2.Limits) -> None:
-        context = _certificates(path)
+    def __init__(self, path: ProviderPath, proxy: str, limits: httpx2.Limits, context: ssl.SSLContext) -> None:
         super().__init__(verify=context, trust_env=False, limits=limits)
-        self._pool = _pool(path, limits, context)
+        self._pool = _pool(path, proxy, limits, context)
 
 
-def _pool(path: ProviderPath, limits: httpx2.Limits, context: ssl.SSLContext) -> httpcore2.AsyncConnectionPool:
+def _pool(
+    path: ProviderPath, proxy_url: str, limits: httpx2.Limits, context: ssl.SSLContext
+) -> httpcore2.AsyncConnectionPool:
     options: dict[str, Any] = {
         "ssl_context": context,
         "max_connections": limits.max_connections,
@@ -87,9 +93,7 @@ def _pool(path: ProviderPath, limits: httpx2.Limits, context: ssl.SSLContext) ->
         "keepalive_expiry": limits.keepalive_expiry,
         "network_backend": httpcore2.AnyIOBackend() if path.own is None else _OwnHostsOnly(path.own),
     }
-    if path.proxy is None:
-        return httpcore2.AsyncConnectionPool(**options)
-    proxy = httpx2.Proxy(path.proxy)
+    proxy = httpx2.Proxy(proxy_url)
     url = httpcore2.URL(scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=b"/")
     if proxy.url.scheme.startswith("socks5"):
         return httpcore2.AsyncSOCKSProxy(proxy_url=url, proxy_auth=proxy.raw_auth, **options)
