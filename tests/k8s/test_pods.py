@@ -179,6 +179,23 @@ def test_a_hung_server_is_not_waited_for_as_one_that_leaves(pods: list[tuple[str
             assert "FallbackToLogsOnError" == container["terminationMessagePolicy"], name
 
 
+def test_applying_again_changes_nothing(pods: list[tuple[str, Manifest]], fleets: Mapping[str, Fleet]):
+    """
+    What the server would drop or fill in is written as it keeps it: else `kubectl apply` reports a change every time.
+    """
+    for name, workload in pods:
+        if workload["kind"] == "Deployment":
+            assert "RollingUpdate" == workload["spec"]["strategy"]["type"], name
+        for claim in workload["spec"].get("volumeClaimTemplates", []):
+            kept = (claim["apiVersion"], claim["kind"], claim["spec"]["volumeMode"], claim["status"])
+            assert ("v1", "PersistentVolumeClaim", "Filesystem", {"phase": "Pending"}) == kept, name
+        for container in containers_of(workload):
+            assert all(variable.get("value") != "" for variable in container.get("env", [])), name
+    for name, fleet in fleets.items():
+        for policy in kind(fleet, "NetworkPolicy"):
+            assert [] not in (policy["spec"].get("egress"), policy["spec"].get("ingress")), f"{name}: {name_of(policy)}"
+
+
 def test_a_rollout_takes_nothing_away_before_the_new_replica_is_ready(pods: list[tuple[str, Manifest]]):
     """
     Thousands of refusals during a rollout are what others' users complain of.

@@ -109,5 +109,8 @@ def containers_of(workload: Manifest) -> list[Manifest]:
 
 
 def environment_of(container: Manifest) -> dict[str, str | None]:
-    """The variables; None where the value comes from elsewhere."""
-    return {variable["name"]: variable.get("value") for variable in container.get("env", [])}
+    """The variables; None where the value comes from elsewhere, and empty where there is none."""
+    return {
+        variable["name"]: None if "valueFrom" in variable else variable.get("value", "")
+        for variable in container.get("env", [])
+    }
