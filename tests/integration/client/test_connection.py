@@ -156,7 +156,7 @@ async def test_a_server_with_tls_is_reached_with_its_ca_and_its_absence_is_said(
         async with Fleet.connect(url, tls_ca=tmp_path / "ca.crt"):
             pass
         with pytest.raises(CertificateNotTrustedError):
-            async with Fleet.connect(url, connect_patience_s=0.5):
+            async with Fleet.connect(url, connect_patience_s=30.0):
                 pass
         with pytest.raises(CredentialsUnusableError, match=r"other\.crt: holds no certificate"):
             async with Fleet.connect(url, tls_ca=tmp_path / "other.crt"):

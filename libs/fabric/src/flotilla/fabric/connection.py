@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -221,6 +222,9 @@ class Connection:
         elif "authorization" in text.lower() or "authentication" in text.lower():
             self._refused.set()
             logger.error("nats_credentials_refused", extra={"detail": text})
+        elif isinstance(error, ssl.SSLCertVerificationError):
+            self._refused.set()  # trying again changes nothing
+            logger.error("nats_certificate_not_trusted", extra={"detail": text[:DETAIL_LENGTH_MAX]})
         else:
             # A handler that raises raises for whatever anybody sends to it, at any rate.
             unsaid = self._troubles.due(type(error).__name__)
@@ -257,9 +261,7 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def _tls_context(settings: NatsSettings):  # noqa: ANN202  (ssl is imported only when it is wanted)
-    import ssl  # noqa: PLC0415
-
+def _tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
     if settings.tls_ca is None:
         return None
     return ssl.create_default_context(cafile=str(settings.tls_ca))
