@@ -1,0 +1,154 @@
+"""
+What a stolen credential would send: messages of the fleet's own forms, broken in every way that bytes can be.
+
+    async with raw_client(server.tenant("evil")) as raw:
+        await Hostile(TENANT, random.Random(7)).send(raw, 1_000)
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.testkit.raw_client import RawClient
+
+BATCH: Final = 100
+SAID_MAX: Final = 10_000
+
+_NASTY: Final = (
+    b"\r\n",
+    b"\r\nPUB $KV.policy.routing 4\r\nevil\r\n",
+    b"\x00",
+    b"\xff\xfe",
+    b"\x1b[2J",
+    b"\xc2\x85",
+    "\u202e".encode(),
+    b"\\ud83d",
+    b"..",
+    b"*",
+    b">",
+    b"1e999",
+    b"-1",
+    b"9" * 400,
+    b"NaN",
+    b"null",
+    b"[" * 2_000,
+    b'{"a":' * 500,
+    b'"' + b"x" * 20_000 + b'"',
+    b": ",
+    b"NATS/1.0 503\r\n",
+)
+_HEADER_BLOCKS: Final = (
+    b"NATS/1.0\r\nFlotilla-Data-Class: restricted\r\nFlotilla-Data-Class: public\r\n\r\n",
+    b"NATS/1.0\r\nFlotilla-Data Class: restricted\r\n\r\n",
+    b"NATS/1.0\r\nFlotilla-Deadline-Ms: 2000\r\nFlotilla-Label-a: b\r\n\r\n",
+    b"NATS/1.0\r\nNats-Msg-Id: fuzz\r\nNats-Rollup: all\r\n\r\n",
+    b"NATS/1.0\r\n Nats-Trace-Dest: $KV.policy.routing\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n",
+    b"NATS/1.0",
+)
+_REPLIES: Final = (
+    b"",
+    b"_INBOX.a",
+    b"$KV.policy.routing",
+    b"$KV.presence.local.local.w",
+    b"commit.default.classify.seq-1",
+    b"scope.default.tasks.classify",
+    b"infer.local.local.classify",
+    b"_INBOX.\xff",
+)
+
+
+class Form(Struct, frozen=True):
+    """One kind of message: where it goes, and a body that would be taken."""
+
+    subject: bytes
+    body: bytes
+
+
+TENANT: Final = (
+    Form(b"tasks.classify", b'{"document":"x","labels":["a","b"]}'),
+    Form(b"tasks.classify.high", b'{"document":7}'),
+    Form(b"tasks.nothing", b"{}"),
+    Form(b"ask.classify", b'{"document":"x","labels":["a","b"]}'),
+    Form(b"ask.embed", b'{"texts":["x"]}'),
+    Form(b"api.status", b'{"task":"seq-1"}'),
+    Form(b"api.result", b'{"task":"seq-1"}'),
+    Form(b"api.cancel", b'{"task":"seq-1"}'),
+    Form(b"api.explain", b'{"capability":"classify"}'),
+    Form(b"api.dead", b'{"verb":"retry","task":"seq-1"}'),
+    Form(b"api.blackboard", b'{"verb":"set","key":"k","value":1}'),
+    Form(b"api.policy", b'{"verb":"get"}'),
+)
+CLOUD_WORKER: Final = (
+    Form(
+        b"heartbeat.cloud.cloud.evil",
+        b'{"zone":"cloud","pool":"cloud","replica":"evil","provider":"p","slots":4,'
+        b'"models":[{"name":"m","capabilities":["classify"]}]}',
+    ),
+    Form(b"infer-free.cloud.cloud", b'{"replica":"evil","attempt":"o1.1"}'),
+    Form(b"_INBOX.attempts.cloud.cloud.o1.0123456789abcdef", b'{"type":"accepted","replica":"evil"}'),
+    Form(b"_INBOX.attempts.local.local.o1.0123456789abcdef", b'{"type":"finished","output":{},"replica":"evil"}'),
+    Form(b"$KV.policy.routing", b'{"format":1}'),
+    Form(b"$JS.API.STREAM.INFO.KV_presence", b""),
+)
+OBSERVER: Final = (
+    Form(b"scope.default.api.status", b'{"task":"seq-1"}'),
+    Form(b"scope.default.api.replicas", b"{}"),
+    Form(b"scope.default.api.explain", b'{"capability":"classify"}'),
+    Form(b"$SRV.PING", b""),
+    Form(b"$JS.API.STREAM.INFO.KV_policy", b""),
+    Form(b"$JS.API.DIRECT.GET.KV_policy", b'{"last_by_subj":"$KV.policy.routing"}'),
+    Form(b"$KV.policy.routing", b'{"format":1}'),
+)
+
+
+class Hostile:
+    """Sends messages of some forms, most of them broken in one to three places."""
+
+    def __init__(self, forms: Sequence[Form], luck: random.Random) -> None:
+        self._forms = forms
+        self._luck = luck
+
+    async def send(self, raw: RawClient, count: int) -> None:
+        """
+        Send so many.
+
+        Raises:
+            ConnectionError: The server has had enough of it.
+        """
+        for sent in range(count):
+            form = self._luck.choice(self._forms)
+            raw.publish(
+                self._subject(form.subject),
+                self._broken(form.body),
+                reply=self._luck.choice(_REPLIES),
+                headers=self._broken(self._luck.choice(_HEADER_BLOCKS)) if self._luck.random() < 0.5 else None,  # noqa: PLR2004
+            )
+            if sent % BATCH == BATCH - 1:
+                await raw.flush()
+                del raw.said[:-SAID_MAX]
+        await raw.flush()
+
+    def _subject(self, subject: bytes) -> bytes:
+        """One token in ten times is broken, without what would end the line: the server reads that, not the fleet."""
+        if self._luck.random() >= 0.1:  # noqa: PLR2004
+            return subject
+        broken = self._broken(subject)[:512]
+        return bytes(byte for byte in broken if byte not in b" \t\r\n") or subject
+
+    def _broken(self, text: bytes) -> bytes:
+        for _ in range(self._luck.randrange(4)):
+            at = self._luck.randrange(len(text) + 1)
+            match self._luck.randrange(4):
+                case 0:
+                    text = text[:at] + self._luck.choice(_NASTY) + text[at:]
+                case 1:
+                    text = text[:at] + self._luck.randbytes(self._luck.randrange(1, 9)) + text[at:]
+                case 2:
+                    text = text[:at]
+                case _:
+                    end = self._luck.randrange(at, len(text) + 1)
+                    text = text[:at] + self._luck.choice(_NASTY) + text[end:]
+        return text

@@ -1,0 +1,155 @@
+"""
+Stolen credentials at work beside honest callers: a tenant, a cloud worker and the observer, each sending what breaks things.
+
+`CHAOS_SECONDS` says for how long, `FUZZ_MESSAGES` how many broken messages the second test sends; `CHAOS_SEED` repeats one.
+"""
+
+import asyncio
+import os
+import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flotilla.fabric.connection import NatsSettings
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.hostile import CLOUD_WORKER, OBSERVER, TENANT, Form, Hostile
+from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.raw_client import raw_client
+from flotilla.testkit.steady_load import steady_load
+
+MIB = 1024 * 1024
+RATE_HZ = 20
+ABUSE_PER_TURN = 50
+TURN_S = 0.2
+QUIET_S = 4.0
+FUZZ_MESSAGES_DEFAULT = 30_000
+GROWTH_MAX_BYTES = 40 * MIB
+POLICY = 'format = 1\n[default]\nstrategy = "failover"\n'
+
+
+def _luck() -> random.Random:
+    seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"seed={seed}")  # noqa: T201  (a failing test shows it)
+    return random.Random(seed)
+
+
+def _thieves(fleet: RunningFleet) -> list[tuple[NatsSettings, Sequence[Form]]]:
+    return [
+        (fleet.server.tenant("evil"), TENANT),
+        (fleet.server.worker("cloud", "cloud"), CLOUD_WORKER),
+        (fleet.server.observer(), OBSERVER),
+    ]
+
+
+async def _abuse(settings: NatsSettings, forms: Sequence[Form], luck: random.Random, stop: asyncio.Event) -> None:
+    """At a steady rate, on a new connection whenever the server has had enough of the last."""
+    hostile = Hostile(forms, luck)
+    while not stop.is_set():
+        try:
+            async with raw_client(settings) as raw:
+                while not stop.is_set():
+                    await hostile.send(raw, ABUSE_PER_TURN)
+                    await asyncio.sleep(TURN_S)
+        except (OSError, TimeoutError, asyncio.LimitOverrunError, ValueError):
+            await asyncio.sleep(TURN_S)
+
+
+async def _submitted(client: PlainClient, count: int) -> list[str]:
+    """The outcomes of so many durable tasks."""
+    async with client.hearing("results.>") as results:
+        tasks = [new_task("honest") for _ in range(count)]
+        await client.submit_many("classify", BODIES["classify"], tasks, at_once=8)
+        await results.until(lambda heard: len(heard.messages) >= count, 60)
+    return [(await client.api("result", {"task": task}))["status"] for task in tasks]
+
+
+async def _untouched(fleet: RunningFleet, client: PlainClient) -> None:
+    """What the thieves were after is as it was, and nobody was brought down."""
+    policy = await client.api("policy", {"verb": "get"})
+    assert (policy["revision"], policy["toml"]) == (1, POLICY)
+    assert (await client.api("blackboard", {"verb": "get", "key": "mine"}))["value"] == "kept"
+    for process in fleet.processes:
+        log = process.log_text()
+        assert process.is_running, process.log_tail()
+        assert "nats_disconnected" not in log, process.log_tail()
+        assert '"exception"' not in log, process.log_tail()
+
+
+async def _prepared(fleet: RunningFleet) -> PlainClient:
+    client = await fleet.client()
+    assert (await client.api("policy", {"verb": "set", "toml": POLICY}))["revision"] == 1
+    await client.api("blackboard", {"verb": "set", "key": "mine", "value": "kept"})
+    return client
+
+
+async def test_honest_callers_notice_nothing_of_stolen_credentials(tmp_path: Path, chaos_s: float):
+    """
+    Every ask and every durable task of theirs goes well; the fleet's policy and their data stay as they were.
+    """
+    luck = _luck()
+    async with running_fleet(tmp_path, orchestrators=2, local=2, cloud=1, scopes=("default", "evil")) as fleet:
+        client = await _prepared(fleet)
+        stop = asyncio.Event()
+        async with steady_load(client, RATE_HZ) as load:
+            await asyncio.sleep(QUIET_S)
+            quiet = list(load.samples)
+            abusing = [asyncio.ensure_future(_abuse(*thief, luck, stop)) for thief in _thieves(fleet)]
+            outcomes = await _submitted(client, 50)
+            await asyncio.sleep(min(chaos_s, 120.0))
+            outcomes += await _submitted(client, 50)
+            stop.set()
+            await asyncio.gather(*abusing)
+        await _untouched(fleet, client)
+        took_ms = [
+            statistics.median(1000 * (each.ended_at - each.sent_at) for each in samples)
+            for samples in (quiet, load.samples[len(quiet) :])
+        ]
+        print(f"median of an honest ask: {took_ms[0]:.2f} ms before, {took_ms[1]:.2f} ms beside the abuse")  # noqa: T201
+
+    assert [] == load.failed
+    assert ["ok"] * 100 == outcomes
+
+
+@pytest.mark.parametrize("thief", [0, 1, 2], ids=["tenant", "cloud worker", "observer"])
+async def test_no_message_brings_a_member_down(tmp_path: Path, thief: int):
+    """
+    Broken messages on every subject of a role, as fast as the server takes them: everything serves, and nothing has grown.
+    """
+    luck = _luck()
+    messages = int(os.environ.get("FUZZ_MESSAGES", FUZZ_MESSAGES_DEFAULT)) // 3
+    async with running_fleet(tmp_path, orchestrators=1, local=1, cloud=1, scopes=("default", "evil")) as fleet:
+        client = await _prepared(fleet)
+        settings, forms = _thieves(fleet)[thief]
+        hostile = Hostile(forms, luck)
+
+        async def send(count: int) -> None:
+            while count > 0:
+                async with raw_client(settings) as raw:
+                    while count > 0:
+                        part = min(count, 2_000)
+                        count -= part
+                        try:
+                            await hostile.send(raw, part)
+                        except (OSError, asyncio.LimitOverrunError, ValueError):
+                            break
+
+        await send(messages // 4)
+        before = _sizes(fleet)
+        await send(messages - messages // 4)
+        assert ["ok"] * 10 == await _submitted(client, 10)
+        assert not (await client.ask("classify", BODIES["classify"])).kind
+        grown = {name: size - before[name] for name, size in _sizes(fleet).items()}
+        await _untouched(fleet, client)
+
+    assert all(growth < GROWTH_MAX_BYTES for growth in grown.values()), {
+        name: f"{growth / MIB:.1f} MiB" for name, growth in grown.items()
+    }
+
+
+def _sizes(fleet: RunningFleet) -> dict[str, int]:
+    sizes = {process.name: process.resident_bytes() for process in fleet.processes}
+    return sizes | {"nats-server": psutil.Process(fleet.server.pid).memory_info().rss}
