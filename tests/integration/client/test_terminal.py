@@ -38,6 +38,8 @@ from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.terminal import on_terminal
 
 EVIL = "a\x1b]0;owned\x07b\x9b2Jc\x9d52;c;AAAA\x9cd\u202etxt.exe\u2066e\u200bf\rg\x08h\x7fi"
+WORD = "noop"
+"""Where a field is a name: with anything else in it the message does not decode."""
 OBEYED = re.compile("\x1b\\][0-9]|owned\x07|[\x80-\x9f\u200b\u202a-\u202e\u2066-\u2069\x08\x7f]")
 FAILURE = ErrorBody(kind=ErrorKind.PROVIDER_FAILED, message=EVIL, details={EVIL: EVIL})
 POOL = PoolStatus(
@@ -61,17 +63,17 @@ REPORT = RouteReport(
 )
 CARD = ReplicaCard(
     zone="local",
-    pool=EVIL,
-    replica=EVIL,
-    provider=EVIL,
-    models=[ModelCard(name=EVIL, capabilities=[EVIL])],
+    pool=WORD,
+    replica=WORD,
+    provider=WORD,
+    models=[ModelCard(name=WORD, capabilities=[WORD])],
     slots=1,
 )
 ROUTE = ExplainedRoute(pool=EVIL, model=EVIL, reason=EVIL, in_order=1, zone="local", figures={"standing": EVIL})
 DEAD = DeadRecord(
     task="t-1",
     scope="default",
-    capability=EVIL,
+    capability=WORD,
     error=FAILURE,
     at_unix_ms=1,
     subject=EVIL,
@@ -82,8 +84,7 @@ DEAD = DeadRecord(
 
 def _evil_result(capability: str, output: Any, *, error: ErrorBody | None = None) -> Result:
     result = result_of("t-1", capability, output=output, error=error)
-    attempts = [msgspec.structs.replace(each, pool=EVIL, model=EVIL, message=EVIL) for each in result.attempts]
-    return msgspec.structs.replace(result, model=EVIL, provider=EVIL, pool=EVIL, attempts=attempts)
+    return msgspec.structs.replace(result, labels={EVIL: EVIL})
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ async def test_a_terminal_obeys_nothing_that_comes_from_outside(
     for command, shown in zip(COMMANDS, parts, strict=True):
         assert OBEYED.search(shown) is None, (command, shown)
         assert shown.strip(), command
-        if form:
+        if form and command != ("status", "--replicas"):
             said = [json.loads(line) for line in shown.splitlines() if line.strip()]
             assert EVIL in _strings(said), command
 
@@ -224,7 +225,7 @@ async def test_watch_obeys_nothing_that_comes_from_outside(nats_server: RunningS
     """
     The live screen is drawn with escapes of its own; none of them comes from an event.
     """
-    event = Event(task="t-1", capability="c", kind="failed", at_unix_ms=1, pool=EVIL, model=EVIL, error=EVIL)
+    event = Event(task="t-1", capability="c", kind="failed", at_unix_ms=1, pool=WORD, labels={EVIL: EVIL})
     environ = {"FLOTILLA_NATS_URL": nats_server.url}
     async with on_terminal(["-m", "flotilla.client", "watch"], environ, columns=200, rows=40) as terminal:
         shown = asyncio.ensure_future(terminal.until(lambda shown: shown.count("failed") > 1))

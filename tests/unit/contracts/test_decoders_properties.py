@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.attempts import (
-    MESSAGE_LENGTH_MAX,
     Failed,
     Finished,
     InferRequest,
@@ -22,6 +21,7 @@ from flotilla.contracts.attempts import (
     decode_slot_free,
     encode,
 )
+from flotilla.contracts.decoding import REASON_LENGTH_MAX
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.presence import decode_card
@@ -86,7 +86,7 @@ def test_any_bytes_are_a_message_or_refused(decode: Callable[[bytes], Any], body
     except DecodeFailedError as error:
         said = str(error)
     assert MARK not in said
-    assert len(said) < MESSAGE_LENGTH_MAX + 100
+    assert len(said) < REASON_LENGTH_MAX + 100
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,21 @@ def test_the_usual_suspects_are_refused(decode: Callable[[bytes], Any], body: by
 
 
 TEXT = st.text(max_size=40)
-NUMBER = st.floats(min_value=0, max_value=1e9, allow_nan=False)
+WORD = st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=40)
+NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
+NUMBER = st.floats(min_value=0, max_value=1e4, allow_nan=False)
 COUNT = st.integers(min_value=0, max_value=2**31)
 USAGE = st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT, cost_usd=st.none() | NUMBER)
 REPLIES = st.one_of(
     st.builds(Piece, seq=COUNT, text=TEXT),
-    st.builds(Failed, kind=st.sampled_from(FailureKind), message=TEXT, retry_after_s=st.none() | NUMBER, usage=USAGE),
+    st.builds(Failed, kind=st.sampled_from(FailureKind), message=WORD, retry_after_s=st.none() | NUMBER, usage=USAGE),
     st.builds(
         Finished,
         output=JSON.map(lambda value: msgspec.Raw(msgspec.json.encode(value))),
-        provider=TEXT,
-        model=TEXT,
+        provider=WORD,
+        model=WORD,
         usage=USAGE,
-        replica=TEXT,
+        replica=NAME | st.just(""),
     ),
 )
 
@@ -146,7 +148,7 @@ def test_a_reply_survives_the_wire(reply: Piece | Failed | Finished):
     assert decode_reply(encode(reply)) == reply
 
 
-@given(JSON.map(msgspec.json.encode), TEXT, TEXT)
+@given(JSON.map(msgspec.json.encode), WORD, NAME)
 def test_a_caller_s_bytes_reach_the_worker_as_they_are(body: bytes, task: str, capability: str):
     """
     The input is not decoded and encoded again on its way.

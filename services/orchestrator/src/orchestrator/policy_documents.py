@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.contracts.errors import NewerPolicyError, PolicyError
 from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.contracts.policy_check import parse_policy

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from flotilla.chassis.policy_file import read_policy
 from flotilla.contracts import subjects
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.contracts.errors import FlotillaError, NoPolicyError, PolicyError, SettingsError
 from flotilla.contracts.policy import decode_policy
 from flotilla.fabric import keyvalue

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.inference.structured import flaw_of
@@ -41,7 +41,7 @@ def decode_query(question: Question, kind: type[Query]) -> Query:
         BadRequestError: It is not one; says where, and what was expected there.
     """
     try:
-        return msgspec.json.decode(question.body or b"{}", type=kind)
+        return msgspec.json.decode(checked(question.body or b"{}"), type=kind)
     except UNDECODABLE as error:
         flaw = flaw_of(error)
         raise BadRequestError(

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from flotilla.contracts import subjects
-from flotilla.contracts.attempts import RollCall, decode_roll, encode
+from flotilla.contracts.attempts import ATTEMPTS_ASKED_MAX, RollCall, decode_roll, encode
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message, status_of
@@ -23,7 +23,6 @@ from flotilla.fabric.inbox import Inbox
 logger = structlog.get_logger("orchestrator")
 
 ROLL_CALL_S: Final = 1.0
-ATTEMPTS_ASKED_MAX: Final = 1_000
 
 ReplicasOf = Callable[[str], frozenset[str]]
 """The replicas of a pool that are known to live."""

@@ -7,8 +7,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from flotilla.client.errors import TaskFailedError
-from flotilla.contracts.attempts import UNDECODABLE, Usage, safe_text
+from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import TEXT_FIELDS
+from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import AttemptReport, Result

@@ -21,7 +21,7 @@ from flotilla.contracts.api import (
     StatusQuery,
     TaskStatus,
 )
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.headers import ERROR_CODE
 from flotilla.contracts.presence import ReplicaCard

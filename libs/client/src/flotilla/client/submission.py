@@ -8,7 +8,7 @@ from msgspec import Struct
 from flotilla.client.errors import NotAcceptedError, UnconfirmedError
 from flotilla.client.link import Link
 from flotilla.client.options import Input, SubmitOptions, encode_input, headers_of
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import task_id_of

@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.fields import TaskId
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.subjects import Zone
 
 DEAD_LIST_MAX = 1000
 DEAD_LIST_DEFAULT = 50
-
-TaskId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}\\Z")]
 
 
 class ResultQuery(Struct, frozen=True, kw_only=True):

@@ -4,12 +4,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from flotilla.contracts.headers import DataClass
+from flotilla.contracts.fields import SEQUENCE_MAX, Labels, ModelName, Name, Sequence, Size, Word
+from flotilla.contracts.headers import STICKY_LENGTH_MAX, DataClass
 from flotilla.contracts.subjects import Zone
 
 POLICY_BYTES_MAX = 256 * 1024
-
-Name = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\Z")]
 
 
 class ExplainQuery(Struct, frozen=True, kw_only=True):
@@ -18,10 +17,10 @@ class ExplainQuery(Struct, frozen=True, kw_only=True):
     capability: Name
     data_class: DataClass | None = None
     pool: Name | None = None
-    model: Annotated[str, Meta(max_length=128)] | None = None
-    sticky: Annotated[str, Meta(max_length=256)] | None = None
-    labels: dict[str, str] = {}
-    input_bytes: Annotated[int, Meta(ge=0)] = 0
+    model: ModelName | None = None
+    sticky: Annotated[str, Meta(max_length=STICKY_LENGTH_MAX)] | None = None
+    labels: Labels = {}
+    input_bytes: Size = 0
 
 
 class ExplainedRoute(Struct, frozen=True, kw_only=True):
@@ -110,9 +109,9 @@ class PolicyQuery(Struct, frozen=True, kw_only=True):
 
     verb: Literal["get", "check", "set", "history", "rollback"] = "get"
     toml: Annotated[str, Meta(max_length=POLICY_BYTES_MAX)] | None = None
-    revision: Annotated[int, Meta(ge=1)] | None = None
-    expected_revision: Annotated[int, Meta(ge=0)] | None = None
-    author: Annotated[str, Meta(max_length=128)] = ""
+    revision: Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)] | None = None
+    expected_revision: Sequence | None = None
+    author: Word = ""
 
 
 class PolicyReply(Struct, frozen=True, kw_only=True):

@@ -4,27 +4,48 @@ What passes between an orchestrator and a worker: the request, and the replies o
 Each is a tagged union of JSON objects with `type` first. Decoders ignore fields they do not know.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.headers import DataClass
+from flotilla.contracts.fields import (
+    COST_USD_MAX,
+    MODEL_LENGTH_MAX,
+    TOKENS_MAX,
+    TRACESTATE_LENGTH_MAX,
+    WORD_LENGTH_MAX,
+    CostUsd,
+    Instance,
+    Ms,
+    RetryAfterS,
+    Sequence,
+    Text,
+    Tokens,
+    UnixMs,
+    are_words,
+)
+from flotilla.contracts.headers import LABEL_LENGTH_MAX, DataClass
 
-MODEL_LENGTH_MAX: Final = 128
-MESSAGE_LENGTH_MAX: Final = 500
+ATTEMPTS_ASKED_MAX: Final = 1_000
 
-ModelName = Annotated[str, Meta(max_length=MODEL_LENGTH_MAX)]
-Tokens = Annotated[int, Meta(ge=0)]
+# Of the two messages that every attempt has; what they may hold besides is looked up by `are_words`.
+_Model = Annotated[str, Meta(max_length=MODEL_LENGTH_MAX)]
+_Word = Annotated[str, Meta(max_length=WORD_LENGTH_MAX)]
+
+AttemptId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}\Z")]
+AttemptIds = Annotated[list[AttemptId], Meta(max_length=ATTEMPTS_ASKED_MAX)]
 
 
 class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What travels with an attempt besides the task's input."""
 
-    traceparent: str | None = None
-    tracestate: str | None = None
+    traceparent: Annotated[str, Meta(max_length=LABEL_LENGTH_MAX)] | None = None
+    tracestate: Annotated[str, Meta(max_length=TRACESTATE_LENGTH_MAX)] | None = None
 
 
 class InferRequest(Struct, frozen=True, kw_only=True, tag="infer"):
@@ -39,13 +60,13 @@ class InferRequest(Struct, frozen=True, kw_only=True, tag="infer"):
         stream: Whether pieces are wanted as they come.
     """
 
-    task: str
-    attempt: str
-    capability: str
-    model: ModelName
+    task: _Word
+    attempt: _Word
+    capability: _Word
+    model: _Model
     input: msgspec.Raw
     options: AttemptOptions = AttemptOptions()
-    deadline_unix_ms: int
+    deadline_unix_ms: UnixMs
     data_class: DataClass
     stream: bool = False
 
@@ -62,14 +83,27 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
-    cost_usd: Annotated[float, Meta(ge=0)] | None = 0.0
+    cost_usd: CostUsd | None = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
+        # A sum beyond the bounds could not be read again.
         return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cost_usd=None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd,
+            input_tokens=min(TOKENS_MAX, self.input_tokens + other.input_tokens),
+            output_tokens=min(TOKENS_MAX, self.output_tokens + other.output_tokens),
+            cost_usd=None if self.cost_usd is None or other.cost_usd is None else _cost(self.cost_usd + other.cost_usd),
         )
+
+    def bounded(self) -> "Usage":
+        """The same, within what can be sent: a provider may say anything."""
+        return Usage(
+            input_tokens=max(0, min(TOKENS_MAX, self.input_tokens)),
+            output_tokens=max(0, min(TOKENS_MAX, self.output_tokens)),
+            cost_usd=None if self.cost_usd is None else _cost(self.cost_usd),
+        )
+
+
+def _cost(usd: float) -> float:
+    return min(COST_USD_MAX, usd) if usd >= 0.0 else 0.0  # NaN is not
 
 
 class Timings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,8 +115,8 @@ class Timings(Struct, frozen=True, kw_only=True, omit_defaults=True):
         first_piece_ms: From the start of the work to its first piece; None when nothing was streamed.
     """
 
-    provider_ms: float = 0.0
-    first_piece_ms: float | None = None
+    provider_ms: Ms = 0.0
+    first_piece_ms: Ms | None = None
 
 
 class Busy(Struct, frozen=True, tag="busy"):
@@ -92,7 +126,7 @@ class Busy(Struct, frozen=True, tag="busy"):
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
     """Work has begun and will take longer than a moment; `progress` follows every second."""
 
-    replica: str
+    replica: Instance
 
 
 class Progress(Struct, frozen=True, tag="progress"):
@@ -107,7 +141,7 @@ class Piece(Struct, frozen=True, kw_only=True, tag="piece"):
         seq: Counts from 0 without gaps within the attempt.
     """
 
-    seq: int
+    seq: Sequence
     text: str
 
 
@@ -119,14 +153,15 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
         output: Valid against the capability's output schema; checked by the worker.
         provider: Who computed it: `ollama`, `openai`, `anthropic`, `embedded`, ...
         model: The model that the provider says it used.
+        replica: Its name, or empty.
     """
 
     output: msgspec.Raw
     usage: Usage = Usage()
-    provider: str
-    model: ModelName
+    provider: _Word
+    model: _Model
     timings: Timings = Timings()
-    replica: str = ""
+    replica: _Word = ""
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
@@ -140,9 +175,9 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     """
 
     kind: FailureKind
-    message: Annotated[str, Meta(max_length=MESSAGE_LENGTH_MAX)]
-    retry_after_s: float | None = None
-    replica: str = ""
+    message: Text
+    retry_after_s: RetryAfterS | None = None
+    replica: _Word = ""
     usage: Usage = Usage()
 
 
@@ -152,7 +187,7 @@ WorkerReply = Busy | Accepted | Progress | Piece | Finished | Failed
 class CancelAttempt(Struct, frozen=True, kw_only=True, tag="cancel"):
     """To one replica: stop this attempt, nobody waits for it."""
 
-    attempt: str
+    attempt: AttemptId
 
 
 class Drain(Struct, frozen=True, tag="drain"):
@@ -167,7 +202,7 @@ class RollCall(Struct, frozen=True, kw_only=True, tag="roll_call"):
     replica, full now, left its queue group there. When no replica holds it, it is known to be lost.
     """
 
-    attempts: list[str]
+    attempts: AttemptIds
 
 
 ControlMessage = CancelAttempt | Drain | RollCall
@@ -181,8 +216,8 @@ class Roll(Struct, frozen=True, kw_only=True):
         attempts: Those of the ones asked for that it holds.
     """
 
-    replica: str
-    attempts: list[str]
+    replica: Instance
+    attempts: AttemptIds
 
 
 class SlotFree(Struct, frozen=True, kw_only=True):
@@ -193,20 +228,17 @@ class SlotFree(Struct, frozen=True, kw_only=True):
         attempt: The attempt whose end freed the slot; the orchestrator that made it knows already.
     """
 
-    replica: str
-    attempt: str
+    replica: Instance
+    attempt: AttemptId
 
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 _decode_request: Final = msgspec.json.Decoder(InferRequest).decode
-_decode_reply: Final[Any] = msgspec.json.Decoder(WorkerReply).decode
+_decode_reply: Final[Callable[[bytes], WorkerReply]] = msgspec.json.Decoder(WorkerReply).decode  # pyright: ignore[reportAssignmentType]  # a union is no type to it
 _decode_control: Final[Any] = msgspec.json.Decoder(ControlMessage).decode
 _decode_slot_free: Final = msgspec.json.Decoder(SlotFree).decode
 _decode_roll: Final = msgspec.json.Decoder(Roll).decode
-
-UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises on bytes that are not the message: three classes that share no base."""
 
 BUSY: Final = encode(Busy())
 PROGRESS: Final = encode(Progress())
@@ -220,9 +252,14 @@ def decode_request(body: bytes) -> InferRequest:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_request(body)
+        request = _decode_request(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"infer request: {safe_text(error)}") from error
+    if not (
+        are_words(request.capability, request.model) and request.task.isprintable() and request.attempt.isprintable()
+    ):
+        raise DecodeFailedError("infer request: task, attempt, capability or model is not of the form")
+    return request
 
 
 def decode_reply(body: bytes) -> WorkerReply:
@@ -233,9 +270,14 @@ def decode_reply(body: bytes) -> WorkerReply:
         DecodeFailedError: It is not one; the dispatcher counts the attempt as crashed.
     """
     try:
-        return _decode_reply(body)
+        reply = _decode_reply(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"worker reply: {safe_text(error)}") from error
+    if isinstance(reply, Finished) and not are_words(reply.replica, reply.provider, reply.model):
+        raise DecodeFailedError("worker reply: replica, provider or model is not of the form")
+    if isinstance(reply, Failed) and not are_words(reply.replica):
+        raise DecodeFailedError("worker reply: replica is not of the form")
+    return reply
 
 
 def decode_control(body: bytes) -> ControlMessage:
@@ -246,7 +288,7 @@ def decode_control(body: bytes) -> ControlMessage:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_control(body)
+        return _decode_control(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"control message: {safe_text(error)}") from error
 
@@ -259,7 +301,7 @@ def decode_slot_free(body: bytes) -> SlotFree:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_slot_free(body)
+        return _decode_slot_free(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"slot signal: {safe_text(error)}") from error
 
@@ -272,24 +314,6 @@ def decode_roll(body: bytes) -> Roll:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_roll(body)
+        return _decode_roll(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"roll: {safe_text(error)}") from error
-
-
-def safe_text(error: BaseException) -> str:
-    """
-    The reason that bytes did not decode, without the bytes.
-
-    msgspec's messages name the path and the types; those about enums and tags quote the value, which is the sender's
-    text, so the quotation is cut.
-    """
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    text = str(error)
-    if text.startswith(("Invalid value", "Invalid enum value")):
-        _, at, path = text.partition(" - at ")
-        return f"value not allowed{at}{path}"
-    return text[:MESSAGE_LENGTH_MAX]

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from flotilla.contracts.decoding import UNDECODABLE, checked
+from flotilla.contracts.fields import Sequence, UnixMs, Word
+
 KEY_LENGTH_MAX = 256
 VALUE_BYTES_MAX = 1024 * 1024
 ENTRIES_MAX = 1000
@@ -47,9 +50,9 @@ class BlackboardQuery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: Key | None = None
     pattern: Pattern = ">"
     value: msgspec.Raw = ABSENT
-    revision: Annotated[int, Meta(ge=0)] | None = None
+    revision: Sequence | None = None
     after: Key | None = None
-    author: Annotated[str, Meta(max_length=128)] = ""
+    author: Word = ""
     ttl_s: Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None = None
     wait_ms: Annotated[int, Meta(ge=0, le=WATCH_MS_MAX)] = WATCH_MS_MAX
 
@@ -94,22 +97,30 @@ class StoredValue(Struct, frozen=True, kw_only=True):
     """What stands in the bucket under a key."""
 
     value: msgspec.Raw
-    author: str = ""
-    at_unix_ms: int = 0
-    expires_unix_ms: int = 0
+    author: Word = ""
+    at_unix_ms: UnixMs = 0
+    expires_unix_ms: UnixMs = 0
 
 
 encode_value = msgspec.json.Encoder().encode
 _decode_value = msgspec.json.Decoder(StoredValue).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def decode_value(body: bytes) -> StoredValue:
-    """Decode a stored value; one that a foreign writer put there as plain JSON has no author and no time."""
+    """
+    Decode a stored value; one that a foreign writer put there as plain JSON has no author and no time.
+
+    What is no JSON, or nested too deeply, becomes a text.
+    """
     try:
-        return _decode_value(body)
-    except msgspec.ValidationError:
-        return StoredValue(value=msgspec.Raw(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        checked(body)
+        try:
+            return _decode_value(body)
+        except msgspec.ValidationError:
+            # The reading ended there: what follows may be no JSON.
+            return StoredValue(value=_decode_raw(body))
+    except UNDECODABLE:
         return StoredValue(value=msgspec.Raw(msgspec.json.encode(body.decode("utf-8", "replace"))))
 
 

@@ -5,9 +5,13 @@ What can go wrong: the kinds a caller sees, and the kinds a worker reports with 
 """
 
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+ERROR_LENGTH_MAX: Final = 1024 * 1024
+"""A refusal may list every capability that is known."""
+DETAILS_MAX: Final = 64
 
 
 class ErrorKind(Enum):
@@ -72,9 +76,9 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     """
 
     kind: ErrorKind
-    message: str
+    message: Annotated[str, Meta(max_length=ERROR_LENGTH_MAX)]
     retryable: bool = False
-    details: dict[str, Any] = {}
+    details: Annotated[dict[str, Any], Meta(max_length=DETAILS_MAX)] = {}
 
 
 class FailureKind(Enum):

@@ -11,7 +11,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-Counts = dict[int, Annotated[int, Meta(ge=0)]]
+COUNT_MAX: Final = 2**40
+INDEX_MAX: Final = 1_000
+"""A bucket of a newer writer, of finer or longer buckets, counts as the nearest known one."""
+
+Natural = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+Counts = Annotated[dict[Annotated[int, Meta(ge=0, le=INDEX_MAX)], Natural], Meta(max_length=INDEX_MAX)]
 
 GROWTH: Final = 1.1
 LATENCY_MS_MAX: Final = 600_000.0

@@ -12,20 +12,22 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from flotilla.contracts.attempts import MODEL_LENGTH_MAX, UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyError
+from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance
+from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 
 FORMAT: Final = 1
+FORMAT_MAX: Final = 1_000_000
 STRATEGIES: Final = ("failover", "fastest", "cheapest", "split")
 """Each is a module of the orchestrator, `orchestrator.routing.<name>`, with a function `order`."""
 
 ROUTES_MAX: Final = 100
 SECONDS_MAX: Final = 7 * 24 * 3600.0
-NAME_PATTERN: Final = "^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\Z"
+ENTRIES_MAX: Final = 100_000
 
-PoolName = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX)]
+Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX, pattern=PRINTABLE)]
 Seconds = Annotated[float, Meta(gt=0.0, le=SECONDS_MAX)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Usd = Annotated[float, Meta(ge=0.0, le=1e6)]
@@ -109,14 +111,14 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
-    strategy: str | None = None
+    strategy: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)] | None = None
     guards: GuardsEntry | None = None
     return_after_s: Seconds | None = None
     ramp_s: Seconds | None = None
     attempt_timeout_s: Seconds | None = None
     total_timeout_s: Seconds | None = None
     queue_timeout_s: Seconds | None = None
-    data_classes: Annotated[list[DataClass], Meta(min_length=1)] | None = None
+    data_classes: Annotated[list[DataClass], Meta(min_length=1, max_length=len(DATA_CLASSES_DEFAULT) * 2)] | None = None
     pool_labels: Annotated[dict[LabelText, LabelText], Meta(max_length=LABELS_MAX)] | None = None
     task_labels: Annotated[list[LabelText], Meta(max_length=LABELS_MAX)] | None = None
     cost_usd_max: Usd | None = None
@@ -153,10 +155,10 @@ class Policy(Struct, frozen=True, kw_only=True):
             capability without an entry is routed as in a fleet without a policy.
     """
 
-    format: Annotated[int, Meta(ge=1)] = FORMAT
+    format: Annotated[int, Meta(ge=1, le=FORMAT_MAX)] = FORMAT
     default: CapabilityPolicy | None = None
-    capabilities: dict[PoolName, CapabilityPolicy] = {}
-    scopes: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\\Z")], ScopePolicy] = {}
+    capabilities: Annotated[dict[PoolName, CapabilityPolicy], Meta(max_length=ENTRIES_MAX)] = {}
+    scopes: Annotated[dict[Instance, ScopePolicy], Meta(max_length=ENTRIES_MAX)] = {}
     breaker: BreakerPolicy = BreakerPolicy()
 
     def data_class_of(self, scope: str) -> DataClass:
@@ -246,7 +248,7 @@ def decode_policy(body: bytes) -> Policy:
         PolicyError: It is not a policy. Keep the one that was in force, in each of the three cases.
     """
     try:
-        given = _decode_format(body).format
+        given = _decode_format(checked(body)).format
     except UNDECODABLE as error:
         raise NoPolicyError([safe_text(error)]) from error
     if given is None:

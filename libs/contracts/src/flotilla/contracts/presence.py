@@ -5,8 +5,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.fields import Instance, ModelName, Name, Slots, UnixMs, Word
+from flotilla.contracts.headers import LABELS_MAX
 from flotilla.contracts.subjects import Zone
 
 REFRESH_S: Final = 2.0
@@ -18,8 +20,8 @@ CAPABILITIES_MAX: Final = 128
 class ModelCard(Struct, frozen=True, kw_only=True):
     """A model that a replica serves, and for which capabilities."""
 
-    name: str
-    capabilities: Annotated[list[str], Meta(max_length=CAPABILITIES_MAX)]
+    name: ModelName
+    capabilities: Annotated[list[Name], Meta(max_length=CAPABILITIES_MAX)]
 
 
 class ReplicaCard(Struct, frozen=True, kw_only=True):
@@ -34,16 +36,16 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
     """
 
     zone: Zone
-    pool: str
-    replica: str
-    provider: str
+    pool: Name
+    replica: Instance
+    provider: Word
     models: Annotated[list[ModelCard], Meta(max_length=MODELS_MAX)]
-    slots: int
-    busy: int = 0
+    slots: Slots
+    busy: Slots = 0
     draining: bool = False
-    version: str = ""
-    started_unix_ms: int = 0
-    labels: dict[str, str] = {}
+    version: Word = ""
+    started_unix_ms: UnixMs = 0
+    labels: Annotated[dict[Word, Word], Meta(max_length=LABELS_MAX)] = {}
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -63,6 +65,6 @@ def decode_card(body: bytes) -> ReplicaCard:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_card(body)
+        return _decode_card(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"replica card: {safe_text(error)}") from error

@@ -1,15 +1,40 @@
 """What a caller gets: the result of a task, its pieces, events and dead-letter records, and the PubAck's shape."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from flotilla.contracts.attempts import UNDECODABLE, Usage, safe_text
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.fields import (
+    MS_MAX,
+    CostUsd,
+    Instance,
+    Labels,
+    MaybeInstance,
+    MaybeName,
+    ModelName,
+    Name,
+    Sequence,
+    Size,
+    TaskId,
+    Text,
+    UnixMs,
+    Word,
+    is_bounded,
+)
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.subjects import EventKind, Zone
+
+REPORTS_MAX: Final = 10_000
+SUBJECT_LENGTH_MAX: Final = 4_096
+HEADERS_MAX: Final = 10_000
+
+TookMs = Annotated[float, Meta(ge=-MS_MAX, le=MS_MAX)]
+"""By two clocks of one host: it may come out a little below 0."""
 
 
 class AttemptReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,13 +48,13 @@ class AttemptReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
         message: Of a failure; safe text.
     """
 
-    pool: str
-    model: str
-    outcome: str
-    latency_ms: float
-    reason: str
-    replica: str = ""
-    message: str = ""
+    pool: MaybeName
+    model: ModelName
+    outcome: Word
+    latency_ms: TookMs
+    reason: Text
+    replica: MaybeInstance = ""
+    message: Text = ""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -43,27 +68,27 @@ class Result(Struct, frozen=True, kw_only=True):
         usage: Of all attempts together.
     """
 
-    task: str
-    capability: str
-    status: str
+    task: TaskId
+    capability: Name
+    status: Word
     output: msgspec.Raw | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
-    provider: str = ""
-    model: str = ""
+    provider: Word = ""
+    model: ModelName = ""
     zone: Zone | UnsetType = UNSET
-    pool: str = ""
-    replica: str = ""
-    latency_ms: float = 0.0
-    queued_ms: float = 0.0
+    pool: MaybeName = ""
+    replica: MaybeInstance = ""
+    latency_ms: TookMs = 0.0
+    queued_ms: TookMs = 0.0
     usage: Usage = Usage()
-    attempts: list[AttemptReport] = []
-    labels: dict[str, str] | UnsetType = UNSET
+    attempts: Annotated[list[AttemptReport], Meta(max_length=REPORTS_MAX)] = []
+    labels: Labels | UnsetType = UNSET
 
 
 class PieceMessage(Struct, frozen=True, kw_only=True, tag="piece"):
     """A piece of a streamed answer, as the caller sees it; the message without a `type` that follows is the result."""
 
-    seq: int
+    seq: Sequence
     text: str
 
 
@@ -83,17 +108,17 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         cost_usd: None where it is not known.
     """
 
-    task: str
-    capability: str
+    task: TaskId
+    capability: Name
     kind: EventKind
-    at_unix_ms: int
-    pool: str = ""
-    model: str = ""
-    replica: str = ""
-    error: str = ""
-    latency_ms: float = 0.0
-    cost_usd: float | None = 0.0
-    labels: dict[str, str] = {}
+    at_unix_ms: UnixMs
+    pool: MaybeName = ""
+    model: ModelName = ""
+    replica: MaybeInstance = ""
+    error: Word = ""
+    latency_ms: TookMs = 0.0
+    cost_usd: CostUsd | None = 0.0
+    labels: Labels = {}
 
 
 class DeadRecord(Struct, frozen=True, kw_only=True):
@@ -108,18 +133,18 @@ class DeadRecord(Struct, frozen=True, kw_only=True):
         headers_dropped_bytes: How long the header block was that could not be read; unset where `headers` has it.
     """
 
-    task: str
-    scope: str
-    capability: str
+    task: TaskId
+    scope: Instance
+    capability: Name
     error: ErrorBody
-    at_unix_ms: int
-    subject: str
-    headers: dict[str, str]
+    at_unix_ms: UnixMs
+    subject: Annotated[str, Meta(max_length=SUBJECT_LENGTH_MAX)]
+    headers: Annotated[dict[str, str], Meta(max_length=HEADERS_MAX)]
     body: bytes
     data_class: DataClass = "internal"
-    attempts: list[AttemptReport] = []
-    body_dropped_bytes: int | UnsetType = UNSET
-    headers_dropped_bytes: int | UnsetType = UNSET
+    attempts: Annotated[list[AttemptReport], Meta(max_length=REPORTS_MAX)] = []
+    body_dropped_bytes: Size | UnsetType = UNSET
+    headers_dropped_bytes: Size | UnsetType = UNSET
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -129,6 +154,7 @@ _decode_answer: Final[Any] = msgspec.json.Decoder(PieceMessage).decode
 _decode_dead: Final = msgspec.json.Decoder(DeadRecord).decode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorReply).decode
+_WithError = TypeVar("_WithError", Result, ErrorReply, DeadRecord)
 _PIECE_START: Final = b'{"type":"piece"'
 
 
@@ -141,11 +167,11 @@ def decode_answer(body: bytes) -> PieceMessage | Result | ErrorReply:
     """
     try:
         if body.startswith(_PIECE_START):
-            return _decode_answer(body)
+            return _decode_answer(checked(body))
         try:
-            return _decode_result(body)
+            return _bounded(_decode_result(checked(body)))
         except msgspec.ValidationError:
-            return _decode_error(body)
+            return _bounded(_decode_error(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"answer: {safe_text(error)}") from error
 
@@ -158,7 +184,7 @@ def decode_result(body: bytes) -> Result:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_result(body)
+        return _bounded(_decode_result(checked(body)))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"result: {safe_text(error)}") from error
 
@@ -171,7 +197,7 @@ def decode_event(body: bytes) -> Event:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_event(body)
+        return _decode_event(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"event: {safe_text(error)}") from error
 
@@ -184,6 +210,14 @@ def decode_dead(body: bytes) -> DeadRecord:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_dead(body)
+        return _bounded(_decode_dead(checked(body)))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"dead record: {safe_text(error)}") from error
+
+
+def _bounded(message: _WithError) -> _WithError:
+    """What stands in `details` has no fixed shape."""
+    error = message.error
+    if isinstance(error, ErrorBody) and error.details and not is_bounded(error.details):
+        raise OverflowError
+    return message

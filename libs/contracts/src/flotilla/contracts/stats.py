@@ -14,11 +14,12 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import RULES
-from flotilla.contracts.histogram import Counts, added
-from flotilla.contracts.names import name_of, token_of
+from flotilla.contracts.fields import MODEL_LENGTH_MAX, UnixMs, are_words
+from flotilla.contracts.histogram import Counts, Natural, added
+from flotilla.contracts.names import is_name, is_replica, name_of, token_of
 
 FORMAT: Final = 1
 SUB_WINDOW_MS: Final = 1_000
@@ -30,8 +31,17 @@ STALE_AFTER_MS: Final = 6_000
 CLOCK_SKEW_MS_MAX: Final = 5_000
 NANO_USD: Final = 1_000_000_000
 
-Natural = Annotated[int, Meta(ge=0)]
+SUM_MAX: Final = 2**62
+"""Of tokens and costs: what is written must be readable, and JSON numbers end at 64 bits."""
+KINDS_MAX: Final = 64
+BINS_MAX: Final = 100_000
 
+Sum = Annotated[int, Meta(ge=0, le=SUM_MAX)]
+Time = Annotated[int, Meta(ge=0, le=2**53)]
+"""Seconds, or tenths of seconds, of the unix clock."""
+Failures = Annotated[dict[Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")], Natural], Meta(max_length=KINDS_MAX)]
+
+_STATS_KEY_PARTS: Final = 4
 _NOT_PENALISED: Final = frozenset(kind.value for kind, rule in RULES.items() if not rule.penalise)
 
 
@@ -61,15 +71,15 @@ class SubWindow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     ok: Natural = 0
-    failures: dict[str, Natural] = {}
+    failures: Failures = {}
     deferred: Natural = 0
     cancelled: Natural = 0
     latency: Counts = {}
     first_piece: Counts = {}
     abandoned: Counts = {}
-    input_tokens: Natural = 0
-    output_tokens: Natural = 0
-    cost_nano_usd: Natural = 0
+    input_tokens: Sum = 0
+    output_tokens: Sum = 0
+    cost_nano_usd: Sum = 0
     unpriced: Natural = 0
     unpriced_ok: Natural = 0
 
@@ -115,15 +125,15 @@ class RouteStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
         retry_after_until_unix_ms: The provider asked to be left alone until then.
     """
 
-    format: int = FORMAT
-    written_unix_ms: Natural = 0
-    windows: dict[int, SubWindow] = {}
-    in_flight: dict[int, Natural] = {}
+    format: Natural = FORMAT
+    written_unix_ms: UnixMs = 0
+    windows: Annotated[dict[Time, SubWindow], Meta(max_length=BINS_MAX)] = {}
+    in_flight: Annotated[dict[Time, Natural], Meta(max_length=BINS_MAX)] = {}
     failed_in_a_row: Natural = 0
-    last_failure_unix_ms: Natural = 0
-    last_ok_unix_ms: Natural = 0
-    last_started_unix_ms: Natural = 0
-    retry_after_until_unix_ms: Natural = 0
+    last_failure_unix_ms: UnixMs = 0
+    last_ok_unix_ms: UnixMs = 0
+    last_started_unix_ms: UnixMs = 0
+    retry_after_until_unix_ms: UnixMs = 0
 
     @property
     def in_flight_count(self) -> int:
@@ -162,9 +172,9 @@ def merge_sub_windows(one: SubWindow, other: SubWindow) -> SubWindow:
         latency=added(one.latency, other.latency),
         first_piece=added(one.first_piece, other.first_piece),
         abandoned=added(one.abandoned, other.abandoned),
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        cost_nano_usd=one.cost_nano_usd + other.cost_nano_usd,
+        input_tokens=min(SUM_MAX, one.input_tokens + other.input_tokens),
+        output_tokens=min(SUM_MAX, one.output_tokens + other.output_tokens),
+        cost_nano_usd=min(SUM_MAX, one.cost_nano_usd + other.cost_nano_usd),
         unpriced=one.unpriced + other.unpriced,
         unpriced_ok=one.unpriced_ok + other.unpriced_ok,
     )
@@ -242,14 +252,18 @@ def stats_key(route: RouteKey, writer: str) -> str:
 
 def parse_stats_key(key: str) -> tuple[RouteKey, str] | None:
     """Take a key of the stats bucket apart, into its route and its writer; None when it is not of the form."""
-    match key.split("."):
-        case [pool, model, capability, writer] if pool and model and capability and writer:
-            try:
-                return RouteKey(pool, "" if model == "=" else name_of(model), capability), writer
-            except ValueError:
-                return None
-        case _:
-            return None
+    pool, *rest = key.split(".")
+    if len(rest) != _STATS_KEY_PARTS - 1:
+        return None
+    encoded, capability, writer = rest
+    try:
+        model = "" if encoded == "=" else name_of(encoded)
+    except ValueError:
+        return None
+    named = encoded and is_name(pool) and is_name(capability) and is_replica(writer)
+    if not named or len(model) > MODEL_LENGTH_MAX or not are_words("", model):
+        return None
+    return RouteKey(pool, model, capability), writer
 
 
 encode_stats: Final = msgspec.json.Encoder().encode
@@ -264,6 +278,6 @@ def decode_stats(body: bytes) -> RouteStats:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_stats(body)
+        return _decode_stats(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"route stats: {safe_text(error)}") from error

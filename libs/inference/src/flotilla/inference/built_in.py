@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from flotilla.contracts.attempts import UNDECODABLE
 from flotilla.contracts.capabilities import BUILT_IN, TEXT_FIELDS, EmbedOutput
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.inference.capability import Capability
 from flotilla.inference.inputs import INPUT_CHECKS
 from flotilla.inference.outputs import OUTPUT_CHECKS

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 
 INTEGER_DIGITS_MAX: Final = 300
 """A longer one is infinite; making an integer of it takes time that grows with its square."""

@@ -7,13 +7,12 @@ from msgspec import Meta
 
 from flotilla.chassis.settings import ServiceSettings
 from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.fields import MODEL_LENGTH_MAX, SLOTS_MAX, printable
 from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import MODELS_MAX, ModelCard
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
-
-SLOTS_MAX = 4096
 
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 
@@ -92,7 +91,7 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         The models in order, each with the capabilities that only it serves (empty: whatever is left).
 
         Raises:
-            SettingsError: A model without a name, one that stands twice, or too many.
+            SettingsError: A model without a name, one that stands twice or is no name for a model, or too many.
         """
         found: dict[str, frozenset[str]] = {}
         for entry in _listed(self.models):
@@ -100,6 +99,10 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             if not name or name in found or len(found) >= MODELS_MAX:
                 raise SettingsError(
                     f"setting FLOTILLA_MODELS: expected at most {MODELS_MAX} different models with commas between"
+                )
+            if name != printable(name, MODEL_LENGTH_MAX):
+                raise SettingsError(
+                    f"setting FLOTILLA_MODELS: expected names of at most {MODEL_LENGTH_MAX} printable characters"
                 )
             found[name] = frozenset(part.strip() for part in only.split("|") if part.strip())
         return list(found.items())

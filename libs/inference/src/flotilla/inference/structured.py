@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import jsonschema_rs
 import msgspec
 
-from flotilla.contracts.attempts import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.errors import AttemptError

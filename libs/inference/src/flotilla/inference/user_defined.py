@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.inference.backend import Turn
 from flotilla.inference.capability import Capability
 from flotilla.inference.prompts.prompt import JSON_RULE, Prompt, StructuredReading, TextReading

@@ -9,9 +9,10 @@ import msgspec
 import structlog
 
 from flotilla.chassis.logs import where
-from flotilla.contracts.attempts import MESSAGE_LENGTH_MAX, Failed, Finished, Timings
+from flotilla.contracts.attempts import Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LENGTH_MAX, printable
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import Held
 from flotilla.inference.backend import Backend, Work
@@ -58,10 +59,10 @@ class Worker:
         except AttemptError as error:
             answer = Failed(
                 kind=error.kind,
-                message=error.message[:MESSAGE_LENGTH_MAX],
+                message=printable(error.message, TEXT_LENGTH_MAX),
                 retry_after_s=error.retry_after_s,
                 replica=self._replica,
-                usage=error.usage,
+                usage=error.usage.bounded(),
             )
         except BadRequestError as error:
             answer = self._failed(FailureKind.BAD_INPUT, error.message)
@@ -116,9 +117,9 @@ class Worker:
             output = capability.check_output(given, output)
         return Finished(
             output=output,
-            usage=answer.usage,
-            provider=answer.provider,
-            model=answer.model,
+            usage=answer.usage.bounded(),
+            provider=printable(answer.provider, WORD_LENGTH_MAX),
+            model=printable(answer.model, MODEL_LENGTH_MAX),
             timings=Timings(
                 provider_ms=answer.provider_ms,
                 first_piece_ms=(first_piece_at[0] - started_at) * 1000 if first_piece_at else None,
@@ -127,4 +128,4 @@ class Worker:
         )
 
     def _failed(self, kind: FailureKind, message: str) -> Failed:
-        return Failed(kind=kind, message=message[:MESSAGE_LENGTH_MAX], replica=self._replica)
+        return Failed(kind=kind, message=printable(message, TEXT_LENGTH_MAX), replica=self._replica)

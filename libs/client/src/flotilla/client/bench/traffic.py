@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from flotilla.client.bench.errors import WrongAnswerError
 from flotilla.client.bench.responder import ECHO_SUBJECT, RELAY_SUBJECT
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.contracts.results import ErrorReply
 from flotilla.fabric.connection import Connection, Message
 

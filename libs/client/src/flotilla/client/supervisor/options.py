@@ -6,9 +6,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from flotilla.client.supervisor.errors import OptionError
+from flotilla.contracts.fields import SLOTS_MAX
 from flotilla.contracts.names import is_name
 from flotilla.contracts.subjects import ZONES, Zone
-from flotilla.inference.settings import SLOTS_MAX
 
 Engine = Literal["auto", "embedded", "noop"]
 
