@@ -21,6 +21,7 @@ from flotilla.inference.catalogue import Catalogue
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import BODIES, Json, PlainClient, eventually
+from orchestrator.death_notes import DeathNotes
 from orchestrator.fleet import Fleet
 from orchestrator.health import HealthBoard, PolicyNotUnderstoodError
 from orchestrator.intake import Intake, Limits
@@ -73,7 +74,7 @@ class Bucket:
             await requests.start()
             stack.push_async_callback(requests.stop)
             router = PolicyRouter("o")
-            board = HealthBoard(connection, requests, router)
+            board = HealthBoard(connection, requests, router, DeathNotes(connection))
             stack.push_async_callback(board.stop)
             await board.start()
             yield board, router

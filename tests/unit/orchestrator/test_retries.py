@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
+from orchestrator.replica_states import Replica, Standing
 from orchestrator.retries import (
     ASK_REST_S_MAX,
     ATTEMPTS_MAX,
+    DEATHS_MAX,
     PROBES_SPENT_MAX,
     REST_S_MAX,
     SILENT_IN_A_ROW_MAX,
@@ -268,3 +270,72 @@ def test_whatever_happens_every_step_is_bounded(
         if isinstance(rest, Rest):
             assert 0.0 < rest.after_s <= REST_S_MAX * 1.25
             task.next_round()
+
+
+def struck(task: Tries, *names: str) -> None:
+    task.lost_with(frozenset(Replica("p", name) for name in names))
+
+
+def test_a_task_is_given_to_no_more_replicas_than_may_die_of_it() -> None:
+    """
+    It waits while it is not known whether those before have died, and is given up when they have.
+    """
+    task = tries(durable=True)
+    standing: dict[str, Standing] = {}
+    for name in ("one", "two", "three"):
+        assert "none" == task.danger(lambda replica: standing[replica.name])
+        struck(task, name)
+        standing[name] = "silent"
+
+    assert task.is_suspicious
+    assert DEATHS_MAX - 1 == task.deaths_to_tell
+    assert "wait" == task.danger(lambda replica: standing[replica.name])
+    standing |= {"one": "gone", "two": "gone"}
+    assert "wait" == task.danger(lambda replica: standing[replica.name])
+    standing["three"] = "gone"
+    assert "poison" == task.danger(lambda replica: standing[replica.name])
+    assert 3 == task.deaths
+
+
+def test_replicas_that_come_back_were_only_frozen() -> None:
+    """
+    Nothing is held against the task.
+    """
+    task = tries(durable=False)
+    for name in ("one", "two", "three"):
+        struck(task, name)
+
+    assert "none" == task.danger(lambda _: "well")
+    assert not task.is_suspicious
+
+
+def test_one_loss_is_one_death_however_many_went_with_it() -> None:
+    """
+    A node that dies takes replicas along that never saw the task.
+    """
+    task = tries(durable=True)
+    struck(task, "one", "two", "three", "four")
+
+    assert "none" == task.danger(lambda _: "gone")
+    assert 1 == task.deaths
+
+
+def test_deaths_that_another_orchestrator_saw_count() -> None:
+    """
+    The task was delivered again.
+    """
+    task = Tries(durable=True, deaths=DEATHS_MAX)
+
+    assert task.is_suspicious
+    assert "poison" == task.danger(lambda _: "well")
+
+
+def test_a_task_that_two_replicas_may_have_died_of_goes_alone() -> None:
+    """
+    A harmless one must not be with a deadly one for the third time.
+    """
+    task = tries(durable=True)
+    struck(task, "one")
+    assert not task.goes_alone
+    struck(task, "two")
+    assert task.goes_alone

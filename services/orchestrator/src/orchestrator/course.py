@@ -6,8 +6,7 @@ It talks; what it does next is decided by pure functions (`routing/`, `retries.p
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
@@ -16,58 +15,31 @@ from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Lane, Waiter
-from orchestrator.attempts import Attempt, Attempts, Ended, OnPiece, Outcome
-from orchestrator.events import Events
-from orchestrator.fleet import Fleet
-from orchestrator.ledger import Ledger
+from orchestrator.attempt import Attempt, Ended, OnPiece, Outcome
+from orchestrator.means import Means, NoRouteNowError
 from orchestrator.retries import GiveUp, LookAgain, NextRoute, NoRoute, Rest, RetryHere, Tries, WaitForRoute
-from orchestrator.routes_told import every_route_failed, is_timed, no_route, not_now, report_of, too_late, until_s
-from orchestrator.routing.types import Choice, Decision, FleetView, Route, TaskView
+from orchestrator.routes_told import (
+    every_route_failed,
+    is_timed,
+    no_route,
+    not_now,
+    report_of,
+    too_deadly,
+    too_late,
+    until_s,
+)
+from orchestrator.routing.types import Choice, Decision, Route
 from orchestrator.tasks import Task
 
 QUEUE_TIMEOUT_S: Final = 30.0
 ABSENT_PATIENCE_S: Final = 2.0
 REROUTE_EVERY_S: Final = 1.0
+UNSAFE_LOOK_S: Final = 0.5
 PARKED_LOOK_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
 DEADLINE_MARGIN_S: Final = 0.25
 ATTEMPTS_REPORTED_MAX: Final = 20
 """Of a task that waited out a long trouble, half of them the first and half the last."""
-
-
-class Router(Protocol):
-    """Decides where a task may go, and how long it may take there."""
-
-    def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Decision:
-        """The routes for a task, in order, or why there is none. Fast: it runs for every try."""
-        ...
-
-    def rules_of(self, capability: str) -> Rules:
-        """The timeouts of a capability."""
-        ...
-
-
-class NoRouteNowError(Exception):
-    """A durable task has no route at the moment, and cannot wait for one here: it goes back to its stream."""
-
-
-class Means:
-    """
-    What every course works with.
-
-    Attributes:
-        running: The attempt that each held task is in, by scope and id.
-    """
-
-    __slots__ = ("attempts", "events", "fleet", "ledger", "router", "running")
-
-    def __init__(self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger) -> None:
-        self.fleet: Final = fleet
-        self.router: Final = router
-        self.attempts: Final = attempts
-        self.events: Final = events
-        self.ledger: Final = ledger
-        self.running: Final[dict[tuple[str, str], Attempt]] = {}
 
 
 class Course:
@@ -95,7 +67,7 @@ class Course:
         self._waiter: Waiter | None = None
         self._turn: Lane | None = None
         self._waiting_since: float | None = None
-        self._tries = Tries(durable=task.durable)
+        self._tries = Tries(durable=task.durable, deaths=means.deaths.of(task) if task.durable else 0)
         self._asked_until = 0.0
         self.route: Route | None = None
         self.provider_ms: float | None = None
@@ -119,6 +91,8 @@ class Course:
         while True:
             self._rules = self._with.router.rules_of(task.capability)
             self._check_time()
+            if self._tries.is_suspicious and not await self._is_safe():
+                continue
             decision = self._with.router.decide(task.view, self._with.fleet.view, self._with.fleet.busy)
             choices = decision.routes
             if self._tries.total:
@@ -143,6 +117,24 @@ class Course:
             raise TaskError(ErrorKind.CANCELLED, "cancelled by the caller")
         if time.monotonic() >= self._deadline_at:
             raise too_late(task, allowed_s=self._deadline_at - task.accepted_at)
+
+    async def _is_safe(self) -> bool:
+        """
+        Whether the task may be given to one more replica; waits a moment when that is not known.
+
+        Raises:
+            TaskError: Too many have died of it.
+        """
+        danger = self._tries.danger(self._with.attempts.silences.standing)
+        if self._task.durable:
+            await self._with.deaths.note(self._task, self._tries.deaths_to_tell)
+        if danger == "poison":
+            raise too_deadly(self._task, self._tries.deaths)
+        safe = danger == "none" and (not self._tries.goes_alone or self._with.isolation.take(self._task))
+        if not safe:
+            self.leave_lines()
+            await (self._park(UNSAFE_LOOK_S) if self._task.durable else self._pause(UNSAFE_LOOK_S))
+        return safe
 
     async def _try_each(self, choices: tuple[Choice, ...]) -> Result | None:
         """Try routes in order until one takes the task; None when the task should be routed again."""
@@ -189,6 +181,8 @@ class Course:
             raise
         finally:
             self._with.running.pop(key, None)
+            if self._tries.total:
+                self._with.isolation.leave(task)
         return attempt, outcome
 
     async def _follow(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> Result | None:
@@ -215,7 +209,9 @@ class Course:
             outcome = Ended.DEADLINE
         if isinstance(outcome, Failed):
             attempt.tell_started()
-            self._with.ledger.failed(attempt, outcome)
+            # One replica's death is one failure of its route, however many attempts it had.
+            blameless = bool(attempt.suspects) and not self._with.attempts.silences.states.blame(attempt.suspects)
+            self._with.ledger.failed(attempt, outcome, blameless=blameless)
             await self._after_failure(choice, attempt, outcome)
             return None
         if outcome is Ended.DEADLINE:
@@ -256,6 +252,7 @@ class Course:
                 f"the stream broke after {task.pieces} pieces: {failed.kind.value}",
                 details={"pieces": task.pieces},
             )
+        self._tries.lost_with(attempt.suspects)
         if failed.kind is FailureKind.LOST and attempt.heard_at is None:
             self._tries.swallowed(route)
             return

@@ -6,8 +6,9 @@ from typing import Final
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result, encode
-from orchestrator.attempts import Attempt, Ended, OnPiece
-from orchestrator.course import Course, Means, NoRouteNowError
+from orchestrator.attempt import Attempt, Ended, OnPiece
+from orchestrator.course import Course
+from orchestrator.means import Means, NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task

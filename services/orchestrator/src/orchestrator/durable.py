@@ -26,11 +26,11 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
-from orchestrator.course import NoRouteNowError
 from orchestrator.dead_records import dead_record
 from orchestrator.dispatch import Dispatcher
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, read_options
+from orchestrator.means import NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.replies import internal
 from orchestrator.tasks import Task

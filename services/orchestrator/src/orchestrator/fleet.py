@@ -16,6 +16,7 @@ from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.lanes import Lane
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.pools import CardRefusedError, Pool
+from orchestrator.replica_states import Replica
 from orchestrator.routing.types import FleetView, PoolView
 
 logger = structlog.get_logger("orchestrator")
@@ -84,10 +85,10 @@ class Fleet:
         if lane is not None:
             lane.slots_freed()
 
-    def replicas_of(self, pool: str) -> frozenset[str]:
-        """The names of a pool's live replicas."""
-        found = [self._pools[zone, pool].replicas() for zone in ZONES if (zone, pool) in self._pools]
-        return frozenset[str]().union(*found)
+    def replicas_of(self, pool: str) -> frozenset[Replica]:
+        """A pool's live replicas."""
+        found = (self._pools[zone, pool].cards() for zone in ZONES if (zone, pool) in self._pools)
+        return frozenset(Replica(pool, card.replica, card.started_unix_ms) for cards in found for card in cards)
 
     def capabilities(self) -> frozenset[str]:
         """Everything that some live replica serves."""

@@ -17,6 +17,7 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED, Entry
 from flotilla.fabric.mirror import Mirror
+from orchestrator.death_notes import DeathNotes
 from orchestrator.policy_documents import POLICY_KEY, StoredPolicy, last_good, read_stored
 from orchestrator.routing.observation import UPDATE_INTERVAL_MS
 from orchestrator.routing.router import PUBLISH_INTERVAL_MS, PolicyRouter
@@ -51,7 +52,8 @@ class HealthBoard:
         on_unreadable: Called when what stands in the policy's place is none.
     """
 
-    def __init__(self, connection: Connection, requests: Requests, router: PolicyRouter) -> None:
+    def __init__(self, connection: Connection, requests: Requests, router: PolicyRouter, deaths: DeathNotes) -> None:
+        self._deaths = deaths
         self._connection = connection
         self._requests = requests
         self._router = router
@@ -160,7 +162,7 @@ class HealthBoard:
             await self._put_back(self._in_force, newest.revision)
 
     def _on_stats(self, key: str, body: bytes | None) -> None:
-        if not self._router.heard(key, body):
+        if not self._deaths.heard(key, body) and not self._router.heard(key, body):
             logger.debug("stats_not_understood", key=key)
 
     async def _update_loop(self) -> None:

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.stats import RouteKey
-from orchestrator.attempts import Attempt
+from orchestrator.attempt import Attempt
 from orchestrator.fleet import Fleet
 from orchestrator.intake import unix_ms
 from orchestrator.routing.recorder import Recorder, RouteRecorder
@@ -54,8 +54,8 @@ class Ledger:
         if self._observer is not None:
             self._observer.ended(attempt, "ok", finished)
 
-    def failed(self, attempt: Attempt, failed: Failed) -> None:
-        """It failed."""
+    def failed(self, attempt: Attempt, failed: Failed, *, blameless: bool = False) -> None:
+        """It failed; a `blameless` one does not count against the route."""
         recorder, started_unix_ms = self._close(attempt)
         recorder.failed(
             failed.kind,
@@ -63,6 +63,7 @@ class Ledger:
             now_unix_ms=unix_ms(),
             retry_after_s=failed.retry_after_s,
             usage=failed.usage,
+            blameless=blameless,
         )
         if self._observer is not None:
             self._observer.ended(attempt, failed.kind.value, failed)

@@ -7,7 +7,7 @@ from prometheus_client.registry import CollectorRegistry
 from flotilla.chassis.metrics import Count, Level, Sample, Spread, registry_of
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import Result
-from orchestrator.attempts import Attempt
+from orchestrator.attempt import Attempt
 from orchestrator.fleet import Fleet
 from orchestrator.routing.recorder import NO_USAGE
 from orchestrator.routing.router import PolicyRouter

@@ -97,10 +97,6 @@ class Pool:
         """The card of every live replica."""
         return (replica.card for replica in self._replicas.values())
 
-    def replicas(self) -> frozenset[str]:
-        """The names of the live replicas."""
-        return frozenset(self._replicas)
-
     def is_forgotten(self) -> bool:
         """Whether it has no replica, and nothing that its replicas announced counts against its bounds any more."""
         self._forget()

@@ -7,11 +7,12 @@ passes until its deadline, whatever it costs in attempts; an asked one only for 
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
+from orchestrator.replica_states import Replica, Standing
 from orchestrator.routing.types import Decision, Route
 
 ATTEMPTS_MAX: Final = 10
@@ -19,6 +20,8 @@ ATTEMPTS_MAX: Final = 10
 BACKOFF_S_MAX: Final = 5.0
 PROBES_SPENT_MAX: Final = 3
 SILENT_IN_A_ROW_MAX: Final = 3
+DEATHS_MAX: Final = 3
+"""So many replicas may die of a task, or be in danger of it at a time."""
 REST_S: Final = 0.5
 REST_S_MAX: Final = 15.0
 ASK_REST_S_MAX: Final = 2.0
@@ -68,11 +71,26 @@ class NoRoute(Struct, frozen=True):
 WithoutRoute = LookAgain | Rest | WaitForRoute | NoRoute | GiveUp
 
 
+ALONE_FROM: Final = DEATHS_MAX - 1
+
+Danger = Literal["none", "wait", "poison"]
+
+
+class _Strike:
+    """An attempt that was lost together with its replica, as far as anybody knows: with one of the suspects."""
+
+    __slots__ = ("suspects",)
+
+    def __init__(self, suspects: frozenset[Replica]) -> None:
+        self.suspects = suspects
+
+
 class Tries:
     """
     One task's attempts so far, and what follows from them.
 
     Attributes:
+        deaths: How many replicas have died while they had it.
         total: Attempts that a replica took, or swallowed.
         given_up: Routes that are not tried again for this task.
         resting: Routes whose trouble passes; not tried again before the next round.
@@ -87,12 +105,14 @@ class Tries:
         "_probes_spent",
         "_rounds",
         "_silent",
+        "_strikes",
+        "deaths",
         "given_up",
         "resting",
         "total",
     )
 
-    def __init__(self, *, durable: bool, luck: Callable[[], float] = random.random) -> None:
+    def __init__(self, *, durable: bool, deaths: int = 0, luck: Callable[[], float] = random.random) -> None:
         self._durable = durable
         self._luck = luck
         self._here: dict[Route, int] = {}
@@ -101,6 +121,8 @@ class Tries:
         self._counted = 0
         self._probes_spent = 0
         self._rounds = 0
+        self._strikes: list[_Strike] = []
+        self.deaths = deaths
         self.total = 0
         self.given_up: set[Route] = set()
         self.resting: set[Route] = set()
@@ -157,6 +179,49 @@ class Tries:
         self.total += 1
         self._kinds.add(FailureKind.LOST)
         self._silent[route] = self._silent.get(route, 0) + 1
+
+    def lost_with(self, suspects: frozenset[Replica]) -> None:
+        """An attempt was lost, and these replicas came into trouble while one of them had it."""
+        if suspects:
+            self._strikes.append(_Strike(suspects))
+
+    @property
+    def deaths_to_tell(self) -> int:
+        """
+        For whoever gets the task next: the deaths, and the losses that may have been some.
+
+        Those not being certain, they leave the task one more try.
+        """
+        return max(self.deaths, min(self.deaths + len(self._strikes), DEATHS_MAX - 1))
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether its next try is not to be beside that of another such task."""
+        return self.deaths + len(self._strikes) >= ALONE_FROM
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether `danger` has to be asked before the next try."""
+        return bool(self._strikes) or self.deaths >= DEATHS_MAX
+
+    def danger(self, standing: Callable[[Replica], Standing]) -> Danger:
+        """
+        Whether the task may be given to one more replica, by how those stand that it was lost with.
+
+        `wait` while it is not known whether they have died of it.
+        """
+        undecided: list[_Strike] = []
+        for strike in self._strikes:
+            stand = {replica: standing(replica) for replica in strike.suspects}
+            strike.suspects = frozenset(replica for replica in strike.suspects if stand[replica] != "well")
+            if "gone" in stand.values():
+                self.deaths += 1
+            elif strike.suspects:
+                undecided.append(strike)
+        self._strikes = undecided
+        if self.deaths >= DEATHS_MAX:
+            return "poison"
+        return "wait" if self.deaths + len(undecided) >= DEATHS_MAX else "none"
 
     def without_route(self, decision: Decision) -> WithoutRoute:
         """Decide what a task does that has no route to try now: the decision has none, or none that is left."""

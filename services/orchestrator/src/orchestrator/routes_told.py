@@ -6,7 +6,7 @@ from typing import Final
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import AttemptReport
-from orchestrator.attempts import Attempt, Ended
+from orchestrator.attempt import Attempt, Ended
 from orchestrator.routing.types import Choice, Decision
 from orchestrator.tasks import Task
 
@@ -64,6 +64,16 @@ def too_late(task: Task, *, allowed_s: float) -> TaskError:
     if failed is not None:
         text = f"{text}; before, {failed.pool} failed: {failed.outcome}"
     return TaskError(ErrorKind.DEADLINE_EXCEEDED, text)
+
+
+def too_deadly(task: Task, deaths: int) -> TaskError:
+    """Replicas die of it: one more would, too."""
+    replicas = list(dict.fromkeys(attempt.replica for attempt in task.attempts if attempt.replica))
+    text = (
+        f"given up: {deaths} replicas died or hung while they had this task; look at their logs before it is sent again"
+    )
+    details = {"deaths": deaths, "replicas": replicas}
+    return TaskError(ErrorKind.PROVIDER_FAILED, text, details=details, retryable=False)
 
 
 def no_route(task: Task, decision: Decision) -> TaskError:

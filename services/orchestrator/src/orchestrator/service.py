@@ -15,8 +15,8 @@ from orchestrator.api import Api
 from orchestrator.attempts import Attempts
 from orchestrator.blackboard import Blackboard
 from orchestrator.commits import Commits
-from orchestrator.course import Means
 from orchestrator.dead_questions import DeadQuestions
+from orchestrator.death_notes import DeathNotes
 from orchestrator.dispatch import Dispatcher
 from orchestrator.durable import Durable
 from orchestrator.events import Events
@@ -26,6 +26,7 @@ from orchestrator.health import HealthBoard
 from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
+from orchestrator.means import Means
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.replies import Replies
 from orchestrator.routing.router import PolicyRouter
@@ -69,11 +70,19 @@ class Orchestrator:
         self._fleet = fleet
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
-        self._board = board = HealthBoard(connection, requests, router)
+        deaths = DeathNotes(connection)
+        self._board = board = HealthBoard(connection, requests, router, deaths)
         board.on_unreadable = partial(metrics.unreadable, "policy")
         self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
-        means = Means(fleet=fleet, router=router, attempts=self.attempts, events=Events(afterwards), ledger=ledger)
+        means = Means(
+            fleet=fleet,
+            router=router,
+            attempts=self.attempts,
+            events=Events(afterwards),
+            ledger=ledger,
+            deaths=deaths,
+        )
         dispatcher = Dispatcher(means, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         commits = Commits(connection, requests)
         self._durables = {

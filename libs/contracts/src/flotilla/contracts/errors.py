@@ -22,23 +22,36 @@ class FlotillaError(Exception):
 
 
 class TaskError(FlotillaError):
-    """A task was refused or failed, for one of the kinds of the wire's error table."""
+    """
+    A task was refused or failed, for one of the kinds of the wire's error table.
 
-    def __init__(self, kind: ErrorKind, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+    Attributes:
+        retryable: Whether the same request may succeed later without a change; as its kind says, unless told.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        retryable: bool | None = None,
+    ) -> None:
         super().__init__(f"{kind.value}: {message}")
         self.kind = kind
         self.message = message
         self.details: dict[str, Any] = dict(details or {})
+        self.retryable = kind.retryable if retryable is None else retryable
 
     @property
     def body(self) -> ErrorBody:
         """The error as it goes over the wire."""
-        return ErrorBody(kind=self.kind, message=self.message, retryable=self.kind.retryable, details=self.details)
+        return ErrorBody(kind=self.kind, message=self.message, retryable=self.retryable, details=self.details)
 
     @classmethod
     def from_body(cls, body: ErrorBody) -> "TaskError":
         """The exception that stands for an error which came over the wire."""
-        return cls(body.kind, body.message, details=body.details)
+        return cls(body.kind, body.message, details=body.details, retryable=body.retryable)
 
 
 class BadRequestError(TaskError):

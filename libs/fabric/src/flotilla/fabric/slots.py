@@ -131,6 +131,7 @@ class Slots:
         self._eager = eager
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, Held] = {}
+        self._answering: set[str] = set()
         self._membership: Subscription | None = None
         self._controls: list[Subscription] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -249,11 +250,16 @@ class Slots:
             self._idle.set()
         was_full = self._membership is None and not self._draining
         if was_full:
-            await self._join()
-        await self._connection.publish(held.reply, self._encoded(answer))
-        if was_full:
+            self._answering.add(attempt)
+            try:
+                await self._join()
+                await self._connection.publish(held.reply, self._encoded(answer))
+            finally:
+                self._answering.discard(attempt)
             signal = SlotFree(replica=self._replica, attempt=attempt)
             await self._connection.publish(subjects.infer_free(self._zone, self._pool), encode(signal))
+        else:
+            await self._connection.publish(held.reply, self._encoded(answer))
 
     def _encoded(self, answer: Finished | Failed) -> bytes:
         body = encode(answer)
@@ -277,7 +283,8 @@ class Slots:
             case Drain():
                 self.drain_asked.set()
             case RollCall(attempts=asked) if message.reply:
-                roll = Roll(replica=self._replica, attempts=[attempt for attempt in asked if attempt in self._held])
+                here = [attempt for attempt in asked if attempt in self._held or attempt in self._answering]
+                roll = Roll(replica=self._replica, attempts=here)
                 await self._connection.publish(message.reply, encode(roll))
             case RollCall():
                 pass

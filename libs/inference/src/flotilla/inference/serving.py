@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.signals import starting, stop_signals
@@ -17,7 +17,7 @@ from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
-from flotilla.fabric.presence import announced
+from flotilla.fabric.presence import announce, announced
 from flotilla.fabric.roles import inbox_prefix
 from flotilla.fabric.slots import serving
 from flotilla.inference.backend import Backend, NeverWaits
@@ -66,6 +66,19 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
             )
         worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
+        joining = ReplicaCard(
+            zone=zone,
+            pool=pool,
+            replica=replica,
+            provider=provider,
+            models=what.models,
+            slots=settings.slots,
+            draining=True,
+            version=version,
+            started_unix_ms=time.time_ns() // 1_000_000,
+        )
+        # Known before it joins, as one that takes nothing yet: from its first request on it is asked for what it holds.
+        await announce(connection, joining)
         lane = await stack.enter_async_context(
             serving(
                 connection,
@@ -79,21 +92,9 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             )
         )
         metrics.lane = lane
-        started_unix_ms = time.time_ns() // 1_000_000
 
         def card() -> ReplicaCard:
-            return ReplicaCard(
-                zone=zone,
-                pool=pool,
-                replica=replica,
-                provider=provider,
-                models=what.models,
-                slots=lane.slots,
-                busy=lane.busy,
-                draining=lane.draining,
-                version=version,
-                started_unix_ms=started_unix_ms,
-            )
+            return structs.replace(joining, slots=lane.slots, busy=lane.busy, draining=lane.draining)
 
         await stack.enter_async_context(
             discoverable(
@@ -104,7 +105,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
                 metadata={"replica": replica, "zone": zone, "pool": pool, "provider": provider},
             )
         )
-        # Announced last, so gone first: nobody is sent here before the lane is joined, nor while it is being left.
+        # Announced as free last, so gone first: no task waits for this lane before it is joined, nor while it is left.
         await stack.enter_async_context(announced(connection, card))
         probes.ready = lambda: connection.is_connected and not stop.is_set()
         probes.live = beating(lambda: lane.renewed_at)

@@ -109,6 +109,7 @@ class RouteRecorder:
         now_unix_ms: int,
         retry_after_s: float | None = None,
         usage: Usage = NO_USAGE,
+        blameless: bool = False,
     ) -> None:
         """It failed; with `retry_after_s` the route is closed for exactly that long, and not penalised besides."""
         count = self._ended(started_unix_ms, now_unix_ms, usage)
@@ -116,6 +117,9 @@ class RouteRecorder:
         if kind in _SLOW_FAILURES:
             _add(count.latency, now_unix_ms - started_unix_ms)
         if not RULES[kind].penalise:
+            return
+        if blameless:
+            count.deferred += 1
             return
         if retry_after_s is not None:
             count.deferred += 1
