@@ -4,8 +4,24 @@ import subprocess
 import sys
 
 import pytest
+from genai_prices import Usage as ListUsage
+from genai_prices import calc_price
+from genai_prices.data_snapshot import get_snapshot
 
-from flotilla.inference.adapters.pricing import FREE, cost_usd
+from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.pricing import FREE, NAMES_MAX, cost_usd
+
+PLAIN = {"input_tokens": 1234, "output_tokens": 567}
+CACHED = {"input_tokens": 9000, "output_tokens": 10, "cache_read_tokens": 4000, "cache_write_tokens": 3000}
+LONG = {"input_tokens": 900_000, "output_tokens": 20_000, "cache_read_tokens": 100_000}
+
+
+@pytest.fixture(autouse=True)
+def _no_names():
+    """Each test with a list that was asked for nothing."""
+    pricing.names_looked_up.clear()
+    yield
+    pricing.names_looked_up.clear()
 
 
 @pytest.mark.parametrize(
@@ -57,9 +73,36 @@ def test_ones_own_hardware_costs_nothing(provider: str):
     assert 0.0 == cost_usd(provider, "gpt-4o", input_tokens=1000, output_tokens=1000)
 
 
+def test_every_price_is_what_the_list_itself_says():
+    """
+    Of every model, tiers and prices by the hour included.
+    """
+    differs: list[str] = []
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            for counts in (PLAIN, CACHED, LONG):
+                try:
+                    listed = float(calc_price(ListUsage(**counts), model.id, provider_id=provider.id).total_price)
+                except (LookupError, ValueError):
+                    continue
+                ours = cost_usd(provider.id, "", asked=model.id, **counts) or 0.0
+                if provider.id not in FREE and ours != pytest.approx(listed, rel=1e-6, abs=1e-9):
+                    differs.append(f"{provider.id} {model.id}: {ours} {listed}")
+    assert [] == differs
+
+
+def test_ever_new_names_are_not_looked_up_for_ever():
+    """
+    The model that was asked for has its price all the same.
+    """
+    for number in range(NAMES_MAX + 10):
+        assert cost_usd("openai", f"new-{number}", input_tokens=1, output_tokens=1) is None
+    assert (cost_usd("openai", "new", asked="gpt-4o", input_tokens=1, output_tokens=1) or 0.0) > 0
+
+
 def test_counts_that_make_no_sense_have_no_price():
     """
-    A compatible server may send anything.
+    Whoever counted.
     """
     assert cost_usd("openai", "gpt-4o", input_tokens=-5, output_tokens=3) is None
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx2
 import msgspec
@@ -150,14 +150,15 @@ class OpenAIChat:
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
         """Run one completion; see `flotilla.inference.backend.Model`."""
         gathered = Gathered()
-        async with (
-            deadline(self._provider, call.timeout_s),
-            aclosing(self._pieces(call, gathered, stream=emit is not None)) as pieces,
-        ):
-            async for piece in pieces:
-                gathered.add(piece)
-                if emit is not None:
-                    await emit(piece)
+        async with deadline(self._provider, call.timeout_s):
+            if emit is None:
+                with self._translated(gathered):
+                    await self._whole(call, gathered)
+            else:
+                async with aclosing(self._pieces(call, gathered)) as pieces:
+                    async for piece in pieces:
+                        gathered.add(piece)
+                        await emit(piece)
         return Completion(
             text=gathered.text,
             model=gathered.model or call.model,
@@ -209,9 +210,23 @@ class OpenAIChat:
         """Close the HTTP client."""
         await self._sdk.close()
 
-    async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
+    async def _whole(self, call: ModelCall, gathered: Gathered) -> None:
+        response, without = await self._answered(call, stream=False)
+        body = await _read(response)
+        reading = Reading(self._provider, call.model, gathered)
+        stops = StopWords(call.stop if "stop" in without.names else ())
+        if not is_event_stream(response.headers.get("content-type", ""), body):
+            gathered.add(stops.feed(reading.take(decode_answer(body))))
+        else:
+            async with aclosing(self._events(body, _nothing(), reading)) as answers:
+                async for answer in answers:
+                    gathered.add(stops.feed(reading.take(answer)))
+        gathered.add(stops.feed(reading.end()) + stops.end())
+        gathered.complete = gathered.complete or stops.reached
+
+    async def _pieces(self, call: ModelCall, gathered: Gathered) -> AsyncGenerator[str]:
         with self._translated(gathered):
-            response, without = await self._answered(call, stream=stream)
+            response, without = await self._answered(call, stream=True)
             reading = Reading(self._provider, call.model, gathered)
             stops = StopWords(call.stop if "stop" in without.names else ())
             try:
@@ -250,7 +265,7 @@ class OpenAIChat:
     async def _answers(self, response: httpx2.Response, reading: Reading) -> AsyncGenerator[Answer | list[Any]]:
         """The chunks of a stream, or the whole answer as one: whichever the server sends."""
         content_type = response.headers.get("content-type", "")
-        body = response.aiter_bytes()
+        body = _chunks(response)
         first = await _beginning(body)
         if not is_event_stream(content_type, first):
             whole = b"".join([first, *[chunk async for chunk in body]])
@@ -258,8 +273,14 @@ class OpenAIChat:
                 yield decode_answer(whole)
                 return
             first = whole
+        async for answer in self._events(first, body, reading):
+            yield answer
+
+    async def _events(
+        self, first: bytes, rest: AsyncIterator[bytes], reading: Reading
+    ) -> AsyncGenerator[Answer | list[Any]]:
         reading.streamed = True
-        async with aclosing(events(_chained(first, body), provider=self._provider)) as found:
+        async with aclosing(events(_chained(first, rest), provider=self._provider)) as found:
             async for event in found:
                 if event.data.strip() == END:
                     await self._drained(found)
@@ -326,9 +347,19 @@ class OpenAIChat:
 
 async def _read(response: httpx2.Response) -> bytes:
     try:
-        return await response.aread()
+        return b"".join([chunk async for chunk in _chunks(response)])
     finally:
         await response.aclose()
+
+
+def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body as it comes; what it was packed in and how much of it there may be is settled below (`http_bounds`)."""
+    return aiter(cast("httpx2.AsyncByteStream", response.stream))
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    for chunk in ():
+        yield chunk
 
 
 async def _beginning(body: AsyncIterator[bytes]) -> bytes:
