@@ -64,7 +64,8 @@ async def _submitted(client: PlainClient, count: int) -> list[str]:
         tasks = [new_task("honest") for _ in range(count)]
         await client.submit_many("classify", BODIES["classify"], tasks, at_once=8)
         await results.until(lambda heard: len(heard.messages) >= count, 60)
-    return [(await client.api("result", {"task": task}))["status"] for task in tasks]
+    answers = [await client.api("result", {"task": task}) for task in tasks]
+    return [answer.get("status") or str(answer) for answer in answers]
 
 
 async def _untouched(fleet: RunningFleet, client: PlainClient) -> None:

@@ -202,6 +202,18 @@ def test_a_header_that_could_be_read_otherwise_is_refused(headers: dict[str, str
         header_block(headers)
 
 
+@pytest.mark.parametrize(
+    "name", ["Nats-Trace-Dest", "nats-trace-only", "Nats-Schedule-Target", "Nats-New-In-Some-Version"]
+)
+def test_a_header_that_the_server_acts_on_is_sent_only_if_the_fleet_means_it(name: str):
+    """
+    The server would copy, trace or schedule a message to a subject of somebody's choice, with the sender's rights.
+    """
+    with pytest.raises(MalformedHeaderError):
+        header_block({name: "$KV.policy.routing"})
+    assert b"Nats-Msg-Id: a" in header_block({"Nats-Msg-Id": "a"})
+
+
 def test_nats_py_writes_subjects_in_no_other_places():
     """
     All of them pass `PromptClient`, which asks the guard; what makes the subscriptions again has had it asked.

@@ -15,6 +15,7 @@ from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.groups import leave
+from flotilla.fabric.server_config import OBSERVER_ACCOUNT
 from orchestrator.questions import Answerer, Question
 from orchestrator.replies import IMPORTED_REPLY, internal, may_answer, reply_error
 from orchestrator.shares import Shares
@@ -35,6 +36,8 @@ QUESTION_BYTES_MAX: Final = 2 * 1024 * 1024
 WATCHES_MAX: Final = 2048
 WATCHES_PER_SCOPE_MAX: Final = 256
 """Questions that wait for something to happen; they take nothing from the others."""
+
+_FROM_OBSERVER: Final = f'"acc":"{OBSERVER_ACCOUNT}"'
 
 
 class Api:
@@ -86,14 +89,15 @@ class Api:
             text = f"the question has {size} bytes; at most {QUESTION_BYTES_MAX}"
             await reply_error(self._connection, message.reply, TaskError(ErrorKind.TOO_LARGE, text, details=details))
             return
-        if not self._in_hand.take(scope):
+        asker = _asker(message, scope)
+        if not self._in_hand.take(asker):
             await self._refuse(message.reply)
             return
-        if size and not self._bytes.take(scope, size):
-            self._in_hand.give_back(scope)
+        if size and not self._bytes.take(asker, size):
+            self._in_hand.give_back(asker)
             await self._refuse(message.reply)
             return
-        place = _Place(self._turns, self._in_hand, self._watches, scope)
+        place = _Place(self._turns, self._in_hand, self._watches, asker)
         serving = asyncio.get_running_loop().create_task(self._serve(message, scope, verb, place))
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
@@ -101,7 +105,7 @@ class Api:
         def over(_serving: object) -> None:
             place.give_up()
             if size:
-                self._bytes.give_back(scope, size)
+                self._bytes.give_back(asker, size)
 
         serving.add_done_callback(over)
 
@@ -136,6 +140,17 @@ class Api:
     async def _unknown(self, _question: Question) -> None:
         known = ", ".join(sorted(self._verbs))
         raise BadRequestError(f"no such question; known are {known}", path="subject", expected=known)
+
+
+def _asker(message: Message, scope: str) -> str:
+    """
+    Whose share a question takes: the scope's, or the observer's, who asks about any.
+
+    The server says in a header which account a request came from, in the place of whatever its sender wrote there.
+    """
+    if message.raw_headers is not None and _FROM_OBSERVER in message.headers.get("Nats-Request-Info", ""):
+        return OBSERVER_ACCOUNT
+    return scope
 
 
 class _Place:

@@ -177,13 +177,16 @@ class PromptClient(Client):
         )
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        """For the subscriptions that are nats-py's; its own way raises on a block that is not as it expects."""
-        if not headers:
+        """
+        For the subscriptions that are nats-py's (discovery): the server's status, and nothing that a sender has written.
+
+        nats-py answers with the headers of the request (`Msg.respond`), so whoever may ask could have this member send
+        any header with its own rights; of `Nats-Trace-Dest` the server makes a message to whatever subject it names.
+        """
+        block = HeaderBlock(headers) if headers else None
+        if block is None or block.status is None:
             return None
-        block = HeaderBlock(headers)
-        if block.status is None:
-            return block.fields or None
-        return {**block.fields, "Status": block.status, "Description": block.description}
+        return {"Status": block.status, "Description": block.description}
 
     async def _read_loop(self) -> None:
         """nats-py's: it hears of nothing but the end of the connection, since what arrives does not get that far."""

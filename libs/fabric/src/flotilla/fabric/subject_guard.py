@@ -23,6 +23,20 @@ HEADER_NAME_LENGTH_MAX: Final = 256
 HEADER_VALUE_LENGTH_MAX: Final = 4_096
 HEADERS_BYTES_MAX: Final = 32_768
 
+SERVER_HEADERS: Final = frozenset(
+    {
+        "nats-expected-last-subject-sequence",
+        "nats-msg-id",
+        "nats-rollup",
+        "nats-service-error",
+        "nats-service-error-code",
+        "nats-ttl",
+    }
+)
+"""
+Of the headers on which the server acts, those that the fleet sends. Any other would be one that somebody got in: the
+server would copy, schedule or trace a message to a subject of his choice, with the rights of whoever sends it.
+"""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _WILDCARDS: Final = re.compile(r"(?<![^.])(?:\*(?![^.])|>\Z)")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -90,13 +104,13 @@ def header_block(headers: Mapping[str, str]) -> bytes:
     Headers as they are sent. Spaces around a value are dropped, as every reader does.
 
     Raises:
-        MalformedHeaderError: A name that is no HTTP token, a value with a line end or another control character, either
-            longer than the bounds.
+        MalformedHeaderError: A name that is no HTTP token, or the server's and not in SERVER_HEADERS; a value with a
+            line end or another control character; either longer than the bounds.
     """
     block = _BEGIN
     for name, value in headers.items():
         if not _is_header_name(name):
-            raise MalformedHeaderError(name, "a name of letters, digits and hyphens")
+            raise MalformedHeaderError(name, "a name of letters, digits and hyphens, none that the server acts on")
         if not value.isprintable() and _CONTROL.search(value):
             raise MalformedHeaderError(name, "a value without line ends and other control characters")
         if len(value) > HEADER_VALUE_LENGTH_MAX:
@@ -110,4 +124,7 @@ def header_block(headers: Mapping[str, str]) -> bytes:
 
 @lru_cache(_HEADER_NAMES_KNOWN)
 def _is_header_name(name: str) -> bool:
-    return len(name) <= HEADER_NAME_LENGTH_MAX and _HEADER_NAME.fullmatch(name) is not None
+    if len(name) > HEADER_NAME_LENGTH_MAX or _HEADER_NAME.fullmatch(name) is None:
+        return False
+    lowered = name.lower()
+    return not lowered.startswith("nats-") or lowered in SERVER_HEADERS
