@@ -9,16 +9,22 @@ from typing import Final, Protocol
 import structlog
 
 from flotilla.chassis.tracing import Span
-from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, Piece, Progress, decode_reply
+from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, Piece, Progress, WorkerReply, decode_reply
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.failures import FailureKind
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.lanes import Lane
+from flotilla.fabric.unreadable import Sparing
 from orchestrator.replica_states import Replica
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
+
+BUSY: Final = Busy()
+
+_undecodable: Final = Sparing()
+"""By pool, for all attempts of the process."""
 
 OnPiece = Callable[[str], Awaitable[None]]
 OnStart = Callable[["Attempt"], None]
@@ -147,17 +153,13 @@ class Attempt:
 
     async def hear(self, message: Message) -> None:
         """Take one reply."""
-        if status_of(message) is not None:
-            self._attempts.end(self, Ended.NO_SLOT)
-            return
-        try:
-            reply = decode_reply(message.data)
-        except DecodeFailedError as error:
-            logger.warning("undecodable_reply", attempt=self.id, pool=self.route.pool, detail=str(error))
-            reply = Failed(kind=FailureKind.CRASHED, message="the worker's reply did not decode")
+        reply = BUSY if status_of(message) is not None else self._decoded(message.data)
         if type(reply) is Busy:
-            self._attempts.end(self, Ended.NO_SLOT)
-            return
+            if self.heard_at is None:
+                self._attempts.end(self, Ended.NO_SLOT)
+                return
+            # Taken for what it says, the attempt would be made again, behind the pieces that were passed on.
+            reply = Failed(kind=FailureKind.CRASHED, message="the worker was busy after it had begun")
         self.heard_at = self._attempts.clock_s
         match reply:
             case Finished(replica=replica) | Failed(replica=replica):
@@ -173,6 +175,16 @@ class Attempt:
                 await self._hear_piece(seq, text)
             case Progress() | Busy():
                 pass
+
+    def _decoded(self, body: bytes) -> WorkerReply:
+        try:
+            return decode_reply(body)
+        except DecodeFailedError as error:
+            pool = self.route.pool
+            unsaid = _undecodable.due(pool)
+            if unsaid is not None:
+                logger.warning("undecodable_reply", attempt=self.id, pool=pool, detail=str(error), unsaid=unsaid)
+            return Failed(kind=FailureKind.CRASHED, message="the worker's reply did not decode")
 
     def tell_started(self) -> None:
         """Say once that a replica took it; for an attempt that ends at its first word, whoever awaits it does."""

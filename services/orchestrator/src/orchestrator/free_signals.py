@@ -6,6 +6,7 @@ from flotilla.contracts.attempts import decode_slot_free
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.subjects import infer_free
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.unreadable import Sparing
 from orchestrator.attempts import Attempts
 from orchestrator.fleet import Fleet
 
@@ -19,16 +20,20 @@ class FreeSignals:
         self._connection = connection
         self._attempts = attempts
         self._fleet = fleet
+        self._sparing = Sparing()
 
     async def start(self) -> None:
         """Listen to every pool."""
         await self._connection.subscribe(infer_free("*", "*"), self._on_signal)  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
 
     async def _on_signal(self, message: Message) -> None:
+        pool = message.subject.rsplit(".", 1)[1]
         try:
             signal = decode_slot_free(message.data)
         except DecodeFailedError as error:
-            logger.warning("undecodable_signal", detail=str(error))
+            unsaid = self._sparing.due(pool)
+            if unsaid is not None:
+                logger.warning("undecodable_signal", pool=pool, detail=str(error), unsaid=unsaid)
             return
         if not self._attempts.owns(signal.attempt):
-            self._fleet.slot_freed(message.subject.rsplit(".", 1)[1])
+            self._fleet.slot_freed(pool)

@@ -23,6 +23,7 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.unreadable import Sparing
 from orchestrator.replica_states import Replica, ReplicaStates
 
 logger = structlog.get_logger("orchestrator")
@@ -75,6 +76,7 @@ class RollCalls:
         self._states = states
         self._loop = asyncio.get_running_loop()
         self._zones: dict[str, Zone] = {}
+        self._undecodable = Sparing()
         self._asked_again_s = 0.0
         self._now_s = now_s
 
@@ -131,7 +133,9 @@ class RollCalls:
             try:
                 roll = decode_roll(message.data)
             except DecodeFailedError as error:
-                logger.warning("undecodable_roll", pool=replica.pool, detail=str(error))
+                unsaid = self._undecodable.due(replica.pool)
+                if unsaid is not None:
+                    logger.warning("undecodable_roll", pool=replica.pool, detail=str(error), unsaid=unsaid)
                 return
             self._states.answered(replica)
             call.unknown.discard(replica)

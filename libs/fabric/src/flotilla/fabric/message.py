@@ -14,6 +14,7 @@ SEQUENCE: Final = "Nats-Sequence"
 """The server ends every stored message that it gives out with it, whatever the message's own headers are."""
 
 _CRLF: Final = b"\r\n"
+_SPACE: Final = b" \t"
 _STATUS: Final = VERSION + b" "
 _STATUS_DIGITS: Final = 3
 
@@ -78,9 +79,10 @@ class HeaderBlock:
                 self.description = said[_STATUS_DIGITS:].strip().decode("utf-8", "replace")
         for line in lines:
             name, colon, value = line.partition(b":")
-            name = name.strip()
+            name = name.strip(_SPACE)
             if colon and name.isascii():
-                self.fields[name.decode()] = value.strip().decode("utf-8", "replace")
+                # Other whitespace may belong to the value: the server writes subjects here.
+                self.fields[name.decode()] = value.strip(_SPACE).decode("utf-8", "replace")
 
 
 NO_HEADERS: Final = HeaderBlock(b"")

@@ -40,6 +40,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
+from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
 
@@ -130,6 +131,7 @@ class Slots:
         self._work = work
         self._eager = eager
         self._loop = asyncio.get_running_loop()
+        self._sparing = Sparing()
         self._held: dict[str, Held] = {}
         self._answering: set[str] = set()
         self._membership: Subscription | None = None
@@ -218,7 +220,8 @@ class Slots:
         try:
             request = decode_request(message.data)
         except DecodeFailedError as error:
-            logger.exception("undecodable_request", extra={"detail": str(error)})
+            if (unsaid := self._sparing.due("request")) is not None:
+                logger.exception("undecodable_request", extra={"detail": str(error), "unsaid": unsaid})
             failed = Failed(kind=FailureKind.CRASHED, message="request did not decode", replica=self._replica)
             await self._connection.publish(message.reply, encode(failed))
             return
@@ -273,7 +276,8 @@ class Slots:
         try:
             control = decode_control(message.data)
         except DecodeFailedError as error:
-            logger.warning("undecodable_control", extra={"detail": str(error)})
+            if (unsaid := self._sparing.due("control")) is not None:
+                logger.warning("undecodable_control", extra={"detail": str(error), "unsaid": unsaid})
             return
         match control:
             case CancelAttempt(attempt=attempt):
