@@ -225,6 +225,8 @@ class Slots:
             failed = Failed(kind=FailureKind.CRASHED, message="request did not decode", replica=self._replica)
             await self._connection.publish(message.reply, encode(failed))
             return
+        if request.attempt in self._held:
+            return  # said twice: it is answered once, to whom it was said first
         held = Held(self._connection, request, message.reply, self._loop.time())
         self._held[request.attempt] = held
         self._idle.clear()
