@@ -29,6 +29,8 @@ LABELS_PER_POOL_MAX: Final = 64
 SLOTS_PER_REPLICA_MAX: Final = 4_096
 SLOTS_PER_POOL_MAX: Final = 65_536
 PROVIDERS_TOLD_MAX: Final = 8
+STAND_INS: Final = frozenset({"embedded", "noop"})
+"""Providers that are no models."""
 NAMES_KEPT_S: Final = 3600.0
 
 
@@ -154,6 +156,7 @@ class Pool:
             models={name: frozenset(capabilities) for name, capabilities in models.items()},
             replicas=self._serving,
             slots=min(self._slots, SLOTS_PER_POOL_MAX),
+            stands_in=all(replica.card.provider in STAND_INS for replica in self._replicas.values()),
             labels=labels if len(labels) <= LABELS_PER_POOL_MAX else dict(list(labels.items())[:LABELS_PER_POOL_MAX]),
         )
 

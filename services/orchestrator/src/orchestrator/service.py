@@ -23,6 +23,7 @@ from orchestrator.events import Events
 from orchestrator.fleet import Fleet
 from orchestrator.free_signals import FreeSignals
 from orchestrator.health import HealthBoard
+from orchestrator.held_models import HeldModels
 from orchestrator.intake import Intake, Limits
 from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
@@ -73,6 +74,7 @@ class Orchestrator:
         deaths = DeathNotes(connection)
         self._board = board = HealthBoard(connection, requests, router, deaths)
         board.on_unreadable = partial(metrics.unreadable, "policy")
+        self._held_models = HeldModels(connection, requests, router)
         self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
         means = Means(
@@ -163,6 +165,7 @@ class Orchestrator:
         await self.attempts.start()
         await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
         await self._board.start()
+        await self._held_models.start()
         await self._heartbeats.start()
         await asyncio.wait_for(self._heartbeats.listed.wait(), LIST_TIMEOUT_S)
 
@@ -191,6 +194,7 @@ class Orchestrator:
         await self._afterwards.flush()
         await self._heartbeats.stop()
         await self._board.stop()
+        await self._held_models.stop()
         await self.attempts.stop()
 
     def _on_fleet_change(self, pool: str) -> None:

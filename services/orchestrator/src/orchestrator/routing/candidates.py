@@ -17,6 +17,7 @@ from flotilla.contracts.subjects import Zone
 from orchestrator.routing.default import pools_by_default, shuffled
 from orchestrator.routing.eligibility import barred, missing, model_for, open_zones, wish
 from orchestrator.routing.health import NOTHING, UNSEEN, Health, RouteHealth
+from orchestrator.routing.one_model import absent, base_name, model_within, other_model
 from orchestrator.routing.types import Exclusion, FleetView, PoolView, Route, TaskView
 
 ROUTES_CACHED_MAX: Final = 4096
@@ -84,9 +85,12 @@ def gather(
     *,
     busy: Mapping[str, int],
     rng: random.Random,
+    models: frozenset[str] | None = None,
 ) -> tuple[list[Candidate], list[Exclusion]]:
     """
     What may serve the task, in the policy's order, and why the rest may not. Never a route that is not listed.
+
+    `models` are those that may serve the capability, by `base_name`: None for any, none while it is held to no model.
 
     `plans` belongs to the rules' policy and is filled here. `busy` overrides what the fleet view says of pools.
     """
@@ -94,7 +98,7 @@ def gather(
     open_to = open_zones(task)
     plan = plans.get((task.capability, open_to)) if open_to else None
     if plan is None or plan.fleet is not fleet or plan.by_model is not by_model:
-        plan = _planned(task, rules, fleet, by_model)
+        plan = _planned(task, rules, fleet, by_model, models)
         if open_to:
             if len(plans) >= PLANS_MAX:
                 plans.clear()
@@ -122,9 +126,11 @@ def _unlisted_entry(pool: str) -> RouteEntry:
     return RouteEntry(pool=pool)
 
 
-def _planned(task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel) -> Plan:
+def _planned(task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel, models: frozenset[str] | None) -> Plan:
     rows: list[Row] = []
     found, excluded = _unlisted(task, fleet) if rules.routes is None else _listed(task, rules.routes, fleet)
+    if models is not None:
+        found = _of_one_model(task, found, excluded, models)
     for entry, pool, model in found:
         route = Route(zone=pool.zone, pool=pool.pool, model=model)
         row = Row(route, entry, pool, by_model.get((pool.pool, model), UNSEEN))
@@ -144,7 +150,8 @@ def _by_zone(rows: list[Row], rng: random.Random) -> list[Row]:
     ]
 
 
-Found = tuple[list[tuple[RouteEntry, PoolView, str]], list[Exclusion]]
+Listed = tuple[RouteEntry, PoolView, str]
+Found = tuple[list[Listed], list[Exclusion]]
 
 
 def _unlisted(task: TaskView, fleet: FleetView) -> Found:
@@ -154,7 +161,7 @@ def _unlisted(task: TaskView, fleet: FleetView) -> Found:
 
 def _listed(task: TaskView, routes: tuple[RouteEntry, ...], fleet: FleetView) -> Found:
     """Each entry that stands for a live route at this moment; one without a model may stand for another's route."""
-    found: list[tuple[RouteEntry, PoolView, str]] = []
+    found: list[Listed] = []
     excluded: list[Exclusion] = []
     seen: set[tuple[str, str]] = set()
     for entry in routes:
@@ -173,6 +180,33 @@ def _listed(task: TaskView, routes: tuple[RouteEntry, ...], fleet: FleetView) ->
         reason = f"the policy lists no route {wish(task)} for {task.capability}"
         excluded.append(Exclusion(pool=task.wanted_pool, model=task.wanted_model or "", reason=reason))
     return found, excluded
+
+
+def _of_one_model(
+    task: TaskView, found: list[Listed], excluded: list[Exclusion], models: frozenset[str]
+) -> list[Listed]:
+    """
+    What is left of live routes when these models alone may serve the capability; the rest goes to `excluded`.
+
+    While it is held to none, all with a real model are left, to be chosen from; where there are only engines that stand
+    in, one model of theirs.
+    """
+    if not models and found:
+        real = [each for each in found if not each[1].stands_in]
+        if real:
+            return real
+        models = frozenset({min(base_name(model) for _, _, model in found)})
+    left: list[Listed] = []
+    for entry, pool, model in found:
+        fixed = entry.model is not None or task.wanted_model is not None
+        chosen = model_within(pool, task.capability, model, models, fixed=fixed)
+        if chosen is not None:
+            left.append((entry, pool, chosen))
+        else:
+            excluded.append(other_model(pool, task.capability, model, models))
+    if models and not left and not any(each.waits for each in excluded):
+        excluded.append(absent(task.capability, models))
+    return left
 
 
 def _model(task: TaskView, entry: RouteEntry, pool: PoolView) -> str | None:

@@ -21,6 +21,7 @@ from orchestrator.routing.candidates import Candidate, Ordered, gather
 from orchestrator.routing.compiled import CompiledPolicy
 from orchestrator.routing.health import Health
 from orchestrator.routing.moves import share
+from orchestrator.routing.one_model import unsettled
 from orchestrator.routing.strategies import strategy_named
 from orchestrator.routing.types import Choice, Decision, Exclusion, FleetView, TaskView
 
@@ -61,7 +62,10 @@ def route(
     refusal = _refused(task, rules)
     if refusal:
         return Decision(reason=refusal)
-    candidates, excluded = gather(task, rules, policy.plans, fleet, health, busy=busy, rng=rng)
+    models = policy.models_of(task.capability)
+    candidates, excluded = gather(task, rules, policy.plans, fleet, health, busy=busy, rng=rng, models=models)
+    if models is not None and not models and (real := [each for each in candidates if not each.pool.stands_in]):
+        return _unsettled(task, rules, real, now_unix_ms)
     sorted_ = _by_health(candidates, rules, health, now_unix_ms, rng)
     excluded += sorted_.closed
     probe = _probe(task, rules, health, sorted_, now_unix_ms=now_unix_ms, rng=rng)
@@ -72,6 +76,17 @@ def route(
         excluded=tuple(excluded),
         reason="" if routes else _why_none(task, excluded),
     )
+
+
+def _unsettled(task: TaskView, rules: Rules, real: list[Candidate], now_unix_ms: int) -> Decision:
+    """Have the capability held to the model of the first route, as every orchestrator would choose it."""
+
+    def order(candidate: Candidate) -> tuple[int, str]:
+        route = candidate.route
+        return (candidate.place, "") if rules.routes is not None else (int(route.zone != "local"), route.pool)
+
+    excluded = tuple(unsettled(each.pool, task.capability, each.route.model, now_unix_ms) for each in real)
+    return Decision(excluded=excluded, reason=excluded[0].reason, to_hold=min(real, key=order).route.model)
 
 
 def _refused(task: TaskView, rules: Rules) -> str:

@@ -8,7 +8,7 @@ The caller feeds it what the buckets say (`use`, `heard`), runs `update` every `
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -37,6 +37,12 @@ from orchestrator.routing.types import Decision, FleetView, TaskView
 PUBLISH_INTERVAL_MS: Final = 1_000
 
 
+class OnToHold(Protocol):
+    """See `PolicyRouter.on_to_hold`."""
+
+    def __call__(self, capability: str, model: str, /, *, named: bool) -> None: ...  # noqa: D102
+
+
 def unix_ms() -> int:
     """The time of day in whole milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -46,7 +52,8 @@ class PolicyRouter:
     """
     Routes tasks by policy and health; `recorder` is to be told of every attempt as it begins and ends.
 
-    `writer` is this orchestrator's name in the keys of the stats bucket.
+    `writer` is this orchestrator's name in the keys of the stats bucket. `on_to_hold` is called with a capability and the
+    model that it is to be held to, until `hold` says that it is; `named` when the policy in force names it.
     """
 
     def __init__(
@@ -63,12 +70,22 @@ class PolicyRouter:
         self._rng = rng or random.Random()
         self._clock = clock
         self._heard: dict[tuple[RouteKey, str], RouteStats] = {}
+        self.on_to_hold: OnToHold = _nothing
         self._calm: dict[tuple[str, str, str | None, str | None], Calm] = {}
 
     def use(self, policy: Policy | None) -> None:
         """Follow a policy from the next decision on; None is a fleet without one."""
-        self.policy = CompiledPolicy(policy)
+        self.policy = CompiledPolicy(policy, self.policy.held)
         self.update()
+        # So that it is still held to this model when the policy is gone.
+        for capability, model in self.policy.to_be_held().items():
+            self.on_to_hold(capability, model, named=True)
+
+    def hold(self, capability: str, model: str) -> None:
+        """Serve a capability with this model alone from the next decision on, where the policy names none."""
+        if self.policy.held.get(capability) != model:
+            self.policy = CompiledPolicy(self.policy.document, {**self.policy.held, capability: model})
+            self.update()
 
     def heard(self, key: str, body: bytes | None) -> bool:
         """
@@ -148,6 +165,8 @@ class PolicyRouter:
             return calm.decision
         now_unix_ms = self._clock()
         decision = route(task, self.policy, fleet, self.health, now_unix_ms=now_unix_ms, rng=self._rng, busy=busy)
+        if decision.to_hold is not None:
+            self.on_to_hold(task.capability, decision.to_hold, named=False)
         self.health = probes.noted(self.health, decision, task.capability, now_unix_ms)
         if is_calm(decision, self.policy.rules_of(task.capability)):
             if len(self._calm) >= CALM_MAX:
@@ -173,3 +192,7 @@ class PolicyRouter:
             for (_, writer), stats in self._heard.items()
             if now_unix_ms - stats.written_unix_ms <= STALE_AFTER_MS
         }
+
+
+def _nothing(_capability: str, _model: str, *, named: bool) -> None:
+    del named

@@ -46,6 +46,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
         models: Model name to the capabilities that some live replica serves with it, in the replicas' order.
         slots: Of all live replicas that do not drain.
         busy: Slots taken, as far as this orchestrator knows; at most 2 s old for the others' share.
+        stands_in: Its replicas are engines, none of them a real model.
     """
 
     zone: Zone
@@ -55,6 +56,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
     slots: int
     busy: int = 0
     labels: dict[str, str] = {}
+    stands_in: bool = False
 
 
 class FleetView(Struct, frozen=True, kw_only=True):
@@ -134,8 +136,14 @@ class Exclusion(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """Routes in the order to try them; when there is none, `excluded` or `reason` says why."""
+    """
+    Routes in the order to try them; when there is none, `excluded` or `reason` says why.
+
+    Attributes:
+        to_hold: The model that the capability is to be held to, before any task of it is routed.
+    """
 
     routes: tuple[Choice, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     reason: str = ""
+    to_hold: str | None = None
