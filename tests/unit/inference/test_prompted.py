@@ -13,6 +13,7 @@ from hypothesis import given as every
 from hypothesis import strategies
 
 from flotilla.contracts.attempts import Usage
+from flotilla.contracts.capabilities import EmbedInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Answer, Completion, Embedding, Emit, ModelCall, Work
 from flotilla.inference.catalogue import Catalogue
@@ -319,6 +320,36 @@ async def test_embeddings_are_checked_against_the_texts() -> None:
 
     assert {"vectors": [[1.0, 0.0], [0.0, 1.0]], "dimensions": 2} == data(answer)
     assert ("vectors", ONE_CALL) == (answer.model, caught.value.usage)
+
+
+async def test_vectors_of_another_model_than_the_first_are_refused() -> None:
+    """A gateway may have one model stand in for another, under the name that was asked for or its own."""
+
+    class Gateway(ScriptedModel):
+        """Answers as this model."""
+
+        named = "vectors-1"
+
+        async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
+            del texts, timeout_s
+            return Embedding(vectors=self.vectors, model=self.named if model == "vectors" else model, usage=ONE_CALL)
+
+    model = Gateway()
+    backend = PromptedBackend(model, CATALOGUE, default_model="small", default_embedding_model="vectors")
+
+    async def embed(*vector: float, asked: str = "vectors") -> Answer:
+        model.vectors = [list(vector)]
+        given = EmbedInput(texts=["a"])
+        return await backend.answer(Work(task="t", capability="embed", input=given, model=asked, deadline_s=30.0))
+
+    assert "vectors-1" == (await embed(1.0, 0.0)).model
+    assert "vectors-1" == (await embed(0.0, 1.0)).model
+    with pytest.raises(AttemptError, match="another model than before"):
+        await embed(1.0, 0.0, 0.0)
+    model.named = "vectors-2"
+    with pytest.raises(AttemptError, match=r"another model than before \(vectors-1, 2 dimensions\)"):
+        await embed(1.0, 0.0)
+    assert "other" == (await embed(1.0, 0.0, 0.0, asked="other")).model
 
 
 async def test_a_users_text_capability_streams() -> None:

@@ -9,7 +9,7 @@ import msgspec
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import EmbedInput, EmbedOutput, ExtractEntitiesInput
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.backend import Answer, Completion, Emit, Model, ModelCall, Turn, Work
+from flotilla.inference.backend import Answer, Completion, Embedding, Emit, Model, ModelCall, Turn, Work
 from flotilla.inference.capability import Capability
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.errors import AttemptError
@@ -23,6 +23,8 @@ REPAIR_ROUNDS_MAX: Final = 1
 REPAIR_ECHO_CHARS_MAX: Final = 20_000
 """Of the model's first answer, this much is shown to it again with the complaint."""
 
+EMBEDDING_MODELS_MAX: Final = 256
+"""Models remembered by the name and length of the vectors that came first."""
 LEAKY_MODELS_MAX: Final = 256
 """Models remembered for ending thoughts that they never began."""
 
@@ -61,6 +63,7 @@ class PromptedBackend:
         self._default_model = default_model
         self._default_embedding_model = default_embedding_model or default_model
         self._leaky: set[str] = set()
+        self._spaces: dict[str, tuple[str, int]] = {}
         servable = {name for name in catalogue.names() if (known := catalogue.get(name)) and known.has_prompt}
         if capabilities is None:
             capabilities = frozenset(servable | ({EMBED} if default_embedding_model else set()))
@@ -99,14 +102,14 @@ class PromptedBackend:
 
     async def _embed(self, work: Work, capability: Capability) -> Answer:
         given: EmbedInput = work.input
+        asked = work.model or self._default_embedding_model
         began = time.perf_counter()
         embedding = await self._model.embed(
-            given.texts,
-            model=work.model or self._default_embedding_model,
-            timeout_s=max(work.deadline_s, CALL_TIMEOUT_MIN_S),
+            given.texts, model=asked, timeout_s=max(work.deadline_s, CALL_TIMEOUT_MIN_S)
         )
         provider_ms = (time.perf_counter() - began) * 1000
         dimensions = len(embedding.vectors[0]) if embedding.vectors else 0
+        self._check_space(asked, embedding, dimensions)
         output = EmbedOutput(vectors=embedding.vectors, dimensions=dimensions)
         try:
             raw = await asyncio.to_thread(capability.check_output, given, output)
@@ -121,6 +124,15 @@ class PromptedBackend:
             usage=embedding.usage,
             provider_ms=provider_ms,
         )
+
+    def _check_space(self, asked: str, embedding: Embedding, dimensions: int) -> None:
+        """Refuse what another model embedded than the first time: a gateway may have one stand in for the other."""
+        if len(self._spaces) >= EMBEDDING_MODELS_MAX:
+            self._spaces.clear()
+        first = self._spaces.setdefault(asked, (embedding.model, dimensions))
+        if first != (embedding.model, dimensions):
+            text = f"the vectors are of another model than before ({first[0]}, {first[1]} dimensions)"
+            raise AttemptError(FailureKind.INVALID_OUTPUT, text, usage=embedding.usage)
 
     async def aclose(self) -> None:
         """Close the model's HTTP client."""

@@ -7,17 +7,16 @@ had read it all. The SDK also hides the headers of an error, and reads the envir
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import httpx2
 import msgspec
 from msgspec import Struct
 
-from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.answer_bodies import drained
 from flotilla.inference.adapters.egress import HOME, Egress
 from flotilla.inference.adapters.endpoints import ollama_url
 from flotilla.inference.adapters.failures import (
@@ -30,6 +29,8 @@ from flotilla.inference.adapters.failures import (
     unreachable,
 )
 from flotilla.inference.adapters.http_clients import provider_client
+from flotilla.inference.adapters.json_lines import documents
+from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, decode_chunk, vectors_in
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
@@ -37,8 +38,6 @@ from flotilla.inference.errors import AttemptError
 
 OUTPUT_TOKENS_DEFAULT: Final = 8192
 """Ollama's own default is no bound at all, and small models do repeat themselves for ever."""
-LOOP_PIECES_MIN: Final = 30
-"""After some more of the same piece the server takes it that the model goes round in circles, and stops it."""
 REMEMBERED_MAX: Final = 256
 """Models, and schemas, about which the server has been asked."""
 
@@ -52,30 +51,8 @@ class _NoGrammarError(AttemptError):
     """The server can make no grammar of a schema."""
 
 
-class _Message(Struct):
-    content: str | None = None
-    thinking: str | None = None
-
-
-class _Chunk(Struct):
-    model: str = ""
-    remote_host: str = ""
-    message: _Message | None = None
-    done: bool = False
-    done_reason: str = ""
-    prompt_eval_count: int = 0
-    eval_count: int = 0
-    error: str = ""
-
-
-class _Vectors(Struct):
-    embeddings: list[list[float]]
-    model: str = ""
-    prompt_eval_count: int = 0
-
-
 class _Shown(Struct):
-    remote_host: str = ""
+    remote_host: Any = None
 
 
 class _Details(Struct, frozen=True):
@@ -100,8 +77,6 @@ class _Tags(Struct):
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode_chunk: Final = msgspec.json.Decoder(_Chunk).decode
-_decode_vectors: Final = msgspec.json.Decoder(_Vectors).decode
 _decode_shown: Final = msgspec.json.Decoder(_Shown).decode
 _decode_tags: Final = msgspec.json.Decoder(_Tags).decode
 
@@ -163,11 +138,8 @@ class OllamaChat:
         async with deadline("ollama", timeout_s):
             await self._keep_home(model)
             body = {"model": model, "input": texts, "truncate": False}
-            answer = await self._post("/api/embed", body, _decode_vectors)
-            if len(answer.embeddings) != len(texts):
-                raise misshapen("ollama")
-            usage = Usage(input_tokens=answer.prompt_eval_count)
-            return Embedding(vectors=answer.embeddings, model=answer.model or model, usage=usage)
+            with _translated():
+                return vectors_in(await self._post("/api/embed", body), len(texts), asked=model)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """
@@ -226,94 +198,62 @@ class OllamaChat:
         return schema
 
     async def _answer(self, call: ModelCall, emit: Emit | None) -> Completion:
-        if emit is None:
-            chunk = self._checked(call, await self._post("/api/chat", self._body(call, stream=False), _decode_chunk))
-            if not chunk.done:
-                raise _looped()
-            text = (chunk.message.content or "") if chunk.message else ""
-            return _completion(call, text, chunk.model, chunk.done_reason, _usage(chunk))
         gathered = Gathered()
-        async with aclosing(self._pieces(call, gathered)) as pieces:
+        async with aclosing(self._pieces(call, gathered, stream=emit is not None)) as pieces:
             async for piece in pieces:
-                await emit(piece)
-        return _completion(call, gathered.text, gathered.model, gathered.end, gathered.usage)
+                gathered.add(piece)
+                if emit is not None:
+                    await emit(piece)
+        return Completion(
+            text=gathered.text, model=gathered.model or call.model, usage=gathered.usage, complete=gathered.complete
+        )
 
     async def _keep_home(self, model: str) -> None:
         if model in self._at_home:
             return
-        if (await self._post("/api/show", {"model": model}, _decode_shown)).remote_host:
-            raise _elsewhere()
+        with _translated():
+            if _decode_shown(await self._post("/api/show", {"model": model})).remote_host:
+                raise ElsewhereError
         _remember(self._at_home, model)
 
-    def _checked(self, call: ModelCall, chunk: _Chunk) -> _Chunk:
-        if chunk.error:
-            raise failure_of("ollama", HTTPStatus.OK, text=chunk.error)
-        if chunk.remote_host:
-            # It was another model when the server was asked about it.
-            self._at_home.discard(call.model)
-            raise _elsewhere()
-        if chunk.message is None and not chunk.done:
-            raise misshapen("ollama")
-        return chunk
+    async def _post(self, path: str, body: dict[str, Any]) -> bytes:
+        response = await self._client.post(path, content=_encode(body), headers=_JSON)
+        if not response.is_success:
+            raise _failure(response)
+        return response.content
 
-    async def _post(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
+    async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
+        body = _encode(self._body(call, stream=stream))
+        headers = _JSON_LINES if stream else _JSON
+        reading = Reading(call.model, gathered, stream=stream)
         with _translated():
-            response = await self._client.post(path, content=_encode(body), headers=_JSON)
-            if not response.is_success:
-                raise _failure(response)
-            return decode(response.content)
-
-    async def _pieces(self, call: ModelCall, gathered: Gathered) -> AsyncGenerator[str]:
-        body = _encode(self._body(call, stream=True))
-        last, repeated = "", 0
-        with _translated():
-            async with self._client.stream("POST", "/api/chat", content=body, headers=_JSON_LINES) as response:
+            async with self._client.stream("POST", "/api/chat", content=body, headers=headers) as response:
                 if not response.is_success:
                     await response.aread()
                     raise _failure(response)
-                async for line in response.aiter_lines():
-                    if not line.strip():
-                        continue
-                    chunk = self._checked(call, _decode_chunk(line))
-                    gathered.model = chunk.model
-                    message = chunk.message or _Message()
-                    said = (message.content or message.thinking or "").strip()
-                    last, repeated = said, repeated + 1 if said == last else 0
-                    if piece := message.content or "":
-                        gathered.add(piece)
-                        yield piece
-                    if chunk.done:
-                        gathered.usage = _usage(chunk)
-                        gathered.end = chunk.done_reason or "stop"
-                        return
-        raise _looped() if repeated >= LOOP_PIECES_MIN else gathered.cut("ollama")
+                async with aclosing(documents(response.aiter_bytes())) as found:
+                    async for document in found:
+                        if piece := self._taken(call, reading, document):
+                            yield piece
+                        if reading.done:
+                            await drained(found)
+                            break
+            if piece := reading.end():
+                yield piece
+
+    def _taken(self, call: ModelCall, reading: Reading, document: bytes) -> str:
+        try:
+            return reading.take(decode_chunk(document))
+        except ElsewhereError:
+            # It was another model when the server was asked about it.
+            self._at_home.discard(call.model)
+            raise
 
 
 def _remember(known: set[Kept], one: Kept) -> None:
     if len(known) >= REMEMBERED_MAX:
         known.clear()
     known.add(one)
-
-
-def _looped() -> AttemptError:
-    """
-    The server stopped the model, which said the same again and again: it ends the answer properly, but not as done.
-
-    Whoever asks this model again gets the same, so it is no failure of the connection.
-    """
-    return AttemptError(FailureKind.INVALID_OUTPUT, "ollama: stopped, the model repeated itself")
-
-
-def _elsewhere() -> AttemptError:
-    return AttemptError(FailureKind.REFUSED, "ollama: the model runs on another server, where the data may not go")
-
-
-def _usage(chunk: _Chunk) -> Usage:
-    return Usage(input_tokens=chunk.prompt_eval_count, output_tokens=chunk.eval_count)
-
-
-def _completion(call: ModelCall, text: str, model: str, end: str, usage: Usage) -> Completion:
-    return Completion(text=text, model=model or call.model, usage=usage, complete=end != "length")
 
 
 def _failure(response: httpx2.Response) -> AttemptError:

@@ -6,14 +6,14 @@ taken as it comes and judged here: texts in parts, errors inside a success, coun
 """
 
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.failures import failure_of, misshapen, refused
+from flotilla.inference.adapters.errors_told import failure_inside, says_an_error
+from flotilla.inference.adapters.failures import misshapen, refused
 from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
@@ -22,8 +22,6 @@ from flotilla.inference.lenient_json import Joined, lenient_decoder
 
 TEXT_PARTS: Final = frozenset({"text", "output_text", None})
 """Of a text in parts; others are thoughts, citations, pictures."""
-LABELS: Final = ("type", "code", "status")
-"""Of an error: what names it, beside its message."""
 
 
 class _Message(Struct):
@@ -135,7 +133,7 @@ class Reading:
         return self._joined.end()
 
     def _taken(self, choice: _Choice) -> str:
-        if _says(choice.error):
+        if says_an_error(choice.error):
             raise failure_inside(choice.error, self._provider, self._gathered.usage)
         self._any_choice = True
         if not self._counted:
@@ -198,46 +196,11 @@ def usage_in(usage: Any, provider: str, model: str, asked: str) -> Usage:
     )
 
 
-def failure_inside(error: Any, provider: str, usage: Usage | None = None) -> AttemptError:
-    """The failure that an error inside a success means: an object, a text, or either in a list or under `error`."""
-    named = error_object(error)
-    labels = [named.get(label) for label in LABELS]
-    return failure_of(provider, HTTPStatus.OK, labels=labels, text=str(error), usage=usage)
-
-
-def error_object(said: Any) -> dict[str, Any]:
-    """
-    What an error says of itself: `message`, `type`, `code`, `status`, `param`; empty where it is a text.
-
-    It stands under `error` (OpenAI), in a list (Gemini) or in a list under `detail` (FastAPI's refusals of a body).
-    """
-    inner = said
-    for name in ("error", "detail"):
-        if isinstance(inner, list):
-            inner = next(iter(cast("list[Any]", inner)), None)
-        if isinstance(inner, dict) and _says(found := cast("dict[str, Any]", inner).get(name)):
-            inner = found
-    if isinstance(inner, list):
-        inner = next(iter(cast("list[Any]", inner)), None)
-    named = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
-    place = named.get("loc")
-    if isinstance(place, list) and place:
-        named = {**named, "param": cast("list[Any]", place)[-1]}
-    return named
-
-
 def _error_of(answer: Answer) -> Any:
-    if _says(answer.error):
+    if says_an_error(answer.error):
         return answer.error
     if answer.choices:
         return None
     if answer.object == "error":
         return {"message": answer.message, "code": answer.code, "type": answer.type}
-    return answer.errors if _says(answer.errors) else None
-
-
-def _says(error: Any) -> bool:
-    """Whether an `error` is one; some servers send the field always."""
-    if isinstance(error, dict):
-        return any(cast("dict[str, Any]", error).values())
-    return bool(error)
+    return answer.errors if says_an_error(answer.errors) else None

@@ -22,6 +22,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters import pricing
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
+from flotilla.inference.adapters.errors_told import LABELS, error_object, failure_inside
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
     deadline,
@@ -32,14 +33,7 @@ from flotilla.inference.adapters.failures import (
     unreachable,
 )
 from flotilla.inference.adapters.http_clients import KEPT_S, TIMEOUT, provider_client
-from flotilla.inference.adapters.openai_answers import (
-    LABELS,
-    Answer,
-    Reading,
-    decode_answer,
-    error_object,
-    failure_inside,
-)
+from flotilla.inference.adapters.openai_answers import Answer, Reading, decode_answer
 from flotilla.inference.adapters.openai_embeddings import BatchLimits, joined, smaller_batch, vectors_in
 from flotilla.inference.adapters.openai_requests import LLAMA_CPP, REQUESTS_MAX, Requests, Without
 from flotilla.inference.adapters.server_sent_events import events, is_event_stream

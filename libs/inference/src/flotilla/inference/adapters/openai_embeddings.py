@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from flotilla.inference.adapters.errors_told import failure_inside
 from flotilla.inference.adapters.failures import misshapen
-from flotilla.inference.adapters.openai_answers import failure_inside, usage_in
+from flotilla.inference.adapters.openai_answers import usage_in
 from flotilla.inference.adapters.streams import model_name
 from flotilla.inference.backend import Embedding
 from flotilla.inference.lenient_json import lenient_decoder

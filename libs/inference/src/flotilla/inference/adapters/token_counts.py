@@ -24,7 +24,8 @@ def token_count(value: object) -> int | None:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+    # Compared, and not converted: an integer may be beyond any float. A comparison with NaN is false.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return None
     return TOKENS_MAX if value >= TOKENS_MAX else math.ceil(value)
 

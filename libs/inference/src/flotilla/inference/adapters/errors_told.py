@@ -1,0 +1,46 @@
+"""What providers say of an error, in the forms that they and the gateways before them use."""
+
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from flotilla.contracts.attempts import Usage
+from flotilla.inference.adapters.failures import failure_of
+from flotilla.inference.errors import AttemptError
+
+LABELS: Final = ("type", "code", "status")
+"""Of an error: what names it, beside its message."""
+
+
+def failure_inside(error: Any, provider: str, usage: Usage | None = None) -> AttemptError:
+    """The failure that an error inside a success means: an object, a text, or either in a list or under `error`."""
+    named = error_object(error)
+    labels = [named.get(label) for label in LABELS]
+    return failure_of(provider, HTTPStatus.OK, labels=labels, text=str(error), usage=usage)
+
+
+def error_object(said: Any) -> dict[str, Any]:
+    """
+    What an error says of itself: `message`, `type`, `code`, `status`, `param`; empty where it is a text.
+
+    It stands under `error` (OpenAI), in a list (Gemini) or in a list under `detail` (FastAPI's refusals of a body).
+    """
+    inner = said
+    for name in ("error", "detail"):
+        if isinstance(inner, list):
+            inner = next(iter(cast("list[Any]", inner)), None)
+        if isinstance(inner, dict) and says_an_error(found := cast("dict[str, Any]", inner).get(name)):
+            inner = found
+    if isinstance(inner, list):
+        inner = next(iter(cast("list[Any]", inner)), None)
+    named = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
+    place = named.get("loc")
+    if isinstance(place, list) and place:
+        named = {**named, "param": cast("list[Any]", place)[-1]}
+    return named
+
+
+def says_an_error(error: Any) -> bool:
+    """Whether an `error` is one; some servers send the field always."""
+    if isinstance(error, dict):
+        return any(cast("dict[str, Any]", error).values())
+    return bool(error)
