@@ -13,7 +13,8 @@ import structlog
 from msgspec import Struct
 
 from flotilla.contracts import subjects
-from flotilla.contracts.attempts import UNDECODABLE, ModelName
+from flotilla.contracts.decoding import UNDECODABLE, checked
+from flotilla.contracts.fields import ModelName
 from flotilla.contracts.policy import FORMAT
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection
@@ -114,6 +115,6 @@ class HeldModels:
 
 def _held_in(body: bytes) -> dict[str, str]:
     try:
-        return _decode(body).held
+        return _decode(checked(body)).held
     except UNDECODABLE:
         return {}

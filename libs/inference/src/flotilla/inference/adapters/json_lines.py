@@ -8,7 +8,7 @@ Lines end at `\n` and nowhere else: inside a text JSON allows U+2028, U+2029 and
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Final
 
-from flotilla.contracts.attempts import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.inference.lenient_json import lenient_decoder
 
 _WHITE_SPACE: Final = b" \t\r\n"
