@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -113,6 +114,27 @@ async def test_a_replica_that_falls_silent_expires(nats_server: RunningServer, m
         await announce(worker, card_of("r1"))
         await watcher.until({"cloud.cloud.r1"})
         await watcher.until(set())
+
+
+async def test_a_pause_of_the_orchestrator_is_no_silence_of_the_fleet(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Its clock stands still while it does: who was there before a pause is there after it, until it falls silent.
+    """
+    monkeypatch.setattr(heartbeats, "EXPIRY_S", 1.0)
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        await announce(worker, card_of("r1"))
+        await watcher.until({"cloud.cloud.r1"})
+        time.sleep(2.0)  # noqa: ASYNC251  (the whole process stands still)
+        await asyncio.sleep(3 * heartbeats.TURN_S)
+        after_the_pause = set(watcher.seen)
+        await watcher.until(set())
+
+    assert after_the_pause == {"cloud.cloud.r1"}
 
 
 async def test_an_orchestrator_that_starts_knows_the_fleet_from_the_bucket(nats_server: RunningServer):

@@ -48,6 +48,7 @@ STREAMS = (
 )
 NOTES = subjects.key(subjects.blackboard_bucket("default"), "notes")
 REPLY_TIMEOUT_S = 2.0
+ATTEMPTS = 3_000
 
 
 class Member:
@@ -694,9 +695,42 @@ async def test_streamed_replies_reach_the_tenant_and_leave_nothing_behind(fleet:
     assert await ways_back(fleet) == 0
 
 
-async def ways_back(fleet: Fleet) -> int:
-    """How many replies the server still expects to carry from the fleet to a tenant."""
-    body = await http_get(fleet.server.monitoring_url, "/accountz?acc=FLEET")
+async def test_attempts_leave_nothing_behind_in_the_server(fleet: Fleet):
+    """
+    Whether they are answered with one message, with several, or with none, because a worker was killed or told to stop.
+    """
+    worker, orchestrator = await fleet.worker("cloud", "anthropic"), await fleet.orchestrator()
+    inbox = subjects.attempt_inbox("cloud", "anthropic", "o1")
+    answers: list[bytes] = []
+
+    async def answer(message: Msg) -> None:
+        for number in range(int(message.reply.rsplit(".", 1)[1]) % 3):
+            await worker.nc.publish(message.reply, str(number).encode())
+
+    async def hear(message: Msg) -> None:
+        answers.append(message.data)
+
+    await worker.nc.subscribe(subjects.infer("cloud", "anthropic", "*"), "anthropic", cb=answer)
+    await worker.nc.subscribe(subjects.infer_control("cloud", "anthropic", "*"), cb=answer)
+    await orchestrator.nc.subscribe(f"{inbox}.*", cb=hear)
+    for member in (worker, orchestrator):
+        await member.settle()
+    for number in range(ATTEMPTS):
+        await orchestrator.nc.publish(subjects.infer("cloud", "anthropic", "classify"), SECRET, f"{inbox}.{number}")
+        await orchestrator.nc.publish(subjects.infer_control("cloud", "anthropic", "_all"), b"", f"{inbox}.{number}")
+    async with asyncio.timeout(30):
+        while len(answers) < 2 * ATTEMPTS:
+            await asyncio.sleep(0.02)
+
+    assert {account: await ways_back(fleet, account) for account in ("FLEET", "POOL.cloud.anthropic")} == {
+        "FLEET": 0,
+        "POOL.cloud.anthropic": 0,
+    }
+
+
+async def ways_back(fleet: Fleet, account: str = "FLEET") -> int:
+    """How many replies the server still expects to carry from an account to another."""
+    body = await http_get(fleet.server.monitoring_url, f"/accountz?acc={account}")
     return len(json.loads(body)["account_detail"].get("responses") or {})
 
 
