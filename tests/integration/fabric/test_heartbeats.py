@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flotilla.contracts import subjects
-from flotilla.contracts.presence import ModelCard, ReplicaCard, encode_card
+from flotilla.contracts.presence import CAPABILITIES_MAX, ModelCard, ReplicaCard, encode_card
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric import heartbeats
 from flotilla.fabric.connection import Connection, connected
@@ -24,8 +24,11 @@ from flotilla.testkit.nats_server import RunningServer
 KEPT_WITHIN_S = 2.0
 
 
-def card_of(replica: str, zone: Zone = "cloud", pool: str = "cloud", **more: Any) -> ReplicaCard:
+def card_of(replica: str, zone: Zone = "cloud", pool: str = "cloud", *, wide: int = 0, **more: Any) -> ReplicaCard:
+    """A card; each of `wide` models makes it 8 KiB longer."""
     models = [ModelCard(name="m", capabilities=["classify"])]
+    many = [f"c{number:060d}" for number in range(CAPABILITIES_MAX)]
+    models += [ModelCard(name=f"wide-{number}", capabilities=many) for number in range(wide)]
     return ReplicaCard(zone=zone, pool=pool, replica=replica, provider="p", models=models, slots=1, **more)
 
 
@@ -192,7 +195,7 @@ async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(na
         card_of("r2"),
         card_of("r1", pool="other"),
         card_of("r1", zone="local"),
-        card_of("r1", labels={"note": "x" * heartbeats.HEARTBEAT_BYTES_MAX}),
+        card_of("r1", wide=heartbeats.HEARTBEAT_BYTES_MAX // 8192 + 1),
     ],
     ids=["another replica's", "another pool's", "another zone's", "too long"],
 )
@@ -234,15 +237,15 @@ async def test_what_one_pool_announces_costs_another_nothing(
         await announce(local, card_of("r1", "local", "local"))
         await watcher.until({f"cloud.cloud.r{number}" for number in range(50)} | {"local.local.r1"})
         for number in range(50):
-            await announce(cloud, card_of(f"r{number}", labels={"x": "y" * 10_000}))
+            await announce(cloud, card_of(f"r{number}", wide=1))
         await cloud.settle()
         await announce(local, card_of("r2", "local", "local"))
         await watcher.until(set(watcher.seen) | {"local.local.r2"})
-        large = sum(1 for card in watcher.seen.values() if card.labels)
+        large = sum(1 for card in watcher.seen.values() if len(card.models) > 1)
         for number in range(50):
             await say_goodbye(cloud, card_of(f"r{number}"))
         await watcher.until({"local.local.r1", "local.local.r2"})
-        await announce(cloud, card_of("again", labels={"x": "y" * 40_000}))
+        await announce(cloud, card_of("again", wide=5))
         await watcher.until({"local.local.r1", "local.local.r2", "cloud.cloud.again"})
 
     assert 0 < large < 5
