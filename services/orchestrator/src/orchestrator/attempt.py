@@ -21,7 +21,8 @@ from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
 
-BUSY: Final = Busy()
+NOBODY: Final = Busy()
+"""The server's own answer where no replica is in the group."""
 
 _undecodable: Final = Sparing()
 """By pool, for all attempts of the process."""
@@ -31,14 +32,25 @@ OnStart = Callable[["Attempt"], None]
 
 
 class Ended(Enum):
-    """Ways in which an attempt ends without the worker's last word."""
+    """
+    Ways in which an attempt ends without the worker's last word.
+
+    NO_SLOT is the server's word that no replica has a free slot; BUSY a replica's, which was just leaving its group: another
+    one may have a slot.
+    """
 
     NO_SLOT = "no_slot"
+    BUSY = "busy"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
 
 
 Outcome = Finished | Failed | Ended
+
+
+def found_no_slot(outcome: Outcome) -> bool:
+    """Whether no replica took the attempt."""
+    return outcome is Ended.NO_SLOT or outcome is Ended.BUSY
 
 
 class InFlight(Protocol):
@@ -153,10 +165,10 @@ class Attempt:
 
     async def hear(self, message: Message) -> None:
         """Take one reply."""
-        reply = BUSY if status_of(message) is not None else self._decoded(message.data)
+        reply = NOBODY if status_of(message) is not None else self._decoded(message.data)
         if type(reply) is Busy:
             if self.heard_at is None:
-                self._attempts.end(self, Ended.NO_SLOT)
+                self._attempts.end(self, Ended.NO_SLOT if reply is NOBODY else Ended.BUSY)
                 return
             # Taken for what it says, the attempt would be made again, behind the pieces that were passed on.
             reply = Failed(kind=FailureKind.CRASHED, message="the worker was busy after it had begun")

@@ -17,7 +17,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
-from orchestrator.attempt import Attempt, Ended, OnPiece, OnStart, Outcome
+from orchestrator.attempt import Attempt, Ended, OnPiece, OnStart, Outcome, found_no_slot
 from orchestrator.roll_calls import ReplicasOf
 from orchestrator.routing.types import Route
 from orchestrator.silences import Silences
@@ -134,7 +134,7 @@ class Attempts:
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt is over: its slot is free, and whoever waits for it learns how it ended."""
         self.forget(attempt)
-        if outcome is not Ended.NO_SLOT:
+        if not found_no_slot(outcome):
             attempt.lane.own_attempt_ended()
             _end_span(attempt, outcome)
         if not attempt.outcome.done():

@@ -15,7 +15,7 @@ from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Lane, Waiter
-from orchestrator.attempt import Attempt, Ended, OnPiece, Outcome
+from orchestrator.attempt import Attempt, Ended, OnPiece, Outcome, found_no_slot
 from orchestrator.means import Means, NoRouteNowError
 from orchestrator.retries import GiveUp, LookAgain, NextRoute, NoRoute, Rest, RetryHere, Tries, WaitForRoute
 from orchestrator.routes_told import (
@@ -37,6 +37,8 @@ REROUTE_EVERY_S: Final = 1.0
 UNSAFE_LOOK_S: Final = 0.5
 PARKED_LOOK_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
+SENT_ON_MAX: Final = 3
+"""Times that a task is sent on at once which a replica was too full for; then it stands in line."""
 DEADLINE_MARGIN_S: Final = 0.25
 ATTEMPTS_REPORTED_MAX: Final = 20
 """Of a task that waited out a long trouble, half of them the first and half the last."""
@@ -149,8 +151,8 @@ class Course:
                 continue
             if choice.last_resort and not task.attempts:
                 continue
-            attempt, outcome = await self._attempt(choice, lane)
-            if outcome is Ended.NO_SLOT:
+            attempt, outcome = await self._send_on(choice, lane)
+            if found_no_slot(outcome):
                 lane.refused()
                 continue
             if self._waiter is not None:
@@ -159,6 +161,15 @@ class Course:
             return await self._follow(choice, attempt, outcome)
         await self._wait_for_slot(choices)
         return None
+
+    async def _send_on(self, choice: Choice, lane: Lane) -> tuple[Attempt, Outcome]:
+        """An attempt that had a slot; or one that was refused, when the refusal is no older than the last free slot."""
+        for _ in range(SENT_ON_MAX):
+            reasons = lane.reasons
+            attempt, outcome = await self._attempt(choice, lane)
+            if outcome is not Ended.BUSY and not (outcome is Ended.NO_SLOT and lane.reasons != reasons):
+                return attempt, outcome
+        return await self._attempt(choice, lane)
 
     async def _attempt(self, choice: Choice, lane: Lane) -> tuple[Attempt, Outcome]:
         """One request to one lane, heard out."""

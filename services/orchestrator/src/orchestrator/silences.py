@@ -122,8 +122,8 @@ class Silences:
         if attempt.heard_at is not None or attempt.outcome.done():
             return
         if finding == "dropped":
-            # As if there had been no free slot.
-            self._attempts.leave(attempt, Ended.NO_SLOT)
+            # As if the replica had said that it was leaving.
+            self._attempts.leave(attempt, Ended.BUSY)
         else:
             text = "no other replica has it, and one has not answered for a while"
             self._attempts.leave(attempt, Failed(kind=FailureKind.LOST, message=text))

@@ -94,7 +94,13 @@ def _give_up(future: "asyncio.Future[Lane | None]") -> None:
 
 
 class Lane:
-    """One pool's line of waiting tasks, at this orchestrator."""
+    """
+    One pool's line of waiting tasks, at this orchestrator.
+
+    Attributes:
+        reasons: How many times there was a reason to think that a slot is free. When it has grown while a try was under
+            way that was refused, the refusal may be older than the slot: another try is due, and the line not.
+    """
 
     def __init__(self, name: str) -> None:
         self.name: Final = name
@@ -105,6 +111,7 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._chains: set[asyncio.TimerHandle] = set()
         self._refusals = 0
+        self.reasons = 0
 
     def __len__(self) -> int:
         return self._waiting
@@ -149,10 +156,15 @@ class Lane:
 
     def own_attempt_ended(self) -> None:
         """An attempt of this orchestrator freed its slot: one try."""
+        self.reasons += 1
         self._permit(1)
 
     def slots_freed(self, count: int = 1) -> None:
         """Slots became free for a reason from outside (a signal, a new replica): tries that may lead to more."""
+        self.reasons += 1
+        self._try_more(count)
+
+    def _try_more(self, count: int = 1) -> None:
         if not self._waiting:
             return
         self._permit(count)
@@ -162,7 +174,7 @@ class Lane:
         def chain() -> None:
             self._chains.discard(handle)
             if self._waiting and self._refusals == refusals:
-                self.slots_freed()
+                self._try_more()
 
         if len(self._chains) < LOW_EVERY:
             handle = loop.call_later(CHAIN_AFTER_S, chain)
@@ -198,7 +210,7 @@ class Lane:
     def _on_timer(self) -> None:
         self._timer = None
         if self._waiting:
-            self.slots_freed()
+            self._try_more()
             self._set_timer()
 
     def _rest(self) -> None:
