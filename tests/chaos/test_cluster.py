@@ -8,11 +8,14 @@ from typing import cast
 
 import pytest
 
-from flotilla.contracts.subjects import BUCKETS, blackboard_bucket, bucket_stream
+from flotilla.contracts.subjects import BUCKETS, SHARED_BEFORE, blackboard_bucket, bucket_stream
+from flotilla.fabric.connection import connected
+from flotilla.fabric.inbox import Requests
 from flotilla.testkit.callers import ASK_DEADLINE_S, ASK_MARGIN_S, Asked, Callers, calling, client_off, committed
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_cluster import NODES, ClusterNode, RunningCluster
 from flotilla.testkit.plain_client import BODIES, new_task
+from flotilla.testkit.stores_before import leave_stores, note_before
 
 CLASSIFY = BODIES["classify"]
 TASKS_STREAM = "TASKS_default"
@@ -39,6 +42,36 @@ async def test_orchestrators_that_start_with_a_fresh_cluster_agree_on_its_stream
 
     assert found == dict.fromkeys(STREAMS, NODES)
     assert answer.kind == ""
+
+
+async def test_a_cluster_of_the_version_before_is_taken_over_while_a_node_dies(tmp_path: Path):
+    """
+    Three orchestrators start on its stores, and the node that leads the old blackboard is killed: nothing is lost.
+    """
+    scopes, notes = ("default", "acme"), 500
+    async with running_fleet(tmp_path, orchestrators=0, local=0, scopes=scopes, nodes=NODES) as fleet:
+        cluster = cast("RunningCluster", fleet.server)
+        await leave_stores(cluster.admin(), scopes, waiting=new_task(), replicas=NODES)
+        async with connected(cluster.admin(), name="before") as connection:
+            before = Requests(connection)
+            await before.start()
+            for number in range(notes):
+                await note_before(before, "acme", f"note.{number}", number)
+            await before.stop()
+        leader = await cluster.leader_of("KV_blackboard")
+        starting = [await fleet.start_orchestrator(wait=False) for _ in range(3)]
+        await asyncio.sleep(1.5)
+        await leader.kill()
+        await asyncio.gather(*(fleet.until_ready(process, 60) for process in starting))
+        client, _ = await client_off(fleet, leader)
+        dead = await client.api("dead", {"verb": "list"})
+        admin = await fleet.admin()
+        streams = {stream.config.name for stream in await admin.nc.jetstream().streams_info()}  # pyright: ignore[reportUnknownMemberType]
+        kept = await admin.messages_in("KV_blackboard_acme")
+
+    assert not streams & set(SHARED_BEFORE)
+    assert len(dead["dead"]) == 3
+    assert kept == notes + 12
 
 
 async def test_a_replica_on_another_node_swallows_no_request_while_it_leaves(tmp_path: Path):

@@ -47,6 +47,16 @@ def test_an_orchestrator_holds_no_key_and_reads_its_settings():
     assert (environ["PATH"], environ["HOME"]) == ("/usr/bin", "/home/somebody")
 
 
+def test_what_the_stores_may_hold_is_passed_on():
+    """
+    So that a store whose blackboard is larger than the default can be started with larger bounds.
+    """
+    environ = of_orchestrator(UpOptions(), PLACE, SHELL | {"FLOTILLA_BLACKBOARD_VALUES_MAX": "90000"})
+
+    settings = load_settings(OrchestratorSettings, environ)
+    assert settings.topology_limits().blackboard_values_max == 90_000
+
+
 @pytest.mark.parametrize("engines", [EMBEDDED, NOOP, Engines(local="ollama", cloud="openai", local_models=("a", "b"))])
 def test_a_local_worker_holds_no_key_and_reads_its_settings(engines: Engines):
     """

@@ -15,7 +15,7 @@ from flotilla.chassis.tracing import traced
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import ensure, topology
+from flotilla.fabric.takeover import make_stores
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.fleet import Fleet
 from orchestrator.metrics import OrchestratorMetrics
@@ -49,7 +49,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             )
             requests = Requests(connection)
             await requests.start()
-            await ensure(requests, topology(scopes, settings.topology_limits()))
+            await make_stores(requests, scopes, settings.topology_limits())
             if policy is not None:
                 await put_in_force(requests, policy, instance=instance)
             service = Orchestrator(

@@ -171,6 +171,10 @@ BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET)
 """Of the fleet. A scope's stores have its name in theirs and bounds of their own, so none can push out what is another's."""
 
 
+SHARED_BEFORE: Final = ("EVENTS", "DEAD", "KV_blackboard")
+"""Streams of the version before, in place of one per scope; see `takeover.py` of the fabric."""
+
+
 def tasks_stream(scope: str) -> str:
     """The work-queue stream of a scope's tasks; one per scope, since JetStream de-duplicates over a whole stream."""
     return f"TASKS_{scope}"

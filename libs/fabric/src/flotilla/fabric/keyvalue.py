@@ -23,7 +23,7 @@ HISTORY_MAX: Final = 64
 CONFLICTS: Final = frozenset({10071, 10164})
 """Wrong last sequence: the key has a newer value; in a cluster also: it is about to get one."""
 STORE_FAILED: Final = 10077
-_FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
+FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
 OPERATION: Final = "KV-Operation"
 DELETED: Final = {OPERATION: "DEL"}
 """The headers of a write that deletes its key."""
@@ -190,7 +190,7 @@ async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers
         return ack.seq
     if ack.error.err_code in CONFLICTS:
         return None
-    if ack.error.err_code == STORE_FAILED and ack.error.description in _FULL:
+    if ack.error.err_code == STORE_FAILED and ack.error.description in FULL:
         raise BucketFullError(bucket)
     raise TopologyError(f"bucket {bucket}: {ack.error.description}")
 

@@ -56,6 +56,10 @@ _STREAM_VERBS: Final = (
     "DIRECT.GET.{0}.>",
 )
 """What an orchestrator may ask of a stream. Deleting and purging are left to the admin."""
+_REMOVING_VERBS: Final = ("STREAM.PURGE.{0}", "STREAM.DELETE.{0}")
+"""What else it may ask of those that the version before has left."""
+_BLACKBOARD_BEFORE: Final = "$KV.blackboard.>"
+"""Orchestrators of the version before may still serve while those of this one start."""
 
 
 class ResponseLimit(Struct, frozen=True, kw_only=True):
@@ -161,6 +165,7 @@ def orchestrator(
             *chain.from_iterable(_written_for_scope(name) for name in names),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
+            _BLACKBOARD_BEFORE,
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN)),
             _SERVICE_REPLIES,
             _ACKS,
@@ -174,6 +179,7 @@ def orchestrator(
             _below_root(subjects.heartbeat(_ANY_ZONE, _ANY, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
+            _BLACKBOARD_BEFORE,
             _MAX_DELIVERIES,
             *_DISCOVERY,
         ),
@@ -297,8 +303,15 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.dead_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
+            *subjects.SHARED_BEFORE,
         )
-    return (f"{_API}.INFO", f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST", *_api(_STREAM_VERBS, names))
+    return (
+        f"{_API}.INFO",
+        f"{_API}.STREAM.NAMES",
+        f"{_API}.STREAM.LIST",
+        *_api(_STREAM_VERBS, names),
+        *_api(_REMOVING_VERBS, subjects.SHARED_BEFORE),
+    )
 
 
 def _api(verbs: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ HEADERS_BYTES_MAX: Final = 32_768
 
 SERVER_HEADERS: Final = frozenset(
     {
+        "nats-expected-last-sequence",
         "nats-expected-last-subject-sequence",
         "nats-msg-id",
         "nats-rollup",

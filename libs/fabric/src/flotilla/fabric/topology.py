@@ -61,7 +61,8 @@ _NS_PER_S: Final = 1_000_000_000
 _UNAVAILABLE: Final = 503
 _EXISTS_DIFFERENTLY: Final = 10058
 _NO_PEERS: Final = 10005
-_NO_SUCH_STREAM: Final = 10059
+NO_SUCH_STREAM: Final = 10059
+_AT_CREATION: Final = frozenset({"first_seq"})
 _SERVER_CHOOSES: Final = frozenset({"duplicate_window", "num_replicas", "storage"})
 """Left at their defaults, the server fills them in."""
 
@@ -80,6 +81,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         max_age: In nanoseconds, like every duration here; 0 keeps for ever.
         allow_msg_ttl: Whether a message may bring a lifetime of its own (header `Nats-TTL`).
+        first_seq: Of a stream that is made; 0 leaves it to the server.
         subject_delete_marker_ttl: How long a marker tells watchers that a key's last value expired.
     """
 
@@ -101,6 +103,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject_transform: SubjectMapping | None = None
     republish: SubjectMapping | None = None
     num_replicas: int = 0
+    first_seq: int = 0
     storage: Literal["", "file", "memory"] = ""
 
 
@@ -340,7 +343,7 @@ class _Answer(Struct, frozen=True, kw_only=True):
 
     @property
     def is_missing(self) -> bool:
-        return self.error is not None and self.error.err_code == _NO_SUCH_STREAM
+        return self.error is not None and self.error.err_code == NO_SUCH_STREAM
 
 
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
@@ -354,7 +357,7 @@ def _changes(config: StreamConfig, held: _Answer) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for field in msgspec.structs.fields(StreamConfig):
         value = wanted.get(field.name, field.default)
-        if field.name in _SERVER_CHOOSES and value == field.default:
+        if field.name in _AT_CREATION or (field.name in _SERVER_CHOOSES and value == field.default):
             continue
         if held.config.get(field.name, field.default) != value:
             changed[field.name] = value

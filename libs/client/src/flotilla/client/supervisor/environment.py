@@ -8,12 +8,13 @@ fleet must not take its settings from a shell that somebody configured for anoth
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flotilla.client.supervisor.engines import Engines
 from flotilla.client.supervisor.options import UpOptions
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.server_config import DEFAULT_SCOPE
+from flotilla.fabric.topology import TopologyLimits
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
 
 _PREFIX: Final = "FLOTILLA_"
@@ -24,6 +25,10 @@ _OF_PROVIDER: Final[dict[str, tuple[str, ...]]] = {
     "gemini": ("GEMINI_", "GOOGLE_API_KEY"),
 }
 """What belongs to a provider, by the beginning of its name: for the worker that serves it, and for nobody else."""
+STORE_BOUNDS: Final = tuple(
+    f"FLOTILLA_{field.name.upper()}" for field in structs.fields(TopologyLimits) if field.name != "replicas"
+)
+"""What the orchestrator's stores may hold: the one thing about them that whoever starts a fleet may have to say."""
 
 _OF_THE_NETWORK: Final = (PROXY_SETTING, HOSTS_SETTING)
 """What the workers are told of the machine's network; it is the same for every fleet."""
@@ -45,9 +50,9 @@ def clean(environ: Mapping[str, str], *, provider: str = "") -> dict[str, str]:
 
 def of_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of an orchestrator: it holds no keys."""
-    return (
-        clean(environ) | _common(options, place) | {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
-    )
+    bounds = {name: environ[name] for name in STORE_BOUNDS if name in environ}
+    own = {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
+    return clean(environ) | _common(options, place) | bounds | own
 
 
 def of_worker(
