@@ -20,6 +20,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.server_config import ClusterSpec, JetStreamLimits, ServerSpec, users
 from flotilla.fabric.topology import StreamConfig, TopologyLimits, ensure, topology
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.plain_client import connect_plainly
 from flotilla.testkit.ports import free_ports
 
 NS_PER_S = 1_000_000_000
@@ -169,15 +170,20 @@ async def test_a_key_that_expires_tells_those_who_watch(orchestrator: Recorded, 
     presence = next(config for config in topology() if config.name == "KV_presence")
     short = msgspec.structs.replace(presence, max_age=NS_PER_S, duplicate_window=NS_PER_S)
     await ensure(orchestrator, [short])
-    async with connected(nats_server.admin(), name="watcher") as watcher:
+    admin = nats_server.admin()
+    # A client of any kind: the fleet's own hears no headers but through its handlers.
+    watcher = await connect_plainly(nats_server.url, nkeys_seed=str(admin.creds), inbox_prefix=admin.inbox_prefix)
+    try:
         jetstream: Any = watcher.nc.jetstream()  # pyright: ignore[reportUnknownMemberType]
         bucket = await jetstream.key_value("presence")
         watch = await bucket.watchall()
         assert await watch.updates() is None
 
-        await watcher.publish(subjects.key("presence", "cloud.cloud.r1"), b"{}")
+        await watcher.nc.publish(subjects.key("presence", "cloud.cloud.r1"), b"{}")
         written, expired = await watch.updates(5.0), await watch.updates(5.0)
         await watch.stop()
+    finally:
+        await watcher.nc.close()
 
     assert (written.key, written.value) == ("cloud.cloud.r1", b"{}")
     assert (expired.key, expired.operation) == ("cloud.cloud.r1", "PURGE")
