@@ -14,7 +14,7 @@ CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/
 TESTS := $(wildcard tests/unit tests/wire tests/integration tests/acceptance)
 
 ENGINE ?= embedded
-WORKERS ?= 2
+WORKERS ?= 4
 ARGS ?=
 
 CONTAINER ?= $(if $(shell command -v docker 2>/dev/null),docker,podman)
@@ -69,7 +69,7 @@ up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as AR
 	@$(RUN) flotilla.client up $(ARGS)
 
 .PHONY: test
-test: install ## All tests but chaos and benchmarks; WORKERS=4 for more processes, ARGS for pytest
+test: install ## All tests but chaos and benchmarks; WORKERS=2 for fewer processes, ARGS for pytest
 	$(RUN) pytest -n $(WORKERS) $(TESTS) $(ARGS)
 
 .PHONY: check

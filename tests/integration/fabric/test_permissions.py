@@ -722,10 +722,10 @@ async def test_attempts_leave_nothing_behind_in_the_server(fleet: Fleet):
         while len(answers) < 2 * ATTEMPTS:
             await asyncio.sleep(0.02)
 
-    assert {account: await ways_back(fleet, account) for account in ("FLEET", "POOL.cloud.anthropic")} == {
-        "FLEET": 0,
-        "POOL.cloud.anthropic": 0,
-    }
+    # Of what each node does at its start something may be left for a moment.
+    async with asyncio.timeout(30):
+        while any([await ways_back(fleet, account) for account in ("FLEET", "POOL.cloud.anthropic")]):
+            await asyncio.sleep(0.1)
 
 
 async def ways_back(fleet: Fleet, account: str = "FLEET") -> int:

@@ -28,6 +28,7 @@ from flotilla.testkit.plain_client import PlainClient, connect_plainly
 READY_TIMEOUT_S: Final = 20.0
 CLUSTER_READY_TIMEOUT_S: Final = 45.0
 POLL_S: Final = 0.03
+SURE_OF_ALL: Final = 8
 GRACE_S: Final = 8.0
 
 LIVE: Final[list["RunningFleet"]] = []
@@ -188,15 +189,20 @@ class RunningFleet:
     async def until_replicas(
         self, present: set[str], *, absent: frozenset[str] = frozenset(), timeout_s: float = READY_TIMEOUT_S
     ) -> None:
-        """Return when some orchestrator sees the replicas `present` and none of `absent`; all, when none are named."""
+        """
+        Return when the orchestrators see the replicas `present` and none of `absent`; all, when none are named.
+
+        Any of them answers, so it is asked until as many answers in a row agree as make it sure of all.
+        """
         client = await connect_plainly(self.url)
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
+                in_a_row = 0
+                while in_a_row < (SURE_OF_ALL if len(self.orchestrators) > 1 else 1):
                     seen = await _seen(client)
-                    if present <= seen and not absent & seen:
-                        return
-                    await asyncio.sleep(POLL_S)
+                    in_a_row = in_a_row + 1 if present <= seen and not absent & seen else 0
+                    if not in_a_row:
+                        await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise RuntimeError(f"the replicas {present} were not seen in time\n{self.report()}") from None
         finally:
