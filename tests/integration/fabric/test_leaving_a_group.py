@@ -123,6 +123,25 @@ async def test_no_request_is_lost_while_replicas_leave_and_rejoin_all_the_time(
     assert leavings > 1000 // slots
 
 
+async def test_what_the_server_writes_after_the_leaving_is_still_handled(nats_server: RunningServer):
+    """
+    A publisher's thread in the server had chosen the member before it left, and writes when it gets the CPU again.
+    """
+    heard: list[bytes] = []
+
+    async def handle(message: Message) -> None:
+        heard.append(message.data)
+
+    async with connected(nats_server.admin(), name="late") as connection:
+        subscription = await connection.subscribe("left", handle, queue="group")
+        await groups.leave(connection, subscription)
+        sid: int = subscription._id  # pyright: ignore[reportPrivateUsage]
+
+        await connection.nc.parse(b"MSG left %d 4\r\nlate\r\n" % sid)
+
+        assert heard == [b"late"]
+
+
 async def test_with_the_plain_drain_requests_vanish(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch):
     """
     The test above can fail. When this one does, nats-py has mended its drain, and `groups.leave` may go.

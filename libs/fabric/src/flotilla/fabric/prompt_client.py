@@ -77,6 +77,14 @@ class PromptClient(Client):
         if line is not None:
             await line.idle.wait()
 
+    def forget(self, sid: int, heard_s: float) -> None:
+        """A reconnect does not restore the subscription any more; what arrives for it is handled for `heard_s` yet."""
+        line = self._lines.get(sid)
+        self._remove_sub(sid)
+        if line is not None:
+            self._lines[sid] = line
+            self.loop.call_later(heard_s, self._lines.pop, sid, None)
+
     def send(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
         """
         Publish, if nothing stands in the way; False leaves it to `publish`.
