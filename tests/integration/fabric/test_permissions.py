@@ -715,6 +715,10 @@ async def test_attempts_leave_nothing_behind_in_the_server(fleet: Fleet):
     await orchestrator.nc.subscribe(f"{inbox}.*", cb=hear)
     for member in (worker, orchestrator):
         await member.settle()
+    # Of what each node does at its start something may be left for a moment.
+    async with asyncio.timeout(30):
+        while any(await _ways_back_of_a_lane(fleet)):
+            await asyncio.sleep(0.1)
     for number in range(ATTEMPTS):
         await orchestrator.nc.publish(subjects.infer("cloud", "anthropic", "classify"), SECRET, f"{inbox}.{number}")
         await orchestrator.nc.publish(subjects.infer_control("cloud", "anthropic", "_all"), b"", f"{inbox}.{number}")
@@ -722,10 +726,11 @@ async def test_attempts_leave_nothing_behind_in_the_server(fleet: Fleet):
         while len(answers) < 2 * ATTEMPTS:
             await asyncio.sleep(0.02)
 
-    # Of what each node does at its start something may be left for a moment.
-    async with asyncio.timeout(30):
-        while any([await ways_back(fleet, account) for account in ("FLEET", "POOL.cloud.anthropic")]):
-            await asyncio.sleep(0.1)
+    assert await _ways_back_of_a_lane(fleet) == [0, 0]
+
+
+async def _ways_back_of_a_lane(fleet: Fleet) -> list[int]:
+    return [await ways_back(fleet, account) for account in ("FLEET", "POOL.cloud.anthropic")]
 
 
 async def ways_back(fleet: Fleet, account: str = "FLEET") -> int:

@@ -14,6 +14,7 @@ from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.lanes import Lane
+from flotilla.fabric.server_config import POOLS_MAX
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.pools import CardRefusedError, Pool
 from orchestrator.replica_states import Replica
@@ -21,7 +22,6 @@ from orchestrator.routing.types import FleetView, PoolView
 
 logger = structlog.get_logger("orchestrator")
 
-POOLS_MAX: Final = 256
 CAPABILITIES_MAX: Final = 4_096
 """Of the whole fleet; a pool that announces more is there without them."""
 SLOTS_MAX: Final = 1_000_000

@@ -86,26 +86,11 @@ class Spread:
         return family
 
 
-class Total:
-    """A number that only grows and is counted elsewhere, read when Prometheus asks, by labels."""
-
-    def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Iterable[Sample]]) -> None:
-        self._name = name
-        self._text = text
-        self._labels = tuple(labels)
-        self._read = read
-
-    def metric(self) -> Metric:
-        """As Prometheus wants it."""
-        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, value in self._read():
-            family.add_metric(labels, value)
-        return family
-
-
 class Level:
     """A number read when Prometheus asks, by labels."""
 
+    _family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+
     def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Iterable[Sample]]) -> None:
         self._name = name
         self._text = text
@@ -114,13 +99,19 @@ class Level:
 
     def metric(self) -> Metric:
         """As Prometheus wants it."""
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        family = self._family(self._name, self._text, labels=self._labels)
         for labels, value in self._read():
             family.add_metric(labels, value)
         return family
 
 
-Instrument = Count | Spread | Total | Level
+class Total(Level):
+    """A number that only grows and is counted elsewhere."""
+
+    _family = CounterMetricFamily
+
+
+Instrument = Count | Spread | Level
 
 
 class Instruments(Collector):

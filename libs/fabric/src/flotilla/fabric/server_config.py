@@ -31,7 +31,8 @@ DEFAULT_SCOPE: Final = "default"
 RANDOM_PORT: Final = -1
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 SCOPES_MAX: Final = 1000
-POOLS_MAX: Final = 1000
+POOLS_MAX: Final = 256
+"""Also how many pools an orchestrator keeps cards of: what is configured can all be served."""
 ROUTES_MAX: Final = 100
 PORT_MAX: Final = 65_535
 LOG_FILE_BYTES_MAX: Final = 16 * 1024 * 1024

@@ -27,7 +27,7 @@ STREAM_ACCEPT: Final = "text/event-stream, application/json"
 
 
 DRAIN_S: Final = 0.1
-"""For what follows the end marker of a stream."""
+"""For what follows the end marker of a stream, so that its connection can be used again."""
 
 
 class Part(NamedTuple):
@@ -54,18 +54,39 @@ async def parts(response: httpx2.Response, *, provider: str) -> AsyncGenerator[P
         AttemptError: An event is too long.
     """
     content_type = response.headers.get("content-type", "")
-    # What it was packed in and how much of it there may be is settled below (`http_bounds`).
-    body = aiter(cast("httpx2.AsyncByteStream", response.stream))
-    first = await _beginning(body)
+    body = chunks(response)
+    first = await beginning(body)
     if not is_event_stream(content_type, first):
         whole = b"".join([first, *[chunk async for chunk in body]])
         if not is_event_stream(content_type, whole):
             yield Part(None, whole)
             return
         first = whole
-    async with aclosing(events(_chained(first, body), provider=provider)) as found:
+    async with aclosing(events(chained(first, body), provider=provider)) as found:
         async for event in found:
             yield Part(event.event, event.data.encode())
+
+
+def chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body as it comes; what it was packed in and how much of it there may be is settled below (`http_bounds`)."""
+    return aiter(cast("httpx2.AsyncByteStream", response.stream))
+
+
+async def beginning(body: AsyncIterator[bytes]) -> bytes:
+    """Enough to tell the forms apart; white space before an answer means nothing in either."""
+    first = b""
+    async for chunk in body:
+        first = (first + chunk).lstrip()
+        if len(first) >= BEGINNING_BYTES_MIN:
+            break
+    return first
+
+
+async def chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """A body of which the beginning was read already."""
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 async def drained(rest: AsyncIterator[object]) -> None:
@@ -79,7 +100,7 @@ async def drained(rest: AsyncIterator[object]) -> None:
 async def read(response: httpx2.Response) -> bytes:
     """The whole body, whatever is in it; the response is closed."""
     try:
-        return b"".join([chunk async for chunk in cast("httpx2.AsyncByteStream", response.stream)])
+        return b"".join([chunk async for chunk in chunks(response)])
     finally:
         await response.aclose()
 
@@ -103,19 +124,3 @@ async def error_answer(response: httpx2.Response, *, provider: str, spent: Usage
         text=message if isinstance(message, str) else text,
         param=str(named.get("param") or ""),
     )
-
-
-async def _beginning(body: AsyncIterator[bytes]) -> bytes:
-    """Enough to tell the forms apart; white space before an answer means nothing in either."""
-    beginning = b""
-    async for chunk in body:
-        beginning = (beginning + chunk).lstrip()
-        if len(beginning) >= BEGINNING_BYTES_MIN:
-            break
-    return beginning
-
-
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk

@@ -6,23 +6,30 @@ objects without checking them, hands back the text of a page that is not JSON as
 a call's CPU time for it.
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx2
 import msgspec
 import openai
 from msgspec import Struct
 
-from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.answer_bodies import (
+    STREAM_ACCEPT,
+    beginning,
+    chained,
+    chunks,
+    drained,
+    error_answer,
+    read,
+)
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
-from flotilla.inference.adapters.errors_told import LABELS, error_object, failure_inside
+from flotilla.inference.adapters.errors_told import failure_inside
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
     deadline,
@@ -40,19 +47,14 @@ from flotilla.inference.adapters.server_sent_events import events, is_event_stre
 from flotilla.inference.adapters.stop_words import StopWords
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.lenient_json import loads
 
 OF_ONES_OWN: Final = LLAMA_CPP | {"vllm"}
 """Servers on one's own hardware: a new connection to one costs next to nothing."""
 OWN_KEPT_S: Final = 2.0
 """How long an idle connection to one's own server is kept: less than the 5 s after which they close it themselves."""
-DRAIN_S: Final = 0.1
-"""For what follows the end marker of a stream, so that its connection can be used again."""
 BATCH_REFUSALS_MAX: Final = 4
-BEGINNING_BYTES_MIN: Final = 8
 END: Final = "[DONE]"
-STREAM_ACCEPT: Final = "text/event-stream, application/json"
 
 # At debug level the SDK would log URLs and options; `OPENAI_LOG` in the environment must not turn that on.
 logging.getLogger("openai").setLevel(logging.WARNING)
@@ -64,15 +66,6 @@ class _Listed(Struct):
 
 class _Models(Struct):
     data: list[_Listed]
-
-
-class _Error(Struct):
-    """What a server said instead of an answer."""
-
-    status: int
-    failure: AttemptError
-    text: str
-    param: str
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -175,13 +168,13 @@ class OpenAIChat:
                     body = {"model": model, "input": batch, "encoding_format": "float"}
                     response = await self._sent(self._embeddings_url, _encode(body), self._headers)
                     if not response.is_success:
-                        error = await self._error_in(response, spent.usage)
+                        error = await error_answer(response, provider=self._provider, spent=spent.usage)
                         smaller = smaller_batch(len(batch), error.status, error.text) if refusals_left else None
                         if smaller is None:
                             raise error.failure
                         refusals_left, most = refusals_left - 1, smaller
                         continue
-                    part = vectors_in(await _read(response), len(batch), provider=self._provider, asked=model)
+                    part = vectors_in(await read(response), len(batch), provider=self._provider, asked=model)
                     spent.usage += part.usage
                     parts.append(part)
                     done += len(batch)
@@ -206,7 +199,7 @@ class OpenAIChat:
 
     async def _whole(self, call: ModelCall, gathered: Gathered) -> None:
         response, without = await self._answered(call, stream=False)
-        body = await _read(response)
+        body = await read(response)
         reading = Reading(self._provider, call.model, gathered)
         stops = StopWords(call.stop if "stop" in without.names else ())
         if not is_event_stream(response.headers.get("content-type", ""), body):
@@ -246,7 +239,7 @@ class OpenAIChat:
             if response.is_success:
                 self._requests.went_well(call, without)
                 return response, without
-            error = await self._error_in(response)
+            error = await error_answer(response, provider=self._provider)
             less = self._requests.refused(call, without, error.status, error.text, param=error.param, stream=streams)
             if less is None or not requests_left:
                 raise error.failure
@@ -259,8 +252,8 @@ class OpenAIChat:
     async def _answers(self, response: httpx2.Response, reading: Reading) -> AsyncGenerator[Answer | list[Any]]:
         """The chunks of a stream, or the whole answer as one: whichever the server sends."""
         content_type = response.headers.get("content-type", "")
-        body = _chunks(response)
-        first = await _beginning(body)
+        body = chunks(response)
+        first = await beginning(body)
         if not is_event_stream(content_type, first):
             whole = b"".join([first, *[chunk async for chunk in body]])
             if not is_event_stream(content_type, whole):
@@ -274,43 +267,16 @@ class OpenAIChat:
         self, first: bytes, rest: AsyncIterator[bytes], reading: Reading
     ) -> AsyncGenerator[Answer | list[Any]]:
         reading.streamed = True
-        async with aclosing(events(_chained(first, rest), provider=self._provider)) as found:
+        async with aclosing(events(chained(first, rest), provider=self._provider)) as found:
             async for event in found:
                 if event.data.strip() == END:
-                    await self._drained(found)
+                    if self._keeps_streams:
+                        await drained(found)
                     return
                 raw = event.data.encode()
                 if event.event == "error":
                     raise failure_inside(loads(raw), self._provider)
                 yield decode_answer(raw)
-
-    async def _drained(self, rest: AsyncIterator[object]) -> None:
-        """Read to the end of a body whose connection is to be used again, unless its server takes its time."""
-        if self._keeps_streams:
-            with contextlib.suppress(TimeoutError, httpx2.HTTPError):
-                async with asyncio.timeout(DRAIN_S):
-                    async for _ in rest:
-                        pass
-
-    async def _error_in(self, response: httpx2.Response, spent: Usage | None = None) -> _Error:
-        """Read the body of an error; it is searched and forgotten."""
-        body = await _read(response)
-        try:
-            said = loads(body)
-        except msgspec.DecodeError:
-            said = body.decode(errors="replace")
-        named = error_object(said)
-        status = response.status_code
-        labels = [label for name in LABELS if (label := named.get(name)) is not None and str(label) != str(status)]
-        text = str(said)
-        failure = failure_of(self._provider, status, labels=labels, text=text, headers=response.headers, usage=spent)
-        message = named.get("message")
-        return _Error(
-            status=status,
-            failure=failure,
-            text=message if isinstance(message, str) else text,
-            param=str(named.get("param") or ""),
-        )
 
     @contextlib.contextmanager
     def _translated(self, gathered: Gathered) -> Generator[None]:
@@ -339,34 +305,6 @@ class OpenAIChat:
             raise not_json(provider) from error
 
 
-async def _read(response: httpx2.Response) -> bytes:
-    try:
-        return b"".join([chunk async for chunk in _chunks(response)])
-    finally:
-        await response.aclose()
-
-
-def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The body as it comes; what it was packed in and how much of it there may be is settled below (`http_bounds`)."""
-    return aiter(cast("httpx2.AsyncByteStream", response.stream))
-
-
 async def _nothing() -> AsyncGenerator[bytes]:
     for chunk in ():
-        yield chunk
-
-
-async def _beginning(body: AsyncIterator[bytes]) -> bytes:
-    """Enough to tell the forms apart; white space before an answer means nothing in either."""
-    beginning = b""
-    async for chunk in body:
-        beginning = (beginning + chunk).lstrip()
-        if len(beginning) >= BEGINNING_BYTES_MIN:
-            break
-    return beginning
-
-
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
-    async for chunk in rest:
         yield chunk
