@@ -226,6 +226,7 @@ async def test_what_one_pool_announces_costs_another_nothing(
     """
     monkeypatch.setattr(heartbeats, "REPLICAS_PER_POOL_MAX", 50)
     monkeypatch.setattr(heartbeats, "POOL_BYTES_MAX", 50_000)
+    monkeypatch.setattr(heartbeats, "PER_TURN_MAX", 1_000)
     async with (
         watching(nats_server) as watcher,
         connected(nats_server.worker("cloud", "cloud"), name="cloud") as cloud,
@@ -249,3 +250,57 @@ async def test_what_one_pool_announces_costs_another_nothing(
         await watcher.until({"local.local.r1", "local.local.r2", "cloud.cloud.again"})
 
     assert 0 < large < 5
+
+
+@pytest.mark.parametrize("bound", ["messages", "bytes"])
+async def test_a_flood_of_one_pool_is_dropped_before_it_is_decoded(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bound: str
+):
+    """
+    Each turn decodes so many of a pool's heartbeats, and so many bytes; other pools' are heard, and so is who leaves.
+    """
+    taken = 20
+    size_bytes = len(encode_card(card_of("r100")))
+    bounds = {"messages": ("PER_TURN_MAX", taken), "bytes": ("PER_TURN_BYTES_MAX", taken * size_bytes)}
+    monkeypatch.setattr(heartbeats, *bounds[bound])
+    monkeypatch.setattr(heartbeats, "TURN_S", 3600.0)
+    flood = [f"r{number}" for number in range(100, 300)]
+    first = {f"cloud.cloud.{replica}" for replica in flood[:taken]}
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="cloud") as cloud,
+        connected(nats_server.worker("local", "local"), name="local") as local,
+    ):
+        refused: list[str] = []
+        watcher.heartbeats.on_refused = refused.append
+        for replica in flood:
+            await announce(cloud, card_of(replica))
+        await cloud.settle()
+        await announce(local, card_of("r1", "local", "local"))
+        await watcher.until(first | {"local.local.r1"})
+        for replica in flood:
+            await say_goodbye(cloud, card_of(replica))
+        await watcher.until({"local.local.r1"})
+
+    assert ["cloud"] * (len(flood) - taken) == refused
+    assert ["heartbeats_dropped"] == [record.message for record in caplog.records if record.name == "flotilla.fabric"]
+
+
+async def test_a_pool_that_was_too_loud_is_heard_in_the_next_turn(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Nothing is held against it: all of a pool's replicas that start at once are there after their next heartbeats.
+    """
+    monkeypatch.setattr(heartbeats, "PER_TURN_MAX", 20)
+    replicas = [f"r{number}" for number in range(50)]
+    everyone = {f"cloud.cloud.{replica}" for replica in replicas}
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="cloud") as cloud,
+    ):
+        async with asyncio.timeout(10):
+            while set(watcher.seen) != everyone:
+                for key in everyone - set(watcher.seen):
+                    await announce(cloud, card_of(key.rpartition(".")[2]))
+                await asyncio.sleep(heartbeats.TURN_S)

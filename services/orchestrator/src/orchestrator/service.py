@@ -153,6 +153,7 @@ class Orchestrator:
         fleet.on_change = self._on_fleet_change
         fleet.on_refused = metrics.card_refused
         self._heartbeats = Heartbeats(connection, requests, fleet.on_card)
+        self._heartbeats.on_refused = metrics.card_refused
 
     async def learn(self) -> None:
         """

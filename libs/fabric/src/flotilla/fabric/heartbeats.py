@@ -36,6 +36,9 @@ REPLICAS_PER_POOL_MAX: Final = 1_000
 REPLICAS_MAX: Final = 20_000
 POOL_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of all cards of a pool, as they came: what one pool announces costs the others nothing."""
+PER_TURN_MAX: Final = 200
+PER_TURN_BYTES_MAX: Final = 1024 * 1024
+"""Of one pool's heartbeats in TURN_S, decoded. A full pool sends 50 in that time, of 0.2 MiB."""
 
 OnCard = Callable[[str, ReplicaCard | None], None]
 
@@ -65,6 +68,7 @@ class Heartbeats:
 
     Attributes:
         listed: Set once the bucket was listed.
+        on_refused: Called with the pool of each heartbeat that is refused, or dropped because there were too many.
     """
 
     def __init__(self, connection: Connection, requests: Requests, on_card: OnCard) -> None:
@@ -74,12 +78,15 @@ class Heartbeats:
         self._replicas: dict[str, _Replica] = {}
         self._in_pool: Counter[str] = Counter()
         self._bytes_of_pool: Counter[str] = Counter()
+        self._this_turn: Counter[str] = Counter()
+        self._bytes_this_turn: Counter[str] = Counter()
         self._keep_at: dict[str, float] = {}
         self._gone: set[str] = set()
         self._prefix = subjects.key(subjects.PRESENCE_BUCKET, "")
         self._clock_s = 0.0
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_refused: Callable[[str], None] = _nothing
         self.listed: Final = asyncio.Event()
 
     async def start(self) -> None:
@@ -99,9 +106,19 @@ class Heartbeats:
         if key is None:
             self._refuse("of no replica", "")
         elif not message.data:
+            # Not counted against the turn: a pool that leaves at once is heard leaving, and there is nothing to decode.
             await self._on_goodbye(key)
-        elif self._hear(key, message.data):
+        elif self._is_within_turn(_pool_of(key), len(message.data)) and self._hear(key, message.data):
             self._keep_at.setdefault(key, self._clock_s + random.random() * (KEPT_WITHIN_S - TURN_S))
+
+    def _is_within_turn(self, pool: str, size_bytes: int) -> bool:
+        """Whether a pool may have another heartbeat decoded in this turn."""
+        if self._this_turn[pool] < PER_TURN_MAX and self._bytes_this_turn[pool] + size_bytes <= PER_TURN_BYTES_MAX:
+            self._this_turn[pool] += 1
+            self._bytes_this_turn[pool] += size_bytes
+            return True
+        why = f"more than {PER_TURN_MAX}, or {PER_TURN_BYTES_MAX} bytes, in {TURN_S} s"
+        return self._refuse(why, pool, event="heartbeats_dropped")
 
     def _hear(self, key: str, body: bytes) -> bool:
         """Take a card; when it is refused, what was known of its replica stands until it expires."""
@@ -150,10 +167,11 @@ class Heartbeats:
         if message.data:
             self._keep_at.pop(message.subject[len(self._prefix) :], None)
 
-    def _refuse(self, why: str, pool: str) -> Literal[False]:
-        unsaid = self._sparing.due(pool)
+    def _refuse(self, why: str, pool: str, *, event: str = "heartbeat_refused") -> Literal[False]:
+        self.on_refused(pool.rpartition(".")[2] or "unknown")
+        unsaid = self._sparing.due(f"{event} {pool}")
         if unsaid is not None:
-            logger.warning("heartbeat_refused", extra={"pool": pool, "detail": why, "unsaid": unsaid})
+            logger.warning(event, extra={"pool": pool, "detail": why, "unsaid": unsaid})
         return False
 
     async def _list(self) -> None:
@@ -179,6 +197,8 @@ class Heartbeats:
             if self._connection.is_connected:
                 self._clock_s += min(now - last, 2 * TURN_S)
             last = now
+            self._this_turn.clear()
+            self._bytes_this_turn.clear()
             for key in [key for key, replica in self._replicas.items() if self._clock_s - replica.heard_at > EXPIRY_S]:
                 self._forget(key)
             for key in [key for key, keep_at in self._keep_at.items() if self._clock_s >= keep_at]:
@@ -191,3 +211,7 @@ class Heartbeats:
 
 def _pool_of(key: str) -> str:
     return key.rpartition(".")[0]
+
+
+def _nothing(_pool: str) -> None:
+    pass
