@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import BODIES, PlainClient
+from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 from flotilla.testkit.raw_client import raw_client
 from flotilla.testkit.scripted_worker import Line, ScriptedWorker, failed, finished, scripted_worker
 
@@ -164,6 +164,35 @@ async def test_asks_and_questions_on_subjects_that_are_none_break_no_connection(
             assert (await neighbour.ask("classify", CLASSIFY)).kind == ""
 
     assert disconnected == _disconnected(calm_fleet)
+
+
+async def test_tasks_on_subjects_that_are_none_fail_and_no_other_task_with_them(
+    calm_fleet: RunningFleet, caller: PlainClient
+):
+    """
+    No consumer delivers them; the sweep ends them, also where a subject with a wildcard would stand for every task.
+    """
+    admin = await calm_fleet.admin()
+    disconnected = _disconnected(calm_fleet)
+    waiting = await caller.submit("generate-code", {"instruction": "add", "language": "c"}, task=new_task("waiting"))
+    async with caller.hearing("results.>") as results, raw_client(calm_fleet.server.anonymous()) as raw:
+        acks = [await raw.request(b"tasks." + last, json.dumps(CLASSIFY).encode()) for last in UNREADABLE]
+        tasks = [f"seq-{ack['seq']}" for ack in acks]
+        failures = [(await results.result(task))["error"]["kind"] for task in tasks]
+        await eventually(lambda: _holds_only(admin, "TASKS_default", 1))
+    records = [await caller.api("dead", {"verb": "show", "task": task}) for task in tasks]
+    await admin.stream("STREAM.MSG.DELETE", "TASKS_default", {"seq": waiting["seq"]})
+
+    assert ["unknown_capability"] * len(UNREADABLE) == failures
+    assert set(tasks) == set(results.counts())
+    assert {("unknown_capability", "restricted")} == {
+        (record["error"]["kind"], record["data_class"]) for record in records
+    }
+    assert disconnected == _disconnected(calm_fleet)
+
+
+async def _holds_only(admin: PlainClient, stream: str, messages: int) -> bool:
+    return await admin.messages_in(stream) == messages
 
 
 def _disconnected(fleet: RunningFleet) -> int:

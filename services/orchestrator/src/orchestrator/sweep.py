@@ -5,6 +5,10 @@ A work-queue stream refuses overlapping consumer filters, so there is no catch-a
 subjects that hold messages are compared with the consumers: a known capability gets its consumers, and the tasks of an
 unknown one are failed, with a dead-letter record. Those of a capability that no live pool serves are not pulled; here
 they are failed when their deadlines pass, or at once when they are no valid tasks.
+
+A subject of the stream is what somebody wrote, and the server takes any bytes. One that is not UTF-8 is not told as it is,
+and can be asked for by no name; one with a wildcard is told like any other, and stands for all the rest when it is asked
+for. So a message is only ever asked for by a subject that is plain text; the others are found by walking over the stream.
 """
 
 import asyncio
@@ -22,6 +26,7 @@ from flotilla.contracts.subjects import PRIORITIES, TaskSubject
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
+from flotilla.fabric.subject_guard import is_literal
 from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable, DurableAnswer, refusal
@@ -36,7 +41,11 @@ JITTER_S: Final = 0.2
 FAILED_PER_SWEEP_MAX: Final = 500
 OVERDUE_LOOKED_AT_MAX: Final = 100
 """Of each subject in a sweep; the next one goes on where it ended."""
-OVERDUE_BYTES_MAX: Final = 8 * 1024 * 1024
+LOOKED_AT_BYTES_MAX: Final = 8 * 1024 * 1024
+UNREADABLE_LOOKED_AT_MAX: Final = 1_000
+"""Of the whole stream in a sweep, while it holds some on subjects that nobody can read."""
+REPLACED: Final = "\ufffd"
+"""Stands for each byte that is not UTF-8."""
 
 
 class Sweep:
@@ -97,7 +106,10 @@ class Sweep:
         backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
         held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
-        for subject, count in held.items():
+        readable = {subject: count for subject, count in held.items() if _is_readable(subject)}
+        if len(readable) < len(held):
+            await self._fail_unreadable()
+        for subject, count in readable.items():
             parsed = subjects.parse_tasks(subject)
             if parsed is not None and await self._is_known(parsed):
                 wanted.add(parsed.capability)
@@ -160,23 +172,31 @@ class Sweep:
             error = self._intake.unknown(parsed.capability).body
         return refusal(message.subject, message.headers, message.sequence, error)
 
+    async def _fail_unreadable(self) -> None:
+        for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):
+            if not _is_readable(message.subject):
+                await self._end(message, DurableAnswer(self._unknown(message)))
+
     async def _fail_overdue(self, subject: str) -> None:
         """Nobody pulls what no pool serves: its deadlines pass in the stream."""
-        stream = subjects.tasks_stream(self._scope)
-        waiting = await scan(
-            self._requests,
-            stream,
-            subject,
-            messages_max=OVERDUE_LOOKED_AT_MAX,
-            from_sequence=self._looked_at.pop(subject, 1),
-            bytes_max=OVERDUE_BYTES_MAX,
-        )
-        if waiting:
-            self._looked_at[subject] = waiting[-1].sequence + 1
-        for message in waiting:
+        for message in await self._next_of(subject, messages_max=OVERDUE_LOOKED_AT_MAX):
             answer = await self._durable.answer_overdue(message)
             if answer is not None:
                 await self._end(message, answer)
+
+    async def _next_of(self, pattern: str, *, messages_max: int) -> list[StoredMessage]:
+        """The messages on the subjects that match, from where the last sweep ended; from the first one after the last."""
+        found = await scan(
+            self._requests,
+            subjects.tasks_stream(self._scope),
+            pattern,
+            messages_max=messages_max,
+            from_sequence=self._looked_at.pop(pattern, 1),
+            bytes_max=LOOKED_AT_BYTES_MAX,
+        )
+        if found:
+            self._looked_at[pattern] = found[-1].sequence + 1
+        return found
 
     async def _end(self, message: StoredMessage, answer: DurableAnswer) -> None:
         """Commit a result for a message that no consumer delivered, then take it out of the stream."""
@@ -191,3 +211,8 @@ class Sweep:
             self._metrics.refused(path="durable", outcome=result.error.kind.value)
         await self._durable.bury(message, answer, result)
         await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)
+
+
+def _is_readable(subject: str) -> bool:
+    """Whether a message can be asked for by this subject, and nothing but what is on it."""
+    return is_literal(subject) and REPLACED not in subject
