@@ -76,7 +76,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
             )
         )
         await connection.settle()
-        probes.ready = lambda: connection.is_connected and not stop.is_set()
+        probes.ready = lambda: connection.is_connected and service.stores.complete and not stop.is_set()
         logger.info("ready", scopes=scopes)
 
         ends = [asyncio.ensure_future(end.wait()) for end in (stop, connection.closed)]

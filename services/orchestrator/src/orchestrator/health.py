@@ -86,6 +86,11 @@ class HealthBoard:
             expiry_s=STALE_AFTER_MS / 1000,
         )
 
+    @property
+    def body_in_force(self) -> bytes | None:
+        """The policy in force as it stands in the bucket; None without one."""
+        return None if self._in_force is None else self._in_force.body
+
     async def start(self) -> None:
         """
         Read the policy and the stats, then follow both.

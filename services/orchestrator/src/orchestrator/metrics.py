@@ -56,6 +56,9 @@ class OrchestratorMetrics:
         self._unreadable: Final = Count(
             "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
         )
+        self._stores_made_again: Final = Count(
+            "flotilla_stores_made_again_total", "Streams and buckets that had vanished and were made again.", ()
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._task_s,
@@ -67,6 +70,7 @@ class OrchestratorMetrics:
             self._unpriced,
             self._cards_refused,
             self._unreadable,
+            self._stores_made_again,
             Level(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -111,6 +115,10 @@ class OrchestratorMetrics:
     def unreadable(self, what: str) -> None:
         """Something stored is not what it should be; `what` is one of a few words."""
         self._unreadable.add((what,))
+
+    def stores_made_again(self, count: int) -> None:
+        """So many streams and buckets had vanished."""
+        self._stores_made_again.add((), count)
 
     def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
         """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""

@@ -33,6 +33,7 @@ from orchestrator.replies import Replies
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.stores import Stores
 from orchestrator.sweep import Sweep
 from orchestrator.task_questions import TaskQuestions
 from orchestrator.traces import Traces
@@ -51,6 +52,7 @@ class Orchestrator:
 
     Attributes:
         attempts: Its sweep is the heartbeat that the liveness probe watches.
+        stores: Whether the server has all that is to be kept is part of readiness.
     """
 
     def __init__(
@@ -74,6 +76,14 @@ class Orchestrator:
         deaths = DeathNotes(connection)
         self._board = board = HealthBoard(connection, requests, router, deaths)
         board.on_unreadable = partial(metrics.unreadable, "policy")
+        self.stores: Final = Stores(
+            connection,
+            requests,
+            scopes=scopes,
+            limits=settings.topology_limits(),
+            policy_in_force=lambda: board.body_in_force,
+            on_made_again=metrics.stores_made_again,
+        )
         self._held_models = HeldModels(connection, requests, router)
         self._afterwards = afterwards = Afterwards(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
@@ -167,6 +177,7 @@ class Orchestrator:
         await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
         await self._board.start()
         await self._held_models.start()
+        await self.stores.start()
         await self._heartbeats.start()
         await asyncio.wait_for(self._heartbeats.listed.wait(), LIST_TIMEOUT_S)
 
@@ -196,6 +207,7 @@ class Orchestrator:
         await self._heartbeats.stop()
         await self._board.stop()
         await self._held_models.stop()
+        await self.stores.stop()
         await self.attempts.stop()
 
     def _on_fleet_change(self, pool: str) -> None:

@@ -80,6 +80,7 @@ class Mirror(Generic[Value]):
         self._verified = verified
         self._loop = asyncio.get_running_loop()
         self._heard_at: dict[str, float] = {}
+        self._digests: dict[str, int] = {}
         self._relist_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._sparing = Sparing()
@@ -97,6 +98,14 @@ class Mirror(Generic[Value]):
         self._tasks.append(self._loop.create_task(self._relist_loop()))
         if self._expiry_s is not None:
             self._tasks.append(self._loop.create_task(self._expire_loop(self._expiry_s)))
+
+    def look_again(self) -> None:
+        """List the bucket soon."""
+        self._relist_due.set()
+
+    def lost(self) -> list[str]:
+        """Of a verified mirror: the keys that nobody deleted and that the bucket did not hold when it was last listed."""
+        return [key for key in self.values if key not in self.revisions]
 
     async def stop(self) -> None:
         """Stop following."""
@@ -118,6 +127,7 @@ class Mirror(Generic[Value]):
         if body is None:
             self._heard_at.pop(key, None)
             self.revisions.pop(key, None)
+            self._digests.pop(key, None)
             if self.values.pop(key, None) is not None or was_undecodable:
                 self._change(key, None)
             return
@@ -193,8 +203,12 @@ class Mirror(Generic[Value]):
         if expired and self._heard_lately(key):
             return False
         revision = int(headers["Nats-Sequence"])
-        if self._verified and self.revisions.get(key) == revision:
-            return not removed
+        if self._verified:
+            # The number alone does not tell: a bucket that was lost and made again counts from 1.
+            digest = hash(entry.data)
+            if self.revisions.get(key) == revision and self._digests.get(key) == digest:
+                return not removed
+            self._digests[key] = digest
         if self._verified or self._heard_at.get(key, 0.0) < asked_at:
             self.revisions[key] = revision
             self._take(key, None if removed else entry.data)

@@ -93,20 +93,34 @@ async def make_stores(
         for stream in subjects.SHARED_BEFORE
         if await _patiently(patience_s, lambda stream=stream: _retire(requests, stream))
     ]
-    wanted = topology(scopes, limits)
+    first_of: dict[str, int] = {}
     board = await _patiently(patience_s, lambda: _info(requests, BLACKBOARD))
     if board:
-        first = board["state"]["last_seq"] + 1
-        names = {source.target for source in boards}
-        wanted = tuple(
-            msgspec.structs.replace(config, first_seq=first) if config.name in names else config for config in wanted
-        )
+        for source in boards:
+            first_of[source.target] = board["state"]["last_seq"] + 1
+    for scope in scopes:
+        if await _patiently(patience_s, lambda scope=scope: _lost_its_tasks(requests, scope)):
+            first_of[subjects.tasks_stream(scope)] = int(time.time() * 1000)
+    wanted = [
+        msgspec.structs.replace(config, first_seq=first_of.get(config.name, 0)) for config in topology(scopes, limits)
+    ]
     await ensure(requests, wanted, patience_s=patience_s)
     for source in sources:
         if source.stream in found:
             await _Copy(requests, source).all(patience_s)
     for stream in found:
         await _patiently(patience_s, lambda stream=stream: _remove_if_empty(requests, stream))
+
+
+async def _lost_its_tasks(requests: Requests, scope: str) -> bool:
+    """
+    Whether the task stream is gone and the results are not.
+
+    A task without an id is called by its sequence: counted from 1 again, it would find the result of an earlier one.
+    """
+    if await _info(requests, subjects.tasks_stream(scope)):
+        return False
+    return bool(await _info(requests, subjects.results_stream(scope)))
 
 
 def _of_dead(scope: str) -> _Source:

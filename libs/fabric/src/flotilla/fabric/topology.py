@@ -56,6 +56,9 @@ REPLICAS_MAX: Final = 5
 API_TIMEOUT_S: Final = 5.0
 PATIENCE_S: Final = 30.0
 RETRY_AFTER_S: Final = 0.2
+NAMES_PER_PAGE: Final = 1024
+"""As many as the server gives at once."""
+STREAMS_MAX: Final = 16 * NAMES_PER_PAGE
 
 _NS_PER_S: Final = 1_000_000_000
 _UNAVAILABLE: Final = 503
@@ -321,6 +324,29 @@ async def ensure(requests: ApiRequests, streams: Iterable[StreamConfig], *, pati
                 raise _refused(config.name, updated.error)
 
 
+async def stream_names(requests: ApiRequests) -> set[str]:
+    """
+    The streams, and buckets among them, that the server holds; of more than STREAMS_MAX not all.
+
+    Raises:
+        TopologyError: The server's answer is none, or a refusal.
+        FabricError: No answer.
+    """
+    names: set[str] = set()
+    for offset in range(0, STREAMS_MAX, NAMES_PER_PAGE):
+        reply = await requests.request("$JS.API.STREAM.NAMES", b'{"offset":%d}' % offset, timeout_s=API_TIMEOUT_S)
+        try:
+            page = _decode_names(reply.data)
+        except msgspec.MsgspecError as error:
+            raise TopologyError("STREAM.NAMES: the answer is not JetStream's") from error
+        if page.error is not None:
+            raise _refused("NAMES", page.error)
+        names.update(page.streams or ())
+        if offset + NAMES_PER_PAGE >= page.total:
+            break
+    return names
+
+
 class _Refusal(Struct, frozen=True, kw_only=True):
     code: int = 0
     err_code: int = 0
@@ -346,6 +372,13 @@ class _Answer(Struct, frozen=True, kw_only=True):
         return self.error is not None and self.error.err_code == NO_SUCH_STREAM
 
 
+class _Names(Struct, frozen=True, kw_only=True):
+    error: _Refusal | None = None
+    total: int = 0
+    streams: list[str] | None = None
+
+
+_decode_names: Final = msgspec.json.Decoder(_Names).decode
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 _encode: Final = cast("Any", msgspec.json.Encoder()).encode
 
