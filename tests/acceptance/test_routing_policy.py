@@ -179,6 +179,53 @@ async def test_an_older_policy_can_be_put_in_force_again(api: Fleet):
     assert missing.value.kind is ErrorKind.NOT_FOUND
 
 
+async def test_the_example_is_put_in_force_as_it_is_and_serves_everything(ruled: RunningFleet, api: Fleet):
+    """
+    On the pools that `flotilla up` starts: no warning, and a route for each capability.
+    """
+    done = await api.policy.set(EXAMPLE.read_text())
+    await until_followed(api, done.revision)
+
+    assert done.warnings == []
+    [pool, *_] = (await api.status()).pools
+    for capability in pool.capabilities:
+        assert (await api.explain(capability)).routes, capability
+    assert (await (await ruled.client()).ask("classify", CLASSIFY)).result["pool"] == "local"
+
+
+async def test_a_policy_for_pools_that_are_not_there_stops_nothing_unless_it_is_forced(
+    ruled: RunningFleet, api: Fleet, tmp_path: Path
+):
+    """
+    By force it does, every refusal names its revision, and there is a way back: to the last good one, and to none.
+    """
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text('[default]\nroutes = [{ pool = "ollama" }]\n')
+    before = (await api.policy.get()).revision
+
+    refused = await command(ruled, "policy", "set", str(elsewhere))
+    assert (1, "") == (refused.code, refused.out)
+    assert "classify" in refused.err
+    assert "--force" in refused.err
+    assert before == (await api.policy.get()).revision
+
+    forced = await command(ruled, "policy", "set", str(elsewhere), "--force")
+    await until_followed(api, int(forced.out))
+    asked = await command(ruled, "ask", "classify", "--text", "x", "--labels", "a,b")
+    assert 1 == asked.code
+    assert f"policy revision {forced.out.strip()}" in asked.err
+    assert "flotilla policy rollback" in asked.err
+
+    back = await command(ruled, "policy", "rollback")
+    await until_followed(api, int(back.out))
+    assert LOCAL_FIRST == (await api.policy.get()).toml
+    unset = await command(ruled, "policy", "unset")
+    await until_followed(api, 0)
+    assert (0, "0\n") == (unset.code, unset.out)
+    assert "no policy is in force" in unset.err
+    assert (await (await ruled.client()).ask("classify", CLASSIFY)).result["status"] == "ok"
+
+
 async def test_a_tenant_that_was_not_allowed_to_cannot_change_the_policy(ruled: RunningFleet, api: Fleet):
     """
     The policy is the whole fleet's: others may read it.
@@ -186,9 +233,10 @@ async def test_a_tenant_that_was_not_allowed_to_cannot_change_the_policy(ruled: 
     acme = await ruled.client("acme")
     refused = await plain_policy(acme, {"verb": "set", "toml": CLOUD_FIRST})
     rolled_back = await plain_policy(acme, {"verb": "rollback"})
+    unset = await plain_policy(acme, {"verb": "unset"})
     read = await plain_policy(acme, {"verb": "get"})
 
-    assert ["not_permitted"] * 2 == [refused["error"]["kind"], rolled_back["error"]["kind"]]
+    assert ["not_permitted"] * 3 == [each["error"]["kind"] for each in (refused, rolled_back, unset)]
     assert (await api.policy.get()).revision == read["revision"]
 
 

@@ -13,7 +13,6 @@ from flotilla.contracts.policy_check import parse_policy, warnings
 from flotilla.contracts.subjects import PRIORITIES, consumer
 from flotilla.testkit.manifests import (
     K8S,
-    REPOSITORY,
     Fleet,
     Manifest,
     containers_of,
@@ -162,12 +161,3 @@ def test_pools_are_scaled_by_the_lines_of_what_they_are_the_first_choice_for(fle
         }
         lines = {consumer(capability, priority) for capability in first for priority in PRIORITIES}
         assert {trigger["metadata"]["consumer"] for trigger in scaler["spec"]["triggers"]} <= lines, pool
-
-
-def test_the_example_is_about_the_pools_that_prod_runs(prod: Fleet):
-    """
-    So that it may be taken for its policy as it is.
-    """
-    example = parse_policy((REPOSITORY / "examples" / "policy.toml").read_text(encoding="utf-8"))
-
-    assert [] == warnings(example, pools_of(prod).keys(), BUILT_IN.keys())

@@ -11,25 +11,25 @@ import pytest
 from flotilla.contracts import subjects
 from flotilla.contracts.api_routing import PolicyHistory, PolicyQuery, PolicyReply
 from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import FORMAT
+from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.topology import TopologyLimits, ensure, topology
-from flotilla.inference.catalogue import Catalogue
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import BODIES, Json, PlainClient, eventually
 from orchestrator.death_notes import DeathNotes
 from orchestrator.fleet import Fleet
 from orchestrator.health import HealthBoard, PolicyNotUnderstoodError
-from orchestrator.intake import Intake, Limits
 from orchestrator.policy_documents import POLICY_KEY, Source, source_of, stored
 from orchestrator.policy_file import FILE_KEY, put_in_force
+from orchestrator.policy_questions import PolicyQuestions
 from orchestrator.questions import Question
 from orchestrator.routing.router import PolicyRouter
-from orchestrator.routing_questions import RoutingQuestions
 
 BUCKET = subjects.POLICY_BUCKET
 HISTORY = 10
@@ -256,15 +256,121 @@ async def test_no_version_that_is_no_policy_is_gone_back_to(bucket: Bucket):
     garbage = await bucket.put(ACK)
     questions = _questions(bucket)
 
-    history = await questions.policy(_asking(PolicyQuery(verb="history")))
+    history = await questions.answer(_asking(PolicyQuery(verb="history")))
     assert isinstance(history, PolicyHistory)
     assert [by_hand, revision] == [version.revision for version in history.versions]
     for wanted in (garbage, by_hand):
         with pytest.raises(TaskError):
-            await questions.policy(_asking(PolicyQuery(verb="rollback", revision=wanted)))
-    back = await questions.policy(_asking(PolicyQuery(verb="rollback", revision=revision)))
+            await questions.answer(_asking(PolicyQuery(verb="rollback", revision=wanted)))
+    back = await questions.answer(_asking(PolicyQuery(verb="rollback", revision=revision)))
     assert isinstance(back, PolicyReply)
     assert await bucket.newest() == STRICT
+
+
+def _here(by: str) -> str:
+    """A policy that the live pool serves, told from others by its comment."""
+    return f'# {by}\n[default]\nroutes = [{{ pool = "local" }}]\n'
+
+
+@pytest.mark.parametrize(
+    ("writes", "goes_to"),
+    [
+        ([_here("a"), _here("b")], _here("a")),
+        ([_here("a"), OTHER], _here("a")),
+        ([_here("a"), OTHER, _here("b")], _here("a")),
+        ([_here("a"), _here("b"), _here("b")], _here("a")),
+        ([_here("a"), _here("b"), _here("a")], _here("b")),
+        ([_here("a"), None], _here("a")),
+        ([_here("a"), None, _here("b")], ""),
+        ([OTHER], ""),
+        ([OTHER, _here("a")], ""),
+        ([_here("a")], ""),
+        ([None], ""),
+    ],
+)
+async def test_a_rollback_goes_to_the_last_good_policy_or_to_none(
+    bucket: Bucket, writes: list[str | None], goes_to: str
+):
+    """
+    Not to one that leaves what is served now without a route, nor to the same text again; None deletes the policy.
+    """
+    for toml in writes:
+        if toml is None:
+            await keyvalue.delete(bucket.operator, BUCKET, POLICY_KEY)
+        else:
+            await bucket.set(toml)
+    questions = _questions(bucket, _fleet_of_local())
+
+    back = await questions.answer(_asking(PolicyQuery(verb="rollback")))
+
+    assert isinstance(back, PolicyReply)
+    assert bool(goes_to) == bool(back.revision)
+    newest = await keyvalue.get(bucket.requests, BUCKET, POLICY_KEY)
+    assert newest is not None
+    assert newest.deleted == (goes_to == "")
+    assert goes_to == await bucket.newest()
+
+
+async def test_no_rollback_goes_to_none_where_older_policies_were_forgotten(bucket: Bucket):
+    """
+    What was in force before them is not known, and none at all may allow what they all forbade.
+    """
+    for _ in range(HISTORY):
+        await bucket.set(OTHER)
+    questions = _questions(bucket, _fleet_of_local())
+
+    with pytest.raises(TaskError, match="flotilla policy unset") as refused:
+        await questions.answer(_asking(PolicyQuery(verb="rollback")))
+
+    assert refused.value.kind is ErrorKind.NOT_FOUND
+    assert OTHER == await bucket.newest()
+
+
+async def test_a_policy_that_leaves_a_capability_without_a_route_is_set_by_force_alone(bucket: Bucket):
+    """
+    By `set` and by `rollback` to a revision of one's choice; `check` warns of it.
+    """
+    gone = await bucket.set(OTHER)
+    kept = await bucket.set(_here("a"))
+    questions = _questions(bucket, _fleet_of_local())
+
+    for query in (PolicyQuery(verb="set", toml=OTHER), PolicyQuery(verb="rollback", revision=gone)):
+        with pytest.raises(TaskError, match="classify without a live route") as refused:
+            await questions.answer(_asking(query))
+        assert refused.value.kind is ErrorKind.NO_ROUTE
+        assert ["classify"] == refused.value.details["unserved"]
+        assert _here("a") == await bucket.newest()
+    checked = await questions.answer(_asking(PolicyQuery(verb="check", toml=OTHER)))
+    forced = await questions.answer(_asking(PolicyQuery(verb="set", toml=OTHER, force=True)))
+
+    assert isinstance(checked, PolicyReply)
+    assert isinstance(forced, PolicyReply)
+    assert any(warning.startswith("classify: no live route") for warning in checked.warnings)
+    assert forced.warnings == checked.warnings
+    assert forced.revision > kept
+    assert OTHER == await bucket.newest()
+
+
+async def test_none_can_be_expected_after_a_policy_was_unset(bucket: Bucket):
+    """
+    A deletion counts as none; unsetting twice is no error, but not what somebody else has put in force meanwhile.
+    """
+    questions = _questions(bucket)
+    first = await bucket.set(STRICT)
+    for expected in (0, first + 1):
+        with pytest.raises(TaskError) as refused:
+            await questions.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
+        assert refused.value.kind is ErrorKind.CONFLICT
+    for expected in (first, None, 0):
+        unset = await questions.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
+        assert unset == PolicyReply(revision=0)
+
+    done = await questions.answer(_asking(PolicyQuery(verb="set", toml=OTHER, expected_revision=0)))
+
+    assert isinstance(done, PolicyReply)
+    assert done.revision > first
+    with pytest.raises(TaskError):
+        await questions.answer(_asking(PolicyQuery(verb="set", toml=STRICT, expected_revision=0)))
 
 
 async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_that_says_what_to_do(tmp_path: Path):
@@ -291,17 +397,23 @@ async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_th
     assert served.result["status"] == "ok"
 
 
-def _questions(bucket: Bucket) -> RoutingQuestions:
-    intake = Intake(Catalogue.load(), Limits(payload_bytes_max=1_000_000))
-    return RoutingQuestions(
+def _questions(bucket: Bucket, fleet: Fleet | None = None) -> PolicyQuestions:
+    return PolicyQuestions(
         bucket.requests,
         instance="o",
         router=PolicyRouter("o"),
-        fleet=Fleet(),
-        intake=intake,
+        fleet=fleet or Fleet(),
         policy_scopes=frozenset(),
-        policy_revision=lambda: 0,
     )
+
+
+def _fleet_of_local() -> Fleet:
+    """A live pool `local` that serves classify."""
+    fleet = Fleet()
+    model = ModelCard(name="m", capabilities=["classify"])
+    card = ReplicaCard(zone="local", pool="local", replica="one", provider="noop", models=[model], slots=1)
+    fleet.on_card("local.local.one", card)
+    return fleet
 
 
 def _asking(query: PolicyQuery) -> Question:

@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "routing.md").read_text()
 EXAMPLE = (ROOT / "examples" / "policy.toml").read_text()
 DOCUMENTS = [EXAMPLE, *re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
-POOLS = {"ollama", "anthropic", "openai"}
+POOLS = {"ollama", "anthropic", "openai", "local", "cloud"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_documented_policy_is_one_without_a_warning(document: str):
     """
-    On a fleet whose pools have the names that the page uses.
+    On a fleet whose pools have the names that the page and the example use.
     """
     policy = parse_policy(document)
 

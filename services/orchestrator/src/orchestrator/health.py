@@ -48,7 +48,6 @@ class HealthBoard:
     Follows the policy and every orchestrator's stats, and writes this one's.
 
     Attributes:
-        policy_revision: Of the policy in force; 0 without one. One that was not understood never is.
         on_unreadable: Called when what stands in the policy's place is none.
     """
 
@@ -63,7 +62,6 @@ class HealthBoard:
         self._round = 0
         self._publish_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.policy_revision = 0
         self.on_unreadable: Callable[[], None] = _nothing
         self.policy: Final[Mirror[StoredPolicy]] = Mirror(
             connection,
@@ -90,6 +88,11 @@ class HealthBoard:
     def body_in_force(self) -> bytes | None:
         """The policy in force as it stands in the bucket; None without one."""
         return None if self._in_force is None else self._in_force.body
+
+    @property
+    def policy_revision(self) -> int:
+        """Of the policy in force; 0 without one. One that was not understood never is."""
+        return self._router.policy.revision
 
     async def start(self) -> None:
         """
@@ -119,9 +122,8 @@ class HealthBoard:
 
     def _use(self, stored: StoredPolicy | None, revision: int) -> None:
         policy = None if stored is None else stored.policy
-        self._router.use(policy)
+        self._router.use(policy, revision if policy is not None else 0)
         self._in_force = stored
-        self.policy_revision = revision if stored is not None else 0
         logger.info(
             "policy_in_force",
             revision=self.policy_revision,

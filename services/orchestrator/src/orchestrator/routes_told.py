@@ -77,11 +77,13 @@ def too_deadly(task: Task, deaths: int) -> TaskError:
 
 
 def no_route(task: Task, decision: Decision) -> TaskError:
-    """Nobody may or can do it; says why each was ruled out."""
+    """Nobody may or can do it; says why each was ruled out, and by which policy, where there is one."""
     excluded = [
         {"pool": exclusion.pool, "model": exclusion.model, "reason": exclusion.reason}
         for exclusion in decision.excluded
     ]
     reasons = "; ".join(f"{exclusion.pool}: {exclusion.reason}" for exclusion in decision.excluded)
-    text = f"no route for {task.capability} ({task.data_class} data): {reasons or decision.reason}"
-    return TaskError(ErrorKind.NO_ROUTE, text, details={"excluded": excluded})
+    revision = decision.policy_revision
+    policy = f", policy revision {revision}" if revision else ""
+    text = f"no route for {task.capability} ({task.data_class} data{policy}): {reasons or decision.reason}"
+    return TaskError(ErrorKind.NO_ROUTE, text, details={"excluded": excluded, "policy_revision": revision})

@@ -29,6 +29,7 @@ from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
 from orchestrator.means import Means
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.policy_questions import PolicyQuestions
 from orchestrator.replies import Replies
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing_questions import RoutingQuestions
@@ -135,14 +136,13 @@ class Orchestrator:
             durables=self._durables,
             walks=walks,
         )
-        routing = RoutingQuestions(
+        routing = RoutingQuestions(instance=instance, router=router, fleet=fleet, intake=intake)
+        policy = PolicyQuestions(
             requests,
             instance=instance,
             router=router,
             fleet=fleet,
-            intake=intake,
             policy_scopes=frozenset(settings.policy_scope_names()),
-            policy_revision=lambda: board.policy_revision,
         )
         self._blackboard = blackboard = Blackboard(connection, requests, scopes=scopes)
         self._api = Api(
@@ -156,7 +156,7 @@ class Orchestrator:
                 "dead": DeadQuestions(requests, walks).answer,
                 "explain": routing.explain,
                 "stats": routing.stats,
-                "policy": routing.policy,
+                "policy": policy.answer,
                 "blackboard": blackboard.answer,
             },
         )

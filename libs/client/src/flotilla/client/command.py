@@ -33,7 +33,7 @@ COMMANDS: Final = (
     ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),
     ("watch", "Pools and events, live.", _FLEET),
     ("explain", "Where a task would go now, and why.", _FLEET),
-    ("policy", "The routing policy: get, check, set, history, rollback.", _FLEET),
+    ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
     ("up", "Run a whole fleet on this machine.", _FLEET),
     ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),

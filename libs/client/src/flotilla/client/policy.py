@@ -22,8 +22,7 @@ class PolicyBook:
     The routing policy, `fleet.policy`. A change is followed by every orchestrator within a second.
 
         await fleet.policy.set(Path("policy.toml").read_text(), author="ops")
-        before = (await fleet.policy.history())[1].revision
-        await fleet.policy.rollback(before)
+        await fleet.policy.rollback()
 
     Everything here raises `NoFleetError` when nobody answers.
     """
@@ -51,7 +50,9 @@ class PolicyBook:
         _check(toml)
         return await self._ask(PolicyQuery(verb="check", toml=toml))
 
-    async def set(self, toml: str, *, expected_revision: int | None = None, author: str = "") -> PolicyReply:
+    async def set(
+        self, toml: str, *, expected_revision: int | None = None, author: str = "", force: bool = False
+    ) -> PolicyReply:
         """
         Put a document in force; gives its revision, and the same warnings as `check`.
 
@@ -59,31 +60,51 @@ class PolicyBook:
             toml: At most 256 KiB.
             expected_revision: Only if this one is in force; 0 for none.
             author: For the history, at most 128 characters.
+            force: Also where it leaves a capability that is served now without a live route.
 
         Raises:
             PolicyError: It is not a policy; nothing was changed.
             TaskError: `conflict`: another revision is in force; `not_permitted`: this scope may not change the policy;
-                `too_large`.
+                `no_route`: it leaves a capability without a live route, and is not forced; `too_large`.
         """
         _check(toml)
         return await self._ask(
-            PolicyQuery(verb="set", toml=toml, expected_revision=expected_revision, author=author),
+            PolicyQuery(verb="set", toml=toml, expected_revision=expected_revision, author=author, force=force),
         )
+
+    async def unset(self, *, expected_revision: int | None = None) -> PolicyReply:
+        """
+        Have no policy in force: any live pool, local first, the cloud where the data may go. The history stays.
+
+        Raises:
+            TaskError: `conflict`, `not_permitted`: as `set`.
+        """
+        return await self._ask(PolicyQuery(verb="unset", expected_revision=expected_revision))
 
     async def history(self) -> list[PolicyVersion]:
         """The versions that the fleet still has (the last ten), newest first."""
         return (await self._questions.ask(_VERB, PolicyQuery(verb="history"), PolicyHistory)).versions
 
     async def rollback(
-        self, revision: int | None = None, *, expected_revision: int | None = None, author: str = ""
+        self,
+        revision: int | None = None,
+        *,
+        expected_revision: int | None = None,
+        author: str = "",
+        force: bool = False,
     ) -> PolicyReply:
         """
-        Put an older version in force again, under a new revision; the one before the newest unless told.
+        Put an older version in force again, under a new revision.
+
+        Unless told which, the last other one that leaves every capability a live route; where the policy in force was the
+        first, none (the reply's `revision` is 0).
 
         Raises:
             TaskError: `not_found`: there is no such revision, or no older one; else as `set`.
         """
-        query = PolicyQuery(verb="rollback", revision=revision, expected_revision=expected_revision, author=author)
+        query = PolicyQuery(
+            verb="rollback", revision=revision, expected_revision=expected_revision, author=author, force=force
+        )
         return await self._ask(query)
 
     async def _ask(self, query: PolicyQuery) -> PolicyReply:

@@ -28,4 +28,5 @@ async def put_in_force(path: Path, settings: NatsSettings) -> list[str]:
         before = await book.get()
         if before.revision and before.toml == text:
             return (await book.check(text)).warnings
-        return (await book.set(text, author=AUTHOR)).warnings
+        # Pools that are started by hand, beside those of `up`, are still to come.
+        return (await book.set(text, author=AUTHOR, force=True)).warnings

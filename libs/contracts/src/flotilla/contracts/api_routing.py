@@ -99,19 +99,22 @@ class StatsReply(Struct, frozen=True, kw_only=True):
 
 class PolicyQuery(Struct, frozen=True, kw_only=True):
     """
-    `api.policy`: `get` the one in force (PolicyReply), `check` or `set` a document, list the `history`, or `rollback`.
+    `api.policy`: `get` the one in force (PolicyReply), `check` or `set` a document, list the `history`, `rollback`,
+    or `unset`: have none in force.
 
     Attributes:
         toml: The document, for `check` and `set`.
-        revision: For `rollback`: which one to put in force again; for `get` an older one.
-        expected_revision: For `set` and `rollback`: only if this is the one in force.
+        revision: For `rollback`: which one to put in force again, in place of the last good one; for `get` an older one.
+        expected_revision: For `set`, `rollback` and `unset`: only if this is the one in force.
+        force: For `set` and `rollback`: also where it leaves a capability that is served now without a live route.
     """
 
-    verb: Literal["get", "check", "set", "history", "rollback"] = "get"
+    verb: Literal["get", "check", "set", "history", "rollback", "unset"] = "get"
     toml: Annotated[str, Meta(max_length=POLICY_BYTES_MAX)] | None = None
     revision: Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)] | None = None
     expected_revision: Sequence | None = None
     author: Word = ""
+    force: bool = False
 
 
 class PolicyReply(Struct, frozen=True, kw_only=True):

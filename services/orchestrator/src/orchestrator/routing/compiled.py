@@ -20,12 +20,16 @@ class CompiledPolicy:
     The rules of each capability, looked up in a dict.
 
     Compile once per policy document and keep it; `None` stands for a fleet without a policy. `held` has the model that
-    each capability is held to which must not be served with two.
+    each capability is held to which must not be served with two. `revision` is the document's in the policy bucket, 0
+    without one.
     """
 
-    def __init__(self, policy: Policy | None = None, held: Mapping[str, str] = NOTHING_HELD) -> None:
+    def __init__(
+        self, policy: Policy | None = None, held: Mapping[str, str] = NOTHING_HELD, *, revision: int = 0
+    ) -> None:
         self.document: Policy = policy or Policy()
         self.held = held
+        self.revision = revision
         self.plans: Plans = {}
         self._default = rules_for(self.document, _NO_CAPABILITY) or UNRULED
         self._rules = {name: rules_for(self.document, name) or UNRULED for name in self.document.capabilities}

@@ -61,11 +61,11 @@ def route(
     rules = policy.rules_of(task.capability)
     refusal = _refused(task, rules)
     if refusal:
-        return Decision(reason=refusal)
+        return Decision(reason=refusal, policy_revision=policy.revision)
     models = policy.models_of(task.capability)
     candidates, excluded = gather(task, rules, policy.plans, fleet, health, busy=busy, rng=rng, models=models)
     if models is not None and not models and (real := [each for each in candidates if not each.pool.stands_in]):
-        return _unsettled(task, rules, real, now_unix_ms)
+        return _unsettled(task, policy, real, now_unix_ms)
     sorted_ = _by_health(candidates, rules, health, now_unix_ms, rng)
     excluded += sorted_.closed
     probe = _probe(task, rules, health, sorted_, now_unix_ms=now_unix_ms, rng=rng)
@@ -75,18 +75,25 @@ def route(
         routes=routes,
         excluded=tuple(excluded),
         reason="" if routes else _why_none(task, excluded),
+        policy_revision=policy.revision,
     )
 
 
-def _unsettled(task: TaskView, rules: Rules, real: list[Candidate], now_unix_ms: int) -> Decision:
+def _unsettled(task: TaskView, policy: CompiledPolicy, real: list[Candidate], now_unix_ms: int) -> Decision:
     """Have the capability held to the model of the first route, as every orchestrator would choose it."""
+    listed = policy.rules_of(task.capability).routes is not None
 
     def order(candidate: Candidate) -> tuple[int, str]:
         route = candidate.route
-        return (candidate.place, "") if rules.routes is not None else (int(route.zone != "local"), route.pool)
+        return (candidate.place, "") if listed else (int(route.zone != "local"), route.pool)
 
     excluded = tuple(unsettled(each.pool, task.capability, each.route.model, now_unix_ms) for each in real)
-    return Decision(excluded=excluded, reason=excluded[0].reason, to_hold=min(real, key=order).route.model)
+    return Decision(
+        excluded=excluded,
+        reason=excluded[0].reason,
+        to_hold=min(real, key=order).route.model,
+        policy_revision=policy.revision,
+    )
 
 
 def _refused(task: TaskView, rules: Rules) -> str:

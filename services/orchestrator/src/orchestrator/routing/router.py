@@ -73,9 +73,9 @@ class PolicyRouter:
         self.on_to_hold: OnToHold = _nothing
         self._calm: dict[tuple[str, str, str | None, str | None], Calm] = {}
 
-    def use(self, policy: Policy | None) -> None:
+    def use(self, policy: Policy | None, revision: int = 0) -> None:
         """Follow a policy from the next decision on; None is a fleet without one."""
-        self.policy = CompiledPolicy(policy, self.policy.held)
+        self.policy = CompiledPolicy(policy, self.policy.held, revision=revision)
         self.update()
         # So that it is still held to this model when the policy is gone.
         for capability, model in self.policy.to_be_held().items():
@@ -84,7 +84,8 @@ class PolicyRouter:
     def hold(self, capability: str, model: str) -> None:
         """Serve a capability with this model alone from the next decision on, where the policy names none."""
         if self.policy.held.get(capability) != model:
-            self.policy = CompiledPolicy(self.policy.document, {**self.policy.held, capability: model})
+            held = {**self.policy.held, capability: model}
+            self.policy = CompiledPolicy(self.policy.document, held, revision=self.policy.revision)
             self.update()
 
     def heard(self, key: str, body: bytes | None) -> bool:

@@ -141,9 +141,11 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     Attributes:
         to_hold: The model that the capability is to be held to, before any task of it is routed.
+        policy_revision: Of the policy that was followed; 0 without one.
     """
 
     routes: tuple[Choice, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     reason: str = ""
     to_hold: str | None = None
+    policy_revision: int = 0

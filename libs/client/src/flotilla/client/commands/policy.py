@@ -19,6 +19,8 @@ from flotilla.contracts.api_routing import PolicyReply
 from flotilla.contracts.policy_check import parse_policy, warnings
 
 policy: Final = App(name="policy", help_format="plaintext")
+NONE_IN_FORCE: Final = "no policy is in force: any live pool, local first, the cloud where the data may go"
+Force = Annotated[bool, Parameter(negative="")]
 
 
 @policy.command
@@ -41,7 +43,7 @@ async def get(*, revision: int | None = None, where: Where = NO_WHERE) -> int:  
         for warning in found.warnings:
             terminal.aside(f"warning: {warning}")
     else:
-        terminal.aside("no policy is in force: any live pool, local first, the cloud where the data may go")
+        terminal.aside(NONE_IN_FORCE)
     return exits.OK
 
 
@@ -78,7 +80,13 @@ async def check(  # noqa: D417  (groups of options say it themselves)
 
 @policy.command(name="set")
 async def set_(  # noqa: D417  (groups of options say it themselves)
-    file: Path, /, *, expected_revision: int | None = None, author: str | None = None, where: Where = NO_WHERE
+    file: Path,
+    /,
+    *,
+    expected_revision: int | None = None,
+    author: str | None = None,
+    force: Force = False,
+    where: Where = NO_WHERE,
 ) -> int:
     """
     Put a policy in force: every orchestrator follows it within a second. Prints its revision.
@@ -91,10 +99,12 @@ async def set_(  # noqa: D417  (groups of options say it themselves)
         Only if this one is in force; 0 for none.
     author
         For the history; your user name unless given.
+    force
+        Also where it leaves a capability that is served now without a live route.
     """
     text = read_policy(file)
     async with where.fleet() as fleet:
-        done = await fleet.policy.set(text, expected_revision=expected_revision, author=_author(author))
+        done = await fleet.policy.set(text, expected_revision=expected_revision, author=_author(author), force=force)
     return _changed(done, str(file), where)
 
 
@@ -124,22 +134,43 @@ async def rollback(  # noqa: D417  (groups of options say it themselves)
     *,
     expected_revision: int | None = None,
     author: str | None = None,
+    force: Force = False,
     where: Where = NO_WHERE,
 ) -> int:
     """
-    Put an older version in force again, under a new revision, which is printed.
+    Put an older version in force again, under a new revision, which is printed (0 for none).
 
     Parameters
     ----------
     revision
-        Which one; that before the newest unless given.
+        Which one. Unless given: the last other one that leaves every capability a live route; none, where the policy in
+        force was the first.
     expected_revision
         Only if this one is in force.
     author
         For the history; your user name unless given.
+    force
+        Also where it leaves a capability that is served now without a live route.
     """
     async with where.fleet() as fleet:
-        done = await fleet.policy.rollback(revision, expected_revision=expected_revision, author=_author(author))
+        done = await fleet.policy.rollback(
+            revision, expected_revision=expected_revision, author=_author(author), force=force
+        )
+    return _changed(done, "policy", where)
+
+
+@policy.command
+async def unset(*, expected_revision: int | None = None, where: Where = NO_WHERE) -> int:  # noqa: D417  (groups of options say it themselves)
+    """
+    Have no policy in force: any live pool serves, local first, the cloud where the data may go. The history stays.
+
+    Parameters
+    ----------
+    expected_revision
+        Only if this one is in force.
+    """
+    async with where.fleet() as fleet:
+        done = await fleet.policy.unset(expected_revision=expected_revision)
     return _changed(done, "policy", where)
 
 
@@ -148,6 +179,8 @@ def _changed(done: PolicyReply, source: str, where: Where) -> int:
         terminal.json_line(msgspec.json.encode(done))
         return exits.OK
     terminal.write(f"{done.revision}\n")
+    if not done.revision:
+        terminal.aside(NONE_IN_FORCE)
     for warning in done.warnings:
         terminal.aside(f"{source}: warning: {warning}")
     return exits.OK

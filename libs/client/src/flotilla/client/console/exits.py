@@ -35,6 +35,11 @@ _HINTS: Final = {
     ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
 }
 
+_BY_POLICY: Final = (
+    "`flotilla policy get` shows the policy; `flotilla policy rollback` goes back to the last good one, "
+    "`flotilla policy unset` to none"
+)
+
 
 class UsageError(FlotillaError):
     """The command line asks for something that makes no sense; one line."""
@@ -84,6 +89,8 @@ def explain(error: FlotillaError) -> list[str]:
         ]
     if isinstance(error, TaskError) and error.kind in _HINTS:
         lines.append(f"  {_HINTS[error.kind]}")
+    if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
+        lines.append(f"  {_BY_POLICY}")
     return lines
 
 
