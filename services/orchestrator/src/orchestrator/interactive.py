@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 
@@ -14,6 +13,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
+from orchestrator.asks_in_flight import AsksInFlight, size_of
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
 from orchestrator.metrics import OrchestratorMetrics
@@ -21,9 +21,6 @@ from orchestrator.replies import Replies, internal, may_answer
 from orchestrator.tasks import Task
 
 logger = structlog.get_logger("orchestrator")
-
-IN_FLIGHT_MAX: Final = 20_000
-RETRY_AFTER_S: Final = 1.0
 
 
 class Interactive:
@@ -36,6 +33,7 @@ class Interactive:
         scopes: tuple[str, ...],
         intake: Intake,
         dispatcher: Dispatcher,
+        room: AsksInFlight,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
         replies: Replies,
@@ -44,6 +42,7 @@ class Interactive:
         self._scopes = scopes
         self._intake = intake
         self._dispatcher = dispatcher
+        self._room = room
         self._data_class_of = data_class_of
         self._metrics = metrics
         self._replies = replies
@@ -85,16 +84,23 @@ class Interactive:
         if not may_answer(message.reply):
             # Without a reply subject nobody could hear the answer; a task that needs none is published to `tasks`.
             return
-        if len(self._serving) >= IN_FLIGHT_MAX:
-            error = TaskError(
-                ErrorKind.NO_CAPACITY, "too many requests are in flight", details={"retry_after_s": RETRY_AFTER_S}
-            )
+        _, scope, _ = message.subject.split(".", 2)
+        try:
+            self._room.enter(scope, size_of(message))
+        except TaskError as error:
             await self._refuse(message.reply, error)
             return
-        serving = start(self._serve(message))
+        serving = start(self._hold(message, scope))
         if serving is not None:
             self._serving.add(serving)
             serving.add_done_callback(self._serving.discard)
+
+    async def _hold(self, message: Message, scope: str) -> None:
+        """Serve an ask that has entered, and have it leave whatever becomes of it."""
+        try:
+            await self._serve(message)
+        finally:
+            self._room.leave(scope, size_of(message))
 
     async def _serve(self, message: Message) -> None:
         reply = message.reply

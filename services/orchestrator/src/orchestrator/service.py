@@ -12,6 +12,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.inference.catalogue import Catalogue
 from orchestrator.afterwards import Afterwards
 from orchestrator.api import Api
+from orchestrator.asks_in_flight import AsksInFlight
 from orchestrator.attempts import Attempts
 from orchestrator.blackboard import Blackboard
 from orchestrator.commits import Commits
@@ -31,6 +32,7 @@ from orchestrator.means import Means
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.policy_questions import PolicyQuestions
 from orchestrator.replies import Replies
+from orchestrator.room import Room
 from orchestrator.routing.router import PolicyRouter
 from orchestrator.routing_questions import RoutingQuestions
 from orchestrator.settings import OrchestratorSettings
@@ -70,6 +72,7 @@ class Orchestrator:
         traces: Traces,
     ) -> None:
         scopes = settings.scope_names()
+        share_max = settings.scope_share_max
         self._connection = connection
         self._fleet = fleet
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
@@ -121,6 +124,10 @@ class Orchestrator:
             scopes=scopes,
             intake=intake,
             dispatcher=dispatcher,
+            room=AsksInFlight(
+                count=Room(scopes, total_max=settings.asks_max, share_max=share_max),
+                size=Room(scopes, total_max=settings.asks_bytes_max, share_max=share_max),
+            ),
             data_class_of=router.data_class_of,
             metrics=metrics,
             replies=Replies(connection, afterwards),

@@ -1,7 +1,7 @@
 """What an orchestrator can be told."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -13,6 +13,11 @@ from flotilla.fabric.topology import TopologyLimits
 
 Count = Annotated[int, Meta(ge=1)]
 Size = Annotated[int, Meta(ge=topology.MIB)]
+Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
+ASKS_MAX: Final = 1_000
+ASKS_BYTES_MAX: Final = 16 * topology.MIB
+SCOPE_SHARE_MAX: Final = 0.5
+"""With these an orchestrator stays within 128 MiB, also when asks of 8 MiB fill its room."""
 
 
 class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -24,6 +29,9 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         policy_scopes: `FLOTILLA_POLICY_SCOPES`: the tenants that may change the fleet's policy; empty for none.
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own capabilities.
         policy_file: `FLOTILLA_POLICY_FILE`: a routing policy (TOML), put in force at the start when the file is new.
+        asks_max: Asks that this orchestrator has in flight, of all scopes; more are refused with `no_capacity`.
+        asks_bytes_max: The same of their bytes, headers included.
+        scope_share_max: The largest share of these that one scope may have. The rest is reserved for the others.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
         tasks_max: Per scope, like all that follow (docs/deploy.md, Sizing): tasks that may wait in all.
@@ -41,6 +49,9 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     policy_scopes: str = "default"
     capability_files: Path | None = None
     policy_file: Path | None = None
+    asks_max: Count = ASKS_MAX
+    asks_bytes_max: Size = ASKS_BYTES_MAX
+    scope_share_max: Fraction = SCOPE_SHARE_MAX
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     backlog_max: Count = topology.BACKLOG_MAX
     tasks_max: Count = topology.TASKS_MAX
@@ -92,7 +103,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
 
 
 def _scopes(setting: str, text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not all(is_scope(name) for name in names):
         raise SettingsError(f"setting {setting}: expected names of A-Za-z0-9_- with commas between")
     return names

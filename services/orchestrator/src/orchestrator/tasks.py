@@ -21,7 +21,7 @@ class Task:
     One accepted task, and what has happened to it here.
 
     Attributes:
-        body: The capability's input, as the caller sent it; checked at intake.
+        body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.
         accepted_unix_ms: When the stream or this orchestrator accepted it.
         deadline_at: By the loop's clock, in seconds.
         durable: Whether it came from the task stream.
@@ -75,7 +75,7 @@ class Task:
         self.capability: Final = capability
         self.priority: Final[Priority] = priority
         self.data_class: Final[DataClass] = data_class
-        self.body: Final = body
+        self.body = body
         self.options: Final = options
         self.accepted_unix_ms: Final = accepted_unix_ms
         self.accepted_at: Final = now - waited_s

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from flotilla.chassis.logs import configure_logs, log_loop_errors
+from flotilla.chassis.memory import return_large_blocks
 from flotilla.chassis.settings import ServiceSettings, SettingsT, load_settings
 from flotilla.chassis.signals import STOP_SIGNALS, StoppedAtStartError
 from flotilla.chassis.terminal_text import clean_line
@@ -51,6 +52,7 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         await run(settings, instance)
 
     spare_the_collector()
+    return_large_blocks()
     try:
         _run_loop(whole)
     except SettingsError as error:
