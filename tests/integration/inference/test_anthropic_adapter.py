@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.anthropic_messages import OUTPUT_TOKENS_DEFAULT, AnthropicMessages
-from flotilla.inference.backend import ModelCall, Turn
+from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
+from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, ModelCall, Turn
 from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_steps import FailsInside, Garbage, Received, Says

@@ -15,7 +15,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.adapters.openai_chat import OpenAIChat
-from flotilla.inference.backend import Model, ModelCall, Turn
+from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Model, ModelCall, Turn
 from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_ollama import OllamaServer
@@ -481,6 +481,16 @@ async def test_a_conversation_arrives_in_order_with_its_bounds(server: ProviderS
     flat = str(body)
     assert "'END'" in flat
     assert "99" in flat
+
+
+@both_ways
+async def test_no_call_goes_without_a_bound_on_its_output(server: ProviderServer, model: Model, *, streams: bool):
+    """
+    Servers' own default is often none, and small models do repeat themselves for ever.
+    """
+    await model.complete(call(), Pieces() if streams else None)
+
+    assert str(OUTPUT_TOKENS_DEFAULT) in str(server.requests[0].body)
 
 
 async def test_no_more_connections_than_allowed_are_opened(server: ProviderServer):

@@ -8,8 +8,8 @@ import pytest
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.ollama_chat import OUTPUT_TOKENS_DEFAULT, OllamaChat
-from flotilla.inference.backend import Emit, ModelCall, Turn
+from flotilla.inference.adapters.ollama_chat import OllamaChat
+from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Emit, ModelCall, Turn
 from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Fails, Garbage, Loops, Says, vector

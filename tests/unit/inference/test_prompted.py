@@ -18,8 +18,10 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Answer, Completion, Embedding, Emit, ModelCall, Work
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.errors import AttemptError
+from flotilla.inference.model_habits import THOUGHT_TOKENS
 from flotilla.inference.prompted import PromptedBackend
-from flotilla.inference.prompts import StructuredReading
+from flotilla.inference.prompts import PROMPTS, StructuredReading
+from flotilla.inference.prompts.answer_bounds import ANSWER_TOKENS_MAX, CHOICE_TOKENS
 from flotilla.inference.prompts.prompt import tagged
 from flotilla.inference.prompts.text_filters import Headed, TextFilter, Trimmed, Unfenced, Verbatim
 
@@ -31,7 +33,8 @@ class ScriptedModel:
     """
     A model that answers what it was given to answer, in turn, and remembers what it was asked.
 
-    An AttemptError among the answers is raised; streams go out in pieces of `piece_chars`.
+    An AttemptError among the answers is raised; streams go out in pieces of `piece_chars`. When it is not `complete`,
+    it cuts every answer that was asked for with a bound of less than `tokens_needed`.
     """
 
     provider = "scripted"
@@ -40,19 +43,22 @@ class ScriptedModel:
         self.answers = list(answers)
         self.calls: list[ModelCall] = []
         self.complete_at_end = complete
+        self.tokens_needed = 1_000_000_000
+        self.usage = ONE_CALL
         self.piece_chars = piece_chars
         self.vectors: list[list[float]] = []
         self.closed = False
 
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
         self.calls.append(call)
+        complete = self.complete_at_end or call.max_output_tokens > self.tokens_needed
         text = self.answers.pop(0)
         if isinstance(text, AttemptError):
             raise text
         if emit is not None:
             for start in range(0, len(text), self.piece_chars):
                 await emit(text[start : start + self.piece_chars])
-        return Completion(text=text, model=f"{call.model}-0125", usage=ONE_CALL, complete=self.complete_at_end)
+        return Completion(text=text, model=f"{call.model}-0125", usage=self.usage, complete=complete)
 
     async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
         del texts, timeout_s
@@ -74,12 +80,14 @@ async def answered(
         assert pieces is not None
         pieces.append(text)
 
-    backend = PromptedBackend(model, catalogue, default_model="small", default_embedding_model="vectors")
+    backend = PromptedBackend(
+        model, catalogue, default_model="small", default_embedding_model="vectors", **options.pop("of_backend", {})
+    )
     work = Work(
         task="t",
         capability=capability,
         input=known.decode_input(msgspec.json.encode(given)),
-        model=options.get("model", ""),
+        model=options.get("named", ""),
         deadline_s=30.0,
         emit=None if pieces is None else emit,
     )
@@ -91,6 +99,23 @@ def data(answer: Answer) -> Any:
     return msgspec.json.decode(answer.output)
 
 
+LONG = "word " * 1000
+BOUNDED: list[tuple[str, dict[str, Any], str, int]] = [
+    ("classify", {"document": LONG, "labels": ["a", "b"]}, '{"label":"a","confidence":1}', 1024),
+    ("classify", {"document": "d", "labels": ["a" * 99, "b"], "multi": True}, '{"labels":[],"confidence":1}', 1124),
+    ("extract-entities", {"document": LONG}, '{"entities":[]}', 6024),
+    ("extract-entities", {"document": LONG * 100}, '{"entities":[]}', ANSWER_TOKENS_MAX),
+    ("summarize", {"document": LONG}, "s", 1512),
+    ("summarize", {"document": LONG, "max_words": 20}, "s", 612),
+    ("summarize", {"document": LONG, "max_words": 100_000}, "s", ANSWER_TOKENS_MAX),
+    ("synthesize", {"sources": [LONG]}, "s", 8192),
+    ("translate", {"text": "word", "target": "de", "source": "en"}, "s", 520),
+    ("translate", {"text": LONG * 100, "target": "de", "source": "en"}, "s", ANSWER_TOKENS_MAX),
+    ("generate-code", {"instruction": "d", "language": "python"}, "x = 1", 8192),
+    ("reason", {"question": "d"}, '{"rationale":"r","answer":"a"}', 4096),
+    ("chat", {"messages": [{"role": "user", "content": "Hi"}]}, "s", 8192),
+    ("chat", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50_000}, "s", 50_000),
+]
 TICKET = {"document": "I was charged twice", "labels": ["billing", "sales"]}
 GOOD = '{"rationale":"money","label":"billing","confidence":0.9}'
 
@@ -210,6 +235,83 @@ async def test_a_chat_cut_at_the_callers_own_limit_is_an_answer() -> None:
     assert "Be brief." == call.system
     assert [("user", "Hi"), ("assistant", "Yes?"), ("user", "Say hello")] == [(t.role, t.content) for t in call.turns]
     assert (0.5, 0.9, 1, ("\n",)) == (call.temperature, call.top_p, call.max_output_tokens, call.stop)
+
+
+async def test_a_chat_cut_at_a_bound_that_nobody_asked_for_is_none() -> None:
+    """The caller could not tell it from a whole answer."""
+    given = {"messages": [{"role": "user", "content": "Say hello"}]}
+    for changes, of_backend in (({}, {}), ({"max_tokens": 5000}, {"output_tokens_max": {"": 4000}})):
+        model = ScriptedModel(" Hello to all", complete=False)
+        with pytest.raises(AttemptError, match="cut at its output limit"):
+            await answered(model, "chat", given | changes, of_backend=of_backend)
+
+
+@pytest.mark.parametrize(("capability", "given", "text", "most"), BOUNDED)
+async def test_every_answer_is_bounded_by_what_its_capability_takes(
+    capability: str, given: dict[str, Any], text: str, most: int
+) -> None:
+    """No model goes on for minutes, and none is cut in the middle of what was asked for."""
+    model = ScriptedModel(text)
+
+    await answered(model, capability, given)
+
+    assert most == model.calls[0].max_output_tokens
+
+
+def test_every_capability_with_a_prompt_is_among_the_bounded() -> None:
+    """One that is added is looked at."""
+    assert PROMPTS.keys() == {capability for capability, *_ in BOUNDED}
+
+
+async def test_a_models_own_bound_goes_before_that_of_the_capability() -> None:
+    """`FLOTILLA_OUTPUT_TOKENS_MAX`, for one model and for the others."""
+    most = {"": 400, "small": 300}
+    for name, tokens in (("small", 300), ("large", 400)):
+        model = ScriptedModel(GOOD)
+        await answered(model, "classify", TICKET, named=name, of_backend={"output_tokens_max": most})
+        assert tokens == model.calls[0].max_output_tokens
+
+
+@pytest.mark.parametrize(
+    ("cut", "usage"),
+    [("<think>hm, is it", ONE_CALL), ("", ONE_CALL), ('{"ratio', Usage(output_tokens=1024))],
+    ids=["in the text", "apart", "apart, and counted"],
+)
+async def test_a_model_that_was_cut_in_its_thoughts_gets_room_for_them(cut: str, usage: Usage) -> None:
+    """Once; afterwards it has that room from the start."""
+    model = ScriptedModel(cut, GOOD, GOOD, complete=False)
+    model.tokens_needed, model.usage = 5_000, usage
+    backend = PromptedBackend(model, CATALOGUE, default_model="small")
+    known = CATALOGUE.get("classify")
+    assert known is not None
+    given = known.decode_input(msgspec.json.encode(TICKET))
+    work = Work(task="t", capability="classify", input=given, model="", deadline_s=30.0)
+
+    first = await backend.answer(work)
+    await backend.answer(work)
+
+    bounds = [call.max_output_tokens for call in model.calls]
+    assert [CHOICE_TOKENS, CHOICE_TOKENS + THOUGHT_TOKENS, CHOICE_TOKENS + THOUGHT_TOKENS] == bounds
+    assert usage + usage == first.usage
+
+
+async def test_a_model_that_thinks_without_end_is_asked_twice_at_the_most() -> None:
+    """The larger bound is one, too."""
+    model = ScriptedModel("<think>hm", "<think>hm", "<think>hm", complete=False)
+
+    with pytest.raises(AttemptError, match="cut at its output limit") as caught:
+        await answered(model, "summarize", {"document": "d"}, [])
+
+    assert (ONE_CALL + ONE_CALL, 2) == (caught.value.usage, len(model.calls))
+
+
+@pytest.mark.parametrize("written", ["1.2", '"0.9"', '"0,9"', "90", '"90%"', '" 90 %"', "-0.01", '"1.0"'])
+async def test_a_confidence_in_another_form_costs_no_second_call(written: str) -> None:
+    """What is meant is beyond doubt."""
+    model = ScriptedModel(f'{{"label":"billing","confidence":{written}}}')
+
+    assert 0 <= data(await answered(model, "classify", TICKET))["confidence"] <= 1
+    assert 1 == len(model.calls)
 
 
 STREAMED = [

@@ -7,11 +7,14 @@ provider; `PromptedBackend` turns a capability into calls of a model, validates 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
+
+OUTPUT_TOKENS_DEFAULT: Final = 8192
+"""Of a call whose prompt says nothing else."""
 
 Emit = Callable[[str], Awaitable[None]]
 """Takes one piece of a streamed answer: text, never empty."""
@@ -106,7 +109,8 @@ class ModelCall(Struct, frozen=True, kw_only=True):
             Adapters pass it on in the provider's own way (Ollama `format`, OpenAI `response_format`, Anthropic output
             format); the kit validates whatever comes back.
         schema_name: A short identifier for it, `[a-zA-Z0-9_-]{1,64}`.
-        max_output_tokens: None lets the adapter choose the provider's usual bound.
+        max_output_tokens: Sent with every call: servers' own default is often no bound, and small models do repeat
+            themselves for ever.
         timeout_s: For the whole call; a provider that is slower fails as `timeout`.
     """
 
@@ -115,7 +119,7 @@ class ModelCall(Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     output_schema: dict[str, Any] | None = None
     schema_name: str = "output"
-    max_output_tokens: int | None = None
+    max_output_tokens: int = OUTPUT_TOKENS_DEFAULT
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()

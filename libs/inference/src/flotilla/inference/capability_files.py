@@ -11,7 +11,7 @@ Reading users' capabilities from TOML files.
     system = "..."                      # optional; `{field}` is a field of the input, as in `user`
     user = "..."
     temperature = 0.0                   # optional
-    max_output_tokens = 500             # optional
+    max_output_tokens = 500             # optional; 4096 without
     [defaults]                          # optional: fields put into an input that leaves them out
 
 Every complaint is a CatalogueError that names the file, the key, and what was expected.

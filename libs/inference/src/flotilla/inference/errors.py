@@ -31,6 +31,10 @@ class AttemptError(FlotillaError):
         self.retry_after_s = retry_after_s
         self.usage = usage or Usage()
 
+    def with_usage(self, usage: Usage) -> "AttemptError":
+        """The same failure, when it has cost `usage` in all."""
+        return AttemptError(self.kind, self.message, retry_after_s=self.retry_after_s, usage=usage)
+
 
 class CatalogueError(SettingsError):
     """A user's capability file is not valid; the text names the file, the key, and what was expected."""

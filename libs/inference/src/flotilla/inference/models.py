@@ -32,6 +32,7 @@ def serving_model(settings: WorkerSettings, model: Model) -> Serving:
             default_model=general,
             default_embedding_model=embedding,
             capabilities=settings.capability_names(),
+            output_tokens_max=settings.output_token_bounds(),
         )
     except ValueError as error:
         raise SettingsError(f"setting FLOTILLA_CAPABILITIES: {error}") from error

@@ -1,7 +1,7 @@
 """What a worker can be told: the settings that the local and the cloud service share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -13,6 +13,9 @@ from flotilla.contracts.presence import MODELS_MAX, ModelCard
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
+
+OUTPUT_TOKENS_MAX: Final = 1_000_000
+"""Of one call."""
 
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 
@@ -29,6 +32,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             capability after `=` (several with `|`), and is then the one that serves it.
         capabilities: `FLOTILLA_CAPABILITIES`: names, with commas between; by default all that the backend can do.
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own.
+        output_tokens_max: `FLOTILLA_OUTPUT_TOKENS_MAX`: the most that a call may ask for; `4096` for every model,
+            `qwen3:8b=20000` for one, with commas between. By default what each capability takes.
         slots: `FLOTILLA_SLOTS`: attempts at a time in this replica.
         proxy_url: `FLOTILLA_PROXY_URL`: the proxy to the provider. A local worker takes none from the environment, and
             none that is not one's own host.
@@ -43,6 +48,7 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     models: str = ""
     capabilities: str = ""
     capability_files: Path | None = None
+    output_tokens_max: str = ""
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 4
     proxy_url: str | None = None
     local_hosts: str = ""
@@ -72,6 +78,24 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         if not all(is_name(name) for name in names):
             raise SettingsError("setting FLOTILLA_CAPABILITIES: expected names of a-z0-9- with commas between")
         return names or None
+
+    def output_token_bounds(self) -> dict[str, int]:
+        """
+        The most that a call may ask for, by model; that of "" is every other model's.
+
+        Raises:
+            SettingsError: An entry is no number of tokens, or stands twice.
+        """
+        found: dict[str, int] = {}
+        for entry in _listed(self.output_tokens_max):
+            model, _, tokens = entry.rpartition("=")
+            if model in found or not (tokens.isdecimal() and 1 <= int(tokens[:10]) <= OUTPUT_TOKENS_MAX):
+                raise SettingsError(
+                    "setting FLOTILLA_OUTPUT_TOKENS_MAX: expected a number of tokens (4096) for every model, or "
+                    f"model=number for one, with commas between; at most {OUTPUT_TOKENS_MAX}"
+                )
+            found[model] = int(tokens)
+        return found
 
     def egress(self) -> Egress:
         """

@@ -7,6 +7,7 @@ import msgspec
 from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.inference.backend import Turn
 from flotilla.inference.capability import Capability
+from flotilla.inference.prompts.answer_bounds import OWN_TOKENS
 from flotilla.inference.prompts.prompt import JSON_RULE, Prompt, StructuredReading, TextReading
 from flotilla.inference.prompts.text_filters import TextFilter, Trimmed
 from flotilla.inference.structured import (
@@ -108,7 +109,7 @@ class UserCapability(Capability):
             turns=(Turn(role="user", content=fill(template.user, given)),),
             reading=reading,
             temperature=template.temperature,
-            max_output_tokens=template.max_output_tokens,
+            max_output_tokens=template.max_output_tokens or OWN_TOKENS,
         )
 
     def _wrap(self, text: str, _filter: TextFilter) -> dict[str, str]:

@@ -36,9 +36,6 @@ from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
-OUTPUT_TOKENS_DEFAULT: Final = 16_384
-"""The API wants a bound, and a model's thinking counts towards it."""
-
 # At debug level the SDK logs whole requests, prompts included: `ANTHROPIC_LOG` must not turn that on.
 logging.getLogger("anthropic").setLevel(logging.WARNING)
 
@@ -168,7 +165,7 @@ class AnthropicMessages:
 def _request(call: ModelCall, *, stream: bool) -> dict[str, Any]:
     request: dict[str, Any] = {
         "model": call.model,
-        "max_tokens": call.max_output_tokens or OUTPUT_TOKENS_DEFAULT,
+        "max_tokens": call.max_output_tokens,
         "system": call.system or None,
         "messages": [{"role": turn.role, "content": turn.content} for turn in call.turns],
         "stop_sequences": list(call.stop) or None,

@@ -36,8 +36,6 @@ from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
-OUTPUT_TOKENS_DEFAULT: Final = 8192
-"""Ollama's own default is no bound at all, and small models do repeat themselves for ever."""
 REMEMBERED_MAX: Final = 256
 """Models, and schemas, about which the server has been asked."""
 
@@ -170,7 +168,7 @@ class OllamaChat:
 
     def _body(self, call: ModelCall, *, stream: bool) -> dict[str, Any]:
         options: dict[str, Any] = {
-            "num_predict": call.max_output_tokens or OUTPUT_TOKENS_DEFAULT,
+            "num_predict": call.max_output_tokens,
             "num_ctx": self._context_tokens,
             "temperature": call.temperature,
             "top_p": call.top_p,

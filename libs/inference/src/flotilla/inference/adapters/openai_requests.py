@@ -120,7 +120,7 @@ class Requests:
         request: dict[str, Any] = {"model": call.model, "messages": messages}
         names = without.names
         most = call.max_output_tokens
-        if most is not None and (bound := self._bound(names)):
+        if bound := self._bound(names):
             request[bound] = most if without.output_tokens_max is None else min(most, without.output_tokens_max)
         if call.temperature is not None and "temperature" not in names:
             request["temperature"] = call.temperature
@@ -199,7 +199,7 @@ class Requests:
             "stream": stream,
         }
         sent = {name: frozenset({name}) for name, here in given.items() if here and name not in names}
-        if call.max_output_tokens is not None and (bound := self._bound(names)):
+        if bound := self._bound(names):
             sent[OLD_BOUND] = frozenset({bound})
         if call.output_schema is not None and self._format(call, call.output_schema, without) is not None:
             sent[FORMAT] = frozenset({FORMAT, SCHEMA, "response_format.type", "response_format.json_schema"})
@@ -218,9 +218,9 @@ class Requests:
 
     def _smaller(self, call: ModelCall, without: Without, text: str) -> Without | None:
         """With a smaller output bound, where the refusal says what fits."""
-        asked = call.max_output_tokens
-        if asked is None or not self._bound(without.names):
+        if not self._bound(without.names):
             return None
+        asked = call.max_output_tokens
         asked = min(asked, without.output_tokens_max or asked)
         context, prompt = _CONTEXT.search(text), _PROMPT.search(text)
         if context and prompt:

@@ -59,7 +59,7 @@ def rooted(schema: Schema) -> Schema:
     """The schema with a reference at its root replaced by what it points to, for servers that want an object there."""
     if "$ref" not in schema:
         return schema
-    target = _target(schema, schema["$ref"])
+    target = schema_target(schema, schema["$ref"])
     return schema if target is None else {**target, **{key: schema[key] for key in _DEFS if key in schema}}
 
 
@@ -219,7 +219,7 @@ def _nullable(node: object, root: Schema, depth: int) -> bool:
         return False
     part = cast("dict[str, Any]", node)
     if "$ref" in part:
-        return _nullable(_target(root, part["$ref"]), root, depth + 1)
+        return _nullable(schema_target(root, part["$ref"]), root, depth + 1)
     kind = part.get("type")
     if kind == "null" or (isinstance(kind, list) and "null" in kind):
         return "enum" not in part or None in part["enum"]
@@ -229,7 +229,8 @@ def _nullable(node: object, root: Schema, depth: int) -> bool:
     return any(_nullable(variant, root, depth + 1) for variant in variants)
 
 
-def _target(root: Schema, reference: object) -> Schema | None:
+def schema_target(root: Schema, reference: object) -> Schema | None:
+    """The definition that `reference` (`#/$defs/Name`) means; None when it is none of `root`."""
     parts = str(reference).split("/")
     match parts:
         case ["#", "$defs" | "definitions" as key, name]:

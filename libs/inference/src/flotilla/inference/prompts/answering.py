@@ -4,6 +4,7 @@ from typing import Any
 
 from flotilla.contracts.capabilities import ChatInput, GenerateCodeInput, ReasonInput
 from flotilla.inference.backend import Turn
+from flotilla.inference.prompts.answer_bounds import CHAT_TOKENS, CODE_TOKENS, REASON_TOKENS
 from flotilla.inference.prompts.prompt import DATA_RULE, JSON_RULE, Prompt, StructuredReading, TextReading, ask, tagged
 from flotilla.inference.prompts.text_filters import TextFilter, Trimmed, Unfenced, Verbatim
 
@@ -34,6 +35,7 @@ def generate_code(given: GenerateCodeInput, *, streaming: bool) -> Prompt:
             tagged("context", given.context) if given.context else "",
         ),
         reading=TextReading(make_filter=Unfenced, wrap=wrap),
+        max_output_tokens=CODE_TOKENS,
         temperature=0.2,
     )
 
@@ -58,6 +60,7 @@ def reason(given: ReasonInput, *, streaming: bool) -> Prompt:
         return Prompt(
             **ask([*rules, "Answer with the answer and a short justification, as plain text."], *parts),
             reading=TextReading(make_filter=Trimmed, wrap=_answer),
+            max_output_tokens=REASON_TOKENS,
         )
     schema: dict[str, Any] = {
         "type": "object",
@@ -71,6 +74,7 @@ def reason(given: ReasonInput, *, streaming: bool) -> Prompt:
     return Prompt(
         **ask([*rules, f"{JSON_RULE} Its properties: rationale (the steps), then answer."], *parts),
         reading=StructuredReading(schema=schema),
+        max_output_tokens=REASON_TOKENS,
     )
 
 
@@ -79,7 +83,7 @@ def _answer(text: str, _filter: TextFilter) -> dict[str, str]:
 
 
 def chat(given: ChatInput, *, streaming: bool) -> Prompt:
-    """The conversation as it is; nothing is added to it, and an answer cut at `max_tokens` is an answer."""
+    """The conversation as it is; nothing is added to it, and one cut at the caller's `max_tokens` is an answer."""
     del streaming
     system = "\n\n".join(message.content for message in given.messages if message.role == "system")
     turns = tuple(
@@ -90,8 +94,8 @@ def chat(given: ChatInput, *, streaming: bool) -> Prompt:
     return Prompt(
         system=system,
         turns=turns,
-        reading=TextReading(make_filter=Verbatim, wrap=_message, cut_allowed=True),
-        max_output_tokens=given.max_tokens,
+        reading=TextReading(make_filter=Verbatim, wrap=_message, cut_allowed=given.max_tokens is not None),
+        max_output_tokens=given.max_tokens or CHAT_TOKENS,
         temperature=given.temperature,
         top_p=given.top_p,
         stop=tuple(given.stop or ()),

@@ -37,7 +37,7 @@ class TextReading(Struct, frozen=True, kw_only=True):
     Attributes:
         make_filter: A new filter for one answer; it takes off what models write around the answer.
         wrap: Makes an output candidate of the filtered text and the filter, which may have learnt something on the way.
-        cut_allowed: Whether a text that ended at the output limit is an answer.
+        cut_allowed: Whether the bound on the output is the caller's own, and a text that it cut an answer.
     """
 
     make_filter: Callable[[], TextFilter]
@@ -46,12 +46,17 @@ class TextReading(Struct, frozen=True, kw_only=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """One question to a model."""
+    """
+    One question to a model.
+
+    Attributes:
+        max_output_tokens: What the answer may have, thoughts not counted; see `answer_bounds`.
+    """
 
     system: str
     turns: tuple[Turn, ...]
     reading: StructuredReading | TextReading
-    max_output_tokens: int | None = None
+    max_output_tokens: int
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()

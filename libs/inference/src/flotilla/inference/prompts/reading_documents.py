@@ -4,6 +4,7 @@ from typing import Any, Final, cast
 
 from flotilla.contracts.capabilities import ClassifyInput, ExtractEntitiesInput, NamedLabel
 from flotilla.inference.inputs import label_name
+from flotilla.inference.prompts.answer_bounds import of_classification, of_entities
 from flotilla.inference.prompts.prompt import DATA_RULE, JSON_RULE, Prompt, StructuredReading, ask, tagged
 
 ENUM_LABELS_MAX: Final = 200
@@ -61,7 +62,12 @@ def classify(given: ClassifyInput, *, streaming: bool) -> Prompt:
         {
             "rationale": {"type": "string", "description": "one sentence: what in the document decides it"},
             field: choice,
-            "confidence": {"type": "number", "description": "how sure you are, from 0 to 1"},
+            "confidence": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "description": "how sure you are, from 0 to 1",
+            },
         }
     )
     return Prompt(
@@ -78,6 +84,7 @@ def classify(given: ClassifyInput, *, streaming: bool) -> Prompt:
             tagged("document", given.document),
         ),
         reading=StructuredReading(schema=schema),
+        max_output_tokens=of_classification(given),
         temperature=0.0,
     )
 
@@ -108,6 +115,7 @@ def extract_entities(given: ExtractEntitiesInput, *, streaming: bool) -> Prompt:
             tagged("document", given.document),
         ),
         reading=StructuredReading(schema=schema, shape=_with_offsets),
+        max_output_tokens=of_entities(given),
         temperature=0.0,
     )
 

@@ -1,10 +1,13 @@
 """Prompts of the capabilities that write prose from given material: summarize, synthesize and translate."""
 
 from flotilla.contracts.capabilities import Source, SummarizeInput, SynthesizeInput, TranslateInput
+from flotilla.inference.prompts.answer_bounds import REPORT_TOKENS, SUMMARY_WORDS, of_summary, of_translation
 from flotilla.inference.prompts.prompt import DATA_RULE, LANGUAGE_RULE, Prompt, TextReading, ask, tagged
 from flotilla.inference.prompts.text_filters import Headed, TextFilter, Trimmed
 
-DEFAULT_SUMMARY = "Write a short paragraph: about a tenth of the document's length, and never more than 200 words."
+DEFAULT_SUMMARY = (
+    f"Write a short paragraph: about a tenth of the document's length, and never more than {SUMMARY_WORDS} words."
+)
 
 
 def _summary(text: str, _filter: TextFilter) -> dict[str, str]:
@@ -36,6 +39,7 @@ def summarize(given: SummarizeInput, *, streaming: bool) -> Prompt:
             tagged("document", given.document),
         ),
         reading=TextReading(make_filter=Trimmed, wrap=_summary),
+        max_output_tokens=of_summary(given),
         temperature=0.2,
     )
 
@@ -63,6 +67,7 @@ def synthesize(given: SynthesizeInput, *, streaming: bool) -> Prompt:
             sources,
         ),
         reading=TextReading(make_filter=Trimmed, wrap=_report),
+        max_output_tokens=REPORT_TOKENS,
         temperature=0.2,
     )
 
@@ -107,5 +112,6 @@ def translate(given: TranslateInput, *, streaming: bool) -> Prompt:
             tagged("text", given.text),
         ),
         reading=TextReading(make_filter=Trimmed if known else Headed, wrap=wrap),
+        max_output_tokens=of_translation(given),
         temperature=0.2,
     )
