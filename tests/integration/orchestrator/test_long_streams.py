@@ -23,6 +23,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.questions import Question
 from orchestrator.task_questions import TaskQuestions
 from orchestrator.turns import Turns
+from orchestrator.unreadable_stored import UnreadableStored
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def tasks(connection: Connection, requests: Requests) -> TaskQuestions:
         instance="o1",
         fleet=Fleet(),
         dispatcher=cast("Any", None),
-        commits=Commits(connection, requests),
+        commits=Commits(connection, requests, UnreadableStored(_ignore)),
         durables={},
         walks=Turns(places=1, per_scope_max=1),
     )
@@ -190,7 +191,7 @@ async def _submit(requests: Requests, task: str) -> None:
 
 
 async def _list(requests: Requests, limit: int) -> DeadList:
-    dead = DeadQuestions(requests, Turns(places=1, per_scope_max=1))
+    dead = DeadQuestions(requests, Turns(places=1, per_scope_max=1), UnreadableStored(_ignore))
     answer = await dead.answer(_question("dead", f'{{"verb":"list","limit":{limit}}}'))
     assert isinstance(answer, DeadList)
     return answer
@@ -226,3 +227,7 @@ def _count_read(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> list[int
 
     monkeypatch.setattr(requests, "collect", counted)
     return read
+
+
+def _ignore(_what: str) -> None:
+    """Nothing that cannot be read stands here."""

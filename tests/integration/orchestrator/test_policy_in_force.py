@@ -107,15 +107,15 @@ async def test_what_was_never_meant_as_a_policy_changes_nothing_and_is_written_o
     Otherwise more of it would push the policy out of the key's history, and whoever starts then would have none.
     """
     revision = await bucket.set(STRICT)
-    seen: list[None] = []
+    seen: list[tuple[str, str]] = []
     async with bucket.orchestrator() as (board, router):
-        board.on_unreadable = lambda: seen.append(None)
+        board.on_unreadable = lambda what, key: seen.append((what, key))
         for _ in range(HISTORY + 2):
             await bucket.put(body)
             await eventually(lambda: _is(bucket, STRICT))
         assert is_strict(router)
         assert board.policy_revision > revision
-        assert seen
+        assert {("policy", POLICY_KEY)} == set(seen)
     async with bucket.orchestrator() as (_, router):
         assert is_strict(router)
 

@@ -15,10 +15,13 @@ import structlog
 from msgspec import Struct
 
 from flotilla.contracts import subjects
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.names import UNKNOWN_CAPABILITY, is_name
 from flotilla.contracts.results import DeadRecord, Result, decode_result, encode
-from flotilla.fabric.connection import Connection, status_of
+from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
+from orchestrator.unreadable_stored import UnreadableStored, standing_for
 
 logger = structlog.get_logger("orchestrator")
 
@@ -56,9 +59,10 @@ class Committed(Enum):
 class Commits:
     """Commits results, keeps dead-letter records, and finds what was committed."""
 
-    def __init__(self, connection: Connection, requests: Requests) -> None:
+    def __init__(self, connection: Connection, requests: Requests, unreadable: UnreadableStored) -> None:
         self._connection = connection
         self._requests = requests
+        self._unreadable = unreadable
         self._loop = asyncio.get_running_loop()
 
     async def commit(self, scope: str, result: Result) -> Committed:
@@ -95,21 +99,39 @@ class Commits:
     async def _is_mine(self, scope: str, result: Result, body: bytes) -> bool:
         """Whether the first try was stored and only its acknowledgement lost."""
         try:
-            return await self.find_body(scope, result.task, result.capability) == body
+            found = await self._stored(scope, result.task, result.capability)
         except FabricError:
             return False
+        return found is not None and found.data == body
 
     async def find(self, scope: str, task_id: str, capability: str = "*") -> Result | None:
-        """The committed result of a task, or None. Raises FabricError when the server cannot be asked."""
-        body = await self.find_body(scope, task_id, capability)
-        return None if body is None else decode_result(body)
+        """
+        The committed result of a task, or None; one that cannot be read is committed all the same, and a failed one.
 
-    async def find_body(self, scope: str, task_id: str, capability: str = "*") -> bytes | None:
-        """The committed result as it was published, or None. Raises FabricError when the server cannot be asked."""
+        Raises:
+            FabricError: The server cannot be asked.
+        """
+        found = await self._stored(scope, task_id, capability)
+        if found is None:
+            return None
+        try:
+            return decode_result(found.data)
+        except DecodeFailedError as error:
+            subject = found.headers.get("Nats-Subject", "")
+            self._unreadable.found("result", subject, error)
+            token = subject.split(".")[-2] if "." in subject else ""
+            return Result(
+                task=task_id,
+                capability=token if is_name(token) else UNKNOWN_CAPABILITY,
+                status="failed",
+                error=standing_for("the task's result", error, len(found.data)),
+            )
+
+    async def _stored(self, scope: str, task_id: str, capability: str) -> Message | None:
         ask = {"last_by_subj": subjects.results(scope, capability, task_id)}
         stream = subjects.results_stream(scope)
         reply = await self._requests.request(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(ask))
-        return None if status_of(reply) is not None else reply.data
+        return None if status_of(reply) is not None else reply
 
     async def bury(self, record: DeadRecord) -> bool:
         """

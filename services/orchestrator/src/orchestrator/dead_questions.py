@@ -8,16 +8,17 @@ import msgspec
 
 from flotilla.contracts import subjects
 from flotilla.contracts.api import DeadEntry, DeadList, DeadQuery, Retried
-from flotilla.contracts.errors import BadRequestError, TaskError
+from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import between, last_message, sequences
+from flotilla.fabric.stored import StoredMessage, between, last_message, sequences
 from orchestrator.dead_records import headers_to_retry, subject_to_retry
 from orchestrator.questions import Question, decode_query, not_found
 from orchestrator.turns import Turns
+from orchestrator.unreadable_stored import UnreadableStored, standing_for
 
 DEAD_WALKED_BACK_MAX: Final = 1_000_000
 """How many sequences of the stream the list looks back over; those that are gone count."""
@@ -29,9 +30,10 @@ DEAD_LIST_BYTES_MAX: Final = 512 * 1024
 class DeadQuestions:
     """Answers questions about the dead-letter stream."""
 
-    def __init__(self, requests: Requests, walks: Turns) -> None:
+    def __init__(self, requests: Requests, walks: Turns, unreadable: UnreadableStored) -> None:
         self._requests = requests
         self._walks = walks
+        self._unreadable = unreadable
 
     async def answer(self, question: Question) -> DeadList | DeadRecord | Retried:
         """Do what the question asks."""
@@ -74,14 +76,33 @@ class DeadQuestions:
         stream, pattern = subjects.dead_stream(scope), subjects.dead(scope, "*", "*")
         async for message in between(self._requests, stream, pattern, from_sequence=start, before=before):
             # Entries share nothing with the record: its body, which may be large, goes at once.
-            entries.append(_entry(decode_dead(message.body)))
+            entries.append(self._entry(message))
         return entries
+
+    def _entry(self, message: StoredMessage) -> DeadEntry:
+        """A record's line in the list; of one that cannot be read, what its subject says."""
+        try:
+            return _entry(decode_dead(message.body))
+        except DecodeFailedError as error:
+            self._unreadable.found("dead_record", message.subject, error)
+            capability, task = message.subject.split(".")[-2:]
+            return DeadEntry(
+                task=task,
+                capability=capability,
+                error=standing_for("the task's record", error, len(message.body)),
+                at_unix_ms=message.stored_unix_ms,
+                size_bytes=len(message.body),
+            )
 
     async def _dead_record(self, scope: str, task_id: str) -> DeadRecord:
         message = await last_message(self._requests, subjects.dead_stream(scope), subjects.dead(scope, "*", task_id))
         if message is None:
             raise not_found(task_id, "is not among the dead")
-        return decode_dead(message.body)
+        try:
+            return decode_dead(message.body)
+        except DecodeFailedError as error:
+            self._unreadable.found("dead_record", message.subject, error)
+            raise TaskError.from_body(standing_for("the task's record", error, len(message.body))) from None
 
     async def _retry(self, scope: str, record: DeadRecord) -> Retried:
         """Submit the original again under a new id: a result is committed once per id, and this one has its."""

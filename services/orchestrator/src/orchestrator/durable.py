@@ -16,7 +16,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.names import is_name, task_id_of
+from flotilla.contracts.names import task_id_of
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection
@@ -28,6 +28,7 @@ from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
 from orchestrator.dead_records import dead_record
 from orchestrator.dispatch import Dispatcher
+from orchestrator.durable_answers import DurableAnswer, refusal
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, read_options
 from orchestrator.means import NoRouteNowError
@@ -46,8 +47,6 @@ that ends every orchestrator that takes it.
 PULL_TICK_S: Final = 0.5
 HAND_BACK_AFTER_S: Final = 5.0
 CANCELLED_MAX: Final = 10_000
-UNKNOWN_CAPABILITY: Final = "unknown"
-"""Stands in result and dead-letter subjects for a capability whose name cannot."""
 
 
 class Durable:
@@ -221,7 +220,7 @@ class Durable:
             del self._held[delivery]
             self._pull_due.set()
 
-    async def _answer(self, delivery: Delivery, place: "_Place") -> "DurableAnswer":
+    async def _answer(self, delivery: Delivery, place: "_Place") -> DurableAnswer:
         """The result to commit, or the one that is committed already."""
         try:
             task = self._take(delivery)
@@ -243,7 +242,7 @@ class Durable:
         task.park = place.park
         return await self._run(task)
 
-    async def _run(self, task: Task) -> "DurableAnswer":
+    async def _run(self, task: Task) -> DurableAnswer:
         try:
             return DurableAnswer(await self._dispatcher.run(task), task)
         except (NoRouteNowError, FabricError):
@@ -253,7 +252,7 @@ class Durable:
             logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
             return self._failed(task, internal(reference).body)
 
-    async def answer_overdue(self, message: StoredMessage) -> "DurableAnswer | None":
+    async def answer_overdue(self, message: StoredMessage) -> DurableAnswer | None:
         """The end of a task that waits in the stream beyond its deadline, or is none; None while it may wait."""
         try:
             task = self._take(message)
@@ -263,7 +262,7 @@ class Durable:
             return None
         return DurableAnswer(await self._dispatcher.run(task), task)
 
-    def _failed(self, task: Task, error: ErrorBody) -> "DurableAnswer":
+    def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
         """The end of a task that no run brought to a result."""
         result = task.failed(error)
         self._metrics.task_ended(task, result, None)
@@ -286,7 +285,7 @@ class Durable:
             data_class_default=self._data_class_of(self._scope),
         )
 
-    async def _commit(self, delivery: Delivery, answer: "DurableAnswer") -> None:
+    async def _commit(self, delivery: Delivery, answer: DurableAnswer) -> None:
         result = answer.result
         if not answer.committed:
             committed = await self._commits.commit(self._scope, result)
@@ -300,7 +299,7 @@ class Durable:
         await self.bury(delivery, answer, result)
         await delivery.acknowledge()
 
-    async def bury(self, message: Delivery | StoredMessage, answer: "DurableAnswer", result: Result) -> None:
+    async def bury(self, message: Delivery | StoredMessage, answer: DurableAnswer, result: Result) -> None:
         """Store the dead-letter record of a task that failed; `result` is the committed one."""
         if not isinstance(result.error, ErrorBody) or result.error.kind is ErrorKind.CANCELLED:
             return
@@ -355,27 +354,3 @@ class _Place:
             self._lot.parked -= 1
             self._durable.parked.discard(self._delivery)
         self._state = "none"
-
-
-class DurableAnswer:
-    """What is known at the end of a delivery: its result, whether that is committed already, and the task if it was one."""
-
-    __slots__ = ("committed", "result", "task")
-
-    def __init__(self, result: Result, task: Task | None = None, *, committed: bool = False) -> None:
-        self.result = result
-        self.task = task
-        self.committed = committed
-
-
-def refusal(subject: str, headers: dict[str, str], sequence: int, error: ErrorBody) -> Result:
-    """The failed result of a message that never became a task, under its own id when that is a valid one."""
-    # Also behind a misspelt priority: who submitted it listens for results of the capability that was meant.
-    _, _, _, meant, *_ = subject.split(".")
-    capability = meant if is_name(meant) else UNKNOWN_CAPABILITY
-    given = next((value for name, value in headers.items() if name.lower() == "nats-msg-id"), None)
-    try:
-        task_id = task_id_of(given, sequence)
-    except TaskError:
-        task_id = task_id_of(None, sequence)
-    return Result(task=task_id, capability=capability, status="failed", error=error)

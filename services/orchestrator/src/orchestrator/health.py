@@ -21,6 +21,7 @@ from orchestrator.death_notes import DeathNotes
 from orchestrator.policy_documents import POLICY_KEY, StoredPolicy, last_good, read_stored
 from orchestrator.routing.observation import UPDATE_INTERVAL_MS
 from orchestrator.routing.router import PUBLISH_INTERVAL_MS, PolicyRouter
+from orchestrator.unreadable_stored import What
 
 logger = structlog.get_logger("orchestrator")
 
@@ -48,7 +49,7 @@ class HealthBoard:
     Follows the policy and every orchestrator's stats, and writes this one's.
 
     Attributes:
-        on_unreadable: Called when what stands in the policy's place is none.
+        on_unreadable: Called when what stands in the policy's place is none, or stats cannot be read; with its key.
     """
 
     def __init__(self, connection: Connection, requests: Requests, router: PolicyRouter, deaths: DeathNotes) -> None:
@@ -62,7 +63,7 @@ class HealthBoard:
         self._round = 0
         self._publish_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.on_unreadable: Callable[[], None] = _nothing
+        self.on_unreadable: Callable[[What, str], None] = _nothing
         self.policy: Final[Mirror[StoredPolicy]] = Mirror(
             connection,
             requests,
@@ -130,10 +131,10 @@ class HealthBoard:
             capabilities=sorted(policy.capabilities) if policy else None,
         )
 
-    def _on_no_policy(self, _key: str, body: bytes, revision: int) -> None:
+    def _on_no_policy(self, key: str, body: bytes, revision: int) -> None:
         """What was written in the policy's place is none: it does not count, and what is in force is put back."""
         logger.error("policy_not_understood", revision=revision, in_force=self.policy_revision, do=TO_DO)
-        self.on_unreadable()
+        self.on_unreadable("policy", key)
         in_force = self._in_force
         if in_force is not None and _is_none(body):
             self._putting_back = asyncio.get_running_loop().create_task(self._put_back(in_force, revision))
@@ -169,8 +170,8 @@ class HealthBoard:
             await self._put_back(self._in_force, newest.revision)
 
     def _on_stats(self, key: str, body: bytes | None) -> None:
-        if not self._deaths.heard(key, body) and not self._router.heard(key, body):
-            logger.debug("stats_not_understood", key=key)
+        if not self._deaths.heard(key, body) and not self._router.heard(key, body) and body is not None:
+            self.on_unreadable("stats", key)
 
     async def _update_loop(self) -> None:
         while True:
@@ -206,7 +207,7 @@ class HealthBoard:
             await self._connection.publish(subjects.key(subjects.STATS_BUCKET, key), headers=DELETED)
 
 
-def _nothing() -> None:
+def _nothing(_what: What, _key: str) -> None:
     pass
 
 

@@ -1,7 +1,6 @@
 """The orchestrator put together: its parts made, started in order, and stopped in order."""
 
 import asyncio
-from functools import partial
 from typing import Final
 
 import structlog
@@ -41,6 +40,7 @@ from orchestrator.sweep import Sweep
 from orchestrator.task_questions import TaskQuestions
 from orchestrator.traces import Traces
 from orchestrator.turns import Turns
+from orchestrator.unreadable_stored import UnreadableStored
 
 logger = structlog.get_logger("orchestrator")
 
@@ -78,8 +78,9 @@ class Orchestrator:
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
         deaths = DeathNotes(connection)
+        unreadable = UnreadableStored(metrics.unreadable)
         self._board = board = HealthBoard(connection, requests, router, deaths)
-        board.on_unreadable = partial(metrics.unreadable, "policy")
+        board.on_unreadable = unreadable.found
         self.stores: Final = Stores(
             connection,
             requests,
@@ -100,7 +101,7 @@ class Orchestrator:
             deaths=deaths,
         )
         dispatcher = Dispatcher(means, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
-        commits = Commits(connection, requests)
+        commits = Commits(connection, requests, unreadable)
         self._durables = {
             scope: Durable(
                 connection,
@@ -160,7 +161,7 @@ class Orchestrator:
                 "status": tasks.status,
                 "cancel": tasks.cancel,
                 "replicas": tasks.replicas,
-                "dead": DeadQuestions(requests, walks).answer,
+                "dead": DeadQuestions(requests, walks, unreadable).answer,
                 "explain": routing.explain,
                 "stats": routing.stats,
                 "policy": policy.answer,

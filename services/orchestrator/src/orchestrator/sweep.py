@@ -29,7 +29,8 @@ from flotilla.fabric.stored import StoredMessage, delete_message, next_message, 
 from flotilla.fabric.subject_guard import is_literal
 from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from orchestrator.commits import Commits, Committed
-from orchestrator.durable import Durable, DurableAnswer, refusal
+from orchestrator.durable import Durable
+from orchestrator.durable_answers import DurableAnswer, refusal
 from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake
 from orchestrator.metrics import OrchestratorMetrics

@@ -34,7 +34,8 @@ from flotilla.fabric.stored import (
 )
 from orchestrator.commits import Commits, Committed
 from orchestrator.dispatch import Dispatcher
-from orchestrator.durable import Durable, refusal
+from orchestrator.durable import Durable
+from orchestrator.durable_answers import refusal
 from orchestrator.fleet import Fleet
 from orchestrator.questions import Question, decode_query, not_found
 from orchestrator.replies import may_answer
