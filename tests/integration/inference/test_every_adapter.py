@@ -493,6 +493,24 @@ async def test_no_call_goes_without_a_bound_on_its_output(server: ProviderServer
     assert str(OUTPUT_TOKENS_DEFAULT) in str(server.requests[0].body)
 
 
+@both_ways
+@pytest.mark.parametrize("inside", [False, True], ids=["as an error", "inside a success"])
+async def test_the_providers_own_sentence_is_kept_apart(
+    server: ProviderServer, model: Model, *, inside: bool, streams: bool
+):
+    """
+    It may quote the prompt: who knows that decides what of it is told.
+    """
+    sentence = f"You exceeded your quota with {DOCUMENT}"
+    if inside and not streams:
+        pytest.skip("the server has an error inside a success for streams alone")
+    server.script(FailsInside((), message=sentence) if inside else Fails(429, message=sentence))
+
+    error = await failure(model, streams=streams)
+
+    assert sentence == error.said
+
+
 async def test_no_more_connections_than_allowed_are_opened(server: ProviderServer):
     """
     What does not fit waits inside the adapter.

@@ -62,6 +62,8 @@ class ScriptedModel:
 
     async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
         del texts, timeout_s
+        if self.answers and isinstance(self.answers[0], AttemptError):
+            raise self.answers[0]
         return Embedding(vectors=self.vectors, model=model, usage=ONE_CALL)
 
     async def aclose(self) -> None:
@@ -191,6 +193,19 @@ async def test_a_provider_that_fails_in_the_repair_keeps_its_kind_and_the_usage_
         caught.value.retry_after_s,
         caught.value.usage,
     )
+
+
+@pytest.mark.parametrize("capability", ["classify", "embed"])
+async def test_a_providers_sentence_is_told_without_the_document(capability: str) -> None:
+    """Whoever reads the result or the log knows what to mend, and nothing of the document."""
+    said = "You exceeded your current quota, with the text I was charged twice"
+    model = ScriptedModel(AttemptError(FailureKind.RATE_LIMITED, "p: HTTP 429", said=said))
+
+    with pytest.raises(AttemptError) as caught:
+        await answered(model, capability, TICKET if capability == "classify" else {"texts": [TICKET["document"]]})
+
+    assert caught.value.message.startswith("p: HTTP 429: You exceeded your current quota, with the …")
+    assert not re.search("charged|twice", caught.value.message)
 
 
 async def test_an_empty_text_is_asked_for_again() -> None:

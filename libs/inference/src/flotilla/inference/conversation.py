@@ -16,6 +16,7 @@ from flotilla.inference.mended_numbers import mended
 from flotilla.inference.model_habits import ModelHabits
 from flotilla.inference.prompts import Prompt, StructuredReading, TextReading
 from flotilla.inference.prompts.text_filters import TextFilter
+from flotilla.inference.provider_sentences import explained
 from flotilla.inference.structured import json_in, refuse_output
 from flotilla.inference.thoughts import Thoughts, without_thoughts
 
@@ -136,7 +137,9 @@ class Conversation:
         try:
             completion = await self._model.complete(call, emit)
         except AttemptError as error:
-            raise error.with_usage(self._usage + error.usage) from error
+            texts = (call.system, *(turn.content for turn in call.turns))
+            told = explained(error, request=texts, model=call.model)
+            raise told.with_usage(self._usage + error.usage) from error
         finally:
             self._provider_ms += (time.perf_counter() - began) * 1000
         self._usage += completion.usage

@@ -13,6 +13,7 @@ from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.conversation import CALL_TIMEOUT_MIN_S, Conversation
 from flotilla.inference.errors import AttemptError
 from flotilla.inference.model_habits import ModelHabits
+from flotilla.inference.provider_sentences import explained
 
 EMBED: Final = "embed"
 EMBEDDING_MODELS_MAX: Final = 256
@@ -91,9 +92,12 @@ class PromptedBackend:
         given: EmbedInput = work.input
         asked = work.model or self._default_embedding_model
         began = time.perf_counter()
-        embedding = await self._model.embed(
-            given.texts, model=asked, timeout_s=max(work.deadline_s, CALL_TIMEOUT_MIN_S)
-        )
+        try:
+            embedding = await self._model.embed(
+                given.texts, model=asked, timeout_s=max(work.deadline_s, CALL_TIMEOUT_MIN_S)
+            )
+        except AttemptError as error:
+            raise explained(error, request=given.texts, model=asked) from error
         provider_ms = (time.perf_counter() - began) * 1000
         dimensions = len(embedding.vectors[0]) if embedding.vectors else 0
         self._check_space(asked, embedding, dimensions)

@@ -15,6 +15,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LENGTH_MAX, printable
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import Held
+from flotilla.fabric.unreadable import Sparing
 from flotilla.inference.backend import Backend, Work
 from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.errors import AttemptError
@@ -50,6 +51,7 @@ class Worker:
         self._zone: Zone = zone
         self._replica = replica
         self._observe = observe
+        self._sparing = Sparing()
 
     async def __call__(self, held: Held) -> Finished | Failed:
         """Do one attempt; raises nothing but CancelledError."""
@@ -57,6 +59,7 @@ class Worker:
         try:
             answer = await self._answer(held, started_at)
         except AttemptError as error:
+            self._log(held.request.capability, error)
             answer = Failed(
                 kind=error.kind,
                 message=printable(error.message, TEXT_LENGTH_MAX),
@@ -93,7 +96,10 @@ class Worker:
         given = capability.decode_input(request.input)
         left_s = request.deadline_unix_ms / 1000 - time.time()
         if left_s <= 0:
-            raise AttemptError(FailureKind.TIMEOUT, "the deadline had passed when the request came")
+            raise AttemptError(
+                FailureKind.TIMEOUT,
+                "the deadline had passed when the request came: compare this machine's clock with the orchestrators'",
+            )
         first_piece_at: list[float] = []
 
         async def emit(text: str) -> None:
@@ -126,6 +132,13 @@ class Worker:
             ),
             replica=self._replica,
         )
+
+    def _log(self, capability: str, error: AttemptError) -> None:
+        """Tell the operator of a failure; one that comes again and again, once a minute."""
+        unsaid = self._sparing.due(f"{capability} {error.kind.value} {error.message}")
+        if unsaid is not None:
+            told = {"capability": capability, "kind": error.kind.value, "reason": error.message, "unsaid": unsaid}
+            logger.warning("attempt_failed", **told)
 
     def _failed(self, kind: FailureKind, message: str) -> Failed:
         return Failed(kind=kind, message=printable(message, TEXT_LENGTH_MAX), replica=self._replica)

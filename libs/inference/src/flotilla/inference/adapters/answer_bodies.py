@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
-from flotilla.inference.adapters.errors_told import LABELS, error_object
+from flotilla.inference.adapters.errors_told import LABELS, error_object, sentence_of
 from flotilla.inference.adapters.failures import failure_of
 from flotilla.inference.adapters.server_sent_events import events, is_event_stream
 from flotilla.inference.errors import AttemptError
@@ -116,7 +116,15 @@ async def error_answer(response: httpx2.Response, *, provider: str, spent: Usage
     status = response.status_code
     labels = [label for name in LABELS if (label := named.get(name)) is not None and str(label) != str(status)]
     text = str(said)
-    failure = failure_of(provider, status, labels=labels, text=text, headers=response.headers, usage=spent)
+    failure = failure_of(
+        provider,
+        status,
+        labels=labels,
+        text=text,
+        headers=response.headers,
+        usage=spent,
+        said=sentence_of(said),
+    )
     message = named.get("message")
     return ErrorAnswer(
         status=status,

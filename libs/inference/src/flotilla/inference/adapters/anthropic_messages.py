@@ -36,6 +36,9 @@ from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
 
+LISTED_MAX: Final = 1000
+"""Models in one page of the list: the most that the API gives."""
+
 # At debug level the SDK logs whole requests, prompts included: `ANTHROPIC_LOG` must not turn that on.
 logging.getLogger("anthropic").setLevel(logging.WARNING)
 
@@ -76,7 +79,7 @@ class AnthropicMessages:
         pricing.load("anthropic")
         url = anthropic_url(base_url)
         self._messages_url = httpx2.URL(f"{url}/v1/messages")
-        self._models_url = httpx2.URL(f"{url}/v1/models")
+        self._models_url = httpx2.URL(f"{url}/v1/models?limit={LISTED_MAX}")
         self._http = provider_client(PROVIDER, url, egress, api_key=api_key, connections_max=connections_max)
         self._sdk = anthropic.AsyncAnthropic(
             api_key=api_key,

@@ -15,7 +15,7 @@ def failure_inside(error: Any, provider: str, usage: Usage | None = None) -> Att
     """The failure that an error inside a success means: an object, a text, or either in a list or under `error`."""
     named = error_object(error)
     labels = [named.get(label) for label in LABELS]
-    return failure_of(provider, HTTPStatus.OK, labels=labels, text=str(error), usage=usage)
+    return failure_of(provider, HTTPStatus.OK, labels=labels, text=str(error), usage=usage, said=sentence_of(error))
 
 
 def error_object(said: Any) -> dict[str, Any]:
@@ -37,6 +37,16 @@ def error_object(said: Any) -> dict[str, Any]:
     if isinstance(place, list) and place:
         named = {**named, "param": cast("list[Any]", place)[-1]}
     return named
+
+
+def sentence_of(said: Any) -> str:
+    """The sentence in an error, unchecked; "" where there is none, as on a page in HTML."""
+    text = said if isinstance(said, str) else error_object(said).get("message")
+    if text is None and isinstance(said, dict):
+        # Ollama's error is a text, FastAPI's a text under `detail`.
+        texts = cast("dict[str, Any]", said)
+        text = next((texts[name] for name in ("error", "detail") if isinstance(texts.get(name), str)), None)
+    return text if isinstance(text, str) and not text.lstrip().startswith("<") else ""
 
 
 def says_an_error(error: Any) -> bool:

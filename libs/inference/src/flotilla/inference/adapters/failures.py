@@ -3,7 +3,7 @@ From what a provider answered to one of the wire's failure kinds.
 
 Providers quote the prompt in their errors (`"Invalid value: 'Dear Dr. ...'"`), so a message here is made of the status
 and the provider's own error type and code, never of its text. The text is only searched, to tell kinds apart that
-share a status.
+share a status. What of the provider's sentence may be shown is judged where the prompt is known (`provider_sentences`).
 """
 
 import asyncio
@@ -84,6 +84,7 @@ def failure_of(
     text: str = "",
     headers: Mapping[str, str] | None = None,
     usage: Usage | None = None,
+    said: str = "",
 ) -> AttemptError:
     """
     Name the failure that a provider answered with.
@@ -95,6 +96,7 @@ def failure_of(
         text: The error's body; searched and forgotten.
         headers: The response's, case-insensitive, for `Retry-After`.
         usage: Tokens spent before it failed.
+        said: The provider's sentence, kept for `provider_sentences`.
     """
     found = [str(label) for label in labels if label is not None and _LABEL.fullmatch(str(label))]
     named = list(dict.fromkeys(found))[:LABELS_MAX]
@@ -104,7 +106,7 @@ def failure_of(
     delay_s = retry_after_s(headers or {})
     if delay_s is None and (match := _RETRY_DELAY.search(searched)):
         delay_s = min(float(match[1]), RETRY_AFTER_MAX_S)
-    return AttemptError(_kind(status, named, searched), message, retry_after_s=delay_s, usage=usage)
+    return AttemptError(_kind(status, named, searched), message, retry_after_s=delay_s, usage=usage, said=said)
 
 
 def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from msgspec import Struct
 
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.errors_told import LABELS, error_object, says_an_error
+from flotilla.inference.adapters.errors_told import LABELS, error_object, says_an_error, sentence_of
 from flotilla.inference.adapters.failures import failure_of, misshapen
 from flotilla.inference.adapters.finish_reasons import Protocol, is_complete
 from flotilla.inference.adapters.streams import Gathered, model_name
@@ -166,7 +166,9 @@ def vectors_in(body: bytes, texts: int, *, asked: str) -> Embedding:
 def failure_inside(error: Any) -> AttemptError:
     """The failure that an error inside a success means; Ollama's is a text, a gateway's may be an object."""
     named = error_object(error)
-    return failure_of(PROVIDER, HTTPStatus.OK, labels=[named.get(label) for label in LABELS], text=str(error))
+    return failure_of(
+        PROVIDER, HTTPStatus.OK, labels=[named.get(label) for label in LABELS], text=str(error), said=sentence_of(error)
+    )
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

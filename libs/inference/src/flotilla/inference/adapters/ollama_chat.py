@@ -19,6 +19,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.answer_bodies import drained
 from flotilla.inference.adapters.egress import HOME, Egress
 from flotilla.inference.adapters.endpoints import ollama_url
+from flotilla.inference.adapters.errors_told import sentence_of
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
     deadline,
@@ -35,6 +36,7 @@ from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.errors import AttemptError
+from flotilla.inference.lenient_json import loads
 
 REMEMBERED_MAX: Final = 256
 """Models, and schemas, about which the server has been asked."""
@@ -255,7 +257,11 @@ def _remember(known: set[Kept], one: Kept) -> None:
 
 
 def _failure(response: httpx2.Response) -> AttemptError:
-    failure = failure_of("ollama", response.status_code, text=response.text, headers=response.headers)
+    try:
+        said = sentence_of(loads(response.content))
+    except msgspec.DecodeError:
+        said = sentence_of(response.text)
+    failure = failure_of("ollama", response.status_code, text=response.text, headers=response.headers, said=said)
     if "JSON schema in format" in response.text:
         return _NoGrammarError(FailureKind.REFUSED, failure.message)
     return failure

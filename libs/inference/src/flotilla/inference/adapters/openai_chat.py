@@ -29,7 +29,7 @@ from flotilla.inference.adapters.answer_bodies import (
 )
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
-from flotilla.inference.adapters.errors_told import failure_inside
+from flotilla.inference.adapters.errors_told import failure_inside, sentence_of
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
     deadline,
@@ -293,6 +293,7 @@ class OpenAIChat:
                 error.status_code,
                 labels=(error.type, error.code),
                 text=str(error.body),
+                said=sentence_of(error.body),
                 headers=error.response.headers,
             ) from error
         except openai.APITimeoutError as error:
