@@ -238,6 +238,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
             ],
             backlog=[api.Backlog(capability="classify", high=1, normal=2, low=3)],
             dead=4,
+            now_unix_ms=1_700_000_000_000,
         ),
         _json(api.FleetStatus),
     ),

@@ -1,5 +1,6 @@
 """Questions about tasks and replicas: `api.result`, `status`, `cancel` and `replicas`."""
 
+import time
 from typing import Final
 
 import msgspec
@@ -165,6 +166,7 @@ class TaskQuestions:
             pools=self._fleet.statuses(),
             backlog=[Backlog(capability=name, **counts) for name, counts in sorted(backlog.items())],
             dead=(await held_by(self._requests, subjects.dead_stream(scope))).messages,
+            now_unix_ms=time.time_ns() // 1_000_000,
         )
 
     async def cancel(self, question: Question) -> Cancelled:

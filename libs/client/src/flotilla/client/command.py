@@ -35,6 +35,7 @@ COMMANDS: Final = (
     ("explain", "Where a task would go now, and why.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
+    ("doctor", "What is wrong with models, keys, NATS or the clock, and the line that mends it.", _FLEET),
     ("up", "Run a whole fleet on this machine.", _FLEET),
     ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),
 )

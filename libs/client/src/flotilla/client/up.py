@@ -5,6 +5,7 @@ The ready line alone goes to standard output; what happens on the way, and after
 """
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from flotilla.client.console import terminal
 from flotilla.client.policy_file import put_in_force
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
 from flotilla.client.supervisor.options import UpOptions, check
+from flotilla.client.supervisor.provider_checks import OLLAMA, check_all, named_models
 from flotilla.client.supervisor.signals import Stop, stop_signals
 from flotilla.client.supervisor.supervisor import ApplyPolicy, Supervisor, supervised
 from flotilla.contracts.errors import FlotillaError, PolicyError
@@ -30,6 +32,7 @@ from flotilla.fabric.errors import (
     ServerSpecError,
 )
 from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.checks import KEYS
 from flotilla.inference.errors import CatalogueError
 
 USAGE_ERRORS: Final = (
@@ -125,12 +128,26 @@ async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_p
         if not starting.done():
             return
         await starting
+        await _say_what_is_wrong(options, supervisor)
         _announce(options, supervisor)
         await stopped
     finally:
         for waiting in (starting, stopped):
             waiting.cancel()
         await asyncio.gather(starting, stopped, return_exceptions=True)
+
+
+async def _say_what_is_wrong(options: UpOptions, supervisor: Supervisor) -> None:
+    """A line for each fault of the providers in use; the fleet runs all the same, and may be mended meanwhile."""
+    engines = supervisor.engines
+    wanted: dict[str, list[str]] = {}
+    if options.local and engines.local == OLLAMA:
+        wanted[OLLAMA] = named_models(options.local_models or ",".join(engines.local_models))
+    if options.cloud and engines.cloud in KEYS:
+        wanted[engines.cloud] = named_models(options.cloud_models or ",".join(engines.cloud_models))
+    for found in await check_all(wanted, os.environ):
+        if found.state == "wrong":
+            say(f"{found.subject}: {found.says}; {found.mend}")
 
 
 def _announce(options: UpOptions, supervisor: Supervisor) -> None:

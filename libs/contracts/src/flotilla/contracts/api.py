@@ -94,6 +94,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
 
     Attributes:
         dead: Records in the dead-letter stream for this scope.
+        now_unix_ms: By the orchestrator's clock; deadlines are told by it. 0 from one of an older version.
     """
 
     scope: str
@@ -101,6 +102,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
     pools: list[PoolStatus]
     backlog: list[Backlog]
     dead: int = 0
+    now_unix_ms: int = 0
 
 
 class ReplicasReply(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,11 @@
 """A provider's models made servable: which capabilities, by which model."""
 
+from functools import partial
+
 from flotilla.contracts.errors import SettingsError
 from flotilla.inference.backend import Model
 from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.checks import ListsModels, check_provider
 from flotilla.inference.prompted import PromptedBackend
 from flotilla.inference.serving import Serving
 from flotilla.inference.settings import WorkerSettings
@@ -36,4 +39,6 @@ def serving_model(settings: WorkerSettings, model: Model) -> Serving:
         )
     except ValueError as error:
         raise SettingsError(f"setting FLOTILLA_CAPABILITIES: {error}") from error
-    return Serving(backend=backend, catalogue=catalogue, models=settings.model_cards(backend.capabilities()))
+    cards = settings.model_cards(backend.capabilities())
+    check = partial(check_provider, model, [name for name, _ in models]) if isinstance(model, ListsModels) else None
+    return Serving(backend=backend, catalogue=catalogue, models=cards, check=check)

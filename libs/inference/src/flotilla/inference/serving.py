@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -22,6 +22,7 @@ from flotilla.fabric.roles import inbox_prefix
 from flotilla.fabric.slots import serving
 from flotilla.inference.backend import Backend, NeverWaits
 from flotilla.inference.catalogue import Catalogue
+from flotilla.inference.checks import Finding
 from flotilla.inference.handler import Handler, HandlerBackend
 from flotilla.inference.metrics import WorkerMetrics
 from flotilla.inference.settings import WorkerSettings
@@ -40,11 +41,13 @@ class Serving(Struct, frozen=True, kw_only=True):
     Attributes:
         catalogue: Has every capability that the backend announces.
         models: For the card; every capability is served by at least one.
+        check: Looks whether the provider can serve at all; None where there is nothing to ask.
     """
 
     backend: Backend
     catalogue: Catalogue
     models: list[ModelCard]
+    check: Callable[[], Awaitable[list[Finding]]] | None = None
 
 
 async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *, version: str = VERSION) -> None:
@@ -65,6 +68,10 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             connection = await stack.enter_async_context(
                 connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
             )
+        if what.check is not None:
+            # Beside the start: a server that is still to come must not keep the worker from waiting for it.
+            checking = asyncio.ensure_future(_log_findings(what.check))
+            stack.callback(checking.cancel)
         worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
         joining = ReplicaCard(
             zone=zone,
@@ -116,6 +123,17 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             end.cancel()
         logger.info("leaving", busy=lane.busy)
     logger.info("left")
+
+
+async def _log_findings(check: Callable[[], Awaitable[list[Finding]]]) -> None:
+    for found in await check():
+        told = {"subject": found.subject, "says": found.says, "mend": found.mend}
+        if found.state == "ok":
+            logger.info("check_passed", subject=found.subject, says=found.says)
+        elif found.state == "note":
+            logger.info("check_noted", **told)
+        else:
+            logger.warning("check_failed", **told)
 
 
 def serving_handlers(handlers: Mapping[str, Handler], settings: WorkerSettings) -> Serving:
