@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 from flotilla.testkit.raw_client import raw_client
 from flotilla.testkit.scripted_worker import Line, ScriptedWorker, failed, finished, scripted_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+SMALL_BYTES = 450
 CLASSIFY = BODIES["classify"]
 ONLY_HERE = {"Flotilla-Route": "scripted"}
 STOLEN_LINES = (
@@ -189,6 +191,29 @@ async def test_tasks_on_subjects_that_are_none_fail_and_no_other_task_with_them(
         (record["error"]["kind"], record["data_class"]) for record in records
     }
     assert disconnected == _disconnected(calm_fleet)
+
+
+async def test_a_task_that_the_sweep_cannot_end_keeps_it_from_no_other(tmp_path: Path):
+    """
+    Here the store has no room for some of the results: the tasks stay, and end when it has.
+    """
+    async with running_fleet(tmp_path) as fleet:
+        client, admin = await fleet.client(), await fleet.admin()
+        config = (await admin.stream("STREAM.INFO", "RESULTS_default"))["config"]
+        await admin.stream("STREAM.UPDATE", "RESULTS_default", {**config, "max_msg_size": SMALL_BYTES})
+        async with client.hearing("results.>") as results:
+            # The refusal of an unknown capability lists those that are known.
+            large = [await client.submit(f"aaa-{number}", CLASSIFY) for number in range(2)]
+            small = await client.submit("b.c.d", CLASSIFY)
+            await results.result(f"seq-{small['seq']}", 30)
+            left = [
+                await admin.messages_in("TASKS_default", f"scope.default.tasks.aaa-{number}") for number in range(2)
+            ]
+            await admin.stream("STREAM.UPDATE", "RESULTS_default", config)
+            for ack in large:
+                await results.result(f"seq-{ack['seq']}", 30)
+
+    assert [1, 1] == left
 
 
 async def _holds_only(admin: PlainClient, stream: str, messages: int) -> bool:

@@ -304,3 +304,61 @@ async def test_a_pool_that_was_too_loud_is_heard_in_the_next_turn(
                 for key in everyone - set(watcher.seen):
                     await announce(cloud, card_of(key.rpartition(".")[2]))
                 await asyncio.sleep(heartbeats.TURN_S)
+
+
+async def test_a_replica_that_cannot_be_taken_in_or_forgotten_is_in_no_others_way(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Whatever is made of its card: the others come, are kept in the bucket, and expire.
+    """
+    monkeypatch.setattr(heartbeats, "EXPIRY_S", 1.5)
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        taken = watcher.heartbeats._on_card  # pyright: ignore[reportPrivateUsage]
+
+        def on_card(key: str, card: ReplicaCard | None) -> None:
+            if key.endswith(".bad"):
+                raise ZeroDivisionError
+            taken(key, card)
+
+        watcher.heartbeats._on_card = on_card  # pyright: ignore[reportPrivateUsage]
+        for replica in ("bad", "good"):
+            await announce(worker, card_of(replica))
+        await watcher.until({"cloud.cloud.good"})
+        await watcher.until_kept({"cloud.cloud.good"})
+        await watcher.until(set())
+        await announce(worker, card_of("later"))
+        await watcher.until({"cloud.cloud.later"})
+        await watcher.until(set())
+
+
+async def test_an_orchestrator_that_starts_knows_the_others_of_a_replica_that_cannot_be_taken_in(
+    nats_server: RunningServer,
+):
+    """
+    The bucket holds it, and is listed all the same.
+    """
+    async with (
+        watching(nats_server) as first,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+    ):
+        for replica in ("bad", "good"):
+            await announce(worker, card_of(replica))
+        await first.until_kept({"cloud.cloud.bad", "cloud.cloud.good"})
+        seen: set[str] = set()
+
+        def on_card(key: str, _card: ReplicaCard | None) -> None:
+            if key.endswith(".bad"):
+                raise ZeroDivisionError
+            seen.add(key)
+
+        second = Heartbeats(first.connection, first.requests, on_card)
+        await second.start()
+        async with asyncio.timeout(10):
+            await second.listed.wait()
+        await second.stop()
+
+    assert {"cloud.cloud.good"} == seen

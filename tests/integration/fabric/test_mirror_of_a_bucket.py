@@ -2,6 +2,9 @@
 
 import asyncio
 
+import msgspec
+import pytest
+
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.inbox import Requests
@@ -67,3 +70,46 @@ async def test_a_key_heard_lately_outlives_a_listing_without_it(nats_server: Run
         await operator.stop()
 
     assert kept == {"lost": b"1"}
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError(), OverflowError(), TypeError(), KeyError("a"), msgspec.ValidationError(), RecursionError()]
+)
+@pytest.mark.parametrize("kind", ["heard", "verified"])
+async def test_an_entry_that_nobody_can_decode_or_bear_keeps_no_other_from_being_followed(
+    nats_server: RunningServer, error: Exception, kind: str
+):
+    """
+    Whatever the decoder, or who follows, makes of it; in the bucket before, and written later.
+    """
+    taken: dict[str, bytes | None] = {}
+
+    def decode(body: bytes) -> bytes:
+        if body == b"undecodable":
+            raise error
+        return body
+
+    def on_change(key: str, value: bytes | None) -> None:
+        if value == b"unbearable":
+            raise error
+        taken[key] = value
+
+    async with connected(nats_server.orchestrator(), name="follower") as connection:
+        requests = Requests(connection)
+        await requests.start()
+        await ensure(requests, topology())
+        mirror = Mirror(connection, requests, BUCKET, decode=decode, on_change=on_change, verified=kind == "verified")
+        for key, body in (("a", b"undecodable"), ("b", b"unbearable"), ("c", b"1")):
+            await requests.request(subjects.key(BUCKET, key), body)
+        await mirror.start()
+        async with asyncio.timeout(10):
+            await mirror.listed.wait()
+            for key, body in (("d", b"undecodable"), ("e", b"unbearable"), ("f", b"2")):
+                await requests.request(subjects.key(BUCKET, key), body)
+            while "f" not in taken:
+                await asyncio.sleep(0.02)
+        await mirror.stop()
+        await requests.stop()
+
+    assert {"c": b"1", "f": b"2"} == taken
+    assert {"a", "d"} == mirror.undecodable

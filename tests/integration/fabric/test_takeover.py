@@ -159,6 +159,7 @@ async def test_the_scopes_get_what_was_theirs_and_the_old_streams_go(admin: Requ
     Records and values in their order, histories, deletions and lifetimes with them; tasks, results and policy untouched.
     """
     await _fill(admin)
+    await admin.request(subjects.key("blackboard", "acme.by-hand"), b"1", headers={"Nats-TTL": "1h30m"})
     expected = {scope: await _expected(admin, scope) for scope in SCOPES}
     untouched = ("TASKS_default", "RESULTS_default", "TASKS_acme", "RESULTS_acme", "KV_policy")
     before = {stream: await _state(admin, stream) for stream in untouched}
@@ -178,6 +179,8 @@ async def test_the_scopes_get_what_was_theirs_and_the_old_streams_go(admin: Requ
     assert await keyvalue.put(admin, bucket, "plan.state", b"1", expected_revision=last_revision) is None
     short = await scan(admin, subjects.bucket_stream(bucket), subjects.key(bucket, "short"), messages_max=1)
     assert 3500 < int(short[0].headers["Nats-TTL"].removesuffix("s")) <= 3600
+    by_hand = await scan(admin, subjects.bucket_stream(bucket), subjects.key(bucket, "by-hand"), messages_max=1)
+    assert by_hand[0].headers["Nats-TTL"] == "1h30m"
 
 
 async def test_starting_again_changes_nothing(admin: Requests, starting: list[Mortal]):

@@ -4,12 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
-
-logger = structlog.get_logger("orchestrator")
+from flotilla.fabric.per_item import guarded
 
 LATER_S: Final = 0.005
 UNSENT_MAX: Final = 50_000
@@ -57,10 +54,9 @@ class Afterwards:
             for at, make in enumerate(unsent):
                 if at and at % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
-                try:
+                # Closed, or full while disconnected: it may be lost.
+                with guarded("afterwards"):
                     message = make()
                     if message is not None:
                         subject, body, headers = message
                         await self._connection.publish(subject, body, headers=headers)
-                except Exception as failed:  # noqa: BLE001  (closed, or full while disconnected: it may be lost)
-                    logger.debug("message_lost", error=type(failed).__name__)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -24,8 +23,9 @@ from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.errors import BucketFullError, FabricError
+from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import LAST_SUBJECTS_MAX
 from orchestrator.blackboard_room import BlackboardRoom, full
 from orchestrator.intake import unix_ms
@@ -253,7 +253,7 @@ class Blackboard:
         """Wake those who watch when the bucket has something that was not heard: a marker, or a write in a reconnect."""
         last = 0
         while watched.watchers:
-            with suppress(FabricError):
+            with guarded("blackboard", scope):
                 revision = await keyvalue.last_revision(self._requests, subjects.blackboard_bucket(scope))
                 if revision != last:
                     last = revision

@@ -21,6 +21,7 @@ from flotilla.contracts.results import DeadRecord, Result, decode_result, encode
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.unreadable import Sparing
 from orchestrator.unreadable_stored import UnreadableStored, standing_for
 
 logger = structlog.get_logger("orchestrator")
@@ -63,18 +64,19 @@ class Commits:
         self._connection = connection
         self._requests = requests
         self._unreadable = unreadable
+        self._sparing = Sparing()
         self._loop = asyncio.get_running_loop()
 
-    async def commit(self, scope: str, result: Result) -> Committed:
+    async def commit(self, scope: str, result: Result, *, patience_s: float = COMMIT_PATIENCE_S) -> Committed:
         """
         Commit a result; safe to repeat, and safe against every other attempt at the same task.
 
-        NOT means that the server could not be reached for COMMIT_PATIENCE_S, or that it refuses: the task stays in its
-        stream and is delivered again.
+        NOT means that the server could not be reached for `patience_s`, or that it refuses: the task stays in its
+        stream, for whoever looks at it next.
         """
         subject = subjects.commit(scope, result.capability, result.task)
         body = encode(result)
-        give_up_at = time.monotonic() + COMMIT_PATIENCE_S
+        give_up_at = time.monotonic() + patience_s
         tried = False
         while time.monotonic() < give_up_at:
             try:
@@ -91,10 +93,16 @@ class Commits:
                     return Committed.HERE
                 return Committed.BEFORE
             if error.err_code != WRITE_IN_FLIGHT:
-                logger.error("commit_refused", task=result.task, capability=result.capability, error=error.description)
+                self._refused("commit_refused", result.task, error)
             tried = True
             await asyncio.sleep(COMMIT_PAUSE_S)
         return Committed.NOT
+
+    def _refused(self, event: str, task: str, error: _AckError) -> None:
+        """Tried again a few times a second, and for each task: once a minute is enough."""
+        unsaid = self._sparing.due(f"{event} {error.err_code}")
+        if unsaid is not None:
+            logger.error(event, task=task, error=error.description, unsaid=unsaid)
 
     async def _is_mine(self, scope: str, result: Result, body: bytes) -> bool:
         """Whether the first try was stored and only its acknowledgement lost."""
@@ -157,7 +165,7 @@ class Commits:
                 return True
             if error.err_code != WRITE_IN_FLIGHT:
                 refusals += 1
-                logger.error("dead_record_refused", task=record.task, error=error.description)
+                self._refused("dead_record_refused", record.task, error)
             await asyncio.sleep(COMMIT_PAUSE_S)
         logger.error("dead_record_lost", task=record.task, capability=record.capability)
         return False

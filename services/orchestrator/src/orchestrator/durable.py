@@ -23,6 +23,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.worklist import HEARTBEAT_EVERY_S, Delivery, Lot, Puller
 from orchestrator.commits import Commits, Committed
@@ -177,16 +178,15 @@ class Durable:
         total = 2 * self._fleet.slots() - self.answering
         for capability, lot in list(self.lots.items()):
             if self._taking and lot.parked < PARKED_MAX:
-                await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
+                with guarded("pulls", capability):
+                    await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
 
     async def _heartbeat_loop(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_EVERY_S)
             for delivery in list(self._held):
-                try:
+                with guarded("deliveries", delivery.sequence):
                     await delivery.in_progress()
-                except Exception as error:  # noqa: BLE001  (the next one tries again)
-                    logger.warning("heartbeat_failed", error=type(error).__name__)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         self._held[delivery] = None

@@ -17,6 +17,7 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED, Entry
 from flotilla.fabric.mirror import Mirror
+from flotilla.fabric.per_item import guarded
 from orchestrator.death_notes import DeathNotes
 from orchestrator.policy_documents import POLICY_KEY, StoredPolicy, last_good, read_stored
 from orchestrator.routing.observation import UPDATE_INTERVAL_MS
@@ -176,11 +177,9 @@ class HealthBoard:
     async def _update_loop(self) -> None:
         while True:
             await asyncio.sleep(UPDATE_INTERVAL_MS / 1000)
-            try:
+            # Without updates nothing would ever be left again: better a round that is missing than the last one.
+            with guarded("stats", "update"):
                 self._router.update()
-            except Exception:
-                # Without updates nothing would ever be left again: better a round that is missing than the last one.
-                logger.exception("health_update_crashed")
 
     async def _publish_loop(self) -> None:
         while True:
@@ -189,10 +188,8 @@ class HealthBoard:
                 async with asyncio.timeout(PUBLISH_INTERVAL_MS / 1000 - PUBLISH_PAUSE_S):
                     await self._publish_due.wait()
             self._publish_due.clear()
-            try:
+            with guarded("stats", "publish"):
                 await self._publish()
-            except Exception as error:  # noqa: BLE001  (whatever it is: the next round tries again)
-                logger.warning("stats_not_published", error=type(error).__name__)
             await asyncio.sleep(PUBLISH_PAUSE_S)
 
     async def _publish(self) -> None:
@@ -200,11 +197,13 @@ class HealthBoard:
         told = self._router.told()
         for key, (fingerprint, body) in told.items():
             if self._written.get(key) != fingerprint or self._round % REPUBLISH_EVERY == 0:
-                self._written[key] = fingerprint
-                await self._connection.publish(subjects.key(subjects.STATS_BUCKET, key), body)
+                with guarded("stats", key):
+                    await self._connection.publish(subjects.key(subjects.STATS_BUCKET, key), body)
+                    self._written[key] = fingerprint
         for key in [key for key in self._written if key not in told]:
             del self._written[key]
-            await self._connection.publish(subjects.key(subjects.STATS_BUCKET, key), headers=DELETED)
+            with guarded("stats", key):
+                await self._connection.publish(subjects.key(subjects.STATS_BUCKET, key), headers=DELETED)
 
 
 def _nothing(_what: What, _key: str) -> None:

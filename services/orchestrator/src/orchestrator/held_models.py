@@ -18,9 +18,9 @@ from flotilla.contracts.fields import ModelName
 from flotilla.contracts.policy import FORMAT
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection
-from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.mirror import Mirror
+from flotilla.fabric.per_item import ITEM_FAILURES, guarded
 from orchestrator.routing.router import PolicyRouter
 
 logger = structlog.get_logger("orchestrator")
@@ -77,7 +77,8 @@ class HeldModels:
         # A bucket that is lost does not change what is held: it is written down again when it is next asked for.
         if body is not None:
             for capability, model in _held_in(body).items():
-                self._router.hold(capability, model)
+                with guarded("held_models", capability):
+                    self._router.hold(capability, model)
 
     def _on_to_hold(self, capability: str, model: str, *, named: bool) -> None:
         self._wanted[capability] = model
@@ -104,7 +105,8 @@ class HeldModels:
                     if revision is None:
                         continue
                     logger.info("capabilities_held", models=held, revision=revision)
-            except (FabricError, TimeoutError):
+            except Exception as error:  # noqa: BLE001  (what is to be held must not be forgotten, whatever it is)
+                ITEM_FAILURES.tell("held_models", HELD_KEY, error)
                 await asyncio.sleep(AGAIN_S)
                 continue
             for capability in wanted:

@@ -23,6 +23,7 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.replica_states import Replica, ReplicaStates
 
@@ -107,10 +108,11 @@ class RollCalls:
         self._asked_again_s = now_s
         self._states.forget(now_s)
         for replica in self._states.troubled():
-            if replica in self._replicas_of(replica.pool):
-                await self._ask(self._zones[replica.pool], replica, _Call({}, _nobody))
-            else:
-                self._states.absent(replica)
+            with guarded("watch", replica.name):
+                if replica in self._replicas_of(replica.pool):
+                    await self._ask(self._zones[replica.pool], replica, _Call({}, _nobody))
+                else:
+                    self._states.absent(replica)
 
     async def _ask(self, zone: Zone, replica: Replica, call: _Call) -> None:
         async def on_roll(message: Message) -> None:
@@ -150,7 +152,8 @@ class RollCalls:
             if all(self._states.was_in_trouble(replica, sent_s, now_s) for replica in call.unknown):
                 del call.missing[attempt]
                 reachable = any(self._states.is_reachable(replica) for replica in call.unknown)
-                call.on_found(attempt, "swallowed" if reachable else "dropped")
+                with guarded("watch", attempt):
+                    call.on_found(attempt, "swallowed" if reachable else "dropped")
 
 
 def _nobody(_attempt: str, _finding: Finding) -> None:

@@ -10,18 +10,15 @@ import time
 from functools import partial
 from typing import Final
 
-import structlog
-
 from flotilla.contracts.attempts import Failed
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.per_item import guarded
 from orchestrator.attempt import Attempt, Ended, InFlight
 from orchestrator.replica_states import Replica, ReplicaStates, Standing
 from orchestrator.roll_calls import Finding, ReplicasOf, RollCalls
-
-logger = structlog.get_logger("orchestrator")
 
 ROLL_CALL_AFTER_S: Final = 0.2
 """A replica that holds an attempt says so after at most 0.15 s."""
@@ -68,15 +65,12 @@ class Silences:
                 self.clock_s += min(now - last, 2 * SWEEP_S)
             last = now
             for attempt in list(self._attempts.live.values()):
-                try:
+                # A full output buffer while disconnected: the next turn looks again.
+                with guarded("watch", attempt.id):
                     await self._look_at(attempt, now)
-                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next turn)
-                    logger.warning("watch_failed", attempt=attempt.id, error=type(error).__name__)
-            try:
+            with guarded("watch", "roll calls"):
                 await self._call_the_roll()
                 await self._roll_calls.ask_again()
-            except Exception as error:  # noqa: BLE001  (as above)
-                logger.warning("roll_call_failed", error=type(error).__name__)
 
     async def _look_at(self, attempt: Attempt, now: float) -> None:
         if attempt.abandoned:
@@ -114,7 +108,8 @@ class Silences:
                 unheard.setdefault((attempt.route.zone, attempt.route.pool), {})[attempt.id] = attempt
         for (zone, pool), attempts in unheard.items():
             sent = {attempt.id: attempt.sent_at for attempt in attempts.values()}
-            await self._roll_calls.ask(zone, pool, sent, partial(self._found, attempts))
+            with guarded("watch", pool):
+                await self._roll_calls.ask(zone, pool, sent, partial(self._found, attempts))
 
     def _found(self, attempts: dict[str, Attempt], attempt_id: str, finding: Finding) -> None:
         """No replica has it, or only one that is frozen. Should one come with it yet, it is told to stop."""

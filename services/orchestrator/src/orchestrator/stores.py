@@ -18,9 +18,9 @@ import structlog
 from flotilla.contracts import subjects
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection
-from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.mirror import Mirror
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.topology import StreamConfig, TopologyLimits, ensure, stream_names, topology
 from orchestrator.intake import unix_ms
 from orchestrator.policy_documents import POLICY_KEY
@@ -107,12 +107,8 @@ class Stores:
             self._due.clear()
             if not self._connection.is_connected:
                 continue
-            try:
+            with guarded("stores"):
                 await self._once()
-            except FabricError as error:
-                logger.warning("stores_not_looked_at", error=type(error).__name__, reason=str(error))
-            except Exception:
-                logger.exception("stores_crashed")
 
     async def _once(self) -> None:
         held = await stream_names(self._requests)
@@ -143,9 +139,10 @@ class Stores:
     async def _write_again(self) -> None:
         """What vanished from the policy bucket without having been deleted there."""
         for key, body in self._vanished().items():
-            revision = await keyvalue.put(self._requests, subjects.POLICY_BUCKET, key, body, expected_revision=0)
-            if revision is not None:
-                logger.error("policy_bucket_written_again", key=key, revision=revision)
+            with guarded("stores", key):
+                revision = await keyvalue.put(self._requests, subjects.POLICY_BUCKET, key, body, expected_revision=0)
+                if revision is not None:
+                    logger.error("policy_bucket_written_again", key=key, revision=revision)
 
     def _vanished(self) -> Mapping[str, bytes]:
         vanished = {key: self._known.values[key] for key in self._known.lost()}

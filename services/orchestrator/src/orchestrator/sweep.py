@@ -16,8 +16,6 @@ import random
 from contextlib import suppress
 from typing import Final
 
-import structlog
-
 from flotilla.contracts import subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.names import is_name
@@ -25,6 +23,7 @@ from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES, TaskSubject
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
 from flotilla.fabric.subject_guard import is_literal
 from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
@@ -35,11 +34,11 @@ from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake
 from orchestrator.metrics import OrchestratorMetrics
 
-logger = structlog.get_logger("orchestrator")
-
 EVERY_S: Final = 1.0
 JITTER_S: Final = 0.2
 FAILED_PER_SWEEP_MAX: Final = 500
+COMMIT_PATIENCE_S: Final = 5.0
+"""For each result: the sweep does not wait for the one that is refused, but looks again."""
 OVERDUE_LOOKED_AT_MAX: Final = 100
 """Of each subject in a sweep; the next one goes on where it ended."""
 LOOKED_AT_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -89,12 +88,8 @@ class Sweep:
 
     async def _loop(self) -> None:
         while True:
-            try:
+            with guarded("sweep", self._scope):
                 await self.once()
-            except FabricError as error:
-                logger.warning("sweep_failed", scope=self._scope, error=type(error).__name__)
-            except Exception:
-                logger.exception("sweep_crashed", scope=self._scope)
             # Python 3.11's wait_for loses a cancellation that comes with the event.
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S + random.random() * JITTER_S):
@@ -111,17 +106,22 @@ class Sweep:
         if len(readable) < len(held):
             await self._fail_unreadable()
         for subject, count in readable.items():
-            parsed = subjects.parse_tasks(subject)
-            if parsed is not None and await self._is_known(parsed):
-                wanted.add(parsed.capability)
-                backlog[(self._scope, parsed.capability, parsed.priority)] = count
-                if not self._fleet.slots_for(parsed.capability):
-                    await self._fail_overdue(subject)
-            else:
-                await self._fail_all(subject)
+            with self._guarded(subject):
+                parsed = subjects.parse_tasks(subject)
+                if parsed is not None and await self._is_known(parsed):
+                    wanted.add(parsed.capability)
+                    backlog[(self._scope, parsed.capability, parsed.priority)] = count
+                    if not self._fleet.slots_for(parsed.capability):
+                        await self._fail_overdue(subject)
+                else:
+                    await self._fail_all(subject)
         self._metrics.backlog_is(self._scope, backlog)
         for capability in sorted(wanted):
-            await self._ensure(capability)
+            with self._guarded(capability):
+                await self._ensure(capability)
+
+    def _guarded(self, item: object) -> guarded:
+        return guarded("sweep", f"{self._scope} {item}")
 
     async def _is_known(self, parsed: TaskSubject) -> bool:
         """Also when only a consumer is left of a worker that announced it, before this orchestrator was started."""
@@ -157,11 +157,14 @@ class Sweep:
 
     async def _fail_all(self, subject: str) -> None:
         stream = subjects.tasks_stream(self._scope)
+        after = 0
         for _ in range(FAILED_PER_SWEEP_MAX):
-            message = await next_message(self._requests, stream, subject)
+            message = await next_message(self._requests, stream, subject, from_sequence=after + 1)
             if message is None:
                 return
-            await self._end(message, DurableAnswer(self._unknown(message)))
+            after = message.sequence
+            with self._guarded(after):
+                await self._end(message, DurableAnswer(self._unknown(message)))
 
     def _unknown(self, message: StoredMessage) -> Result:
         parsed = subjects.parse_tasks(message.subject)
@@ -176,14 +179,16 @@ class Sweep:
     async def _fail_unreadable(self) -> None:
         for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):
             if not _is_readable(message.subject):
-                await self._end(message, DurableAnswer(self._unknown(message)))
+                with self._guarded(message.sequence):
+                    await self._end(message, DurableAnswer(self._unknown(message)))
 
     async def _fail_overdue(self, subject: str) -> None:
         """Nobody pulls what no pool serves: its deadlines pass in the stream."""
         for message in await self._next_of(subject, messages_max=OVERDUE_LOOKED_AT_MAX):
-            answer = await self._durable.answer_overdue(message)
-            if answer is not None:
-                await self._end(message, answer)
+            with self._guarded(message.sequence):
+                answer = await self._durable.answer_overdue(message)
+                if answer is not None:
+                    await self._end(message, answer)
 
     async def _next_of(self, pattern: str, *, messages_max: int) -> list[StoredMessage]:
         """The messages on the subjects that match, from where the last sweep ended; from the first one after the last."""
@@ -202,7 +207,7 @@ class Sweep:
     async def _end(self, message: StoredMessage, answer: DurableAnswer) -> None:
         """Commit a result for a message that no consumer delivered, then take it out of the stream."""
         result = answer.result
-        committed = await self._commits.commit(self._scope, result)
+        committed = await self._commits.commit(self._scope, result, patience_s=COMMIT_PATIENCE_S)
         if committed is Committed.NOT:
             raise FabricError("the result of a task in the stream could not be committed")
         if committed is Committed.BEFORE:

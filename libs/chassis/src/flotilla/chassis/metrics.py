@@ -14,6 +14,7 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from flotilla.fabric.per_item import ITEM_FAILURES
 from flotilla.fabric.unreadable import UNREADABLE
 
 SERIES_MAX: Final = 2000
@@ -127,8 +128,8 @@ class Instruments(Collector):
 
 def registry_of(*instruments: Instrument) -> CollectorRegistry:
     """
-    A registry that holds these instruments and what every service has: messages that could not be read, and what the
-    system says of the process (memory, CPU, open files).
+    A registry that holds these instruments and what every service has: messages that could not be read, items that
+    could not be handled, and what the system says of the process (memory, CPU, open files).
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -138,7 +139,13 @@ def registry_of(*instruments: Instrument) -> CollectorRegistry:
         ("reason",),
         lambda: [((reason,), float(count)) for reason, count in UNREADABLE.counts.items()],
     )
-    registry.register(Instruments((*instruments, unreadable)))
+    failures = Total(
+        "flotilla_item_failures_total",
+        "Items that a loop over what comes from outside failed to handle, by loop; the others were handled.",
+        ("loop",),
+        lambda: [((loop,), float(count)) for loop, count in ITEM_FAILURES.counts.items()],
+    )
+    registry.register(Instruments((*instruments, unreadable, failures)))
     return registry
 
 

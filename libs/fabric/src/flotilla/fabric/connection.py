@@ -26,6 +26,7 @@ from flotilla.fabric.errors import ConnectFailedError
 from flotilla.fabric.message import Message as Message  # noqa: PLC0414  (what handlers get belongs with `subscribe`)
 from flotilla.fabric.message import is_status as is_status  # noqa: PLC0414
 from flotilla.fabric.message import status_of as status_of  # noqa: PLC0414
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.prompt_client import Handler, PromptClient
 from flotilla.fabric.unreadable import Sparing
 
@@ -239,7 +240,8 @@ class Connection:
     async def _on_reconnected(self) -> None:
         logger.info("nats_reconnected")
         for call in self._reconnected:
-            call()
+            with guarded("reconnects"):
+                call()
 
     async def _on_closed(self) -> None:
         if not self._closing:

@@ -14,16 +14,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Literal
 
-import nats.errors
-
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card, encode_card
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED
 from flotilla.fabric.mirror import RETRY_S, live_entries
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
@@ -178,14 +176,15 @@ class Heartbeats:
         while not self.listed.is_set():
             try:
                 entries = await live_entries(self._requests, subjects.PRESENCE_BUCKET)
-            except (FabricError, nats.errors.Error) as error:
+            except Exception as error:  # noqa: BLE001  (whatever it is, the next listing may succeed)
                 logger.warning("presence_not_listed", extra={"error": type(error).__name__})
                 await asyncio.sleep(RETRY_S)
                 continue
             for key, body in entries.items():
                 is_new = key not in self._replicas and key not in self._gone
                 if is_new and subjects.parse_heartbeat(f"heartbeat.{key}") == key:
-                    self._hear(key, body)
+                    with guarded("heartbeats", key):
+                        self._hear(key, body)
             self.listed.set()
             self._gone.clear()
 
@@ -200,13 +199,13 @@ class Heartbeats:
             self._this_turn.clear()
             self._bytes_this_turn.clear()
             for key in [key for key, replica in self._replicas.items() if self._clock_s - replica.heard_at > EXPIRY_S]:
-                self._forget(key)
+                with guarded("heartbeats", key):
+                    self._forget(key)
             for key in [key for key, keep_at in self._keep_at.items() if self._clock_s >= keep_at]:
                 del self._keep_at[key]
-                try:
+                # A full output buffer while disconnected: the next heartbeat is kept.
+                with guarded("heartbeats", key):
                     await self._connection.publish(self._prefix + key, encode_card(self._replicas[key].card))
-                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next heartbeat)
-                    logger.warning("card_not_kept", extra={"key": key, "error": type(error).__name__})
 
 
 def _pool_of(key: str) -> str:

@@ -28,6 +28,7 @@ from flotilla.contracts.errors import FlotillaError
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import ListFailedError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
@@ -133,12 +134,13 @@ class Mirror(Generic[Value]):
             return
         try:
             value = self._decode(body)
-        except (FlotillaError, ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever the decoder made of bytes that somebody wrote)
             # A newer or broken writer: what is known of the key stays until it expires.
             if len(self.undecodable) < KEYS_MAX:
                 self.undecodable.add(key)
             self._say("undecodable_entry", key, str(error) if isinstance(error, FlotillaError) else "")
-            self.on_undecodable(key, body, self.revisions.get(key, 0))
+            with guarded("mirrors", key):
+                self.on_undecodable(key, body, self.revisions.get(key, 0))
             return
         if key not in self.values and len(self.values) >= KEYS_MAX:
             self._say("mirror_full", key, f"{KEYS_MAX} keys")
@@ -148,11 +150,8 @@ class Mirror(Generic[Value]):
         self._change(key, value)
 
     def _change(self, key: str, value: Value | None) -> None:
-        try:
+        with guarded("mirrors", f"{self._bucket} {key}"):
             self._on_change(key, value)
-        except Exception:
-            if self._sparing.due("change_crashed") is not None:
-                logger.exception("change_crashed", extra={"bucket": self._bucket, "key": key})
 
     def _say(self, event: str, key: str, detail: str) -> None:
         """Log at most once a minute for the first part of the key: whoever may write one may write many like it."""

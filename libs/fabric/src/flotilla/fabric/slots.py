@@ -40,6 +40,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
+from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
@@ -301,10 +302,9 @@ class Slots:
             await asyncio.sleep(TICK_S)
             now = self.renewed_at = self._loop.time()
             for held in list(self._held.values()):
-                try:
+                # A full output buffer while disconnected: the next word is sent.
+                with guarded("slots", held.request.attempt):
                     await self._say_alive(held, now, accepted)
-                except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next word)
-                    logger.warning("word_unsent", extra={"error": type(error).__name__})
                 if now >= held.ends_at and held.task is not None:
                     held.overdue = True
                     held.task.cancel("overdue")

@@ -272,10 +272,12 @@ def _headers(message: StoredMessage) -> dict[str, str] | None:
     if rollup is not None:
         headers["Nats-Rollup"] = rollup
     if ttl is not None:
-        left_s = message.stored_unix_ms / 1000 + float(ttl.removesuffix("s")) - time.time()
-        if left_s <= 0:
+        lifetime = ttl.removesuffix("s")
+        # Written by hand it may be any duration (`1h30m`, `never`): that one begins again.
+        left_s = message.stored_unix_ms / 1000 + int(lifetime) - time.time() if lifetime.isdecimal() else None
+        if left_s is not None and left_s <= 0:
             return None
-        headers["Nats-TTL"] = f"{max(1, round(left_s))}s"
+        headers["Nats-TTL"] = ttl if left_s is None else f"{max(1, round(left_s))}s"
     return headers | {COPIED: str(message.sequence)}
 
 
