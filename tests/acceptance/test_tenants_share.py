@@ -107,6 +107,98 @@ async def test_asks_that_ended_leave_no_memory_behind(tmp_path: Path):
     assert max(sizes) < POD_BYTES, f"{max(sizes) / MIB:.0f} MiB"
 
 
+async def test_a_backlog_of_large_tasks_stays_in_its_stream_and_leaves_another_tenant_its_part(tmp_path: Path):
+    """
+    Slots for all of them, and room for few: the orchestrator holds those, within a pod, and goes on with another
+    tenant's tasks.
+    """
+    async with running_fleet(
+        tmp_path,
+        slots=64,
+        latency_ms=60_000,
+        scopes=("default", "acme"),
+        worker_env={"FLOTILLA_CAPABILITIES": "summarize"},
+    ) as fleet:
+        await fleet.start_worker("cloud", env={"FLOTILLA_CAPABILITIES": "classify"})
+        flooding, other = await fleet.client("acme"), await fleet.client()
+        admin = await fleet.admin()
+        async with _largest_size(fleet) as sizes, other.hearing("results.>") as results:
+            for _ in range(12):
+                await flooding.submit("summarize", BIG)
+
+            async def some_are_held() -> bool:
+                return await admin.unacknowledged_in("TASKS_acme") > 0
+
+            await eventually(some_are_held)
+            await other.submit_many("classify", BODIES["classify"], [new_task() for _ in range(200)])
+            await results.until(lambda heard: len(heard.messages) >= 200)
+
+        assert await admin.unacknowledged_in("TASKS_acme") <= 2
+        assert max(sizes) < POD_BYTES, f"{max(sizes) / MIB:.0f} MiB"
+
+
+async def test_a_task_leaves_its_room_however_it_ends(tmp_path: Path):
+    """
+    With room for one large task: after a result, a refusal, a cancellation, a deadline and an orchestrator that leaves,
+    the next one is served.
+    """
+    async with running_fleet(
+        tmp_path,
+        worker_env={"FLOTILLA_CAPABILITIES": "summarize"},
+        pools=(("local", "local"), ("local", "slow")),
+        env={"FLOTILLA_PULLED_BYTES_MAX": str(MIB), "FLOTILLA_GRACE_S": "0.5"},
+    ) as fleet:
+        await fleet.start_worker("local", "slow", latency_ms=60_000, env={"FLOTILLA_CAPABILITIES": "reason"})
+        client, admin = await fleet.client(), await fleet.admin()
+        async with client.hearing("results.>") as results:
+            for capability, body, kind in (
+                ("summarize", LARGE, ""),
+                ("summarize", b"x" * (2 * MIB), "bad_request"),
+                ("summarize", LARGE, ""),
+            ):
+                task = new_task()
+                await client.submit(capability, body, task=task)
+                assert _kind(await results.result(task)) == kind
+
+            slow = json.dumps({"question": "x" * (2 * MIB)}).encode()
+            cancelled, late, left, last = (new_task(name) for name in ("cancelled", "late", "left", "last"))
+            await client.submit("reason", slow, task=cancelled)
+            await client.until_status(cancelled, "running")
+            await client.submit("summarize", LARGE, task=last)
+            await client.api("cancel", {"task": cancelled})
+            assert _kind(await results.result(cancelled)) == "cancelled"
+            assert _kind(await results.result(last)) == ""
+
+            await client.submit("reason", slow, task=late, headers={"Flotilla-Deadline-Ms": "1500"})
+            assert _kind(await results.result(late)) == "deadline_exceeded"
+
+            await client.submit("reason", slow, task=left)
+            await client.until_status(left, "running")
+            await fleet.start_orchestrator()
+            fleet.orchestrators[0].terminate()
+            await fleet.orchestrators[0].wait()
+            await client.until_status(left, "running")
+            assert await admin.unacknowledged_in("TASKS_default") == 1
+
+
+async def test_tasks_that_wait_for_a_route_leave_room_for_those_that_have_one(tmp_path: Path):
+    """
+    Large tasks for a pool that does not come are parked; those of another capability are served meanwhile.
+    """
+    env = {"FLOTILLA_PULLED_BYTES_MAX": str(6 * MIB)}
+    async with running_fleet(tmp_path, slots=16, env=env) as fleet:
+        client = await fleet.client()
+        parked = [new_task("parked") for _ in range(6)]
+        async with client.hearing("results.>") as results:
+            for task in parked:
+                question = json.dumps({"question": "x" * (2 * MIB)}).encode()
+                await client.submit("reason", question, task=task, headers={"Flotilla-Route": "nobody"})
+            await client.until_status(parked[1], "waiting")
+            task = new_task()
+            await client.submit("summarize", LARGE, task=task)
+            assert _kind(await results.result(task)) == ""
+
+
 async def _next_ask(client: PlainClient) -> str:
     return (await client.ask("classify", BODIES["classify"])).kind
 
@@ -135,6 +227,11 @@ async def _largest_size(fleet: RunningFleet) -> AsyncGenerator[list[int]]:
         yield sizes
     finally:
         watching.cancel()
+
+
+def _kind(result: dict[str, Any]) -> str:
+    error: dict[str, Any] = result.get("error") or {}
+    return error.get("kind", "")
 
 
 def _errors(messages: list[Any]) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.intake import Intake, read_options
 from orchestrator.means import NoRouteNowError
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.pulled_bytes import PulledBytes
 from orchestrator.replies import internal
 from orchestrator.tasks import Task
 
@@ -45,6 +46,8 @@ PARKED_MAX: Final = 1000
 Of a capability; then no more of it are pulled. Handed back, a task that only waits for a route would soon look like one
 that ends every orchestrator that takes it.
 """
+PARKED_SHARE: Final = 2
+"""Of a scope's bytes one in so many may be parked: then no more are pulled of the capabilities that have parked tasks."""
 PULL_TICK_S: Final = 0.5
 HAND_BACK_AFTER_S: Final = 5.0
 CANCELLED_MAX: Final = 10_000
@@ -70,6 +73,7 @@ class Durable:
         intake: Intake,
         dispatcher: Dispatcher,
         commits: Commits,
+        pulled: PulledBytes,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
     ) -> None:
@@ -80,6 +84,7 @@ class Durable:
         self._intake = intake
         self._dispatcher = dispatcher
         self._commits = commits
+        self._pulled = pulled
         self._data_class_of = data_class_of
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
@@ -90,6 +95,7 @@ class Durable:
         self._cancelled: dict[str, None] = {}
         self.lots: dict[str, Lot] = {}
         self.parked: set[Delivery] = set()
+        self.parked_bytes = 0
         self.answering = 0
 
     @property
@@ -127,11 +133,14 @@ class Durable:
                         scope=self._scope,
                         capability=capability,
                         priority=priority,
+                        allowance=self._pulled,
                         on_delivery=self._on_delivery,
+                        on_refused=self.look_again,
                     )
                     for priority in PRIORITIES
                 }
             )
+            self._pulled.pullers = len(self.lots) * len(PRIORITIES)
         return lot
 
     def stop_taking(self) -> None:
@@ -176,8 +185,9 @@ class Durable:
 
     async def _pull(self) -> None:
         total = 2 * self._fleet.slots() - self.answering
+        parked_enough = self.parked_bytes > self._pulled.largest // PARKED_SHARE
         for capability, lot in list(self.lots.items()):
-            if self._taking and lot.parked < PARKED_MAX:
+            if self._taking and lot.parked < PARKED_MAX and not (lot.parked and parked_enough):
                 with guarded("pulls", capability):
                     await lot.pull(min(self._fleet.slots_for(capability) - lot.in_hand, total))
 
@@ -218,6 +228,7 @@ class Durable:
         finally:
             place.give_up()
             del self._held[delivery]
+            self._pulled.give_back(delivery.size_bytes)
             self._pull_due.set()
 
     async def _answer(self, delivery: Delivery, place: "_Place") -> DurableAnswer:
@@ -341,6 +352,7 @@ class _Place:
         self._state = "parked"
         self._lot.parked += 1
         self._durable.parked.add(self._delivery)
+        self._durable.parked_bytes += self._delivery.size_bytes
         self._durable.look_again()
 
     def give_up(self) -> None:
@@ -353,4 +365,5 @@ class _Place:
         elif self._state == "parked":
             self._lot.parked -= 1
             self._durable.parked.discard(self._delivery)
+            self._durable.parked_bytes -= self._delivery.size_bytes
         self._state = "none"

@@ -13,26 +13,31 @@ class Room:
     alone may hold everything.
     """
 
-    __slots__ = ("_claimed", "_held", "_reserve", "_total_max", "largest")
+    __slots__ = ("_claimed", "_held", "_total_max", "largest", "reserve")
 
     def __init__(self, scopes: Sequence[str], *, total_max: int, share_max: float) -> None:
         others = len(scopes) - 1
         reserved = int(total_max * (1 - share_max)) // others if others else 0
         self._total_max: Final = total_max
-        self._reserve: Final = min(reserved, total_max // len(scopes))
         self._held: Final = dict.fromkeys(scopes, 0)
-        self._claimed = self._reserve * len(scopes)
-        self.largest: Final = total_max - self._reserve * others
+        self.reserve: Final = min(reserved, total_max // len(scopes)) if others else total_max
+        """What each scope finds free whatever the others hold."""
+        self._claimed = self.reserve * len(scopes)
+        self.largest: Final = total_max - self.reserve * others
         """The most that one scope can ever hold."""
 
     def of(self, scope: str) -> int:
         """What a scope holds."""
         return self._held[scope]
 
+    def free(self, scope: str) -> int:
+        """How much more a scope may take now."""
+        return self._total_max - self._claimed + max(0, self.reserve - self._held[scope])
+
     def take(self, scope: str, amount: int = 1) -> bool:
         """Take an amount, to be given back; False when there is no room for it."""
         before = self._held[scope]
-        claimed = self._claimed + max(before + amount, self._reserve) - max(before, self._reserve)
+        claimed = self._claimed + max(before + amount, self.reserve) - max(before, self.reserve)
         if claimed > self._total_max:
             return False
         self._claimed = claimed
@@ -43,4 +48,4 @@ class Room:
         """Give back what was taken."""
         before = self._held[scope]
         self._held[scope] = before - amount
-        self._claimed -= max(before, self._reserve) - max(before - amount, self._reserve)
+        self._claimed -= max(before, self.reserve) - max(before - amount, self.reserve)

@@ -30,6 +30,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.means import Means
 from orchestrator.metrics import OrchestratorMetrics
 from orchestrator.policy_questions import PolicyQuestions
+from orchestrator.pulled_bytes import PulledBytes
 from orchestrator.replies import Replies
 from orchestrator.room import Room
 from orchestrator.routing.router import PolicyRouter
@@ -102,6 +103,7 @@ class Orchestrator:
         )
         dispatcher = Dispatcher(means, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         commits = Commits(connection, requests, unreadable)
+        pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
         self._durables = {
             scope: Durable(
                 connection,
@@ -111,6 +113,7 @@ class Orchestrator:
                 intake=intake,
                 dispatcher=dispatcher,
                 commits=commits,
+                pulled=PulledBytes(pulled, scope, payload_bytes_max=connection.payload_bytes_max),
                 data_class_of=router.data_class_of,
                 metrics=metrics,
             )

@@ -16,8 +16,9 @@ Size = Annotated[int, Meta(ge=topology.MIB)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 ASKS_MAX: Final = 1_000
 ASKS_BYTES_MAX: Final = 16 * topology.MIB
+PULLED_BYTES_MAX: Final = 12 * topology.MIB
 SCOPE_SHARE_MAX: Final = 0.5
-"""With these an orchestrator stays within 128 MiB, also when asks of 8 MiB fill its room."""
+"""With these an orchestrator stays within 128 MiB, also when messages of 8 MiB fill its room."""
 
 
 class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         policy_file: `FLOTILLA_POLICY_FILE`: a routing policy (TOML), put in force at the start when the file is new.
         asks_max: Asks that this orchestrator has in flight, of all scopes; more are refused with `no_capacity`.
         asks_bytes_max: The same of their bytes, headers included.
+        pulled_bytes_max: Bytes of durable tasks that this orchestrator holds, of all scopes; the others wait in their stream.
         scope_share_max: The largest share of these that one scope may have. The rest is reserved for the others.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
@@ -51,6 +53,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     policy_file: Path | None = None
     asks_max: Count = ASKS_MAX
     asks_bytes_max: Size = ASKS_BYTES_MAX
+    pulled_bytes_max: Size = PULLED_BYTES_MAX
     scope_share_max: Fraction = SCOPE_SHARE_MAX
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     backlog_max: Count = topology.BACKLOG_MAX

@@ -21,12 +21,12 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.names import is_name
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES, TaskSubject
+from flotilla.fabric.consumers import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
 from flotilla.fabric.subject_guard import is_literal
-from flotilla.fabric.worklist import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable
 from orchestrator.durable_answers import DurableAnswer, refusal

@@ -1,0 +1,60 @@
+"""The consumers of a scope's task stream: one per capability and priority."""
+
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts import subjects
+from flotilla.contracts.subjects import Priority
+from flotilla.fabric.errors import TopologyError
+from flotilla.fabric.inbox import Requests
+
+ACK_WAIT_S: Final = 10.0
+INACTIVE_THRESHOLD_S: Final = 3600.0
+ACK_PENDING_MARGIN: Final = 16
+ACK_PENDING_STEP: Final = 64
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+async def ensure_consumer(
+    requests: Requests, *, scope: str, capability: str, priority: Priority, ack_pending_max: int
+) -> None:
+    """
+    Create a capability's consumer, or change its limit; safe to call at any time from several orchestrators.
+
+    Raises:
+        TopologyError: The server refused; says why.
+        FabricError: No answer.
+    """
+    stream, name = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
+    body = msgspec.json.encode(
+        {
+            "stream_name": stream,
+            "config": {
+                "durable_name": name,
+                "filter_subject": subjects.tasks(scope, capability, priority),
+                "ack_policy": "explicit",
+                "ack_wait": int(ACK_WAIT_S * _NS_PER_S),
+                "max_deliver": -1,
+                "max_ack_pending": ack_pending_max,
+                "inactive_threshold": int(INACTIVE_THRESHOLD_S * _NS_PER_S),
+            },
+        }
+    )
+    reply = await requests.request(f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
+    answer = msgspec.json.decode(reply.data)
+    if "error" in answer:
+        raise TopologyError(f"consumer {name} of {stream}: {answer['error'].get('description', '')}")
+
+
+async def consumer_exists(requests: Requests, *, scope: str, capability: str, priority: Priority) -> bool:
+    """
+    Whether a capability has its consumer: some worker has announced it within INACTIVE_THRESHOLD_S.
+
+    Raises:
+        FabricError: No answer.
+    """
+    stream, name = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
+    reply = await requests.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
+    return "error" not in msgspec.json.decode(reply.data)
