@@ -1,10 +1,12 @@
 """Durable tasks as any NATS client sees them: a PubAck, then one committed result."""
 
 import asyncio
+import hashlib
 import json
 
 import pytest
 
+from flotilla.client import Fleet, TaskIdTakenError
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 
@@ -51,6 +53,36 @@ async def test_the_same_id_twice_is_one_task(caller: PlainClient):
     assert third["duplicate"] is True
     assert first["seq"] == second["seq"] == third["seq"]
     assert results.counts()[task] == 1
+
+
+async def test_a_result_and_a_status_say_which_input_they_are_of(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    For a task that went well, one that was refused, and one that waits; a caller who reuses an id is told.
+    """
+    body = json.dumps(CLASSIFY).encode()
+    bad = b'{"document": 7}'
+    wants = {"Flotilla-Route": "nobody"}
+    good, refused, waiting = new_task(), new_task(), new_task()
+    async with caller.hearing("results.classify.>") as results:
+        await caller.submit("classify", body, task=good)
+        await caller.submit("classify", bad, task=refused)
+        found = [(await results.result(task))["input_sha256"] for task in (good, refused)]
+    await caller.submit("classify", body, task=waiting, headers=wants)
+    statuses = [(await caller.api("status", {"task": task}))["input_sha256"] for task in (good, refused, waiting)]
+
+    digests = [hashlib.sha256(each).hexdigest() for each in (body, bad, body)]
+    assert digests[:2] == found
+    assert digests == statuses
+    async with Fleet.connect(calm_fleet.url) as fleet:
+        for task in (good, waiting):
+            with pytest.raises(TaskIdTakenError):
+                await fleet.submit("classify", {**CLASSIFY, "document": "other"}, task_id=task)
+        assert (await fleet.submit("classify", body, task_id=waiting)).duplicate
+        assert await fleet.earlier_answer(waiting, body) is None
+        await fleet.cancel(waiting)
+        earlier = await fleet.earlier_answer(waiting, body)
+        assert earlier is not None
+        assert earlier.result.input_sha256 == digests[0]
 
 
 async def test_two_scopes_may_use_the_same_id(calm_fleet: RunningFleet, caller: PlainClient):

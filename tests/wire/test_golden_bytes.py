@@ -135,6 +135,16 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         results.decode_result,
     ),
+    "result-of-input": (
+        results.Result(
+            task="mail-1",
+            capability="classify",
+            status="failed",
+            error=ERROR,
+            input_sha256=results.input_digest(b'{"document":"Hello"}'),
+        ),
+        results.decode_result,
+    ),
     "result-failed": (
         results.Result(task="t", capability="classify", status="failed", error=ERROR, latency_ms=1.5, queued_ms=1.5),
         results.decode_result,
@@ -203,6 +213,10 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
             running_ms=12.5,
             error=None,
         ),
+        _json(api.TaskStatus),
+    ),
+    "api-task-status-of-input": (
+        api.TaskStatus(task="mail-1", state="waiting", input_sha256=results.input_digest(b'{"document":"Hello"}')),
         _json(api.TaskStatus),
     ),
     "api-task-status-failed": (

@@ -236,7 +236,7 @@ class Durable:
         try:
             task = self._take(delivery)
         except TaskError as error:
-            return DurableAnswer(refusal(delivery.subject, delivery.headers, delivery.sequence, error.body))
+            return DurableAnswer(refusal(delivery, error.body))
         if delivery.deliveries > 1:
             found = await self._commits.find(self._scope, task.id, task.capability)
             if found is not None:
@@ -268,7 +268,7 @@ class Durable:
         try:
             task = self._take(message)
         except TaskError as error:
-            return DurableAnswer(refusal(message.subject, message.headers, message.sequence, error.body))
+            return DurableAnswer(refusal(message, error.body))
         if time.monotonic() < task.deadline_at or (self._scope, task.id) in self._dispatcher.held:
             return None
         return DurableAnswer(await self._dispatcher.run(task), task)

@@ -3,7 +3,9 @@
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.names import UNKNOWN_CAPABILITY, is_name, task_id_of
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import Result, input_digest
+from flotilla.fabric.stored import StoredMessage
+from flotilla.fabric.worklist import Delivery
 from orchestrator.tasks import Task
 
 
@@ -18,14 +20,15 @@ class DurableAnswer:
         self.committed = committed
 
 
-def refusal(subject: str, headers: dict[str, str], sequence: int, error: ErrorBody) -> Result:
+def refusal(message: Delivery | StoredMessage, error: ErrorBody) -> Result:
     """The failed result of a message that never became a task, under its own id when that is a valid one."""
     # Also behind a misspelt priority: who submitted it listens for results of the capability that was meant.
-    _, _, _, meant, *_ = subject.split(".")
+    _, _, _, meant, *_ = message.subject.split(".")
     capability = meant if is_name(meant) else UNKNOWN_CAPABILITY
-    given = next((value for name, value in headers.items() if name.lower() == "nats-msg-id"), None)
+    given = next((value for name, value in message.headers.items() if name.lower() == "nats-msg-id"), None)
     try:
-        task_id = task_id_of(given, sequence)
+        task_id = task_id_of(given, message.sequence)
     except TaskError:
-        task_id = task_id_of(None, sequence)
-    return Result(task=task_id, capability=capability, status="failed", error=error)
+        task_id = task_id_of(None, message.sequence)
+    digest = input_digest(message.body)
+    return Result(task=task_id, capability=capability, status="failed", error=error, input_sha256=digest)

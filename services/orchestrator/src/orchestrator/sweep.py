@@ -174,7 +174,7 @@ class Sweep:
             )
         else:
             error = self._intake.unknown(parsed.capability).body
-        return refusal(message.subject, message.headers, message.sequence, error)
+        return refusal(message, error)
 
     async def _fail_unreadable(self) -> None:
         for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):

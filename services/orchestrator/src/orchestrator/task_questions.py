@@ -20,7 +20,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import Result, input_digest
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
@@ -120,7 +120,12 @@ class TaskQuestions:
             waiting = await self._find_waiting(scope, task_id)
             if waiting is not None:
                 parsed = subjects.parse_tasks(waiting.subject)
-                return TaskStatus(task=task_id, state="waiting", capability=parsed.capability if parsed else "")
+                return TaskStatus(
+                    task=task_id,
+                    state="waiting",
+                    capability=parsed.capability if parsed else "",
+                    input_sha256=input_digest(waiting.body),
+                )
             # It may have ended while it was looked for.
             found = await self._commits.find(scope, task_id)
         if found is None:
@@ -134,6 +139,7 @@ class TaskQuestions:
             replica=found.replica,
             running_ms=found.latency_ms,
             error=found.error if isinstance(found.error, ErrorBody) else None,
+            input_sha256=found.input_sha256,
         )
 
     def _held_status(self, scope: str, task_id: str) -> TaskStatus | None:
@@ -142,7 +148,9 @@ class TaskQuestions:
             return None
         attempt = self._dispatcher.attempt_of(scope, task_id)
         if attempt is None or attempt.heard_at is None:
-            return TaskStatus(task=task_id, state="waiting", capability=task.capability)
+            return TaskStatus(
+                task=task_id, state="waiting", capability=task.capability, input_sha256=input_digest(task.body)
+            )
         return TaskStatus(
             task=task_id,
             state="running",
@@ -151,6 +159,7 @@ class TaskQuestions:
             model=attempt.route.model,
             replica=attempt.replica,
             running_ms=attempt.elapsed_ms,
+            input_sha256=input_digest(task.body),
         )
 
     async def _fleet_status(self, scope: str) -> FleetStatus:
@@ -184,7 +193,7 @@ class TaskQuestions:
             raise not_found(query.task, "is not known")
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
         error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
-        result = refusal(waiting.subject, waiting.headers, waiting.sequence, error)
+        result = refusal(waiting, error)
         if await self._commits.commit(scope, result) is Committed.HERE:
             await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
         return Cancelled(task=query.task, was="waiting")

@@ -11,7 +11,7 @@ from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
-from flotilla.contracts.results import AttemptReport, Result
+from flotilla.contracts.results import AttemptReport, Result, input_digest
 from flotilla.contracts.subjects import Priority, Zone
 from orchestrator.routing.types import TaskView
 
@@ -117,6 +117,7 @@ class Task:
             usage=self.usage,
             attempts=self.attempts,
             labels=self.options.labels or msgspec.UNSET,
+            input_sha256=self._input_sha256(),
         )
 
     def failed(self, error: ErrorBody) -> Result:
@@ -131,7 +132,11 @@ class Task:
             usage=self.usage,
             attempts=self.attempts,
             labels=self.options.labels or msgspec.UNSET,
+            input_sha256=self._input_sha256(),
         )
+
+    def _input_sha256(self) -> str | msgspec.UnsetType:
+        return input_digest(self.body) if self.durable else msgspec.UNSET
 
     def _latency_ms(self) -> float:
         return round((time.monotonic() - self.accepted_at) * 1000, 3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from flotilla.client.answers import Answer
-    from flotilla.client.batches import Done
+    from flotilla.client.batches import Done, WithId
     from flotilla.client.blackboard import Blackboard, Entry
     from flotilla.client.errors import (
         CertificateNotTrustedError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ResultTimeoutError,
         StreamCutError,
         TaskFailedError,
+        TaskIdTakenError,
         UnconfirmedError,
     )
     from flotilla.client.events import EventFeed
@@ -63,7 +64,9 @@ __all__ = [
     "Submitted",
     "TaskError",
     "TaskFailedError",
+    "TaskIdTakenError",
     "UnconfirmedError",
+    "WithId",
 ]
 
 _HOMES: Final = {
@@ -82,6 +85,7 @@ _HOMES: Final = {
     "SubmitOptions": "flotilla.client.options",
     "Submitted": "flotilla.client.submission",
     "TaskError": "flotilla.contracts.errors",
+    "WithId": "flotilla.client.batches",
 }
 
 

@@ -5,21 +5,22 @@ import contextlib
 import random
 import secrets
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from flotilla.client.addresses import ANY, checked_task
 from flotilla.client.answers import Answer, failed_answer
-from flotilla.client.errors import ResultTimeoutError
+from flotilla.client.errors import ResultTimeoutError, TaskIdTakenError
 from flotilla.client.feeds import ResultFeed
 from flotilla.client.link import Link
-from flotilla.client.options import Input, SubmitOptions
-from flotilla.client.submission import Submitted, submit
+from flotilla.client.options import Input, SubmitOptions, encode_input
+from flotilla.client.submission import Submitted, earlier_answer, is_of_input, submit
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import check_task_id
+from flotilla.contracts.results import input_digest
 
 IN_FLIGHT_MAX: Final = 256
 CHECKS_AT_ONCE_MAX: Final = 32
@@ -29,7 +30,16 @@ BACKLOG_PAUSE_MAX_S: Final = 5.0
 BATCH_LENGTH_MAX: Final = 48
 """Leaves room for the number of an input in a task id."""
 
-Inputs = Iterable[Input] | AsyncIterable[Input]
+
+class WithId(Struct, frozen=True, kw_only=True):
+    """An input whose task is to have this id, whatever its place in the batch."""
+
+    task: str
+    input: Input
+
+
+Inputs = Iterable[Input | WithId] | AsyncIterable[Input | WithId]
+OnSubmitted = Callable[[int, Submitted], None]
 
 
 class Done(Struct, frozen=True, kw_only=True):
@@ -49,14 +59,15 @@ async def submit_many(
     link: Link, capability: str, inputs: Inputs, *, batch: str | None, in_flight_max: int, options: SubmitOptions
 ) -> AsyncIterator[Submitted]:
     """See `Fleet.submit_many`."""
-    prefix = _prefix(batch)
+    prefix = batch_prefix(batch)
     waiting: deque[asyncio.Task[Submitted]] = deque()
     try:
         index = 0
-        async for body in _each(inputs):
+        async for each in _each(inputs):
             if len(waiting) >= in_flight_max:
                 yield await waiting.popleft()
-            submission = submit(link, capability, body, task_id=f"{prefix}-{index}", options=options)
+            task, body = _named(each, prefix, index)
+            submission = submit(link, capability, body, task_id=task, options=options)
             waiting.append(asyncio.create_task(submission))
             index += 1
         while waiting:
@@ -83,7 +94,15 @@ async def results(link: Link, capability: str, tasks: Iterable[str], *, timeout_
 
 
 async def run_many(
-    link: Link, capability: str, inputs: Inputs, *, batch: str | None, in_flight_max: int, options: SubmitOptions
+    link: Link,
+    capability: str,
+    inputs: Inputs,
+    *,
+    batch: str | None,
+    resume: bool,
+    in_flight_max: int,
+    on_submitted: OnSubmitted | None,
+    options: SubmitOptions,
 ) -> AsyncIterator[Done]:
     """See `Fleet.run_many`."""
     async with ResultFeed(link, link.addresses.results(capability)) as feed:
@@ -91,8 +110,10 @@ async def run_many(
             link,
             feed,
             capability=capability,
-            batch=_prefix(batch),
+            batch=batch_prefix(batch),
+            resume=resume,
             in_flight_max=in_flight_max,
+            on_submitted=on_submitted,
             options=options,
         )
         filling = asyncio.create_task(run.fill(inputs))
@@ -112,27 +133,41 @@ class _Run:
     """A batch under way: inputs are taken only as tasks end, so that the memory it needs does not grow with it."""
 
     def __init__(
-        self, link: Link, feed: ResultFeed, *, capability: str, batch: str, in_flight_max: int, options: SubmitOptions
+        self,
+        link: Link,
+        feed: ResultFeed,
+        *,
+        capability: str,
+        batch: str,
+        resume: bool,
+        in_flight_max: int,
+        on_submitted: OnSubmitted | None,
+        options: SubmitOptions,
     ) -> None:
         self._link = link
         self._feed = feed
         self._capability = capability
         self._batch = batch
+        self._resume = resume
+        self._on_submitted = on_submitted
         self._options = options
         self._room = asyncio.Semaphore(in_flight_max)
         self._indexes: dict[str, int] = {}
+        self._digests: dict[str, str] = {}
         self._submissions: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def fill(self, inputs: Inputs) -> None:
         """Submit every input, as room comes free."""
         index = 0
-        async for body in _each(inputs):
+        async for each in _each(inputs):
             await self._room.acquire()
-            task = f"{self._batch}-{index}"
+            task, body = _named(each, self._batch, index)
+            if task in self._indexes:
+                raise BadRequestError(f"two inputs of the batch have the id {task}", path="task")
             self._indexes[task] = index
             self._feed.expect(task)
-            submission = asyncio.create_task(self._submit(task, body))
+            submission = asyncio.create_task(self._submit(index, task, body))
             self._submissions.add(submission)
             submission.add_done_callback(self._submissions.discard)
             index += 1
@@ -155,7 +190,7 @@ class _Run:
                 if arriving.done():
                     answer = arriving.result()
                     self._room.release()
-                    return Done(index=self._indexes.pop(answer.task), answer=answer)
+                    return Done(index=self._indexes.pop(answer.task), answer=self._own(answer))
             finally:
                 arriving.cancel()
 
@@ -167,9 +202,23 @@ class _Run:
         if not self._broken.cancel():
             self._broken.exception()
 
-    async def _submit(self, task: str, body: Input) -> None:
+    def _own(self, answer: Answer) -> Answer:
+        """The answer, unless it belongs to another input that had the same id before."""
+        digest = self._digests.pop(answer.task, None)
+        if digest is None or is_of_input(answer.result.input_sha256, digest):
+            return answer
+        return failed_answer(answer.task, self._capability, TaskIdTakenError(answer.task).body)
+
+    async def _submit(self, index: int, task: str, body: Input) -> None:
         try:
-            submitted = await self._accepted(task, body)
+            encoded = encode_input(body, payload_bytes_max=self._link.payload_bytes_max)
+            self._digests[task] = input_digest(encoded)
+            if self._resume and (found := await earlier_answer(self._link, task, encoded)) is not None:
+                self._note(index, Submitted(task=task, duplicate=True))
+                self._feed.settle(task, found)
+                return
+            submitted = await self._accepted(task, encoded)
+            self._note(index, submitted)
             if submitted.duplicate:
                 await self._feed.check(task)
         except TaskError as error:
@@ -178,7 +227,11 @@ class _Run:
             if not self._broken.done():
                 self._broken.set_exception(error)
 
-    async def _accepted(self, task: str, body: Input) -> Submitted:
+    def _note(self, index: int, submitted: Submitted) -> None:
+        if self._on_submitted is not None:
+            self._on_submitted(index, submitted)
+
+    async def _accepted(self, task: str, body: bytes) -> Submitted:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + BACKLOG_PATIENCE_S
         pause_s = BACKLOG_PAUSE_S
@@ -223,7 +276,11 @@ async def _check_all(feed: ResultFeed, tasks: list[str]) -> None:
             checker.cancel()
 
 
-async def _each(inputs: Inputs) -> AsyncIterator[Input]:
+def _named(each: Input | WithId, batch: str, index: int) -> tuple[str, Input]:
+    return (each.task, each.input) if isinstance(each, WithId) else (f"{batch}-{index}", each)
+
+
+async def _each(inputs: Inputs) -> AsyncIterator[Input | WithId]:
     if isinstance(inputs, AsyncIterable):
         async for body in inputs:
             yield body
@@ -232,7 +289,13 @@ async def _each(inputs: Inputs) -> AsyncIterator[Input]:
             yield body
 
 
-def _prefix(batch: str | None) -> str:
+def batch_prefix(batch: str | None) -> str:
+    """
+    What the ids of a batch's tasks begin with; a random one unless it is given.
+
+    Raises:
+        BadRequestError: It is too long, or cannot begin an id.
+    """
     if batch is None:
         return f"b-{secrets.token_hex(6)}"
     if len(batch) > BATCH_LENGTH_MAX:
@@ -241,8 +304,16 @@ def _prefix(batch: str | None) -> str:
     return batch
 
 
-async def result(link: Link, task: str, *, capability: str | None, timeout_s: float) -> Answer:
+async def result(
+    link: Link,
+    task: str,
+    *,
+    capability: str | None,
+    input: Input | None,  # noqa: A002  (the wire's word)
+    timeout_s: float,
+) -> Answer:
     """See `Fleet.result`."""
+    encoded = None if input is None else encode_input(input, payload_bytes_max=link.payload_bytes_max)
     async with ResultFeed(link, link.addresses.results(capability or ANY, checked_task(task))) as feed:
         feed.expect(task)
         # The question follows the subscription on the same connection: a result committed in between is seen twice,
@@ -250,6 +321,8 @@ async def result(link: Link, task: str, *, capability: str | None, timeout_s: fl
         await feed.check(task)
         with contextlib.suppress(TimeoutError):
             answer = await asyncio.wait_for(feed.next(), timeout_s)
+            if encoded is not None and not is_of_input(answer.result.input_sha256, input_digest(encoded)):
+                raise TaskIdTakenError(task)
             answer.raise_for_error()
             return answer
     raise ResultTimeoutError(task, timeout_s)

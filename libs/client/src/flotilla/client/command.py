@@ -28,6 +28,7 @@ COMMANDS: Final = (
     ("ask", "Have a task done now; prints the answer.", _TASKS),
     ("submit", "Hand in durable tasks; prints their ids, or with --wait their results.", _TASKS),
     ("result", "Print the results of durable tasks.", _TASKS),
+    ("tasks", "What was submitted from here lately, and where each task stands.", _TASKS),
     ("cancel", "Stop tasks, waiting or running.", _TASKS),
     ("dead", "Tasks that could not be processed: list, show, retry.", _TASKS),
     ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),

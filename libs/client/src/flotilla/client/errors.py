@@ -3,7 +3,8 @@ What can go wrong between a caller and the fleet.
 
     flotilla.contracts.errors.FlotillaError
      ├─ flotilla.contracts.errors.TaskError   a task was refused or failed; `kind` says why
-     │   └─ TaskFailedError                   it has a result, which tells of every attempt
+     │   ├─ TaskFailedError                   it has a result, which tells of every attempt
+     │   └─ TaskIdTakenError                  its id belongs to a task with another input
      └─ ClientError
          ├─ NoFleetError                      no server can be reached, or nobody answers there
          │   ├─ CredentialsRefusedError       the server is there and does not let this caller in
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flotilla.contracts.errors import FlotillaError, TaskError
-from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.failures import ErrorBody, ErrorKind
 
 if TYPE_CHECKING:
     from flotilla.client.answers import Answer
@@ -108,6 +109,15 @@ class ResultTimeoutError(ClientError):
         super().__init__(f"no result for task {task} within {timeout_s:g} s; the task goes on")
         self.task = task
         self.timeout_s = timeout_s
+
+
+class TaskIdTakenError(TaskError):
+    """A task's id was given to another input before: its result would be the answer to that one."""
+
+    def __init__(self, task: str) -> None:
+        text = f"the id {task} was given to another input before; give this one an id of its own"
+        super().__init__(ErrorKind.CONFLICT, text, details={"task": task})
+        self.task = task
 
 
 class TaskFailedError(TaskError):

@@ -1,27 +1,24 @@
 """The fleet, as a caller sees it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, Unpack
 
 from flotilla.client import batches, interactive, submission
-from flotilla.client.addresses import DEFAULT_URL, Addresses, checked, inbox_prefix_of
+from flotilla.client.addresses import DEFAULT_URL, Addresses, inbox_prefix_of
 from flotilla.client.answers import Answer
-from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs
+from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs, OnSubmitted
 from flotilla.client.blackboard import Blackboard
 from flotilla.client.events import EventFeed
+from flotilla.client.fleet_questions import FleetQuestions
 from flotilla.client.link import Link, linked
 from flotilla.client.options import AskOptions, Input, SubmitOptions
 from flotilla.client.policy import PolicyBook
 from flotilla.client.questions import Questions
 from flotilla.client.streams import AnswerStream
 from flotilla.client.submission import Submitted
-from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, FleetStatus, Retried, TaskStatus
-from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
-from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT, DataClass
-from flotilla.contracts.presence import ReplicaCard
-from flotilla.contracts.results import DeadRecord
+from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.connection import NatsSettings
 
@@ -29,7 +26,7 @@ CONNECT_PATIENCE_S: Final = 10.0
 RESULT_TIMEOUT_S: Final = TASK_DEADLINE_MS_DEFAULT / 1000
 
 
-class Fleet:
+class Fleet(FleetQuestions):
     """
     A connection to the fleet. Make one and share it: any number of calls may be under way at once.
 
@@ -46,10 +43,11 @@ class Fleet:
     """
 
     def __init__(self, link: Link) -> None:
+        questions = Questions(link)
+        super().__init__(questions)
         self._link = link
-        self._questions = Questions(link)
-        self.policy: Final = PolicyBook(self._questions)
-        self.blackboard: Final = Blackboard(self._questions)
+        self.policy: Final = PolicyBook(questions)
+        self.blackboard: Final = Blackboard(questions)
 
     @classmethod
     @asynccontextmanager
@@ -186,22 +184,31 @@ class Fleet:
 
         Raises:
             TaskError: `too_large` before anything is sent; `backlog_full`: try again later.
+            TaskIdTakenError: The id was given to another input before.
             NotAcceptedError: The stream refused it for a reason of its own.
             UnconfirmedError: Nobody knows whether it was accepted.
             NoFleetError: There is no task stream, or no server.
         """
         return await submission.submit(self._link, capability, input, task_id=task_id, options=options)
 
-    async def result(self, task: str, *, capability: str | None = None, timeout_s: float = RESULT_TIMEOUT_S) -> Answer:
+    async def result(
+        self,
+        task: str,
+        *,
+        capability: str | None = None,
+        input: Input | None = None,  # noqa: A002  (the wire's word)
+        timeout_s: float = RESULT_TIMEOUT_S,
+    ) -> Answer:
         """
         The result of a durable task: at once when it is done, else as soon as it is.
 
         Raises:
             TaskFailedError: The task failed; its `answer` is the result.
+            TaskIdTakenError: It is the answer to another input than `input`, which had the same id before.
             ResultTimeoutError: There was none within `timeout_s`. Also for an id that no task has.
             NoFleetError: Nobody answers.
         """
-        return await batches.result(self._link, task, capability=capability, timeout_s=timeout_s)
+        return await batches.result(self._link, task, capability=capability, input=input, timeout_s=timeout_s)
 
     async def committed(self, task: str) -> Answer:
         """
@@ -212,6 +219,19 @@ class Fleet:
             NoFleetError: Nobody answers.
         """
         return await self._questions.result(task)
+
+    async def earlier_answer(self, task: str, input: Input) -> Answer | None:  # noqa: A002  (the wire's word)
+        """
+        The result that a task of this id and input has already; None when there is none.
+
+        The stream knows a repeated id for ten minutes; results are kept longer. Ask here before a task that may have been
+        done hours ago is submitted again.
+
+        Raises:
+            TaskIdTakenError: The id was given to another input.
+            NoFleetError: Nobody answers.
+        """
+        return await submission.earlier_answer(self._link, task, input)
 
     def submit_many(
         self,
@@ -230,7 +250,7 @@ class Fleet:
             inputs: Any iterable or async iterable; taken as acknowledgements come, never read ahead of them by more
                 than `in_flight_max`.
             batch: At most 48 characters. Task ids are `<batch>-<index>`, so repeating a batch that broke off makes no
-                task twice; a random one unless given.
+                task twice; a random one unless given. Inputs that do not keep their places are given ids by `WithId`.
             in_flight_max: How many may be unacknowledged at a time.
             options: As for `submit`.
 
@@ -261,7 +281,9 @@ class Fleet:
         inputs: Inputs,
         *,
         batch: str | None = None,
+        resume: bool = False,
         in_flight_max: int = IN_FLIGHT_MAX,
+        on_submitted: OnSubmitted | None = None,
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[Done]:
         """
@@ -270,123 +292,31 @@ class Fleet:
             async for done in fleet.run_many("classify", ({"document": d, "labels": LABELS} for d in documents)):
                 print(done.index, done.answer.output["label"] if done.answer.ok else done.answer.error)
 
-        Gives one `Done` per input, in the order in which they end. A full backlog is waited out. Arguments as for
-        `submit_many`, except that `in_flight_max` bounds the tasks without a result. Use `contextlib.aclosing` when
-        you may leave the loop early.
+        Gives one `Done` per input, in the order in which they end; a failed one (`conflict`) where an id was given to
+        another input before. A full backlog is waited out. Use `contextlib.aclosing` when you may leave the loop early.
+
+        Args:
+            capability: As for `submit_many`, like what is not named here.
+            inputs: See there.
+            batch: See there.
+            resume: Take results that are there already from an earlier run, however long ago; see `earlier_answer`.
+            in_flight_max: How many may be without a result at a time.
+            on_submitted: Called with an input's place in the batch when its task is safe.
+            options: As for `submit`.
 
         Raises:
             FlotillaError: The fleet went away, or the stream refused a task for a reason of its own.
         """
         return batches.run_many(
-            self._link, capability, inputs, batch=batch, in_flight_max=in_flight_max, options=options
+            self._link,
+            capability,
+            inputs,
+            batch=batch,
+            resume=resume,
+            in_flight_max=in_flight_max,
+            on_submitted=on_submitted,
+            options=options,
         )
-
-    async def status(self) -> FleetStatus:
-        """
-        The fleet as one orchestrator sees it: pools, backlog, dead tasks.
-
-        Raises:
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.status()
-
-    async def task_status(self, task: str) -> TaskStatus:
-        """
-        Where one task stands.
-
-        Raises:
-            TaskError: `not_found`.
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.task_status(task)
-
-    async def cancel(self, task: str) -> Cancelled:
-        """
-        Stop a task, durable or interactive, waiting or running.
-
-        Raises:
-            TaskError: `not_found`: it has ended, or there is none of this id.
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.cancel(task)
-
-    async def replicas(self) -> list[ReplicaCard]:
-        """
-        The card of every live replica.
-
-        Raises:
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.replicas()
-
-    async def explain(
-        self,
-        capability: str,
-        *,
-        data_class: DataClass | None = None,
-        route: str | None = None,
-        sticky: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        input_bytes: int = 0,
-    ) -> Explanation:
-        """
-        Where a task like this would go now, route by route, and why; nothing is sent.
-
-        Arguments as for `ask`; `input_bytes` is the size of the input, which only the strategy `fastest` looks at.
-
-        Raises:
-            TaskError: `unknown_capability`; `bad_request`.
-            NoFleetError: Nobody answers.
-        """
-        pool, _, model = (route or "").partition("/")
-        query = ExplainQuery(
-            capability=checked(capability),
-            data_class=data_class,
-            pool=pool or None,
-            model=model or None,
-            sticky=sticky,
-            labels=dict(labels or {}),
-            input_bytes=input_bytes,
-        )
-        return await self._questions.ask("explain", query, Explanation)
-
-    async def stats(self) -> StatsReply:
-        """
-        What the whole fleet has seen of its routes lately: p50, p95, errors, tokens, and who was left and why.
-
-        Raises:
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.ask("stats", None, StatsReply)
-
-    async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
-        """
-        The newest tasks that could not be processed, newest first; `limit` is 1 to 1,000.
-
-        Raises:
-            NoFleetError: Nobody answers.
-        """
-        return (await self._questions.dead_list(limit)).dead
-
-    async def dead_show(self, task: str) -> DeadRecord:
-        """
-        All that is known of a dead task, its original message included.
-
-        Raises:
-            TaskError: `not_found`.
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.dead_show(task)
-
-    async def dead_retry(self, task: str) -> Retried:
-        """
-        Submit a dead task again; it gets a new id, since a result is committed once per id.
-
-        Raises:
-            TaskError: `not_found`.
-            NoFleetError: Nobody answers.
-        """
-        return await self._questions.dead_retry(task)
 
     def events(
         self,

@@ -6,10 +6,10 @@ An answer that could not be given is an `ErrorReply`, with the micro error heade
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flotilla.contracts.failures import ErrorBody
-from flotilla.contracts.fields import TaskId
+from flotilla.contracts.fields import Sha256, TaskId
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.subjects import Zone
 
@@ -54,6 +54,7 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
     Attributes:
         state: `waiting` in the stream or in line for a slot, `running`, or the status of its committed result.
         error: The failed one's.
+        input_sha256: See `Result`.
     """
 
     task: str
@@ -64,6 +65,7 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
     replica: str = ""
     running_ms: float = 0.0
     error: ErrorBody | None = None
+    input_sha256: Sha256 | UnsetType = UNSET
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):

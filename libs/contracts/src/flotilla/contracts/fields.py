@@ -42,6 +42,7 @@ PRINTABLE: Final = rf"^[^{_UNSAFE}]*\Z"
 NAME: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
 INSTANCE: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z"
 TASK_ID: Final = r"^[A-Za-z0-9_-]{1,64}\Z"
+SHA256: Final = r"^[0-9a-f]{64}\Z"
 
 Name = Annotated[str, Meta(pattern=NAME)]
 """Of a capability or a pool."""
@@ -51,6 +52,8 @@ MaybeName = Annotated[str, Meta(pattern=rf"(?:^\Z)|(?:{NAME})")]
 MaybeInstance = Annotated[str, Meta(pattern=rf"(?:^\Z)|(?:{INSTANCE})")]
 """Empty where there is none."""
 TaskId = Annotated[str, Meta(pattern=TASK_ID)]
+Sha256 = Annotated[str, Meta(pattern=SHA256)]
+"""In hexadecimal."""
 Word = Annotated[str, Meta(max_length=WORD_LENGTH_MAX, pattern=PRINTABLE)]
 """An identifier of somebody else's: a provider, a version, an author."""
 ModelName = Annotated[str, Meta(max_length=MODEL_LENGTH_MAX, pattern=PRINTABLE)]

@@ -1,5 +1,6 @@
 """What a caller gets: the result of a task, its pieces, events and dead-letter records, and the PubAck's shape."""
 
+import hashlib
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from flotilla.contracts.fields import (
     ModelName,
     Name,
     Sequence,
+    Sha256,
     Size,
     TaskId,
     Text,
@@ -66,6 +68,7 @@ class Result(Struct, frozen=True, kw_only=True):
         latency_ms: From acceptance by an orchestrator to the result.
         queued_ms: The part of it before the first attempt that found a slot.
         usage: Of all attempts together.
+        input_sha256: Of a durable task's input, so that a caller who uses an id twice sees which of two inputs it was.
     """
 
     task: TaskId
@@ -83,6 +86,7 @@ class Result(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     attempts: Annotated[list[AttemptReport], Meta(max_length=REPORTS_MAX)] = []
     labels: Labels | UnsetType = UNSET
+    input_sha256: Sha256 | UnsetType = UNSET
 
 
 class PieceMessage(Struct, frozen=True, kw_only=True, tag="piece"):
@@ -156,6 +160,11 @@ _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorReply).decode
 _WithError = TypeVar("_WithError", Result, ErrorReply, DeadRecord)
 _PIECE_START: Final = b'{"type":"piece"'
+
+
+def input_digest(body: bytes) -> str:
+    """What `input_sha256` is for an input: the SHA-256 of its bytes as they were sent, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def decode_answer(body: bytes) -> PieceMessage | Result | ErrorReply:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from flotilla.client.answers import Answer
 from flotilla.client.console import exits, readable, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
+from flotilla.client.console.submitted import show_batch
 from flotilla.client.errors import ClientError, ResultTimeoutError, TaskFailedError
 from flotilla.client.fleet import RESULT_TIMEOUT_S, Fleet
 from flotilla.contracts.errors import TaskError
@@ -16,6 +17,7 @@ from flotilla.contracts.failures import ErrorKind
 
 async def result(  # noqa: D417  (groups of options say it themselves)
     *tasks: str,
+    batch: str | None = None,
     where: Where = NO_WHERE,
     wait: Annotated[bool, Parameter(negative="")] = False,
     timeout_s: float = RESULT_TIMEOUT_S,
@@ -27,15 +29,19 @@ async def result(  # noqa: D417  (groups of options say it themselves)
     ----------
     tasks
         Their ids.
+    batch
+        In place of ids: all tasks of a folder that was submitted from here; `flotilla tasks` names it.
     wait
         Wait for results that are not there yet.
     timeout_s
         With --wait: how long, in seconds.
     """
-    if not tasks:
-        raise exits.UsageError("give the id of a task; `flotilla submit` printed it")
+    if bool(tasks) == (batch is not None):
+        raise exits.UsageError("give the id of a task, which `flotilla submit` printed, or --batch")
     worst = exits.OK
     async with where.fleet() as fleet:
+        if batch is not None:
+            return await show_batch(fleet, where, batch, timeout_s=timeout_s if wait else None)
         for task in tasks:
             answer = await (_awaited(fleet, task, timeout_s) if wait else _present(fleet, task))
             worst = max(worst, _show(answer, where))

@@ -12,6 +12,7 @@ from flotilla.client.errors import (
     CredentialsUnusableError,
     NoFleetError,
     TaskFailedError,
+    TaskIdTakenError,
 )
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
@@ -87,7 +88,7 @@ def explain(error: FlotillaError) -> list[str]:
             + (f": {attempt.message}" if attempt.message else "")
             for attempt in error.answer.attempts
         ]
-    if isinstance(error, TaskError) and error.kind in _HINTS:
+    if isinstance(error, TaskError) and error.kind in _HINTS and not isinstance(error, TaskIdTakenError):
         lines.append(f"  {_HINTS[error.kind]}")
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
         lines.append(f"  {_BY_POLICY}")

@@ -31,11 +31,15 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The file that it was made of.
+        status: What it is without an answer: refused, or the state of a task that has not ended.
+        task: Its id, where there is no answer.
     """
 
     name: str
     answer: Answer | None = None
     error: ErrorBody | None = None
+    status: str = "refused"
+    task: str = ""
 
     @classmethod
     def of_error(cls, name: str, error: TaskError) -> Self:
@@ -59,7 +63,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
                 if value is not msgspec.UNSET
             }
         else:
-            found["error"] = self.error
+            found |= {"task": self.task, "state": self.status} if self.task else {}
+            found |= {"error": self.error} if self.error is not None else {}
         return msgspec.json.encode(found)
 
     def row(self) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         if answer is None:
             error = self.error
             text = "" if error is None else f"{error.kind.value}: {error.message}"
-            return (self.name, "refused", text, "", "", "", "", "")
+            return (self.name, self.status, text, "", "", "", "", "")
         result = answer.result
         latency = readable.milliseconds(result.latency_ms)
         tokens = readable.tokens(answer).removesuffix(" tokens")
