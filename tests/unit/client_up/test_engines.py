@@ -49,6 +49,46 @@ def test_the_first_provider_with_a_key_serves_the_cloud():
     assert [*found, choose("auto", left, None).cloud] == ["anthropic", "openai", "gemini", "embedded"]
 
 
+@pytest.mark.parametrize("ollama", [None, (), ("llama3.2",)])
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": "b"}])
+def test_nothing_stands_in_beside_a_model(environ: dict[str, str], ollama: tuple[str, ...] | None):
+    """
+    Its answers would be taken for the model's, in the other zone as well.
+    """
+    chosen = choose("auto", environ, ollama)
+
+    assert ("embedded" in (chosen.local, chosen.cloud)) is not (bool(environ) or bool(ollama))
+    assert (chosen.local, chosen.cloud) in {
+        ("embedded", "embedded"),
+        ("ollama", ""),
+        ("", "openai"),
+        ("ollama", "openai"),
+    }
+
+
+def test_a_zone_in_which_nothing_runs_says_why_and_what_would_mend_it():
+    """
+    With a key alone, restricted data has no route.
+    """
+    with_key = choose("auto", {"OPENAI_API_KEY": "b"}, None).notes
+    with_ollama = choose("auto", {}, ("llama3.2",)).notes
+
+    assert any("restricted data has no route" in note and "ollama pull" in note for note in with_key)
+    assert any("no API key is set; nothing runs there" in note for note in with_ollama)
+    assert any("ollama pull nomic-embed-text" in note for note in with_ollama)
+
+
+def test_models_that_are_asked_for_are_never_replaced():
+    """
+    A server that comes later serves them; models of an API without a key are a mistake.
+    """
+    chosen = choose("auto", {}, None, local_models="llama3.2,nomic-embed-text=embed")
+
+    assert (chosen.local, chosen.cloud) == ("ollama", "")
+    with pytest.raises(OptionError, match=r"--cloud-models gpt-4o.*OPENAI_API_KEY"):
+        choose("auto", {}, None, cloud_models="gpt-4o")
+
+
 @pytest.mark.parametrize("engine", ["embedded", "noop"])
 def test_an_engine_that_is_asked_for_serves_whatever_keys_there_are(engine: str):
     """

@@ -8,6 +8,7 @@ from flotilla.chassis.settings import load_settings
 from flotilla.client.supervisor.engines import Engines
 from flotilla.client.supervisor.environment import Place, clean, of_orchestrator, of_worker
 from flotilla.client.supervisor.options import UpOptions
+from flotilla.contracts.subjects import ZONES
 from local_inference.settings import LocalSettings
 from orchestrator.settings import OrchestratorSettings
 
@@ -103,6 +104,17 @@ def test_models_that_are_named_are_used():
 
     assert of_worker("local", options, engines, PLACE, {})["FLOTILLA_MODELS"] == "mine"
     assert of_worker("cloud", options, engines, PLACE, {})["FLOTILLA_MODELS"] == "theirs"
+
+
+def test_the_workers_are_told_what_holds_for_every_fleet_of_the_machine():
+    """
+    Its proxy, its hosts, and how much a model may write; the orchestrator is not.
+    """
+    own = {"FLOTILLA_PROXY_URL": "http://p:1", "FLOTILLA_LOCAL_HOSTS": "gpu", "FLOTILLA_OUTPUT_TOKENS_MAX": "2000"}
+
+    for zone in ZONES:
+        assert own.items() <= of_worker(zone, UpOptions(), NOOP, PLACE, own).items()
+    assert not own.keys() & of_orchestrator(UpOptions(), PLACE, own).keys()
 
 
 def test_the_noop_engine_is_told_how_to_behave_and_no_other_engine_is():

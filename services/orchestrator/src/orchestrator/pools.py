@@ -125,7 +125,9 @@ class Pool:
         self._slots += after.slots
         self._serving += not card.draining
         self.busy += after.busy
-        return before is None or not same or before.slots != after.slots or before.card.draining != card.draining
+        if before is None or not same or before.slots != after.slots:
+            return True
+        return (before.card.draining, before.card.stand_in) != (card.draining, card.stand_in)
 
     def drop(self, name: str) -> bool:
         """A replica has gone; False when it was not there."""
@@ -156,6 +158,7 @@ class Pool:
             models={name: frozenset(capabilities) for name, capabilities in models.items()},
             replicas=self._serving,
             slots=min(self._slots, SLOTS_PER_POOL_MAX),
+            gives_way=all(replica.card.stand_in for replica in self._replicas.values()),
             stands_in=all(replica.card.provider in STAND_INS for replica in self._replicas.values()),
             labels=labels if len(labels) <= LABELS_PER_POOL_MAX else dict(list(labels.items())[:LABELS_PER_POOL_MAX]),
         )

@@ -50,6 +50,7 @@ pool_views = st.builds(
     slots=st.integers(0, 4),
     busy=st.integers(0, 6),
     labels=st.dictionaries(st.just("region"), st.sampled_from(("eu", "us"))),
+    gives_way=st.booleans(),
 )
 fleets = st.lists(pool_views, max_size=6).map(lambda pools: FleetView(pools={pool.pool: pool for pool in pools}))
 

@@ -33,6 +33,8 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
         slots: How many attempts it takes at a time.
         busy: How many it holds now (as of the last refresh).
         draining: It finishes what it holds and takes nothing new.
+        stand_in: No model but an engine in the place of one: it gets a task only while no model that is live serves the
+            capability.
     """
 
     zone: Zone
@@ -46,6 +48,7 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
     version: Word = ""
     started_unix_ms: UnixMs = 0
     labels: Annotated[dict[Word, Word], Meta(max_length=LABELS_MAX)] = {}
+    stand_in: bool = False
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -41,12 +41,14 @@ class Serving(Struct, frozen=True, kw_only=True):
     Attributes:
         catalogue: Has every capability that the backend announces.
         models: For the card; every capability is served by at least one.
+        stand_in: For the card: an engine in the place of a model.
         check: Looks whether the provider can serve at all; None where there is nothing to ask.
     """
 
     backend: Backend
     catalogue: Catalogue
     models: list[ModelCard]
+    stand_in: bool = False
     check: Callable[[], Awaitable[list[Finding]]] | None = None
 
 
@@ -83,6 +85,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             draining=True,
             version=version,
             started_unix_ms=time.time_ns() // 1_000_000,
+            stand_in=what.stand_in,
         )
         # Known before it joins, as one that takes nothing yet: from its first request on it is asked for what it holds.
         await announce(connection, joining)

@@ -14,6 +14,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
 
+OUTPUT_TOKENS_SETTING: Final = "FLOTILLA_OUTPUT_TOKENS_MAX"
 OUTPUT_TOKENS_MAX: Final = 1_000_000
 """Of one call."""
 
@@ -91,7 +92,7 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             model, _, tokens = entry.rpartition("=")
             if model in found or not (tokens.isdecimal() and 1 <= int(tokens[:10]) <= OUTPUT_TOKENS_MAX):
                 raise SettingsError(
-                    "setting FLOTILLA_OUTPUT_TOKENS_MAX: expected a number of tokens (4096) for every model, or "
+                    f"setting {OUTPUT_TOKENS_SETTING}: expected a number of tokens (4096) for every model, or "
                     f"model=number for one, with commas between; at most {OUTPUT_TOKENS_MAX}"
                 )
             found[model] = int(tokens)

@@ -18,6 +18,7 @@ from orchestrator.routing.default import pools_by_default, shuffled
 from orchestrator.routing.eligibility import barred, missing, model_for, open_zones, wish
 from orchestrator.routing.health import NOTHING, UNSEEN, Health, RouteHealth
 from orchestrator.routing.one_model import absent, base_name, model_within, other_model
+from orchestrator.routing.stand_ins import Listed, without_stand_ins
 from orchestrator.routing.types import Exclusion, FleetView, PoolView, Route, TaskView
 
 ROUTES_CACHED_MAX: Final = 4096
@@ -129,6 +130,7 @@ def _unlisted_entry(pool: str) -> RouteEntry:
 def _planned(task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel, models: frozenset[str] | None) -> Plan:
     rows: list[Row] = []
     found, excluded = _unlisted(task, fleet) if rules.routes is None else _listed(task, rules.routes, fleet)
+    found = without_stand_ins(task, fleet, rules.routes, found, excluded)
     if models is not None:
         found = _of_one_model(task, found, excluded, models)
     for entry, pool, model in found:
@@ -150,7 +152,6 @@ def _by_zone(rows: list[Row], rng: random.Random) -> list[Row]:
     ]
 
 
-Listed = tuple[RouteEntry, PoolView, str]
 Found = tuple[list[Listed], list[Exclusion]]
 
 

@@ -47,6 +47,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
         slots: Of all live replicas that do not drain.
         busy: Slots taken, as far as this orchestrator knows; at most 2 s old for the others' share.
         stands_in: Its replicas are engines, none of them a real model.
+        gives_way: They say that they stand in for models, and get nothing that a model serves.
     """
 
     zone: Zone
@@ -57,6 +58,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
     busy: int = 0
     labels: dict[str, str] = {}
     stands_in: bool = False
+    gives_way: bool = False
 
 
 class FleetView(Struct, frozen=True, kw_only=True):

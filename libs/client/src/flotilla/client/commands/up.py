@@ -57,8 +57,8 @@ def up(
     slots
         Of each worker: how many tasks it takes at a time.
     engine
-        auto uses an Ollama server or an API key where there is one, and the embedded engine elsewhere; noop answers
-        anything at once, for tests and measurements.
+        auto uses an Ollama server and an API key where there is one, and the embedded engine only where there is
+        neither; noop answers anything at once, for tests and measurements.
     engine_latency_ms
         Of the noop engine.
     engine_jitter

@@ -20,6 +20,7 @@ from flotilla.client.supervisor.options import ENGINES, UpOptions
 from flotilla.client.supervisor.signals import Stop, stop_signals
 from flotilla.client.supervisor.supervisor import Supervisor, supervised
 from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.subjects import Zone
 
 EXIT_INTERRUPTED: Final = 130
 REPLICAS: Final = 2
@@ -31,13 +32,19 @@ PASSAGES_MAX_WITH_MODELS: Final = 1
 async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen: Screen, output: Path) -> bool:
     """Have everything done and shown; says whether every task went well."""
     ran: list[Ran] = []
-    screen.head("Interactive", "core NATS request and reply, served in the local zone")
+    near: Zone = "local" if engines.local else "cloud"
+    far: Zone = "cloud" if engines.cloud else "local"
+    if not engines.local:
+        left_out = [document.name for document in documents if document.data_class == "restricted"]
+        documents = [document for document in documents if document.data_class != "restricted"]
+        screen.say(f"Nothing runs in the local zone, so restricted documents are left out: {', '.join(left_out)}.")
+    screen.head("Interactive", f"core NATS request and reply, served in the {near} zone")
     for document in documents:
-        ran.append(await classify(fleet, document))
+        ran.append(await classify(fleet, document, near))
         screen.classified(document, ran[-1])
 
     offline = engines.local == engines.cloud
-    work = batches(documents, PASSAGES_MAX if offline else PASSAGES_MAX_WITH_MODELS)
+    work = batches(documents, PASSAGES_MAX if offline else PASSAGES_MAX_WITH_MODELS, near=near, cloud=far)
     screen.head("Durable", "accepted by JetStream, done by whoever has a free slot")
     with screen.progress(work) as bars:
 
@@ -47,8 +54,8 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
 
         await run_batches(fleet, work, on_done)
 
-    kept = await _show_boundary(fleet, documents, screen)
-    await _show_report(fleet, documents, ran, screen)
+    kept = await _show_boundary(fleet, documents, screen) if engines.cloud else True
+    await _show_report(fleet, documents, ran, screen, far)
     screen.end_report(output / REPORT_FILE)
     screen.head("What was found")
     screen.documents(documents, ran)
@@ -74,15 +81,15 @@ async def _show_boundary(fleet: Fleet, documents: list[Document], screen: Screen
     return kept
 
 
-async def _show_report(fleet: Fleet, documents: list[Document], ran: list[Ran], screen: Screen) -> None:
+async def _show_report(fleet: Fleet, documents: list[Document], ran: list[Ran], screen: Screen, zone: Zone) -> None:
     sources: list[dict[str, str]] = []
     for document in documents:
         summary = output_of(ran, "summaries", document.name).get("summary")
         if summary and document.data_class != "restricted":
             sources.append({"title": document.name, "text": summary})
     if sources:
-        screen.head("Streamed", "a report on all that is not restricted, from the cloud zone")
-        ran.append(await report(fleet, sources, screen.piece))
+        screen.head("Streamed", f"a report on all that is not restricted, from the {zone} zone")
+        ran.append(await report(fleet, sources, screen.piece, zone))
 
 
 def _report_of(ran: list[Ran]) -> str:
@@ -121,7 +128,8 @@ async def _start_and_show(supervisor: Supervisor, documents: list[Document], scr
     screen.engines(supervisor.engines)
     await supervisor.start()
     took_s = time.monotonic() - began_at
-    parts = f"1 orchestrator, {2 * REPLICAS} workers"
+    engines = supervisor.engines
+    parts = f"1 orchestrator, {(bool(engines.local) + bool(engines.cloud)) * REPLICAS} workers"
     screen.say(f"Ready in {took_s:.1f} s at {supervisor.url}: {parts}.")
     async with Fleet.connect(supervisor.url, name="flotilla demo") as fleet:
         return await show(fleet, documents, supervisor.engines, screen, output)

@@ -78,18 +78,25 @@ class Ran(Struct, frozen=True, kw_only=True):
     answer: Answer
 
 
-def batches(documents: list[Document], passages_max: int) -> list[Batch]:
-    """The durable work: at most `passages_max` passages of each document, restricted data in the local zone only."""
+def batches(
+    documents: list[Document], passages_max: int, *, near: Zone = "local", cloud: Zone = "cloud"
+) -> list[Batch]:
+    """
+    The durable work: at most `passages_max` passages of each document, restricted data in the local zone only.
+
+    `near` and `cloud` are the zones of what is done at home and far away, where both run; else one takes the other's.
+    """
     found: list[Batch] = []
     classes: tuple[DataClass, ...] = ("internal", "restricted")
     for data_class in classes:
         own = [document for document in documents if document.data_class == data_class]
-        far: Zone = "local" if data_class == "restricted" else "cloud"
+        home: Zone = "local" if data_class == "restricted" else near
+        far: Zone = "local" if data_class == "restricted" else cloud
         label = [_for_labels(item) for item in _passages(own, passages_max)]
         found += [
-            _batch(PASSAGE_CLASSES, "classify", "local", data_class, label),
-            _batch(DOCUMENT_ENTITIES, "extract-entities", "local", data_class, _wholes(own)),
-            _batch(PASSAGE_ENTITIES, "extract-entities", "local", data_class, _passages(own, passages_max)),
+            _batch(PASSAGE_CLASSES, "classify", home, data_class, label),
+            _batch(DOCUMENT_ENTITIES, "extract-entities", home, data_class, _wholes(own)),
+            _batch(PASSAGE_ENTITIES, "extract-entities", home, data_class, _passages(own, passages_max)),
             _batch(SUMMARIES, "summarize", far, data_class, _short(_wholes(own), SUMMARY_WORDS_MAX)),
             _batch(HEADLINES, "summarize", far, data_class, _short(_passages(own, passages_max), HEADLINE_WORDS_MAX)),
         ]
@@ -109,12 +116,12 @@ async def run_batches(fleet: Fleet, work: list[Batch], on_done: Callable[[Batch,
     await asyncio.gather(*(run(batch) for batch in work))
 
 
-async def classify(fleet: Fleet, document: Document) -> Ran:
-    """Ask which kind of document it is, interactively, at home."""
+async def classify(fleet: Fleet, document: Document, zone: Zone = "local") -> Ran:
+    """Ask which kind of document it is, interactively, at home where something runs there."""
     item = _for_labels(Item(document=document.name, passage=None, input={"document": document.text}))
     try:
         answer = await fleet.ask(
-            "classify", item.input, route="local", data_class=document.data_class, deadline_s=DEADLINE_S
+            "classify", item.input, route=zone, data_class=document.data_class, deadline_s=DEADLINE_S
         )
     except TaskFailedError as error:
         answer = error.answer
@@ -130,14 +137,16 @@ async def try_the_cloud(fleet: Fleet, document: Document) -> TaskError | None:
     return None
 
 
-async def report(fleet: Fleet, sources: list[dict[str, str]], on_piece: Callable[[str], None]) -> Ran:
-    """Have one report written from summaries, in the cloud zone, read as it comes."""
+async def report(
+    fleet: Fleet, sources: list[dict[str, str]], on_piece: Callable[[str], None], zone: Zone = "cloud"
+) -> Ran:
+    """Have one report written from summaries, read as it comes."""
     body: dict[str, Any] = {
         "sources": sources,
         "instruction": "What came in this week, and what needs an answer first?",
     }
     item = Item(document="report", passage=None, input=body)
-    async with fleet.stream("synthesize", body, route="cloud", deadline_s=DEADLINE_S) as stream:
+    async with fleet.stream("synthesize", body, route=zone, deadline_s=DEADLINE_S) as stream:
         async for piece in stream:
             on_piece(piece)
     return Ran(way="interactive", title=REPORT, item=item, answer=stream.answer)

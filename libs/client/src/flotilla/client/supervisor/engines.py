@@ -17,6 +17,7 @@ from flotilla.inference.adapters.own_hosts import OwnHosts
 from flotilla.inference.errors import AttemptError
 
 OLLAMA_TIMEOUT_S: Final = 2.0
+SHOWN_MODELS_MAX: Final = 3
 
 
 class Provider(NamedTuple):
@@ -40,8 +41,8 @@ class Engines(Struct, frozen=True, kw_only=True):
     What serves each zone.
 
     Attributes:
-        local: A provider's name: `ollama`, `embedded` or `noop`.
-        cloud: `anthropic`, `openai`, `gemini`, `embedded` or `noop`.
+        local: A provider's name: `ollama`, `embedded` or `noop`; "" where nothing runs.
+        cloud: `anthropic`, `openai`, `gemini`, `embedded` or `noop`; "" where nothing runs.
         local_models: As `FLOTILLA_MODELS` takes them; empty where the engine knows its own.
         cloud_models: The same.
         notes: What people should know about the choice, a line each.
@@ -54,31 +55,72 @@ class Engines(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def choose(engine: Engine, environ: Mapping[str, str], ollama: tuple[str, ...] | None) -> Engines:
-    """Choose the engines; `ollama` holds the models of the Ollama server, None when none answers."""
+def choose(
+    engine: Engine,
+    environ: Mapping[str, str],
+    ollama: tuple[str, ...] | None,
+    *,
+    local_models: str = "",
+    cloud_models: str = "",
+) -> Engines:
+    """
+    Choose the engines.
+
+    The embedded engine stands in for models only where there is none at all: beside a model, even in the other zone,
+    its answers would be taken for a model's.
+
+    Args:
+        engine: As it was asked for.
+        environ: Has the keys.
+        ollama: The models of the Ollama server, None when none answers.
+        local_models: Those that were asked for: then Ollama serves, be it that it comes later.
+        cloud_models: Those that were asked for.
+
+    Raises:
+        OptionError: Models of an API are asked for, and no key is set.
+    """
     if engine != "auto":
         return Engines(local=engine, cloud=engine, notes=(_stands_in(engine),))
-    notes: list[str] = []
-    if ollama:
-        local = "ollama"
-        shown = ", ".join(ollama[:3]) + (", ..." if len(ollama) > 3 else "")  # noqa: PLR2004
-        notes.append(f"local: Ollama serves ({shown})")
-    else:
-        local = "embedded"
-        where = "Ollama has no chat model of its own" if ollama is not None else "no Ollama server answers"
-        notes.append(f"local: {where}; the embedded engine serves, which is no language model")
     cloud = next((provider for provider in PROVIDERS if environ.get(provider.key)), None)
-    if cloud is None:
-        notes.append("cloud: no API key is set; the embedded engine stands in, and nothing leaves this machine")
-    else:
-        notes.append(f"cloud: {cloud.name} serves ({cloud.key} is set); tasks in the cloud zone leave this machine")
+    if cloud is None and cloud_models:
+        keys = ", ".join(provider.key for provider in PROVIDERS)
+        raise OptionError(f"--cloud-models {cloud_models}: no API key is set; set one of {keys}")
+    has_local = bool(ollama or local_models)
+    if not has_local and cloud is None:
+        notes = (
+            f"local: {_why_no_ollama(ollama)}; the embedded engine serves, which is no language model",
+            "cloud: no API key is set; the embedded engine stands in, and nothing leaves this machine",
+        )
+        return Engines(local="embedded", cloud="embedded", notes=notes)
     return Engines(
-        local=local,
-        cloud=cloud.name if cloud is not None else "embedded",
+        local="ollama" if has_local else "",
+        cloud=cloud.name if cloud is not None else "",
         local_models=(ollama or ())[:MODELS_MAX],
         cloud_models=(cloud.model,) if cloud is not None else (),
-        notes=tuple(notes),
+        notes=(*_of_local(ollama, local_models), _of_cloud(cloud)),
     )
+
+
+def _why_no_ollama(ollama: tuple[str, ...] | None) -> str:
+    return "Ollama has no chat model of its own" if ollama is not None else "no Ollama server answers"
+
+
+def _of_local(ollama: tuple[str, ...] | None, asked: str) -> list[str]:
+    if not ollama and not asked:
+        why = _why_no_ollama(ollama)
+        return [f"local: {why}; nothing runs there, and restricted data has no route (`ollama pull llama3.2` mends it)"]
+    models = [part.strip() for part in asked.split(",")] if asked else list(ollama or ())
+    shown = ", ".join(models[:SHOWN_MODELS_MAX]) + (", ..." if len(models) > SHOWN_MODELS_MAX else "")
+    notes = [f"local: Ollama serves ({shown})"]
+    if not any("embed" in model.partition("=")[2] for model in models):
+        notes.append("embed: no model serves it (`ollama pull nomic-embed-text` mends it)")
+    return notes
+
+
+def _of_cloud(cloud: Provider | None) -> str:
+    if cloud is None:
+        return "cloud: no API key is set; nothing runs there, and nothing leaves this machine"
+    return f"cloud: {cloud.name} serves ({cloud.key} is set); tasks in the cloud zone leave this machine"
 
 
 def _stands_in(engine: Engine) -> str:

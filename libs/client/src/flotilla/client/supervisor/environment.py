@@ -16,6 +16,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.server_config import DEFAULT_SCOPE
 from flotilla.fabric.topology import TopologyLimits
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
+from flotilla.inference.settings import OUTPUT_TOKENS_SETTING
 
 _PREFIX: Final = "FLOTILLA_"
 _KEY_SUFFIX: Final = "_API_KEY"
@@ -30,8 +31,8 @@ STORE_BOUNDS: Final = tuple(
 )
 """What the orchestrator's stores may hold: the one thing about them that whoever starts a fleet may have to say."""
 
-_OF_THE_NETWORK: Final = (PROXY_SETTING, HOSTS_SETTING)
-"""What the workers are told of the machine's network; it is the same for every fleet."""
+_OF_WORKERS: Final = (PROXY_SETTING, HOSTS_SETTING, OUTPUT_TOKENS_SETTING)
+"""What the workers are told of the machine's network and of its models; it is the same for every fleet."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ def of_worker(
 ) -> dict[str, str]:
     """The whole environment of a worker; its pool is called after its zone. A local one holds no keys."""
     provider = engines.local if zone == "local" else engines.cloud
-    own = _common(options, place) | {name: environ[name] for name in _OF_THE_NETWORK if environ.get(name)}
+    own = _common(options, place) | {name: environ[name] for name in _OF_WORKERS if environ.get(name)}
     own |= {
         "FLOTILLA_ZONE": zone,
         "FLOTILLA_POOL": zone,

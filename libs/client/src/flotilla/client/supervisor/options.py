@@ -32,7 +32,8 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         directory: JetStream's files, logs and credentials; made when it is missing.
         orchestrators: 1 to REPLICAS_MAX; `local` and `cloud` replicas may be 0.
         slots: Of each worker; None leaves it to the workers.
-        engine: `auto` uses an Ollama server or an API key where there is one, and the embedded engine elsewhere.
+        engine: `auto` uses an Ollama server and an API key where there is one; the embedded engine stands in only where
+            there is neither.
         engine_latency_ms: Of the noop engine, as are the two below.
         engine_jitter: The fraction by which the latency varies, 0 to 1.
         engine_failure_rate: The fraction of the work that fails, 0 to 1.

@@ -112,6 +112,12 @@ class Supervisor:
         )
 
     @property
+    def _workers(self) -> dict[Zone, int]:
+        """How many run in each pool: none where there is nothing that they could serve."""
+        options, engines = self._options, self._engines
+        return {"local": options.local if engines.local else 0, "cloud": options.cloud if engines.cloud else 0}
+
+    @property
     def engines(self) -> Engines:
         """What serves each zone."""
         return self._engines
@@ -129,7 +135,7 @@ class Supervisor:
         await self._keeper.start()
         self._say(f"nats-server listens on {self.url}; everything it keeps is in {self._directory.path}")
         options = self._options
-        for kind, count in ((ORCHESTRATOR, options.orchestrators), ("local", options.local), ("cloud", options.cloud)):
+        for kind, count in {ORCHESTRATOR: options.orchestrators, **self._workers}.items():
             self._children[kind] = [
                 Child(self._spec(kind, number), self._guardian, self._on_child) for number in range(1, count + 1)
             ]
@@ -174,9 +180,7 @@ class Supervisor:
 
     async def _until_ready(self) -> None:
         options = self._options
-        readiness = Readiness(
-            Wanted(orchestrators=options.orchestrators, replicas={"local": options.local, "cloud": options.cloud})
-        )
+        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=self._workers))
         watching = asyncio.ensure_future(watch_until_ready(self._settings(roles.observer()), readiness))
         timeout_s = READY_TIMEOUT_S + READY_PER_CHILD_S * len(self._all())
         try:
@@ -235,7 +239,13 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
     directory.make()
     async with directory.held() as lock_fd:
         ollama = await ollama_models(os.environ) if options.engine == "auto" and options.local else None
-        engines = choose(options.engine, os.environ, ollama)
+        engines = choose(
+            options.engine,
+            os.environ,
+            ollama,
+            local_models=options.local_models if options.local else "",
+            cloud_models=options.cloud_models if options.cloud else "",
+        )
         for note in engines.notes:
             say(note)
         tuned = options.engine_latency_ms or options.engine_jitter or options.engine_failure_rate

@@ -10,7 +10,9 @@ from flotilla.inference.engines.noop import NoopEngine
 from flotilla.inference.serving import Serving
 from flotilla.inference.settings import WorkerSettings
 
-ENGINES: Final = ("embedded", "noop")
+STAND_IN: Final = "embedded"
+"""The engine that stands in for models. The noop engine stands for nothing: it is for tests and measurements."""
+ENGINES: Final = (STAND_IN, "noop")
 
 
 def serving_engine(settings: WorkerSettings) -> Serving:
@@ -21,7 +23,7 @@ def serving_engine(settings: WorkerSettings) -> Serving:
         SettingsError: There is none of the name, or it cannot do what `FLOTILLA_CAPABILITIES` lists.
     """
     catalogue = Catalogue.load(settings.capability_files)
-    if settings.provider == "embedded":
+    if settings.provider == STAND_IN:
         engine = EmbeddedEngine()
     elif settings.provider == "noop":
         engine = NoopEngine(
@@ -43,4 +45,4 @@ def serving_engine(settings: WorkerSettings) -> Serving:
         ]
     if settings.model_names():
         cards = settings.model_cards(wanted or engine.capabilities())
-    return Serving(backend=engine, catalogue=catalogue, models=cards)
+    return Serving(backend=engine, catalogue=catalogue, models=cards, stand_in=settings.provider == STAND_IN)
