@@ -75,6 +75,13 @@ async def test_a_wrong_setting_ends_the_service_with_one_line(
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_BACKLOG_MAX": "0"}, "FLOTILLA_BACKLOG_MAX"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": "a.b"}, "FLOTILLA_SCOPES"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPES": ","}, "FLOTILLA_SCOPES"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_WEIGHTS": "default"}, "FLOTILLA_SCOPE_WEIGHTS"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_WEIGHTS": "default=0"}, "FLOTILLA_SCOPE_WEIGHTS"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_WEIGHTS": "default=1000"}, "FLOTILLA_SCOPE_WEIGHTS"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_WEIGHTS": "default=1,default=2"}, "FLOTILLA_SCOPE_WEIGHTS"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_WEIGHTS": "nobody=3"}, "FLOTILLA_SCOPE_WEIGHTS"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_SCOPE_SHARE_MAX": "0"}, "FLOTILLA_SCOPE_SHARE_MAX"),
+        ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_ASKS_BYTES_MAX": "8"}, "FLOTILLA_ASKS_BYTES_MAX"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_GRACE_S": "-1"}, "FLOTILLA_GRACE_S"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_INSTANCE": "a b"}, "FLOTILLA_INSTANCE"),
         ("orchestrator", {**ORCHESTRATOR, "FLOTILLA_LOG_LEVEL": "loud"}, "FLOTILLA_LOG_LEVEL"),
@@ -124,6 +131,7 @@ def _prepare(settings: ServiceSettings) -> None:
     """What a service does with its settings before it connects."""
     if isinstance(settings, OrchestratorSettings):
         settings.scope_names()
+        settings.scope_weights_by_name()
     elif isinstance(settings, LocalSettings):
         settings.checked_pool()
         serving_locally(settings)

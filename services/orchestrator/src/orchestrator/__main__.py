@@ -35,7 +35,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
     catalogue = Catalogue.load(settings.capability_files)
     policy = read_policy_setting(settings.policy_file)
     scopes = settings.scope_names()
-    fleet = Fleet()
+    fleet = Fleet(settings.scope_weights_by_name())
     router = PolicyRouter(instance)
     metrics = OrchestratorMetrics(fleet, router)
     probes = Probes(metrics.registry)

@@ -320,7 +320,7 @@ class Course:
                 details={"retry_after_s": RETRY_AFTER_S},
             )
         if self._waiter is None:
-            self._waiter = Waiter(task.priority)
+            self._waiter = Waiter(task.priority, task.scope)
         lanes = list(dict.fromkeys(self._with.fleet.lane(choice.route.pool) for choice in choices))
         patience_s = min(REROUTE_EVERY_S, max(0.0, self._deadline_at - now))
         try:

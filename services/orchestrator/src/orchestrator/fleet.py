@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from flotilla.contracts.api import PoolStatus
 from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.subjects import ZONES, Zone
-from flotilla.fabric.lanes import Lane
+from flotilla.fabric.lanes import EVEN, Lane
 from flotilla.fabric.server_config import POOLS_MAX
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.pools import CardRefusedError, Pool
@@ -43,7 +43,8 @@ class Fleet:
         on_refused: Called with the pool of each card that is refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scope_weights: Mapping[str, int] = EVEN) -> None:
+        self._weights = scope_weights
         self._pools: dict[tuple[Zone, str], Pool] = {}
         self._lanes: dict[str, Lane] = {}
         self._paces: dict[str, _Pace] = {}
@@ -76,7 +77,7 @@ class Fleet:
         """The line for one pool."""
         lane = self._lanes.get(pool)
         if lane is None:
-            lane = self._lanes[pool] = Lane(pool)
+            lane = self._lanes[pool] = Lane(pool, self._weights)
         return lane
 
     def slot_freed(self, pool: str) -> None:

@@ -1,5 +1,6 @@
 """What an orchestrator can be told."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,6 +21,8 @@ PULLED_BYTES_MAX: Final = 12 * topology.MIB
 SCOPE_SHARE_MAX: Final = 0.5
 """With these an orchestrator stays within 128 MiB, also when messages of 8 MiB fill its room."""
 
+WEIGHT_MAX: Final = 999
+
 
 class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     """
@@ -34,6 +37,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         asks_bytes_max: The same of their bytes, headers included.
         pulled_bytes_max: Bytes of durable tasks that this orchestrator holds, of all scopes; the others wait in their stream.
         scope_share_max: The largest share of these that one scope may have. The rest is reserved for the others.
+        scope_weights: `FLOTILLA_SCOPE_WEIGHTS`: turns at a free slot, as `acme=3,default=1`; 1 where nothing is said.
         stream_replicas: Of every stream and bucket; 1, or 3 on a cluster.
         backlog_max: Waiting tasks of one capability and priority, over which new ones are refused.
         tasks_max: Per scope, like all that follow (docs/deploy.md, Sizing): tasks that may wait in all.
@@ -55,6 +59,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     asks_bytes_max: Size = ASKS_BYTES_MAX
     pulled_bytes_max: Size = PULLED_BYTES_MAX
     scope_share_max: Fraction = SCOPE_SHARE_MAX
+    scope_weights: str = ""
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     backlog_max: Count = topology.BACKLOG_MAX
     tasks_max: Count = topology.TASKS_MAX
@@ -78,6 +83,25 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         if not names:
             raise SettingsError("setting FLOTILLA_SCOPES: expected at least one scope")
         return names
+
+    def scope_weights_by_name(self) -> dict[str, int]:
+        """
+        The weights, checked.
+
+        Raises:
+            SettingsError: A scope that is not served, one twice, or a weight that is none.
+        """
+        weights: dict[str, int] = {}
+        for pair in (part.strip() for part in self.scope_weights.split(",") if part.strip()):
+            name, _, weight = pair.partition("=")
+            is_weight = re.fullmatch("[1-9][0-9]{0,2}", weight) is not None
+            if name not in self.scope_names() or name in weights or not is_weight:
+                expected = (
+                    f"scopes of FLOTILLA_SCOPES, each with a whole number from 1 to {WEIGHT_MAX}, as acme=3,default=1"
+                )
+                raise SettingsError(f"setting FLOTILLA_SCOPE_WEIGHTS: expected {expected}")
+            weights[name] = int(weight)
+        return weights
 
     def topology_limits(self) -> TopologyLimits:
         """What the streams and buckets of each scope may hold."""

@@ -1,5 +1,5 @@
 """
-The orchestrator's side of a lane: one bounded line per pool for tasks that found no free slot.
+The orchestrator's side of a lane: one bounded line per pool for tasks that found no free slot; scopes take turns in it.
 
 The head of the line tries again when there is a reason to think that a slot is free: one of this orchestrator's own
 attempts in the pool ended, a replica that was full signals `infer-free`, a replica appeared, or a short jittered timer
@@ -11,12 +11,12 @@ may have become free at once.
 import asyncio
 import itertools
 import random
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.errors import LanesFullError
+from flotilla.fabric.lines import Line
 
 WAITING_MAX: Final = 100_000
 CHAIN_AFTER_S: Final = 0.01
@@ -24,6 +24,8 @@ TIMER_S: Final = 0.1
 TIMER_JITTER_S: Final = 0.1
 LOW_EVERY: Final = 8
 """Of this many turns one goes to the lowest priority that waits, so that low never starves."""
+EVEN: Final[Mapping[str, int]] = {}
+"""Every scope has the same weight."""
 
 _tickets: Final = itertools.count()
 
@@ -34,14 +36,19 @@ class Waiter:
 
     It is in no line while it tries, and comes back to its old place when it is refused: places go by `ticket`, which it
     keeps for the life of the task.
+
+    Attributes:
+        turn_of: The line that it has its turn of, while it tries.
     """
 
-    __slots__ = ("_future", "_lanes", "priority", "ticket")
+    __slots__ = ("_future", "_lanes", "priority", "scope", "ticket", "turn_of")
 
-    def __init__(self, priority: Priority) -> None:
+    def __init__(self, priority: Priority, scope: str) -> None:
         self._lanes: list[Lane] = []
         self._future: asyncio.Future[Lane | None] | None = None
         self.priority: Final[Priority] = priority
+        self.scope: Final = scope
+        self.turn_of: Line[Waiter] | None = None
         self.ticket: Final = next(_tickets)
 
     async def turn(self, lanes: Sequence["Lane"], timeout_s: float) -> "Lane | None":
@@ -82,7 +89,8 @@ class Waiter:
         return True
 
     def leave(self) -> None:
-        """Leave every line."""
+        """Leave every line; a turn that it has is used."""
+        self.turn_of = None
         for lane in self._lanes:
             lane.forget(self)
         self._lanes.clear()
@@ -102,9 +110,9 @@ class Lane:
             way that was refused, the refusal may be older than the slot: another try is due, and the line not.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, weights: Mapping[str, int] = EVEN) -> None:
         self.name: Final = name
-        self._lines: dict[Priority, deque[Waiter]] = {priority: deque() for priority in PRIORITIES}
+        self._lines: dict[Priority, Line[Waiter]] = {priority: Line(weights) for priority in PRIORITIES}
         self._waiting = 0
         self._permits = 0
         self._turns = 0
@@ -128,28 +136,20 @@ class Lane:
     def enter(self, waiter: Waiter) -> bool:
         """Put a waiter in its line, by its ticket; False when the lane is full."""
         line = self._lines[waiter.priority]
-        if not line or line[-1].ticket < waiter.ticket:
-            if self._waiting >= WAITING_MAX:
-                return False
-            line.append(waiter)
-        else:
-            # Back after a refused try: its place is near the front.
-            at = next(index for index, other in enumerate(line) if other.ticket > waiter.ticket)
-            line.insert(at, waiter)
+        if self._waiting >= WAITING_MAX and line.is_last(waiter):
+            return False
+        if waiter.turn_of is line:
+            line.refund(waiter.scope)
+            waiter.turn_of = None
+        line.enter(waiter)
         self._waiting += 1
         self._set_timer()
         return True
 
     def forget(self, waiter: Waiter) -> None:
         """Take a waiter out of its line."""
-        line = self._lines[waiter.priority]
-        if line and line[0] is waiter:
-            line.popleft()
-        else:
-            try:
-                line.remove(waiter)
-            except ValueError:
-                return
+        if not self._lines[waiter.priority].forget(waiter):
+            return
         self._waiting -= 1
         if not self._waiting:
             self._rest()
@@ -200,7 +200,13 @@ class Lane:
     def _wake_next(self) -> bool:
         self._turns += 1
         order: Sequence[Priority] = PRIORITIES if self._turns % LOW_EVERY else PRIORITIES[::-1]
-        return any(waiter.wake(self) for priority in order for waiter in self._lines[priority])
+        for line in (self._lines[priority] for priority in order):
+            for waiter in line.in_turn():
+                if waiter.wake(self):
+                    line.spend(waiter.scope)
+                    waiter.turn_of = line
+                    return True
+        return False
 
     def _set_timer(self) -> None:
         if self._timer is None:
