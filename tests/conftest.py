@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from flotilla.testkit.nats_server import RunningServer, running_server
 # How long an example takes depends on what else the machine does; what is too slow for a user is measured in the benchmark.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and every process that a test
+# starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
