@@ -65,6 +65,20 @@ def test_what_was_not_counted_has_no_known_cost_where_one_pays():
     assert Usage() == unknown_usage("vllm")
 
 
+@pytest.mark.parametrize(("input_tokens", "output_tokens"), [(7, None), (None, 7)])
+def test_half_a_count_has_no_known_cost_where_one_pays(input_tokens: int | None, output_tokens: int | None):
+    """
+    What was said of it stays, and at home it is nothing all the same; an embedding has no other half.
+    """
+    paid = usage_of("openai", "gpt-4o", "", input_tokens=input_tokens, output_tokens=output_tokens)
+    free = usage_of("vllm", "m", "", input_tokens=input_tokens, output_tokens=output_tokens)
+
+    assert (7, None) == (paid.input_tokens + paid.output_tokens, paid.cost_usd)
+    assert (7, 0.0) == (free.input_tokens + free.output_tokens, free.cost_usd)
+    embedded = usage_of("openai", "text-embedding-3-small", "", input_tokens=7, output_tokens=None, embedding=True)
+    assert (embedded.cost_usd or 0) > 0
+
+
 def test_the_price_of_the_model_that_was_asked_for_stands_in():
     """
     Gateways answer under names of their own.

@@ -8,7 +8,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, cast
 
-from flotilla.client.bench import balance, durable_throughput, interactive_latency, interactive_throughput, memory
+from flotilla.client.bench import (
+    balance,
+    chat_throughput,
+    durable_throughput,
+    interactive_latency,
+    interactive_throughput,
+    memory,
+)
 from flotilla.client.bench.errors import BenchError
 from flotilla.client.bench.figures import Figure
 from flotilla.client.bench.loops import run_loop
@@ -30,7 +37,7 @@ ON_STAGE: Final = {
     durable_throughput.NAME: durable_throughput.measure,
 }
 SHAPES: Final = {shape.name: shape for shape in (balance.FEW_LARGE, balance.MANY_SMALL)}
-MEASUREMENTS: Final = (*ON_STAGE, *SHAPES)
+MEASUREMENTS: Final = (*ON_STAGE, chat_throughput.NAME, *SHAPES)
 
 Say = Callable[[str], None]
 
@@ -75,6 +82,9 @@ async def _all(only: Collection[str], say: Say, directory: Path) -> list[Figure]
     if any(name in ON_STAGE for name in wanted):
         async with staged(directory / "stage", slots=SLOTS) as stage:
             figures += await _on_stage(stage, [name for name in wanted if name in ON_STAGE], say)
+    if chat_throughput.NAME in wanted:
+        say(chat_throughput.NAME)
+        figures += await chat_throughput.measure(directory / chat_throughput.NAME)
     for name in wanted:
         if name in SHAPES:
             say(name)

@@ -14,7 +14,7 @@ def bench(
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """
-    Measure a fleet of its own against plain NATS on the same server; takes a minute and a half.
+    Measure a fleet of its own against plain NATS on the same server; takes two minutes.
 
     Ratios taken in one run, raw and fleet in turn: absolute figures say more about the machine. Leave the machine alone
     meanwhile.

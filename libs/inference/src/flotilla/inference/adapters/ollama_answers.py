@@ -159,7 +159,7 @@ def vectors_in(body: bytes, texts: int, *, asked: str) -> Embedding:
         raise misshapen(PROVIDER)
     named = model_name(answer.model)
     counted = token_count(answer.prompt_eval_count)
-    usage = usage_of(PROVIDER, named, asked, input_tokens=counted, output_tokens=None)
+    usage = usage_of(PROVIDER, named, asked, input_tokens=counted, output_tokens=None, embedding=True)
     return Embedding(vectors=vectors, model=named or asked, usage=usage)
 
 

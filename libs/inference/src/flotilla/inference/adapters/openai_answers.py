@@ -174,7 +174,7 @@ class Reading:
                 raise misshapen(self._provider)
 
 
-def usage_in(usage: Any, provider: str, model: str, asked: str) -> Usage:
+def usage_in(usage: Any, provider: str, model: str, asked: str, *, embedding: bool = False) -> Usage:
     """What a `usage` says, in whatever form; `model` is named in the answer, `asked` in the request."""
     if not isinstance(usage, dict):
         return unknown_usage(provider)
@@ -193,6 +193,7 @@ def usage_in(usage: Any, provider: str, model: str, asked: str) -> Usage:
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cache_read_tokens=token_count(cached),
+        embedding=embedding,
     )
 
 

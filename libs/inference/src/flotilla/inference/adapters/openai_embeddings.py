@@ -114,7 +114,7 @@ def vectors_in(body: bytes, texts: int, *, provider: str, asked: str) -> Embeddi
     return Embedding(
         vectors=[vectors[index] for index in range(texts)],
         model=named or asked,
-        usage=usage_in(answer.usage, provider, named, asked),
+        usage=usage_in(answer.usage, provider, named, asked, embedding=True),
     )
 
 

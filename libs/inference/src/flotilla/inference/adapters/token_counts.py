@@ -39,6 +39,7 @@ def usage_of(
     output_tokens: int | None,
     cache_read_tokens: int | None = None,
     cache_write_tokens: int | None = None,
+    embedding: bool = False,
 ) -> Usage:
     """
     What an answer consumed, and what that cost.
@@ -51,19 +52,24 @@ def usage_of(
         output_tokens: Likewise.
         cache_read_tokens: How many of the input were cached.
         cache_write_tokens: How many of the input were put into a cache.
+        embedding: Whether there is no output to be counted. Otherwise half a count has no known cost where one pays:
+            the half that was said would look like the whole price.
     """
     if input_tokens is None and output_tokens is None:
         return unknown_usage(provider)
+    if input_tokens is None or (output_tokens is None and not embedding):
+        spent = Usage(input_tokens=input_tokens or 0, output_tokens=output_tokens or 0)
+        return spent + unknown_usage(provider)
     cost_usd = pricing.cost_usd(
         provider,
         model,
-        input_tokens=input_tokens or 0,
+        input_tokens=input_tokens,
         output_tokens=output_tokens or 0,
         cache_read_tokens=cache_read_tokens or 0,
         cache_write_tokens=cache_write_tokens or 0,
         asked=asked,
     )
-    return Usage(input_tokens=input_tokens or 0, output_tokens=output_tokens or 0, cost_usd=cost_usd)
+    return Usage(input_tokens=input_tokens, output_tokens=output_tokens or 0, cost_usd=cost_usd)
 
 
 def unknown_usage(provider: str) -> Usage:
