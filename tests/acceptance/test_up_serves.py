@@ -124,6 +124,8 @@ async def test_a_pool_of_models_beside_the_engine_gets_every_task(tmp_path: Path
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 while not any(pool.pool == "vllm" and pool.slots for pool in (await fleet.status()).pools):
                     await asyncio.sleep(0.1)
+            standing_in = {pool.pool: pool.stand_in for pool in (await fleet.status()).pools}
+            assert {"local": True, "cloud": True, "vllm": False} == standing_in
             await until_served_by(fleet, "vllm")
             assert {"vllm"} == await providers_of(fleet)
         finally:

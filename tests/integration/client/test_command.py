@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -288,14 +289,19 @@ async def test_status_shows_the_pools_and_the_backlog(run: Run, peer: FleetPeer)
         capabilities=["chat"],
     )
 
+    engine = msgspec.structs.replace(pool, zone="local", pool="local", provider="embedded", stand_in=True)
+
     async def status(asked: Asked) -> None:
-        await peer.answer(asked, FleetStatus(scope="default", orchestrator="o", pools=[pool], backlog=[], dead=2))
+        await peer.answer(
+            asked, FleetStatus(scope="default", orchestrator="o", pools=[pool, engine], backlog=[], dead=2)
+        )
 
     peer.on_question["status"] = status
 
     ended = await run("status")
 
-    assert (ended.code, ended.out) == (0, "cloud\tanthropic\tanthropic\t2\t8\t3\tm\tchat\n")
+    rows = ["cloud\tanthropic\tanthropic\t2\t8\t3\tm\tchat", "local\tlocal\tembedded (stands in)\t2\t8\t3\tm\tchat"]
+    assert (ended.code, ended.out.splitlines()) == (0, rows)
     assert "2 dead tasks" in ended.err
 
 

@@ -15,6 +15,7 @@ from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_ollama import OllamaServer
+from flotilla.testkit.provider_openai import OpenAIServer
 
 POOL = PoolStatus(
     zone="local", pool="local", provider="ollama", replicas=1, slots=4, busy=0, models=["m"], capabilities=["chat"]
@@ -114,6 +115,19 @@ async def test_credentials_that_cannot_be_used_are_named(tmp_path: Path, content
     assert 1 == code
     assert "me.nk" in found["credentials"]["says"]
     assert "FLOTILLA_NATS_CREDS" in found["credentials"]["mend"]
+
+
+async def test_a_server_of_ones_own_is_looked_at():
+    """
+    VLLM or llama.cpp, where it is named without a key; it need not list a model by its name.
+    """
+    async with OpenAIServer(models=("m",)) as server:
+        code, found = await doctor(OPENAI_BASE_URL=server.url)
+    gone, lost = await doctor(OPENAI_BASE_URL=server.url)
+
+    assert (0, "ok") == (code, found["openai-compatible"]["state"])
+    assert (1, "wrong") == (gone, lost["openai-compatible"]["state"])
+    assert "OPENAI_BASE_URL" in lost["openai-compatible"]["mend"]
 
 
 async def test_people_read_lines():

@@ -9,10 +9,10 @@ import pytest
 
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
-from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, ModelCall, Turn
+from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Emit, ModelCall, Turn
 from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
-from flotilla.testkit.provider_steps import FailsInside, Garbage, Received, Says
+from flotilla.testkit.provider_steps import Fails, FailsInside, Garbage, Received, Says, Step
 
 DOCUMENT = "one two three"
 CALL = ModelCall(model="claude-haiku-4-5", system="", turns=(Turn(role="user", content=DOCUMENT),), timeout_s=10.0)
@@ -88,6 +88,44 @@ async def test_a_schema_that_it_cannot_hold_to_is_left_out(
     await model.complete(call(output_schema=schema))
 
     assert "output_config" not in server.requests[0].body
+
+
+@pytest.mark.parametrize("emit", [None, nothing], ids=["whole", "streamed"])
+async def test_a_model_that_writes_less_is_asked_within_its_bound(
+    server: AnthropicServer, model: AnthropicMessages, emit: Emit | None
+):
+    """
+    Learned once for the model, from what the API says that it has.
+    """
+
+    def bounded(received: Received) -> Step:
+        asked = received.body["max_tokens"]
+        said = f"max_tokens: {asked} > 4096, which is the maximum allowed number of output tokens for m"
+        return Says() if asked <= 4096 else Fails(400, message=said)
+
+    server.otherwise = bounded
+    for asked in (9000, 9000, 100):
+        await model.complete(call(max_output_tokens=asked), emit)
+
+    assert [9000, 4096, 4096, 100] == [received.body["max_tokens"] for received in server.requests]
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["max_tokens: 9 > 4096", "max_tokens: 9000 > 9000", "max_tokens: 9000 > 0", "max_tokens: must be a number"],
+)
+async def test_a_bound_that_makes_no_sense_is_a_refusal(
+    server: AnthropicServer, model: AnthropicMessages, message: str
+):
+    """
+    Asked once, and told.
+    """
+    server.otherwise = Fails(400, message=message)
+
+    with pytest.raises(AttemptError):
+        await model.complete(call(max_output_tokens=4000))
+
+    assert 1 == len(server.requests)
 
 
 async def test_sampling_is_left_to_the_provider(server: AnthropicServer, model: AnthropicMessages):

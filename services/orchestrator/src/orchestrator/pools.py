@@ -142,6 +142,10 @@ class Pool:
             self._withdraw(replica.offer)
         return True
 
+    @property
+    def _gives_way(self) -> bool:
+        return all(replica.card.stand_in for replica in self._replicas.values())
+
     def view(self) -> PoolView | None:
         """What routing sees; None without replicas."""
         if not self._replicas:
@@ -158,7 +162,7 @@ class Pool:
             models={name: frozenset(capabilities) for name, capabilities in models.items()},
             replicas=self._serving,
             slots=min(self._slots, SLOTS_PER_POOL_MAX),
-            gives_way=all(replica.card.stand_in for replica in self._replicas.values()),
+            gives_way=self._gives_way,
             stands_in=all(replica.card.provider in STAND_INS for replica in self._replicas.values()),
             labels=labels if len(labels) <= LABELS_PER_POOL_MAX else dict(list(labels.items())[:LABELS_PER_POOL_MAX]),
         )
@@ -175,6 +179,7 @@ class Pool:
             busy=min(self.busy, SLOTS_PER_POOL_MAX),
             models=sorted(self._models),
             capabilities=sorted(self._names),
+            stand_in=self._gives_way,
         )
 
     def cards_within(self, bytes_max: int) -> list[ReplicaCard]:

@@ -16,11 +16,11 @@ from flotilla.client.errors import (
 )
 from flotilla.client.supervisor.engines import PROVIDERS, ollama_models
 from flotilla.client.supervisor.errors import OptionError
-from flotilla.client.supervisor.provider_checks import OLLAMA, check_all, named_models
+from flotilla.client.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
 from flotilla.contracts.errors import TaskError
 from flotilla.fabric.embedded_server import find_nats_server
 from flotilla.fabric.errors import ServerNotFoundError
-from flotilla.inference.checks import Finding
+from flotilla.inference.checks import KEYS, Finding
 
 CLOCK_OFFSET_MAX_S: Final = 2.0
 """Between this machine's clock and an orchestrator's. Deadlines are times of day: a clock that is off cuts them."""
@@ -36,6 +36,7 @@ async def examine(
     return [
         check_server(),
         *await _ollama(environ, local_models),
+        *await _own_server(environ),
         *await _cloud(environ, cloud_models),
         *await check_fleet(where),
     ]
@@ -126,6 +127,13 @@ async def _ollama(environ: Mapping[str, str], local_models: str) -> list[Finding
         mend = f"ollama pull {EMBEDDING_MODEL}"
         found.append(Finding(subject="embed", state="note", says="no embedding model is installed", mend=mend))
     return found
+
+
+async def _own_server(environ: Mapping[str, str]) -> list[Finding]:
+    """A server that is named without a key: of one's own, as a local worker takes it."""
+    if not environ.get("OPENAI_BASE_URL") or environ.get(KEYS["openai"]):
+        return []
+    return await check_all({OWN_SERVER: ()}, environ)
 
 
 async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]:

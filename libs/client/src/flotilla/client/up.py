@@ -16,6 +16,7 @@ from flotilla.chassis.policy_file import read_policy
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from flotilla.client.console import terminal
 from flotilla.client.policy_file import put_in_force
+from flotilla.client.supervisor.engines import Engines
 from flotilla.client.supervisor.errors import FleetRunningError, OptionError
 from flotilla.client.supervisor.options import UpOptions, check
 from flotilla.client.supervisor.provider_checks import OLLAMA, check_all, named_models
@@ -32,7 +33,7 @@ from flotilla.fabric.errors import (
     ServerSpecError,
 )
 from flotilla.inference.catalogue import Catalogue
-from flotilla.inference.checks import KEYS
+from flotilla.inference.checks import KEYS, Finding
 from flotilla.inference.errors import CatalogueError
 
 USAGE_ERRORS: Final = (
@@ -121,14 +122,13 @@ async def _run(options: UpOptions, apply_policy: ApplyPolicy) -> int:
 
 
 async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_policy: ApplyPolicy) -> None:
-    starting = asyncio.ensure_future(supervisor.start(apply_policy))
+    starting = asyncio.ensure_future(_start(options, supervisor, apply_policy))
     stopped = asyncio.ensure_future(stop.asked.wait())
     try:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return
         await starting
-        await _say_what_is_wrong(options, supervisor)
         _announce(options, supervisor)
         await stopped
     finally:
@@ -137,17 +137,29 @@ async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_p
         await asyncio.gather(starting, stopped, return_exceptions=True)
 
 
-async def _say_what_is_wrong(options: UpOptions, supervisor: Supervisor) -> None:
-    """A line for each fault of the providers in use; the fleet runs all the same, and may be mended meanwhile."""
-    engines = supervisor.engines
+async def _start(options: UpOptions, supervisor: Supervisor, apply_policy: ApplyPolicy) -> None:
+    """
+    Bring the fleet up, and look at its providers meanwhile.
+
+    Whatever is wrong with these is said before the ready line: the fleet runs all the same, and they may be mended.
+    """
+    checking = asyncio.ensure_future(_check(options, supervisor.engines))
+    try:
+        await supervisor.start(apply_policy)
+        for found in await checking:
+            if found.state == "wrong":
+                say(f"{found.subject}: {found.says}; {found.mend}")
+    finally:
+        checking.cancel()
+
+
+async def _check(options: UpOptions, engines: Engines) -> list[Finding]:
     wanted: dict[str, list[str]] = {}
     if options.local and engines.local == OLLAMA:
         wanted[OLLAMA] = named_models(options.local_models or ",".join(engines.local_models))
     if options.cloud and engines.cloud in KEYS:
         wanted[engines.cloud] = named_models(options.cloud_models or ",".join(engines.cloud_models))
-    for found in await check_all(wanted, os.environ):
-        if found.state == "wrong":
-            say(f"{found.subject}: {found.says}; {found.mend}")
+    return await check_all(wanted, os.environ)
 
 
 def _announce(options: UpOptions, supervisor: Supervisor) -> None:

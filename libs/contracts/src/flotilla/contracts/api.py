@@ -69,7 +69,12 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
-    """One live pool: its replicas put together."""
+    """
+    One live pool: its replicas put together.
+
+    Attributes:
+        stand_in: It stands in for models, and gets nothing that a live model serves.
+    """
 
     zone: Zone
     pool: str
@@ -79,6 +84,7 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     busy: int
     models: list[str]
     capabilities: list[str]
+    stand_in: bool = False
 
 
 class Backlog(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ def pool_rows(pools: Sequence[PoolStatus]) -> Rows:
         (
             pool.zone,
             pool.pool,
-            pool.provider,
+            f"{pool.provider} (stands in)" if pool.stand_in else pool.provider,
             str(pool.replicas),
             str(pool.slots),
             str(pool.busy),

@@ -9,6 +9,8 @@ from flotilla.inference.adapters.own_hosts import OwnHosts
 from flotilla.inference.checks import KEYS, Finding, ListsModels, check_provider
 
 OLLAMA: Final = "ollama"
+OWN_SERVER: Final = "openai-compatible"
+"""A server of one's own that speaks OpenAI's protocol: vLLM, llama.cpp."""
 
 
 class Provider(ListsModels, Protocol):
@@ -29,7 +31,7 @@ async def check_named(provider: str, models: Iterable[str], environ: Mapping[str
     Look whether a provider answers, takes the key and has these models.
 
     Args:
-        provider: `ollama`, or one of `KEYS`.
+        provider: `ollama`, OWN_SERVER, or one of `KEYS`.
         models: Their names.
         environ: Its address, key and proxy.
     """
@@ -61,18 +63,21 @@ def _adapter(provider: str, environ: Mapping[str, str]) -> Provider:
         ValueError: An address, or a setting of the network, cannot be used.
     """
     proxy_url = environ.get(PROXY_SETTING) or None
+    at_home = Egress(zone="local", proxy_url=proxy_url, own=OwnHosts.parse(environ.get(HOSTS_SETTING, "")))
     if provider == OLLAMA:
         from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415  (an extra, and slow to import)
 
-        own = OwnHosts.parse(environ.get(HOSTS_SETTING, ""))
-        return OllamaChat(environ.get("OLLAMA_HOST"), egress=Egress(zone="local", proxy_url=proxy_url, own=own))
+        return OllamaChat(environ.get("OLLAMA_HOST"), egress=at_home)
     egress = Egress(zone="cloud", proxy_url=proxy_url)
-    key = environ.get(KEYS[provider], "")
+    key = environ.get(KEYS.get(provider, ""), "")
     if provider == "anthropic":
         from flotilla.inference.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415
 
         return AnthropicMessages(api_key=key, base_url=environ.get("ANTHROPIC_BASE_URL"), egress=egress)
     from flotilla.inference.adapters.openai_chat import OpenAIChat  # noqa: PLC0415
 
-    base_url = environ.get("OPENAI_BASE_URL") if provider == "openai" else None
+    base_url = environ.get("OPENAI_BASE_URL")
+    if provider == OWN_SERVER:
+        return OpenAIChat(api_key=None, base_url=base_url, provider=provider, egress=at_home)
+    base_url = base_url if provider == "openai" else None
     return OpenAIChat(api_key=key, base_url=base_url, provider=provider, egress=egress)

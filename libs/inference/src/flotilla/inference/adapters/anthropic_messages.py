@@ -7,8 +7,10 @@ the SDK's HTTP client, and answers are decoded here from their bytes: the SDK bu
 
 import contextlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any, Final
 
 import anthropic
@@ -38,6 +40,11 @@ from flotilla.inference.errors import AttemptError
 
 LISTED_MAX: Final = 1000
 """Models in one page of the list: the most that the API gives."""
+
+MODELS_REMEMBERED_MAX: Final = 256
+"""Of which the most that they can write is known."""
+
+_OUTPUT_MAX: Final = re.compile(r"max_tokens: \d{1,9} > (\d{1,9})\b")
 
 # At debug level the SDK logs whole requests, prompts included: `ANTHROPIC_LOG` must not turn that on.
 logging.getLogger("anthropic").setLevel(logging.WARNING)
@@ -78,6 +85,7 @@ class AnthropicMessages:
             raise ValueError("an Anthropic API key is needed")
         pricing.load("anthropic")
         url = anthropic_url(base_url)
+        self._output_tokens_max: dict[str, int] = {}
         self._messages_url = httpx2.URL(f"{url}/v1/messages")
         self._models_url = httpx2.URL(f"{url}/v1/models?limit={LISTED_MAX}")
         self._http = provider_client(PROVIDER, url, egress, api_key=api_key, connections_max=connections_max)
@@ -141,15 +149,32 @@ class AnthropicMessages:
         """Close the HTTP client."""
         await self._sdk.close()
 
-    async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
+    async def _answered(self, call: ModelCall, *, stream: bool) -> httpx2.Response:
+        """
+        The response to a call; one that asked for more output than the model has is asked again within its bound.
+
+        That is no retry of a failure: nothing was computed or billed, and the bound is remembered for the model.
+        """
         headers = self._stream_headers if stream else self._headers
-        request = httpx2.Request(
-            "POST", self._messages_url, headers=headers, content=_encode(_request(call, stream=stream))
-        )
-        with _translated(gathered):
+        for again in (True, False):
+            most = self._output_tokens_max.get(call.model, call.max_output_tokens)
+            content = _encode(_request(call, most, stream=stream))
+            request = httpx2.Request("POST", self._messages_url, headers=headers, content=content)
             response = await self._http.send(request, stream=True)
-            if not response.is_success:
-                raise (await error_answer(response, provider=PROVIDER)).failure
+            if response.is_success:
+                return response
+            error = await error_answer(response, provider=PROVIDER)
+            refused = _OUTPUT_MAX.search(error.text) if again and error.status == HTTPStatus.BAD_REQUEST else None
+            if refused is None or not 0 < int(refused[1]) < most:
+                raise error.failure
+            if len(self._output_tokens_max) >= MODELS_REMEMBERED_MAX:
+                self._output_tokens_max.clear()
+            self._output_tokens_max[call.model] = int(refused[1])
+        raise AssertionError  # the last request returns or raises
+
+    async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
+        with _translated(gathered):
+            response = await self._answered(call, stream=stream)
             reading = Reading(call.model, gathered)
             try:
                 async with aclosing(parts(response, provider=PROVIDER)) as found:
@@ -165,10 +190,10 @@ class AnthropicMessages:
                 yield piece
 
 
-def _request(call: ModelCall, *, stream: bool) -> dict[str, Any]:
+def _request(call: ModelCall, most: int, *, stream: bool) -> dict[str, Any]:
     request: dict[str, Any] = {
         "model": call.model,
-        "max_tokens": call.max_output_tokens,
+        "max_tokens": min(call.max_output_tokens, most),
         "system": call.system or None,
         "messages": [{"role": turn.role, "content": turn.content} for turn in call.turns],
         "stop_sequences": list(call.stop) or None,
