@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -76,7 +77,7 @@ async def test_an_output_that_only_its_result_makes_too_large_fails_as_that(
     """
     The worker could send it; labels and attempts around it leave no room. Asked or submitted, the model runs once.
     """
-    output = {"label": "x" * (caller.nc.max_payload - 3000)}
+    output = {"label": "x" * (caller.nc.max_payload - 3000), "confidence": 1.0}
     headers = {**ONLY_HERE, **{f"Flotilla-Label-L{number}": "v" * 120 for number in range(16)}}
     async with _scripted(calm_fleet, lambda _: [finished(output=output)]) as worker:
         asked = await caller.ask("classify", CLASSIFY, headers=headers)
@@ -174,6 +175,54 @@ async def test_a_reply_that_does_not_decode_counts_as_a_crash(
 
     assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["crashed", "ok"]
     assert all(process.is_running for process in calm_fleet.orchestrators)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"label": 7, "confidence": 1.0},
+        {"label": "billing", "confidence": 2.0},
+        {"confidence": 1.0},
+        {"summary": "of something else"},
+        ["billing"],
+        "billing",
+        {"label": "billing", "confidence": 1.0, "more": float("inf")},
+    ],
+    ids=str,
+)
+async def test_an_output_that_is_none_of_its_capability_fails_its_attempt(
+    calm_fleet: RunningFleet, caller: PlainClient, output: object
+):
+    """
+    The worker should have seen it; it is tried where else it can be, and nobody gets it.
+    """
+    bad = json.dumps(finished(output)).replace("Infinity", "1e999").encode()
+    async with _scripted(calm_fleet, _in_turn([bad])) as worker:
+        answer = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
+        async with caller.hearing("results.>") as results:
+            task = new_task()
+            await caller.submit("classify", CLASSIFY, task=task, headers=ONLY_HERE)
+            result = await results.result(task)
+
+    for failed_one in (answer.result, result):
+        assert ["invalid_output"] == [attempt["outcome"] for attempt in failed_one["attempts"]]
+        assert "provider_failed" == failed_one["error"]["kind"]
+        assert "output" not in failed_one
+        assert "billing" not in json.dumps(failed_one)
+    assert 2 == len(worker.requests)
+
+
+async def test_a_stream_whose_output_is_none_of_its_capability_is_broken(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    Its pieces have been passed on: it is not begun again, and not presented as complete.
+    """
+    script = _in_turn([{"type": "piece", "seq": 0, "text": "Once"}, finished({"label": "billing", "confidence": 1.0})])
+    async with _scripted(calm_fleet, script) as worker:
+        answer = await caller.ask("summarize", BODIES["summarize"], headers={**ONLY_HERE, "Flotilla-Stream": "true"})
+
+    assert "provider_failed" == answer.kind
+    assert 1 == answer.result["error"]["details"]["pieces"]
+    assert 1 == len(worker.requests)
 
 
 async def test_fields_of_a_newer_worker_are_ignored(calm_fleet: RunningFleet, caller: PlainClient):

@@ -20,6 +20,7 @@ RESTRICTED = {"Flotilla-Data-Class": "restricted", "Flotilla-Route": "scripted"}
 FORGED = finished({"label": "forged by the cloud", "confidence": 1.0}, replica="scripted-victim")
 HONEST_AFTER_S = 0.5
 TOKENS_SEEN = 40
+OWN_INBOX_DOTS = "_INBOX.orchestrator.id.token".count(".")
 
 
 async def test_a_cloud_worker_cannot_answer_a_local_attempt_even_when_it_knows_its_token(
@@ -67,13 +68,33 @@ async def test_one_attempts_token_says_nothing_of_anothers(calm_fleet: RunningFl
         await requests.until(lambda heard: heard.messages)
     await calm_fleet.until_replicas(set(), absent=frozenset({"thief"}))
 
-    tokens = [reply.rsplit(".", 1)[1] for reply in (*worker.replies, *requests.subjects)]
+    # Tasks are pulled on inboxes below the orchestrators' own, which have names: only the server is told these.
+    own = [subject for subject in requests.subjects if subject.count(".") == OWN_INBOX_DOTS]
+    tokens = [reply.rsplit(".", 1)[1] for reply in (*worker.replies, *own)]
     assert len(worker.replies) >= TOKENS_SEEN
     assert len(set(tokens)) == len(tokens)
     assert {len(token) for token in tokens} == {32}
     for at in range(0, 32, 8):
         # Of 40 and more numbers of 32 bits, two are equal once in five million runs.
         assert len({token[at : at + 8] for token in tokens}) == len(tokens)
+
+
+async def test_an_output_that_does_not_fit_the_schema_is_no_answer(calm_fleet: RunningFleet, caller: PlainClient):
+    """
+    A stolen worker validates nothing: the task goes to an honest one.
+    """
+    thief = await calm_fleet.connect(calm_fleet.server.worker("cloud", "cloud"))
+    junk = finished({"label": ["<script>"], "confidence": "high"})
+    async with scripted_worker(
+        thief, lambda _: [junk], zone="cloud", pool="cloud", replica="thief", models=("stolen",)
+    ) as worker:
+        await calm_fleet.until_replicas({"thief"})
+        stolen = await caller.ask("classify", CLASSIFY, headers={"Flotilla-Route": "cloud/stolen"})
+    await calm_fleet.until_replicas(set(), absent=frozenset({"thief"}))
+
+    assert 1 == len(worker.requests)
+    assert ["invalid_output"] == [attempt["outcome"] for attempt in stolen.result["attempts"]]
+    assert "script" not in json.dumps(stolen.result)
 
 
 async def _true(value: object) -> bool:

@@ -15,6 +15,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.lanes import Lane
 from flotilla.fabric.unreadable import Sparing
+from orchestrator.outputs import Outputs
 from orchestrator.replica_states import Replica
 from orchestrator.routing.types import Route
 from orchestrator.tasks import Task
@@ -58,6 +59,7 @@ class InFlight(Protocol):
 
     loop: Final[asyncio.AbstractEventLoop]
     live: Final[dict[str, "Attempt"]]
+    outputs: Final[Outputs]
     renewed_at: float
 
     @property
@@ -174,7 +176,11 @@ class Attempt:
             reply = Failed(kind=FailureKind.CRASHED, message="the worker was busy after it had begun")
         self.heard_at = self._attempts.clock_s
         match reply:
-            case Finished(replica=replica) | Failed(replica=replica):
+            case Finished(replica=replica):
+                self.replica = replica or self.replica
+                checked = self._attempts.outputs.checked(reply, capability=self.task.capability, pool=self.route.pool)
+                self._attempts.end(self, checked)
+            case Failed(replica=replica):
                 self.replica = replica or self.replica
                 self._attempts.end(self, reply)
             case Accepted(replica=replica):

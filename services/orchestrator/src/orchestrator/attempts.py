@@ -18,6 +18,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
 from orchestrator.attempt import Attempt, Ended, OnPiece, OnStart, Outcome, found_no_slot
+from orchestrator.outputs import Outputs
 from orchestrator.roll_calls import ReplicasOf
 from orchestrator.routing.types import Route
 from orchestrator.silences import Silences
@@ -33,6 +34,7 @@ class Attempts:
 
     Attributes:
         live: Those in flight, by their reply subjects.
+        outputs: Looks at what workers give.
         renewed_at: When the watch last turned, by the loop's clock; a liveness probe looks at it.
     """
 
@@ -40,6 +42,7 @@ class Attempts:
         self,
         connection: Connection,
         instance: str,
+        outputs: Outputs,
         traces: Traces = NO_TRACES,
         replicas_of: ReplicasOf = lambda _: frozenset(),
     ) -> None:
@@ -50,6 +53,7 @@ class Attempts:
         self._count = 0
         self._watching: asyncio.Task[None] | None = None
         self.live: Final[dict[str, Attempt]] = {}
+        self.outputs: Final = outputs
         self.silences: Final = Silences(connection, self, instance, inbox=self._inbox, replicas_of=replicas_of)
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()

@@ -29,6 +29,7 @@ from orchestrator.interactive import Interactive
 from orchestrator.ledger import Ledger
 from orchestrator.means import Means
 from orchestrator.metrics import OrchestratorMetrics
+from orchestrator.outputs import Outputs
 from orchestrator.policy_questions import PolicyQuestions
 from orchestrator.pulled_bytes import PulledBytes
 from orchestrator.replies import Replies
@@ -77,7 +78,7 @@ class Orchestrator:
         self._connection = connection
         self._fleet = fleet
         self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
-        self.attempts: Final = Attempts(connection, instance, traces, fleet.replicas_of)
+        self.attempts: Final = Attempts(connection, instance, Outputs(catalogue), traces, fleet.replicas_of)
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
         self._board = board = HealthBoard(connection, requests, router, deaths)

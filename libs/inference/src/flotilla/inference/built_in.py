@@ -8,9 +8,9 @@ from flotilla.contracts.capabilities import BUILT_IN, TEXT_FIELDS, EmbedOutput
 from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.inference.capability import Capability
 from flotilla.inference.inputs import INPUT_CHECKS
-from flotilla.inference.outputs import OUTPUT_CHECKS
+from flotilla.inference.outputs import FORM_CHECKS, OUTPUT_CHECKS
 from flotilla.inference.prompts import PROMPTS, Prompt
-from flotilla.inference.structured import canonical, flaw_of, refuse_input, refuse_output
+from flotilla.inference.structured import canonical, decode_json, encode_json, flaw_of, refuse_input, refuse_output
 
 RESERVED: Final = frozenset({"redact"})
 """Names of the wire that are built in without being in the catalogue: a user's capability may not take them either."""
@@ -31,7 +31,7 @@ DESCRIPTIONS: Final[dict[str, str]] = {
 class BuiltInCapability(Capability):
     """One of `flotilla.contracts.capabilities.BUILT_IN`."""
 
-    __slots__ = ("_check_input", "_check_output", "_decode_input", "_decode_output", "_output_type")
+    __slots__ = ("_check_form", "_check_input", "_check_output", "_decode_input", "_decode_output", "_output_type")
 
     def __init__(self, name: str) -> None:
         input_type, output_type = BUILT_IN[name]
@@ -47,6 +47,7 @@ class BuiltInCapability(Capability):
         self._decode_output = msgspec.json.Decoder(output_type).decode
         self._check_input = INPUT_CHECKS[name]
         self._check_output = OUTPUT_CHECKS[name]
+        self._check_form = FORM_CHECKS[name]
         self._output_type = output_type
 
     def decode_input(self, raw: bytes | msgspec.Raw) -> Any:
@@ -72,6 +73,18 @@ class BuiltInCapability(Capability):
             flaw = flaw_of(error)
             refuse_output(flaw.path, flaw.expected)
         return msgspec.Raw(canonical(self._check_output(given, decoded)))
+
+    def check_form(self, output: msgspec.Raw) -> None:
+        """One decode as the output's Struct, then what a type cannot say."""
+        try:
+            decoded = self._decode_output(output)
+            if encode_json(decoded) != bytes(output):
+                # Written in another way, or with fields of a later version, which are passed over above.
+                decode_json(output)
+        except UNDECODABLE as error:
+            flaw = flaw_of(error)
+            refuse_output(flaw.path, flaw.expected)
+        self._check_form(decoded)
 
     def prompt(self, given: Any, *, streaming: bool) -> Prompt:
         """The prompt of `flotilla.inference.prompts`."""

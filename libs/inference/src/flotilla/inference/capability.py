@@ -64,6 +64,15 @@ class Capability(ABC):
         """
 
     @abstractmethod
+    def check_form(self, output: msgspec.Raw) -> None:
+        """
+        See that somebody else's output is one of this capability, as far as that can be told without its input.
+
+        Raises:
+            AttemptError: INVALID_OUTPUT; as `check_output`.
+        """
+
+    @abstractmethod
     def prompt(self, given: Any, *, streaming: bool) -> Prompt:
         """
         What to ask a model.

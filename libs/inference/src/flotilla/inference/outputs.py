@@ -3,11 +3,13 @@ What the built-in capabilities ask of an output beyond its type, and the small m
 
 Each check takes the input and the output Struct and returns the output to send: mended where the intention is beyond
 doubt (a label in other capitals, offsets of a text that does stand in the document), else it raises
-AttemptError(INVALID_OUTPUT) with the path and what was expected.
+AttemptError(INVALID_OUTPUT) with the path and what was expected. A check of the form alone does without the input: it is
+for whoever gets a ready output from somebody else.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -63,8 +65,19 @@ def _classify(given: ClassifyInput, output: ClassifyOutput) -> ClassifyOutput:
     return msgspec.structs.replace(output, label=_label_of(names, found[0], "$.label"), labels=None)
 
 
+def _classify_form(output: ClassifyOutput) -> None:
+    if (output.label is None) == (output.labels is None):
+        refuse_output("$", "expected either `label` or `labels`")
+
+
 def _extract_entities(given: ExtractEntitiesInput, output: ExtractEntitiesOutput) -> ExtractEntitiesOutput:
     return ExtractEntitiesOutput(entities=located(given.document, output.entities, given.types))
+
+
+def _extract_entities_form(output: ExtractEntitiesOutput) -> None:
+    for index, entity in enumerate(output.entities):
+        if entity.end - entity.start != len(entity.text):
+            refuse_output(f"$.entities[{index}]", "expected the offsets of its text")
 
 
 def _summarize(_given: Any, output: SummarizeOutput) -> SummarizeOutput:
@@ -86,12 +99,16 @@ def _translate(_given: Any, output: TranslateOutput) -> TranslateOutput:
 def _embed(given: EmbedInput, output: EmbedOutput) -> EmbedOutput:
     if len(output.vectors) != len(given.texts):
         refuse_output("$.vectors", f"expected {len(given.texts)} vectors, one per text, got {len(output.vectors)}")
+    _embed_form(output)
+    return output
+
+
+def _embed_form(output: EmbedOutput) -> None:
     for index, vector in enumerate(output.vectors):
         if len(vector) != output.dimensions:
             refuse_output(f"$.vectors[{index}]", f"expected {output.dimensions} numbers, got {len(vector)}")
         if not math.isfinite(sum(vector)):
             refuse_output(f"$.vectors[{index}]", "expected finite numbers")
-    return output
 
 
 def _generate_code(_given: Any, output: GenerateCodeOutput) -> GenerateCodeOutput:
@@ -122,3 +139,11 @@ OUTPUT_CHECKS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "chat": _chat,
 }
 """By capability."""
+
+FORM_CHECKS: Final[dict[str, Callable[[Any], object]]] = {
+    **{name: partial(check, None) for name, check in OUTPUT_CHECKS.items()},
+    "classify": _classify_form,
+    "extract-entities": _extract_entities_form,
+    "embed": _embed_form,
+}
+"""By capability; the checks above where they do not look at the input."""

@@ -90,6 +90,16 @@ class UserCapability(Capability):
             refuse_output(found.path, found.expected)
         return msgspec.Raw(encoded)
 
+    def check_form(self, output: msgspec.Raw) -> None:
+        """Decode, schema."""
+        try:
+            data = decode_json(output)
+        except UNDECODABLE as error:
+            flaw = flaw_of(error)
+            refuse_output(flaw.path, flaw.expected)
+        if found := self._output.flaw(data):
+            refuse_output(found.path, found.expected)
+
     def prompt(self, given: Any, *, streaming: bool) -> Prompt:
         """Fill the template. The output's schema is appended for models that are not held to it by their server."""
         del streaming
