@@ -150,6 +150,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         results.decode_result,
     ),
     "piece-to-caller": (results.PieceMessage(seq=3, text="Grüße "), results.decode_answer),
+    "accepted-to-caller": (results.AcceptedMessage(task="ask-4f1c2a"), results.decode_accepted),
     "error-reply": (results.ErrorReply(error=ERROR), results.decode_answer),
     "event-queued": (
         results.Event(task="t", capability="classify", kind="queued", at_unix_ms=1_750_000_000_000),

@@ -9,6 +9,7 @@ import pytest
 from flotilla.client import Fleet, NoFleetError, TaskError, TaskFailedError, interactive
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import parse_headers
+from flotilla.fabric import inbox
 from flotilla.testkit.fleet_peer import Asked, FleetPeer, result_of
 from flotilla.testkit.nats_server import RunningServer
 
@@ -186,3 +187,67 @@ async def test_the_admin_speaks_for_a_scope(nats_server: RunningServer, peer: Fl
         answer = await fleet.ask("classify", DOCUMENT)
 
     assert answer.output == DOCUMENT
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "UNHEARD_S", 0.2)
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_what_nobody_has_heard_is_asked_again(fleet: Fleet, peer: FleetPeer):
+    """
+    Who was chosen may be frozen: the caller hears of whoever is not, and once.
+    """
+
+    async def answer_the_third(asked: Asked) -> None:
+        if len(peer.asked) == 3:
+            await peer.echo(asked)
+
+    peer.on_ask = answer_the_third
+
+    answer = await fleet.ask("classify", DOCUMENT)
+
+    assert answer.output == DOCUMENT
+    assert len(peer.asked) == 3
+    assert len({each.body for each in peer.asked}) == 1
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_what_was_heard_is_not_asked_again_and_a_second_taker_is_told_to_stop(fleet: Fleet, peer: FleetPeer):
+    """
+    The word that it was taken is no answer; the first who says it goes on, another one works for nobody.
+    """
+
+    async def accept_twice(asked: Asked) -> None:
+        await peer.accept(asked, "ask-1")
+        await peer.accept(asked, "ask-1")
+        await peer.accept(asked, "ask-2")
+        await asyncio.sleep(1.0)
+        await peer.echo(asked)
+
+    peer.on_ask = accept_twice
+
+    answer = await fleet.ask("classify", DOCUMENT)
+
+    assert answer.output == DOCUMENT
+    assert len(peer.asked) == 1
+    assert [("cancel", b'{"task":"ask-2"}')] == [(each.name, each.body) for each in peer.questions]
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_a_task_under_an_id_of_its_callers_own_is_asked_once(fleet: Fleet, peer: FleetPeer):
+    """
+    A repeat could meet the task itself, and be refused in its place.
+    """
+
+    async def answer_late(asked: Asked) -> None:
+        await asyncio.sleep(1.0)
+        await peer.echo(asked)
+
+    peer.on_ask = answer_late
+
+    await fleet.ask("classify", DOCUMENT, task_id="mine")
+
+    assert ["mine"] == [each.headers["Nats-Msg-Id"] for each in peer.asked]
+    assert "Flotilla-Accepted" not in peer.asked[0].headers

@@ -13,6 +13,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
+from orchestrator.acceptances import Acceptances
 from orchestrator.asks_in_flight import AsksInFlight, size_of
 from orchestrator.dispatch import Dispatcher
 from orchestrator.intake import Intake, read_options, unix_ms
@@ -46,6 +47,7 @@ class Interactive:
         self._data_class_of = data_class_of
         self._metrics = metrics
         self._replies = replies
+        self._acceptances = Acceptances(replies)
         self._serving: set[asyncio.Task[None]] = set()
         self._memberships: list[object] = []
         self._salt = secrets.token_hex(4)
@@ -58,6 +60,7 @@ class Interactive:
 
     async def start(self) -> None:
         """Join the orchestrators' queue group."""
+        self._acceptances.start()
         for scope in self._scopes:
             self._memberships.append(
                 await self._connection.subscribe(
@@ -74,6 +77,7 @@ class Interactive:
         """Await what is being served, and cancel what is not done within `grace_s`: its callers are told."""
         if self._serving:
             await asyncio.wait(self._serving, timeout=grace_s)
+        self._acceptances.stop()
         late = list(self._serving)
         for serving in late:
             serving.cancel()
@@ -100,6 +104,7 @@ class Interactive:
         try:
             await self._serve(message)
         finally:
+            self._acceptances.over(message.reply)
             self._room.leave(scope, size_of(message))
 
     async def _serve(self, message: Message) -> None:
@@ -109,6 +114,8 @@ class Interactive:
         except TaskError as error:
             await self._refuse(reply, error)
             return
+        if task.options.accepted:
+            self._acceptances.expect(reply, task.id)
         seq = 0
 
         async def on_piece(text: str) -> None:

@@ -4,8 +4,8 @@ from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT
-from flotilla.contracts.results import ErrorReply, PieceMessage, Result, encode
+from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT
+from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.roles import ADMIN, ORCHESTRATOR, inbox_prefix
 from orchestrator.afterwards import Afterwards, Outgoing
@@ -13,6 +13,8 @@ from orchestrator.afterwards import Afterwards, Outgoing
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
 ANSWERED: Final = (IMPORTED_REPLY, f"{inbox_prefix(ORCHESTRATOR)}.", f"{inbox_prefix(ADMIN)}.")
+
+_IS_ACCEPTED: Final = {ACCEPTED: "true"}
 
 
 def may_answer(reply: str) -> bool:
@@ -36,6 +38,10 @@ class Replies:
     def __init__(self, connection: Connection, afterwards: Afterwards) -> None:
         self._connection = connection
         self._afterwards = afterwards
+
+    async def accepted(self, reply: str, task_id: str) -> None:
+        """Say that a task was taken."""
+        await self._connection.publish(reply, encode(AcceptedMessage(task=task_id)), headers=_IS_ACCEPTED)
 
     async def piece(self, reply: str, seq: int, text: str) -> None:
         """Send one piece of a streamed answer."""

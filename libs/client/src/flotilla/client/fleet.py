@@ -120,6 +120,8 @@ class Fleet(FleetQuestions):
         """
         Have a task done now, and wait for its answer. Lowest latency; nothing is stored.
 
+        Without `task_id` it is asked again when no orchestrator has taken it within a second, and so may be done twice.
+
             answer = await fleet.ask("translate", {"text": "Guten Tag", "target": "en"}, deadline_s=20)
             answer.text        # 'Good day'
 

@@ -11,8 +11,9 @@ from flotilla.client.options import AskOptions, Input, encode_input, headers_of
 from flotilla.client.streams import AnswerStream
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.headers import ASK_DEADLINE_MS_DEFAULT
-from flotilla.contracts.results import ErrorReply, PieceMessage, decode_answer
+from flotilla.contracts.headers import ACCEPTED, ASK_DEADLINE_MS_DEFAULT
+from flotilla.contracts.results import ErrorReply, PieceMessage, decode_accepted, decode_answer
+from flotilla.fabric.connection import Message
 from flotilla.fabric.errors import RequestTimeoutError
 
 DEADLINE_MARGIN_S: Final = 5.0
@@ -35,12 +36,16 @@ def patience_s(options: AskOptions) -> float:
 async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, options: AskOptions) -> Answer:
     """See `Fleet.ask`."""
     subject = link.addresses.ask(capability)
-    headers = headers_of(options, task_id=task_id)
+    # Under an id of its caller's own a repeat could meet the task itself, and be refused for it.
+    heard = None if task_id is not None else _Heard(link)
+    headers = headers_of(options, task_id=task_id, accepted=heard is not None)
     encoded = encode_input(body, payload_bytes_max=link.payload_bytes_max)
     timeout_s = patience_s(options)
     reconnects = link.connection.reconnects
     try:
-        message = await link.request(subject, encoded, headers=headers, timeout_s=timeout_s, lost_with_connection=True)
+        message = await link.request(
+            subject, encoded, headers=headers, timeout_s=timeout_s, lost_with_connection=True, is_interim=heard
+        )
     except RequestTimeoutError as error:
         if not link.connection.is_connected or link.connection.reconnects != reconnects:
             if task_id is not None:
@@ -59,6 +64,26 @@ async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, 
     answer = Answer(reply)
     answer.raise_for_error()
     return answer
+
+
+class _Heard:
+    """Knows the word that an ask was taken; should two orchestrators have it, the second is told to stop."""
+
+    __slots__ = ("_link", "_task")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._task: str | None = None
+
+    async def __call__(self, message: Message) -> bool:
+        if message.raw_headers is None or ACCEPTED not in message.headers:
+            return False
+        task = decode_accepted(message.data).task
+        if self._task is None:
+            self._task = task
+        elif task != self._task:
+            await self._link.abandon(task)
+        return True
 
 
 def stream(link: Link, capability: str, body: Input, *, task_id: str | None, options: AskOptions) -> AnswerStream:

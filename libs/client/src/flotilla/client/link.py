@@ -22,7 +22,7 @@ from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
 from flotilla.fabric.credentials import check_file
 from flotilla.fabric.errors import ConnectFailedError, CredentialsError, NoRespondersError
-from flotilla.fabric.inbox import Inbox, Requests
+from flotilla.fabric.inbox import Inbox, IsInterim, Requests
 
 logger = logging.getLogger("flotilla.client")
 
@@ -96,6 +96,7 @@ class Link:
         headers: dict[str, str] | None = None,
         timeout_s: float,
         lost_with_connection: bool = False,
+        is_interim: IsInterim | None = None,
     ) -> Message:
         """
         Send a request and await its reply; see `Requests.request`.
@@ -107,7 +108,12 @@ class Link:
         await self.reachable()
         try:
             return await self.requests.request(
-                subject, body, headers=headers, timeout_s=timeout_s, lost_with_connection=lost_with_connection
+                subject,
+                body,
+                headers=headers,
+                timeout_s=timeout_s,
+                lost_with_connection=lost_with_connection,
+                is_interim=is_interim,
             )
         except NoRespondersError as error:
             raise self.nobody(subject) from error

@@ -62,7 +62,9 @@ class SubmitOptions(AskOptions, total=False):
     priority: Priority
 
 
-def headers_of(options: AskOptions, *, task_id: str | None = None, stream: bool = False) -> dict[str, str] | None:
+def headers_of(
+    options: AskOptions, *, task_id: str | None = None, stream: bool = False, accepted: bool = False
+) -> dict[str, str] | None:
     """
     The headers that say what `options` ask for; None when there is nothing to say.
 
@@ -75,6 +77,8 @@ def headers_of(options: AskOptions, *, task_id: str | None = None, stream: bool 
         found[wire.TASK_ID] = task_id
     if stream:
         found[wire.STREAM] = "true"
+    if accepted:
+        found[wire.ACCEPTED] = "true"
     deadline_s = options.get("deadline_s")
     if deadline_s is not None:
         found[wire.DEADLINE_MS] = str(_milliseconds(deadline_s))

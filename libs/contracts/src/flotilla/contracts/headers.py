@@ -19,6 +19,8 @@ ROUTE: Final = "Flotilla-Route"
 STREAM: Final = "Flotilla-Stream"
 STICKY: Final = "Flotilla-Sticky"
 CACHE: Final = "Flotilla-Cache"
+ACCEPTED: Final = "Flotilla-Accepted"
+"""On an `ask`: whether the fleet is to say that it was taken. On a reply: that it is this word, and no answer yet."""
 LABEL_PREFIX: Final = "Flotilla-Label-"
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -54,6 +56,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         data_class: None stands for the scope's default, which is `internal` unless a policy says otherwise.
         route_pool: The pool asked for by `Flotilla-Route`; policy and data class still rule.
         route_model: The model asked for by `Flotilla-Route: pool/model`.
+        accepted: Of an `ask`: its caller wants to be told that it was taken, before the answer comes.
     """
 
     task_id: str | None = None
@@ -64,6 +67,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     stream: bool = False
     sticky: str | None = None
     cache: Cache = "off"
+    accepted: bool = False
     labels: dict[str, str] = {}
     traceparent: str | None = None
     tracestate: str | None = None
@@ -165,6 +169,12 @@ def _cache(name: str, value: str) -> dict[str, object]:
     return {"cache": _CACHES[value]}
 
 
+def _accepted(name: str, value: str) -> dict[str, object]:
+    if value not in ("true", "false"):
+        raise _refused(name, "true or false")
+    return {"accepted": value == "true"}
+
+
 def _traceparent(_name: str, value: str) -> dict[str, object]:
     return {"traceparent": value[:LABEL_LENGTH_MAX]}
 
@@ -174,7 +184,7 @@ def _tracestate(_name: str, value: str) -> dict[str, object]:
 
 
 _LABEL: Final = LABEL_PREFIX.lower()
-KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, LABEL_PREFIX + "*")
+KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, ACCEPTED, LABEL_PREFIX + "*")
 _READERS: Final = {
     TASK_ID.lower(): _task_id,
     DEADLINE_MS.lower(): _deadline_ms,
@@ -183,6 +193,7 @@ _READERS: Final = {
     STREAM.lower(): _stream,
     STICKY.lower(): _sticky,
     CACHE.lower(): _cache,
+    ACCEPTED.lower(): _accepted,
     TRACEPARENT: _traceparent,
     TRACESTATE: _tracestate,
 }

@@ -96,6 +96,12 @@ class PieceMessage(Struct, frozen=True, kw_only=True, tag="piece"):
     text: str
 
 
+class AcceptedMessage(Struct, frozen=True, kw_only=True, tag="accepted"):
+    """The fleet has taken an `ask`, and its answer follows; only for callers who want to be told (`Flotilla-Accepted`)."""
+
+    task: TaskId
+
+
 class ErrorReply(Struct, frozen=True, kw_only=True):
     """The reply to a request that never became a task."""
 
@@ -155,6 +161,7 @@ _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 _decode_result: Final = msgspec.json.Decoder(Result).decode
 _decode_answer: Final[Any] = msgspec.json.Decoder(PieceMessage).decode
+_decode_accepted: Final = msgspec.json.Decoder(AcceptedMessage).decode
 _decode_dead: Final = msgspec.json.Decoder(DeadRecord).decode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorReply).decode
@@ -183,6 +190,19 @@ def decode_answer(body: bytes) -> PieceMessage | Result | ErrorReply:
             return _bounded(_decode_error(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"answer: {safe_text(error)}") from error
+
+
+def decode_accepted(body: bytes) -> AcceptedMessage:
+    """
+    Decode the word that an `ask` was taken.
+
+    Raises:
+        DecodeFailedError: It is not that.
+    """
+    try:
+        return _decode_accepted(checked(body))
+    except UNDECODABLE as error:
+        raise DecodeFailedError(f"acceptance: {safe_text(error)}") from error
 
 
 def decode_result(body: bytes) -> Result:

@@ -5,25 +5,39 @@ A call costs a dictionary entry: no subscription, no task and no timer of its ow
 """
 
 import asyncio
+import logging
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+import nats.errors
 from nats.aio.subscription import Subscription
 
 from flotilla.fabric.connection import Connection, Message, is_status
-from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TooManyCallsError
+from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError, TooManyCallsError
+
+logger = logging.getLogger("flotilla.fabric")
 
 REQUEST_TIMEOUT_S: Final = 5.0
 SWEEP_INTERVAL_S: Final = 0.1
 LOST_AFTER_S: Final = 1.0
 """After a reconnect, for replies that were on their way when the connection broke and found another."""
+UNHEARD_S: Final = 1.0
+UNHEARD_GROWTH: Final = 1.5
+SENT_MAX: Final = 6
+"""
+Times that a request which nobody has heard is sent: at once and after 1, 2.5, 4.8, 8.1 and 13.2 s. A frozen member is
+out of its queue group before the last; those that are only slow are not sent much more than they were asked.
+"""
 CALLS_OPEN_MAX: Final = 200_000
 TOKEN_BYTES: Final = 16
 TOKENS_AT_A_TIME: Final = 256
 """Asked of the system at once: one call each would be felt on the hot path."""
 
 OnReply = Callable[[Message], Awaitable[None]]
+IsInterim = Callable[[Message], Awaitable[bool]]
+"""Whether a reply is a word that it was heard, and no answer yet."""
 
 
 def tokens() -> Iterator[str]:
@@ -93,11 +107,19 @@ class Inbox:
 class _Waiting:
     """A request whose reply has not come."""
 
-    __slots__ = ("future", "give_up_at", "lost_with_connection", "subject")
+    __slots__ = ("again", "again_at", "future", "give_up_at", "lost_with_connection", "sent", "subject")
 
     def __init__(
-        self, future: "asyncio.Future[Message]", subject: str, give_up_at: float, *, lost_with_connection: bool = False
+        self,
+        future: "asyncio.Future[Message]",
+        subject: str,
+        give_up_at: float,
+        *,
+        lost_with_connection: bool = False,
     ) -> None:
+        self.again: Callable[[], Awaitable[None]] | None = None
+        self.again_at = math.inf
+        self.sent = 1
         self.future: Final = future
         self.subject: Final = subject
         self.give_up_at = give_up_at
@@ -136,9 +158,14 @@ class Requests:
         headers: dict[str, str] | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
         lost_with_connection: bool = False,
+        is_interim: IsInterim | None = None,
     ) -> Message:
         """
         Send a request and await its first reply.
+
+        With `is_interim`, replies for which it holds are no answer but a word that the request was heard. Until the
+        first of them the request is sent again, SENT_MAX times in all: who was chosen may be frozen. So it may be done
+        twice.
 
         With `lost_with_connection`, the way back does not survive the server that the request went through: no reply
         within LOST_AFTER_S of a reconnect is a timeout too.
@@ -150,12 +177,25 @@ class Requests:
         future: asyncio.Future[Message] = self._loop.create_future()
 
         async def on_reply(message: Message) -> None:
-            if not future.done():
+            if is_interim is not None and await is_interim(message):
+                waiting.again_at = math.inf
+            elif is_status(message, "503") and 1 < waiting.sent < SENT_MAX:
+                # Somebody was there before, who may still answer.
+                return
+            elif not future.done():
                 future.set_result(message)
 
+        async def again() -> None:
+            await self._connection.publish(subject, body, reply=reply, headers=headers)
+
         reply = self._inbox.open(on_reply)
-        give_up_at = self._loop.time() + timeout_s
-        self._waiting[reply] = _Waiting(future, subject, give_up_at, lost_with_connection=lost_with_connection)
+        now = self._loop.time()
+        waiting = self._waiting[reply] = _Waiting(
+            future, subject, now + timeout_s, lost_with_connection=lost_with_connection
+        )
+        if is_interim is not None:
+            waiting.again = again
+            waiting.again_at = now + UNHEARD_S
         try:
             await self._connection.publish(subject, body, reply=reply, headers=headers)
             message = await future
@@ -204,8 +244,22 @@ class Requests:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = self._loop.time()
             for waiting in list(self._waiting.values()):
-                if now >= waiting.give_up_at and not waiting.future.done():
+                if waiting.future.done():
+                    continue
+                if now >= waiting.give_up_at:
                     waiting.future.set_exception(RequestTimeoutError(waiting.subject))
+                elif now >= waiting.again_at:
+                    await self._send_again(waiting, now)
+
+    async def _send_again(self, waiting: _Waiting, now: float) -> None:
+        pause_s = UNHEARD_S * UNHEARD_GROWTH**waiting.sent
+        waiting.sent += 1
+        waiting.again_at = now + pause_s if waiting.sent < SENT_MAX else math.inf
+        if waiting.again is not None and self._connection.is_connected:
+            try:
+                await waiting.again()
+            except (FabricError, nats.errors.Error) as error:
+                logger.warning("request_not_sent_again", extra={"error": type(error).__name__})
 
     def _on_reconnect(self) -> None:
         lost_at = self._loop.time() + LOST_AFTER_S

@@ -12,8 +12,8 @@ from flotilla.contracts import subjects
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.headers import ERROR_CODE, ERROR_TEXT, EVENT_TASK
-from flotilla.contracts.results import AttemptReport, ErrorReply, Event, PieceMessage, Result, encode
+from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT, EVENT_TASK
+from flotilla.contracts.results import AcceptedMessage, AttemptReport, ErrorReply, Event, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.topology import TopologyLimits, ensure, topology
@@ -84,6 +84,10 @@ class FleetPeer:
         """Answer with the input as output."""
         output = msgspec.json.decode(asked.body)
         await self.finish(asked, result_of(asked.headers.get("Nats-Msg-Id", "ask-1"), asked.name, output=output))
+
+    async def accept(self, asked: Asked, task: str) -> None:
+        """Say that it was taken."""
+        await self.connection.publish(asked.reply, encode(AcceptedMessage(task=task)), headers={ACCEPTED: "true"})
 
     async def piece(self, asked: Asked, seq: int, text: str) -> None:
         """Send a piece."""
