@@ -58,6 +58,21 @@ def test_restricted_documents_have_no_work_in_the_cloud():
     assert {(batch.zone, batch.data_class) for batch in found} == {("local", "restricted")}
 
 
+@pytest.mark.parametrize("runs", ["local", "cloud"])
+def test_where_one_zone_has_no_model_the_other_does_its_work(runs: Zone):
+    """
+    Restricted documents stay home all the same.
+    """
+    documents = [
+        Document(name="open", text="Text.", data_class="internal", passages=("Text.",)),
+        Document(name="closed", text="Text.", data_class="restricted", passages=("Text.",)),
+    ]
+
+    found = batches(documents, 1, near=runs, cloud=runs)
+
+    assert {("internal", runs), ("restricted", "local")} == {(batch.data_class, batch.zone) for batch in found}
+
+
 def test_the_work_on_passages_can_be_limited():
     """
     Models take their time, or money.

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.attempts import Usage
@@ -50,6 +50,7 @@ def test_a_sentence_of_the_providers_own_is_told_whole(said: str) -> None:
             "Rate limit reached in organization org-abc123XYZ on tokens",
             "Rate limit reached in organization … on tokens",
         ),
+        ('the words Wini"is"fred and Oduya/model were refused here', "the … and … refused …"),
         ("<html><body>Winifred</body></html>", ""),
         ("no", ""),
         ("", ""),
@@ -107,14 +108,11 @@ def test_a_long_request_is_not_searched() -> None:
 @given(
     st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8),
     st.lists(st.sampled_from(["the prompt", "is", "invalid:", "model", "'", '"', "(", "`"]), max_size=6),
-    st.randoms(),
 )
-def test_no_word_of_a_request_gets_through(secret: list[str], around: list[str], random: object) -> None:
+def test_no_word_of_a_request_gets_through(secret: list[str], around: list[str]) -> None:
     """However the provider puts it."""
-    del random
     request = " ".join(secret)
     words = [word for word in re.findall(r"\w+", request) if len(word) > 3]
-    assume(words)
     said = " ".join(part for pair in zip(around * 8, secret, strict=False) for part in pair) or request
 
     told = safe_sentence(said, request=[request])

@@ -9,7 +9,6 @@ from typing import Final
 from flotilla.client.console.arguments import Where
 from flotilla.client.errors import (
     CertificateNotTrustedError,
-    ClientError,
     CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
@@ -17,7 +16,7 @@ from flotilla.client.errors import (
 from flotilla.client.supervisor.engines import PROVIDERS, ollama_models
 from flotilla.client.supervisor.errors import OptionError
 from flotilla.client.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
-from flotilla.contracts.errors import TaskError
+from flotilla.contracts.errors import FlotillaError
 from flotilla.fabric.embedded_server import find_nats_server
 from flotilla.fabric.errors import ServerNotFoundError
 from flotilla.inference.checks import KEYS, Finding
@@ -74,7 +73,7 @@ async def check_fleet(where: Where) -> list[Finding]:
     except NoFleetError as error:
         mend = "start one with `flotilla up`, or name another with --url"
         return [*found, Finding(subject="nats", state="note", says=str(error), mend=mend)]
-    except (ClientError, TaskError) as error:
+    except FlotillaError as error:
         return [*found, Finding(subject="nats", state="wrong", says=str(error), mend="see the orchestrators' logs")]
     found.append(Finding(subject="nats", state="ok", says=f"{status.orchestrator} answers at {fleet.url}"))
     if status.now_unix_ms:

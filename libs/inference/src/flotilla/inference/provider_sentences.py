@@ -25,6 +25,8 @@ WORDS_MIN: Final = 3
 HIDDEN: Final = "…"
 
 _WORD: Final = re.compile(r"[A-Za-z]{1,24}(?:['/-][A-Za-z]{1,24}){0,2}|[a-z]{1,24}(?:_[a-z]{1,24}){1,4}")
+_WORDS_WITHIN: Final = re.compile(rf"\w{{{QUOTED_CHARS_MIN},}}")
+_JOINTS: Final = re.compile(r"['/_-]")
 _NUMBER: Final = re.compile(r"\d{1,7}(?:[.,]\d{1,3})?%?")
 _ENDS: Final = ")]>.,:;!?'"
 _AROUND: Final = re.compile(r"(['(\[<]{0,3})(.*?)([)\]>.,:;!?']{0,4})", re.DOTALL)
@@ -87,10 +89,8 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
     said = said[:SAID_CHARS_MAX]
     plain = plain or sum(len(text) for text in request) > REQUEST_CHARS_MAX
     texts = [] if plain else [text.casefold() for text in request]
-    tokens = [_bare(token).casefold() for token in said.split()]
-    plain = plain or any(
-        token in text for token in tokens if len(token) >= QUOTED_CHARS_MIN and token not in _PLAIN for text in texts
-    )
+    words_said = set(_WORDS_WITHIN.findall(said.casefold())) - _PLAIN
+    plain = plain or any(word in text for word in words_said for text in texts)
 
     def is_shown(word: str) -> bool:
         folded = word.casefold()
@@ -98,7 +98,8 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
             return True
         if plain or not (_WORD.fullmatch(word) or _NUMBER.fullmatch(word)):
             return False
-        return not any(folded in text for text in texts)
+        parts = [folded, *(part for part in _JOINTS.split(folded) if len(part) >= QUOTED_CHARS_MIN)]
+        return not any(part in text for part in parts for text in texts)
 
     def unquoted(match: re.Match[str]) -> str:
         inner = match[0].strip(_MARKS)
@@ -117,10 +118,6 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
             words += 1
         shown.append(f"{before}{word}{after}")
     return _cut(" ".join(shown)) if words >= WORDS_MIN else ""
-
-
-def _bare(token: str) -> str:
-    return token.strip(_ENDS + _MARKS + "([<")
 
 
 def _cut(text: str) -> str:
