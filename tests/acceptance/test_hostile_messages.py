@@ -15,7 +15,7 @@ from flotilla.testkit.scripted_worker import Line, ScriptedWorker, failed, finis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SMALL_BYTES = 450
+SMALL_BYTES = 540
 CLASSIFY = BODIES["classify"]
 ONLY_HERE = {"Flotilla-Route": "scripted"}
 STOLEN_LINES = (
