@@ -280,7 +280,7 @@ async def test_a_port_in_use_is_refused(tmp_path: Path):
         code, out, err = await rest_of(await launch(tmp_path, "--engine", "noop", port=port))
 
     assert (code, out) == (2, "")
-    assert f"flotilla: port {port} on 127.0.0.1 is in use" == err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith(f"flotilla: port {port} on 127.0.0.1 is in use; name another with --port")
 
 
 async def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path):

@@ -258,7 +258,7 @@ async def test_an_interrupted_submission_says_what_it_did_and_how_to_go_on(
     out, err = await process.communicate()
 
     assert (process.returncode, out) == (130, b"")
-    assert "2 of 2 tasks were submitted" in err.decode()
+    assert "2 of 2 tasks submitted" in err.decode()
     hint = next(line for line in err.decode().splitlines() if "--id" in line)
     batch = hint.partition("--id ")[2].split()[0]
     tasks = [row[1] for row in (await run("tasks", "--batch", batch)).rows]

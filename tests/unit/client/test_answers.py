@@ -58,10 +58,9 @@ def test_a_result_with_neither_output_nor_error_is_no_success():
         ("summarize", {"summary": "short"}, "short"),
         ("chat", {"message": {"role": "assistant", "content": "hi"}}, "hi"),
         ("translate", {"text": "guten Tag", "source": "en"}, "guten Tag"),
-        ("redact", {"document": "[PERSON_1] wrote", "entities": []}, "[PERSON_1] wrote"),
         ("classify", {"label": "billing", "confidence": 0.934}, "billing  (93%)"),
         ("classify", {"labels": ["a", "b"], "confidence": 0.5, "rationale": "why"}, "a, b  (50%)\nwhy"),
-        ("embed", {"vectors": [[0.1, 0.2]], "dimensions": 2}, "1 vectors of 2 dimensions (--json writes them)"),
+        ("embed", {"vectors": [[0.1, 0.2]], "dimensions": 2}, "1 vector of 2 dimensions (--json writes them)"),
         (
             "extract-entities",
             {"entities": [{"type": "date", "text": "May", "start": 0, "end": 3}]},

@@ -1,14 +1,17 @@
 """The demo's pure parts: documents, what is done with them, and the numbers at the end."""
 
+import io
 import stat
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from flotilla.client.answers import Answer
 from flotilla.client.demo.documents import PASSAGE_CHARS_MIN, Document, NoDocumentsError, passages_of, read_documents
 from flotilla.client.demo.outputs import write_outputs
+from flotilla.client.demo.screen import Screen
 from flotilla.client.demo.summary import FAILURES_SHOWN_MAX, failures, milliseconds, rows, summary_line
 from flotilla.client.demo.work import HEADLINES, SUMMARIES, Item, Ran, batches
 from flotilla.contracts.attempts import Usage
@@ -132,7 +135,7 @@ def test_the_last_line_tells_how_many_went_well_and_how_long_they_took():
     assert summary_line([*good, ran("local", 9.0, ok=False)]) == (
         "4 tasks | 75% ok | avg 38 ms local | avg 120 ms cloud"
     )
-    assert summary_line([*([ran("local", 1.0)] * 999), ran("local", 1.0, ok=False)]).startswith("1000 tasks | 99% ok")
+    assert summary_line([*([ran("local", 1.0)] * 999), ran("local", 1.0, ok=False)]).startswith("1,000 tasks | 99% ok")
     assert summary_line([]) == "0 tasks | 0% ok"
 
 
@@ -172,3 +175,18 @@ def test_the_first_failures_are_told_and_how_many_more_there_are():
     assert last == "and 2 more"
     assert failures(bad[:1]) == told[:1]
     assert failures([ran("local", 1.0)]) == []
+
+
+def test_what_is_waited_for_is_said_at_once_on_a_terminal():
+    """
+    With the seconds; into a pipe nothing moves.
+    """
+    shown = {}
+    for is_terminal in (True, False):
+        out = io.StringIO()
+        with Screen(Console(file=out, force_terminal=is_terminal, width=80)).waiting("Looking for models and keys"):
+            shown[is_terminal] = out.getvalue()
+
+    assert "Looking for models and keys" in shown[True]
+    assert "0:00:00" in shown[True]
+    assert shown[False] == ""

@@ -136,7 +136,7 @@ class Intake:
         return TaskError(
             ErrorKind.UNKNOWN_CAPABILITY,
             f"no capability {shown}; known are {', '.join(known)}",
-            details={"known": known},
+            details={"capability": shown, "known": known},
         )
 
 

@@ -416,3 +416,30 @@ def test_every_strategy_that_a_policy_may_name_exists() -> None:
     """
     assert len({strategy_named(name) for name in STRATEGIES}) == len(STRATEGIES)
     assert strategy_named("of-tomorrow") is strategy_named("failover")
+
+
+@pytest.mark.parametrize("asked", ["smollm2", "smollm2:latest"])
+@pytest.mark.parametrize("served", ["smollm2", "smollm2:latest"])
+def test_a_model_is_found_with_and_without_what_ollama_adds_to_its_name(asked: str, served: str) -> None:
+    """
+    By a caller and by a policy; the route has the pool's own name for it, and another tag is another model.
+    """
+    home = PoolView(
+        zone="local",
+        pool="home",
+        models={
+            "other": frozenset({"classify"}),
+            served: frozenset({"classify"}),
+            "smollm2:1b": frozenset({"classify"}),
+        },
+        replicas=1,
+        slots=1,
+    )
+    listed = policy_of(CapabilityPolicy(routes=[RouteEntry(pool="home", model=asked)]))
+    tagged = policy_of(CapabilityPolicy(routes=[RouteEntry(pool="home", model="smollm2:7b")]))
+
+    for policy, task in ((CompiledPolicy(), task_of(wanted="home", model=asked)), (listed, task_of())):
+        decision = route(task, policy, fleet_of(home), UNKNOWN, now_unix_ms=NOW, rng=random.Random(0))
+        assert [choice.route.model for choice in decision.routes] == [served]
+    decision = route(task_of(), tagged, fleet_of(home), UNKNOWN, now_unix_ms=NOW, rng=random.Random(0))
+    assert decision.routes == ()

@@ -14,6 +14,7 @@ from flotilla.contracts.subjects import Zone
 from orchestrator.routing.breakers import Breaker
 from orchestrator.routing.compiled import CompiledPolicy
 from orchestrator.routing.default import route_by_default
+from orchestrator.routing.eligibility import is_called
 from orchestrator.routing.health import Closure, Health, RouteHealth
 from orchestrator.routing.moves import Move, Phase
 from orchestrator.routing.policy_routing import route
@@ -21,7 +22,7 @@ from orchestrator.routing.types import Decision, Figures, FleetView, PoolView, T
 
 NOW = 1_800_000_000_000
 POOLS = ("a", "b", "c", "d")
-MODELS = ("m", "n")
+MODELS = ("m", "n", "m:latest")
 CAPABILITIES = ("classify", "embed")
 
 maybe = st.none
@@ -140,10 +141,11 @@ def test_every_decision_keeps_what_routing_promises(
         assert task.data_class != "restricted" or chosen.zone == "local"
         assert task.data_class in rules.data_classes
         assert task.wanted_pool in (None, chosen.pool)
-        assert task.wanted_model in (None, chosen.model)
+        assert task.wanted_model is None or is_called(chosen.model, task.wanted_model)
         assert choice.reason
         if rules.routes is not None:
-            assert any(entry.pool == chosen.pool and entry.model in (None, chosen.model) for entry in rules.routes)
+            listed = [entry.model for entry in rules.routes if entry.pool == chosen.pool]
+            assert any(model is None or is_called(chosen.model, model) for model in listed)
         assert health.retry_after.get((chosen.pool, chosen.model), 0) <= NOW
         closure = health.closures.get((chosen.pool, chosen.model))
         assert closure is None or choice.probe

@@ -18,6 +18,7 @@ from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 from cyclopts.group import Group
 
 from flotilla.client.console import exits, terminal
+from flotilla.client.console.examples import BEGINNING, examples_of
 from flotilla.contracts.errors import FlotillaError
 
 _TASKS: Final = Group("Tasks", sort_key=1)
@@ -48,13 +49,8 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-_EXAMPLES: Final = """Examples:
-
-  flotilla up
-  flotilla ask classify mail.txt --labels billing,legal
-  cat report.md | flotilla ask summarize --max-words 80 --stream
-  flotilla submit translate letters/ --target de --wait --json
-"""
+APPS: Final = frozenset({"blackboard", "dead", "policy"})
+"""Commands that have commands of their own; these bring their examples along."""
 
 
 def build() -> App:
@@ -63,7 +59,7 @@ def build() -> App:
         name="flotilla",
         help=_HELP,
         help_format="plaintext",
-        help_epilogue=_EXAMPLES,
+        help_epilogue=BEGINNING,
         version=_version,
         group_parameters=_OTHER,
         group_commands=_OTHER,
@@ -75,7 +71,8 @@ def build() -> App:
     for name, text, group in COMMANDS:
         home = _home(name)
         if home is not None:
-            app.command(f"{home}:{name}", name=name, help=text, group=group)
+            more = {} if name in APPS else {"help_epilogue": examples_of(name)}
+            app.command(f"{home}:{name}", name=name, help=text, group=group, **more)
     return app
 
 
@@ -115,7 +112,9 @@ def _home(name: str) -> str | None:
 def _mistake(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError):
         # Its own text would import every command to list them.
-        return f"there is no command {(error.unused_tokens or ['?'])[0]}; --help lists them"
+        given = (error.unused_tokens or ["?"])[0]
+        meant = exits.close_to(given, [name for name, *_ in COMMANDS])
+        return f"there is no command {given}; " + (f"did you mean {meant}?" if meant else "--help lists them")
     if isinstance(error, UnusedCliTokensError):
         return f"more than it takes: {' '.join(error.unused_tokens or ())}; --help says what it takes"
     # Cyclopts speaks in a sentence that may span lines of a panel.

@@ -67,6 +67,9 @@ def up(options: UpOptions, *, apply_policy: ApplyPolicy | None = None) -> int:
         if options.capabilities is not None:
             _check_capabilities(options.capabilities)
         return asyncio.run(_run(options, apply_policy or _apply_policy))
+    except PortInUseError as error:
+        say(f"{error}; name another with --port, or take a free one with --port 0")
+        return EXIT_USAGE
     except USAGE_ERRORS as error:
         say(str(error))
         return EXIT_USAGE

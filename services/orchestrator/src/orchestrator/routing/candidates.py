@@ -15,7 +15,7 @@ from msgspec import Struct
 from flotilla.contracts.policy import RouteEntry, Rules
 from flotilla.contracts.subjects import Zone
 from orchestrator.routing.default import pools_by_default, shuffled
-from orchestrator.routing.eligibility import barred, missing, model_for, open_zones, wish
+from orchestrator.routing.eligibility import barred, missing, model_for, named_model, open_zones, wish
 from orchestrator.routing.health import NOTHING, UNSEEN, Health, RouteHealth
 from orchestrator.routing.one_model import absent, base_name, model_within, other_model
 from orchestrator.routing.stand_ins import Listed, without_stand_ins
@@ -214,7 +214,7 @@ def _model(task: TaskView, entry: RouteEntry, pool: PoolView) -> str | None:
     """The model that an entry stands for at this moment; None when no live replica serves the task with it."""
     if entry.model is None:
         return model_for(task, pool)
-    return entry.model if task.capability in pool.models.get(entry.model, ()) else None
+    return named_model(task.capability, pool, entry.model)
 
 
 def _unserved(task: TaskView, entry: RouteEntry, pool: PoolView) -> Exclusion:

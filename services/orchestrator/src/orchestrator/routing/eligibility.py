@@ -1,6 +1,7 @@
 """What rules a live pool out for a task whatever the policy says: where its data may go, and what the caller asked."""
 
 from flotilla.contracts.subjects import ZONES, Zone
+from orchestrator.routing.one_model import base_name
 from orchestrator.routing.types import Exclusion, PoolView, TaskView
 
 
@@ -20,7 +21,7 @@ def is_wanted(task: TaskView, pool: str, model: str) -> bool:
     """Whether the caller's own wish for a route leaves this one in; a wish only ever narrows."""
     if task.wanted_pool is not None and pool != task.wanted_pool:
         return False
-    return task.wanted_model is None or model == task.wanted_model
+    return task.wanted_model is None or is_called(model, task.wanted_model)
 
 
 def wish(task: TaskView) -> str:
@@ -35,10 +36,22 @@ def model_for(task: TaskView, pool: PoolView) -> str | None:
 
     None when the pool has no such model.
     """
-    for model, capabilities in pool.models.items():
-        if task.capability in capabilities and (task.wanted_model is None or model == task.wanted_model):
-            return model
-    return None
+    if task.wanted_model is not None:
+        return named_model(task.capability, pool, task.wanted_model)
+    return next((model for model, capabilities in pool.models.items() if task.capability in capabilities), None)
+
+
+def named_model(capability: str, pool: PoolView, name: str) -> str | None:
+    """A pool's model that somebody named, as the pool calls it; None when no live replica serves the capability with it."""
+    if capability in pool.models.get(name, ()):
+        return name
+    serving = (model for model, capabilities in pool.models.items() if capability in capabilities)
+    return next((model for model in serving if is_called(model, name)), None)
+
+
+def is_called(model: str, name: str) -> bool:
+    """Whether a model is the one of this name; `smollm2` and `smollm2:latest` are the same."""
+    return model == name or base_name(model) == base_name(name)
 
 
 def barred(task: TaskView, pool: PoolView, model: str) -> Exclusion | None:

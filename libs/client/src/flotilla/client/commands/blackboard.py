@@ -11,10 +11,11 @@ from cyclopts import App, Parameter
 from flotilla.client.blackboard import Entry
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
+from flotilla.client.console.examples import examples_of
 from flotilla.client.console.readable import moment
 from flotilla.client.console.tables import table
 
-blackboard: Final = App(name="blackboard", help_format="plaintext")
+blackboard: Final = App(name="blackboard", help_format="plaintext", help_epilogue=examples_of("blackboard"))
 
 STDIN: Final = "-"
 VALUE = Annotated[str, Parameter(allow_leading_hyphen=True)]

@@ -8,12 +8,13 @@ from cyclopts import App
 
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
+from flotilla.client.console.examples import examples_of
 from flotilla.client.console.tables import table
 from flotilla.contracts.api import DEAD_LIST_DEFAULT, DEAD_LIST_MAX
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.results import DeadRecord
 
-dead: Final = App(name="dead", help_format="plaintext")
+dead: Final = App(name="dead", help_format="plaintext", help_epilogue=examples_of("dead"))
 
 
 @dead.command(name="list")

@@ -12,13 +12,14 @@ from flotilla.chassis.policy_file import read_policy
 from flotilla.chassis.terminal_text import encodable
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
+from flotilla.client.console.examples import examples_of
 from flotilla.client.console.readable import moment
 from flotilla.client.console.tables import table
 from flotilla.client.errors import NoFleetError
 from flotilla.contracts.api_routing import PolicyReply
 from flotilla.contracts.policy_check import parse_policy, warnings
 
-policy: Final = App(name="policy", help_format="plaintext")
+policy: Final = App(name="policy", help_format="plaintext", help_epilogue=examples_of("policy"))
 NONE_IN_FORCE: Final = "no policy is in force: any live pool, local first, the cloud where the data may go"
 Force = Annotated[bool, Parameter(negative="")]
 

@@ -10,7 +10,7 @@ from flotilla.chassis.terminal_text import clean_line
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
 from flotilla.client.console.pools import backlog_rows, pool_rows, replica_rows
-from flotilla.client.console.readable import milliseconds
+from flotilla.client.console.readable import counted, milliseconds
 from flotilla.client.console.routes import route_rows
 from flotilla.client.console.tables import table
 from flotilla.client.fleet import Fleet
@@ -88,5 +88,5 @@ def _show_fleet(found: FleetStatus, routes: list[RouteReport], where: Where) -> 
         terminal.write("\n")
         table(*backlog_rows(found.backlog))
     if found.dead:
-        terminal.aside(f"{found.dead} dead tasks: flotilla dead list")
+        terminal.aside(f"{counted(found.dead, 'dead task')}: flotilla dead list")
     return exits.OK

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,10 @@ import msgspec
 from flotilla.chassis.terminal_text import clean
 from flotilla.client.console import exits, terminal
 from flotilla.client.console.arguments import NO_WHERE, Where
+from flotilla.client.console.drawing import drawn
+from flotilla.client.console.keys import pressed
 from flotilla.client.console.pools import pool_rows
+from flotilla.client.console.readable import counted
 from flotilla.client.console.routes import CLOSED, WELL, Moves, move_line, route_rows
 from flotilla.client.errors import NoFleetError
 from flotilla.client.events import EventFeed
@@ -25,11 +27,15 @@ from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import EventKind
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import ConsoleDimensions, RenderableType
+    from rich.text import Text
 
 REFRESH_EVERY_S: Final = 1.0
 EVENTS_SHOWN: Final = 200
 ROUTES_SHOWN: Final = 12
+HEADS_LINES: Final = 10
+"""What is on the screen beside the rows and the events: a line on the fleet, heads of tables, and how to leave."""
+LEAVE_KEYS: Final = "qQ"
 _STYLES: Final[dict[str, str]] = {
     "finished": "green",
     "failed": "red",
@@ -48,7 +54,7 @@ async def watch(  # noqa: D417  (groups of options say it themselves)
     kind: list[EventKind] | None = None,
 ) -> int:
     """
-    Pools, routes and events, live; Ctrl-C ends it.
+    Pools, routes and events, live; q or Ctrl-C ends it.
 
     On a terminal, tables of the pools and of how their routes do, above the latest events. Into a pipe, a line per event,
     and one whenever a route is left, returns, or has its breaker open or close.
@@ -104,61 +110,59 @@ async def _live(fleet: Fleet, events: EventFeed) -> None:
         async for event in events:
             latest.append(event)
 
+    async def draw(live: Live) -> None:
+        while True:
+            status: FleetStatus | None = None
+            with contextlib.suppress(NoFleetError):
+                status = await fleet.status()
+            routes = await _routes(fleet)
+            lines = _lines(latest, dropped=events.dropped)
+            live.update(_screen(status, routes, lines, size=console.size, url=fleet.url), refresh=True)
+            await asyncio.sleep(REFRESH_EVERY_S)
+
     console = terminal.console()
-    collecting = asyncio.create_task(collect())
-    try:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                status: FleetStatus | None = None
-                with contextlib.suppress(NoFleetError):
-                    status = await fleet.status()
-                routes = await _routes(fleet)
-                screen = _screen(status, routes, latest, dropped=events.dropped, height=console.height, url=fleet.url)
-                live.update(screen, refresh=True)
-                await asyncio.sleep(REFRESH_EVERY_S)
-    finally:
-        collecting.cancel()
+    with pressed(LEAVE_KEYS) as leaving, Live(console=console, screen=True, auto_refresh=False) as live:
+        working = [asyncio.create_task(each) for each in (collect(), draw(live), leaving.wait())]
+        try:
+            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+
+def _lines(latest: deque[Event], *, dropped: int) -> "list[Text]":
+    from rich.text import Text  # noqa: PLC0415
+
+    lines = [Text(clean(_line(event)), style=_STYLES.get(event.kind, "dim")) for event in latest]
+    if dropped:
+        lines.append(Text(f"{counted(dropped, 'event')} came too fast to be shown", style="yellow"))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
 
 
 def _screen(
-    status: FleetStatus | None,
-    routes: list[RouteReport],
-    latest: deque[Event],
-    *,
-    dropped: int,
-    height: int,
-    url: str,
+    status: FleetStatus | None, routes: list[RouteReport], lines: "list[Text]", *, size: "ConsoleDimensions", url: str
 ) -> "RenderableType":
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     columns, rows = pool_rows(status.pools if status else ())
-    pools = _table(columns[:-1], [row[:-1] for row in rows])
-    shown = sorted(routes, key=_trouble_first)[:ROUTES_SHOWN]
+    pools = drawn(columns[:-1], [row[:-1] for row in rows], width=size.width, one_line=True)
+    columns, rows_of_routes = route_rows(sorted(routes, key=_trouble_first)[:ROUTES_SHOWN])
+    shown = drawn(columns, rows_of_routes, width=size.width, one_line=True)
     if status is None:
         head = Text(f"{url}: no orchestrator answers", style="red")
     else:
         waiting = sum(each.high + each.normal + each.low for each in status.backlog)
-        head = Text(f"{url}  scope {status.scope}  {waiting:,} tasks in the stream  {status.dead:,} dead")
-    if dropped:
-        head.append(f"  {dropped:,} events were too fast to show", style="yellow")
-    room = max(1, height - len(rows) - len(shown) - 9)
-    lines = [Text(clean(_line(event)), style=_STYLES.get(event.kind, "dim")) for event in list(latest)[-room:]]
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(head, Text(), pools, Text(), _table(*route_rows(shown)), Text(), *lines)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for column in columns:
-        drawn.add_column(column, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        drawn.add_row(*(clean(cell) for cell in row))
-    return drawn
+        head = Text(f"{counted(waiting, 'task')} in the stream  {status.dead:,} dead  {url}  scope {status.scope}")
+    head.no_wrap, head.overflow = True, "ellipsis"
+    foot = Text("q leaves", style="dim")
+    room = max(1, size.height - len(rows) - len(rows_of_routes) - HEADS_LINES)
+    return Group(head, Text(), pools, Text(), shown, Text(), *lines[-room:], foot)
 
 
 def _trouble_first(report: RouteReport) -> tuple[bool, int]:

@@ -1,7 +1,9 @@
 """How the command ends: an exit code, and one or two lines that say what to do next."""
 
+import difflib
 import json
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -88,11 +90,27 @@ def explain(error: FlotillaError) -> list[str]:
             + (f": {attempt.message}" if attempt.message else "")
             for attempt in error.answer.attempts
         ]
+    if isinstance(error, TaskError) and (meant := _meant(error)):
+        lines.append(f"  did you mean {meant}?")
     if isinstance(error, TaskError) and error.kind in _HINTS and not isinstance(error, TaskIdTakenError):
         lines.append(f"  {_HINTS[error.kind]}")
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
         lines.append(f"  {_BY_POLICY}")
     return lines
+
+
+def close_to(name: str, known: Collection[str]) -> str:
+    """The one of some names that was probably meant; empty where none is close."""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), "")
+
+
+def _meant(error: TaskError) -> str:
+    """The capability that was probably meant, of those that the fleet knows."""
+    if error.kind is not ErrorKind.UNKNOWN_CAPABILITY:
+        return ""
+    known: Any = error.details.get("known")
+    names = [name for name in cast("list[Any]", known) if isinstance(name, str)] if isinstance(known, list) else []
+    return close_to(str(error.details.get("capability", "")), names)
 
 
 def _body(error: FlotillaError) -> dict[str, Any]:

@@ -4,16 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec import Struct
-
 from flotilla.client.answers import Answer
 from flotilla.contracts.capabilities import ClassifyOutput, EmbedOutput, ExtractEntitiesOutput
 
 BRIEF_LENGTH_MAX: Final = 60
-
-
-class _Redacted(Struct, frozen=True):
-    document: str
 
 
 def full(answer: Answer) -> str:
@@ -25,9 +19,7 @@ def full(answer: Answer) -> str:
             return _entities(answer)
         case "embed":
             found = answer.output_as(EmbedOutput)
-            return f"{len(found.vectors)} vectors of {found.dimensions} dimensions (--json writes them)"
-        case "redact":
-            return answer.output_as(_Redacted).document
+            return f"{counted(len(found.vectors), 'vector')} of {counted(found.dimensions, 'dimension')} (--json writes them)"
         case _:
             return answer.text or _json(answer.output)
 
@@ -50,6 +42,11 @@ def origin(answer: Answer) -> str:
     if len(result.attempts) > 1:
         parts.append(f"{len(result.attempts)} attempts")
     return " · ".join(part for part in (*parts, result.task) if part)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `2,000 tasks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def milliseconds(elapsed_ms: float) -> str:

@@ -15,6 +15,7 @@ from flotilla.client.console.batch_ids import BatchIds
 from flotilla.client.console.jobs import Job, Plan
 from flotilla.client.console.journal import Journal, Noted, fleet_name, journal_path
 from flotilla.client.console.outcomes import JOBS_DEFAULT, Outcome, in_parallel, progress, show
+from flotilla.client.console.readable import counted
 from flotilla.client.console.tables import table
 from flotilla.client.errors import NoFleetError
 from flotilla.client.fleet import Fleet
@@ -147,7 +148,8 @@ class Batch:
             yield
         except asyncio.CancelledError:
             batch = self._ids.batch
-            terminal.aside(f"{self._submitted:,} of {len(self._wanted):,} tasks were submitted; they go on")
+            total = counted(len(self._wanted), "task")
+            terminal.aside(f"{self._submitted:,} of {total} submitted; what was accepted goes on")
             terminal.aside(f"to go on: the same command with --id {batch} makes none of them twice")
             terminal.aside(f"their results: flotilla result --batch {batch}")
             raise

@@ -5,6 +5,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,8 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
         screen.say(f"Nothing runs in the local zone, so restricted documents are left out: {', '.join(left_out)}.")
     screen.head("Interactive", f"core NATS request and reply, served in the {near} zone")
     for document in documents:
-        ran.append(await classify(fleet, document, near))
+        with screen.waiting(document.name):
+            ran.append(await classify(fleet, document, near))
         screen.classified(document, ran[-1])
 
     offline = engines.local == engines.cloud
@@ -89,7 +91,14 @@ async def _show_report(fleet: Fleet, documents: list[Document], ran: list[Ran], 
             sources.append({"title": document.name, "text": summary})
     if sources:
         screen.head("Streamed", f"a report on all that is not restricted, from the {zone} zone")
-        ran.append(await report(fleet, sources, screen.piece, zone))
+        with ExitStack() as until_first_piece:
+            until_first_piece.enter_context(screen.waiting("the first words"))
+
+            def on_piece(text: str) -> None:
+                until_first_piece.close()
+                screen.piece(text)
+
+            ran.append(await report(fleet, sources, on_piece, zone))
 
 
 def _report_of(ran: list[Ran]) -> str:
@@ -112,8 +121,11 @@ async def run(arguments: argparse.Namespace, screen: Screen) -> int:
             log_level="warning",
         )
         events: list[str] = []
+        screen.head("Flotilla")
         try:
-            async with supervised(options, stop, events.append) as supervisor:
+            async with AsyncExitStack() as stack:
+                with screen.waiting("Looking for models and keys"):
+                    supervisor = await stack.enter_async_context(supervised(options, stop, events.append))
                 showing = asyncio.ensure_future(_start_and_show(supervisor, documents, screen, arguments.output))
                 return await _until_stopped(showing, stop)
         except FlotillaError:
@@ -124,12 +136,12 @@ async def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 async def _start_and_show(supervisor: Supervisor, documents: list[Document], screen: Screen, output: Path) -> bool:
     began_at = time.monotonic()
-    screen.head("Flotilla")
     screen.engines(supervisor.engines)
-    await supervisor.start()
-    took_s = time.monotonic() - began_at
     engines = supervisor.engines
     parts = f"1 orchestrator, {(bool(engines.local) + bool(engines.cloud)) * REPLICAS} workers"
+    with screen.waiting(f"Starting nats-server, {parts}"):
+        await supervisor.start()
+    took_s = time.monotonic() - began_at
     screen.say(f"Ready in {took_s:.1f} s at {supervisor.url}: {parts}.")
     async with Fleet.connect(supervisor.url, name="flotilla demo") as fleet:
         return await show(fleet, documents, supervisor.engines, screen, output)

@@ -8,11 +8,19 @@ from typing import Final
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from flotilla.client.console import terminal
+from flotilla.client.console.readable import counted
 from flotilla.client.demo.documents import Document
 from flotilla.client.demo.outputs import output_of
 from flotilla.client.demo.summary import dollars, milliseconds, rows, summary_line
@@ -44,6 +52,17 @@ class Screen:
         """A new part."""
         self._console.print()
         self._console.print(Text.assemble((title, "bold"), ("  " if explanation else ""), (explanation, "dim")))
+
+    @contextmanager
+    def waiting(self, text: str) -> Generator[None]:
+        """Say what is waited for while the block runs, with the seconds on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}", style="dim"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            progress.add_task(text, total=None)
+            yield
 
     def engines(self, engines: Engines) -> None:
         """What stands behind the zones, plainly."""
@@ -80,6 +99,7 @@ class Screen:
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
+            TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console) as progress:
             yield Bars(progress, work)
@@ -99,7 +119,7 @@ class Screen:
     def end_report(self, file: Path) -> None:
         """The stream is through."""
         more = self._report_lines - REPORT_LINES_MAX
-        self.say(f"\n... {more} more lines in {file}" if more > 0 else "")
+        self.say(f"\n... {counted(more, 'more line')} in {file}" if more > 0 else "")
 
     def documents(self, documents: list[Document], ran: list[Ran]) -> None:
         """A row for each document: where its summary was made, and its entities."""
@@ -141,7 +161,7 @@ class Screen:
         good = all(each.answer.ok for each in ran)
         self._console.print()
         self._console.print(Text(summary_line(ran), style="bold green" if good else "bold red"))
-        self._console.print(Text(f"{files} files in {folder}/", style="dim"))
+        self._console.print(Text(f"{counted(files, 'file')} in {folder}/", style="dim"))
 
     def _show(self, table: Table) -> None:
         self._console.print(Padding(table, (0, 0, 0, 1)))

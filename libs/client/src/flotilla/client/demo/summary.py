@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from flotilla.client.console.readable import counted
 from flotilla.client.demo.work import TITLES, Ran
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.subjects import ZONES
@@ -61,7 +62,7 @@ def summary_line(ran: list[Ran]) -> str:
     good = [each for each in ran if each.answer.ok]
     share = 100 * len(good) / len(ran) if ran else 0.0
     # Rounded down: one failure among a thousand is not 100%.
-    parts = [f"{len(ran)} tasks", f"{int(share)}% ok"]
+    parts = [counted(len(ran), "task"), f"{int(share)}% ok"]
     for zone in ZONES:
         own = [each for each in good if each.answer.zone == zone]
         if own:
