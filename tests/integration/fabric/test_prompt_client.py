@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import nats.errors
 import pytest
 
+from flotilla.fabric import prompt_client
 from flotilla.fabric.connection import Connection, Message, NatsSettings, connected
 from flotilla.fabric.errors import MalformedHeaderError
 from flotilla.fabric.prompt_client import UNREAD_BYTES_MAX
@@ -61,6 +62,35 @@ async def test_messages_behind_one_whose_handler_waits_are_handled_in_order(conn
     await asyncio.wait_for(all_handled, 10)
 
     assert list(range(50)) == handled
+
+
+@pytest.mark.parametrize(("count_max", "bytes_max"), [(3, 10**9), (10**9, 3 * len(LARGE))])
+async def test_what_waits_behind_a_handler_has_a_bound_in_number_and_bytes(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, count_max: int, bytes_max: int
+):
+    """
+    The others are dropped, and those that come when it has been worked off are not.
+    """
+    monkeypatch.setattr(prompt_client, "BEHIND_MAX", count_max)
+    monkeypatch.setattr(prompt_client, "BEHIND_BYTES_MAX", bytes_max)
+    handled: list[int] = []
+    go_on = asyncio.Event()
+
+    async def handle(message: Message) -> None:
+        await go_on.wait()
+        handled.append(len(message.data))
+
+    subscription = await connection.subscribe("prompt.behind", handle)
+    await connection.settle()
+    sid: int = subscription._id  # pyright: ignore[reportPrivateUsage]
+    for expected in (4, 8):
+        for _ in range(10):
+            await connection.publish("prompt.behind", LARGE)
+        await connection.settle()
+        go_on.set()
+        await asyncio.wait_for(connection.nc.handled(sid), 10)
+        go_on.clear()
+        assert [len(LARGE)] * expected == handled
 
 
 async def test_a_closed_connection_takes_no_subscription(nats_server: RunningServer):

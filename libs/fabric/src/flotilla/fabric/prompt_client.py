@@ -33,6 +33,8 @@ Handler = Callable[[Message], Coroutine[Any, Any, None]]
 
 BEHIND_MAX: Final = 65_536
 """Messages of one subscription that wait behind one whose handler waits; more are dropped, and told."""
+BEHIND_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The same of their bytes."""
 SMALL_BYTES: Final = 64 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 """Written but not taken by the server: over this, nats-py's flusher writes, and publishers come to wait for it."""
@@ -313,7 +315,7 @@ def _unread_bytes(transport: Any) -> int:
 class _Line:
     """The messages of one subscription: one is handled at a time; those behind one that waits stand in line."""
 
-    __slots__ = ("_behind", "_handler", "_on_error", "_subscription", "_waiting", "idle")
+    __slots__ = ("_behind", "_behind_bytes", "_handler", "_on_error", "_subscription", "_waiting", "idle")
 
     def __init__(
         self, subscription: Subscription, handler: Handler, on_error: Callable[[Exception], Awaitable[None]]
@@ -322,6 +324,7 @@ class _Line:
         self._handler = handler
         self._on_error = on_error
         self._behind: deque[Message] = deque()
+        self._behind_bytes = 0
         self._waiting: asyncio.Task[None] | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -330,8 +333,9 @@ class _Line:
         """Handle a message, or keep it for when the one before it is done."""
         if self._waiting is None:
             self._begin(message)
-        elif len(self._behind) < BEHIND_MAX:
+        elif len(self._behind) < BEHIND_MAX and self._behind_bytes + len(message.data) <= BEHIND_BYTES_MAX:
             self._behind.append(message)
+            self._behind_bytes += len(message.data)
         else:
             sid: int = self._subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             await self._on_error(SlowConsumerError(message.subject, message.reply, sid, self._subscription))
@@ -351,6 +355,8 @@ class _Line:
     def _go_on(self, _done: "asyncio.Task[None]") -> None:
         self._waiting = None
         while self._behind and self._waiting is None:
-            self._begin(self._behind.popleft())
+            message = self._behind.popleft()
+            self._behind_bytes -= len(message.data)
+            self._begin(message)
         if self._waiting is None:
             self.idle.set()
