@@ -66,6 +66,9 @@ async def test_a_retry_carries_no_order_to_the_server(calm_fleet: RunningFleet, 
         {"headers": {"Flotilla-Label-a b": "1"}},
         {"headers": {"Flotilla-Label-a": "1\r\nNats-Trace-Dest: x"}},
         {"headers": {}, "headers_dropped_bytes": 40},
+        {"subject": "scope.default.tasks.a\ufffd"},
+        {"subject": "scope.default.tasks." + "a" * 2_000},
+        {"headers": {"Flotilla-Label-a": "\x85"}},
     ],
 )
 async def test_a_record_that_cannot_be_sent_again_is_refused_with_a_typed_error(
@@ -81,3 +84,30 @@ async def test_a_record_that_cannot_be_sent_again_is_refused_with_a_typed_error(
 
     assert retried["error"]["kind"] == "bad_request"
     assert "submit the original again" in retried["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["tracestate", "traceparent"])
+async def test_a_task_with_a_header_that_no_client_library_sends_is_retried(
+    calm_fleet: RunningFleet, caller: PlainClient, name: str
+):
+    """
+    It was taken as a task, with as much of the header as counts; the retry is the same task.
+    """
+    task = new_task()
+    headers = {"Flotilla-Label-Team": "blue", name: "k=" + "v" * 8_000}
+    admin = await calm_fleet.admin()
+    async with admin.hearing("scope.default.tasks.>") as tasks, caller.hearing("results.>") as results:
+        await caller.submit("classify", b"{}", headers=headers, task=task)
+        await results.result(task)
+        async with asyncio.timeout(10):
+            while "retried_as" not in (retried := await caller.api("dead", {"verb": "retry", "task": task})):
+                assert retried["error"]["kind"] == "not_found"
+                await asyncio.sleep(0.05)
+        again = await results.result(retried["retried_as"])
+
+    assert "bad_request" == again["error"]["kind"]
+    sent = tasks.messages[-1].headers or {}
+    assert {"Flotilla-Label-Team": "blue", "Nats-Msg-Id": retried["retried_as"]} == {
+        key: value for key, value in sent.items() if key != name
+    }
+    assert headers[name].startswith(sent[name])

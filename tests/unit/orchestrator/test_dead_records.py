@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.headers import is_ours
+from flotilla.contracts.header_block import read_block
+from flotilla.contracts.headers import is_ours, parse_headers
 from flotilla.contracts.results import DeadRecord
+from flotilla.fabric.subject_guard import header_block
 from orchestrator.dead_records import headers_to_retry, subject_to_retry
 
 ORDERS = {
@@ -67,6 +69,11 @@ def test_no_order_to_the_server_is_sent_again():
         {"Flotilla-Data-Class": "restricted", "flotilla-data-class": "public"},
         {"X-Flotilla-Data-Class": "restricted"},
         {"Flotilla-Dataclass": "restricted"},
+        {"Flotilla-Label-a": "\ud800"},
+        {"Flotilla-Label-a": "\x85"},
+        {"Flotilla-Label-:a": "1"},
+        {"tracestate": "a\tb"},
+        {"traceparent": "\r"},
     ],
 )
 def test_a_record_whose_headers_cannot_be_sent_again_is_not_retried(headers: dict[str, str]):
@@ -77,7 +84,13 @@ def test_a_record_whose_headers_cannot_be_sent_again_is_not_retried(headers: dic
         headers_to_retry(record(headers))
 
 
-@given(st.dictionaries(st.text(max_size=30) | st.sampled_from([*ORDERS]), st.text(max_size=30), max_size=8))
+@given(
+    st.dictionaries(
+        st.text(max_size=30) | st.sampled_from([*ORDERS, "tracestate", "Traceparent", "Flotilla-Sticky"]),
+        st.text(max_size=30) | st.text().map(lambda text: text * 3_000),
+        max_size=8,
+    )
+)
 def test_whatever_a_record_holds_only_well_formed_options_go_out(headers: dict[str, str]):
     """
     No line break, no space around, no name that is not ours.
@@ -86,12 +99,27 @@ def test_whatever_a_record_holds_only_well_formed_options_go_out(headers: dict[s
         sent = headers_to_retry(record(headers))
     except BadRequestError:
         return
+    assert dict(read_block(header_block(sent))) == sent
     for name, value in sent.items():
         assert is_ours(name.lower())
         assert name.isascii()
         assert not set(name) & set(string.whitespace)
         assert value == value.strip()
         assert value.isprintable() or not value.isascii()
+
+
+@pytest.mark.parametrize("name", ["tracestate", "TraceState", "traceparent"])
+def test_a_trace_header_of_any_length_is_sent_as_far_as_it_was_understood(name: str):
+    """
+    No caller writes one that long, and the task is the same without the rest.
+    """
+    given = "k=" + "v" * 20_000
+    options = parse_headers({name: given})
+
+    sent = headers_to_retry(record({name: given}))
+
+    assert len(sent[name]) < 1_000
+    assert parse_headers(sent) == options
 
 
 @pytest.mark.parametrize(
@@ -107,6 +135,9 @@ def test_whatever_a_record_holds_only_well_formed_options_go_out(headers: dict[s
         "scope.acme.tasks.a.*",
         "scope.acme.tasks.a..b",
         "scope.acme.tasks.a b",
+        "scope.acme.tasks.a\ufffd",
+        "scope.acme.tasks.a\x85",
+        "scope.acme.tasks." + "a" * 2_000,
         "scope.acme.tasks.a\r\nPUB x 0\r\n",
         "",
     ],

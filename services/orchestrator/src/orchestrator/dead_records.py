@@ -5,7 +5,6 @@ An orchestrator publishes a retry with its own rights, which are more than the c
 not understood by. Any other header is an order to the server (`Nats-Trace-Dest`, `Nats-Expected-*`) or nobody's business.
 """
 
-import re
 from typing import Final
 
 from msgspec import UNSET
@@ -13,18 +12,26 @@ from msgspec import UNSET
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.fields import TRACESTATE_LENGTH_MAX
 from flotilla.contracts.header_block import read_block
-from flotilla.contracts.headers import TASK_ID, DataClass, is_ours, parse_headers
+from flotilla.contracts.headers import (
+    LABEL_LENGTH_MAX,
+    TASK_ID,
+    TRACEPARENT,
+    TRACESTATE,
+    DataClass,
+    is_ours,
+    parse_headers,
+)
 from flotilla.contracts.results import DeadRecord, Result
+from flotilla.fabric.errors import MalformedHeaderError
 from flotilla.fabric.stored import StoredMessage
+from flotilla.fabric.subject_guard import header_block, is_readable
 from flotilla.fabric.worklist import Delivery
 from orchestrator.intake import unix_ms
 
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""What the client library takes for a header's name."""
-_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
-
-_TOKENS: Final = re.compile(r"[^\s.*>\x00-\x1f\x7f]+(?:\.[^\s.*>\x00-\x1f\x7f]+)*")
+_CUT: Final = {TRACEPARENT: LABEL_LENGTH_MAX, TRACESTATE: TRACESTATE_LENGTH_MAX}
+"""As much of them as a task is understood by, whatever its caller wrote."""
 
 
 def dead_record(
@@ -73,13 +80,24 @@ def headers_to_retry(record: DeadRecord) -> dict[str, str]:
     parse_headers(record.headers)
     ours = {name: value for name, value in record.headers.items() if is_ours(name.lower())}
     for name, value in ours.items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or value != value.strip():
+        length_max = _CUT.get(name.lower())
+        sent = value if length_max is None else value[:length_max].rstrip(" ")
+        if not _arrives_as_sent({name: sent}):
             raise BadRequestError(
                 f"the header {name[:64]} of the original cannot be sent again: submit the original again",
                 path=f"header {name[:64]}",
                 expected="a name of letters, digits and hyphens, and a value without control characters",
             )
+        ours[name] = sent
     return {name: value for name, value in ours.items() if name.lower() != TASK_ID.lower()}
+
+
+def _arrives_as_sent(headers: dict[str, str]) -> bool:
+    """Whether a block of these can be sent, and is read by whoever pulls the task as what it was."""
+    try:
+        return dict(read_block(header_block(headers))) == headers
+    except (MalformedHeaderError, BadRequestError):
+        return False
 
 
 def subject_to_retry(record: DeadRecord, scope: str) -> str:
@@ -90,7 +108,7 @@ def subject_to_retry(record: DeadRecord, scope: str) -> str:
         BadRequestError: Not into the task stream of the scope that asks.
     """
     prefix = subjects.tasks(scope, "")
-    if not record.subject.startswith(prefix) or not _TOKENS.fullmatch(record.subject[len(prefix) :]):
+    if not record.subject.startswith(prefix) or not is_readable(record.subject):
         raise BadRequestError(
             "the record names no task subject of this scope: submit the original again",
             path="subject",

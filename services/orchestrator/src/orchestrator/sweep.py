@@ -26,7 +26,7 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
-from flotilla.fabric.subject_guard import is_literal
+from flotilla.fabric.subject_guard import is_readable
 from orchestrator.commits import Commits, Committed
 from orchestrator.durable import Durable
 from orchestrator.durable_answers import DurableAnswer, refusal
@@ -44,8 +44,6 @@ OVERDUE_LOOKED_AT_MAX: Final = 100
 LOOKED_AT_BYTES_MAX: Final = 8 * 1024 * 1024
 UNREADABLE_LOOKED_AT_MAX: Final = 1_000
 """Of the whole stream in a sweep, while it holds some on subjects that nobody can read."""
-REPLACED: Final = "\ufffd"
-"""Stands for each byte that is not UTF-8."""
 
 
 class Sweep:
@@ -102,7 +100,7 @@ class Sweep:
         backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
         held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
-        readable = {subject: count for subject, count in held.items() if _is_readable(subject)}
+        readable = {subject: count for subject, count in held.items() if is_readable(subject)}
         if len(readable) < len(held):
             await self._fail_unreadable()
         for subject, count in readable.items():
@@ -178,7 +176,7 @@ class Sweep:
 
     async def _fail_unreadable(self) -> None:
         for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):
-            if not _is_readable(message.subject):
+            if not is_readable(message.subject):
                 with self._guarded(message.sequence):
                     await self._end(message, DurableAnswer(self._unknown(message)))
 
@@ -217,8 +215,3 @@ class Sweep:
             self._metrics.refused(path="durable", outcome=result.error.kind.value)
         await self._durable.bury(message, answer, result)
         await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)
-
-
-def _is_readable(subject: str) -> bool:
-    """Whether a message can be asked for by this subject, and nothing but what is on it."""
-    return is_literal(subject) and REPLACED not in subject

@@ -22,6 +22,8 @@ QUEUE_BYTES_MAX: Final = 256
 HEADER_NAME_LENGTH_MAX: Final = 256
 HEADER_VALUE_LENGTH_MAX: Final = 4_096
 HEADERS_BYTES_MAX: Final = 32_768
+REPLACED: Final = "\ufffd"
+"""Stands for each byte that is not UTF-8, where the server tells a subject, and where its bytes are decoded leniently."""
 
 SERVER_HEADERS: Final = frozenset(
     {
@@ -63,6 +65,11 @@ def is_literal(subject: str) -> bool:
         and subject[-1] != "."
         and (len(subject) <= SUBJECT_BYTES_MAX if subject.isascii() else len(subject.encode()) <= SUBJECT_BYTES_MAX)
     )
+
+
+def is_readable(stored: str) -> bool:
+    """Whether what a stream says of a message's subject is that subject, so that it can be asked for or published to."""
+    return is_literal(stored) and REPLACED not in stored
 
 
 def literal(subject: str) -> bytes:
