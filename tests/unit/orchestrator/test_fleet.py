@@ -270,9 +270,10 @@ async def test_a_card_costs_the_same_however_many_there_are():
     def took_s(fleet: Fleet) -> float:
         best = float("inf")
         for _ in range(5):
-            began = time.perf_counter()
+            # Of this thread alone: on a busy machine it is stopped in the middle.
+            began = time.thread_time()
             announce(fleet, *refreshes[fleet])
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     assert took_s(many) < 5 * took_s(few)
