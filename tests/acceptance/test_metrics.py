@@ -1,6 +1,7 @@
 """What Prometheus reads of real processes: names, labels and values after tasks that are known."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ ORCHESTRATOR_COUNTS = {
     "flotilla_pool_slots": {"zone", "pool", "state"},
     "flotilla_pool_replicas": {"zone", "pool"},
     "flotilla_waiting_tasks": {"pool"},
+    "flotilla_asks_in_flight": {"scope"},
+    "flotilla_asks_in_flight_bytes": {"scope"},
     "flotilla_backlog_tasks": {"scope", "capability", "priority"},
     "flotilla_breaker_open": {"pool", "model"},
 }
@@ -247,6 +250,10 @@ async def test_slots_and_lines_show_what_goes_on_now(tmp_path: Path):
     assert (2, 0) == tuple(full_there.value("flotilla_slots", state=state, **here) for state in ("busy", "free"))
     assert (0, 2) == tuple(idle.value("flotilla_pool_slots", state=state, **here) for state in ("busy", "free"))
     assert (0, 2) == tuple(idle_there.value("flotilla_slots", state=state, **here) for state in ("busy", "free"))
+    assert 3 == full.value("flotilla_asks_in_flight", scope="default")
+    assert 0 == idle.value("flotilla_asks_in_flight", scope="default")
+    assert full.value("flotilla_asks_in_flight_bytes", scope="default") >= 3 * len(json.dumps(CLASSIFY))
+    assert 0 == idle.value("flotilla_asks_in_flight_bytes", scope="default")
     assert 0 == idle.value("flotilla_waiting_tasks")
     assert 1 == idle.value("flotilla_pool_replicas", **here)
 

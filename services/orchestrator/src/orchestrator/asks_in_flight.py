@@ -1,5 +1,6 @@
 """How many asks, and how many bytes of them, one orchestrator holds at a time: of each scope, and of all."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
@@ -36,6 +37,14 @@ class AsksInFlight:
         if not self._bytes.take(scope, size_bytes):
             self._count.give_back(scope)
             raise _no_room(f"asks of the scope with {self._bytes.of(scope)} bytes are in flight")
+
+    def counts(self) -> Mapping[str, int]:
+        """Asks in flight, by scope."""
+        return self._count.held()
+
+    def sizes_bytes(self) -> Mapping[str, int]:
+        """Their bytes, by scope."""
+        return self._bytes.held()
 
     def leave(self, scope: str, size_bytes: int) -> None:
         """The ask has its answer, or will get none."""

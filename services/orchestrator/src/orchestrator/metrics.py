@@ -7,6 +7,7 @@ from prometheus_client.registry import CollectorRegistry
 from flotilla.chassis.metrics import Count, Level, Sample, Spread, registry_of
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import Result
+from orchestrator.asks_in_flight import AsksInFlight
 from orchestrator.attempt import Attempt
 from orchestrator.fleet import Fleet
 from orchestrator.routing.recorder import NO_USAGE
@@ -19,12 +20,14 @@ class OrchestratorMetrics:
     Counts tasks and attempts, and shows slots, backlog and breakers when asked.
 
     Attributes:
+        asks: The asks in flight, once they are served.
         backlog: Tasks in the streams by capability and priority, as the last sweep found them.
     """
 
     def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
         self._fleet = fleet
         self._router = router
+        self.asks: AsksInFlight | None = None
         self.backlog: dict[tuple[str, str, str], int] = {}
         self._tasks: Final = Count(
             "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
@@ -81,6 +84,8 @@ class OrchestratorMetrics:
                 ("pool",),
                 self._waiting,
             ),
+            Level("flotilla_asks_in_flight", "Asks in flight here, by scope.", ("scope",), self._asks),
+            Level("flotilla_asks_in_flight_bytes", "Their bytes, headers included.", ("scope",), self._asks_bytes),
             Level(
                 "flotilla_backlog_tasks",
                 "Tasks in the stream, those being worked on included.",
@@ -153,6 +158,12 @@ class OrchestratorMetrics:
 
     def _waiting(self) -> list[Sample]:
         return [((name,), len(self._fleet.lane(name))) for name in self._fleet.view.pools]
+
+    def _asks(self) -> list[Sample]:
+        return [] if self.asks is None else [((scope,), count) for scope, count in self.asks.counts().items()]
+
+    def _asks_bytes(self) -> list[Sample]:
+        return [] if self.asks is None else [((scope,), size) for scope, size in self.asks.sizes_bytes().items()]
 
     def _backlog(self) -> list[Sample]:
         return [(labels, float(count)) for labels, count in self.backlog.items()]

@@ -1,6 +1,6 @@
 """Room that scopes share, memory for what is in flight: a part is reserved for each, the rest is for whoever comes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 
@@ -25,6 +25,10 @@ class Room:
         self._claimed = self.reserve * len(scopes)
         self.largest: Final = total_max - self.reserve * others
         """The most that one scope can ever hold."""
+
+    def held(self) -> Mapping[str, int]:
+        """What each scope holds."""
+        return self._held
 
     def of(self, scope: str) -> int:
         """What a scope holds."""

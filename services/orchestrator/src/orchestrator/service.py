@@ -124,15 +124,16 @@ class Orchestrator:
             Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits, metrics=metrics)
             for scope, durable in self._durables.items()
         ]
+        metrics.asks = asks = AsksInFlight(
+            count=Room(scopes, total_max=settings.asks_max, share_max=share_max),
+            size=Room(scopes, total_max=settings.asks_bytes_max, share_max=share_max),
+        )
         self._interactive = Interactive(
             connection,
             scopes=scopes,
             intake=intake,
             dispatcher=dispatcher,
-            room=AsksInFlight(
-                count=Room(scopes, total_max=settings.asks_max, share_max=share_max),
-                size=Room(scopes, total_max=settings.asks_bytes_max, share_max=share_max),
-            ),
+            room=asks,
             data_class_of=router.data_class_of,
             metrics=metrics,
             replies=Replies(connection, afterwards),
