@@ -88,6 +88,10 @@ format: install ## Format, and mend what the linter can
 chaos: install ## Kill processes under load and see that nothing is lost
 	$(RUN) pytest tests/chaos $(ARGS)
 
+.PHONY: soak
+soak: install ## A million asks and 300,000 durable tasks, every process flat in memory; about half an hour
+	SOAK_ASKS=$(or $(SOAK_ASKS),1000000) SOAK_TASKS=$(or $(SOAK_TASKS),300000) $(RUN) pytest -s tests/chaos/test_soak.py $(ARGS)
+
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run
 	@$(RUN) flotilla.client bench $(ARGS)
