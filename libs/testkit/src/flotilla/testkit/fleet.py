@@ -31,6 +31,9 @@ POLL_S: Final = 0.03
 SURE_OF_ALL: Final = 8
 GRACE_S: Final = 8.0
 
+AS_IN_IMAGES: Final = Path(__file__).with_name("as_in_images")
+"""Before the path of services: what their images do not have is not there for them."""
+
 LIVE: Final[list["RunningFleet"]] = []
 """The fleets that run in this process now: a failed test's report shows their logs."""
 
@@ -296,6 +299,7 @@ def _connection(settings: NatsSettings, instance: str) -> dict[str, str]:
         "FLOTILLA_NATS_URL": settings.url,
         "FLOTILLA_NATS_CREDS": str(settings.creds),
         "FLOTILLA_INSTANCE": instance,
+        "PYTHONPATH": str(AS_IN_IMAGES),
     }
 
 
