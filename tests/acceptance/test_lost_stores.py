@@ -1,13 +1,14 @@
 """Streams and buckets that are deleted, or that a server comes back without, are made again while the fleet runs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import nats.errors
 import pytest
 
-from flotilla.testkit.fleet import running_fleet
+from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, Json, PlainClient, eventually
 from flotilla.testkit.probe_client import probe_of
 
@@ -27,7 +28,7 @@ async def test_what_is_deleted_by_hand_is_made_again(tmp_path: Path):
     env = {**PROBED, "FLOTILLA_POLICY_FILE": str(file)}
     async with running_fleet(tmp_path / "fleet", orchestrators=2, env=env) as fleet:
         client, admin = await fleet.client(), await fleet.admin()
-        await _set_policy(client, LATER_POLICY)
+        await _set_policy(fleet, client, LATER_POLICY)
         await client.submit("classify", CLASSIFY, task="before")
         await client.until_status("before", "ok")
 
@@ -35,7 +36,7 @@ async def test_what_is_deleted_by_hand_is_made_again(tmp_path: Path):
             await admin.stream("STREAM.DELETE", stream)
 
         await _serves(client, "after")
-        await eventually(lambda: _in_force(client, LATER_POLICY))
+        await eventually(lambda: _in_force(client, LATER_POLICY), 20)
         for orchestrator in fleet.orchestrators:
             await probe_of(orchestrator).until_status("/readyz", 200)
         started = await fleet.start_orchestrator()
@@ -52,14 +53,14 @@ async def test_a_server_that_comes_back_empty_is_given_its_stores(tmp_path: Path
     As after a lost volume: the orchestrators that run make everything again, and the policy is what it was.
     """
     async with running_fleet(tmp_path, orchestrators=2, env=PROBED) as fleet:
-        await _set_policy(await fleet.client(), POLICY)
+        await _set_policy(fleet, await fleet.client(), POLICY)
         await fleet.server.kill()
         shutil.rmtree(fleet.directory / "nats" / "jetstream")
         await fleet.server.start()
         client = await fleet.client()
 
         await _serves(client, "after")
-        await eventually(lambda: _in_force(client, POLICY))
+        await eventually(lambda: _in_force(client, POLICY), 20)
         await fleet.until_replicas({worker.name for worker in fleet.workers})
 
 
@@ -135,10 +136,15 @@ async def _serves(client: PlainClient, task: str) -> None:
     await client.until_status(task, "ok", 20)
 
 
-async def _set_policy(client: PlainClient, toml: str) -> None:
+async def _set_policy(fleet: RunningFleet, client: PlainClient, toml: str) -> None:
+    """Return when every orchestrator knows it: any of them may be the one that writes it back."""
     answer = await client.api("policy", {"verb": "set", "toml": toml})
-    assert "error" not in answer
-    await eventually(lambda: _in_force(client, toml))
+    known = re.compile(rf'"revision": {answer["revision"]}\b.*"policy_in_force"')
+
+    async def known_to_all() -> bool:
+        return all(known.search(each.log_text()) for each in fleet.orchestrators)
+
+    await eventually(known_to_all, 20)
 
 
 async def _in_force(client: PlainClient, toml: str) -> bool:
