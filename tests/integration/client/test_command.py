@@ -194,7 +194,7 @@ async def test_a_folder_is_a_task_for_each_file(run: Run, peer: FleetPeer, folde
         ("a.txt", "ok", "<a>", "local", "small"),
         ("b.txt", "ok", "<b>", "local", "small"),
         ("fail.txt", "failed", "provider_failed: every route failed", "local", "small"),
-        ("x.png", "refused", f"bad_request: {folder}/x.png: not text in UTF-8; convert it first", "", ""),
+        ("x.png", "refused", f"bad_request: {folder}/x.png: binary, no text", "", ""),
     ]
     assert "2 of 4 ok" in table.err
     assert {Path(each["file"]).name: each.get("output") for each in lines.json} == {

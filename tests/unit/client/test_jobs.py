@@ -97,7 +97,7 @@ def test_a_folder_is_a_task_for_each_file_below_it(tmp_path: Path):
     refused = {name: job.refused.message for name, job in jobs.items() if job.refused}
     assert {name: text.rpartition(": ")[2] for name, text in refused.items()} == {
         "empty.txt": "empty",
-        "x.png": "not text in UTF-8; convert it first",
+        "x.png": "binary, no text",
     }
 
 
@@ -122,7 +122,7 @@ def test_a_single_file_that_is_no_text_fails(tmp_path: Path):
     """
     (tmp_path / "x.png").write_bytes(b"\x89PNG\xff")
 
-    with pytest.raises(TaskError, match="not text") as caught:
+    with pytest.raises(TaskError, match="binary, no text") as caught:
         _bodies("summarize", str(tmp_path / "x.png"))
 
     assert caught.value.kind is ErrorKind.BAD_REQUEST

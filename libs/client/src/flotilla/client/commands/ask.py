@@ -30,9 +30,9 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
     """
     Have a task done now; prints the answer.
 
-    A file, or standard input, becomes the document of the task. A folder, or several files, become a task each (one
-    task of all of them for synthesize). The answer goes to standard output, and a line on where it ran to standard
-    error.
+    A file, or standard input, becomes the document of the task: text, PDF, Word or HTML. A folder, or several files,
+    become a task each (one task of all of them for synthesize). The answer goes to standard output, and a line on where
+    it ran to standard error.
 
     Parameters
     ----------

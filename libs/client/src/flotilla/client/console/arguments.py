@@ -87,6 +87,9 @@ class Fields:
     field: Annotated[str | None, Parameter(group=_INPUT)] = None
     """The field that takes a FILE's text, for capabilities of your own; `document` unless given."""
 
+    encoding: Annotated[str | None, Parameter(group=_INPUT)] = None
+    """Of the files, such as cp1252. Unless given: UTF-8, or what is detected."""
+
     labels: Annotated[str | None, Parameter(group=_FIELDS)] = None
     """classify: the classes, with commas between."""
 

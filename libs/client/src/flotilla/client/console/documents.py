@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from flotilla.client.console import terminal
+from flotilla.client.console.encodings import Decoded, NotTextError, decode
 from flotilla.client.console.exits import UsageError
+from flotilla.client.console.formats import FormatError, format_of, text_of
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 
@@ -44,12 +47,12 @@ def expand(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def read(source: str) -> str:
+def read(source: str, encoding: str | None = None) -> str:
     """
-    The text of a file, or of standard input.
+    The text of a file, or of standard input: plain text in any encoding, PDF, Word or HTML.
 
     Raises:
-        TaskError: `bad_request` when it is not text or cannot be read, `too_large`.
+        TaskError: `bad_request` when it is no document or cannot be read, `too_large`.
     """
     shown = STDIN_NAME if source == STDIN else source
     try:
@@ -59,11 +62,13 @@ def read(source: str) -> str:
     if len(raw) > FILE_BYTES_MAX:
         raise TaskError(ErrorKind.TOO_LARGE, f"{shown}: more than {FILE_BYTES_MAX:,} bytes")
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise TaskError(ErrorKind.BAD_REQUEST, f"{shown}: not text in UTF-8; convert it first")
+        kind = format_of(raw)
+        found = decode(raw, encoding) if kind is None else Decoded(text_of(raw, kind, encoding=encoding))
+    except (FormatError, NotTextError) as error:
+        raise TaskError(ErrorKind.BAD_REQUEST, f"{shown}: {error}") from error
+    if found.detected:
+        terminal.aside(f"{shown}: read as {found.detected}, which was guessed; --encoding names another")
+    text = found.text
     if not text.strip():
         raise TaskError(ErrorKind.BAD_REQUEST, f"{shown}: empty")
     return text

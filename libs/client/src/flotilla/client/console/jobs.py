@@ -12,6 +12,7 @@ from msgspec import Struct
 from flotilla.chassis.terminal_text import encodable
 from flotilla.client.console.arguments import Fields
 from flotilla.client.console.documents import STDIN, expand, read
+from flotilla.client.console.encodings import is_encoding
 from flotilla.client.console.exits import UsageError
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import TaskError
@@ -60,6 +61,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     files: list[str]
     text: str | None
     field: str | None
+    encoding: str | None
     is_batch: bool
 
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             return
         for file in self.files:
             try:
-                yield Job(name=file, body=self._with(read(file)))
+                yield Job(name=file, body=self._with(read(file, self.encoding)))
             except TaskError as error:
                 yield Job(name=file, refused=error.body)
 
@@ -85,11 +87,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         name = self.files[0] if len(self.files) == 1 else ""
         if self.capability == _TAKES_MANY and self.files:
             sources = [
-                {"title": encodable(Path(file).name) if file != STDIN else "", "text": read(file)}
+                {"title": encodable(Path(file).name) if file != STDIN else "", "text": read(file, self.encoding)}
                 for file in self.files
             ]
             return Job(name=name, body=_complete(self.capability, {**self.fields, "sources": sources}))
-        text = read(self.files[0]) if self.files else self.text
+        text = read(self.files[0], self.encoding) if self.files else self.text
         body = self.fields if text is None else self._with(text)
         return Job(name=name, body=_complete(self.capability, body))
 
@@ -114,6 +116,10 @@ def plan(capability: str, sources: Sequence[str], fields: Fields) -> Plan:
     Raises:
         UsageError: It makes no sense; says what to give.
     """
+    if fields.encoding is not None and not is_encoding(fields.encoding):
+        raise UsageError(
+            f"--encoding {fields.encoding}: no encoding of this name is known; try utf-8, cp1252 or utf-16"
+        )
     inline = [source for source in sources if source.lstrip().startswith("{")]
     named = [source for source in sources if not source.lstrip().startswith("{")]
     found = _fields(capability, fields, inline)
@@ -135,6 +141,7 @@ def plan(capability: str, sources: Sequence[str], fields: Fields) -> Plan:
         files=files,
         text=fields.text,
         field=fields.field,
+        encoding=fields.encoding,
         is_batch=several and capability != _TAKES_MANY,
     )
 
