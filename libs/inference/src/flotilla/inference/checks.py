@@ -13,7 +13,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.errors import AttemptError
 from flotilla.inference.provider_sentences import explained
 
-CHECK_TIMEOUT_S: Final = 5.0
+CHECK_TIMEOUT_S: Final = 10.0
 SHOWN_MODELS_MAX: Final = 5
 
 KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}

@@ -70,10 +70,6 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             connection = await stack.enter_async_context(
                 connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
             )
-        if what.check is not None:
-            # Beside the start: a server that is still to come must not keep the worker from waiting for it.
-            checking = asyncio.ensure_future(_log_findings(what.check))
-            stack.callback(checking.cancel)
         worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
         joining = ReplicaCard(
             zone=zone,
@@ -120,6 +116,10 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
         probes.ready = lambda: connection.is_connected and not stop.is_set()
         probes.live = beating(lambda: lane.renewed_at)
         logger.info("ready", zone=zone, pool=pool, slots=settings.slots, provider=provider)
+        if what.check is not None:
+            # Behind the start: a server that is still to come must not keep the worker from waiting for it.
+            checking = asyncio.ensure_future(_log_findings(what.check))
+            stack.callback(checking.cancel)
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, lane.drain_asked, connection.closed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
