@@ -25,8 +25,8 @@ from flotilla.testkit.nats_cluster import running_cluster
 from flotilla.testkit.nats_server import POOLS, RunningServer, running_server
 from flotilla.testkit.plain_client import PlainClient, connect_plainly
 
-READY_TIMEOUT_S: Final = 20.0
-CLUSTER_READY_TIMEOUT_S: Final = 45.0
+READY_TIMEOUT_S: Final = 60.0
+CLUSTER_READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.03
 SURE_OF_ALL: Final = 8
 GRACE_S: Final = 8.0
