@@ -16,8 +16,10 @@ from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT, EVENT_T
 from flotilla.contracts.results import AcceptedMessage, AttemptReport, ErrorReply, Event, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import held_by
 from flotilla.fabric.topology import TopologyLimits, ensure, topology
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.plain_client import eventually
 
 SCOPE: Final = "default"
 
@@ -67,6 +69,14 @@ class FleetPeer:
     async def make_streams(self, limits: TopologyLimits | None = None) -> None:
         """Make the streams of the scope, so that tasks can be submitted."""
         await ensure(self.requests, topology((SCOPE,), limits))
+
+    async def until_stored(self, tasks: int) -> None:
+        """Return when so many tasks are stored: what `hold_tasks` hears may yet be refused."""
+
+        async def stored() -> bool:
+            return (await held_by(self.requests, subjects.tasks_stream(SCOPE))).messages >= tasks
+
+        await eventually(stored, 30.0)
 
     async def hold_tasks(
         self, capability: str, script: Callable[[str, bytes, dict[str, str]], Awaitable[None]]
