@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiohttp import web
 
+from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_steps import Cuts, Fails, FailsInside, Garbage, Loops, Received, Says, Stalls, Step
 
 SCRIPT_STEPS_MAX: Final = 1000
@@ -54,7 +55,8 @@ class ProviderServer(ABC):
         self._arrived = asyncio.Condition()
         self._closing = False
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        # Not one of those that others get with port 0: while this server is away, nobody may answer in its place.
+        self._port = free_ports(1)[0]
         self._url = ""
 
     @property
