@@ -85,7 +85,7 @@ class Dispatcher:
             if self.held.get(key) is task:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
-            task.body = b""
+            task.forget_input()
         provider_ms = course.provider_ms if len(task.attempts) == 1 else None
         self._means.attempts.loop.call_soon(self._finished, task, course.route, result, provider_ms)
         return result

@@ -148,9 +148,7 @@ class TaskQuestions:
             return None
         attempt = self._dispatcher.attempt_of(scope, task_id)
         if attempt is None or attempt.heard_at is None:
-            return TaskStatus(
-                task=task_id, state="waiting", capability=task.capability, input_sha256=input_digest(task.body)
-            )
+            return TaskStatus(task=task_id, state="waiting", capability=task.capability, input_sha256=task.input_sha256)
         return TaskStatus(
             task=task_id,
             state="running",
@@ -159,7 +157,7 @@ class TaskQuestions:
             model=attempt.route.model,
             replica=attempt.replica,
             running_ms=attempt.elapsed_ms,
-            input_sha256=input_digest(task.body),
+            input_sha256=task.input_sha256,
         )
 
     async def _fleet_status(self, scope: str) -> FleetStatus:

@@ -32,6 +32,7 @@ class Task:
     """
 
     __slots__ = (
+        "_input_sha256",
         "accepted_at",
         "accepted_unix_ms",
         "attempts",
@@ -76,6 +77,7 @@ class Task:
         self.priority: Final[Priority] = priority
         self.data_class: Final[DataClass] = data_class
         self.body = body
+        self._input_sha256: str | msgspec.UnsetType | None = None
         self.options: Final = options
         self.accepted_unix_ms: Final = accepted_unix_ms
         self.accepted_at: Final = now - waited_s
@@ -100,6 +102,18 @@ class Task:
         self.park: Callable[[bool], None] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
+    @property
+    def input_sha256(self) -> str | msgspec.UnsetType:
+        """See `Result`; known also when the input is not kept any more."""
+        if self._input_sha256 is None:
+            self._input_sha256 = input_digest(self.body) if self.durable else msgspec.UNSET
+        return self._input_sha256
+
+    def forget_input(self) -> None:
+        """It is over: whoever still knows of it does not keep its input, but what it is a result of can be said."""
+        _ = self.input_sha256
+        self.body = b""
+
     def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:
         """The result of a task that went well."""
         return Result(
@@ -117,7 +131,7 @@ class Task:
             usage=self.usage,
             attempts=self.attempts,
             labels=self.options.labels or msgspec.UNSET,
-            input_sha256=self._input_sha256(),
+            input_sha256=self.input_sha256,
         )
 
     def failed(self, error: ErrorBody) -> Result:
@@ -132,11 +146,8 @@ class Task:
             usage=self.usage,
             attempts=self.attempts,
             labels=self.options.labels or msgspec.UNSET,
-            input_sha256=self._input_sha256(),
+            input_sha256=self.input_sha256,
         )
-
-    def _input_sha256(self) -> str | msgspec.UnsetType:
-        return input_digest(self.body) if self.durable else msgspec.UNSET
 
     def _latency_ms(self) -> float:
         return round((time.monotonic() - self.accepted_at) * 1000, 3)
