@@ -62,11 +62,11 @@ $(INSTALLED): $(LOCKED)
 
 .PHONY: demo
 demo: install ## Sample documents through a whole fleet on this machine; ENGINE=auto uses your models
-	@$(RUN) flotilla.client.demo --engine $(ENGINE) $(ARGS)
+	@$(RUN) flotilla.cli.demo --engine $(ENGINE) $(ARGS)
 
 .PHONY: up
 up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as ARGS="--local 3"
-	@$(RUN) flotilla.client up $(ARGS)
+	@$(RUN) flotilla.cli up $(ARGS)
 
 .PHONY: test
 test: install ## All tests but chaos and benchmarks; WORKERS=2 for fewer processes, ARGS for pytest
@@ -94,7 +94,7 @@ soak: install ## A million asks and 300,000 durable tasks, every process flat in
 
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run
-	@$(RUN) flotilla.client bench $(ARGS)
+	@$(RUN) flotilla.cli bench $(ARGS)
 
 .PHONY: bench-routing
 bench-routing: install ## Measure routing decisions alone, and what a policy adds to a task
@@ -111,7 +111,7 @@ images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry
 
 .PHONY: k8s-secrets
 k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB
-	@$(RUN) flotilla.fabric.kubernetes --directory deploy/k8s/secrets --scopes '$(SCOPES)' \
+	@$(RUN) flotilla.provisioning.kubernetes --directory deploy/k8s/secrets --scopes '$(SCOPES)' \
 	  $(if $(POOLS),--pools '$(POOLS)') $(if $(STORAGE_GIB),--storage-gib '$(STORAGE_GIB)') $(ARGS)
 
 .PHONY: k8s-check

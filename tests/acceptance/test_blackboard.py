@@ -386,7 +386,7 @@ async def test_the_command_does_it_all(fleet: RunningFleet, api: Fleet):
 
 async def _command(fleet: RunningFleet, *arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "flotilla.client", "blackboard", *arguments)
+    command = (sys.executable, "-m", "flotilla.cli", "blackboard", *arguments)
     return await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=pipe, env={"FLOTILLA_NATS_URL": fleet.url}
     )

@@ -17,7 +17,7 @@ async def demo(*options: str) -> tuple[int, str]:
     """Run it, with keys around that it must not use; gives the exit code and what it showed."""
     environ = os.environ | {"ANTHROPIC_API_KEY": "sk-must-not-be-used", "COLUMNS": "100"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flotilla.client.demo", *options, stdout=PIPE, stderr=PIPE, env=environ
+        sys.executable, "-m", "flotilla.cli.demo", *options, stdout=PIPE, stderr=PIPE, env=environ
     )
     out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     assert not err, err.decode()

@@ -1,4 +1,4 @@
-"""Questions to the fleet: results, status, replicas, the dead, and NATS micro discovery."""
+"""ApiRequests to the fleet: results, status, replicas, the dead, and NATS micro discovery."""
 
 import asyncio
 import base64

@@ -72,7 +72,7 @@ async def command(ruled: RunningFleet, *arguments: str) -> Ended:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "flotilla.client",
+        "flotilla.cli",
         *arguments,
         stdout=pipe,
         stderr=pipe,

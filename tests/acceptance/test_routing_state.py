@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from flotilla.client import Fleet, FlotillaError
 from flotilla.contracts.api_routing import RouteReport
-from flotilla.fabric.mirror import RELIST_AGAIN_S
+from flotilla.fabric.kv_cache import RELIST_AGAIN_S
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLASSIFY = BODIES["classify"]
 POLICY = "$KV.policy.routing"
 GHOST = "$KV.stats.local.noop-1.summarize.ghost"
-UP = (sys.executable, "-m", "flotilla.client", "up", "--engine", "noop", "--port", "0", "--json")
+UP = (sys.executable, "-m", "flotilla.cli", "up", "--engine", "noop", "--port", "0", "--json")
 LOCAL = {"pool": "local"}
 CLOUD = {"pool": "cloud"}
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.client.errors import ClientError
 from flotilla.client.fleet import Fleet
-from flotilla.client.supervisor.supervisor import FleetFacts
 from flotilla.contracts.errors import TaskError
 
 READY_TIMEOUT_S = 90.0
@@ -59,7 +59,7 @@ async def rest_of(process: Process) -> tuple[int, str, str]:
 async def launch(directory: Path, *options: str, port: int = 0) -> Process:
     """Start the command, in an environment that is full of things which are not for the services."""
     environ = os.environ | {"FLOTILLA_NO_SUCH_SETTING": "1", "ANTHROPIC_API_KEY": SECRET, "OPENAI_API_KEY": SECRET}
-    command = ("-m", "flotilla.client", "up", "--dir", str(directory), "--port", str(port), *options)
+    command = ("-m", "flotilla.cli", "up", "--dir", str(directory), "--port", str(port), *options)
     return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
 
 

@@ -19,7 +19,7 @@ import msgspec
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.topology import TopologyLimits, ensure, topology
 from flotilla.testkit.nats_server import RunningServer, running_server
 
 COUNT: Final = 100_000

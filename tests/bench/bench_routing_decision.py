@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 from flotilla.contracts.policy import STRATEGIES, CapabilityPolicy, Policy, RouteEntry
 from flotilla.contracts.stats import RouteKey
-from orchestrator.routing.compiled import CompiledPolicy
-from orchestrator.routing.health import UNKNOWN, Health
-from orchestrator.routing.observation import observe
-from orchestrator.routing.policy_routing import route
-from orchestrator.routing.recorder import Recorder
-from orchestrator.routing.types import FleetView, PoolView, TaskView
+from flotilla.routing.compiled import CompiledPolicy
+from flotilla.routing.health import UNKNOWN, Health
+from flotilla.routing.observation import observe
+from flotilla.routing.policy_routing import route
+from flotilla.routing.recorder import Recorder
+from flotilla.routing.types import FleetView, PoolView, TaskView
 
 ROUTES = 50
 DECISIONS = 2_000

@@ -11,7 +11,7 @@ def test_every_bound_holds() -> None:
     The table goes to the terminal; the exit code says it.
     """
     ended = subprocess.run(
-        [sys.executable, "-m", "flotilla.client", "bench", "--check"],
+        [sys.executable, "-m", "flotilla.cli", "bench", "--check"],
         check=False,
         timeout=WITHIN_S,
     )

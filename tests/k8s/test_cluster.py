@@ -17,9 +17,9 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
-from flotilla.fabric import kubernetes
-from flotilla.fabric.embedded_server import find_nats_server
-from flotilla.fabric.kubernetes import KubernetesSpec
+from flotilla.provisioning import kubernetes
+from flotilla.provisioning.embedded_server import find_nats_server
+from flotilla.provisioning.kubernetes import KubernetesSpec
 from flotilla.testkit.fleet_process import clean_environ
 from flotilla.testkit.manifests import K8S, documents
 from flotilla.testkit.plain_client import PlainClient

@@ -13,9 +13,9 @@ import yaml
 
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import load_settings
-from flotilla.client.command import build
-from flotilla.fabric.kubernetes import KubernetesSpec, secret_name
-from flotilla.fabric.server_config import users
+from flotilla.cli.command import build
+from flotilla.provisioning.kubernetes import KubernetesSpec, secret_name
+from flotilla.provisioning.server_config import users
 from flotilla.testkit.manifests import (
     K8S,
     REPOSITORY,

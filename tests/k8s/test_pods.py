@@ -8,11 +8,11 @@ import pytest
 
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import ServiceSettings, environment_names, load_settings
-from flotilla.contracts.names import is_replica
-from flotilla.fabric.kubernetes import secret_name
-from flotilla.fabric.roles import ORCHESTRATOR, worker_user
-from flotilla.fabric.server_config import LAME_DUCK_GRACE_S, LAME_DUCK_S
+from flotilla.contracts.names import ORCHESTRATOR, is_replica
 from flotilla.inference.settings import WorkerSettings
+from flotilla.provisioning.kubernetes import secret_name
+from flotilla.provisioning.roles import worker_user
+from flotilla.provisioning.server_config import LAME_DUCK_GRACE_S, LAME_DUCK_S
 from flotilla.testkit.manifests import (
     Fleet,
     Manifest,

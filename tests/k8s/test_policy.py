@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from flotilla.chassis.policy_file import read_policy
+from flotilla.chassis.policy_toml import read_policy
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.policy import Policy, RouteEntry, rules_for
-from flotilla.contracts.policy_check import parse_policy, warnings
 from flotilla.contracts.subjects import PRIORITIES, consumer
+from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.testkit.manifests import (
     K8S,
     Fleet,

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from flotilla.contracts.subjects import Zone
-from flotilla.fabric import kubernetes
-from flotilla.fabric.credentials import load_or_create, public_key_of
-from flotilla.fabric.embedded_server import find_nats_server
-from flotilla.fabric.errors import ServerSpecError
-from flotilla.fabric.kubernetes import GIB, KubernetesSpec, layouts, secret_name
-from flotilla.fabric.server_config import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, server_config, users
-from flotilla.fabric.topology import TopologyLimits, topology
+from flotilla.fabric.seed_files import public_key_of
+from flotilla.provisioning import kubernetes
+from flotilla.provisioning.credentials import load_or_create
+from flotilla.provisioning.embedded_server import find_nats_server
+from flotilla.provisioning.errors import ServerSpecError
+from flotilla.provisioning.kubernetes import GIB, KubernetesSpec, layouts, secret_name
+from flotilla.provisioning.server_config import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, server_config, users
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.manifests import (
     REPOSITORY,
     Fleet,

@@ -85,7 +85,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     ),
     "cancel-attempt": (attempts.CancelAttempt(attempt="o1.17"), attempts.decode_control),
     "drain": (attempts.Drain(), attempts.decode_control),
-    "roll-call": (attempts.RollCall(attempts=["o1.17", "o1.18"]), attempts.decode_control),
+    "roll-call": (attempts.InFlightCheck(attempts=["o1.17", "o1.18"]), attempts.decode_control),
     "roll": (attempts.Roll(replica="a-1", attempts=["o1.17"]), attempts.decode_roll),
     # worker to orchestrator
     "busy": (attempts.Busy(), attempts.decode_reply),

@@ -10,9 +10,9 @@ import trustme
 from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
 from flotilla.client.errors import CertificateNotTrustedError
 from flotilla.contracts.headers import parse_headers
-from flotilla.fabric.credentials import load_or_create, new_seed
-from flotilla.fabric.embedded_server import EmbeddedServer
-from flotilla.fabric.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
+from flotilla.provisioning.credentials import load_or_create, new_seed
+from flotilla.provisioning.embedded_server import EmbeddedServer
+from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
 

@@ -19,7 +19,7 @@ from flotilla.client import (
     submission,
 )
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.fabric.topology import TopologyLimits
+from flotilla.provisioning.topology import TopologyLimits
 from flotilla.testkit.fleet_peer import FleetPeer, result_of
 
 DOCUMENT = {"document": "My card was charged twice", "labels": ["billing", "login"]}

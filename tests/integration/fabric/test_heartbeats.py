@@ -16,9 +16,9 @@ from flotilla.fabric import heartbeats
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.mirror import live_entries
+from flotilla.fabric.kv_cache import live_entries
 from flotilla.fabric.presence import announce, announced, say_goodbye
-from flotilla.fabric.topology import ensure, topology
+from flotilla.provisioning.topology import ensure, topology
 from flotilla.testkit.nats_server import RunningServer
 
 KEPT_WITHIN_S = 2.0

@@ -15,7 +15,7 @@ from flotilla.fabric import groups
 from flotilla.fabric import slots as slots_module
 from flotilla.fabric.connection import Connection, Message, connected, is_status
 from flotilla.fabric.inbox import Inbox
-from flotilla.fabric.slots import Held, serving
+from flotilla.fabric.slots import ActiveAttempt, serving
 from flotilla.testkit.nats_server import RunningServer
 
 Leave = Callable[[Connection, Subscription], Awaitable[None]]
@@ -33,7 +33,7 @@ async def _drain_plainly(connection: Connection, subscription: Subscription) -> 
 
 @asynccontextmanager
 async def _replica(server: RunningServer, replica: str, slots: int) -> AsyncGenerator[None]:
-    async def work(held: Held) -> Finished:
+    async def work(held: ActiveAttempt) -> Finished:
         await asyncio.sleep(0.0005)
         return Finished(output=held.request.input, provider="test", model="m", replica=replica)
 

@@ -9,7 +9,7 @@ import pytest
 
 from flotilla.contracts.attempts import Failed, Finished, InferRequest, Usage, encode
 from flotilla.fabric.connection import Connection, connected
-from flotilla.fabric.slots import Held, serving
+from flotilla.fabric.slots import ActiveAttempt, serving
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.raw_client import RawClient, raw_client
 
@@ -46,7 +46,7 @@ def request(attempt: str) -> bytes:
     )
 
 
-async def work(held: Held) -> Finished | Failed:
+async def work(held: ActiveAttempt) -> Finished | Failed:
     """Answer after a turn of the loop."""
     await asyncio.sleep(0)
     done = msgspec.Raw(b'{"done":true}')
@@ -103,7 +103,7 @@ async def test_an_attempt_that_is_said_twice_is_done_once(connection: Connection
     begun = asyncio.Event()
     done = asyncio.Event()
 
-    async def slow(held: Held) -> Finished | Failed:
+    async def slow(held: ActiveAttempt) -> Finished | Failed:
         begun.set()
         await done.wait()
         return await work(held)

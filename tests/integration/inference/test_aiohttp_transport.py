@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trustme
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.egress import HOME
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Garbage, Says
 

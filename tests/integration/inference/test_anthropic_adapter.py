@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Emit, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_steps import Fails, FailsInside, Garbage, Received, Says, Step
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.backend import Completion, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_steps import Garbage
 

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Model, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_openai import OpenAIServer

@@ -10,13 +10,13 @@ from typing import Final
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.adapters.http_bounds import ERROR_BYTES_MAX, STREAM_BYTES_MAX, WHOLE_BYTES_MAX
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import Emit, Model, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.raw_http import RawHttpServer, RawRequest, chunk, head, whole
 
 CALL: Final = ModelCall(model="m", system="", turns=(Turn(role="user", content="hello"),), timeout_s=60.0)

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.backend import OUTPUT_TOKENS_DEFAULT, Emit, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Fails, Garbage, Loops, Says, vector
 

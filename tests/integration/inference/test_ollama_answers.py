@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.backend import Completion, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Garbage
 

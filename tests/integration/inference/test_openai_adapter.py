@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Fails, FailsInside, Garbage, Says, vector
 

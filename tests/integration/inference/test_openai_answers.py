@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import Completion, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Garbage, Says
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.adapters.openai_requests import REQUESTS_MAX, SCHEMAS_REFUSED_MAX
 from flotilla.inference.backend import ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Fails, Garbage, Received, Says, Step, vector
 

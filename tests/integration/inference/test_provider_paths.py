@@ -8,13 +8,13 @@ from typing import Final
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.adapters.egress import Egress, EgressError
 from flotilla.inference.adapters.ollama_chat import OllamaChat
 from flotilla.inference.adapters.openai_chat import OpenAIChat
 from flotilla.inference.backend import Model, ModelCall, Turn
-from flotilla.inference.errors import AttemptError
 from flotilla.testkit.raw_http import RawHttpServer, RawRequest, whole
 
 DOCUMENT: Final = "PATIENT-4711 has diabetes"

@@ -10,19 +10,19 @@ from flotilla.fabric.connection import connected
 from flotilla.fabric.errors import RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator.api import Api
-from orchestrator.questions import Answerer, Question
+from orchestrator.api.requests import Answerer, ApiRequest
+from orchestrator.api.server import Api
 
 
-async def _unreachable(_question: Question) -> None:
+async def _unreachable(_question: ApiRequest) -> None:
     raise RequestTimeoutError("$JS.API.STREAM.MSG.GET.TASKS_default")
 
 
-async def _wrong(_question: Question) -> None:
+async def _wrong(_question: ApiRequest) -> None:
     raise ValueError("secret")
 
 
-async def _endless(_question: Question) -> None:
+async def _endless(_question: ApiRequest) -> None:
     await asyncio.Event().wait()
 
 
@@ -42,7 +42,7 @@ async def test_the_logs_have_an_internal_error_under_its_id(
     """
     begun = asyncio.Event()
 
-    async def answer_it(question: Question) -> None:
+    async def answer_it(question: ApiRequest) -> None:
         begun.set()
         await answerer(question)
 

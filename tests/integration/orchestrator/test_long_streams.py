@@ -1,4 +1,4 @@
-"""Questions about streams that hold more than is read at a time; the bounds are made small instead of the streams long."""
+"""ApiRequests about streams that hold more than is read at a time; the bounds are made small instead of the streams long."""
 
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -14,16 +14,16 @@ from flotilla.contracts.results import DeadRecord, encode
 from flotilla.fabric import stored
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.topology import TopologyLimits, ensure, topology
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator import dead_questions, task_questions
-from orchestrator.commits import Commits
-from orchestrator.dead_questions import DeadQuestions
-from orchestrator.fleet import Fleet
-from orchestrator.questions import Question
-from orchestrator.task_questions import TaskQuestions
-from orchestrator.turns import Turns
-from orchestrator.unreadable_stored import UnreadableStored
+from orchestrator.api import dead_letter_handlers, task_handlers
+from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
+from orchestrator.api.requests import ApiRequest
+from orchestrator.api.task_handlers import TaskHandlers
+from orchestrator.api.turns import Turns
+from orchestrator.state.fleet import Fleet
+from orchestrator.state.unreadable_stored import UnreadableStored
+from orchestrator.ways_in.commits import Commits
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ async def requests(connection: Connection) -> AsyncIterator[Requests]:
 
 
 @pytest.fixture
-async def tasks(connection: Connection, requests: Requests) -> TaskQuestions:
+async def tasks(connection: Connection, requests: Requests) -> TaskHandlers:
     """
     Of an orchestrator that holds no task, so that every one waits in the stream.
     """
-    return TaskQuestions(
+    return TaskHandlers(
         connection,
         requests,
         instance="o1",
@@ -67,7 +67,7 @@ async def tasks(connection: Connection, requests: Requests) -> TaskQuestions:
 @pytest.fixture
 def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "SCAN_BATCH", 4)
-    monkeypatch.setattr(dead_questions, "DEAD_STEP_MAX", 8)
+    monkeypatch.setattr(dead_letter_handlers, "DEAD_STEP_MAX", 8)
 
 
 @pytest.mark.usefixtures("_short_steps")
@@ -104,7 +104,7 @@ async def test_dead_that_lie_too_far_back_are_not_listed(requests: Requests, mon
     """
     The walk back has an end.
     """
-    monkeypatch.setattr(dead_questions, "DEAD_WALKED_BACK_MAX", 10)
+    monkeypatch.setattr(dead_letter_handlers, "DEAD_WALKED_BACK_MAX", 10)
     for number in range(15):
         await _bury(requests, "default", f"t{number}")
     listed = await _list(requests, 50)
@@ -116,7 +116,7 @@ async def test_a_list_of_the_dead_fits_into_one_message(requests: Requests, monk
     """
     The newest entries that do are given.
     """
-    monkeypatch.setattr(dead_questions, "DEAD_LIST_BYTES_MAX", 1000)
+    monkeypatch.setattr(dead_letter_handlers, "DEAD_LIST_BYTES_MAX", 1000)
     for number in range(30):
         await _bury(requests, "default", f"t{number}")
     listed = await _list(requests, 30)
@@ -128,7 +128,7 @@ async def test_a_list_of_the_dead_fits_into_one_message(requests: Requests, monk
 
 @pytest.mark.usefixtures("_short_steps")
 @pytest.mark.parametrize("number", [0, 5, 29])
-async def test_a_waiting_task_is_found_behind_many_others(requests: Requests, tasks: TaskQuestions, number: int):
+async def test_a_waiting_task_is_found_behind_many_others(requests: Requests, tasks: TaskHandlers, number: int):
     """
     By an id of the caller's own, for which the stream has no index; found, it can be cancelled.
     """
@@ -143,12 +143,12 @@ async def test_a_waiting_task_is_found_behind_many_others(requests: Requests, ta
 
 
 async def test_of_a_task_behind_too_many_others_it_is_said_that_nothing_is_known(
-    requests: Requests, tasks: TaskQuestions, monkeypatch: pytest.MonkeyPatch
+    requests: Requests, tasks: TaskHandlers, monkeypatch: pytest.MonkeyPatch
 ):
     """
     Neither that it waits nor that there is none: it can be asked about again when fewer wait.
     """
-    monkeypatch.setattr(task_questions, "WAITING_LOOKED_AT_MAX", 10)
+    monkeypatch.setattr(task_handlers, "WAITING_LOOKED_AT_MAX", 10)
     for number in range(10):
         await _submit(requests, f"t{number}")
     absent = await _refusals(tasks, "t10")
@@ -163,7 +163,7 @@ async def test_of_a_task_behind_too_many_others_it_is_said_that_nothing_is_known
 
 @pytest.mark.usefixtures("_short_steps")
 async def test_the_search_for_a_waiting_task_holds_one_batch_at_a_time(
-    requests: Requests, tasks: TaskQuestions, monkeypatch: pytest.MonkeyPatch
+    requests: Requests, tasks: TaskHandlers, monkeypatch: pytest.MonkeyPatch
 ):
     """
     Their bodies may be large: each batch is dropped before the next is asked for, and none is after the task is found.
@@ -176,7 +176,7 @@ async def test_the_search_for_a_waiting_task_holds_one_batch_at_a_time(
     assert read == [1, 2, 4, 4]
 
 
-async def _refusals(tasks: TaskQuestions, task: str) -> list[TaskError]:
+async def _refusals(tasks: TaskHandlers, task: str) -> list[TaskError]:
     """How `status` and `cancel` refuse it."""
     body = f'{{"task":"{task}"}}'
     with pytest.raises(TaskError) as status:
@@ -191,14 +191,14 @@ async def _submit(requests: Requests, task: str) -> None:
 
 
 async def _list(requests: Requests, limit: int) -> DeadList:
-    dead = DeadQuestions(requests, Turns(places=1, per_scope_max=1), UnreadableStored(_ignore))
+    dead = DeadLetterHandlers(requests, Turns(places=1, per_scope_max=1), UnreadableStored(_ignore))
     answer = await dead.answer(_question("dead", f'{{"verb":"list","limit":{limit}}}'))
     assert isinstance(answer, DeadList)
     return answer
 
 
-def _question(verb: str, body: str) -> Question:
-    return Question(scope="default", verb=verb, body=body.encode(), from_tenant=False)
+def _question(verb: str, body: str) -> ApiRequest:
+    return ApiRequest(scope="default", verb=verb, body=body.encode(), from_tenant=False)
 
 
 async def _bury(requests: Requests, scope: str, task: str) -> None:

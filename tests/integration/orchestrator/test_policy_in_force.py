@@ -18,18 +18,18 @@ from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import BODIES, Json, PlainClient, eventually
-from orchestrator.death_notes import DeathNotes
-from orchestrator.fleet import Fleet
-from orchestrator.health import HealthBoard, PolicyNotUnderstoodError
-from orchestrator.policy_documents import POLICY_KEY, Source, source_of, stored
-from orchestrator.policy_file import FILE_KEY, put_in_force
-from orchestrator.policy_questions import PolicyQuestions
-from orchestrator.questions import Question
-from orchestrator.routing.router import PolicyRouter
+from orchestrator.api.policy_handlers import PolicyHandlers
+from orchestrator.api.requests import ApiRequest
+from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.policy_and_health.configured_policy import FILE_KEY, put_in_force
+from orchestrator.policy_and_health.health import HealthBoard, PolicyNotUnderstoodError
+from orchestrator.policy_and_health.policy_documents import POLICY_KEY, Source, source_of, stored
+from orchestrator.state.fleet import Fleet
 
 BUCKET = subjects.POLICY_BUCKET
 HISTORY = 10
@@ -397,8 +397,8 @@ async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_th
     assert served.result["status"] == "ok"
 
 
-def _questions(bucket: Bucket, fleet: Fleet | None = None) -> PolicyQuestions:
-    return PolicyQuestions(
+def _questions(bucket: Bucket, fleet: Fleet | None = None) -> PolicyHandlers:
+    return PolicyHandlers(
         bucket.requests,
         instance="o",
         router=PolicyRouter("o"),
@@ -416,8 +416,8 @@ def _fleet_of_local() -> Fleet:
     return fleet
 
 
-def _asking(query: PolicyQuery) -> Question:
-    return Question(scope="default", verb="policy", body=msgspec.json.encode(query), from_tenant=False)
+def _asking(query: PolicyQuery) -> ApiRequest:
+    return ApiRequest(scope="default", verb="policy", body=msgspec.json.encode(query), from_tenant=False)
 
 
 async def _until_refused(client: PlainClient, body: Json) -> str:

@@ -11,11 +11,11 @@ from flotilla.contracts.subjects import Priority
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.consumers import ensure_consumer
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import ensure, topology
-from flotilla.fabric.worklist import Delivery, Puller
+from flotilla.fabric.pull_consumers import Delivery, Puller
+from flotilla.provisioning.topology import ensure, topology
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator.pulled_bytes import BESIDES_BYTES, PulledBytes
-from orchestrator.room import Room
+from orchestrator.state.pulled_bytes import BESIDES_BYTES, PulledBytes
+from orchestrator.state.shared_quota import Room
 
 KIB = 1024
 SCOPES = ("default", "acme")

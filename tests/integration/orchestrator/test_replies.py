@@ -7,9 +7,9 @@ import pytest
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.testkit.fleet_peer import result_of
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator import afterwards
-from orchestrator.afterwards import Afterwards
-from orchestrator.replies import Replies
+from orchestrator.reporting import background_publisher as afterwards
+from orchestrator.reporting.background_publisher import BackgroundPublisher
+from orchestrator.ways_in.replies import Replies
 
 REPLY = "_R_.caller"
 
@@ -39,7 +39,7 @@ async def test_the_end_of_a_reply_follows_its_result(nats_server: RunningServer,
         connected(nats_server.admin(), name="caller") as caller,
     ):
         await _listen(caller, heard)
-        later = Afterwards(connection)
+        later = BackgroundPublisher(connection)
         await Replies(connection, later).result(REPLY, result_of("t-1", "classify", output={}))
         await later.flush()
         await connection.settle()
@@ -60,7 +60,7 @@ async def test_an_end_does_not_come_without_its_result(
         connected(nats_server.admin(), name="caller") as caller,
     ):
         await _listen(caller, heard)
-        later = Afterwards(connection)
+        later = BackgroundPublisher(connection)
         await Replies(connection, later).result(REPLY, result_of("t-1", "classify", output={}))
         await connection.settle()
         await caller.settle()

@@ -7,12 +7,12 @@ from flotilla.contracts.stats import RouteKey, stats_key
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.topology import ensure, topology
+from flotilla.provisioning.topology import ensure, topology
+from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import eventually
-from orchestrator.death_notes import DeathNotes
-from orchestrator.health import HealthBoard
-from orchestrator.routing.router import PolicyRouter
+from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.policy_and_health.health import HealthBoard
 
 
 async def test_a_route_that_cannot_be_told_of_keeps_no_others_back(nats_server: RunningServer):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flotilla.chassis.metrics import OTHER, SECONDS, SERIES_MAX, TOKENS, Count, Level, Spread, registry_of
+from flotilla.chassis.metrics import OTHER, SECONDS, SERIES_MAX, TOKENS, Counter, Gauge, Histogram, registry_of
 from flotilla.fabric.unreadable import UNREADABLE
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -39,7 +39,7 @@ def test_a_spread_counts_like_a_histogram_of_prometheus(taken: list[tuple[str, f
     """
     Cumulative buckets, a value on a bound belonging to it; count and sum; a series per label.
     """
-    ours = Spread("took_seconds", "x", ("who",))
+    ours = Histogram("took_seconds", "x", ("who",))
     theirs = CollectorRegistry()
     histogram = prometheus_client.Histogram("took_seconds", "x", ("who",), buckets=SECONDS, registry=theirs)
     for who, value in taken:
@@ -54,7 +54,7 @@ def test_buckets_never_fall_and_end_at_the_count(taken: list[tuple[str, float]])
     """
     What a query for a quantile rests on.
     """
-    spread = Spread("took_seconds", "x", (), bounds=TOKENS)
+    spread = Histogram("took_seconds", "x", (), bounds=TOKENS)
     for _, value in taken:
         spread.add((), value)
 
@@ -69,7 +69,7 @@ def test_a_count_adds_up_by_labels():
     """
     Under the name that it was given, `_total` included.
     """
-    count = Count("eaten_total", "x", ("fruit", "by"))
+    count = Counter("eaten_total", "x", ("fruit", "by"))
     count.add(("pear", "me"))
     count.add(("pear", "me"), 2.5)
     count.add(("fig", "me"))
@@ -84,8 +84,8 @@ def test_labels_over_the_bound_become_other():
     """
     Nothing is lost from the sum, known series go on counting, and the series stay bounded.
     """
-    count = Count("eaten_total", "x", ("fruit",))
-    spread = Spread("took_seconds", "x", ("fruit",), bounds=(1,))
+    count = Counter("eaten_total", "x", ("fruit",))
+    spread = Histogram("took_seconds", "x", ("fruit",), bounds=(1,))
     asked = SERIES_MAX + 500
     for number in range(asked):
         count.add((f"fruit-{number}",))
@@ -111,7 +111,7 @@ def test_a_level_is_read_when_it_is_asked_for():
     def read() -> Iterable[tuple[tuple[str], float]]:
         return [((name,), value) for name, value in now.items()]
 
-    registry = registry_of(Level("depth", "x", ("name",), read))
+    registry = registry_of(Gauge("depth", "x", ("name",), read))
     before = _read(registry, "depth")
     now.clear()
     now["b"] = 2.0
@@ -124,7 +124,7 @@ def test_label_values_of_any_kind_are_written_so_that_they_can_be_read():
     """
     A model may be called anything.
     """
-    count = Count("used_total", "x", ("model",))
+    count = Counter("used_total", "x", ("model",))
     name = 'a"b\\c\nd{e="f"} ü'
     count.add((name,))
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from flotilla.chassis import probes as probes_module
-from flotilla.chassis.metrics import Level, registry_of
+from flotilla.chassis.metrics import Gauge, registry_of
 from flotilla.chassis.probes import CONNECTIONS_MAX, REQUEST_BYTES_MAX, Probes, beating, probes_served
 from flotilla.contracts.errors import SettingsError
 from flotilla.testkit.probe_client import Probe
@@ -121,7 +121,7 @@ async def test_a_reading_that_fails_is_an_answer_too():
     def broken() -> list[tuple[tuple[str, ...], float]]:
         raise RuntimeError
 
-    probes = Probes(registry_of(Level("x", "x", (), broken)))
+    probes = Probes(registry_of(Gauge("x", "x", (), broken)))
     async with probes_served(probes, host="127.0.0.1", port=0) as port:
         probe = Probe(port or 0)
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from flotilla.chassis.terminal_text import clean
+from flotilla.cli.console import readable
 from flotilla.client import Answer, TaskFailedError
-from flotilla.client.console import readable
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import SummarizeOutput
 from flotilla.contracts.errors import DecodeFailedError

@@ -21,7 +21,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.processors import JSONRenderer
 
-from flotilla.chassis.metrics import Count, registry_of
+from flotilla.chassis.metrics import Counter, registry_of
 from flotilla.contracts import api, api_routing, attempts, blackboard, policy, presence, results, stats, subjects
 from flotilla.contracts.decoding import DEPTH_MAX, UNDECODABLE, checked
 from flotilla.contracts.errors import FlotillaError
@@ -319,7 +319,7 @@ def _decoded(decode: Decode, body: bytes) -> Any:
         assert len(text) < 1_000
         return None
     except UNDECODABLE:
-        # Questions are decoded where the refusal is made.
+        # ApiRequests are decoded where the refusal is made.
         assert decode.__qualname__.startswith("_query")
         return None
 
@@ -466,8 +466,8 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
     """
     A scrape is read as it was counted: each series once, each value a number.
     """
-    tokens = Count("tokens_total", "x", ("pool", "model", "replica"))
-    cost = Count("cost_usd_total", "x", ("pool", "model", "replica"))
+    tokens = Counter("tokens_total", "x", ("pool", "model", "replica"))
+    cost = Counter("cost_usd_total", "x", ("pool", "model", "replica"))
     expected: dict[tuple[str, ...], float] = {}
     for body in cards:
         card: presence.ReplicaCard | None = _decoded(presence.decode_card, body)

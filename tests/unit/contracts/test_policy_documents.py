@@ -15,7 +15,7 @@ from flotilla.contracts.policy import (
     ProbeEntry,
     Rules,
 )
-from flotilla.contracts.policy_check import parse_policy, warnings
+from flotilla.routing.policy_check import parse_policy, warnings
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "routing.md").read_text()

@@ -5,10 +5,10 @@ from email.utils import format_datetime
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.failures import RETRY_AFTER_MAX_S, failure_of, retry_after_s
 from flotilla.inference.adapters.streams import TEXT_LENGTH_MAX, Gathered
-from flotilla.inference.errors import AttemptError
 
 
 @pytest.mark.parametrize(

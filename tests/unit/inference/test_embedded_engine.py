@@ -14,10 +14,11 @@ import pytest
 from hypothesis import example, strategies
 from hypothesis import given as every
 
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.capabilities import EmbedOutput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Work
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.embedded import EmbeddedEngine
 from flotilla.inference.engines.embedded.classification import classify
 from flotilla.inference.engines.embedded.embedding import DIMENSIONS, embed
@@ -26,7 +27,6 @@ from flotilla.inference.engines.embedded.entities import ENTITIES_MAX, extract
 from flotilla.inference.engines.embedded.summaries import summarize
 from flotilla.inference.engines.embedded.synthesis import synthesize
 from flotilla.inference.engines.embedded.text import sentences
-from flotilla.inference.errors import AttemptError
 
 CATALOGUE = Catalogue.load()
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete
-from flotilla.inference.errors import AttemptError
 
 COMPLETE = {
     Protocol.OPENAI: ("stop", "STOP", " Stop", "eos", "eos_token", "stop_sequence", "end_turn"),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.capabilities import SummarizeInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Emit, Work
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.handler import HandlerBackend
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from flotilla.capabilities.capability import Capability
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError, CatalogueError
+from flotilla.capabilities.json_schema import JsonSchema
 from flotilla.inference.backend import Answer, Work
-from flotilla.inference.capability import Capability
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.instances import instance_of
 from flotilla.inference.engines.noop import NoopEngine
-from flotilla.inference.errors import AttemptError, CatalogueError
-from flotilla.inference.structured import JsonSchema
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "capabilities"
 CATALOGUE = Catalogue.load(EXAMPLES)

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given as every
 from hypothesis import strategies
 
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import EmbedInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Answer, Completion, Embedding, Emit, ModelCall, Work
-from flotilla.inference.catalogue import Catalogue
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.model_habits import THOUGHT_TOKENS
 from flotilla.inference.prompted import PromptedBackend
-from flotilla.inference.prompts import PROMPTS, StructuredReading
+from flotilla.inference.prompts import StructuredReading, has_prompt, prompt_of
 from flotilla.inference.prompts.answer_bounds import ANSWER_TOKENS_MAX, CHOICE_TOKENS
 from flotilla.inference.prompts.prompt import tagged
 from flotilla.inference.prompts.text_filters import Headed, TextFilter, Trimmed, Unfenced, Verbatim
@@ -275,7 +275,8 @@ async def test_every_answer_is_bounded_by_what_its_capability_takes(
 
 def test_every_capability_with_a_prompt_is_among_the_bounded() -> None:
     """One that is added is looked at."""
-    assert PROMPTS.keys() == {capability for capability, *_ in BOUNDED}
+    prompted = {name for name in CATALOGUE.names() if (known := CATALOGUE.get(name)) and has_prompt(known)}
+    assert prompted == {capability for capability, *_ in BOUNDED}
 
 
 async def test_a_models_own_bound_goes_before_that_of_the_capability() -> None:
@@ -539,7 +540,7 @@ def test_a_prompt_holds_the_whole_input_and_calls_the_document_data(capability: 
     known = CATALOGUE.get(capability)
     assert known is not None
 
-    prompt = known.prompt(known.decode_input(msgspec.json.encode(given)), streaming=False)
+    prompt = prompt_of(known, known.decode_input(msgspec.json.encode(given)), streaming=False)
 
     asked = f"{prompt.system}\n{prompt.turns[0].content}"
     for text in ("DOC", "LAB", "NAMED", "DESCR", "77"):

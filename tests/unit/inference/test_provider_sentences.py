@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.provider_sentences import (
     HIDDEN,
     REQUEST_CHARS_MAX,

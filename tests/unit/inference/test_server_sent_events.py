@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.server_sent_events import EVENT_BYTES_MAX, events, is_event_stream
-from flotilla.inference.errors import AttemptError
 
 BOM = b"\xef\xbb\xbf"
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"

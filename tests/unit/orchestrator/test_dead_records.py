@@ -12,7 +12,7 @@ from flotilla.contracts.header_block import read_block
 from flotilla.contracts.headers import is_ours, parse_headers
 from flotilla.contracts.results import DeadRecord
 from flotilla.fabric.subject_guard import header_block
-from orchestrator.dead_records import headers_to_retry, subject_to_retry
+from orchestrator.ways_in.dead_records import headers_to_retry, subject_to_retry
 
 ORDERS = {
     "Nats-Trace-Dest": "$KV.policy.routing",

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.contracts.names import is_name
+from flotilla.contracts.names import POOLS_MAX, is_name
 from flotilla.contracts.presence import ModelCard, ReplicaCard, encode_card
 from flotilla.contracts.subjects import Zone, presence_key
-from flotilla.fabric.server_config import POOLS_MAX
-from orchestrator.fleet import CAPABILITIES_MAX, CHANGES_AT_ONCE, CHANGES_PER_S, SLOTS_MAX, Fleet
-from orchestrator.pools import (
+from orchestrator.state.fleet import CAPABILITIES_MAX, CHANGES_AT_ONCE, CHANGES_PER_S, SLOTS_MAX, Fleet
+from orchestrator.state.pools import (
     CAPABILITIES_PER_POOL_MAX,
     LABELS_PER_POOL_MAX,
     MODELS_PER_POOL_MAX,

@@ -1,7 +1,7 @@
 """Which capabilities an orchestrator knows: all that workers announce, and those of workers that are away, within bounds."""
 
-from flotilla.inference.catalogue import Catalogue
-from orchestrator.intake import KNOWN_SHOWN_MAX, POOLS_REMEMBERED_MAX, REMEMBERED_PER_POOL_MAX, Intake, Limits
+from flotilla.capabilities.catalogue import Catalogue
+from orchestrator.ways_in.intake import KNOWN_SHOWN_MAX, POOLS_REMEMBERED_MAX, REMEMBERED_PER_POOL_MAX, Intake, Limits
 
 
 def intake() -> Intake:

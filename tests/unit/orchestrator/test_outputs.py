@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.attempts import Failed, Finished, Usage, decode_reply, encode
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.catalogue import Catalogue
-from orchestrator.outputs import Outputs
+from orchestrator.state.outputs import Outputs
 
 SECRET = "top-secret-word"  # noqa: S105  # stands for text of a document
 GOOD: dict[str, list[Any]] = {

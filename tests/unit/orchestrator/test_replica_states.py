@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from orchestrator.replica_states import GONE_AFTER_S, REMEMBERED_S, SILENT_AFTER_S, Replica, ReplicaStates
+from orchestrator.state.replica_states import GONE_AFTER_S, REMEMBERED_S, SILENT_AFTER_S, Replica, ReplicaStates
 
 ONE: Final = Replica("p", "one", 1)
 TWO: Final = Replica("p", "two", 1)

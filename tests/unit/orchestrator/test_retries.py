@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
-from orchestrator.replica_states import Replica, Standing
-from orchestrator.retries import (
+from flotilla.routing.types import Choice, Decision, Exclusion, Route
+from orchestrator.execution.retries import (
     ASK_REST_S_MAX,
     ATTEMPTS_MAX,
     DEATHS_MAX,
@@ -24,7 +24,7 @@ from orchestrator.retries import (
     Tries,
     WaitForRoute,
 )
-from orchestrator.routing.types import Choice, Decision, Exclusion, Route
+from orchestrator.state.replica_states import Replica, Standing
 
 HERE: Final = Route(zone="local", pool="here", model="m")
 THERE: Final = Route(zone="cloud", pool="there", model="m")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from orchestrator.asks_in_flight import AsksInFlight
-from orchestrator.room import Room
+from orchestrator.state.ask_quota import AsksInFlight
+from orchestrator.state.shared_quota import Room
 
 SCOPES = ("a", "b", "c")
 steps = st.lists(st.tuples(st.sampled_from(SCOPES), st.integers(1, 9), st.booleans()), max_size=60)

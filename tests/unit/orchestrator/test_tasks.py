@@ -7,7 +7,7 @@ import pytest
 
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TaskOptions
-from orchestrator.tasks import Task
+from orchestrator.state.tasks import Task
 
 BODY = b'{"document": "x"}'
 CRASHED = ErrorBody(kind=ErrorKind.INTERNAL, message="see the log")

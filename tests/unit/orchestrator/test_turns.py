@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.shares import Shares
-from orchestrator.turns import Turns
+from orchestrator.api.shares import Shares
+from orchestrator.api.turns import Turns
 
 SCOPES = ("a", "b", "c")
 

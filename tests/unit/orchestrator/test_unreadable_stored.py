@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.results import Result, decode_result, encode
-from orchestrator.unreadable_stored import UnreadableStored, standing_for
+from orchestrator.state.unreadable_stored import UnreadableStored, standing_for
 
 
 @given(st.binary())

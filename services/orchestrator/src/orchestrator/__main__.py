@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 import orchestrator
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import starting, stop_signals
@@ -15,15 +16,14 @@ from flotilla.chassis.tracing import traced
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.takeover import make_stores
-from flotilla.inference.catalogue import Catalogue
-from orchestrator.fleet import Fleet
-from orchestrator.metrics import OrchestratorMetrics
-from orchestrator.policy_file import put_in_force, read_policy_setting
-from orchestrator.routing.router import PolicyRouter
+from flotilla.provisioning.takeover import make_stores
+from flotilla.routing.router import PolicyRouter
+from orchestrator.policy_and_health.configured_policy import put_in_force, read_policy_setting
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.reporting.traces import Traces
 from orchestrator.service import Orchestrator
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.traces import Traces
+from orchestrator.state.fleet import Fleet
 
 logger = structlog.get_logger("orchestrator")
 

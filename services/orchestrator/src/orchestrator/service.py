@@ -5,50 +5,50 @@ from typing import Final
 
 import structlog
 
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
-from flotilla.inference.catalogue import Catalogue
-from orchestrator.afterwards import Afterwards
-from orchestrator.api import Api
-from orchestrator.asks_in_flight import AsksInFlight
-from orchestrator.attempts import Attempts
-from orchestrator.blackboard import Blackboard
-from orchestrator.commits import Commits
-from orchestrator.dead_questions import DeadQuestions
-from orchestrator.death_notes import DeathNotes
-from orchestrator.dispatch import Dispatcher
-from orchestrator.durable import Durable
-from orchestrator.events import Events
-from orchestrator.fleet import Fleet
-from orchestrator.free_signals import FreeSignals
-from orchestrator.health import HealthBoard
-from orchestrator.held_models import HeldModels
-from orchestrator.intake import Intake, Limits
-from orchestrator.interactive import Interactive
-from orchestrator.ledger import Ledger
-from orchestrator.means import Means
-from orchestrator.metrics import OrchestratorMetrics
-from orchestrator.outputs import Outputs
-from orchestrator.policy_questions import PolicyQuestions
-from orchestrator.pulled_bytes import PulledBytes
-from orchestrator.replies import Replies
-from orchestrator.room import Room
-from orchestrator.routing.router import PolicyRouter
-from orchestrator.routing_questions import RoutingQuestions
+from flotilla.routing.router import PolicyRouter
+from orchestrator.api.blackboard_handlers import Blackboard
+from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
+from orchestrator.api.policy_handlers import PolicyHandlers
+from orchestrator.api.routing_handlers import RoutingHandlers
+from orchestrator.api.server import Api
+from orchestrator.api.task_handlers import TaskHandlers
+from orchestrator.api.turns import Turns
+from orchestrator.execution.attempts import Attempts
+from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.execution.dependencies import Dependencies
+from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.free_signals import FreeSignals
+from orchestrator.execution.ledger import Ledger
+from orchestrator.policy_and_health.health import HealthBoard
+from orchestrator.policy_and_health.held_models import HeldModels
+from orchestrator.policy_and_health.stores import Stores
+from orchestrator.reporting.background_publisher import BackgroundPublisher
+from orchestrator.reporting.events import Events
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.reporting.traces import Traces
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.stores import Stores
-from orchestrator.sweep import Sweep
-from orchestrator.task_questions import TaskQuestions
-from orchestrator.traces import Traces
-from orchestrator.turns import Turns
-from orchestrator.unreadable_stored import UnreadableStored
+from orchestrator.state.ask_quota import AsksInFlight
+from orchestrator.state.fleet import Fleet
+from orchestrator.state.outputs import Outputs
+from orchestrator.state.pulled_bytes import PulledBytes
+from orchestrator.state.shared_quota import Room
+from orchestrator.state.unreadable_stored import UnreadableStored
+from orchestrator.ways_in.commits import Commits
+from orchestrator.ways_in.durable import Durable
+from orchestrator.ways_in.intake import Intake, Limits
+from orchestrator.ways_in.interactive import Interactive
+from orchestrator.ways_in.replies import Replies
+from orchestrator.ways_in.sweep import Sweep
 
 logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
 WALKS_MAX: Final = 3
-"""Questions that read through a stream, each with some 8 MiB of it in memory."""
+"""ApiRequests that read through a stream, each with some 8 MiB of it in memory."""
 
 
 class Orchestrator:
@@ -92,9 +92,9 @@ class Orchestrator:
             on_made_again=metrics.stores_made_again,
         )
         self._held_models = HeldModels(connection, requests, router)
-        self._afterwards = afterwards = Afterwards(connection)
+        self._afterwards = afterwards = BackgroundPublisher(connection)
         ledger = Ledger(router.recorder, fleet, metrics)
-        means = Means(
+        dependencies = Dependencies(
             fleet=fleet,
             router=router,
             attempts=self.attempts,
@@ -102,7 +102,7 @@ class Orchestrator:
             ledger=ledger,
             deaths=deaths,
         )
-        dispatcher = Dispatcher(means, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
+        dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         commits = Commits(connection, requests, unreadable)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
         self._durables = {
@@ -139,7 +139,7 @@ class Orchestrator:
             replies=Replies(connection, afterwards),
         )
         walks = Turns(places=WALKS_MAX, per_scope_max=1)
-        self._tasks = tasks = TaskQuestions(
+        self._tasks = tasks = TaskHandlers(
             connection,
             requests,
             instance=instance,
@@ -149,8 +149,8 @@ class Orchestrator:
             durables=self._durables,
             walks=walks,
         )
-        routing = RoutingQuestions(instance=instance, router=router, fleet=fleet, intake=intake)
-        policy = PolicyQuestions(
+        routing = RoutingHandlers(instance=instance, router=router, fleet=fleet, intake=intake)
+        policy = PolicyHandlers(
             requests,
             instance=instance,
             router=router,
@@ -166,7 +166,7 @@ class Orchestrator:
                 "status": tasks.status,
                 "cancel": tasks.cancel,
                 "replicas": tasks.replicas,
-                "dead": DeadQuestions(requests, walks, unreadable).answer,
+                "dead": DeadLetterHandlers(requests, walks, unreadable).answer,
                 "explain": routing.explain,
                 "stats": routing.stats,
                 "policy": policy.answer,

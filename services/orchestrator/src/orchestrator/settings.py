@@ -9,8 +9,8 @@ from msgspec import Meta
 from flotilla.chassis.settings import ServiceSettings
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import is_scope
-from flotilla.fabric import topology
-from flotilla.fabric.topology import TopologyLimits
+from flotilla.provisioning import topology
+from flotilla.provisioning.topology import TopologyLimits
 
 Count = Annotated[int, Meta(ge=1)]
 Size = Annotated[int, Meta(ge=topology.MIB)]

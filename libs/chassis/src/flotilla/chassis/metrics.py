@@ -28,7 +28,7 @@ Labels = tuple[str, ...]
 Sample = tuple[Labels, float]
 
 
-class Count:
+class Counter:
     """A number that only grows, by labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ class Count:
         self._values: dict[Labels, float] = {}
 
     def add(self, labels: Labels, amount: float = 1) -> None:
-        """Count; the labels in the order of the declaration."""
+        """Counter; the labels in the order of the declaration."""
         values = self._values
         if labels in values:
             values[labels] += amount
@@ -54,7 +54,7 @@ class Count:
         return family
 
 
-class Spread:
+class Histogram:
     """A histogram, by labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = SECONDS) -> None:
@@ -87,7 +87,7 @@ class Spread:
         return family
 
 
-class Level:
+class Gauge:
     """A number read when Prometheus asks, by labels."""
 
     _family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
@@ -106,13 +106,13 @@ class Level:
         return family
 
 
-class Total(Level):
+class Total(Gauge):
     """A number that only grows and is counted elsewhere."""
 
     _family = CounterMetricFamily
 
 
-Instrument = Count | Spread | Level
+Instrument = Counter | Histogram | Gauge
 
 
 class Instruments(Collector):

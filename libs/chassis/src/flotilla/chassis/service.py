@@ -61,7 +61,7 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
     except StoppedAtStartError:
         logger.info("left")
     except FlotillaError as error:
-        # The reason is for people, and whole; a traceback would only bury it.
+        # The reason is for people, and whole; a traceback would only store_dead_letter it.
         logger.error("stopped", error=type(error).__name__, reason=str(error))  # noqa: TRY400
         return EXIT_FAILED
     except Exception:

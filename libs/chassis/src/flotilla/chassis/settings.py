@@ -15,8 +15,8 @@ from msgspec import Meta, Struct
 
 from flotilla.contracts.errors import SettingsError
 from flotilla.fabric.connection import URL_EXPECTED, NatsSettings, is_url
-from flotilla.fabric.credentials import check_file
 from flotilla.fabric.errors import CredentialsError
+from flotilla.fabric.seed_files import check_file
 
 PREFIX: Final = "FLOTILLA_"
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]

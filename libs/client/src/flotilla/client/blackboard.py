@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flotilla.client.api_calls import QUESTION_TIMEOUT_S, ApiCalls
 from flotilla.client.errors import NoFleetError
-from flotilla.client.questions import QUESTION_TIMEOUT_S, Questions
 from flotilla.contracts.blackboard import (
     VALUE_BYTES_MAX,
     BlackboardEntries,
@@ -63,7 +63,7 @@ class Blackboard:
     `bad_request` for a key or pattern that is none.
     """
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: ApiCalls) -> None:
         self._questions = questions
 
     async def get(self, key: str) -> Entry | None:

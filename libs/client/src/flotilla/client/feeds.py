@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from flotilla.client.answers import Answer
+from flotilla.client.api_calls import ApiCalls
 from flotilla.client.errors import ClientError
 from flotilla.client.link import Link
-from flotilla.client.questions import Questions
 from flotilla.contracts.errors import DecodeFailedError, FlotillaError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import decode_result
@@ -35,7 +35,7 @@ class ResultFeed:
     def __init__(self, link: Link, subject: str) -> None:
         self._link = link
         self._subject = subject
-        self._questions = Questions(link)
+        self._questions = ApiCalls(link)
         self._expected: dict[str, None] = {}
         self._arrived: deque[Answer] = deque()
         self._wake = asyncio.Event()

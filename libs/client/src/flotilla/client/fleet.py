@@ -8,14 +8,14 @@ from typing import Final, Self, Unpack
 from flotilla.client import batches, interactive, submission
 from flotilla.client.addresses import DEFAULT_URL, Addresses, inbox_prefix_of
 from flotilla.client.answers import Answer
+from flotilla.client.api_calls import ApiCalls
 from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs, OnSubmitted
 from flotilla.client.blackboard import Blackboard
 from flotilla.client.events import EventFeed
-from flotilla.client.fleet_questions import FleetQuestions
+from flotilla.client.fleet_api import FleetApi
 from flotilla.client.link import Link, linked
 from flotilla.client.options import AskOptions, Input, SubmitOptions
 from flotilla.client.policy import PolicyBook
-from flotilla.client.questions import Questions
 from flotilla.client.streams import AnswerStream
 from flotilla.client.submission import Submitted
 from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT
@@ -26,7 +26,7 @@ CONNECT_PATIENCE_S: Final = 10.0
 RESULT_TIMEOUT_S: Final = TASK_DEADLINE_MS_DEFAULT / 1000
 
 
-class Fleet(FleetQuestions):
+class Fleet(FleetApi):
     """
     A connection to the fleet. Make one and share it: any number of calls may be under way at once.
 
@@ -43,7 +43,7 @@ class Fleet(FleetQuestions):
     """
 
     def __init__(self, link: Link) -> None:
-        questions = Questions(link)
+        questions = ApiCalls(link)
         super().__init__(questions)
         self._link = link
         self.policy: Final = PolicyBook(questions)

@@ -20,9 +20,9 @@ from flotilla.client.errors import (
 )
 from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
-from flotilla.fabric.credentials import check_file
 from flotilla.fabric.errors import ConnectFailedError, CredentialsError, NoRespondersError
 from flotilla.fabric.inbox import Inbox, IsInterim, Requests
+from flotilla.fabric.seed_files import check_file
 
 logger = logging.getLogger("flotilla.client")
 

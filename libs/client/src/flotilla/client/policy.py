@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flotilla.client.questions import Questions
+from flotilla.client.api_calls import ApiCalls
 from flotilla.contracts.api_routing import (
     POLICY_BYTES_MAX,
     PolicyHistory,
@@ -12,7 +12,7 @@ from flotilla.contracts.api_routing import (
 )
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.policy_check import parse_policy
+from flotilla.routing.policy_check import parse_policy
 
 _VERB: Final = "policy"
 
@@ -27,7 +27,7 @@ class PolicyBook:
     Everything here raises `NoFleetError` when nobody answers.
     """
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: ApiCalls) -> None:
         self._questions = questions
 
     async def get(self, revision: int | None = None) -> PolicyReply:

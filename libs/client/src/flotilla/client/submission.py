@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Struct, UnsetType
 
 from flotilla.client.answers import Answer
+from flotilla.client.api_calls import ApiCalls
 from flotilla.client.errors import NoFleetError, NotAcceptedError, TaskIdTakenError, UnconfirmedError
 from flotilla.client.link import Link
 from flotilla.client.options import Input, SubmitOptions, encode_input, headers_of
-from flotilla.client.questions import Questions
 from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
@@ -78,7 +78,7 @@ async def earlier_answer(link: Link, task: str, body: Input) -> Answer | None:
     """See `Fleet.earlier_answer`."""
     encoded = encode_input(body, payload_bytes_max=link.payload_bytes_max)
     try:
-        answer = await Questions(link).result(task)
+        answer = await ApiCalls(link).result(task)
     except TaskError as error:
         if error.kind is ErrorKind.NOT_FOUND:
             return None
@@ -101,7 +101,7 @@ async def _refuse_other_input(link: Link, task: str, encoded: bytes) -> None:
         TaskIdTakenError: Another one.
     """
     try:
-        status = await Questions(link).task_status(task)
+        status = await ApiCalls(link).task_status(task)
     except (TaskError, NoFleetError, DecodeFailedError):
         return  # nobody can tell now; whoever reads the result is told then
     if not is_of_input(status.input_sha256, input_digest(encoded)):

@@ -194,7 +194,7 @@ class Drain(Struct, frozen=True, tag="drain"):
     """To one replica: finish what you hold, then leave."""
 
 
-class RollCall(Struct, frozen=True, kw_only=True, tag="roll_call"):
+class InFlightCheck(Struct, frozen=True, kw_only=True, tag="roll_call"):
     """
     To every replica of a pool: which of these attempts do you hold? Answered with a `Roll` on the reply subject.
 
@@ -205,7 +205,7 @@ class RollCall(Struct, frozen=True, kw_only=True, tag="roll_call"):
     attempts: AttemptIds
 
 
-ControlMessage = CancelAttempt | Drain | RollCall
+ControlMessage = CancelAttempt | Drain | InFlightCheck
 
 
 class Roll(Struct, frozen=True, kw_only=True):

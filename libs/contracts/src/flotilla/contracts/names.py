@@ -15,6 +15,14 @@ TASK_ID_LENGTH_MAX = 64
 SEQUENCE_ID_PREFIX = "seq-"
 UNKNOWN_CAPABILITY = "unknown"
 """Stands in the subjects of results and dead letters for a capability whose name cannot."""
+DEFAULT_SCOPE = "default"
+POOLS_MAX = 256
+"""Of a fleet."""
+OBSERVER_ACCOUNT = "FLEET.observer"
+ORCHESTRATOR = "orchestrator"
+"""The user of the role; so are the next two."""
+OBSERVER = "observer"
+ADMIN = "admin"
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})")

@@ -218,3 +218,8 @@ def key(bucket: str, name: str) -> str:
 def presence_key(zone: Zone, pool: str, replica: str) -> str:
     """The key of a replica's card in the presence bucket, which is also how orchestrators know it."""
     return f"{zone}.{pool}.{replica}"
+
+
+def inbox_prefix(*parts: str) -> str:
+    """The private inbox prefix of a member, such as `_INBOX.local.ollama`."""
+    return ".".join(("_INBOX", *parts))

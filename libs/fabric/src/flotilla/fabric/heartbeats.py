@@ -20,7 +20,7 @@ from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card, enco
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED
-from flotilla.fabric.mirror import RETRY_S, live_entries
+from flotilla.fabric.kv_cache import RETRY_S, live_entries
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 

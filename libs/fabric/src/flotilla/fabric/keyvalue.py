@@ -9,8 +9,8 @@ from flotilla.contracts import subjects
 from flotilla.fabric.errors import BucketFullError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import (
-    Held,
     StoredMessage,
+    StreamUsage,
     held_by,
     last_message,
     last_messages,
@@ -178,7 +178,7 @@ async def last_revision(requests: Requests, bucket: str) -> int:
     return await last_sequence(requests, subjects.bucket_stream(bucket))
 
 
-async def room(requests: Requests, bucket: str) -> Held:
+async def room(requests: Requests, bucket: str) -> StreamUsage:
     """How full a bucket is: values of histories, and the markers of deleted keys, count."""
     return await held_by(requests, subjects.bucket_stream(bucket))
 

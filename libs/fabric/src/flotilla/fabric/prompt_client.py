@@ -223,7 +223,7 @@ class PromptClient(Client):
             self._flush_queue.put_nowait(self.loop.create_future())
 
 
-class PlainClient(PromptClient):
+class UnpatchedClient(PromptClient):
     """nats-py's own ways behind the same methods: what the ways above are compared with."""
 
     def __init__(self) -> None:

@@ -26,9 +26,9 @@ from flotilla.contracts.attempts import (
     Failed,
     Finished,
     InferRequest,
+    InFlightCheck,
     Piece,
     Roll,
-    RollCall,
     SlotFree,
     decode_control,
     decode_request,
@@ -51,7 +51,7 @@ TICK_S: Final = 0.05
 ENVELOPE_BYTES: Final = 4096
 
 
-class Held:
+class ActiveAttempt:
     """
     One attempt that occupies a slot. `say_piece` is how its work streams.
 
@@ -99,7 +99,7 @@ class Held:
         await self._connection.publish(self.reply, encode(Piece(seq=seq, text=text)))
 
 
-Work = Callable[[Held], Awaitable[Finished | Failed]]
+Work = Callable[[ActiveAttempt], Awaitable[Finished | Failed]]
 """Does one attempt. Raises nothing but CancelledError: every failure is a `Failed`."""
 
 
@@ -133,7 +133,7 @@ class Slots:
         self._eager = eager
         self._loop = asyncio.get_running_loop()
         self._sparing = Sparing()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, ActiveAttempt] = {}
         self._answering: set[str] = set()
         self._membership: Subscription | None = None
         self._controls: list[Subscription] = []
@@ -228,7 +228,7 @@ class Slots:
             return
         if request.attempt in self._held:
             return  # said twice: it is answered once, to whom it was said first
-        held = Held(self._connection, request, message.reply, self._loop.time())
+        held = ActiveAttempt(self._connection, request, message.reply, self._loop.time())
         self._held[request.attempt] = held
         self._idle.clear()
         held.task = start(self._run(held)) if self._eager else self._loop.create_task(self._run(held))
@@ -237,7 +237,7 @@ class Slots:
             self._membership_check_due = True
             self._loop.call_soon(self._leave_if_full)
 
-    async def _run(self, held: Held) -> None:
+    async def _run(self, held: ActiveAttempt) -> None:
         attempt = held.request.attempt
         answer: Finished | Failed
         try:
@@ -289,11 +289,11 @@ class Slots:
                     held.task.cancel("cancelled")
             case Drain():
                 self.drain_asked.set()
-            case RollCall(attempts=asked) if message.reply:
+            case InFlightCheck(attempts=asked) if message.reply:
                 here = [attempt for attempt in asked if attempt in self._held or attempt in self._answering]
                 roll = Roll(replica=self._replica, attempts=here)
                 await self._connection.publish(message.reply, encode(roll))
-            case RollCall():
+            case InFlightCheck():
                 pass
 
     async def _tick(self) -> None:
@@ -309,7 +309,7 @@ class Slots:
                     held.overdue = True
                     held.task.cancel("overdue")
 
-    async def _say_alive(self, held: Held, now: float, accepted: bytes) -> None:
+    async def _say_alive(self, held: ActiveAttempt, now: float, accepted: bytes) -> None:
         if not held.said_accepted:
             if now - held.started_at >= ACCEPTED_AFTER_S:
                 held.said_accepted = True

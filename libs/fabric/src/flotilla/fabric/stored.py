@@ -47,7 +47,7 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     raw_headers: bytes | None = None
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class StreamUsage(Struct, frozen=True, kw_only=True):
     """What a stream holds, and may hold; -1 where there is no bound."""
 
     messages: int
@@ -159,12 +159,12 @@ async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
     return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
 
 
-async def held_by(requests: Requests, stream: str) -> Held:
+async def held_by(requests: Requests, stream: str) -> StreamUsage:
     """How much a stream holds of what it may."""
     answer = await _api(requests, f"STREAM.INFO.{stream}", {})
     state: dict[str, Any] = answer.get("state") or {}
     config: dict[str, Any] = answer.get("config") or {}
-    return Held(
+    return StreamUsage(
         messages=int(state.get("messages", 0)),
         messages_max=int(config.get("max_msgs", -1)),
         size_bytes=int(state.get("bytes", 0)),

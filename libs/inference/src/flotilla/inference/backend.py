@@ -61,7 +61,7 @@ class Backend(Protocol):
     """
     Answers the work of one worker. Called concurrently, once per taken slot; cancelled when nobody waits any more.
 
-    `answer` raises `flotilla.inference.errors.AttemptError` with a failure kind; any other exception counts as
+    `answer` raises `flotilla.capabilities.errors.AttemptError` with a failure kind; any other exception counts as
     `crashed`. It must not block the event loop: CPU-bound work goes to a thread or a process.
     """
 

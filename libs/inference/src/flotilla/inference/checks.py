@@ -9,8 +9,8 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.provider_sentences import explained
 
 CHECK_TIMEOUT_S: Final = 10.0

@@ -6,18 +6,19 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.capability import Capability
+from flotilla.capabilities.errors import AttemptError
+from flotilla.capabilities.json_schema import refuse_output
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import ExtractEntitiesInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Answer, Completion, Emit, Model, ModelCall, Turn, Work
-from flotilla.inference.capability import Capability
-from flotilla.inference.errors import AttemptError
+from flotilla.inference.json_answers import json_in
 from flotilla.inference.mended_numbers import mended
 from flotilla.inference.model_habits import ModelHabits
 from flotilla.inference.prompts import Prompt, StructuredReading, TextReading
 from flotilla.inference.prompts.text_filters import TextFilter
 from flotilla.inference.provider_sentences import explained
-from flotilla.inference.structured import json_in, refuse_output
 from flotilla.inference.thoughts import Thoughts, without_thoughts
 
 REPAIR_ROUNDS_MAX: Final = 1

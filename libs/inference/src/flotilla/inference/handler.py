@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.names import is_name
 from flotilla.inference.backend import Answer, Emit, Work
-from flotilla.inference.errors import AttemptError
 
 Handler = Callable[..., Awaitable[Any] | Any]
 """

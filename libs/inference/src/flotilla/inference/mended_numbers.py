@@ -10,8 +10,8 @@ import math
 import re
 from typing import Any, Final, NamedTuple, cast
 
+from flotilla.capabilities.json_schema import SCHEMA_DEPTH_MAX
 from flotilla.inference.adapters.schemas import Schema, schema_target
-from flotilla.inference.structured import SCHEMA_DEPTH_MAX
 
 FRACTION_EXCESS_MAX: Final = 0.5
 """A fraction that is beyond 0 or 1 by no more than this means 0 or 1."""

@@ -10,11 +10,11 @@ from typing import Final
 from prometheus_client.registry import CollectorRegistry
 
 from flotilla.chassis.gen_ai import operation_of
-from flotilla.chassis.metrics import OTHER, TOKENS, Count, Level, Sample, Spread, registry_of
+from flotilla.chassis.metrics import OTHER, TOKENS, Counter, Gauge, Histogram, Sample, registry_of
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.presence import ModelCard
 from flotilla.contracts.subjects import Zone
-from flotilla.fabric.slots import Held, Slots
+from flotilla.fabric.slots import ActiveAttempt, Slots
 
 _LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
 _TOKEN_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type")
@@ -34,17 +34,19 @@ class WorkerMetrics:
         self._pool = pool
         self._provider = provider
         self.lane: Slots | None = None
-        self._duration_s: Final = Spread(
+        self._duration_s: Final = Histogram(
             "gen_ai_client_operation_duration_seconds", "Of one attempt, repair included.", _LABELS
         )
-        self._tokens: Final = Spread(
+        self._tokens: Final = Histogram(
             "gen_ai_client_token_usage", "Tokens of one attempt.", _TOKEN_LABELS, bounds=TOKENS
         )
-        self._attempts: Final = Count("flotilla_worker_attempts_total", "Attempts answered.", ("capability", "outcome"))
-        self._cost_usd: Final = Count(
+        self._attempts: Final = Counter(
+            "flotilla_worker_attempts_total", "Attempts answered.", ("capability", "outcome")
+        )
+        self._cost_usd: Final = Counter(
             "flotilla_worker_cost_usd_total", "By the public price list, in US dollars.", ("gen_ai_request_model",)
         )
-        self._unpriced: Final = Count(
+        self._unpriced: Final = Counter(
             "flotilla_worker_unpriced_attempts_total", "Attempts whose cost is not known.", ("gen_ai_request_model",)
         )
         self.registry: Final[CollectorRegistry] = registry_of(
@@ -53,10 +55,10 @@ class WorkerMetrics:
             self._attempts,
             self._cost_usd,
             self._unpriced,
-            Level("flotilla_slots", "Slots of this replica.", ("zone", "pool", "state"), self._slots),
+            Gauge("flotilla_slots", "Slots of this replica.", ("zone", "pool", "state"), self._slots),
         )
 
-    def ended(self, held: Held, answer: Finished | Failed, elapsed_s: float) -> None:
+    def ended(self, held: ActiveAttempt, answer: Finished | Failed, elapsed_s: float) -> None:
         """An attempt has its last word."""
         request = held.request
         operation = operation_of(request.capability)

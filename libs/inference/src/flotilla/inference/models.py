@@ -2,9 +2,9 @@
 
 from functools import partial
 
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.errors import SettingsError
 from flotilla.inference.backend import Model
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.checks import ListsModels, check_provider
 from flotilla.inference.prompted import PromptedBackend
 from flotilla.inference.serving import Serving

@@ -5,14 +5,15 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from flotilla.capabilities.capability import Capability
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.capabilities import EmbedInput, EmbedOutput
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Answer, Embedding, Model, Work
-from flotilla.inference.capability import Capability
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.conversation import CALL_TIMEOUT_MIN_S, Conversation
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.model_habits import ModelHabits
+from flotilla.inference.prompts import has_prompt, prompt_of
 from flotilla.inference.provider_sentences import explained
 
 EMBED: Final = "embed"
@@ -53,7 +54,7 @@ class PromptedBackend:
         self._default_embedding_model = default_embedding_model or default_model
         self._habits = ModelHabits(output_tokens_max)
         self._spaces: dict[str, tuple[str, int]] = {}
-        servable = {name for name in catalogue.names() if (known := catalogue.get(name)) and known.has_prompt}
+        servable = {name for name in catalogue.names() if (known := catalogue.get(name)) and has_prompt(known)}
         if capabilities is None:
             capabilities = frozenset(servable | ({EMBED} if default_embedding_model else set()))
         if unknown := capabilities - servable - {EMBED}:
@@ -84,7 +85,7 @@ class PromptedBackend:
             raise AttemptError(FailureKind.REFUSED, f"the capability {work.capability} is not served here")
         if work.capability == EMBED:
             return await self._embed(work, capability)
-        prompt = capability.prompt(work.input, streaming=work.emit is not None)
+        prompt = prompt_of(capability, work.input, streaming=work.emit is not None)
         name = work.model or self._default_model
         return await Conversation(self._model, self._habits, work, capability, prompt, name=name).run()
 

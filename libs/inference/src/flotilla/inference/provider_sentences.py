@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 
 SENTENCE_CHARS_MAX: Final = 240
 SAID_CHARS_MAX: Final = 1_000

@@ -10,18 +10,18 @@ from typing import Final
 import structlog
 from msgspec import Struct, structs
 
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.chassis.probes import Probes, beating, probes_served
 from flotilla.chassis.signals import starting, stop_signals
 from flotilla.chassis.tracing import traced
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
+from flotilla.contracts.subjects import inbox_prefix
 from flotilla.fabric.connection import connected
 from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.presence import announce, announced
-from flotilla.fabric.roles import inbox_prefix
 from flotilla.fabric.slots import serving
 from flotilla.inference.backend import Backend, NeverWaits
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.checks import Finding
 from flotilla.inference.handler import Handler, HandlerBackend
 from flotilla.inference.metrics import WorkerMetrics

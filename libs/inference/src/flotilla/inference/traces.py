@@ -7,7 +7,7 @@ Tokens are not on it: they stand once in a trace, on the attempt, so that whoeve
 from flotilla.chassis import gen_ai
 from flotilla.chassis.tracing import Tracer
 from flotilla.contracts.attempts import Failed, Finished
-from flotilla.fabric.slots import Held, Work
+from flotilla.fabric.slots import ActiveAttempt, Work
 
 
 def traced_work(work: Work, tracer: Tracer, provider: str) -> Work:
@@ -15,7 +15,7 @@ def traced_work(work: Work, tracer: Tracer, provider: str) -> Work:
     if not tracer.on:
         return work
 
-    async def with_span(held: Held) -> Finished | Failed:
+    async def with_span(held: ActiveAttempt) -> Finished | Failed:
         request = held.request
         operation = gen_ai.operation_of(request.capability)
         attributes = {

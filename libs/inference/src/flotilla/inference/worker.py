@@ -8,24 +8,24 @@ from typing import Final
 import msgspec
 import structlog
 
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError
 from flotilla.chassis.logs import where
 from flotilla.contracts.attempts import Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LENGTH_MAX, printable
 from flotilla.contracts.subjects import Zone
-from flotilla.fabric.slots import Held
+from flotilla.fabric.slots import ActiveAttempt
 from flotilla.fabric.unreadable import Sparing
 from flotilla.inference.backend import Backend, Work
-from flotilla.inference.catalogue import Catalogue
-from flotilla.inference.errors import AttemptError
 
 logger = structlog.get_logger("worker")
 
 RELEASABLE: Final = frozenset({"public", "internal"})
 DEADLINE_MARGIN_S: Final = 0.5
 
-WorkerObserver = Callable[[Held, Finished | Failed, float], None]
+WorkerObserver = Callable[[ActiveAttempt, Finished | Failed, float], None]
 """Told of every attempt that ended: the attempt, its last word, and how long it took in seconds."""
 
 
@@ -53,7 +53,7 @@ class Worker:
         self._observe = observe
         self._sparing = Sparing()
 
-    async def __call__(self, held: Held) -> Finished | Failed:
+    async def __call__(self, held: ActiveAttempt) -> Finished | Failed:
         """Do one attempt; raises nothing but CancelledError."""
         started_at = time.perf_counter()
         try:
@@ -84,7 +84,7 @@ class Worker:
             self._observe(held, answer, time.perf_counter() - started_at)
         return answer
 
-    async def _answer(self, held: Held, started_at: float) -> Finished:
+    async def _answer(self, held: ActiveAttempt, started_at: float) -> Finished:
         request = held.request
         if self._zone == "cloud" and request.data_class not in RELEASABLE:
             raise AttemptError(

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import nats.errors
 
-from flotilla.client.supervisor.guardian import Guardian
+from flotilla.cli.supervisor.guardian import Guardian
+from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
-from flotilla.fabric.server_config import DEFAULT_SCOPE
 from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.nats_cluster import running_cluster
 from flotilla.testkit.nats_server import POOLS, RunningServer, running_server

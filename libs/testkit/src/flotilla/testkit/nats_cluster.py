@@ -10,12 +10,13 @@ from typing import Any, Final
 import msgspec
 import nats.errors
 
+from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
-from flotilla.fabric.credentials import Credentials, load_or_create
-from flotilla.fabric.embedded_server import EmbeddedServer
-from flotilla.fabric.errors import PortInUseError, ServerDidNotStartError
-from flotilla.fabric.server_config import DEFAULT_SCOPE, RANDOM_PORT, ClusterSpec, ServerSpec, users
+from flotilla.provisioning.credentials import Credentials, load_or_create
+from flotilla.provisioning.embedded_server import EmbeddedServer
+from flotilla.provisioning.errors import PortInUseError, ServerDidNotStartError
+from flotilla.provisioning.server_config import RANDOM_PORT, ClusterSpec, ServerSpec, users
 from flotilla.testkit.nats_server import POOLS, RunningServer
 from flotilla.testkit.plain_client import connect_plainly
 from flotilla.testkit.ports import free_ports

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
-from flotilla.fabric import roles
 from flotilla.fabric.connection import NatsSettings
-from flotilla.fabric.credentials import Credentials, load_or_create
-from flotilla.fabric.embedded_server import EmbeddedServer
-from flotilla.fabric.server_config import DEFAULT_SCOPE, RANDOM_PORT, ServerSpec, users
+from flotilla.provisioning import roles
+from flotilla.provisioning.credentials import Credentials, load_or_create
+from flotilla.provisioning.embedded_server import EmbeddedServer
+from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, users
 
 POOLS: Final[tuple[tuple[Zone, str], ...]] = (("local", "local"), ("cloud", "cloud"))
 

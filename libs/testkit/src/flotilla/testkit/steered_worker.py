@@ -19,13 +19,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError
 from flotilla.chassis.service import run_service
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.backend import Answer, Work
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.noop import NoopEngine
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.serving import Serving, serve_worker
 from flotilla.inference.settings import WorkerSettings
 from flotilla.testkit.fleet import RunningFleet

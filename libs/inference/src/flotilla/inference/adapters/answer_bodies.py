@@ -14,11 +14,11 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters.errors_told import LABELS, error_object, sentence_of
 from flotilla.inference.adapters.failures import failure_of
 from flotilla.inference.adapters.server_sent_events import events, is_event_stream
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.lenient_json import loads
 
 BEGINNING_BYTES_MIN: Final = 8

@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
 from flotilla.inference.adapters.answer_bodies import STREAM_ACCEPT, drained, error_answer, parts, read
@@ -36,7 +37,6 @@ from flotilla.inference.adapters.http_clients import TIMEOUT, provider_client
 from flotilla.inference.adapters.schemas import has_open_object, is_recursive, rooted
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
-from flotilla.inference.errors import AttemptError
 
 LISTED_MAX: Final = 1000
 """Models in one page of the list: the most that the API gives."""

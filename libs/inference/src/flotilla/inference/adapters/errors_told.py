@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters.failures import failure_of
-from flotilla.inference.errors import AttemptError
 
 LABELS: Final = ("type", "code", "status")
 """Of an error: what names it, beside its message."""

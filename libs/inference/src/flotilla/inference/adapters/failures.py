@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import ClassVar, Final
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 
 CONNECT_TIMEOUT_S: Final = 5.0
 CONNECTIONS_MAX: Final = 64

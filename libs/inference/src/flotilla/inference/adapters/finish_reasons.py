@@ -11,9 +11,9 @@ import re
 from enum import Enum
 from typing import Final
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 
 
 class Protocol(Enum):

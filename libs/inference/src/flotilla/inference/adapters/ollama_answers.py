@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.errors_told import LABELS, error_object, says_an_error, sentence_of
 from flotilla.inference.adapters.failures import failure_of, misshapen
@@ -17,7 +18,6 @@ from flotilla.inference.adapters.finish_reasons import Protocol, is_complete
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.backend import Embedding
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.lenient_json import Joined, lenient_decoder
 
 PROVIDER: Final = "ollama"

@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.answer_bodies import drained
 from flotilla.inference.adapters.egress import HOME, Egress
@@ -35,7 +36,6 @@ from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, 
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
-from flotilla.inference.errors import AttemptError
 from flotilla.inference.lenient_json import loads
 
 REMEMBERED_MAX: Final = 256

@@ -11,8 +11,8 @@ from typing import Final, Protocol, cast
 
 import httpx2
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.errors import AttemptError
 
 EVENT_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of one event; a whole answer that comes as one has room."""

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX
-from flotilla.inference.errors import AttemptError
 
 TEXT_LENGTH_MAX: Final = 8 * 1024 * 1024
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.embedded import EmbeddedEngine
 from flotilla.inference.engines.noop import NoopEngine
 from flotilla.inference.serving import Serving

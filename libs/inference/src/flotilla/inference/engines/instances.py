@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final, cast
 
-from flotilla.inference.structured import JsonSchema
+from flotilla.capabilities.json_schema import JsonSchema
 
 DEPTH_MAX: Final = 24
 ITEMS_MAX: Final = 1000

@@ -12,16 +12,16 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.capability import Capability
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.errors import AttemptError, CatalogueError
+from flotilla.capabilities.inputs import label_name
+from flotilla.capabilities.json_schema import JsonSchema, encode_json
 from flotilla.contracts.capabilities import ClassifyInput, EmbedInput, GenerateCodeInput, TranslateInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.presence import ModelCard
 from flotilla.inference.backend import Answer, Work
-from flotilla.inference.capability import Capability
-from flotilla.inference.catalogue import Catalogue
 from flotilla.inference.engines.instances import instance_of
-from flotilla.inference.errors import AttemptError, CatalogueError
-from flotilla.inference.inputs import label_name
-from flotilla.inference.structured import JsonSchema, encode_json
 
 PROVIDER: Final = "noop"
 MODEL: Final = "noop-1"

@@ -7,8 +7,8 @@ estimated from above: of most languages one is four characters, of few less than
 
 from typing import Final
 
+from flotilla.capabilities.inputs import label_name
 from flotilla.contracts.capabilities import ClassifyInput, ExtractEntitiesInput, SummarizeInput, TranslateInput
-from flotilla.inference.inputs import label_name
 
 ANSWER_TOKENS_MAX: Final = 16_384
 """Of any answer but a chat whose caller sets the bound: what many models can write at the most."""

@@ -2,8 +2,8 @@
 
 from typing import Any, Final, cast
 
+from flotilla.capabilities.inputs import label_name
 from flotilla.contracts.capabilities import ClassifyInput, ExtractEntitiesInput, NamedLabel
-from flotilla.inference.inputs import label_name
 from flotilla.inference.prompts.answer_bounds import of_classification, of_entities
 from flotilla.inference.prompts.prompt import DATA_RULE, JSON_RULE, Prompt, StructuredReading, ask, tagged
 

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.errors import AttemptError
+from flotilla.capabilities.inputs import label_name, source_text
+from flotilla.capabilities.json_schema import encode_json
 from flotilla.contracts.capabilities import (
     ClassifyInput,
     EmbedInput,
@@ -30,9 +33,6 @@ from flotilla.inference.engines.embedded.embedding import DIMENSIONS, embed
 from flotilla.inference.engines.embedded.entities import extract
 from flotilla.inference.engines.embedded.summaries import summarize
 from flotilla.inference.engines.embedded.synthesis import synthesize
-from flotilla.inference.errors import AttemptError
-from flotilla.inference.inputs import label_name, source_text
-from flotilla.inference.structured import encode_json
 
 PROVIDER: Final = "embedded"
 MODELS: Final[dict[str, tuple[str, ...]]] = {

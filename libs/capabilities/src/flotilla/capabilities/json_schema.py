@@ -1,0 +1,142 @@
+"""
+JSON against JSON Schema, and the two complaints that follow from it.
+
+A complaint names the place and the rule, never what stood there: inputs and outputs hold documents, and complaints
+travel to callers and into logs. That is why errors are raised `from None` here: the libraries' own texts quote values.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+import jsonschema_rs
+import msgspec
+
+from flotilla.capabilities.errors import AttemptError
+from flotilla.contracts.decoding import safe_text
+from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.failures import FailureKind
+
+EXPECTED_LENGTH_MAX: Final = 240
+SCHEMA_DEPTH_MAX: Final = 32
+
+decode_json: Final = msgspec.json.Decoder().decode
+encode_json: Final = msgspec.json.Encoder().encode
+
+_PLACE = re.compile(r" - at `([^`]*)`")
+
+
+class Flaw(msgspec.Struct, frozen=True):
+    """What is wrong with a piece of JSON: the path (`$` is the whole) and what was expected there."""
+
+    path: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"at {self.path}: {self.expected}"
+
+
+def refuse_input(path: str, expected: str) -> NoReturn:
+    """Raise the BadRequestError for an input that has `path` wrong."""
+    flaw = Flaw(path, expected[:EXPECTED_LENGTH_MAX])
+    raise BadRequestError(f"the input is not valid {flaw}", path=flaw.path, expected=flaw.expected) from None
+
+
+def refuse_output(path: str, expected: str) -> NoReturn:
+    """Raise AttemptError(INVALID_OUTPUT) for an output that has `path` wrong; the text can go into a repair prompt."""
+    flaw = Flaw(path, expected[:EXPECTED_LENGTH_MAX])
+    raise AttemptError(FailureKind.INVALID_OUTPUT, f"the output is not valid {flaw}") from None
+
+
+def flaw_of(error: BaseException) -> Flaw:
+    """The place and the expectation in one of the errors that msgspec raises on bytes it cannot decode."""
+    text = safe_text(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return Flaw("$", f"expected JSON: {text}")
+    place = _PLACE.search(text)
+    expected = _PLACE.sub("", text)
+    return Flaw(place.group(1) if place else "$", expected[:1].lower() + expected[1:])
+
+
+class JsonSchema:
+    """
+    A compiled JSON Schema (2020-12 unless it says otherwise).
+
+    References to other files and to the network are refused when it is made: `jsonschema_rs.ValidationError`,
+    a ValueError.
+    """
+
+    __slots__ = ("_names", "_validator", "document")
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self._validator = jsonschema_rs.validator_for(document, offline=True)
+        self._names = frozenset(_declared_names(document, 0))
+
+    def flaw(self, data: Any) -> Flaw | None:
+        """Say what is wrong with `data`, or None when it is valid."""
+        if self._validator.is_valid(data):
+            return None
+        return next((self._flaw_of(error) for error in self._validator.iter_errors(data)), None)
+
+    def _flaw_of(self, error: jsonschema_rs.ValidationError) -> Flaw:
+        keyword = error.kind.name
+        match keyword:
+            case "required":
+                expected = f"expected the property `{error.kind.value}`"
+            case "additionalProperties" | "unevaluatedProperties":
+                expected = "expected no properties beside those of the schema"
+            case "falseSchema":
+                expected = "expected nothing here"
+            case _:
+                expected = f"expected `{keyword}`{_rule_text(self.document, error.schema_path)}"
+        return Flaw(self._path(error.instance_path), expected)
+
+    def _path(self, parts: list[str | int]) -> str:
+        path = "$"
+        for part in parts:
+            if isinstance(part, int):
+                path += f"[{part}]"
+            else:
+                path += f".{part}" if part in self._names else "[...]"
+        return path
+
+
+def _declared_names(schema: Any, depth: int) -> Iterator[str]:
+    if depth > SCHEMA_DEPTH_MAX:
+        return
+    if isinstance(schema, dict):
+        for key, value in _items(schema):  # pyright: ignore[reportUnknownArgumentType]  # JSON of any shape
+            if key == "properties" and isinstance(value, dict):
+                yield from (name for name, _ in _items(value))  # pyright: ignore[reportUnknownArgumentType]
+            yield from _declared_names(value, depth + 1)
+    elif isinstance(schema, list):
+        for value in schema:  # pyright: ignore[reportUnknownVariableType]
+            yield from _declared_names(value, depth + 1)
+
+
+def _items(mapping: dict[Any, Any]) -> list[tuple[str, Any]]:
+    return [(str(key), value) for key, value in mapping.items()]
+
+
+def _rule_text(schema: Any, path: list[str | int]) -> str:
+    here = schema
+    for part in path:
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            return ""
+    return f" {encode_json(here).decode()}"
+
+
+def canonical(output: Any) -> bytes:
+    """
+    Encode an output as JSON.
+
+    Raises:
+        AttemptError: INVALID_OUTPUT: it is not JSON data (an object of another kind, a lone surrogate, a huge nesting).
+    """
+    try:
+        return encode_json(output)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        refuse_output("$", f"expected JSON data; {type(error).__name__} when it was encoded")

@@ -1,0 +1,1 @@
+"""The `flotilla` command, the fleet on one machine (`up`), the benchmark and the demo."""

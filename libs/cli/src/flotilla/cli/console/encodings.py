@@ -1,0 +1,93 @@
+"""Text out of bytes: UTF-8, what a byte order mark says, what is named, or what is detected."""
+
+import codecs
+from typing import Final, NamedTuple
+
+from flotilla.cli.console.formats import EXTRA
+from flotilla.contracts.errors import FlotillaError
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""The longer ones first: that of UTF-32 begins like one of UTF-16."""
+_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(14, 27), *range(28, 32), 127)))
+"""What no text holds: all controls but tab, line ends, form feed and escape."""
+_CONTROL_BYTES: Final = frozenset(map(ord, _CONTROLS))
+_SIGNATURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"\x1f\x8b", b"ID3", b"OggS")
+"""Of pictures, sounds and archives: short ones could pass for text in some encoding."""
+DETECTED_BYTES_MAX: Final = 1024 * 1024
+"""How much of a long text is looked at."""
+
+
+class NotTextError(FlotillaError):
+    """Bytes are no text; says what to do."""
+
+
+class Decoded(NamedTuple):
+    """A text, and the encoding that was guessed; empty where nothing had to be."""
+
+    text: str
+    detected: str = ""
+
+
+def is_encoding(name: str) -> bool:
+    """Whether Python knows a text encoding of this name."""
+    try:
+        "".encode(name)
+    except LookupError:
+        return False
+    return True
+
+
+def decode(raw: bytes, encoding: str | None) -> Decoded:
+    """
+    The text that bytes stand for.
+
+    Raises:
+        NotTextError: They stand for none, in the encoding that was named or in any.
+    """
+    if encoding is None:
+        encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    if encoding is not None:
+        try:
+            return Decoded(_text(raw.decode(encoding)))
+        except ValueError as error:
+            raise NotTextError(f"not text in {encoding}; name its encoding with --encoding") from error
+    try:
+        return Decoded(_text(raw.decode()))
+    except UnicodeDecodeError:
+        return _detected(raw)
+
+
+def _detected(raw: bytes) -> Decoded:
+    # These bytes are the same characters in every encoding that has no mark and is not named.
+    if raw.startswith(_SIGNATURES) or not _CONTROL_BYTES.isdisjoint(raw):
+        raise NotTextError("binary, no text")
+    try:
+        from charset_normalizer import from_bytes  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        hint = f"name its encoding with --encoding, or have it detected: {EXTRA}"
+        raise NotTextError(f"not text in UTF-8; {hint}") from error
+    best = from_bytes(raw[:DETECTED_BYTES_MAX]).best()
+    if best is None:
+        raise NotTextError("binary, or in an encoding that was not recognised; name it with --encoding")
+    try:
+        return Decoded(_text(raw.decode(best.encoding)), best.encoding)
+    except ValueError as error:
+        raise NotTextError("in an encoding that was not recognised; name it with --encoding") from error
+
+
+def _text(text: str) -> str:
+    """
+    The text, when it is one.
+
+    Raises:
+        NotTextError: It holds what no text holds.
+    """
+    if not _CONTROLS.isdisjoint(text):
+        raise NotTextError("binary, no text")
+    return text

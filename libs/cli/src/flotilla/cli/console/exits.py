@@ -1,0 +1,128 @@
+"""How the command ends: an exit code, and one or two lines that say what to do next."""
+
+import difflib
+import json
+from collections.abc import Collection
+from typing import Any, Final, cast
+
+import msgspec
+
+from flotilla.cli.console import terminal
+from flotilla.client.errors import (
+    CertificateNotTrustedError,
+    CredentialsRefusedError,
+    CredentialsUnusableError,
+    NoFleetError,
+    TaskFailedError,
+    TaskIdTakenError,
+)
+from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
+from flotilla.contracts.failures import ErrorKind
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO_FLEET: Final = 3
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+_HINTS: Final = {
+    ErrorKind.UNKNOWN_CAPABILITY: "`flotilla status` shows what the live pools can do",
+    ErrorKind.NO_ROUTE: "`flotilla status` shows which pools are live and what they can do",
+    ErrorKind.NO_CAPACITY: "try again, or let it wait its turn with `flotilla submit`",
+    ErrorKind.BACKLOG_FULL: "try again later; `flotilla status` shows the backlog",
+    ErrorKind.DEADLINE_EXCEEDED: "give it longer with --deadline-s",
+    ErrorKind.TOO_LARGE: "split the document",
+    ErrorKind.NOT_PERMITTED: "ask whoever runs the fleet, or give other credentials with --creds",
+    ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
+    ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
+}
+
+_BY_POLICY: Final = (
+    "`flotilla policy get` shows the policy; `flotilla policy rollback` goes back to the last good one, "
+    "`flotilla policy unset` to none"
+)
+
+
+class UsageError(FlotillaError):
+    """The command line asks for something that makes no sense; one line."""
+
+
+def report(error: FlotillaError, *, as_json: bool) -> int:
+    """
+    Tell of an error; gives the exit code.
+
+    On standard error for people. On standard output for programs: the result of a task that failed, else an `error`.
+    """
+    if as_json and isinstance(error, TaskFailedError):
+        terminal.json_line(msgspec.json.encode(error.answer.result))
+    elif as_json:
+        terminal.json_line(json.dumps({"error": _body(error)}, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    else:
+        terminal.error(explain(error))
+    return code_of(error)
+
+
+def code_of(error: FlotillaError) -> int:
+    """The exit code that an error ends with."""
+    # A BadRequestError of this process was found before anything was sent; one from the fleet is a plain TaskError.
+    if isinstance(error, UsageError | BadRequestError | CredentialsUnusableError | PolicyError):
+        return USAGE
+    return NO_FLEET if isinstance(error, NoFleetError) else FAILED
+
+
+def explain(error: FlotillaError) -> list[str]:
+    """What went wrong, what was tried, and what to do next; a line each."""
+    if isinstance(error, UsageError):
+        return [f"flotilla: {error}"]
+    if isinstance(error, PolicyError):
+        return [f"flotilla: {fault}" for fault in error.faults]
+    if isinstance(error, CredentialsRefusedError):
+        return [f"flotilla: {error}", "  name a file with --creds, or in FLOTILLA_NATS_CREDS"]
+    if isinstance(error, CertificateNotTrustedError):
+        return [f"flotilla: {error}", "  name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"]
+    if isinstance(error, NoFleetError):
+        return [f"flotilla: {error}", "  start one with `flotilla up`, or name another with --url"]
+    lines = [f"flotilla: {error}"]
+    if isinstance(error, TaskFailedError):
+        lines += [
+            f"  {attempt.pool}/{attempt.model}: {attempt.outcome} after {attempt.latency_ms:,.0f} ms"
+            + (f": {attempt.message}" if attempt.message else "")
+            for attempt in error.answer.attempts
+        ]
+    if isinstance(error, TaskError) and (meant := _meant(error)):
+        lines.append(f"  did you mean {meant}?")
+    if isinstance(error, TaskError) and error.kind in _HINTS and not isinstance(error, TaskIdTakenError):
+        lines.append(f"  {_HINTS[error.kind]}")
+    if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
+        lines.append(f"  {_BY_POLICY}")
+    return lines
+
+
+def close_to(name: str, known: Collection[str]) -> str:
+    """The one of some names that was probably meant; empty where none is close."""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), "")
+
+
+def _meant(error: TaskError) -> str:
+    """The capability that was probably meant, of those that the fleet knows."""
+    if error.kind is not ErrorKind.UNKNOWN_CAPABILITY:
+        return ""
+    known: Any = error.details.get("known")
+    names = [name for name in cast("list[Any]", known) if isinstance(name, str)] if isinstance(known, list) else []
+    return close_to(str(error.details.get("capability", "")), names)
+
+
+def _body(error: FlotillaError) -> dict[str, Any]:
+    if isinstance(error, TaskError):
+        body = error.body
+        return {
+            "kind": body.kind.value,
+            "message": body.message,
+            "retryable": body.retryable,
+            "details": body.details,
+        }
+    if isinstance(error, PolicyError):
+        return {"kind": "usage", "message": str(error), "retryable": False, "details": {"faults": error.faults}}
+    kind = {USAGE: "usage", NO_FLEET: "no_fleet"}.get(code_of(error), "failed")
+    return {"kind": kind, "message": str(error), "retryable": kind == "no_fleet", "details": {}}

@@ -1,0 +1,98 @@
+"""What the fleet knows of its routes, as rows of tables and lines."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from flotilla.cli.console.pools import Rows
+from flotilla.cli.console.readable import milliseconds
+from flotilla.contracts.api_routing import ExplainedRoute, Explanation, RouteReport
+
+WELL: Final = "settled"
+CLOSED: Final = "closed"
+OUT: Final = "-"
+
+
+def route_rows(reports: Sequence[RouteReport]) -> Rows:
+    """A row per route and capability that was used in the last half minute."""
+    columns = ("route", "capability", "attempts", "in flight", "p50", "p95", "errors", "standing", "breaker", "why")
+    rows = [
+        (
+            _route(report.pool, report.model),
+            report.capability,
+            f"{report.attempts:,}",
+            f"{report.in_flight:,}",
+            _time(report.p50_ms),
+            _time(report.p95_ms),
+            _share(report.error_rate),
+            report.standing,
+            report.breaker,
+            report.why,
+        )
+        for report in reports
+    ]
+    return columns, rows
+
+
+def explained_rows(found: Explanation) -> Rows:
+    """A row per route: those in order, then those that are out."""
+    columns = ("order", "zone", "route", "free", "p50", "p95", "errors", "standing", "reason")
+    return columns, [_explained(route) for route in (*found.routes, *found.excluded)]
+
+
+def move_line(report: RouteReport) -> str:
+    """Where a route stands now, on one line."""
+    breaker = "" if report.breaker == CLOSED else f"breaker {report.breaker.replace('_', '-')}"
+    figures = (f"p95 {_time(report.p95_ms)}" if report.p95_ms is not None else "", _errors(report.error_rate))
+    parts = (_route(report.pool, report.model), report.capability, report.standing, breaker, report.why, *figures)
+    return "  ".join(part for part in parts if part)
+
+
+class Moves:
+    """Remembers where every route stood, to tell of those that moved."""
+
+    def __init__(self) -> None:
+        self._stood: dict[tuple[str, str, str], tuple[str, str]] = {}
+
+    def since_last(self, reports: Sequence[RouteReport]) -> list[RouteReport]:
+        """The routes that stand elsewhere than the last time; at first those that are not well."""
+        moved: list[RouteReport] = []
+        stood, self._stood = self._stood, {}
+        for report in reports:
+            key = (report.pool, report.model, report.capability)
+            stands = (report.standing, report.breaker)
+            self._stood[key] = stands
+            if stands != stood.get(key, (WELL, CLOSED)):
+                moved.append(report)
+        return moved
+
+
+def _explained(route: ExplainedRoute) -> tuple[str, ...]:
+    figures = route.figures
+    standing = figures.get("standing", WELL)
+    return (
+        str(route.in_order) if route.in_order else OUT,
+        route.zone or "",
+        _route(route.pool, route.model),
+        str(route.free_slots) if route.in_order else "",
+        _time(figures.get("p50_ms")),
+        _time(figures.get("p95_ms")),
+        _share(figures.get("error_rate")),
+        "" if standing == WELL else standing,
+        route.reason,
+    )
+
+
+def _route(pool: str, model: str) -> str:
+    return f"{pool}/{model}" if model else pool
+
+
+def _time(elapsed_ms: float | None) -> str:
+    return "" if elapsed_ms is None else milliseconds(elapsed_ms)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _errors(share: float | None) -> str:
+    return f"{share:.1%} errors" if share else ""

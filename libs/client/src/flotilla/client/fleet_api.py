@@ -1,0 +1,126 @@
+"""What a caller may ask about the fleet and its tasks, without having anything done."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from flotilla.client.addresses import checked
+from flotilla.client.api_calls import ApiCalls
+from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, FleetStatus, Retried, TaskStatus
+from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.presence import ReplicaCard
+from flotilla.contracts.results import DeadRecord
+
+
+class FleetApi:
+    """The part of `Fleet` that asks."""
+
+    def __init__(self, questions: ApiCalls) -> None:
+        self._questions: Final = questions
+
+    async def status(self) -> FleetStatus:
+        """
+        The fleet as one orchestrator sees it: pools, backlog, dead tasks.
+
+        Raises:
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.status()
+
+    async def task_status(self, task: str) -> TaskStatus:
+        """
+        Where one task stands.
+
+        Raises:
+            TaskError: `not_found`.
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.task_status(task)
+
+    async def cancel(self, task: str) -> Cancelled:
+        """
+        Stop a task, durable or interactive, waiting or running.
+
+        Raises:
+            TaskError: `not_found`: it has ended, or there is none of this id.
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.cancel(task)
+
+    async def replicas(self) -> list[ReplicaCard]:
+        """
+        The card of every live replica.
+
+        Raises:
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.replicas()
+
+    async def explain(
+        self,
+        capability: str,
+        *,
+        data_class: DataClass | None = None,
+        route: str | None = None,
+        sticky: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        input_bytes: int = 0,
+    ) -> Explanation:
+        """
+        Where a task like this would go now, route by route, and why; nothing is sent.
+
+        Arguments as for `ask`; `input_bytes` is the size of the input, which only the strategy `fastest` looks at.
+
+        Raises:
+            TaskError: `unknown_capability`; `bad_request`.
+            NoFleetError: Nobody answers.
+        """
+        pool, _, model = (route or "").partition("/")
+        query = ExplainQuery(
+            capability=checked(capability),
+            data_class=data_class,
+            pool=pool or None,
+            model=model or None,
+            sticky=sticky,
+            labels=dict(labels or {}),
+            input_bytes=input_bytes,
+        )
+        return await self._questions.ask("explain", query, Explanation)
+
+    async def stats(self) -> StatsReply:
+        """
+        What the whole fleet has seen of its routes lately: p50, p95, errors, tokens, and who was left and why.
+
+        Raises:
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.ask("stats", None, StatsReply)
+
+    async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
+        """
+        The newest tasks that could not be processed, newest first; `limit` is 1 to 1,000.
+
+        Raises:
+            NoFleetError: Nobody answers.
+        """
+        return (await self._questions.dead_list(limit)).dead
+
+    async def dead_show(self, task: str) -> DeadRecord:
+        """
+        All that is known of a dead task, its original message included.
+
+        Raises:
+            TaskError: `not_found`.
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.dead_show(task)
+
+    async def dead_retry(self, task: str) -> Retried:
+        """
+        Submit a dead task again; it gets a new id, since a result is committed once per id.
+
+        Raises:
+            TaskError: `not_found`.
+            NoFleetError: Nobody answers.
+        """
+        return await self._questions.dead_retry(task)

@@ -1,0 +1,262 @@
+"""
+What a fleet on Kubernetes needs and nobody else may see: Secrets with the nkey seeds, one per role, and the NATS
+configuration that knows their public keys. `python -m flotilla.provisioning.kubernetes` (`make k8s-secrets`) writes them.
+
+The configuration comes from `server_config`, as that of `flotilla up` does. Seeds are made once and kept: run again
+with another scope or pool, it adds what is missing. Everything is written into one folder, which git ignores.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from msgspec import Struct
+
+from flotilla.chassis.private_files import make_directory, own_place, replace_file
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.subjects import ZONES, Zone
+from flotilla.fabric.errors import FabricError
+from flotilla.provisioning import roles
+from flotilla.provisioning.credentials import Credentials, load_or_create
+from flotilla.provisioning.errors import ServerSpecError
+from flotilla.provisioning.server_config import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, server_config, users
+
+NODES: Final = 3
+SEED_KEY: Final = "seed.nk"
+CLIENTS: Final = "clients"
+GIB: Final = 1024**3
+SINGLE_STORAGE_GIB: Final = 9
+CLUSTER_STORAGE_GIB: Final = 45
+MEMORY_STORE_BYTES: Final = 64 * 1024 * 1024
+CONFIG_MAP_BYTES_MAX: Final = 1_000_000
+"""What Kubernetes takes (1 MiB), less a little for the names around it."""
+PROVIDER_KEYS: Final = {
+    "provider-anthropic": "ANTHROPIC_API_KEY",
+    "provider-openai": "OPENAI_API_KEY",
+    "provider-gemini": "GEMINI_API_KEY",
+}
+DEFAULT_POOLS: Final[tuple[tuple[Zone, str], ...]] = (
+    ("local", "embedded"),
+    ("local", "llamacpp"),
+    ("local", "ollama"),
+    ("local", "vllm"),
+    ("cloud", "anthropic"),
+    ("cloud", "openai"),
+)
+
+_ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  (a pod is reached from outside it; network policies say by whom)
+_TLS_MOUNT: Final = "/etc/nats-tls"
+_TLS: Final = TlsFiles(cert_file=f"{_TLS_MOUNT}/tls.crt", key_file=f"{_TLS_MOUNT}/tls.key")
+_ROUTE_TLS: Final = TlsFiles(cert_file=_TLS.cert_file, key_file=_TLS.key_file, ca_file=f"{_TLS_MOUNT}/ca.crt")
+_NAMED_BY_POD: Final = "server_name: $POD_NAME\n"
+"""Pods share one file. On the command line (`--name`) the server would not find its name again when it reloads."""
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,198}[a-z0-9])?")
+
+
+class KubernetesSpec(Struct, frozen=True, kw_only=True):
+    """
+    The fleet for which to write.
+
+    Attributes:
+        nodes: Of the NATS cluster: the replicas of the StatefulSet `nats`.
+        storage_gib: What the streams may take of a node's volume; below the size of the claim.
+    """
+
+    scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
+    pools: tuple[tuple[Zone, str], ...] = DEFAULT_POOLS
+    namespace: str = "flotilla"
+    nodes: int = NODES
+    storage_gib: int = CLUSTER_STORAGE_GIB
+
+
+def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, str]:
+    """
+    The configurations that pods choose from by name: `single`, `cluster`, and each with `-tls`.
+
+    Each is what `server_config` gives, after a line that takes the server's name from the variable POD_NAME.
+
+    Raises:
+        ServerSpecError: As `server_config`.
+    """
+
+    def text(*, cluster: bool, tls: bool) -> str:
+        storage_gib = spec.storage_gib if cluster else SINGLE_STORAGE_GIB
+        return _NAMED_BY_POD + server_config(
+            ServerSpec(
+                store_dir="/data",
+                public_keys=public_keys,
+                scopes=spec.scopes,
+                pools=spec.pools,
+                host=_ANY_ADDRESS,
+                monitoring_host=_ANY_ADDRESS,
+                monitoring_port=8222,
+                jetstream=JetStreamLimits(memory_bytes_max=MEMORY_STORE_BYTES, file_bytes_max=storage_gib * GIB),
+                tls=_TLS if tls else None,
+                cluster=_cluster(spec, tls=tls) if cluster else None,
+            )
+        )
+
+    return {
+        f"{'cluster' if cluster else 'single'}{'-tls' if tls else ''}": text(cluster=cluster, tls=tls)
+        for cluster in (False, True)
+        for tls in (False, True)
+    }
+
+
+def manifests(spec: KubernetesSpec, credentials: Credentials, environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    Every object by its file in the folder: YAML, the same for the same seeds.
+
+    Those under `clients/` belong into the namespaces of those who use them. A provider's Secret is written when its key
+    is in `environ`.
+
+    Raises:
+        ServerSpecError: A name or number cannot be used, or a configuration is larger than a ConfigMap may be.
+    """
+    pods = (ORCHESTRATOR, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
+    clients = (OBSERVER, ADMIN, *(roles.tenant_user(scope) for scope in spec.scopes))
+    return {
+        **{f"{secret_name(user)}.yaml": _seed_secret(credentials, user, spec.namespace) for user in pods},
+        **{
+            f"{name}.yaml": _secret(name, {key: environ[key]}, spec.namespace)
+            for name, key in PROVIDER_KEYS.items()
+            if environ.get(key)
+        },
+        **{
+            f"config-{name}.yaml": _config_map(name, text, spec.namespace)
+            for name, text in layouts(spec, credentials.public_keys).items()
+        },
+        **{f"{CLIENTS}/{secret_name(user)}.yaml": _seed_secret(credentials, user, None) for user in clients},
+    }
+
+
+def secret_name(user: str) -> str:
+    """The Secret that holds a user's seed; two users never share one."""
+    plain = "nats-" + user.replace(".", "-").lower()
+    # Scopes may have capitals and underscores, which Kubernetes' names may not, and may end with a hyphen.
+    name = re.sub(r"[^a-z0-9.-]", "-", plain)
+    if name == f"nats-{user.replace('.', '-')}" and _OBJECT_NAME.fullmatch(name):
+        return name
+    return f"{name}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+
+
+def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """
+    Write the folder; seeds that are there are kept, and so are the Secrets of providers whose key is not given now.
+
+    Raises:
+        FabricError: A name, a seed file or the folder cannot be used.
+    """
+    _check(spec)
+    directory = own_place(directory)
+    make_directory(directory)
+    credentials = load_or_create(directory / "seeds", users(spec.scopes, spec.pools))
+    kept = {
+        f"{name}.yaml": text
+        for name in PROVIDER_KEYS
+        if (text := _text_of(directory / f"{name}.yaml")) is not None
+    }  # fmt: skip
+    files = {**kept, **manifests(spec, credentials, environ)}
+    files["kustomization.yaml"] = _kustomization(name for name in files if not name.startswith(f"{CLIENTS}/"))
+    for name, text in files.items():
+        path = directory / name
+        make_directory(path.parent)
+        replace_file(path, text.encode())
+    return tuple(directory / name for name in files)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the folder that the arguments name; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="flotilla.provisioning.kubernetes", description=(__doc__ or "").strip())
+    parser.add_argument("--directory", type=Path, required=True, help="where to write; keep it out of git")
+    parser.add_argument("--namespace", default=KubernetesSpec().namespace)
+    parser.add_argument("--scopes", default=DEFAULT_SCOPE, help="tenants, with commas between")
+    parser.add_argument("--pools", default=",".join("/".join(pool) for pool in DEFAULT_POOLS), help="zone/pool,...")
+    parser.add_argument("--nodes", type=int, default=NODES, help="replicas of the StatefulSet nats")
+    parser.add_argument("--storage-gib", type=int, default=CLUSTER_STORAGE_GIB, help="below the size of a node's claim")
+    given = parser.parse_args(arguments)
+    try:
+        spec = KubernetesSpec(
+            scopes=tuple(_listed(given.scopes)),
+            pools=_pools(given.pools),
+            namespace=given.namespace,
+            nodes=given.nodes,
+            storage_gib=given.storage_gib,
+        )
+        files = write(given.directory, spec, os.environ)
+    except (FabricError, OSError) as error:
+        print(f"flotilla.provisioning.kubernetes: {error}", file=sys.stderr)  # noqa: T201  (it is a command)
+        return 2
+    print(f"{len(files)} files in {given.directory}; next: kubectl apply --server-side -k {given.directory}")  # noqa: T201
+    return 0
+
+
+def _check(spec: KubernetesSpec) -> None:
+    if not _OBJECT_NAME.fullmatch(spec.namespace):
+        raise ServerSpecError("namespace: expected a name as Kubernetes takes it")
+    if spec.nodes not in (1, 3, 5):
+        raise ServerSpecError("nodes: expected 1, 3 or 5, so that a majority is left when one is lost")
+    if not 1 <= spec.storage_gib <= 64 * 1024:
+        raise ServerSpecError("storage_gib: expected 1 to 65536")
+
+
+def _cluster(spec: KubernetesSpec, *, tls: bool) -> ClusterSpec:
+    return ClusterSpec(
+        name=spec.namespace.replace(".", "-"),
+        routes=tuple(f"nats-route://nats-{node}.nats-nodes:6222" for node in range(spec.nodes)),
+        tls=_ROUTE_TLS if tls else None,
+    )
+
+
+def _seed_secret(credentials: Credentials, user: str, namespace: str | None) -> str:
+    seed = credentials.path(user).read_text("ascii").strip()
+    return _secret(secret_name(user), {SEED_KEY: seed}, namespace)
+
+
+def _secret(name: str, values: Mapping[str, str], namespace: str | None) -> str:
+    # A JSON string is a YAML string, whatever it holds.
+    data = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in values.items())
+    return f"{_head('Secret', name, namespace)}type: Opaque\nstringData:\n{data}"
+
+
+def _config_map(layout: str, text: str, namespace: str) -> str:
+    if len(text.encode()) > CONFIG_MAP_BYTES_MAX:
+        raise ServerSpecError("scopes: more than the NATS configuration can hold in one ConfigMap")
+    indented = "".join(f"    {line}\n" for line in text.splitlines())
+    return f"{_head('ConfigMap', f'nats-config-{layout}', namespace)}data:\n  {layout}.conf: |\n{indented}"
+
+
+def _head(kind: str, name: str, namespace: str | None) -> str:
+    placed = f"  namespace: {namespace}\n" if namespace is not None else ""
+    label = "  labels:\n    app.kubernetes.io/part-of: flotilla\n"
+    return f"apiVersion: v1\nkind: {kind}\nmetadata:\n  name: {name}\n{placed}{label}"
+
+
+def _kustomization(names: Iterable[str]) -> str:
+    listed = "".join(f"  - {name}\n" for name in sorted(names))
+    return f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{listed}"
+
+
+def _text_of(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in re.split(r"[,\s]+", text) if part]
+
+
+def _pools(text: str) -> tuple[tuple[Zone, str], ...]:
+    pairs = [part.partition("/") for part in _listed(text)]
+    if any(zone not in ZONES for zone, _, _ in pairs):
+        raise ServerSpecError("pools: expected zone/pool with commas between, such as local/ollama,cloud/anthropic")
+    return tuple((cast("Zone", zone), pool) for zone, _, pool in pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

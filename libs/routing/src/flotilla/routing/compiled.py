@@ -1,0 +1,58 @@
+"""A policy made ready for decisions: every rule filled in once, not once per task."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import BreakerPolicy, Policy, Rules, rules_for
+from flotilla.routing.candidates import Plans
+from flotilla.routing.one_model import ONE_MODEL, base_name, models_of, named_models
+
+UNRULED: Final = Rules()
+"""What holds where no policy says anything: any live pool, local first, left when most of its attempts fail."""
+
+NOTHING_HELD: Final[Mapping[str, str]] = {}
+_NO_CAPABILITY: Final = ""
+
+
+class CompiledPolicy:
+    """
+    The rules of each capability, looked up in a dict.
+
+    Compile once per policy document and keep it; `None` stands for a fleet without a policy. `held` has the model that
+    each capability is held to which must not be served with two. `revision` is the document's in the policy bucket, 0
+    without one.
+    """
+
+    def __init__(
+        self, policy: Policy | None = None, held: Mapping[str, str] = NOTHING_HELD, *, revision: int = 0
+    ) -> None:
+        self.document: Policy = policy or Policy()
+        self.held = held
+        self.revision = revision
+        self.plans: Plans = {}
+        self._default = rules_for(self.document, _NO_CAPABILITY) or UNRULED
+        self._rules = {name: rules_for(self.document, name) or UNRULED for name in self.document.capabilities}
+
+    @property
+    def breaker(self) -> BreakerPolicy:
+        """When a route is closed for everything."""
+        return self.document.breaker
+
+    def rules_of(self, capability: str) -> Rules:
+        """The rules of a capability: its entry's, else the policy's default, else `UNRULED`."""
+        return self._rules.get(capability, self._default)
+
+    def models_of(self, capability: str) -> frozenset[str] | None:
+        """The models that a capability may be served with; see `one_model`. None for any."""
+        return models_of(self.document, self.held, capability)
+
+    def to_be_held(self) -> dict[str, str]:
+        """The capabilities for which the policy names one model, other than the one that they are held to."""
+        named = {capability: named_models(self.document, capability) for capability in ONE_MODEL}
+        single = {capability: next(iter(models)) for capability, models in named.items() if len(models) == 1}
+        return {name: model for name, model in single.items() if base_name(self.held.get(name, "")) != model}
+
+    def data_class_of(self, scope: str) -> DataClass:
+        """The data class of a scope's tasks that name none."""
+        return self.document.data_class_of(scope)

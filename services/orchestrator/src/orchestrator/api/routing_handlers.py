@@ -1,0 +1,101 @@
+"""ApiRequests about routing: `api.explain` and `api.stats`."""
+
+from typing import Any
+
+import msgspec
+
+from flotilla.contracts.api_routing import ExplainedRoute, ExplainQuery, Explanation, RouteReport, StatsReply
+from flotilla.routing.router import PolicyRouter
+from flotilla.routing.types import Figures, TaskView
+from orchestrator.api.requests import ApiRequest, decode_query
+from orchestrator.state.fleet import Fleet
+from orchestrator.ways_in.intake import Intake
+
+
+class RoutingHandlers:
+    """Answers questions about routing."""
+
+    def __init__(self, *, instance: str, router: PolicyRouter, fleet: Fleet, intake: Intake) -> None:
+        self._instance = instance
+        self._router = router
+        self._fleet = fleet
+        self._intake = intake
+
+    async def explain(self, question: ApiRequest) -> Explanation:
+        """Where a task like this would go now, and why."""
+        query = decode_query(question, ExplainQuery)
+        if not self._intake.knows(query.capability):
+            raise self._intake.unknown(query.capability)
+        data_class = query.data_class or self._router.data_class_of(question.scope)
+        view = TaskView(
+            capability=query.capability,
+            scope=question.scope,
+            data_class=data_class,
+            wanted_pool=query.pool,
+            wanted_model=query.model,
+            sticky=query.sticky,
+            labels=query.labels,
+            input_bytes=query.input_bytes,
+        )
+        decision = self._router.explain(view, self._fleet.view, self._fleet.busy)
+        return Explanation(
+            capability=query.capability,
+            data_class=data_class,
+            strategy=self._router.rules_of(query.capability).strategy,
+            policy_revision=decision.policy_revision,
+            routes=[
+                ExplainedRoute(
+                    pool=choice.route.pool,
+                    model=choice.route.model,
+                    zone=choice.route.zone,
+                    reason=choice.reason,
+                    in_order=index,
+                    free_slots=choice.free_slots,
+                    probe=choice.probe,
+                    figures=_figures(choice.figures),
+                )
+                for index, choice in enumerate(decision.routes, start=1)
+            ],
+            excluded=[
+                ExplainedRoute(
+                    pool=exclusion.pool,
+                    model=exclusion.model,
+                    reason=exclusion.reason,
+                    figures=_figures(exclusion.figures),
+                )
+                for exclusion in decision.excluded
+            ],
+            reason=decision.reason,
+        )
+
+    async def stats(self, _question: ApiRequest) -> StatsReply:
+        """What the whole fleet has seen of its routes lately."""
+        reports: list[RouteReport] = []
+        for key, stats in sorted(self._router.merged().items()):
+            total = stats.total
+            figures = self._router.health.at(key).figures
+            reports.append(
+                RouteReport(
+                    pool=key.pool,
+                    model=key.model,
+                    capability=key.capability,
+                    attempts=total.attempts,
+                    outcomes={"ok": total.ok, **total.failures},
+                    in_flight=stats.in_flight_count,
+                    p50_ms=figures.p50_ms,
+                    p95_ms=figures.p95_ms,
+                    error_rate=total.error_rate,
+                    input_tokens=total.input_tokens,
+                    output_tokens=total.output_tokens,
+                    cost_usd=total.cost_usd,
+                    unpriced=total.unpriced,
+                    standing=figures.standing,
+                    breaker=figures.breaker,
+                    why=figures.why,
+                )
+            )
+        return StatsReply(orchestrator=self._instance, routes=reports)
+
+
+def _figures(figures: Figures | None) -> dict[str, Any]:
+    return {} if figures is None else msgspec.to_builtins(figures)

@@ -1,0 +1,1 @@
+"""One task, from the first attempt to its result."""

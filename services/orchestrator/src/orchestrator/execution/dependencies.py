@@ -1,0 +1,54 @@
+"""What every task's course works with."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from flotilla.contracts.policy import Rules
+from flotilla.routing.types import Decision, FleetView, TaskView
+from orchestrator.execution.attempts import Attempts
+from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.execution.isolation import Isolation
+from orchestrator.execution.ledger import Ledger
+from orchestrator.reporting.events import Events
+from orchestrator.state.attempt import Attempt
+from orchestrator.state.fleet import Fleet
+
+
+class Router(Protocol):
+    """Decides where a task may go, and how long it may take there."""
+
+    def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Decision:
+        """The routes for a task, in order, or why there is none. Fast: it runs for every try."""
+        ...
+
+    def rules_of(self, capability: str) -> Rules:
+        """The timeouts of a capability."""
+        ...
+
+
+class NoRouteNowError(Exception):
+    """A durable task has no route at the moment, and cannot wait for one here: it goes back to its stream."""
+
+
+class Dependencies:
+    """
+    What every course works with.
+
+    Attributes:
+        running: The attempt that each held task is in, by scope and id.
+        isolation: For tasks that replicas may die of.
+    """
+
+    __slots__ = ("attempts", "deaths", "events", "fleet", "isolation", "ledger", "router", "running")
+
+    def __init__(
+        self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger, deaths: DeathNotes
+    ) -> None:
+        self.deaths: Final = deaths
+        self.fleet: Final = fleet
+        self.router: Final = router
+        self.attempts: Final = attempts
+        self.events: Final = events
+        self.ledger: Final = ledger
+        self.isolation: Final = Isolation()
+        self.running: Final[dict[tuple[str, str], Attempt]] = {}

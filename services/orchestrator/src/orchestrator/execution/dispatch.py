@@ -1,0 +1,123 @@
+"""Tasks in hand: each is run to exactly one result, and can be found, asked about and cancelled while it is held."""
+
+import asyncio
+from typing import Final
+
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.results import Result, encode
+from flotilla.routing.types import Route
+from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
+from orchestrator.execution.task_run import TaskRun
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.reporting.traces import NO_TRACES, Traces
+from orchestrator.state.attempt import Attempt, Ended, OnPiece
+from orchestrator.state.tasks import Task
+
+HEADERS_BYTES_MAX: Final = 1024
+"""Of a result, which the server counts too."""
+ENVELOPE_BYTES_MAX: Final = 64 * 1024
+"""Around an output: a result that has so much room needs no closer look."""
+
+
+class Dispatcher:
+    """
+    Runs tasks.
+
+    Attributes:
+        held: Tasks in hand by scope and id.
+    """
+
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        metrics: OrchestratorMetrics,
+        traces: Traces = NO_TRACES,
+        *,
+        payload_bytes_max: int,
+    ) -> None:
+        self._dependencies = dependencies
+        self._result_bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
+        self._metrics = metrics
+        self._traces = traces
+        self.held: Final[dict[tuple[str, str], Task]] = {}
+
+    def attempt_of(self, scope: str, task_id: str) -> Attempt | None:
+        """The attempt that a task is in, if it is in one."""
+        return self._dependencies.running.get((scope, task_id))
+
+    async def cancel(self, scope: str, task_id: str) -> str | None:
+        """Cancel a task that is held here; gives `running` or `waiting`, None when it is not."""
+        task = self.held.get((scope, task_id))
+        if task is None:
+            return None
+        task.cancelled.set()
+        attempt = self._dependencies.running.get((scope, task_id))
+        if attempt is None:
+            return "waiting"
+        await self._dependencies.attempts.abandon(attempt, Ended.CANCELLED)
+        return "running"
+
+    async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
+        """
+        Take a task to its result; failures are results too.
+
+        Raises:
+            NoRouteNowError: A durable task has no route now and may get one later.
+        """
+        key = (task.scope, task.id)
+        self.held[key] = task
+        self._traces.task_began(task)
+        self._dependencies.events.tell(task, "queued")
+        course = TaskRun(self._dependencies, task, on_piece)
+        try:
+            result = await course.run()
+            self._check_size(result)
+        except TaskError as error:
+            kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
+            self._dependencies.events.tell(task, kind, error=error.kind.value)
+            result = task.failed(error.body)
+            self._ended(task, result, None)
+            return result
+        except NoRouteNowError:
+            self._traces.task_left(task)
+            raise
+        except BaseException as error:
+            self._traces.task_left(task, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+            raise
+        finally:
+            course.leave_lines()
+            if self.held.get(key) is task:
+                del self.held[key]
+            # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
+            task.forget_input()
+        provider_ms = course.provider_ms if len(task.attempts) == 1 else None
+        self._dependencies.attempts.loop.call_soon(self._finished, task, course.route, result, provider_ms)
+        return result
+
+    def _finished(self, task: Task, route: Route | None, result: Result, provider_ms: float | None) -> None:
+        self._dependencies.events.tell(
+            task,
+            "finished",
+            route=route,
+            replica=result.replica,
+            latency_ms=result.latency_ms,
+            cost_usd=result.usage.cost_usd,
+        )
+        self._ended(task, result, provider_ms)
+
+    def _check_size(self, result: Result) -> None:
+        """The worker kept its output within what can be sent; labels and attempts come on top of that here."""
+        if len(result.output or b"") <= self._result_bytes_max - ENVELOPE_BYTES_MAX:
+            return
+        size_bytes = len(encode(result))
+        if size_bytes > self._result_bytes_max:
+            raise TaskError(
+                ErrorKind.TOO_LARGE,
+                f"the result has {size_bytes} bytes; at most {self._result_bytes_max} can be sent",
+                details={"limit_bytes": self._result_bytes_max, "size_bytes": size_bytes},
+            )
+
+    def _ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
+        self._metrics.task_ended(task, result, provider_ms)
+        self._traces.task_ended(task, result)

@@ -1,0 +1,132 @@
+"""
+Noticing when nothing is heard of an attempt: one sweep watches all of them.
+
+A replica says `accepted` at once or answers at once, and speaks every second while it works. Who says nothing for longer
+is asked; what is lost is told with the replicas that it may have brought into trouble.
+"""
+
+import asyncio
+import time
+from functools import partial
+from typing import Final
+
+from flotilla.contracts.attempts import Failed
+from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.subjects import Zone
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Inbox
+from flotilla.fabric.per_item import guarded
+from orchestrator.execution.in_flight_checks import Finding, InFlightChecks, ReplicasOf
+from orchestrator.state.attempt import Attempt, Ended, InFlight
+from orchestrator.state.replica_states import Replica, ReplicaStates, Standing
+
+ROLL_CALL_AFTER_S: Final = 0.2
+"""A replica that holds an attempt says so after at most 0.15 s."""
+FIRST_WORD_S: Final = 1.0
+QUIET_AFTER_S: Final = 1.5
+LIVENESS_TIMEOUT_S: Final = 3.0
+SWEEP_S: Final = 0.1
+
+
+class Silences:
+    """
+    Watches every attempt in flight.
+
+    Attributes:
+        clock_s: A clock for silences: it stands still while this process or its connection does, so that a pause here is
+            not mistaken for a worker's.
+        states: Replicas that do not answer.
+    """
+
+    def __init__(
+        self, connection: Connection, attempts: InFlight, instance: str, *, inbox: Inbox, replicas_of: ReplicasOf
+    ) -> None:
+        self._connection = connection
+        self._attempts = attempts
+        self._replicas_of = replicas_of
+        self.clock_s = 0.0
+        self.states: Final = ReplicaStates()
+        self._roll_calls = InFlightChecks(
+            connection, inbox, instance, replicas_of=replicas_of, states=self.states, now_s=lambda: self.clock_s
+        )
+
+    def standing(self, replica: Replica) -> Standing:
+        """How a replica stands now."""
+        return self.states.standing(replica, self.clock_s)
+
+    async def watch(self) -> None:
+        """Watch without end."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = time.monotonic()
+            self._attempts.renewed_at = asyncio.get_running_loop().time()
+            if self._connection.is_connected:
+                self.clock_s += min(now - last, 2 * SWEEP_S)
+            last = now
+            for attempt in list(self._attempts.live.values()):
+                # A full output buffer while disconnected: the next turn looks again.
+                with guarded("watch", attempt.id):
+                    await self._look_at(attempt, now)
+            with guarded("watch", "roll calls"):
+                await self._call_the_roll()
+                await self._roll_calls.ask_again()
+
+    async def _look_at(self, attempt: Attempt, now: float) -> None:
+        if attempt.abandoned:
+            if now >= attempt.gives_up_at:
+                self._attempts.forget(attempt)
+        elif now >= attempt.gives_up_at:
+            await self._attempts.time_out(attempt)
+        elif attempt.heard_at is None:
+            if self.clock_s - attempt.sent_at > FIRST_WORD_S:
+                await self._lose(attempt, f"no word from a replica within {FIRST_WORD_S:g} s")
+        elif self.clock_s - attempt.heard_at > LIVENESS_TIMEOUT_S:
+            await self._lose(attempt, f"the replica was silent for {LIVENESS_TIMEOUT_S:g} s")
+        elif self.clock_s > (quiet_at := attempt.heard_at + QUIET_AFTER_S) and attempt.asked_at < quiet_at:
+            attempt.asked_at = self.clock_s
+            await self._look_after(attempt)
+
+    async def _look_after(self, attempt: Attempt) -> None:
+        """See whether the replica that took an attempt still lives, the same life as then."""
+        pool, name = attempt.route.pool, attempt.replica
+        lives = (replica for replica in self._replicas_of(pool) if replica.name == name)
+        found = next((replica for replica in lives if replica.started_unix_ms <= attempt.started_unix_ms), None)
+        attempt.holder = found or Replica(pool, name)
+        if found is not None:
+            await self._roll_calls.ask_one(attempt.route.zone, found)
+        else:
+            self.states.asked(attempt.holder, self.clock_s)
+            self.states.absent(attempt.holder)
+
+    async def _call_the_roll(self) -> None:
+        unheard: dict[tuple[Zone, str], dict[str, Attempt]] = {}
+        for attempt in self._attempts.live.values():
+            waits = attempt.heard_at is None and attempt.asked_at < attempt.sent_at and not attempt.abandoned
+            if waits and self.clock_s - attempt.sent_at > ROLL_CALL_AFTER_S:
+                attempt.asked_at = self.clock_s
+                unheard.setdefault((attempt.route.zone, attempt.route.pool), {})[attempt.id] = attempt
+        for (zone, pool), attempts in unheard.items():
+            sent = {attempt.id: attempt.sent_at for attempt in attempts.values()}
+            with guarded("watch", pool):
+                await self._roll_calls.ask(zone, pool, sent, partial(self._found, attempts))
+
+    def _found(self, attempts: dict[str, Attempt], attempt_id: str, finding: Finding) -> None:
+        """No replica has it, or only one that is frozen. Should one come with it yet, it is told to stop."""
+        attempt = attempts[attempt_id]
+        if attempt.heard_at is not None or attempt.outcome.done():
+            return
+        if finding == "dropped":
+            # As if the replica had said that it was leaving.
+            self._attempts.leave(attempt, Ended.BUSY)
+        else:
+            text = "no other replica has it, and one has not answered for a while"
+            self._attempts.leave(attempt, Failed(kind=FailureKind.LOST, message=text))
+
+    async def _lose(self, attempt: Attempt, why: str) -> None:
+        # It may only be slow or frozen: should it come back, it is told to stop, and its answer has no listener.
+        pool = attempt.route.pool
+        may_have_it = [attempt.holder] if attempt.holder is not None else self.states.in_trouble(pool)
+        sent_s = attempt.sent_at if attempt.heard_at is None else attempt.heard_at
+        attempt.suspects = self.states.suspects(may_have_it, sent_s=sent_s, now_s=self.clock_s)
+        await self._attempts.abandon(attempt, Failed(kind=FailureKind.LOST, message=why, replica=attempt.replica))

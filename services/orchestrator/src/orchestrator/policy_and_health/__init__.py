@@ -1,0 +1,1 @@
+"""What routing goes by, kept in step with the buckets: policy, stats, models held; and the stores themselves."""

@@ -1,0 +1,90 @@
+"""
+The policy as the bucket holds it: the document as JSON for orchestrators, and as its author wrote it for people.
+
+What is not understood there is no policy. It never takes the place of one: whoever has one in force keeps it, and
+whoever starts goes back in the key's history to the last that is one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.errors import NewerPolicyError, PolicyError
+from flotilla.contracts.policy import Policy, decode_policy
+from flotilla.fabric.keyvalue import Entry
+from flotilla.routing.policy_check import parse_policy
+
+POLICY_KEY: Final = "routing"
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """What stands in the bucket beside the policy itself, for people."""
+
+    toml: str = ""
+    author: str = ""
+    at_unix_ms: int = 0
+
+
+class StoredPolicy(NamedTuple):
+    """A policy, and the bytes that stand for it in the bucket."""
+
+    policy: Policy
+    body: bytes
+
+
+class _Stored(Struct, frozen=True, kw_only=True):
+    source: Source = Source()
+
+
+_decode_stored: Final = msgspec.json.Decoder(_Stored).decode
+
+
+def stored(source: Source) -> bytes:
+    """
+    The value of `POLICY_KEY` that puts a policy in force.
+
+    Raises:
+        PolicyError: Its text is none.
+    """
+    document: dict[str, Any] = msgspec.to_builtins(parse_policy(source.toml))
+    return msgspec.json.encode({**document, "source": source})
+
+
+def source_of(body: bytes) -> Source:
+    """Where a stored policy comes from; an empty one when somebody wrote to the bucket by hand."""
+    try:
+        return _decode_stored(body).source
+    except UNDECODABLE:
+        return Source()
+
+
+def read_stored(body: bytes) -> StoredPolicy:
+    """
+    What stands under `POLICY_KEY`.
+
+    Raises:
+        PolicyError: As `decode_policy`.
+    """
+    return StoredPolicy(decode_policy(body), body)
+
+
+def last_good(history: Sequence[Entry]) -> Entry | None:
+    """
+    The newest entry of a key's history (oldest first) that is a policy.
+
+    None where one of a newer format or a deletion is newer than it: what came before was in force no more.
+    """
+    for entry in reversed(history):
+        if entry.deleted:
+            return None
+        try:
+            decode_policy(entry.body)
+        except NewerPolicyError:
+            return None
+        except PolicyError:
+            continue
+        return entry
+    return None

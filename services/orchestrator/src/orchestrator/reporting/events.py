@@ -1,0 +1,55 @@
+"""Events of tasks: published without waiting, for dashboards. The truth is in TASKS, RESULTS and DEAD."""
+
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.headers import EVENT_TASK
+from flotilla.contracts.results import Event
+from flotilla.contracts.subjects import EventKind
+from flotilla.routing.types import Route
+from orchestrator.reporting.background_publisher import BackgroundPublisher, Outgoing
+from orchestrator.state.tasks import Task
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Events:
+    """Publishes the steps of tasks, in their order, after what callers and workers wait for."""
+
+    def __init__(self, afterwards: BackgroundPublisher) -> None:
+        self._afterwards = afterwards
+
+    def tell(
+        self,
+        task: Task,
+        kind: EventKind,
+        *,
+        route: Route | None = None,
+        replica: str = "",
+        error: str = "",
+        latency_ms: float = 0.0,
+        cost_usd: float | None = 0.0,
+    ) -> None:
+        """Publish one event; it is never waited for, and a lost one loses nothing else."""
+        event = Event(
+            task=task.id,
+            capability=task.capability,
+            kind=kind,
+            at_unix_ms=unix_ms(),
+            pool=route.pool if route else "",
+            model=route.model if route else "",
+            replica=replica,
+            error=error,
+            latency_ms=latency_ms,
+            cost_usd=cost_usd,
+            labels=task.options.labels,
+        )
+        self._afterwards.publish(partial(_message, task.scope, event))
+
+
+def _message(scope: str, event: Event) -> Outgoing:
+    return subjects.events(scope, event.capability, event.kind), _encode(event), {EVENT_TASK: event.task}

@@ -1,0 +1,177 @@
+"""What an orchestrator measures. Labels are bounded: known capabilities, pools and models that were announced."""
+
+from typing import Final
+
+from prometheus_client.registry import CollectorRegistry
+
+from flotilla.chassis.metrics import Counter, Gauge, Histogram, Sample, registry_of
+from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.results import Result
+from flotilla.routing.recorder import NO_USAGE
+from flotilla.routing.router import PolicyRouter
+from orchestrator.state.ask_quota import AsksInFlight
+from orchestrator.state.attempt import Attempt
+from orchestrator.state.fleet import Fleet
+from orchestrator.state.tasks import Task
+
+
+class OrchestratorMetrics:
+    """
+    Counts tasks and attempts, and shows slots, backlog and breakers when asked.
+
+    Attributes:
+        asks: The asks in flight, once they are served.
+        backlog: Tasks in the streams by capability and priority, as the last sweep found them.
+    """
+
+    def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
+        self._fleet = fleet
+        self._router = router
+        self.asks: AsksInFlight | None = None
+        self.backlog: dict[tuple[str, str, str], int] = {}
+        self._tasks: Final = Counter(
+            "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
+        )
+        self._task_s: Final = Histogram(
+            "flotilla_task_duration_seconds", "From acceptance to the result.", ("capability", "path")
+        )
+        self._overhead_s: Final = Histogram(
+            "flotilla_overhead_seconds", "Of a task that went well at once: all but the model's time.", ("capability",)
+        )
+        self._attempts: Final = Counter(
+            "flotilla_attempts_total",
+            "Attempts that had a slot, by how they ended.",
+            ("pool", "model", "capability", "outcome"),
+        )
+        self._attempt_s: Final = Histogram(
+            "flotilla_attempt_duration_seconds", "From the request to the last word.", ("pool", "model", "capability")
+        )
+        self._tokens: Final = Counter("flotilla_tokens_total", "Tokens of all attempts.", ("pool", "model", "type"))
+        self._cost_usd: Final = Counter(
+            "flotilla_cost_usd_total", "By the public price list, in US dollars.", ("pool", "model")
+        )
+        self._unpriced: Final = Counter(
+            "flotilla_unpriced_attempts_total", "Attempts whose cost is not known.", ("pool", "model")
+        )
+        self._cards_refused: Final = Counter(
+            "flotilla_cards_refused_total", "Replicas' cards that were not believed, by pool.", ("pool",)
+        )
+        self._unreadable: Final = Counter(
+            "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
+        )
+        self._stores_made_again: Final = Counter(
+            "flotilla_stores_made_again_total", "Streams and buckets that had vanished and were made again.", ()
+        )
+        self.registry: Final[CollectorRegistry] = registry_of(
+            self._tasks,
+            self._task_s,
+            self._overhead_s,
+            self._attempts,
+            self._attempt_s,
+            self._tokens,
+            self._cost_usd,
+            self._unpriced,
+            self._cards_refused,
+            self._unreadable,
+            self._stores_made_again,
+            Gauge(
+                "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
+            ),
+            Gauge("flotilla_pool_replicas", "Live replicas, by pool.", ("zone", "pool"), self._replicas),
+            Gauge(
+                "flotilla_waiting_tasks",
+                "Tasks in hand here that stand in a pool's line for a slot; one may stand in several.",
+                ("pool",),
+                self._waiting,
+            ),
+            Gauge("flotilla_asks_in_flight", "Asks in flight here, by scope.", ("scope",), self._asks),
+            Gauge("flotilla_asks_in_flight_bytes", "Their bytes, headers included.", ("scope",), self._asks_bytes),
+            Gauge(
+                "flotilla_backlog_tasks",
+                "Tasks in the stream, those being worked on included.",
+                ("scope", "capability", "priority"),
+                self._backlog,
+            ),
+            Gauge(
+                "flotilla_breaker_open",
+                "1 while a pool's model is closed to all but probes.",
+                ("pool", "model"),
+                self._breakers,
+            ),
+        )
+
+    def task_ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
+        """A task has its result; `provider_ms` is the model's time when its only attempt went well."""
+        path = "durable" if task.durable else "interactive"
+        error = getattr(result.error, "kind", None)
+        self._tasks.add((task.capability, path, "ok" if error is None else error.value))
+        self._task_s.add((task.capability, path), result.latency_ms / 1000)
+        if provider_ms is not None:
+            self._overhead_s.add((task.capability,), max(0.0, result.latency_ms - provider_ms) / 1000)
+
+    def refused(self, *, path: str, outcome: str) -> None:
+        """A message never became a task; its capability may be anything, so it is not a label."""
+        self._tasks.add(("", path, outcome))
+
+    def card_refused(self, pool: str) -> None:
+        """A replica of a pool announces what it may not."""
+        self._cards_refused.add((pool,))
+
+    def unreadable(self, what: str) -> None:
+        """Something stored is not what it should be; `what` is one of a few words."""
+        self._unreadable.add((what,))
+
+    def stores_made_again(self, count: int) -> None:
+        """So many streams and buckets had vanished."""
+        self._stores_made_again.add((), count)
+
+    def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
+        """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""
+        for labels in self.backlog:
+            if labels[0] == scope:
+                self.backlog[labels] = 0
+        self.backlog.update(backlog)
+
+    def ended(self, attempt: Attempt, outcome: str, last_word: Finished | Failed | None) -> None:
+        """An attempt ended."""
+        pool, model = attempt.route.pool, attempt.route.model
+        self._attempts.add((pool, model, attempt.task.capability, outcome))
+        self._attempt_s.add((pool, model, attempt.task.capability), attempt.elapsed_ms / 1000)
+        usage = NO_USAGE if last_word is None else last_word.usage
+        if usage.cost_usd is None:
+            self._unpriced.add((pool, model))
+        if usage.input_tokens + usage.output_tokens:
+            self._tokens.add((pool, model, "input"), usage.input_tokens)
+            self._tokens.add((pool, model, "output"), usage.output_tokens)
+            self._cost_usd.add((pool, model), usage.cost_usd or 0.0)
+
+    def _pool_slots(self) -> list[Sample]:
+        found: list[Sample] = []
+        for name, pool in self._fleet.view.pools.items():
+            busy = min(pool.slots, self._fleet.busy.get(name, 0))
+            found.append(((pool.zone, name, "busy"), busy))
+            found.append(((pool.zone, name, "free"), pool.slots - busy))
+        return found
+
+    def _replicas(self) -> list[Sample]:
+        return [((pool.zone, name), pool.replicas) for name, pool in self._fleet.view.pools.items()]
+
+    def _waiting(self) -> list[Sample]:
+        return [((name,), len(self._fleet.lane(name))) for name in self._fleet.view.pools]
+
+    def _asks(self) -> list[Sample]:
+        return [] if self.asks is None else [((scope,), count) for scope, count in self.asks.counts().items()]
+
+    def _asks_bytes(self) -> list[Sample]:
+        return [] if self.asks is None else [((scope,), size) for scope, size in self.asks.sizes_bytes().items()]
+
+    def _backlog(self) -> list[Sample]:
+        return [(labels, float(count)) for labels, count in self.backlog.items()]
+
+    def _breakers(self) -> list[Sample]:
+        closed = self._router.health.closures
+        return [
+            ((name, model), 1.0 if (name, model) in closed else 0.0)
+            for name, pool in self._fleet.view.pools.items()
+            for model in pool.models
+        ]

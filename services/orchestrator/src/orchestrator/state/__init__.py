@@ -1,0 +1,1 @@
+"""What this orchestrator holds: tasks, attempts, the fleet's pools, shares of its room."""

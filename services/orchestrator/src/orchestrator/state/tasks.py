@@ -1,0 +1,153 @@
+"""A task while an orchestrator holds it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from flotilla.chassis.tracing import Span
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.headers import DataClass, TaskOptions
+from flotilla.contracts.results import AttemptReport, Result, input_digest
+from flotilla.contracts.subjects import Priority, Zone
+from flotilla.routing.types import TaskView
+
+
+class Task:
+    """
+    One accepted task, and what has happened to it here.
+
+    Attributes:
+        body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.
+        accepted_unix_ms: When the stream or this orchestrator accepted it.
+        deadline_at: By the loop's clock, in seconds.
+        durable: Whether it came from the task stream.
+        park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
+            it goes on.
+        cancelled: Set when the caller wants it no more.
+        span: Of its caller's trace; None while traces are off.
+    """
+
+    __slots__ = (
+        "_input_sha256",
+        "accepted_at",
+        "accepted_unix_ms",
+        "attempts",
+        "body",
+        "cancelled",
+        "capability",
+        "data_class",
+        "deadline_at",
+        "deadline_unix_ms",
+        "durable",
+        "id",
+        "options",
+        "park",
+        "pieces",
+        "priority",
+        "queued_ms",
+        "scope",
+        "span",
+        "usage",
+        "view",
+    )
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        scope: str,
+        capability: str,
+        priority: Priority,
+        data_class: DataClass,
+        body: bytes,
+        options: TaskOptions,
+        accepted_unix_ms: int,
+        deadline_ms: int,
+        durable: bool,
+    ) -> None:
+        waited_s = max(0.0, time.time() - accepted_unix_ms / 1000)
+        now = time.monotonic()
+        self.id: Final = task_id
+        self.scope: Final = scope
+        self.capability: Final = capability
+        self.priority: Final[Priority] = priority
+        self.data_class: Final[DataClass] = data_class
+        self.body = body
+        self._input_sha256: str | msgspec.UnsetType | None = None
+        self.options: Final = options
+        self.accepted_unix_ms: Final = accepted_unix_ms
+        self.accepted_at: Final = now - waited_s
+        self.deadline_unix_ms: Final = accepted_unix_ms + deadline_ms
+        self.deadline_at: Final = self.accepted_at + deadline_ms / 1000
+        self.durable: Final = durable
+        self.view: Final = TaskView(
+            capability=capability,
+            scope=scope,
+            data_class=data_class,
+            wanted_pool=options.route_pool,
+            wanted_model=options.route_model,
+            sticky=options.sticky,
+            labels=options.labels,
+            input_bytes=len(body),
+        )
+        self.attempts: list[AttemptReport] = []
+        self.usage = Usage()
+        self.queued_ms: float | None = None
+        self.pieces = 0
+        self.span: Span | None = None
+        self.park: Callable[[bool], None] | None = None
+        self.cancelled: Final[asyncio.Event] = asyncio.Event()
+
+    @property
+    def input_sha256(self) -> str | msgspec.UnsetType:
+        """See `Result`; known also when the input is not kept any more."""
+        if self._input_sha256 is None:
+            self._input_sha256 = input_digest(self.body) if self.durable else msgspec.UNSET
+        return self._input_sha256
+
+    def forget_input(self) -> None:
+        """It is over: whoever still knows of it does not keep its input, but what it is a result of can be said."""
+        _ = self.input_sha256
+        self.body = b""
+
+    def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:
+        """The result of a task that went well."""
+        return Result(
+            task=self.id,
+            capability=self.capability,
+            status="ok",
+            output=output,
+            provider=provider,
+            model=model,
+            zone=zone,
+            pool=pool,
+            replica=replica,
+            latency_ms=self._latency_ms(),
+            queued_ms=round(self.queued_ms or 0.0, 3),
+            usage=self.usage,
+            attempts=self.attempts,
+            labels=self.options.labels or msgspec.UNSET,
+            input_sha256=self.input_sha256,
+        )
+
+    def failed(self, error: ErrorBody) -> Result:
+        """The result of a task that failed."""
+        return Result(
+            task=self.id,
+            capability=self.capability,
+            status="failed",
+            error=error,
+            latency_ms=self._latency_ms(),
+            queued_ms=round(self.queued_ms if self.queued_ms is not None else self._latency_ms(), 3),
+            usage=self.usage,
+            attempts=self.attempts,
+            labels=self.options.labels or msgspec.UNSET,
+            input_sha256=self.input_sha256,
+        )
+
+    def _latency_ms(self) -> float:
+        return round((time.monotonic() - self.accepted_at) * 1000, 3)

@@ -1,0 +1,1 @@
+"""How tasks come in, durable and interactive, and how they are settled."""

@@ -1,0 +1,164 @@
+"""The interactive way in: `ask.<capability>`, answered with the result, or with pieces and then the result."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.headers import DataClass
+from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.eager import start
+from flotilla.fabric.groups import leave
+from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.ask_quota import AsksInFlight, size_of
+from orchestrator.state.tasks import Task
+from orchestrator.ways_in.acceptances import Acceptances
+from orchestrator.ways_in.intake import Intake, read_options
+from orchestrator.ways_in.replies import Replies, internal, may_answer
+
+logger = structlog.get_logger("orchestrator")
+
+
+class Interactive:
+    """Serves the `ask` subjects of the scopes it was given."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        scopes: tuple[str, ...],
+        intake: Intake,
+        dispatcher: Dispatcher,
+        room: AsksInFlight,
+        data_class_of: Callable[[str], DataClass],
+        metrics: OrchestratorMetrics,
+        replies: Replies,
+    ) -> None:
+        self._connection = connection
+        self._scopes = scopes
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._room = room
+        self._data_class_of = data_class_of
+        self._metrics = metrics
+        self._replies = replies
+        self._acceptances = Acceptances(replies)
+        self._serving: set[asyncio.Task[None]] = set()
+        self._memberships: list[object] = []
+        self._salt = secrets.token_hex(4)
+        self._count = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being served."""
+        return len(self._serving)
+
+    async def start(self) -> None:
+        """Join the orchestrators' queue group."""
+        self._acceptances.start()
+        for scope in self._scopes:
+            self._memberships.append(
+                await self._connection.subscribe(
+                    subjects.ask(scope, ">"), self._on_request, queue=subjects.ORCHESTRATOR_GROUP
+                )
+            )
+
+    async def stop_taking(self) -> None:
+        """Leave the group; what had been sent here is still served."""
+        memberships, self._memberships = self._memberships, []
+        await asyncio.gather(*(leave(self._connection, member) for member in memberships))  # pyright: ignore[reportArgumentType]
+
+    async def finish(self, grace_s: float) -> None:
+        """Await what is being served, and cancel what is not done within `grace_s`: its callers are told."""
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=grace_s)
+        self._acceptances.stop()
+        late = list(self._serving)
+        for serving in late:
+            serving.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+    async def _on_request(self, message: Message) -> None:
+        if not may_answer(message.reply):
+            # Without a reply subject nobody could hear the answer; a task that needs none is published to `tasks`.
+            return
+        _, scope, _ = message.subject.split(".", 2)
+        try:
+            self._room.enter(scope, size_of(message))
+        except TaskError as error:
+            await self._refuse(message.reply, error)
+            return
+        serving = start(self._hold(message, scope))
+        if serving is not None:
+            self._serving.add(serving)
+            serving.add_done_callback(self._serving.discard)
+
+    async def _hold(self, message: Message, scope: str) -> None:
+        """Serve an ask that has entered, and have it leave whatever becomes of it."""
+        try:
+            await self._serve(message)
+        finally:
+            self._acceptances.over(message.reply)
+            self._room.leave(scope, size_of(message))
+
+    async def _serve(self, message: Message) -> None:
+        reply = message.reply
+        try:
+            task = self._take(message)
+        except TaskError as error:
+            await self._refuse(reply, error)
+            return
+        if task.options.accepted:
+            self._acceptances.expect(reply, task.id)
+        seq = 0
+
+        async def on_piece(text: str) -> None:
+            nonlocal seq
+            await self._replies.piece(reply, seq, text)
+            seq += 1
+
+        try:
+            result = await self._dispatcher.run(task, on_piece if task.options.stream else None)
+        except asyncio.CancelledError:
+            stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
+            await self._replies.error(reply, stopped)
+            return
+        except Exception:
+            reference = secrets.token_hex(6)
+            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
+            result = task.failed(internal(reference).body)
+            self._metrics.task_ended(task, result, None)
+        await self._replies.result(reply, result)
+
+    async def _refuse(self, reply: str, error: TaskError) -> None:
+        """It never became a task."""
+        self._metrics.refused(path="interactive", outcome=error.kind.value)
+        await self._replies.error(reply, error)
+
+    def _take(self, message: Message) -> Task:
+        _, scope, _, *rest = message.subject.split(".")
+        options = read_options(message.raw_headers)
+        task_id = options.task_id
+        if task_id is None:
+            self._count += 1
+            task_id = f"ask-{self._salt}{self._count:x}"
+        if (scope, task_id) in self._dispatcher.held:
+            raise TaskError(ErrorKind.BAD_REQUEST, "a task with this id is being worked on", details={"task": task_id})
+        return self._intake.take(
+            scope=scope,
+            capability=".".join(rest),
+            priority="high",
+            task_id=task_id,
+            options=options,
+            body=message.data,
+            accepted_unix_ms=unix_ms(),
+            durable=False,
+            data_class_default=self._data_class_of(scope),
+        )

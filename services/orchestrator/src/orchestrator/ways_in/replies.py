@@ -1,0 +1,92 @@
+"""Replies to callers: results, pieces and errors, on the caller's own reply subject."""
+
+from typing import Final
+
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT
+from flotilla.contracts.names import ADMIN, ORCHESTRATOR
+from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, encode
+from flotilla.contracts.subjects import inbox_prefix
+from flotilla.fabric.connection import Connection
+from orchestrator.reporting.background_publisher import BackgroundPublisher, Outgoing
+
+IMPORTED_REPLY: Final = "_R_."
+"""How the server begins the reply subject of a request that came from another account."""
+ANSWERED: Final = (IMPORTED_REPLY, f"{inbox_prefix(ORCHESTRATOR)}.", f"{inbox_prefix(ADMIN)}.")
+
+_IS_ACCEPTED: Final = {ACCEPTED: "true"}
+
+
+def may_answer(reply: str) -> bool:
+    """
+    Whether a request may be answered where it wants: from another account, or to the inbox of one of the fleet's own.
+
+    NATS lets a request name any reply subject, and answering is publishing: on a subject of the fleet, with an
+    orchestrator's rights, an answer could be taken for a policy or a result.
+    """
+    return reply.startswith(ANSWERED)
+
+
+async def reply_error(connection: Connection, reply: str, error: TaskError) -> None:
+    """Answer a request with an error."""
+    await connection.publish(reply, encode(ErrorReply(error=error.body)), headers=error_headers(error.body))
+
+
+class Replies:
+    """Answers interactive tasks: pieces, then one result or error, then the end of the reply subject."""
+
+    def __init__(self, connection: Connection, afterwards: BackgroundPublisher) -> None:
+        self._connection = connection
+        self._afterwards = afterwards
+
+    async def accepted(self, reply: str, task_id: str) -> None:
+        """Say that a task was taken."""
+        await self._connection.publish(reply, encode(AcceptedMessage(task=task_id)), headers=_IS_ACCEPTED)
+
+    async def piece(self, reply: str, seq: int, text: str) -> None:
+        """Send one piece of a streamed answer."""
+        await self._connection.publish(reply, encode(PieceMessage(seq=seq, text=text)))
+
+    async def result(self, reply: str, result: Result) -> None:
+        """Send the result of a task, the error headers with a failed one."""
+        headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
+        await self._connection.publish(reply, encode(result), headers=headers)
+        self._close(reply)
+
+    async def error(self, reply: str, error: TaskError) -> None:
+        """Refuse a request that never became a task."""
+        await reply_error(self._connection, reply, error)
+        self._close(reply)
+
+    def _close(self, reply: str) -> None:
+        """
+        Tell the server that nothing more comes on a reply subject of another account.
+
+        The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without
+        it a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it. It
+        is sent afterwards: in one write with the result it would hold that up in the server. And only on the connection
+        that the result went out on: where a dying node has swallowed the result, its end would come alone, and look
+        like an answer.
+        """
+        if not reply.startswith(IMPORTED_REPLY):
+            return
+        connection = self._connection
+        reconnects = connection.reconnects
+
+        def end() -> Outgoing | None:
+            return (reply, b"", None) if connection.is_connected and connection.reconnects == reconnects else None
+
+        self._afterwards.publish(end)
+
+
+def error_headers(error: ErrorBody) -> dict[str, str]:
+    """The NATS micro headers of an error."""
+    return {ERROR_CODE: str(error.kind.code), ERROR_TEXT: error.kind.value}
+
+
+def internal(reference: str) -> TaskError:
+    """The error for what should not have happened: an id to find it in the logs, no text of it."""
+    return TaskError(
+        ErrorKind.INTERNAL, f"internal error; the logs have it under {reference}", details={"id": reference}
+    )

@@ -1,0 +1,217 @@
+"""
+No task may wait where nobody looks.
+
+A work-queue stream refuses overlapping consumer filters, so there is no catch-all consumer. Instead, once a second, the
+subjects that hold messages are compared with the consumers: a known capability gets its consumers, and the tasks of an
+unknown one are failed, with a dead-letter record. Those of a capability that no live pool serves are not pulled; here
+they are failed when their deadlines pass, or at once when they are no valid tasks.
+
+A subject of the stream is what somebody wrote, and the server takes any bytes. One that is not UTF-8 is not told as it is,
+and can be asked for by no name; one with a wildcard is told like any other, and stands for all the rest when it is asked
+for. So a message is only ever asked for by a subject that is plain text; the others are found by walking over the stream.
+"""
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import Final
+
+from flotilla.contracts import subjects
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.names import is_name
+from flotilla.contracts.results import Result
+from flotilla.contracts.subjects import PRIORITIES, TaskSubject
+from flotilla.fabric.consumers import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.per_item import guarded
+from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
+from flotilla.fabric.subject_guard import is_readable
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.fleet import Fleet
+from orchestrator.ways_in.commits import Commits, Committed
+from orchestrator.ways_in.durable import Durable
+from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
+from orchestrator.ways_in.intake import Intake
+
+EVERY_S: Final = 1.0
+JITTER_S: Final = 0.2
+FAILED_PER_SWEEP_MAX: Final = 500
+COMMIT_PATIENCE_S: Final = 5.0
+"""For each result: the sweep does not wait for the one that is refused, but looks again."""
+OVERDUE_LOOKED_AT_MAX: Final = 100
+"""Of each subject in a sweep; the next one goes on where it ended."""
+LOOKED_AT_BYTES_MAX: Final = 8 * 1024 * 1024
+UNREADABLE_LOOKED_AT_MAX: Final = 1_000
+"""Of the whole stream in a sweep, while it holds some on subjects that nobody can read."""
+
+
+class Sweep:
+    """Sweeps the task stream of one scope."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        *,
+        scope: str,
+        intake: Intake,
+        fleet: Fleet,
+        durable: Durable,
+        commits: Commits,
+        metrics: OrchestratorMetrics,
+    ) -> None:
+        self._requests = requests
+        self._scope = scope
+        self._intake = intake
+        self._fleet = fleet
+        self._durable = durable
+        self._commits = commits
+        self._metrics = metrics
+        self._looked_at: dict[str, int] = {}
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Sweep until `stop`."""
+        self._task = asyncio.get_running_loop().create_task(self._loop())
+
+    async def stop(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def look_again(self) -> None:
+        """The fleet changed: sweep without waiting for the second to pass."""
+        self._due.set()
+
+    async def _loop(self) -> None:
+        while True:
+            with guarded("sweep", self._scope):
+                await self.once()
+            # Python 3.11's wait_for loses a cancellation that comes with the event.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S + random.random() * JITTER_S):
+                    await self._due.wait()
+            self._due.clear()
+
+    async def once(self) -> None:
+        """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
+        wanted = set(self._fleet.capabilities())
+        backlog: dict[tuple[str, str, str], int] = {}
+        stream = subjects.tasks_stream(self._scope)
+        held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
+        readable = {subject: count for subject, count in held.items() if is_readable(subject)}
+        if len(readable) < len(held):
+            await self._fail_unreadable()
+        for subject, count in readable.items():
+            with self._guarded(subject):
+                parsed = subjects.parse_tasks(subject)
+                if parsed is not None and await self._is_known(parsed):
+                    wanted.add(parsed.capability)
+                    backlog[(self._scope, parsed.capability, parsed.priority)] = count
+                    if not self._fleet.slots_for(parsed.capability):
+                        await self._fail_overdue(subject)
+                else:
+                    await self._fail_all(subject)
+        self._metrics.backlog_is(self._scope, backlog)
+        for capability in sorted(wanted):
+            with self._guarded(capability):
+                await self._ensure(capability)
+
+    def _guarded(self, item: object) -> guarded:
+        return guarded("sweep", f"{self._scope} {item}")
+
+    async def _is_known(self, parsed: TaskSubject) -> bool:
+        """Also when only a consumer is left of a worker that announced it, before this orchestrator was started."""
+        if self._intake.knows(parsed.capability):
+            return True
+        found = is_name(parsed.capability) and await consumer_exists(
+            self._requests, scope=self._scope, capability=parsed.capability, priority=parsed.priority
+        )
+        if found:
+            self._intake.remember(parsed.capability)
+        return found
+
+    async def _ensure(self, capability: str) -> None:
+        slots = self._fleet.slots_for(capability)
+        pull_group = self._durable.open_pull_group(capability)
+        # Parked messages are unacknowledged too, and must not keep the others from being delivered.
+        parked = -(-pull_group.parked // ACK_PENDING_STEP) * ACK_PENDING_STEP
+        ack_pending_max = slots + max(ACK_PENDING_MARGIN, slots // 4) + parked
+        missing = any(puller.missing for puller in pull_group.pullers.values())
+        if pull_group.ack_pending_max == ack_pending_max and not missing:
+            return
+        for priority in PRIORITIES:
+            await ensure_consumer(
+                self._requests,
+                scope=self._scope,
+                capability=capability,
+                priority=priority,
+                ack_pending_max=ack_pending_max,
+            )
+            pull_group.pullers[priority].missing = False
+        pull_group.ack_pending_max = ack_pending_max
+        self._durable.look_again()
+
+    async def _fail_all(self, subject: str) -> None:
+        stream = subjects.tasks_stream(self._scope)
+        after = 0
+        for _ in range(FAILED_PER_SWEEP_MAX):
+            message = await next_message(self._requests, stream, subject, from_sequence=after + 1)
+            if message is None:
+                return
+            after = message.sequence
+            with self._guarded(after):
+                await self._end(message, DurableAnswer(self._unknown(message)))
+
+    def _unknown(self, message: StoredMessage) -> Result:
+        parsed = subjects.parse_tasks(message.subject)
+        if parsed is None:
+            error = ErrorBody(
+                kind=ErrorKind.UNKNOWN_CAPABILITY, message="the subject is not tasks.<capability>[.high|.low]"
+            )
+        else:
+            error = self._intake.unknown(parsed.capability).body
+        return refusal(message, error)
+
+    async def _fail_unreadable(self) -> None:
+        for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):
+            if not is_readable(message.subject):
+                with self._guarded(message.sequence):
+                    await self._end(message, DurableAnswer(self._unknown(message)))
+
+    async def _fail_overdue(self, subject: str) -> None:
+        """Nobody pulls what no pool serves: its deadlines pass in the stream."""
+        for message in await self._next_of(subject, messages_max=OVERDUE_LOOKED_AT_MAX):
+            with self._guarded(message.sequence):
+                answer = await self._durable.answer_overdue(message)
+                if answer is not None:
+                    await self._end(message, answer)
+
+    async def _next_of(self, pattern: str, *, messages_max: int) -> list[StoredMessage]:
+        """The messages on the subjects that match, from where the last sweep ended; from the first one after the last."""
+        found = await scan(
+            self._requests,
+            subjects.tasks_stream(self._scope),
+            pattern,
+            messages_max=messages_max,
+            from_sequence=self._looked_at.pop(pattern, 1),
+            bytes_max=LOOKED_AT_BYTES_MAX,
+        )
+        if found:
+            self._looked_at[pattern] = found[-1].sequence + 1
+        return found
+
+    async def _end(self, message: StoredMessage, answer: DurableAnswer) -> None:
+        """Commit a result for a message that no consumer delivered, then take it out of the stream."""
+        result = answer.result
+        committed = await self._commits.commit(self._scope, result, patience_s=COMMIT_PATIENCE_S)
+        if committed is Committed.NOT:
+            raise FabricError("the result of a task in the stream could not be committed")
+        if committed is Committed.BEFORE:
+            # Somebody worked on it after all: what stands is what counts, and only a failure is buried.
+            result = await self._commits.find(self._scope, result.task, result.capability) or result
+        elif answer.task is None and isinstance(result.error, ErrorBody):
+            self._metrics.refused(path="durable", outcome=result.error.kind.value)
+        await self._durable.store_dead_letter(message, answer, result)
+        await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)

@@ -1,0 +1,93 @@
+"""What the command says of itself."""
+
+import shlex
+
+import pytest
+from cyclopts import App
+
+from flotilla.cli.command import COMMANDS, build, main
+from flotilla.cli.console.examples import examples_of
+from flotilla.cli.console.exits import explain
+from flotilla.contracts.capabilities import BUILT_IN
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
+
+NAMES = [name for name, *_ in COMMANDS]
+
+
+def lines_of(epilogue: str) -> list[str]:
+    """The lines to copy."""
+    return [line.strip() for line in epilogue.splitlines()[2:]]
+
+
+def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `--help` prints."""
+    assert main([*command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_examples_of_its_own_that_are_right(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    In its help, and read by the command line as they stand.
+    """
+    shown = help_of(name, capsys=capsys)
+    lines = lines_of(examples_of(name))
+
+    assert shown.rstrip().endswith(lines[-1])
+    for line in lines:
+        _, *words = shlex.split(line.rpartition("| ")[2])
+        assert words[0] == name
+        app: App = build()
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_a_command_of_a_command_shows_the_examples_of_both(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    And not those for somebody who has not begun.
+    """
+    shown = help_of("policy", "set", capsys=capsys)
+
+    assert "flotilla policy set policy.toml" in shown
+    assert "flotilla up" not in shown
+
+
+def test_help_names_the_capabilities_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    All of them, and none that there is not yet.
+    """
+    words = set(help_of("ask", capsys=capsys).replace(",", " ").split())
+
+    assert set(BUILT_IN) <= words
+    assert "redact" in set(BUILT_IN) or "redact" not in words
+
+
+@pytest.mark.parametrize(("given", "meant"), [("stauts", "status"), ("sumbit", "submit"), ("polcy", "policy")])
+def test_a_misspelt_command_is_told_what_was_meant(given: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    One that is like none is not.
+    """
+    assert main([given]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("details", "meant"),
+    [
+        ({"capability": "clasify", "known": ["chat", "classify"]}, "classify"),
+        ({"capability": "sumarise", "known": ["chat", "summarize"]}, "summarize"),
+        ({"capability": "xyzzy", "known": ["chat", "classify"]}, ""),
+        ({"known": ["chat"]}, ""),
+        ({"capability": 7, "known": [7, None]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_misspelt_capability_is_told_what_was_meant(details: dict[str, object], meant: str) -> None:
+    """
+    Of those that the fleet knows; a fleet that says something else breaks nothing.
+    """
+    lines = explain(TaskError(ErrorKind.UNKNOWN_CAPABILITY, "no such capability", details=details))
+
+    assert [line.strip() for line in lines if "did you mean" in line] == ([f"did you mean {meant}?"] if meant else [])

@@ -1,0 +1,213 @@
+"""What holds of every decision, over random policies, fleets, healths and tasks."""
+
+import random
+from typing import cast
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import STRATEGIES, CapabilityPolicy, Policy, RouteEntry
+from flotilla.contracts.stats import RouteKey
+from flotilla.contracts.subjects import Zone
+from flotilla.routing.breakers import Breaker
+from flotilla.routing.compiled import CompiledPolicy
+from flotilla.routing.default import route_by_default
+from flotilla.routing.ejections import Move, Phase
+from flotilla.routing.eligibility import is_called
+from flotilla.routing.health import Closure, Health, RouteHealth
+from flotilla.routing.policy_routing import route
+from flotilla.routing.types import Decision, Figures, FleetView, PoolView, TaskView
+
+NOW = 1_800_000_000_000
+POOLS = ("a", "b", "c", "d")
+MODELS = ("m", "n", "m:latest")
+CAPABILITIES = ("classify", "embed")
+
+maybe = st.none
+pool_names = st.sampled_from(POOLS)
+model_names = st.sampled_from(MODELS)
+capability_names = st.sampled_from(CAPABILITIES)
+data_classes = st.sampled_from(cast("tuple[DataClass, ...]", ("public", "internal", "restricted")))
+
+tasks = st.builds(
+    TaskView,
+    capability=capability_names,
+    scope=st.just("default"),
+    data_class=data_classes,
+    wanted_pool=maybe() | pool_names,
+    wanted_model=maybe() | model_names,
+    sticky=maybe() | st.text(max_size=5),
+    labels=st.dictionaries(st.sampled_from(("team", "x")), st.just("v")),
+    input_bytes=st.integers(0, 10**7),
+)
+pool_views = st.builds(
+    PoolView,
+    zone=st.sampled_from(cast("tuple[Zone, ...]", ("local", "cloud"))),
+    pool=pool_names,
+    models=st.dictionaries(model_names, st.frozensets(capability_names)),
+    replicas=st.integers(0, 3),
+    slots=st.integers(0, 4),
+    busy=st.integers(0, 6),
+    labels=st.dictionaries(st.just("region"), st.sampled_from(("eu", "us"))),
+    gives_way=st.booleans(),
+)
+fleets = st.lists(pool_views, max_size=6).map(lambda pools: FleetView(pools={pool.pool: pool for pool in pools}))
+
+entries = st.builds(
+    RouteEntry,
+    pool=pool_names,
+    model=maybe() | model_names,
+    weight=maybe() | st.floats(0.01, 100),
+    cost_usd_hint=maybe() | st.floats(0, 1),
+)
+capability_policies = st.builds(
+    CapabilityPolicy,
+    routes=maybe() | st.lists(entries, min_size=1, max_size=5, unique_by=lambda entry: (entry.pool, entry.model)),
+    strategy=maybe() | st.sampled_from((*STRATEGIES, "of-a-newer-version")),
+    data_classes=maybe() | st.lists(data_classes, min_size=1),
+    pool_labels=maybe() | st.just({"region": "eu"}),
+    task_labels=maybe() | st.just(["team"]),
+    cost_usd_max=maybe() | st.floats(0, 1),
+)
+policies = st.builds(
+    Policy,
+    default=maybe() | capability_policies,
+    capabilities=st.dictionaries(capability_names, capability_policies),
+)
+moves = st.builds(
+    Move,
+    phase=st.sampled_from(cast("tuple[Phase, ...]", ("settled", "left", "returning"))),
+    since_unix_ms=st.integers(NOW - 10_000, NOW),
+)
+route_healths = st.builds(
+    RouteHealth,
+    move=moves,
+    figures=st.just(Figures()),
+    expected_ms=maybe() | st.floats(1, 1e5),
+    tokens=st.floats(0, 1e5),
+    cost_usd=maybe() | st.floats(0, 2),
+    last_started_unix_ms=st.integers(NOW - 10_000, NOW),
+    recently_started=st.integers(0, 5),
+)
+pairs = st.tuples(pool_names, model_names)
+healths = st.builds(
+    Health,
+    routes=st.dictionaries(capability_names, st.dictionaries(pairs, route_healths)),
+    breakers=st.dictionaries(pairs, st.just(Breaker())),
+    closures=st.dictionaries(
+        pairs,
+        st.builds(
+            Closure,
+            reason=st.just("breaker open"),
+            until_unix_ms=st.integers(NOW - 5_000, NOW + 5_000),
+            half_open=st.booleans(),
+        ),
+    ),
+    retry_after=st.dictionaries(pairs, st.integers(NOW - 5_000, NOW + 5_000)),
+    probed=st.dictionaries(st.builds(RouteKey, pool_names, model_names, capability_names), st.integers(0, NOW)),
+)
+seeds = st.integers(0, 2**32)
+
+
+def decide(task: TaskView, policy: CompiledPolicy, fleet: FleetView, health: Health, seed: int) -> Decision:
+    return route(task, policy, fleet, health, now_unix_ms=NOW, rng=random.Random(seed))
+
+
+@settings(max_examples=250, deadline=None)
+@given(tasks, policies, fleets, healths, seeds)
+def test_every_decision_keeps_what_routing_promises(
+    task: TaskView,
+    document: Policy,
+    fleet: FleetView,
+    health: Health,
+    seed: int,
+) -> None:
+    """
+    Restricted data stays home, only live routes that serve the capability, as asked, as listed, and never twice.
+    """
+    policy = CompiledPolicy(document)
+    rules = policy.rules_of(task.capability)
+
+    decision = decide(task, policy, fleet, health, seed)
+
+    for choice in decision.routes:
+        chosen = choice.route
+        pool = fleet.pools[chosen.pool]
+        assert pool.zone == chosen.zone
+        assert pool.slots > 0
+        assert task.capability in pool.models[chosen.model]
+        assert task.data_class != "restricted" or chosen.zone == "local"
+        assert task.data_class in rules.data_classes
+        assert task.wanted_pool in (None, chosen.pool)
+        assert task.wanted_model is None or is_called(chosen.model, task.wanted_model)
+        assert choice.reason
+        if rules.routes is not None:
+            listed = [entry.model for entry in rules.routes if entry.pool == chosen.pool]
+            assert any(model is None or is_called(chosen.model, model) for model in listed)
+        assert health.retry_after.get((chosen.pool, chosen.model), 0) <= NOW
+        closure = health.closures.get((chosen.pool, chosen.model))
+        assert closure is None or choice.probe
+    assert len(decision.routes) == len({choice.route for choice in decision.routes})
+    assert decision.routes or decision.reason
+    assert all(exclusion.reason for exclusion in decision.excluded)
+    assert sum(choice.probe for choice in decision.routes) <= 1
+    assert not any(choice.probe for choice in decision.routes[1:])
+
+
+@settings(max_examples=200, deadline=None)
+@given(tasks, policies, fleets, healths, seeds)
+def test_a_decision_is_a_function_of_what_goes_in(
+    task: TaskView,
+    document: Policy,
+    fleet: FleetView,
+    health: Health,
+    seed: int,
+) -> None:
+    """
+    The same again, also from a policy that has decided other tasks in between.
+    """
+    used = CompiledPolicy(document)
+    first = decide(task, used, fleet, health, seed)
+    decide(task, used, fleet, Health(), seed)
+    decide(msgspec.structs.replace(task, data_class="public"), used, fleet, health, seed)
+    decide(task, used, FleetView(), health, seed)
+
+    assert (
+        first == decide(task, used, fleet, health, seed) == decide(task, CompiledPolicy(document), fleet, health, seed)
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(tasks, fleets, seeds)
+def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetView, seed: int) -> None:
+    """
+    No policy: local before cloud, restricted data at home, a reason when there is nothing.
+    """
+    decision = route_by_default(task, fleet, random.Random(seed))
+
+    zones = [choice.route.zone for choice in decision.routes]
+    assert zones == sorted(zones, reverse=True)
+    assert task.data_class != "restricted" or "cloud" not in zones
+    assert decision.routes or decision.reason
+    serving = {pool.pool for pool in fleet.serving(task.capability)}
+    named = {choice.route.pool for choice in decision.routes} | {exclusion.pool for exclusion in decision.excluded}
+    assert serving <= named
+
+
+@settings(max_examples=200, deadline=None)
+@given(tasks, policies, fleets, seeds)
+def test_without_health_the_free_routes_stand_before_the_full_ones(
+    task: TaskView,
+    document: Policy,
+    fleet: FleetView,
+    seed: int,
+) -> None:
+    """
+    A busy pool goes behind those with a free slot, and stays in the list.
+    """
+    decision = decide(task, CompiledPolicy(document), fleet, Health(), seed)
+
+    full = [fleet.pools[choice.route.pool].busy >= fleet.pools[choice.route.pool].slots for choice in decision.routes]
+    assert full == sorted(full)
