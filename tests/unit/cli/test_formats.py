@@ -120,7 +120,7 @@ def test_without_the_extra_it_is_said_what_to_install(module: str, monkeypatch: 
     assert kind is not None
     monkeypatch.setitem(sys.modules, module, None)
 
-    with pytest.raises(FormatError, match=r"pip install 'flotilla-client\[documents\]'") as refused:
+    with pytest.raises(FormatError, match=r"pip install 'flotilla-cli\[documents\]'") as refused:
         text_of(raw, kind, encoding=None)
 
     assert "or " in str(refused.value)

@@ -122,4 +122,4 @@ def _mistake(error: CycloptsError) -> str:
 
 
 def _version() -> str:
-    return f"flotilla {version('flotilla-client')}"
+    return f"flotilla {version('flotilla-cli')}"

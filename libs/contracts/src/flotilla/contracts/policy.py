@@ -21,7 +21,7 @@ from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 FORMAT: Final = 1
 FORMAT_MAX: Final = 1_000_000
 STRATEGIES: Final = ("failover", "fastest", "cheapest", "split")
-"""Each is a module of the orchestrator, `orchestrator.routing.<name>`, with a function `order`."""
+"""What `strategy` may say; `flotilla.routing.strategies` has what each does."""
 
 ROUTES_MAX: Final = 100
 SECONDS_MAX: Final = 7 * 24 * 3600.0
