@@ -42,6 +42,7 @@ from orchestrator.ways_in.durable import Durable
 from orchestrator.ways_in.intake import Intake, Limits
 from orchestrator.ways_in.interactive import Interactive
 from orchestrator.ways_in.replies import Replies
+from orchestrator.ways_in.settlement import Settlement
 from orchestrator.ways_in.sweep import Sweep
 
 logger = structlog.get_logger("orchestrator")
@@ -103,7 +104,8 @@ class Orchestrator:
             deaths=deaths,
         )
         dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
-        commits = Commits(connection, requests, unreadable)
+        commits = Commits(requests, unreadable)
+        settlement = Settlement(connection, requests, commits=commits, metrics=metrics)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
         self._durables = {
             scope: Durable(
@@ -114,6 +116,7 @@ class Orchestrator:
                 intake=intake,
                 dispatcher=dispatcher,
                 commits=commits,
+                settlement=settlement,
                 pulled=PulledBytes(pulled, scope, payload_bytes_max=connection.payload_bytes_max),
                 data_class_of=router.data_class_of,
                 metrics=metrics,
@@ -121,7 +124,15 @@ class Orchestrator:
             for scope in scopes
         }
         self._sweeps = [
-            Sweep(requests, scope=scope, intake=intake, fleet=fleet, durable=durable, commits=commits, metrics=metrics)
+            Sweep(
+                requests,
+                scope=scope,
+                intake=intake,
+                fleet=fleet,
+                durable=durable,
+                settlement=settlement,
+                metrics=metrics,
+            )
             for scope, durable in self._durables.items()
         ]
         metrics.asks = asks = AsksInFlight(

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import msgspec
 from msgspec import Struct, UnsetType
 
 from flotilla.client.answers import Answer
@@ -10,17 +9,15 @@ from flotilla.client.api_calls import ApiCalls
 from flotilla.client.errors import NoFleetError, NotAcceptedError, TaskIdTakenError, UnconfirmedError
 from flotilla.client.link import Link
 from flotilla.client.options import Input, SubmitOptions, encode_input, headers_of
-from flotilla.contracts.decoding import UNDECODABLE, safe_text
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import task_id_of
 from flotilla.contracts.results import input_digest
 from flotilla.fabric.errors import RequestTimeoutError
+from flotilla.fabric.jetstream_api import ErrorCode, read_ack
 
 ACK_TIMEOUT_S: Final = 5.0
 TRIES_MAX: Final = 3
-BACKLOG_FULL_CODE: Final = 10077
-"""JetStream's `err_code` for "maximum messages per subject exceeded": the capability's backlog limit."""
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -38,21 +35,6 @@ class Submitted(Struct, frozen=True, kw_only=True):
     stream: str = ""
     seq: int = 0
     duplicate: bool = False
-
-
-class _AckError(Struct, frozen=True):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(Struct, frozen=True):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _AckError | None = None
-
-
-_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 async def submit(link: Link, capability: str, body: Input, *, task_id: str | None, options: SubmitOptions) -> Submitted:
@@ -109,12 +91,10 @@ async def _refuse_other_input(link: Link, task: str, encoded: bytes) -> None:
 
 
 def _accepted(body: bytes, capability: str, task_id: str | None) -> Submitted:
-    try:
-        ack = _decode_ack(body)
-    except UNDECODABLE as error:
-        raise DecodeFailedError(f"acknowledgement: {safe_text(error)}") from error
+    ack = read_ack(body)
     if ack.error is not None:
-        if ack.error.err_code == BACKLOG_FULL_CODE:
+        # By the stream's bound on messages per subject, which is the capability's backlog limit.
+        if ack.error.err_code == ErrorCode.STREAM_STORE_FAILED:
             raise TaskError(ErrorKind.BACKLOG_FULL, f"too many tasks of {capability} wait already; try again later")
         raise NotAcceptedError(ack.error.err_code, ack.error.description)
     return Submitted(task=task_id_of(task_id, ack.seq), stream=ack.stream, seq=ack.seq, duplicate=ack.duplicate)

@@ -6,6 +6,7 @@ import msgspec
 
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import Priority
+from flotilla.fabric import jetstream_api
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
 
@@ -42,10 +43,10 @@ async def ensure_consumer(
             },
         }
     )
-    reply = await requests.request(f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
-    answer = msgspec.json.decode(reply.data)
-    if "error" in answer:
-        raise TopologyError(f"consumer {name} of {stream}: {answer['error'].get('description', '')}")
+    reply = await requests.request(jetstream_api.consumer_durable_create(stream, name), body)
+    error = jetstream_api.error_of(msgspec.json.decode(reply.data))
+    if error is not None:
+        raise TopologyError(f"consumer {name} of {stream}: {error.description}")
 
 
 async def consumer_exists(requests: Requests, *, scope: str, capability: str, priority: Priority) -> bool:
@@ -53,8 +54,12 @@ async def consumer_exists(requests: Requests, *, scope: str, capability: str, pr
     Whether a capability has its consumer: some worker has announced it within INACTIVE_THRESHOLD_S.
 
     Raises:
+        TopologyError: The server cannot say now.
         FabricError: No answer.
     """
     stream, name = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
-    reply = await requests.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
-    return "error" not in msgspec.json.decode(reply.data)
+    reply = await requests.request(jetstream_api.consumer_info(stream, name))
+    error = jetstream_api.error_of(msgspec.json.decode(reply.data))
+    if error is not None and error.code != jetstream_api.NOT_FOUND:
+        raise TopologyError(f"consumer {name} of {stream}: {error.description}")
+    return error is None

@@ -2,12 +2,12 @@
 
 from typing import Final, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from flotilla.contracts import subjects
 from flotilla.fabric.errors import BucketFullError, TopologyError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
 from flotilla.fabric.stored import (
     StoredMessage,
     StreamUsage,
@@ -20,9 +20,8 @@ from flotilla.fabric.stored import (
 )
 
 HISTORY_MAX: Final = 64
-CONFLICTS: Final = frozenset({10071, 10164})
-"""Wrong last sequence: the key has a newer value; in a cluster also: it is about to get one."""
-STORE_FAILED: Final = 10077
+CONFLICTS: Final = frozenset({ErrorCode.STREAM_WRONG_LAST_SEQUENCE, ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT})
+"""The key has a newer value; in a cluster also: it is about to get one."""
 FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
 OPERATION: Final = "KV-Operation"
 DELETED: Final = {OPERATION: "DEL"}
@@ -43,19 +42,6 @@ class Entry(Struct, frozen=True, kw_only=True):
     body: bytes
     revision: int
     deleted: bool = False
-
-
-class _Error(Struct, frozen=True, kw_only=True):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(Struct, frozen=True, kw_only=True):
-    seq: int = 0
-    error: _Error | None = None
-
-
-_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 async def get(requests: Requests, bucket: str, key: str) -> Entry | None:
@@ -93,7 +79,7 @@ async def put(
     """
     headers: dict[str, str] = {}
     if expected_revision is not None:
-        headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
+        headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_revision)
     if ttl_s is not None:
         headers["Nats-TTL"] = f"{ttl_s}s"
         headers["Nats-Rollup"] = "sub"
@@ -104,7 +90,7 @@ async def delete(requests: Requests, bucket: str, key: str, *, expected_revision
     """Delete a key, its history being kept; gives the revision of the deletion, None as in `put`."""
     headers = {OPERATION: "DEL"}
     if expected_revision is not None:
-        headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
+        headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_revision)
     return await _write(requests, bucket, key, b"", headers)
 
 
@@ -114,7 +100,7 @@ async def purge(
     """Delete a key and its history, so that only a marker is left, for a time; gives its revision, None as in `put`."""
     headers = {OPERATION: "PURGE", "Nats-Rollup": "sub", "Nats-TTL": f"{marker_ttl_s}s"}
     if expected_revision is not None:
-        headers["Nats-Expected-Last-Subject-Sequence"] = str(expected_revision)
+        headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_revision)
     return await _write(requests, bucket, key, b"", headers)
 
 
@@ -185,12 +171,12 @@ async def room(requests: Requests, bucket: str) -> StreamUsage:
 
 async def _write(requests: Requests, bucket: str, key: str, body: bytes, headers: dict[str, str]) -> int | None:
     reply = await requests.request(subjects.key(bucket, key), body, headers=headers or None)
-    ack = _decode_ack(reply.data)
+    ack = read_ack(reply.data)
     if ack.error is None:
         return ack.seq
     if ack.error.err_code in CONFLICTS:
         return None
-    if ack.error.err_code == STORE_FAILED and ack.error.description in FULL:
+    if ack.error.err_code == ErrorCode.STREAM_STORE_FAILED and ack.error.description in FULL:
         raise BucketFullError(bucket)
     raise TopologyError(f"bucket {bucket}: {ack.error.description}")
 

@@ -28,6 +28,7 @@ from flotilla.contracts.errors import FlotillaError
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import ListFailedError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import direct_get
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 
@@ -238,7 +239,7 @@ async def list_entries(requests: Requests, bucket: str, keys: str = ">") -> list
     Raises:
         FabricError: The bucket did not answer, or not with its entries.
     """
-    subject = f"$JS.API.DIRECT.GET.{subjects.bucket_stream(bucket)}"
+    subject = direct_get(subjects.bucket_stream(bucket))
     found: list[Message] = []
     sequence = 1
     while len(found) < LIST_MAX:

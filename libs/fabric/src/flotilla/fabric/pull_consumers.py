@@ -19,6 +19,7 @@ from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import FabricError, NoRespondersError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import consumer_next
 
 logger = logging.getLogger("flotilla.fabric")
 
@@ -183,9 +184,9 @@ class Puller:
         self._allowance = allowance
         self._on_refused = on_refused
         self._requests = requests
-        self._stream = subjects.tasks_stream(scope)
-        self._consumer = subjects.consumer(capability, priority)
-        self._inbox = f"{connection.inbox}.pull.{self._stream}.{self._consumer}"
+        stream, consumer = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
+        self._next = consumer_next(stream, consumer)
+        self._inbox = f"{connection.inbox}.pull.{stream}.{consumer}"
         self._pulls = 0
         self._open: set[str] = set()
         self._on_delivery = on_delivery
@@ -221,9 +222,7 @@ class Puller:
         self._open.add(pull)
         until = b'"expires":%d' % int(PULL_EXPIRES_S * _NS_PER_S) if grant.waits else b'"no_wait":true'
         body = b'{"batch":%d,"max_bytes":%d,%b}' % (grant.batch, grant.bytes_max, until)
-        await self._connection.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", body, reply=f"{self._inbox}.{pull}"
-        )
+        await self._connection.publish(self._next, body, reply=f"{self._inbox}.{pull}")
 
     def forget_pulls(self) -> None:
         """After a reconnect, or where no answer comes: the server has forgotten the requests too."""

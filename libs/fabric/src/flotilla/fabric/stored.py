@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from flotilla.fabric import jetstream_api
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
@@ -18,7 +19,6 @@ SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
 SEQUENCE_MAX: Final = 2**64 - 1
-NOT_FOUND: Final = 404
 END_OF_BATCH: Final = "204"
 NOTHING_FOUND: Final = "404"
 
@@ -58,7 +58,7 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
 
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
     """How many messages a stream holds on each subject that matches; at most SUBJECTS_MAX subjects."""
-    answer = await _api(requests, f"STREAM.INFO.{stream}", {"subjects_filter": pattern})
+    answer = await _api(requests, jetstream_api.stream_info(stream), {"subjects_filter": pattern})
     state: dict[str, Any] = answer.get("state") or {}
     return state.get("subjects") or {}
 
@@ -81,6 +81,23 @@ async def message_at(requests: Requests, stream: str, sequence: int) -> StoredMe
 async def last_message(requests: Requests, stream: str, subject: str) -> StoredMessage | None:
     """The newest message on a subject, which may hold wildcards; None when there is none."""
     return await _get(requests, stream, {"last_by_subj": subject})
+
+
+async def last_message_direct(requests: Requests, stream: str, subject: str) -> StoredMessage | None:
+    """
+    The same as any replica of the stream has it, which may lag behind the last write; the stream must allow direct gets.
+
+    Raises:
+        TopologyError: The server refused; says why.
+        FabricError: No answer.
+    """
+    reply = await requests.request(jetstream_api.direct_get(stream), msgspec.json.encode({"last_by_subj": subject}))
+    status = status_of(reply)
+    if status == NOTHING_FOUND:
+        return None
+    if status is not None:
+        raise TopologyError(f"DIRECT.GET.{stream}: status {status}")
+    return _stored(reply)
 
 
 async def scan(
@@ -138,7 +155,7 @@ async def last_messages(requests: Requests, stream: str, subjects: list[str]) ->
     """The newest message on each of the subjects (no wildcards, at most LAST_SUBJECTS_MAX), where there is one."""
     ask = {"multi_last": subjects, "batch": LAST_SUBJECTS_MAX}
     found, last = await requests.collect(
-        f"$JS.API.DIRECT.GET.{stream}",
+        jetstream_api.direct_get(stream),
         msgspec.json.encode(ask),
         is_last=lambda message: status_of(message) is not None,
     )
@@ -154,14 +171,14 @@ async def last_sequence(requests: Requests, stream: str) -> int:
 
 async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
     """The first and the last sequence of a stream; the last is less than the first when the stream is empty."""
-    answer = await _api(requests, f"STREAM.INFO.{stream}", {})
+    answer = await _api(requests, jetstream_api.stream_info(stream), {})
     state: dict[str, Any] = answer.get("state") or {}
     return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
 
 
 async def held_by(requests: Requests, stream: str) -> StreamUsage:
     """How much a stream holds of what it may."""
-    answer = await _api(requests, f"STREAM.INFO.{stream}", {})
+    answer = await _api(requests, jetstream_api.stream_info(stream), {})
     state: dict[str, Any] = answer.get("state") or {}
     config: dict[str, Any] = answer.get("config") or {}
     return StreamUsage(
@@ -174,14 +191,15 @@ async def held_by(requests: Requests, stream: str) -> StreamUsage:
 
 async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:
     """Delete one message; False when it was gone already."""
-    answer = await _api(requests, f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True}, missing_ok=True)
+    ask = {"seq": sequence, "no_erase": True}
+    answer = await _api(requests, jetstream_api.message_delete(stream), ask, missing_ok=True)
     return bool(answer.get("success"))
 
 
 async def _batch(requests: Requests, stream: str, pattern: str, sequence: int, length: int) -> list[StoredMessage]:
     ask = {"seq": sequence, "next_by_subj": pattern, "batch": length, "max_bytes": SCAN_BATCH_BYTES}
     batch, _ = await requests.collect(
-        f"$JS.API.DIRECT.GET.{stream}",
+        jetstream_api.direct_get(stream),
         msgspec.json.encode(ask),
         is_last=lambda message: status_of(message) is not None,
     )
@@ -211,7 +229,7 @@ def _senders_own(raw: bytes) -> bytes | None:
 
 
 async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
-    answer = await _api(requests, f"STREAM.MSG.GET.{stream}", ask, missing_ok=True)
+    answer = await _api(requests, jetstream_api.message_get(stream), ask, missing_ok=True)
     message = answer.get("message")
     if message is None:
         return None
@@ -231,10 +249,10 @@ def _unix_ms(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
-async def _api(requests: Requests, verb: str, ask: dict[str, Any], *, missing_ok: bool = False) -> dict[str, Any]:
-    reply = await requests.request(f"$JS.API.{verb}", msgspec.json.encode(ask))
+async def _api(requests: Requests, subject: str, ask: dict[str, Any], *, missing_ok: bool = False) -> dict[str, Any]:
+    reply = await requests.request(subject, msgspec.json.encode(ask))
     answer = _decode(reply.data)
-    error = answer.get("error")
-    if error is not None and not (missing_ok and error.get("code") == NOT_FOUND):
-        raise TopologyError(f"{verb}: {error.get('description', '')}")
+    error = jetstream_api.error_of(answer)
+    if error is not None and not (missing_ok and error.code == jetstream_api.NOT_FOUND):
+        raise TopologyError(f"{subject}: {error.description}")
     return answer

@@ -16,22 +16,25 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.contracts.names import ADMIN, OBSERVER, ORCHESTRATOR
 from flotilla.contracts.subjects import ZONES, EventKind, Zone, inbox_prefix
+from flotilla.fabric.jetstream_api import (
+    ACCOUNT_INFO,
+    ACKS,
+    API,
+    MAX_DELIVERIES_ADVISORIES,
+    STREAM_LIST,
+    STREAM_NAMES,
+)
 
 OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
 OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
 DISCOVERY: Final = "$SRV.>"
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
-ACCOUNT_INFO: Final = "$JS.API.INFO"
-
-_API: Final = "$JS.API"
 _ANY: Final = "*"
 _ANY_ZONE: Final = cast("Zone", _ANY)  # a wildcard where a subject names its zone
 _ANY_KIND: Final = cast("EventKind", _ANY)
 _INBOX: Final = "_INBOX"
 _SERVICE_REPLIES: Final = "_R_.>"
-_ACKS: Final = "$JS.ACK.>"
-_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 _DISCOVERY: Final = tuple(
     subject for verb in ("PING", "INFO", "STATS") for subject in (f"$SRV.{verb}", f"$SRV.{verb}.>")
 )
@@ -160,7 +163,7 @@ def orchestrator(
             _BLACKBOARD_BEFORE,
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN)),
             _SERVICE_REPLIES,
-            _ACKS,
+            ACKS,
             *_orchestrator_api(names),
         ),
         subscribe=(
@@ -172,7 +175,7 @@ def orchestrator(
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
             *kept,
             _BLACKBOARD_BEFORE,
-            _MAX_DELIVERIES,
+            MAX_DELIVERIES_ADVISORIES,
             *_DISCOVERY,
         ),
     )
@@ -298,16 +301,16 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *subjects.SHARED_BEFORE,
         )
     return (
-        f"{_API}.INFO",
-        f"{_API}.STREAM.NAMES",
-        f"{_API}.STREAM.LIST",
+        ACCOUNT_INFO,
+        STREAM_NAMES,
+        STREAM_LIST,
         *_api(_STREAM_VERBS, names),
         *_api(_REMOVING_VERBS, subjects.SHARED_BEFORE),
     )
 
 
 def _api(verbs: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{_API}.{verb.format(name)}" for name in names for verb in verbs)
+    return tuple(f"{API}.{verb.format(name)}" for name in names for verb in verbs)
 
 
 def _below_root(subject: str) -> str:

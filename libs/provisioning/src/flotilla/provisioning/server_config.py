@@ -29,6 +29,7 @@ from flotilla.contracts.names import (
     is_scope,
 )
 from flotilla.contracts.subjects import ZONES, Zone
+from flotilla.fabric.jetstream_api import ACCOUNT_INFO
 from flotilla.provisioning import roles
 from flotilla.provisioning.errors import ServerSpecError
 
@@ -248,7 +249,7 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
 def _for_observer(spec: ServerSpec) -> list[dict[str, Any]]:
     one, several = roles.asked_by_observer(spec.scopes)
     exports = (
-        *({"service": subject, "response_type": "singleton"} for subject in (roles.ACCOUNT_INFO, *one)),
+        *({"service": subject, "response_type": "singleton"} for subject in (ACCOUNT_INFO, *one)),
         *(_several_replies(subject) for subject in several),
         *({"stream": subject} for subject in roles.told_to_observer()),
     )
@@ -259,7 +260,7 @@ def _observer(spec: ServerSpec) -> dict[str, Any]:
     one, several = roles.asked_by_observer(spec.scopes)
     # An account without streams of its own would answer its members' JetStream requests itself, with a refusal that
     # comes first. It does not when it imports this one, which no permission lets through.
-    services = (roles.ACCOUNT_INFO, *one, *several)
+    services = (ACCOUNT_INFO, *one, *several)
     return {
         "users": [_user(spec, roles.observer(spec.scopes))],
         "imports": [

@@ -27,9 +27,21 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError, TopologyError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.keyvalue import CONFLICTS, FULL, OPERATION, STORE_FAILED
+from flotilla.fabric.jetstream_api import (
+    EXPECTED_LAST_SEQUENCE,
+    EXPECTED_LAST_SUBJECT_SEQUENCE,
+    UNAVAILABLE,
+    ErrorCode,
+    error_of,
+    read_ack,
+    stream_delete,
+    stream_info,
+    stream_purge,
+    stream_update,
+)
+from flotilla.fabric.keyvalue import CONFLICTS, FULL, OPERATION
 from flotilla.fabric.stored import StoredMessage, between, last_message, next_message, scan
-from flotilla.provisioning.topology import NO_SUCH_STREAM, PATIENCE_S, TopologyLimits, ensure, topology
+from flotilla.provisioning.topology import PATIENCE_S, TopologyLimits, ensure, topology
 
 logger = logging.getLogger("flotilla.fabric")
 
@@ -44,9 +56,6 @@ PAUSE_S: Final = 0.2
 
 VALUE_EXTRA_BYTES: Final = 200
 """About what the server keeps beside a value: its subject and headers."""
-
-_EXPECT_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence"
-_EXPECT_STREAM: Final = "Nats-Expected-Last-Sequence"
 
 Value = TypeVar("Value")
 
@@ -143,7 +152,7 @@ def _of_blackboard(scope: str) -> _Source:
 async def _check_that_it_fits(requests: Requests, boards: Sequence[_Source], limits: TopologyLimits) -> None:
     """Before anything is changed, so that the version before can still delete what is too much."""
     for source in boards:
-        board = await _ask(requests, f"STREAM.INFO.{BLACKBOARD}", {"subjects_filter": source.pattern})
+        board = await _ask(requests, stream_info(BLACKBOARD), {"subjects_filter": source.pattern})
         if not board:
             return
         state: dict[str, Any] = board["state"]
@@ -174,7 +183,7 @@ async def _retire(requests: Requests, stream: str) -> bool:
     retired = [f"retired.{stream}"]
     if info and info["config"]["subjects"] != retired:
         config = info["config"] | {"subjects": retired, "max_bytes": max(1, info["state"]["bytes"])}
-        await _ask(requests, f"STREAM.UPDATE.{stream}", config)
+        await _ask(requests, stream_update(stream), config)
         logger.info("old_stream_retired", extra={"stream": stream})
     return bool(info)
 
@@ -202,7 +211,7 @@ class _Copy:
         last = (await _info(self._requests, source.target))["state"]["last_seq"]
         batch = await self._batch()
         if not batch:
-            await _ask(self._requests, f"STREAM.PURGE.{source.stream}", {"filter": source.pattern})
+            await _ask(self._requests, stream_purge(source.stream), {"filter": source.pattern})
             return False
         for message in await self._missing(batch):
             headers = _headers(message)
@@ -246,21 +255,21 @@ class _Copy:
     async def _write(self, message: StoredMessage, headers: dict[str, str], last: int) -> int:
         """Write one copy, the others before it being there; gives the last sequence of the new stream."""
         source = self._source
-        expected = {_EXPECT_SUBJECT: "0"} if source.final else {_EXPECT_STREAM: str(last)}
+        expected = {EXPECTED_LAST_SUBJECT_SEQUENCE: "0"} if source.final else {EXPECTED_LAST_SEQUENCE: str(last)}
         subject = source.renamed(message.subject)
         reply = await self._requests.request(subject, message.body, headers=headers | expected)
-        ack: dict[str, Any] = msgspec.json.decode(reply.data)
-        error = ack.get("error")
+        ack = read_ack(reply.data)
+        error = ack.error
         if error is None:
             self._written += 1
-            return ack["seq"]
-        if error.get("err_code") in CONFLICTS:
+            return ack.seq
+        if error.err_code in CONFLICTS:
             if source.final:
                 return last
             raise _AnotherWroteError
-        if error.get("err_code") == STORE_FAILED and error.get("description") in FULL:
+        if error.err_code == ErrorCode.STREAM_STORE_FAILED and error.description in FULL:
             raise _does_not_fit(source.scope)
-        raise TopologyError(f"stream {source.target}: {error.get('description', '')} ({error.get('err_code')})")
+        raise TopologyError(f"stream {source.target}: {error.description} ({error.err_code})")
 
 
 def _headers(message: StoredMessage) -> dict[str, str] | None:
@@ -284,7 +293,7 @@ def _headers(message: StoredMessage) -> dict[str, str] | None:
 async def _remove_if_empty(requests: Requests, stream: str) -> None:
     info = await _info(requests, stream)
     if info and (stream == EVENTS or not info["state"]["messages"]):
-        await _ask(requests, f"STREAM.DELETE.{stream}", None)
+        await _ask(requests, stream_delete(stream), None)
         logger.info("old_stream_removed", extra={"stream": stream})
     elif info:
         # Of scopes that another orchestrator serves; or that nobody serves any more.
@@ -316,23 +325,23 @@ async def _patiently(patience_s: float, what: Callable[[], Awaitable[Value]]) ->
 
 async def _info(requests: Requests, stream: str) -> dict[str, Any]:
     """Configuration and state; empty when there is no such stream."""
-    return await _ask(requests, f"STREAM.INFO.{stream}", None)
+    return await _ask(requests, stream_info(stream), None)
 
 
-async def _ask(requests: Requests, verb: str, question: object) -> dict[str, Any]:
+async def _ask(requests: Requests, subject: str, question: object) -> dict[str, Any]:
     body = b"" if question is None else msgspec.json.encode(question)
     try:
-        reply = await requests.request(f"$JS.API.{verb}", body)
+        reply = await requests.request(subject, body)
     except RequestTimeoutError:
-        if not verb.startswith("STREAM.INFO"):
-            logger.warning("no_answer", extra={"request": verb, "hint": "has NATS the permissions of this version?"})
+        if not subject.startswith(stream_info("")):
+            logger.warning("no_answer", extra={"request": subject, "hint": "has NATS the permissions of this version?"})
         raise
     answer: dict[str, Any] = msgspec.json.decode(reply.data)
-    error = answer.get("error")
+    error = error_of(answer)
     if error is None:
         return answer
-    if error.get("err_code") == NO_SUCH_STREAM:
+    if error.err_code == ErrorCode.STREAM_NOT_FOUND:
         return {}
-    if error.get("code") == 503:  # noqa: PLR2004  (the server's word for: not now)
-        raise _TryAgainError(error.get("description", ""))
-    raise TopologyError(f"{verb}: {error.get('description', '')} ({error.get('err_code')})")
+    if error.code == UNAVAILABLE:
+        raise _TryAgainError(error.description)
+    raise TopologyError(f"{subject}: {error.description} ({error.err_code})")

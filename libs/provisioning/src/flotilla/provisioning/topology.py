@@ -17,6 +17,15 @@ from flotilla.contracts import subjects
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.presence import EXPIRY_S
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError, TopologyError
+from flotilla.fabric.jetstream_api import (
+    STREAM_NAMES,
+    UNAVAILABLE,
+    ApiError,
+    ErrorCode,
+    stream_create,
+    stream_info,
+    stream_update,
+)
 from flotilla.provisioning import roles
 
 logger = logging.getLogger("flotilla.fabric")
@@ -61,10 +70,6 @@ NAMES_PER_PAGE: Final = 1024
 STREAMS_MAX: Final = 16 * NAMES_PER_PAGE
 
 _NS_PER_S: Final = 1_000_000_000
-_UNAVAILABLE: Final = 503
-_EXISTS_DIFFERENTLY: Final = 10058
-_NO_PEERS: Final = 10005
-NO_SUCH_STREAM: Final = 10059
 _AT_CREATION: Final = frozenset({"first_seq"})
 _SERVER_CHOOSES: Final = frozenset({"duplicate_window", "num_replicas", "storage"})
 """Left at their defaults, the server fills them in."""
@@ -306,20 +311,20 @@ async def ensure(requests: ApiRequests, streams: Iterable[StreamConfig], *, pati
     """
     api = _Api(requests, give_up_at=asyncio.get_running_loop().time() + patience_s)
     for config in streams:
-        held = await api.ask("INFO", config.name)
+        held = await api.ask(stream_info(config.name))
         if held.is_missing:
-            created = await api.ask("CREATE", config.name, _encode(config))
+            created = await api.ask(stream_create(config.name), _encode(config))
             if created.error is None:
                 continue
-            if created.error.err_code != _EXISTS_DIFFERENTLY:
+            if created.error.err_code != ErrorCode.STREAM_NAME_EXIST:
                 raise _refused(config.name, created.error)
             # Another one made it in this moment, and differently.
-            held = await api.ask("INFO", config.name)
+            held = await api.ask(stream_info(config.name))
         if held.error is not None:
             raise _refused(config.name, held.error)
         changed = _changes(config, held)
         if changed:
-            updated = await api.ask("UPDATE", config.name, _encode({**held.config, **changed}))
+            updated = await api.ask(stream_update(config.name), _encode({**held.config, **changed}))
             if updated.error is not None:
                 raise _refused(config.name, updated.error)
 
@@ -334,7 +339,7 @@ async def stream_names(requests: ApiRequests) -> set[str]:
     """
     names: set[str] = set()
     for offset in range(0, STREAMS_MAX, NAMES_PER_PAGE):
-        reply = await requests.request("$JS.API.STREAM.NAMES", b'{"offset":%d}' % offset, timeout_s=API_TIMEOUT_S)
+        reply = await requests.request(STREAM_NAMES, b'{"offset":%d}' % offset, timeout_s=API_TIMEOUT_S)
         try:
             page = _decode_names(reply.data)
         except msgspec.MsgspecError as error:
@@ -347,33 +352,23 @@ async def stream_names(requests: ApiRequests) -> set[str]:
     return names
 
 
-class _Refusal(Struct, frozen=True, kw_only=True):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-    @property
-    def may_pass(self) -> bool:
-        return self.code == _UNAVAILABLE or self.err_code == _NO_PEERS
-
-
 class _State(Struct, frozen=True, kw_only=True):
     messages: int = 0
     bytes: int = 0
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
-    error: _Refusal | None = None
+    error: ApiError | None = None
     config: dict[str, Any] = {}
     state: _State = _State()
 
     @property
     def is_missing(self) -> bool:
-        return self.error is not None and self.error.err_code == NO_SUCH_STREAM
+        return self.error is not None and self.error.err_code == ErrorCode.STREAM_NOT_FOUND
 
 
 class _Names(Struct, frozen=True, kw_only=True):
-    error: _Refusal | None = None
+    error: ApiError | None = None
     total: int = 0
     streams: list[str] | None = None
 
@@ -409,7 +404,11 @@ def _kept(config: StreamConfig, state: _State) -> dict[str, int]:
     return kept
 
 
-def _refused(name: str, refusal: _Refusal) -> TopologyError:
+def _may_pass(error: ApiError) -> bool:
+    return error.code == UNAVAILABLE or error.err_code == ErrorCode.CLUSTER_NO_PEERS
+
+
+def _refused(name: str, refusal: ApiError) -> TopologyError:
     return TopologyError(f"stream {name}: {refusal.description} ({refusal.err_code})")
 
 
@@ -420,21 +419,19 @@ class _Api:
         self._requests = requests
         self._give_up_at = give_up_at
 
-    async def ask(self, verb: Literal["INFO", "CREATE", "UPDATE"], name: str, body: bytes = b"") -> _Answer:
+    async def ask(self, subject: str, body: bytes = b"") -> _Answer:
         """The answer, or the last refusal that might have passed."""
         loop = asyncio.get_running_loop()
         while True:
             left_s = self._give_up_at - loop.time()
             try:
-                reply = await self._requests.request(
-                    f"$JS.API.STREAM.{verb}.{name}", body, timeout_s=max(0.1, min(API_TIMEOUT_S, left_s))
-                )
+                reply = await self._requests.request(subject, body, timeout_s=max(0.1, min(API_TIMEOUT_S, left_s)))
                 answer = _decode_answer(reply.data)
             except (NoRespondersError, RequestTimeoutError) as error:
                 # No responders: JetStream is still recovering, or not enabled for this account.
-                answer = _Answer(error=_Refusal(code=_UNAVAILABLE, description=str(error)))
+                answer = _Answer(error=ApiError(code=UNAVAILABLE, description=str(error)))
             except msgspec.MsgspecError as error:
-                raise TopologyError(f"stream {name}: the answer is not JetStream's") from error
-            if answer.error is None or not answer.error.may_pass or loop.time() >= self._give_up_at:
+                raise TopologyError(f"{subject}: the answer is not JetStream's") from error
+            if answer.error is None or not _may_pass(answer.error) or loop.time() >= self._give_up_at:
                 return answer
             await asyncio.sleep(RETRY_AFTER_S * (1 + random.random()))

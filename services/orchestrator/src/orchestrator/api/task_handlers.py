@@ -24,6 +24,7 @@ from flotilla.contracts.results import Result, input_digest
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.publish_once import Stored
 from flotilla.fabric.stored import (
     StoredMessage,
     between,
@@ -37,7 +38,7 @@ from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.state.fleet import Fleet
-from orchestrator.ways_in.commits import Commits, Committed
+from orchestrator.ways_in.commits import Commits
 from orchestrator.ways_in.durable import Durable
 from orchestrator.ways_in.durable_answers import refusal
 from orchestrator.ways_in.replies import may_answer
@@ -192,7 +193,7 @@ class TaskHandlers:
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
         error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
         result = refusal(waiting, error)
-        if await self._commits.commit(scope, result) is Committed.HERE:
+        if await self._commits.commit(scope, result) is Stored.NOW:
             await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
         return Cancelled(task=query.task, was="waiting")
 

@@ -17,7 +17,6 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import task_id_of
-from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import PRIORITIES, Priority
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
@@ -32,11 +31,11 @@ from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.fleet import Fleet
 from orchestrator.state.pulled_bytes import PulledBytes
 from orchestrator.state.tasks import Task
-from orchestrator.ways_in.commits import Commits, Committed
-from orchestrator.ways_in.dead_records import dead_record
+from orchestrator.ways_in.commits import Commits
 from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
 from orchestrator.ways_in.intake import Intake, read_options
 from orchestrator.ways_in.replies import internal
+from orchestrator.ways_in.settlement import Settlement
 
 logger = structlog.get_logger("orchestrator")
 
@@ -73,6 +72,7 @@ class Durable:
         intake: Intake,
         dispatcher: Dispatcher,
         commits: Commits,
+        settlement: Settlement,
         pulled: PulledBytes,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
@@ -84,6 +84,7 @@ class Durable:
         self._intake = intake
         self._dispatcher = dispatcher
         self._commits = commits
+        self._settlement = settlement
         self._pulled = pulled
         self._data_class_of = data_class_of
         self._metrics = metrics
@@ -214,7 +215,8 @@ class Durable:
             answer = await self._answer(delivery, place)
             place.give_up()
             self._pull_due.set()
-            await self._commit(delivery, answer)
+            if not await self._settlement.settle(self._scope, delivery, answer):
+                await delivery.nak_after(HAND_BACK_AFTER_S)
         except NoRouteNowError:
             await delivery.nak_after(HAND_BACK_AFTER_S)
         except asyncio.CancelledError:
@@ -295,28 +297,6 @@ class Durable:
             durable=True,
             data_class_default=self._data_class_of(self._scope),
         )
-
-    async def _commit(self, delivery: Delivery, answer: DurableAnswer) -> None:
-        result = answer.result
-        if not answer.committed:
-            committed = await self._commits.commit(self._scope, result)
-            if committed is Committed.NOT:
-                await delivery.nak_after(HAND_BACK_AFTER_S)
-                return
-            if committed is Committed.BEFORE:
-                result = await self._commits.find(self._scope, result.task, result.capability) or result
-            elif answer.task is None and isinstance(result.error, ErrorBody):
-                self._metrics.refused(path="durable", outcome=result.error.kind.value)
-        await self.store_dead_letter(delivery, answer, result)
-        await delivery.acknowledge()
-
-    async def store_dead_letter(self, message: Delivery | StoredMessage, answer: DurableAnswer, result: Result) -> None:
-        """Store the dead-letter record of a task that failed; `result` is the committed one."""
-        if not isinstance(result.error, ErrorBody) or result.error.kind is ErrorKind.CANCELLED:
-            return
-        # What could not be read might have been restricted.
-        data_class = answer.task.data_class if answer.task is not None else "restricted"
-        await self._commits.store_dead_letter(dead_record(self._scope, message, result, result.error, data_class))
 
 
 class _Place:

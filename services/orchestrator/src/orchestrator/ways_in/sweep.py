@@ -25,14 +25,14 @@ from flotilla.fabric.consumers import ACK_PENDING_MARGIN, ACK_PENDING_STEP, cons
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
-from flotilla.fabric.stored import StoredMessage, delete_message, next_message, scan, subjects_holding
+from flotilla.fabric.stored import StoredMessage, next_message, scan, subjects_holding
 from flotilla.fabric.subject_guard import is_readable
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.fleet import Fleet
-from orchestrator.ways_in.commits import Commits, Committed
 from orchestrator.ways_in.durable import Durable
 from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
 from orchestrator.ways_in.intake import Intake
+from orchestrator.ways_in.settlement import Settlement
 
 EVERY_S: Final = 1.0
 JITTER_S: Final = 0.2
@@ -57,7 +57,7 @@ class Sweep:
         intake: Intake,
         fleet: Fleet,
         durable: Durable,
-        commits: Commits,
+        settlement: Settlement,
         metrics: OrchestratorMetrics,
     ) -> None:
         self._requests = requests
@@ -65,7 +65,7 @@ class Sweep:
         self._intake = intake
         self._fleet = fleet
         self._durable = durable
-        self._commits = commits
+        self._settlement = settlement
         self._metrics = metrics
         self._looked_at: dict[str, int] = {}
         self._due = asyncio.Event()
@@ -203,15 +203,6 @@ class Sweep:
         return found
 
     async def _end(self, message: StoredMessage, answer: DurableAnswer) -> None:
-        """Commit a result for a message that no consumer delivered, then take it out of the stream."""
-        result = answer.result
-        committed = await self._commits.commit(self._scope, result, patience_s=COMMIT_PATIENCE_S)
-        if committed is Committed.NOT:
+        """Settle a message that no consumer delivered."""
+        if not await self._settlement.settle(self._scope, message, answer, patience_s=COMMIT_PATIENCE_S):
             raise FabricError("the result of a task in the stream could not be committed")
-        if committed is Committed.BEFORE:
-            # Somebody worked on it after all: what stands is what counts, and only a failure is buried.
-            result = await self._commits.find(self._scope, result.task, result.capability) or result
-        elif answer.task is None and isinstance(result.error, ErrorBody):
-            self._metrics.refused(path="durable", outcome=result.error.kind.value)
-        await self._durable.store_dead_letter(message, answer, result)
-        await delete_message(self._requests, subjects.tasks_stream(self._scope), message.sequence)

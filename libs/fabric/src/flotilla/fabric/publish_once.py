@@ -1,0 +1,131 @@
+"""
+Publish a message that its subject holds once, whoever else tries: the first to be stored counts.
+
+The publish expects the subject to be empty (`Nats-Expected-Last-Subject-Sequence: 0`), so the server takes the first and
+refuses every other; repeating it is safe. When an acknowledgement was lost, the repeat is refused because of the first
+try, and what the subject holds is compared with what was sent.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
+from flotilla.fabric.stored import last_message_direct
+
+TIMEOUT_S: Final = 2.0
+"""For one acknowledgement."""
+PAUSE_S: Final = 0.25
+"""Between two tries."""
+
+_EXPECT_NONE: Final = {EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
+_WRITE_IN_FLIGHT: Final = frozenset(
+    {
+        ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
+        ErrorCode.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY,
+    }
+)
+
+
+class Stored(Enum):
+    """
+    What became of a message.
+
+    Attributes:
+        NOW: It is what the subject holds.
+        BEFORE: The subject holds another one.
+        NOT: Not stored, or nobody could say so in time.
+    """
+
+    NOW = "now"
+    BEFORE = "before"
+    NOT = "not"
+
+
+class Slot(Struct, frozen=True, kw_only=True):
+    """
+    Where one message is kept.
+
+    Attributes:
+        publish: The subject to publish it on.
+        stream: The stream that stores it.
+        stored: The subject that it has there; another one where the stream transforms subjects.
+    """
+
+    publish: str
+    stream: str
+    stored: str
+
+
+async def publish_once(
+    requests: Requests,
+    slot: Slot,
+    body: bytes,
+    *,
+    patience_s: float,
+    refusals_max: int | None = None,
+    on_refused: Callable[[str], None],
+) -> Stored:
+    """
+    Publish `body` into an empty slot, and try again for `patience_s` while nobody can say whether it is there.
+
+    Args:
+        requests: The connection's.
+        slot: Where it belongs.
+        body: The message.
+        patience_s: At least one try is made.
+        refusals_max: Give up after so many answers that are neither an acknowledgement nor about the sequence; None for
+            as many as there are in `patience_s`.
+        on_refused: Called with the reason of each such answer.
+
+    Raises:
+        FabricError: The connection is closed, or has no room for what is to be sent.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + patience_s
+    refusals = 0
+    again = False
+    while True:
+        outcome = await _try(requests, slot, body, again=again)
+        if isinstance(outcome, Stored):
+            return outcome
+        if outcome is not None:
+            refusals += 1
+            on_refused(outcome)
+        if refusals == refusals_max or loop.time() >= give_up_at:
+            return Stored.NOT
+        again = True
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _try(requests: Requests, slot: Slot, body: bytes, *, again: bool) -> Stored | str | None:
+    """What became of one publish; the reason of a refusal; or None when nobody can say yet."""
+    try:
+        reply = await requests.request(slot.publish, body, headers=_EXPECT_NONE, timeout_s=TIMEOUT_S)
+        error = read_ack(reply.data).error
+    except (RequestTimeoutError, NoRespondersError):
+        return None
+    except DecodeFailedError as refusal:
+        return str(refusal)
+    if error is None:
+        return Stored.NOW
+    if error.err_code == ErrorCode.STREAM_WRONG_LAST_SEQUENCE:
+        return await _compare(requests, slot, body) if again else Stored.BEFORE
+    return None if error.err_code in _WRITE_IN_FLIGHT else f"{error.description} ({error.err_code})"
+
+
+async def _compare(requests: Requests, slot: Slot, body: bytes) -> Stored | None:
+    """Whether what the slot holds is this; None when there is no answer, or one of a replica that lags behind."""
+    try:
+        found = await last_message_direct(requests, slot.stream, slot.stored)
+    except FabricError:
+        return None
+    if found is None:
+        return None
+    return Stored.NOW if found.body == body else Stored.BEFORE

@@ -1,0 +1,105 @@
+"""
+The end of a durable task: its one result is committed, a failure is recorded as a dead letter, then the message goes.
+
+In this order: whoever dies in between leaves a message that is delivered again, and finds the result there.
+"""
+
+from typing import Final
+
+import msgspec
+import structlog
+
+from flotilla.contracts import subjects
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.results import DeadRecord, encode
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.publish_once import Slot, Stored, publish_once
+from flotilla.fabric.pull_consumers import Delivery
+from flotilla.fabric.stored import StoredMessage, delete_message
+from flotilla.fabric.unreadable import Sparing
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.ways_in.commits import COMMIT_PATIENCE_S, Commits
+from orchestrator.ways_in.dead_records import dead_record
+from orchestrator.ways_in.durable_answers import DurableAnswer
+
+logger = structlog.get_logger("orchestrator")
+
+DEAD_RECORD_PATIENCE_S: Final = 30.0
+"""Longer than a cluster takes to elect a leader."""
+DEAD_RECORD_REFUSALS_MAX: Final = 3
+
+
+class Settlement:
+    """Ends durable tasks, whether their messages were delivered by a consumer or found in the stream."""
+
+    def __init__(
+        self, connection: Connection, requests: Requests, *, commits: Commits, metrics: OrchestratorMetrics
+    ) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._commits = commits
+        self._metrics = metrics
+        self._sparing = Sparing()
+
+    async def settle(
+        self,
+        scope: str,
+        message: Delivery | StoredMessage,
+        answer: DurableAnswer,
+        *,
+        patience_s: float = COMMIT_PATIENCE_S,
+    ) -> bool:
+        """
+        Commit an answer, then acknowledge its delivery, or delete its message where nobody delivered it.
+
+        Where another result stands already, that one counts. A dead letter that cannot be recorded is logged, and the
+        task is over all the same: its result is committed.
+
+        Returns:
+            False when the result could not be committed within `patience_s`: the message stays.
+
+        Raises:
+            FabricError: The server could not be asked what stands, or the message could not be deleted; it stays too.
+        """
+        result = answer.result
+        if not answer.committed:
+            stored = await self._commits.commit(scope, result, patience_s=patience_s)
+            if stored is Stored.NOT:
+                return False
+            if stored is Stored.BEFORE:
+                result = await self._commits.find(scope, result.task, result.capability) or result
+            elif answer.task is None and isinstance(result.error, ErrorBody):
+                self._metrics.refused(path="durable", outcome=result.error.kind.value)
+        if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
+            # What could not be read might have been restricted.
+            data_class = answer.task.data_class if answer.task is not None else "restricted"
+            await self._record(dead_record(scope, message, result, result.error, data_class))
+        if isinstance(message, Delivery):
+            await message.acknowledge()
+        else:
+            await delete_message(self._requests, subjects.tasks_stream(scope), message.sequence)
+        return True
+
+    async def _record(self, record: DeadRecord) -> None:
+        """Store a dead letter once, however often it is offered; without its body where both do not fit."""
+        subject = subjects.dead(record.scope, record.capability, record.task)
+        body = encode(record)
+        if len(body) > self._connection.payload_bytes_max:
+            body = encode(msgspec.structs.replace(record, body=b"", body_dropped_bytes=len(record.body)))
+
+        def refused(reason: str) -> None:
+            unsaid = self._sparing.due(reason)
+            if unsaid is not None:
+                logger.error("dead_record_refused", task=record.task, error=reason, unsaid=unsaid)
+
+        stored = await publish_once(
+            self._requests,
+            Slot(publish=subject, stream=subjects.dead_stream(record.scope), stored=subject),
+            body,
+            patience_s=DEAD_RECORD_PATIENCE_S,
+            refusals_max=DEAD_RECORD_REFUSALS_MAX,
+            on_refused=refused,
+        )
+        if stored is Stored.NOT:
+            logger.error("dead_record_lost", task=record.task, capability=record.capability)
