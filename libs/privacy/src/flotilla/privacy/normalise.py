@@ -1,0 +1,165 @@
+"""
+What detection reads in place of the original text, with the way back to the original's offsets.
+
+Tricks and accidents that hide a value are undone first: full-width and other compatibility forms (NFKC), invisible
+characters (zero-width, soft hyphens, direction marks), digits of other scripts, hyphens and spaces of every kind.
+A second reading undoes what would damage ordinary text: letters spelled out with spaces, line breaks inside a value,
+letters in place of digits, "(at)" and "dot".
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+from flotilla.privacy.spans import Span
+
+_HYPHENS: Final = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d\u00ad"), "-")
+_APOSTROPHES: Final = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\uff07\u00b4"), "'")
+_KEPT_FORMATS: Final = frozenset("\r\n\t\v\f")
+# Variation selectors and the grapheme joiner.
+_INVISIBLE: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), 0x034F)))
+_LINE_ENDS: Final = frozenset("\u2028\u2029\u0085")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """
+    A text as detection reads it.
+
+    Attributes:
+        text: What is read.
+        starts: For each character of `text`, where its source begins in the original; None where they are the same.
+        ends: For each character of `text`, where its source ends in the original.
+    """
+
+    text: str
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] | None = None
+
+    def original(self, span: Span) -> Span:
+        """The span of the original that a span of `text` stands for."""
+        if self.starts is None or self.ends is None:
+            return span
+        return replace(span, start=self.starts[span.start], end=self.ends[span.end - 1])
+
+    def replaced(self, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> "Reading":
+        """
+        Give this reading with every match replaced.
+
+        A replacement of the match's length keeps offsets character by character; every character of another one
+        stands for the whole match.
+        """
+        starts = range(len(self.text)) if self.starts is None else self.starts
+        ends = range(1, len(self.text) + 1) if self.ends is None else self.ends
+        pieces: list[str] = []
+        new_starts: list[int] = []
+        new_ends: list[int] = []
+        done = 0
+        for match in pattern.finditer(self.text):
+            new = replacement(match)
+            begin, end = match.span()
+            if begin == end or new == match[0]:
+                continue
+            pieces += (self.text[done:begin], new)
+            new_starts += starts[done:begin]
+            new_ends += ends[done:begin]
+            if len(new) == end - begin:
+                new_starts += starts[begin:end]
+                new_ends += ends[begin:end]
+            else:
+                new_starts += [starts[begin]] * len(new)
+                new_ends += [ends[end - 1]] * len(new)
+            done = end
+        if not done:
+            return self
+        pieces.append(self.text[done:])
+        new_starts += starts[done:]
+        new_ends += ends[done:]
+        return Reading("".join(pieces), new_starts, new_ends)
+
+
+@lru_cache(maxsize=4096)
+def _plain(cluster: str) -> str:
+    """What is read for one character and its combining marks."""
+    if cluster in _LINE_ENDS:
+        return "\n"
+    normal = unicodedata.normalize("NFKC", cluster).translate(_HYPHENS).translate(_APOSTROPHES)
+    read: list[str] = []
+    for character in normal:
+        category = unicodedata.category(character)
+        if category == "Nd":
+            read.append(str(unicodedata.digit(character)))
+        elif category == "Zs":
+            read.append(" ")
+        elif category == "Cf" or (category == "Cc" and character not in _KEPT_FORMATS) or character in _INVISIBLE:
+            continue
+        else:
+            read.append(character)
+    return "" if cluster == "\u00ad" else "".join(read)
+
+
+def read(text: str) -> Reading:
+    """The text in its plain form."""
+    if text.isascii():
+        return Reading(text)
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    place = 0
+    length = len(text)
+    while place < length:
+        end = place + 1
+        while end < length and text[end] > "\u02ff" and unicodedata.combining(text[end]):
+            end += 1
+        cluster = text[place:end]
+        plain = cluster if cluster < "\x7f" and end == place + 1 else _plain(cluster)
+        pieces.append(plain)
+        starts += [place] * len(plain)
+        ends += [end] * len(plain)
+        place = end
+    return Reading("".join(pieces), starts, ends)
+
+
+# --- the second reading -------------------------------------------------------------------------------------------
+# At least six single characters with one space between: nobody writes prose so. "+", "@" and digits count as letters.
+_SPELLED: Final = re.compile(r"(?<!\S)\S(?: \S){5,}(?![^\s.,;:!?)])")
+_BROKEN: Final = re.compile(
+    r"(?<=[\w.+%-][@._-])[ \t]?\r?\n[ \t]*(?=[a-z0-9])|(?<=\w)[ \t]?\r?\n[ \t]*(?=[@.]\w)|(?<=\w)=\r?\n(?=\w)"
+)
+_BROKEN_NUMBER: Final = re.compile(r"(?<=\d)[ \t]?-?\r?\n[ \t]*(?=\d)")
+_AT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:at|arroba)\s?[\])}>]\s{0,2}", re.IGNORECASE)
+_DOT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:dot|punkt|point|punto)\s?[\])}>]\s{0,2}", re.IGNORECASE)
+_AT_SAID: Final = re.compile(r"(?<=\w) at (?=[\w-]+(?: dot [\w-]+)+)", re.IGNORECASE)
+_DOT_SAID: Final = re.compile(r"(?<=\w) dot (?=\w)", re.IGNORECASE)
+# What the text must have for one of the above to be worth trying.
+_SPELLED_HINT: Final = re.compile(r"(?:^|\s)\S \S \S \S \S \S(?!\w)")
+_LETTERED_HINT: Final = re.compile(r"\d[OoIl|SB]|[OoIl|]\d")
+_LETTERED: Final = re.compile(r"(?<![A-Za-z])(?=[OoIl|SB ./-]*\d)[\dOoIl|SB](?:[ ./-]?[\dOoIl|SB]){6,}(?![A-Za-z])")
+_LOOK_ALIKE: Final = str.maketrans("OoIl|SB", "0011158")
+_DIGITS_SHARE_MIN: Final = 0.5
+
+
+def _digits(match: re.Match[str]) -> str:
+    signs = [sign for sign in match[0] if sign.isalnum() or sign == "|"]
+    if sum(sign.isdigit() for sign in signs) < len(signs) * _DIGITS_SHARE_MIN:
+        return match[0]
+    return match[0].translate(_LOOK_ALIKE)
+
+
+def read_closely(plain: Reading) -> Reading | None:
+    """The second reading, or None where it is the same as the first."""
+    reading = plain
+    if _SPELLED_HINT.search(reading.text):
+        reading = reading.replaced(_SPELLED, lambda match: match[0].replace(" ", ""))
+    if "\n" in reading.text:
+        reading = reading.replaced(_BROKEN, lambda _: "").replaced(_BROKEN_NUMBER, lambda _: " ")
+    if any(bracket in reading.text for bracket in "[({<"):
+        reading = reading.replaced(_AT, lambda _: "@").replaced(_DOT, lambda _: ".")
+    if " dot " in reading.text.lower():
+        reading = reading.replaced(_AT_SAID, lambda _: "@").replaced(_DOT_SAID, lambda _: ".")
+    if _LETTERED_HINT.search(reading.text):
+        reading = reading.replaced(_LETTERED, _digits)
+    return None if reading is plain else reading

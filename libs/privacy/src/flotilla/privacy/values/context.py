@@ -1,0 +1,101 @@
+"""Words that say what a number is, in English, German, French and Spanish."""
+
+import re
+from typing import Final
+
+from flotilla.privacy.values.regions import words
+
+CONTEXT_LENGTH_MAX: Final = 48
+
+# In lower case, commas between. Compounds with "number" (Kontonummer, Kundennr.) are taken apart before they are
+# looked up.
+_LISTS: Final = {
+    "CARD": (
+        "card,cards,credit card,debit card,bank card,visa,mastercard,amex,cc,kreditkarte,kreditkarten,karte,karten,"
+        "carte,cartes,carte bancaire,carte bleue,carte de crédit,tarjeta,tarjetas,tarjeta de crédito"
+    ),
+    "ACCOUNT": (
+        "account,accounts,acct,a/c,routing,sort code,konto,kto,blz,bankleitzahl,compte,rib,cuenta,customer,client,"
+        "member,membership,kunden,kunde,kd,mitglied,mitglieds,mitgliedsnummer,cliente,clientes,abonné,policy,"
+        "police,póliza,poliza,versicherung,versicherungs,versicherungsschein,versicherungsscheins,contract,vertrag,"
+        "vertrags,contrat,contrato,subscriber,loan,darlehen,darlehens,crédit,employee,personal,mandat,mandats,"
+        "depot,iban"
+    ),
+    "RECORD": (
+        "mrn,medical record,record,patient,patienten,patientin,chart,case,file,docket,akte,akten,aktenzeichen,az,"
+        "fall,dossier,affaire,historia,historia clínica,expediente,paciente,nhc,ipp,encounter,specimen,accession,"
+        "claim,schaden,schadens,siniestro,sinistre,ref,reference,referenz,référence,referencia,geschäftszeichen"
+    ),
+    "ID": (
+        "passport,reisepass,reisepass-,pass,passeport,pasaporte,licence,license,driver's license,driver license,"
+        "drivers license,driving licence,dl,führerschein,fahrerlaubnis,permis,permis de conduire,carnet,"
+        "carnet de conducir,dni,nie,ssn,social security,social,sozialversicherung,sozialversicherungs,sv,rvnr,"
+        "rentenversicherung,rentenversicherungs,sécurité sociale,seguridad social,nss,national insurance,nino,nhs,"
+        "nir,insee,personalausweis,personalausweis-,ausweis,identity,identity card,id card,carte d'identité,"
+        "d'identité,cni,cédula,cedula,curp,krankenversicherten,krankenversicherung,kvnr,versicherten,medicare,"
+        "medicaid,npi,dea,aadhaar,pesel,bsn,ahv,avs,tfn,sin,cpf,id,identification"
+    ),
+    "TAX": (
+        "vat,tva,ust,ust-id,ust-idnr,umsatzsteuer,umsatzsteuer-id,steuer,steuer-id,steueridentifikations,tax,"
+        "taxpayer,tin,itin,ein,utr,nif,cif,iva,siret,siren,fiscal,fiscale,rfc,abn,steuernummer"
+    ),
+    "PHONE": (
+        "phone,phones,telephone,tel,telefon,cell,cellphone,mobile,mobil,mobilfunk,handy,fax,call,dial,text,sms,"
+        "whatsapp,ruf,rufnummer,rückruf,durchwahl,téléphone,tél,portable,appel,appelez,appeler,teléfono,telefono,"
+        "móvil,movil,llame,llamar,llama,contact,reach,reach me,answering,ext,extension,hotline,helpline"
+    ),
+    "PLATE": (
+        "plate,plates,license plate,licence plate,number plate,registration,vin,kennzeichen,immatriculation,plaque,"
+        "matrícula,matricula,fahrgestell,fin"
+    ),
+}
+_KINDS: Final = {words: kind for kind, listed in _LISTS.items() for words in listed.split(",")}
+_WORDS_MAX: Final = 3
+# What may stand between the word and its number.
+_BETWEEN: Final = words(
+    "number numbers num nummer nummern nr nrn no nos n n° nº numéro número numero code # is are was ist lautet est es "
+    "of at on to ending in unter au al de el la le les my me us them him her the meine mein mon ma mi new old : = - ( "
+    "der die das with von"
+)
+_TOKEN: Final = re.compile(r"[^\W_]+(?:[/'-][^\W_]+)*-?|[#:=(°º-]")
+_COMPOUND: Final = re.compile(r"(?:s?-?(?:nummern?|nr)|s)\Z")
+_BETWEEN_MAX: Final = 7
+_SENTENCE_END: Final = re.compile(r"[.!?;\n]\s+(?=[A-ZÄÖÜÉÁ])|\n\n")
+
+
+def kind_before(text: str, start: int) -> str | None:
+    """The type that the words directly before a place announce."""
+    return _announced(_tokens(text, start), _BETWEEN_MAX)
+
+
+def kind_near(text: str, start: int) -> str | None:
+    """The type that the last such word announces in the same sentence shortly before a place."""
+    tokens = _tokens(text, start)
+    for end in range(len(tokens), 0, -1):
+        kind = _announced(tokens[:end], 0)
+        if kind is not None:
+            return kind
+    return None
+
+
+def _tokens(text: str, start: int) -> list[str]:
+    before = text[max(0, start - CONTEXT_LENGTH_MAX) : start]
+    for end in _SENTENCE_END.finditer(before):
+        if not before[: end.start()].lower().endswith(("nr", "no", "tel", "tél", "num", "ref")):
+            before = before[end.end() :]
+            break
+    return _TOKEN.findall(before.lower())
+
+
+def _announced(tokens: list[str], between_max: int) -> str | None:
+    end = len(tokens)
+    while end and len(tokens) - end <= between_max:
+        for count in range(min(_WORDS_MAX, end), 0, -1):
+            words = " ".join(tokens[end - count : end])
+            kind = _KINDS.get(words) or _KINDS.get(_COMPOUND.sub("", words))
+            if kind is not None:
+                return kind
+        if tokens[end - 1] not in _BETWEEN:
+            return None
+        end -= 1
+    return None

@@ -1,0 +1,72 @@
+"""API keys, tokens, private keys, and what stands after the word for a password in four languages."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flotilla.privacy.values.regions import Region, matches, near_any
+
+_KNOWN: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:AKIA|ASIA|AGPA|AIDA|AROA)[0-9A-Z]{16}"  # AWS
+    r"|AIza[\w-]{30,40}"  # Google
+    r"|sk-(?:ant-|proj-|or-)?[\w-]{16,200}"  # OpenAI, Anthropic and those who copy them
+    r"|(?:sk|pk|rk)_(?:live|test)_\w{16,120}"  # Stripe
+    r"|gh[pousr]_\w{30,255}|github_pat_\w{30,255}|glpat-[\w-]{20,64}"
+    r"|xox[abeprs]-[\w-]{10,200}"  # Slack
+    r"|(?:hf|npm|dop_v1|shpat|pypi)[_-][A-Za-z0-9_-]{20,200}"
+    r"|SG\.[\w-]{16,32}\.[\w-]{16,64}"  # SendGrid
+    r"|S[OACU][A-Z2-7]{55,56}"  # NATS seeds
+    r"|eyJ[\w-]{8,2000}\.[\w-]{4,4000}\.?[\w-]{0,1000}"  # JSON web tokens
+    r")"
+)
+_PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----[\s\S]{1,20000}?-----END [A-Z0-9 ]{1,40}-----")
+_TOLD: Final = re.compile(
+    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|auth|secret|private)[ _-]?(?:key|token)|token|bearer"
+    r"|pin(?:[ -]?code)?|passwort|kennwort|zugangscode|mot de passe|code secret|contrase(?:ñ|n)a|clave)"
+    r"[\"']?(?:\s{0,3}[:=]{1,2}>?\s{0,3}|\s(?:is|ist|lautet|est|es)\s{1,2}:?\s{0,2})[\"'`]?([^\s\"'`,;<>]{3,200})",
+    re.IGNORECASE,
+)
+_BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([A-Za-z0-9+/=_.~-]{12,4000})", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"://([^\s/@:]{1,100}:[^\s/@]{1,200})@")
+
+
+_TELLS: Final = (":", "=", ">")
+_WORDS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "key",
+    "token",
+    "pin",
+    "kennwort",
+    "zugangscode",
+    "mot de",
+    "contrase",
+    "clave",
+)
+
+
+def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:  # noqa: ARG001 - a password needs none
+    """Keys, tokens and passwords of a text."""
+    for match in _KNOWN.finditer(text):
+        yield *match.span(), "SECRET"
+    if "-----BEGIN" in text:
+        for match in _PEM.finditer(text):
+            yield *match.span(), "SECRET"
+    if "://" in text:
+        for match in _USER_INFO.finditer(text):
+            yield *match.span(1), "SECRET"
+    # Lower case has the same length for what these words are made of.
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = "".join(sign.lower() if sign.isascii() else sign for sign in text)
+    for match in matches(_BEARER, text, near_any(lower, ("bearer", "basic"), before=1, after=4000)):
+        yield *match.span(1), "SECRET"
+    for match in matches(_TOLD, text, near_any(lower, _WORDS, before=12, after=240)):
+        # "The password is required" tells none: a value has a digit or a sign, or stands after a colon.
+        told = match[1].rstrip(".!?)")
+        if told and (
+            not told.isalpha() or text[max(0, match.start(1) - 6) : match.start(1)].rstrip(" \"'`")[-1:] in _TELLS
+        ):
+            yield match.start(1), match.start(1) + len(told), "SECRET"

@@ -1,0 +1,122 @@
+"""Dates, times and ages in English, German, French and Spanish."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flotilla.privacy.values.regions import Region, matches, words
+
+_MONTHS: Final = words(
+    "january february march april may june july august september october november december jan feb mar apr jun jul "
+    "aug sep sept oct nov dec jänner januar februar märz mai juni juli oktober dezember okt dez mrz janvier février "
+    "fevrier mars avril juin juillet août aout septembre octobre novembre décembre decembre janv févr avr juil déc "
+    "enero febrero marzo abril mayo junio julio agosto septiembre setiembre octubre noviembre diciembre ene abr ago "
+    "dic"
+)
+_YEAR: Final = r"(?:1[89]|20)\d\d"
+_TIME: Final = (
+    r"(?:[01]?\d|2[0-3])[:.h][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?(?:\s?[ap]\.?m\b\.?)?"
+    r"(?:\s?(?:Uhr|Z|UTC|GMT|CES?T|[+-]\d\d:?\d\d))?"
+)
+_ISO: Final = re.compile(
+    rf"(?<![\w/.-]){_YEAR}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]{_TIME})?(?![\d/-])"
+)
+_NUMERIC: Final = re.compile(
+    rf"(?<![\w/.-])(?:0?[1-9]|[12]\d|3[01])([-/.])\s?(?:0?[1-9]|[12]\d|3[01])\1\s?(?:{_YEAR}|\d\d)"
+    rf"(?:[T ,]{{1,2}}{_TIME})?(?![\d/-])"
+)
+_MONTH_YEAR: Final = re.compile(rf"(?<![\w/.-])(?:0[1-9]|1[0-2])/{_YEAR}(?![\d/])")
+_WORD: Final = re.compile(r"[^\W\d_]{3,10}")
+_DAY_BEFORE_MONTH: Final = re.compile(
+    r"(?<![\w.-])(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|º)?(?:\s|-|\sof\s|\sdel?\s|\s?\.\s?|)\Z", re.IGNORECASE
+)
+_DAY_LENGTH_MAX: Final = 10
+_AFTER_MONTH: Final = re.compile(
+    rf"\.?(?:(?P<day>\s(?:the\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\b(?![.,]?\d))?"
+    rf"(?P<year>(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}(?!\d))?)"
+    rf"(?P<time>\s?,?\s(?:at|um|à|a las)?\s?{_TIME})?",
+    re.IGNORECASE,
+)
+_DAY_MONTH: Final = re.compile(
+    r"(?:(?<=\ba[mb] )|(?<=\bzum )|(?<=\bvom )|(?<=\bbis )|(?<=\bde[nr] ))"
+    r"(?:0?[1-9]|[12]\d|3[01])\.\s?(?:0?[1-9]|1[0-2])\.(?![\d\w])"
+)
+_CLOCK: Final = re.compile(
+    r"(?<![\w:.,/-])(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?(?:\s?Uhr\b)?"
+    r"|(?:1[0-2]|0?[1-9])\s?[ap]\.?m\b\.?"
+    r"|(?:[01]?\d|2[0-3])\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
+    re.IGNORECASE,
+)
+_CAPITALISED: Final = re.compile(r"\b[A-Z][a-zäé]{2,10}\b")
+_DAYS: Final = words(
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays "
+    "Sundays Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonnabend Sonntag Lundi Mardi Mercredi Jeudi "
+    "Vendredi Samedi Dimanche Lunes Martes Miércoles Jueves Viernes Sábado Domingo"
+)
+# Without those that are words or names as well: March, May, April, August, Juni, Mai.
+_MONTHS_ALONE: Final = words(
+    "January February June July September October November December Januar Februar Juli Oktober Dezember"
+)
+_YEAR_ALONE: Final = re.compile(
+    rf"(?<![\w.,/:#+@$€£-]){_YEAR}(?:s|\s?[-/]\s?(?:{_YEAR}|\d\d))?(?![\w/@:-]|[.,]\d|\s?(?:%|€|\$|EUR|USD|km|kg))"
+)
+_SMALL: Final = re.compile(r"(?<![\w.,/:-])\d{1,3}(?!\d|[.,:/]\d)")
+_AFTER_AGE: Final = re.compile(
+    r"(?:\s|-)?(?:years?|yrs?|months?|weeks?)(?:\s|-)(?:old|of age)\b|\s?y/?o\b|-?jährig|\s(?:Jahre|Monate|Wochen)\salt\b",
+    re.IGNORECASE,
+)
+_BEFORE_AGE: Final = re.compile(
+    r"\b(?:aged?|Alter|alt|âge|âgée?|edad)(?:\s(?:of|von|de|is|was|bei))?\s?:?\s{0,2}\Z|\bâgée?s?\sde\s\Z",
+    re.IGNORECASE,
+)
+# Only an age where years follow, or where no unit does.
+_BEFORE_YEARS: Final = re.compile(
+    r"(?:\b(?:elle|il|de|tiene|tengo|tenía|cumple|cumplió)|\bj')(?:\s?a(?:i|vait)?)?\s\Z", re.IGNORECASE
+)
+_YEARS: Final = re.compile(r"\s(?:ans|años|mois|meses)\b")
+_BEFORE_BARE: Final = re.compile(
+    r"\b(?:I am|I'm|he is|she is|he's|she's|turn(?:s|ed|ing)|ich bin|er ist|sie ist|wurde)\s\Z", re.IGNORECASE
+)
+_NO_UNIT: Final = re.compile(r"\s?(?:[.,;!?)]|\Z|and\b|und\b|now\b|today\b|years?[.,;!?\s]?\Z)")
+_AGE_CONTEXT: Final = 24
+_AGE_MAX: Final = 130
+
+
+def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """Dates, times and ages of a text; of an age only its number."""
+    for match in _CAPITALISED.finditer(text):
+        if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
+            yield *match.span(), "DATE"
+    for pattern in (_ISO, _NUMERIC, _MONTH_YEAR, _DAY_MONTH, _CLOCK, _YEAR_ALONE):
+        for match in matches(pattern, text, digits):
+            yield *match.span(), "DATE"
+    for word in matches(_WORD, text, digits):
+        if word[0].lower() in _MONTHS:
+            yield from _by_month(text, word)
+    for number in matches(_SMALL, text, digits):
+        if int(number[0]) <= _AGE_MAX and _is_age(text, number):
+            yield *number.span(), "AGE"
+
+
+def _by_month(text: str, month: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+    start = max(0, month.start() - _DAY_LENGTH_MAX)
+    day = _DAY_BEFORE_MONTH.search(text[start : month.start()])
+    after = _AFTER_MONTH.match(text, month.end())
+    if after is None:
+        return
+    if day is not None:
+        # "3 May 12 people": the day stands before, so what follows is none.
+        end = after.end() if after["day"] is None else month.end()
+        yield start + day.start(), end, "DATE"
+    elif after["day"] is not None or after["year"] is not None:
+        yield month.start(), after.end(), "DATE"
+
+
+def _is_age(text: str, number: re.Match[str]) -> bool:
+    before = text[max(0, number.start() - _AGE_CONTEXT) : number.start()]
+    return bool(
+        _AFTER_AGE.match(text, number.end())
+        or _BEFORE_AGE.search(before)
+        or (_YEARS.match(text, number.end()) and _BEFORE_YEARS.search(before))
+        or (_BEFORE_BARE.search(before) and _NO_UNIT.match(text, number.end()))
+    )

@@ -1,0 +1,150 @@
+"""
+National and tax numbers, by their form and their checksum (python-stdnum).
+
+Countries: Austria, Australia, Belgium, Brazil, Canada, Denmark, Finland, France, Germany, India, Ireland, Italy,
+the Netherlands, Norway, Poland, Portugal, Spain, Sweden, Switzerland, the United Kingdom, the United States; VAT
+numbers of every country of the European Union.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, cast
+
+import stdnum.at.tin
+import stdnum.at.vnr
+import stdnum.au.tfn
+import stdnum.be.nn
+import stdnum.br.cpf
+import stdnum.ca.sin
+import stdnum.ch.ssn
+import stdnum.de.idnr
+import stdnum.de.stnr
+import stdnum.dk.cpr
+import stdnum.es.cif
+import stdnum.es.dni
+import stdnum.es.nie
+import stdnum.eu.vat
+import stdnum.fi.hetu
+import stdnum.fr.nif
+import stdnum.fr.nir
+import stdnum.fr.siren
+import stdnum.fr.siret
+import stdnum.gb.nhs
+import stdnum.gb.utr
+import stdnum.ie.pps
+import stdnum.in_.aadhaar
+import stdnum.in_.pan
+import stdnum.it.codicefiscale
+import stdnum.nl.bsn
+import stdnum.no.fodselsnummer
+import stdnum.pl.nip
+import stdnum.pl.pesel
+import stdnum.pt.nif
+import stdnum.se.personnummer
+import stdnum.us.itin
+import stdnum.us.ssn
+
+from flotilla.privacy.values.regions import Region, matches
+
+Check = Callable[[str], bool]
+
+
+def _valid(module: Any) -> Check:
+    return cast("Check", module.is_valid)
+
+
+# Numbers of digits alone, by their length; the first whose checksum holds names the type.
+DIGITS: Final[dict[int, tuple[tuple[Check, str], ...]]] = {
+    9: (
+        (_valid(stdnum.us.itin), "TAX"),
+        (_valid(stdnum.fr.siren), "TAX"),
+        (_valid(stdnum.pt.nif), "TAX"),
+        (_valid(stdnum.ca.sin), "ID"),
+        (_valid(stdnum.nl.bsn), "ID"),
+        (_valid(stdnum.au.tfn), "TAX"),
+        (_valid(stdnum.at.tin), "TAX"),
+    ),
+    10: (
+        (_valid(stdnum.gb.nhs), "ID"),
+        (_valid(stdnum.at.vnr), "ID"),
+        (_valid(stdnum.se.personnummer), "ID"),
+        (_valid(stdnum.pl.nip), "TAX"),
+        (_valid(stdnum.gb.utr), "TAX"),
+    ),
+    11: (
+        (_valid(stdnum.de.idnr), "TAX"),
+        (_valid(stdnum.be.nn), "ID"),
+        (_valid(stdnum.no.fodselsnummer), "ID"),
+        (_valid(stdnum.pl.pesel), "ID"),
+        (_valid(stdnum.br.cpf), "ID"),
+    ),
+    12: ((_valid(stdnum.se.personnummer), "ID"), (_valid(stdnum.in_.aadhaar), "ID")),
+    13: ((_valid(stdnum.ch.ssn), "ID"), (_valid(stdnum.fr.nif), "TAX"), (_valid(stdnum.de.stnr), "TAX")),
+    14: ((_valid(stdnum.fr.siret), "TAX"),),
+    15: ((_valid(stdnum.fr.nir), "ID"),),
+}
+
+# Numbers with letters or of a form of their own: form, checksum, type. Where the checksum is wrong: NUMBER.
+_FORMS: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
+    (re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), _valid(stdnum.us.ssn), "ID"),
+    (
+        re.compile(r"(?<!\w)(?:[XYZ]-?\d{7}|\d{8})-?[A-Z](?!\w)"),
+        lambda text: stdnum.es.dni.is_valid(text) or stdnum.es.nie.is_valid(text),
+        "ID",
+    ),
+    (re.compile(r"(?<!\w)[ABCDEFGHJNPQRSUVW]-?\d{7}-?[0-9A-J](?!\w)"), _valid(stdnum.es.cif), "TAX"),
+    (
+        re.compile(
+            r"(?<!\w)[A-Z]{6}[\dLMNPQRSTUV]{2}[ABCDEHLMPRST][\dLMNPQRSTUV]{2}[A-Z][\dLMNPQRSTUV]{3}[A-Z](?!\w)",
+            re.IGNORECASE,
+        ),
+        _valid(stdnum.it.codicefiscale),
+        "ID",
+    ),
+    (
+        re.compile(r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d{2} ?){3}[A-D](?!\w)"),
+        None,
+        "ID",
+    ),  # GB national insurance
+    (re.compile(r"(?<!\w)\d{7}[A-W][A-IW]?(?!\w)"), _valid(stdnum.ie.pps), "ID"),
+    (re.compile(r"(?<!\w)\d{6}[-+A]\d{3}[0-9A-Y](?!\w)"), _valid(stdnum.fi.hetu), "ID"),
+    (re.compile(r"(?<!\w)[A-Z]{5}\d{4}[A-Z](?!\w)"), _valid(stdnum.in_.pan), "TAX"),
+    (
+        re.compile(r"(?<!\w)\d{6}-\d{4}(?!\w)"),
+        lambda text: stdnum.dk.cpr.is_valid(text) or stdnum.se.personnummer.is_valid(text),
+        "ID",
+    ),
+    (
+        re.compile(r"(?<!\w)[12]\s?\d\d\s?\d\d\s?(?:\d\d|2[AB])\s?\d{3}\s?\d{3}\s?\d\d(?!\w)"),
+        _valid(stdnum.fr.nir),
+        "ID",
+    ),
+    (re.compile(r"(?<![\w.])756\.?\d{4}\.?\d{4}\.?\d{2}(?!\w)"), _valid(stdnum.ch.ssn), "ID"),
+    (re.compile(r"(?<!\w)\d{2} ?[0-3]\d[01]\d\d{2} ?[A-Z] ?\d{3}(?!\w)"), None, "ID"),  # German pension insurance
+    (re.compile(r"(?<!\w)[A-Z]\d{9}(?!\w)"), None, "ID"),  # German health insurance
+    (re.compile(r"(?<!\w)[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d(?!\w)"), None, "ID"),  # Mexican CURP
+    (re.compile(r"(?<!\w)[A-HJ-NPR-Z0-9]{17}(?!\w)(?<=\d{3})"), None, "PLATE"),  # vehicle identification number
+)
+_VAT: Final = re.compile(
+    r"(?<!\w)(?:AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI|CHE)"
+    r"[ -]?(?:[A-Z]{0,2}\d(?:[ .-]?[0-9A-Z]){6,11})(?!\w)"
+)
+_VAT_DIGITS_MIN: Final = 8
+
+
+def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """National and tax numbers of a text that have letters or a form of their own."""
+    for form, check, name in _FORMS:
+        for match in matches(form, text, digits):
+            yield *match.span(), name if check is None or check(match[0]) else "NUMBER"
+    for match in matches(_VAT, text, digits):
+        # Codes of products begin with two letters as well; without a checksum only a long one counts.
+        if cast("Check", stdnum.eu.vat.is_valid)(match[0]):
+            yield *match.span(), "TAX"
+        elif sum(sign.isdigit() for sign in match[0]) >= _VAT_DIGITS_MIN:
+            yield *match.span(), "NUMBER"
+
+
+def type_of_digits(digits: str) -> str | None:
+    """The type of a number of digits alone whose checksum holds."""
+    return next((name for check, name in DIGITS.get(len(digits), ()) if check(digits)), None)

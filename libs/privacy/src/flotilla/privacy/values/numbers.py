@@ -1,0 +1,163 @@
+"""
+Numbers: cards, bank accounts, telephones, and every long number that is no amount.
+
+A checksum or the words before it decide the type. A long number without either is redacted all the same, as NUMBER:
+a typing error is no permission to leak.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
+
+import phonenumbers
+import stdnum.iban
+import stdnum.luhn
+
+from flotilla.privacy.values.context import kind_before, kind_near
+from flotilla.privacy.values.identity import Check, type_of_digits
+from flotilla.privacy.values.regions import Region, matches
+
+_IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)", re.IGNORECASE)
+# In groups of four or in one: what counts where the checksum is wrong.
+_IBAN_WRITTEN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?(?=[A-Z]{0,4}\d)[A-Z0-9]{4}){2,7}(?: ?\d[A-Z0-9]{0,2})?(?!\w)")
+_IBAN_LENGTH_MIN: Final = 15
+_is_iban: Final = cast("Check", stdnum.iban.is_valid)
+_is_luhn: Final = cast("Check", stdnum.luhn.is_valid)
+
+# Digits in groups; the groups are apart by a space, a stop, a hyphen, a slash, or parentheses around an area code.
+_DIGITS: Final = re.compile(
+    r"(?<![\w.,])(?:\+\s?|00\s?)?(?:\(\s?\+?\d{1,5}\s?\)[ ./-]{0,2})?\d(?:[ ./\t-]{0,3}\(?\d\)?){3,40}(?![\w]|[.,]\d)"
+)
+_EXTENSION: Final = re.compile(r"\s?(?:x|ext\.?|extension|durchwahl|poste|int\.?)\s?\d{1,6}(?!\w)", re.IGNORECASE)
+_EXTENSION_GLUED: Final = re.compile(r"(?<![\w.,])[+(]?\d(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)")
+_CODE: Final = re.compile(
+    r"(?<![\w./-])(?=[A-Z0-9-]{4,40}(?![\w]))(?=[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d)[A-Z0-9]{1,30}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
+)
+_SHORT: Final = re.compile(r"(?<![\w.,/:-])\d{3,6}(?![\w]|[.,:/-]\d| \d)")
+_MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|US\$|Rs|CA\$|JPY|MXN))\s?\Z")
+_UNIT_AFTER: Final = re.compile(
+    r"\s?(?:[$€£¥%‰°]|(?:USD|EUR|GBP|CHF|Euros?|dollars?|pounds?|pesos|francs|cents|percent|Prozent|pour cent"
+    r"|km|kg|mm|cm|m|g|mg|ml|l|kWh|MWh|GB|MB|kB|bytes|ms|Hz|W|people|users|years|Jahre|ans|años|units|items"
+    r"|Stück|tokens|million|Millionen)\b)"
+)
+_GROUPED: Final = re.compile(r"\d{1,3}(?:[ .]\d{3})+\Z")
+_DATES: Final = re.compile(
+    r"(?:1[89]|20)\d\d\s?[-/]\s?(?:1[89]|20)?\d\d\Z"
+    r"|(?:1[89]|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?:[ T]\d\d)?\Z"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](?:\d\d|(?:1[89]|20)\d\d)(?:[ T]\d\d)?\Z"
+)
+_PLATES: Final = (
+    re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ -]\d{1,4}[EH]?(?![\w-])"),  # Germany
+    re.compile(r"(?<![\w-])[A-Z]{2}-\d{3}-[A-Z]{2}(?![\w-])"),  # France, Italy
+    re.compile(r"(?<![\w-])\d{4}[ -][BCDFGHJKLMNPRSTVWXYZ]{3}(?![\w-])"),  # Spain
+    re.compile(r"(?<![\w-])[A-HJ-PR-Y]{2}\d{2} [A-HJ-PR-Z]{3}(?![\w-])"),  # United Kingdom
+)
+_CARD_LENGTHS: Final = range(12, 20)
+_CARD_FIRST: Final = "23456"
+_LONG_MIN: Final = 7
+_CODE_DIGITS_MIN: Final = 6
+_PHONE_LENGTHS: Final = range(7, 16)
+# Without gaps and without a word that says so, a shorter number is any number.
+_PLAIN_PHONE_LENGTHS: Final = range(10, 16)
+_REGIONS: Final = ("US", "GB", "DE", "FR", "ES")
+
+
+def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """Cards, accounts, telephones, plates and long numbers of a text."""
+    accounts: list[tuple[int, int]] = []
+    for match in matches(_IBAN, text, digits):
+        for start, end, name in _iban(text, match):
+            yield start, end, name
+            accounts.append((start, end))
+    for match in matches(_EXTENSION_GLUED, text, digits):
+        yield *match.span(), "PHONE"
+    for match in matches(_DIGITS, text, digits):
+        # The groups of an account number are no number of their own.
+        if not any(start <= match.start() < end for start, end in accounts):
+            yield from _digits(text, match)
+    yield from _codes(text, digits)
+
+
+def _codes(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """Numbers with letters in them, short numbers after a word that says what they are, plates."""
+    for match in matches(_CODE, text, digits):
+        if any(sign.isalpha() for sign in match[0]):
+            yield from _code(text, match)
+    for match in matches(_SHORT, text, digits):
+        kind = kind_before(text, match.start())
+        if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
+            yield *match.span(), kind
+    for plate in _PLATES:
+        for match in matches(plate, text, digits):
+            yield *match.span(), "PLATE"
+
+
+def _iban(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+    start, end = match.span()
+    # The pattern may have run on into the next word: the longest beginning whose checksum holds is the number.
+    while end - start >= _IBAN_LENGTH_MIN:
+        if text[end - 1].isalnum() and (end == len(text) or not text[end].isalnum()) and _is_iban(text[start:end]):
+            yield start, end, "IBAN"
+            return
+        end -= 1
+    wrong = _IBAN_WRITTEN.match(text, start)
+    if wrong is not None:
+        yield *wrong.span(), "NUMBER"
+
+
+def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+    start, end = match.span()
+    shown = match[0].rstrip("( ")
+    end = start + len(shown)
+    digits = "".join(sign for sign in shown if sign.isdigit())
+    if _DATES.match(shown) or (len(digits) < _LONG_MIN and not shown.startswith("+")):
+        if len(digits) >= 4 and kind_before(text, start) == "PHONE":  # noqa: PLR2004 - no year alone
+            yield start, end, "PHONE"
+        return
+    kind = kind_before(text, start)
+    if kind is None and not shown.startswith("+"):
+        if _MONEY_BEFORE.search(text[max(0, start - 5) : start]) or (
+            _UNIT_AFTER.match(text, end) and (_GROUPED.match(shown) or shown.isdigit())
+        ):
+            return
+        kind = kind_near(text, start)
+    extension = _EXTENSION.match(text, end)
+    if extension is not None:
+        end = extension.end()
+    yield start, end, "PHONE" if extension is not None else _type_of(shown, digits, kind)
+
+
+def _type_of(shown: str, digits: str, kind: str | None) -> str:
+    if len(digits) in _CARD_LENGTHS and digits[0] in _CARD_FIRST and _is_luhn(digits):
+        return "CARD"
+    if kind == "CARD" and len(digits) in _CARD_LENGTHS:
+        return "NUMBER"
+    if kind not in {None, "CARD"}:
+        return cast("str", kind)
+    in_groups = not shown.isdigit()
+    if in_groups and len(digits) in _PHONE_LENGTHS and _is_phone(shown):
+        return "PHONE"
+    checked = type_of_digits(digits)
+    if checked is not None:
+        return checked
+    return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and _is_phone(shown) else "NUMBER"
+
+
+def _is_phone(shown: str) -> bool:
+    international = shown.startswith(("+", "00"))
+    number = "+" + shown.lstrip("0 ") if shown.startswith("00") else shown
+    for region in (None,) if international else _REGIONS:
+        try:
+            if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
+                return True
+        except phonenumbers.NumberParseException:
+            continue
+    return False
+
+
+def _code(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+    kind = kind_before(text, match.start())
+    if kind is not None and kind != "PHONE":
+        yield *match.span(), kind
+    elif sum(sign.isdigit() for sign in match[0]) >= _CODE_DIGITS_MIN:
+        yield *match.span(), "NUMBER"

@@ -1,0 +1,72 @@
+"""What detection reads, and the way back to the original's offsets."""
+
+import itertools
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flotilla.privacy import Span, Structured
+from flotilla.privacy.layers import find_spans
+from flotilla.privacy.normalise import Reading, read, read_closely
+
+HIDDEN = [
+    pytest.param("mail jane.doe@example.com now", "jane.doe@example.com", id="plain"),
+    pytest.param(
+        "mail jane\u200b.doe@exam\u00adple.com now", "jane\u200b.doe@exam\u00adple.com", id="zero width, soft hyphen"
+    ),
+    pytest.param("mail ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ now", "ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ", id="full width"),
+    pytest.param("mail j o h n @ x . c o m, now", "j o h n @ x . c o m", id="spelled out"),
+    pytest.param("mail jane@\nexample.com now", "jane@\nexample.com", id="line break"),
+    pytest.param("mail jane (at) example (dot) com now", "jane (at) example (dot) com", id="at and dot in brackets"),
+    pytest.param("mail jane at example dot com now", "jane at example dot com", id="at and dot said"),
+    pytest.param("card 4111 1111 1111\r\n1111 now", "4111 1111 1111\r\n1111", id="number over two lines"),
+    pytest.param(
+        "card ４１１１ １１１１ １１１１ １１１１ now", "４１１１ １１１１ １１１１ １１１１", id="full width digits"
+    ),
+    pytest.param("card ٤١١١١١١١١١١١١١١١ now", "٤١١١١١١١١١١١١١١١", id="Arabic digits"),
+    pytest.param("card 4lll 1111 I111 1111 now", "4lll 1111 I111 1111", id="letters for digits"),
+    pytest.param(
+        "card 4111\u00a01111\u202f1111\u20111111 now", "4111\u00a01111\u202f1111\u20111111", id="no-break signs"
+    ),
+    pytest.param(
+        "card 4111\u200b1111\u20601111\ufeff1111 now", "4111\u200b1111\u20601111\ufeff1111", id="invisible signs"
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), HIDDEN)
+def test_tricks_and_accidents_hide_no_value(text: str, value: str):
+    """The whole of the value is found, in the original's offsets."""
+    spans = find_spans(text, [Structured()], language="any")
+
+    assert any(span.start <= text.index(value) and span.end >= text.index(value) + len(value) for span in spans)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80))
+def test_every_character_read_has_its_place_in_the_original(text: str):
+    """Offsets grow, stay within the text, and what is read is in NFKC without invisible characters."""
+    reading = read(text)
+    places = [reading.original(Span(start=at, end=at + 1, type="X")) for at in range(len(reading.text))]
+
+    assert all(0 <= place.start < place.end <= len(text) for place in places)
+    assert all(one.start <= two.start for one, two in itertools.pairwise(places))
+    assert not any(unicodedata.category(sign) == "Cf" for sign in reading.text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="a1 0lO@.\n-(atd)o", max_size=60))
+def test_the_second_reading_stays_within_the_text(text: str):
+    closely = read_closely(Reading(text))
+    if closely is None:
+        return
+    for at in range(len(closely.text)):
+        place = closely.original(Span(start=at, end=at + 1, type="X"))
+        assert 0 <= place.start < place.end <= len(text)
+
+
+def test_ordinary_text_is_read_once():
+    assert read_closely(Reading("An ordinary sentence, with 12 words and a date of 3 May 2024.")) is None
+    assert read("plain").text == "plain"

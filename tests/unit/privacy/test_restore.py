@@ -1,0 +1,178 @@
+"""Restore: exact, tolerant of what models do, bound to its vault, and the same however a stream is cut."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from chunk_invariance import assert_chunk_invariant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flotilla.privacy import Account, Entries, StreamRestorer, restore_json, restore_text
+from flotilla.privacy.errors import EntriesError, UnsupportedTextError
+from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX, is_tag, tag_of
+
+VALUES = {f"value {number}": "PERSON" for number in range(1, 12)} | {"jane@example.com": "EMAIL", "[odd] \\1 {x}": "ID"}
+ENTRIES = Entries.empty("case-1").with_values(VALUES)
+TAG = ENTRIES.tag
+ONE = f"[PERSON_1_{TAG}]"
+
+
+def test_a_placeholder_is_no_beginning_of_another():
+    forms = [ENTRIES.placeholder_of(entry) for entry in ENTRIES]
+
+    assert not any(one != two and two.startswith(one.rstrip("]")) for one in forms for two in forms)
+
+
+# What a model makes of [PERSON_1_TAG], and what is left around the value.
+CHANGES = [
+    ("[PERSON_1_{tag}]", "{}"),
+    ("[person_1_{low}]", "{}"),
+    ("[Person_1_{tag}]", "{}"),
+    ("PERSON_1_{tag}", "{}"),
+    ("PERSON1{tag}", "{}"),
+    ("[PERSON 1 {tag}]", "{}"),
+    ("[PERSON-1-{tag}]", "{}"),
+    ("[PERSON\\_1\\_{tag}]", "{}"),
+    ("[PERSON_\n1_\n{tag}]", "{}"),
+    ("[PERSON\u00a01\u00a0{tag}]", "{}"),
+    ("[PERSON\u20111\u2011{tag}]", "{}"),
+    ("[ PERSON_1_{tag} ]", "{}"),
+    ("**[PERSON_1_{tag}]**", "**{}**"),
+    ("`PERSON_1_{tag}`", "`{}`"),
+    ('"[PERSON_1_{tag}]"', '"{}"'),
+    ("<PERSON_1_{tag}>", "<{}>"),
+    ("(PERSON_1_{tag})", "({})"),
+    ("{{PERSON_1_{tag}}}", "{{{}}}"),
+    ("[PERSON_1_{tag}]'s", "{}'s"),
+    ("[PERSON_1_{tag}", "[{}"),
+    ("PERSON_1_{tag}]", "{}]"),
+    ("[[PERSON_1_{tag}]](x)", "[{}](x)"),
+]
+
+
+@pytest.mark.parametrize(("change", "left"), CHANGES)
+def test_what_models_do_to_placeholders_is_undone(change: str, left: str):
+    """Case, brackets, separators, Markdown, quotes, possessive."""
+    changed = change.format(tag=TAG, low=TAG.lower())
+
+    assert f"So {left.format('value 1')} came." == restore_text(f"So {changed} came.", ENTRIES)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "[PERSON_99_{tag}]",
+        "[EMAIL_1_{tag}]",
+        "[PERSON_1_BCDFG]",
+        "[PERSON_1_]",
+        "[PERSON_1]",
+        "PERSON 1",
+        "[PERSON_1_{cut}]",
+    ],
+)
+def test_nothing_is_guessed(form: str):
+    """No such number, another type, another vault's tag, no tag, half a tag: stays as it is."""
+    text = f"So {form.format(tag=TAG, cut=TAG[:-1])} came."
+
+    assert text == restore_text(text, ENTRIES)
+
+
+def test_the_account_says_what_was_restored_unknown_and_missing():
+    account = Account()
+    restore_text(f"{ONE} {ONE} [PERSON_99_{TAG}]", ENTRIES, account)
+
+    assert account.restored == 2
+    assert account.unknown == {f"[PERSON_99_{TAG}]": 1}
+    assert len(account.missing(ENTRIES)) == len(ENTRIES) - 1
+
+
+def test_values_are_not_read_again():
+    nested = Entries.empty("case-1").with_values({f"[PERSON_2_{TAG}]": "PERSON", "other": "PERSON"})
+
+    assert f"[PERSON_2_{TAG}]" == restore_text(ONE, nested)
+
+
+def test_json_keeps_its_shape():
+    value: Any = {"name": ONE, "list": [1, None, True, f"to {ONE}"], ONE: {"deep": [[ONE]]}}
+
+    assert {
+        "name": "value 1",
+        "list": [1, None, True, "to value 1"],
+        "value 1": {"deep": [["value 1"]]},
+    } == restore_json(value, ENTRIES)
+    with pytest.raises(UnsupportedTextError, match="nested deeper"):
+        restore_json(json.loads("[" * 200 + "]" * 200), ENTRIES)
+
+
+def streamed(pieces: Iterable[str]) -> Iterator[str]:
+    restorer = StreamRestorer(ENTRIES)
+    for piece in pieces:
+        yield restorer.feed(piece)
+    yield restorer.close()
+
+
+PARTS = st.one_of(
+    st.sampled_from([ENTRIES.placeholder_of(entry) for entry in ENTRIES]),
+    st.sampled_from(
+        [
+            ONE.lower(),
+            ONE.strip("[]"),
+            ONE[:-1],
+            ONE[1:],
+            ONE.replace("_", " "),
+            f"[ {ONE[1:-1]}\n]",
+            f"[PERSON_99_{TAG}]",
+        ]
+    ),
+    st.sampled_from([ONE[:length] for length in range(1, len(ONE))]),
+    st.text(alphabet="ab [](){}_1P\\\n-'", max_size=6),
+    st.text(max_size=4),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PARTS, max_size=6).map("".join), st.data())
+def test_however_a_stream_is_cut_it_says_the_same(text: str, data: st.DataObject):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    restorer = StreamRestorer(ENTRIES)
+    told, heard = "", ""
+    for piece in pieces:
+        told += restorer.feed(piece)
+        heard += piece
+        # What is held back is the end of what came, and no longer than one placeholder.
+        assert len(restore_text(heard, ENTRIES)) - len(told) <= PLACEHOLDER_LENGTH_MAX + 20
+        assert restorer.held_length <= PLACEHOLDER_LENGTH_MAX
+
+    whole = Account()
+    assert restore_text(text, ENTRIES, whole) == told + restorer.close()
+    assert (whole.restored, whole.unknown) == (restorer.account.restored, restorer.account.unknown)
+
+
+def test_every_cut_in_two_is_the_same_by_an_independent_judge():
+    text = f"Dear {ONE}, (see [PERSON_10_{TAG}]) person_2_{TAG.lower()}'s [ EMAIL 12 {TAG} ] [PERSON_99_{TAG}] [x]"
+
+    assert assert_chunk_invariant(streamed, lambda whole: restore_text(whole, ENTRIES), text) > 50
+
+
+def test_ordinary_words_are_not_held_back():
+    restorer = StreamRestorer(ENTRIES)
+
+    assert "It was so. " == restorer.feed("It was so. ")
+    assert 0 == restorer.held_length
+
+
+def test_entries_are_bound_and_checked():
+    assert is_tag(tag_of("a"))
+    assert tag_of("a") == tag_of("a") != tag_of("b")
+    assert "value" not in repr(ENTRIES)
+    assert not re.search("value|jane", " ".join(map(repr, ENTRIES)))
+    with pytest.raises(EntriesError):
+        Entries("abc")
+    with pytest.raises(EntriesError):
+        Entries(TAG, [*ENTRIES, next(iter(ENTRIES))])
+    with pytest.raises(EntriesError, match="at most"):
+        ENTRIES.with_values({str(number): "ID" for number in range(10_000)})

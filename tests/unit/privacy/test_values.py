@@ -1,0 +1,147 @@
+"""Values with a form or a checksum: what is found, and as what."""
+
+import string
+
+import phonenumbers
+import pytest
+import stdnum.iban
+import stdnum.luhn
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from flotilla.privacy import Structured
+from flotilla.privacy.layers import find_spans
+
+STRUCTURED = [Structured()]
+
+
+def found(text: str) -> dict[str, str]:
+    """Values by their text."""
+    return {text[span.start : span.end]: span.type for span in find_spans(text, STRUCTURED, language="any")}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "type_name"),
+    [
+        ("write to o'neil+x@mail.example.co.uk.", "o'neil+x@mail.example.co.uk", "EMAIL"),
+        ("see https://example.com/a?b=c#d, or", "https://example.com/a?b=c#d", "URL"),
+        ("on shop.example.de today", "shop.example.de", "DOMAIN"),
+        ("from 192.168.17.4 at", "192.168.17.4", "IP"),
+        ("from 2001:db8::8a2e:370:7334 at", "2001:db8::8a2e:370:7334", "IP"),
+        ("mac 00:1B:44:11:3A:B7 of", "00:1B:44:11:3A:B7", "MAC"),
+        ("card 4111 1111 1111 1111 of", "4111 1111 1111 1111", "CARD"),
+        ("card 4111 1111 1111 1112 of", "4111 1111 1111 1112", "NUMBER"),
+        ("IBAN DE89 3704 0044 0532 0130 00 und", "DE89 3704 0044 0532 0130 00", "IBAN"),
+        ("an DE89 3704 0044 0532 0130 01 und", "DE89 3704 0044 0532 0130 01", "NUMBER"),
+        ("SSN 536-90-4399.", "536-90-4399", "ID"),
+        ("SSN 000-12-3456.", "000-12-3456", "ID"),
+        ("DNI 12345678Z,", "12345678Z", "ID"),
+        ("NIE X-1234567-L,", "X-1234567-L", "ID"),
+        ("né, NIR 2 95 10 99 126 111 93.", "2 95 10 99 126 111 93", "ID"),
+        ("codice fiscale RCCMNL83S18D969H,", "RCCMNL83S18D969H", "ID"),
+        ("NINO AB 12 34 56 C,", "AB 12 34 56 C", "ID"),
+        ("Steuer-ID 36 574 261 809 ist", "36 574 261 809", "TAX"),
+        ("AHV 756.9217.0769.85 von", "756.9217.0769.85", "ID"),
+        ("VAT DE136695976 of", "DE136695976", "TAX"),
+        ("USt-IdNr. DE136695977 von", "DE136695977", "TAX"),
+        ("passport no. C01X0006H was", "C01X0006H", "ID"),
+        ("Reisepass Nr. C4F2KX9T1 von", "C4F2KX9T1", "ID"),
+        ("driver's license number D1234567 and", "D1234567", "ID"),
+        ("account number 12345 was", "12345", "ACCOUNT"),
+        ("Kontonummer: 0532013000", "0532013000", "ACCOUNT"),
+        ("MRN: 884421 was", "884421", "RECORD"),
+        ("Aktenzeichen 12345/22 und", "12345/22", "RECORD"),
+        ("call +1 (415) 555-2671 ext. 12 now", "+1 (415) 555-2671 ext. 12", "PHONE"),
+        ("Tel. 030/901820 und", "030/901820", "PHONE"),
+        ("appelez le 06 12 34 56 78 demain", "06 12 34 56 78", "PHONE"),
+        ("her number is 020 7946 0958.", "020 7946 0958", "PHONE"),
+        ("order 7312209 was", "7312209", "NUMBER"),
+        ("plate B-MW 1234 was", "B-MW 1234", "PLATE"),
+        ("immatriculée AB-123-CD à", "AB-123-CD", "PLATE"),
+        ("on 12 March 2024 at 10:30 we", "12 March 2024 at 10:30", "DATE"),
+        ("am 12. März 1985 in", "12. März 1985", "DATE"),
+        ("le 1er avril 1990 à", "1er avril 1990", "DATE"),
+        ("el 5 de mayo de 2001 en", "5 de mayo de 2001", "DATE"),
+        ("on 03/04/1999 we", "03/04/1999", "DATE"),
+        ("on March 3rd, 2021 we", "March 3rd, 2021", "DATE"),
+        ("at 2024-02-29T10:00:00Z it", "2024-02-29T10:00:00Z", "DATE"),
+        ("a 34-year-old man", "34", "AGE"),
+        ("im Alter von 45 Jahren", "45", "AGE"),
+        ("âgée de 71 ans", "71", "AGE"),
+        ("tiene 52 años", "52", "AGE"),
+        ("the key sk-ant-api03-abcdefghijkl1234 is", "sk-ant-api03-abcdefghijkl1234", "SECRET"),
+        ("password: hunter", "hunter", "SECRET"),
+        ("Das Passwort lautet Sommer2024!", "Sommer2024", "SECRET"),
+        (
+            "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-123 was",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-123",
+            "SECRET",
+        ),
+        ("in postgres://app:s3cret@db:5432/x", "app:s3cret@db", "SECRET"),
+    ],
+)
+def test_a_value_is_found_as_its_type(text: str, value: str, type_name: str):
+    assert type_name == found(text).get(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs 1,234,567 dollars, $12,000 or 1 000 000 EUR.",
+        "Version 1.2.3 of README.md, e.g. section 4.5.",
+        "The password is required, and the token expires.",
+        "Use 12345678 kWh at most.",
+        "In 5 of 12 cases the ratio was 0.75 (75 %).",
+        "std::vector and a::b, at no time.",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str):
+    assert {} == found(text)
+
+
+CARD_STARTS = ("4", "51", "34", "6011", "35")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CARD_STARTS), st.text("0123456789", min_size=11, max_size=11), st.sampled_from(["", " ", "-"]))
+def test_every_card_whose_checksum_holds_is_a_card(start: str, rest: str, gap: str):
+    digits = (start + rest)[:15]
+    digits += stdnum.luhn.calc_check_digit(digits)
+    shown = gap.join(digits[at : at + 4] for at in range(0, 16, 4))
+    text = f"paid with {shown}, thanks"
+
+    assert found(text) == {shown: "CARD"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([("DE", 18), ("FR", 23), ("ES", 20), ("GB", 18), ("NL", 14)]), st.data())
+def test_every_iban_whose_checksum_holds_is_an_iban(country: tuple[str, int], data: st.DataObject):
+    code, length = country
+    account = data.draw(st.text("0123456789", min_size=length, max_size=length))
+    if code in {"GB", "NL"}:
+        account = "ABNA" + account[4:]
+    iban = code + "00" + account
+    checked = code + stdnum.iban.calc_check_digits(iban) + account
+    assume(stdnum.iban.is_valid(checked, check_country=False))
+    spaced = " ".join(checked[at : at + 4] for at in range(0, len(checked), 4))
+    for shown in (checked, spaced):
+        text = f"Please pay to {shown} by Monday"
+        covered = [value for value in found(text) if shown in value]
+        assert covered == [shown]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["US", "GB", "DE", "FR", "ES", "IT", "CH", "AT"]), st.sampled_from([0, 1, 2]), st.booleans())
+def test_telephone_numbers_are_found_in_every_format(region: str, form: int, told: bool):  # noqa: FBT001
+    number = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+    assert number is not None
+    shown = phonenumbers.format_number(number, form)
+    text = f"{'Tel.: ' if told else 'or '}{shown} please"
+
+    assert any(shown in value for value in found(text))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet=string.printable + "äöüéñß€", max_size=200))
+def test_any_text_is_read_without_an_error(text: str):
+    found(text)
