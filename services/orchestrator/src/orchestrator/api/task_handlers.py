@@ -144,10 +144,10 @@ class TaskHandlers:
         )
 
     def _held_status(self, scope: str, task_id: str) -> TaskStatus | None:
-        task = self._dispatcher.held.get((scope, task_id))
-        if task is None:
+        run = self._dispatcher.held.get((scope, task_id))
+        if run is None:
             return None
-        attempt = self._dispatcher.attempt_of(scope, task_id)
+        task, attempt = run.task, run.attempt
         if attempt is None or attempt.heard_at is None:
             return TaskStatus(task=task_id, state="waiting", capability=task.capability, input_sha256=task.input_sha256)
         return TaskStatus(

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from flotilla.chassis.tracing import Span
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import CancelAttempt, Failed, InferRequest, encode
 from flotilla.contracts.failures import FailureKind
@@ -21,7 +22,8 @@ from flotilla.routing.types import Route
 from orchestrator.execution.in_flight_checks import ReplicasOf
 from orchestrator.execution.silences import Silences
 from orchestrator.reporting.traces import NO_TRACES, Traces, end_attempt, options_of
-from orchestrator.state.attempt import Attempt, Ended, OnPiece, OnStart, Outcome, found_no_slot
+from orchestrator.state.attempt import Attempt, OnPiece, OnStart
+from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
 from orchestrator.state.outputs import Outputs
 from orchestrator.state.tasks import Task
 
@@ -91,6 +93,7 @@ class Attempts:
         timeout_s: float | None,
         on_start: OnStart,
         on_piece: OnPiece | None,
+        parent: Span | None = None,
     ) -> Attempt:
         """
         Send a request to a lane; its `outcome` resolves when it ends.
@@ -102,6 +105,7 @@ class Attempts:
             timeout_s: For the attempt alone; the task's deadline holds in any case.
             on_start: Called at the first word of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
+            parent: The task's span.
         """
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
@@ -112,7 +116,7 @@ class Attempts:
         self._count += 1
         attempt.id = f"{self._instance}.{self._count}"
         self.live[reply] = attempt
-        attempt.span = self._traces.attempt_began(task, route)
+        attempt.span = self._traces.attempt_began(task, route, parent)
         request = InferRequest(
             task=task.id,
             attempt=attempt.id,

@@ -9,7 +9,7 @@ from typing import Final
 
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import Connection
-from orchestrator.execution.retries import DEATHS_MAX
+from orchestrator.execution.poison_tasks import DEATHS_MAX
 from orchestrator.state.tasks import Task
 
 PREFIX: Final = "deaths."

@@ -1,4 +1,4 @@
-"""What every task's course works with."""
+"""What every task's run works with."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -10,7 +10,6 @@ from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.isolation import Isolation
 from orchestrator.execution.ledger import Ledger
 from orchestrator.reporting.events import Events
-from orchestrator.state.attempt import Attempt
 from orchestrator.state.fleet import Fleet
 
 
@@ -32,14 +31,13 @@ class NoRouteNowError(Exception):
 
 class Dependencies:
     """
-    What every course works with.
+    What every run works with.
 
     Attributes:
-        running: The attempt that each held task is in, by scope and id.
         isolation: For tasks that replicas may die of.
     """
 
-    __slots__ = ("attempts", "deaths", "events", "fleet", "isolation", "ledger", "router", "running")
+    __slots__ = ("attempts", "deaths", "events", "fleet", "isolation", "ledger", "router")
 
     def __init__(
         self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger, deaths: DeathNotes
@@ -51,4 +49,3 @@ class Dependencies:
         self.events: Final = events
         self.ledger: Final = ledger
         self.isolation: Final = Isolation()
-        self.running: Final[dict[tuple[str, str], Attempt]] = {}

@@ -6,12 +6,12 @@ from typing import Final
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result, encode
-from flotilla.routing.types import Route
 from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
 from orchestrator.execution.task_run import TaskRun
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import NO_TRACES, Traces
-from orchestrator.state.attempt import Attempt, Ended, OnPiece
+from orchestrator.state.attempt import OnPiece
+from orchestrator.state.outcomes import Ended
 from orchestrator.state.tasks import Task
 
 HEADERS_BYTES_MAX: Final = 1024
@@ -25,37 +25,28 @@ class Dispatcher:
     Runs tasks.
 
     Attributes:
-        held: Tasks in hand by scope and id.
+        held: The runs of tasks in hand, by scope and id.
     """
 
     def __init__(
-        self,
-        dependencies: Dependencies,
-        metrics: OrchestratorMetrics,
-        traces: Traces = NO_TRACES,
-        *,
-        payload_bytes_max: int,
+        self, means: Dependencies, metrics: OrchestratorMetrics, traces: Traces = NO_TRACES, *, payload_bytes_max: int
     ) -> None:
-        self._dependencies = dependencies
+        self._means = means
         self._result_bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._metrics = metrics
         self._traces = traces
-        self.held: Final[dict[tuple[str, str], Task]] = {}
-
-    def attempt_of(self, scope: str, task_id: str) -> Attempt | None:
-        """The attempt that a task is in, if it is in one."""
-        return self._dependencies.running.get((scope, task_id))
+        self.held: Final[dict[tuple[str, str], TaskRun]] = {}
 
     async def cancel(self, scope: str, task_id: str) -> str | None:
         """Cancel a task that is held here; gives `running` or `waiting`, None when it is not."""
-        task = self.held.get((scope, task_id))
-        if task is None:
+        run = self.held.get((scope, task_id))
+        if run is None:
             return None
-        task.cancelled.set()
-        attempt = self._dependencies.running.get((scope, task_id))
+        run.task.cancelled.set()
+        attempt = run.attempt
         if attempt is None:
             return "waiting"
-        await self._dependencies.attempts.abandon(attempt, Ended.CANCELLED)
+        await self._means.attempts.abandon(attempt, Ended.CANCELLED)
         return "running"
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
@@ -66,45 +57,47 @@ class Dispatcher:
             NoRouteNowError: A durable task has no route now and may get one later.
         """
         key = (task.scope, task.id)
-        self.held[key] = task
-        self._traces.task_began(task)
-        self._dependencies.events.tell(task, "queued")
-        course = TaskRun(self._dependencies, task, on_piece)
+        run = self.held[key] = TaskRun(self._means, task, on_piece)
+        span = run.state.span = self._traces.task_began(task)
+        self._means.events.tell(task, "queued")
         try:
-            result = await course.run()
+            result = await run.run()
             self._check_size(result)
         except TaskError as error:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
-            self._dependencies.events.tell(task, kind, error=error.kind.value)
-            result = task.failed(error.body)
-            self._ended(task, result, None)
+            self._means.events.tell(task, kind, error=error.kind.value)
+            # The attempt may have gone well: then its result was too large.
+            run.keep_books()
+            result = run.state.failed(error.body)
+            self._ended(run, result, None)
             return result
         except NoRouteNowError:
-            self._traces.task_left(task)
+            self._traces.task_left(span)
             raise
         except BaseException as error:
-            self._traces.task_left(task, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+            self._traces.task_left(span, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
             raise
         finally:
-            course.leave_lines()
-            if self.held.get(key) is task:
+            run.leave_lines()
+            if self.held.get(key) is run:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
-        provider_ms = course.provider_ms if len(task.attempts) == 1 else None
-        self._dependencies.attempts.loop.call_soon(self._finished, task, course.route, result, provider_ms)
+        # The caller waits for the answer, and nobody for what is counted and told of it.
+        self._means.attempts.loop.call_soon(self._finished, run, result)
         return result
 
-    def _finished(self, task: Task, route: Route | None, result: Result, provider_ms: float | None) -> None:
-        self._dependencies.events.tell(
-            task,
+    def _finished(self, run: TaskRun, result: Result) -> None:
+        run.keep_books()
+        self._means.events.tell(
+            run.task,
             "finished",
-            route=route,
+            route=run.route,
             replica=result.replica,
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
-        self._ended(task, result, provider_ms)
+        self._ended(run, result, run.provider_ms if len(result.attempts) == 1 else None)
 
     def _check_size(self, result: Result) -> None:
         """The worker kept its output within what can be sent; labels and attempts come on top of that here."""
@@ -118,6 +111,6 @@ class Dispatcher:
                 details={"limit_bytes": self._result_bytes_max, "size_bytes": size_bytes},
             )
 
-    def _ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
-        self._metrics.task_ended(task, result, provider_ms)
-        self._traces.task_ended(task, result)
+    def _ended(self, run: TaskRun, result: Result, provider_ms: float | None) -> None:
+        self._metrics.task_ended(run.task, result, provider_ms)
+        self._traces.task_ended(run.state.span, result)

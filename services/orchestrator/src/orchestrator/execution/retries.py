@@ -1,263 +1,174 @@
 """
-What follows a failed attempt. Pure: the course sleeps and sends, this only says.
+What follows a failed attempt, and what follows when no route is left. Pure, as all that `next_action` is made of.
 
 Whether a failure is the task's own or passes by itself stands in `contracts/failures.py`. A durable task waits for what
 passes until its deadline, whatever it costs in attempts; an asked one only for what passes within seconds.
 """
 
-import random
-from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
-
-from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
-from flotilla.routing.types import Decision, Route
-from orchestrator.state.replica_states import Replica, Standing
+from flotilla.contracts.attempts import Failed
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import RULES, ErrorKind, FailureKind, Rule
+from flotilla.routing.types import Choice, Decision, Route
+from orchestrator.execution.run_errors import back_in_s, every_route_failed, is_timed, no_route, not_now, stream_broke
+from orchestrator.execution.run_state import RouteTries, RunState
+from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Nak, Park, Pause, Refresh
 
 ATTEMPTS_MAX: Final = 10
 """Of those that count."""
 BACKOFF_S_MAX: Final = 5.0
 PROBES_SPENT_MAX: Final = 3
-SILENT_IN_A_ROW_MAX: Final = 3
-DEATHS_MAX: Final = 3
-"""So many replicas may die of a task, or be in danger of it at a time."""
+UNHEARD_IN_A_ROW_MAX: Final = 3
 REST_S: Final = 0.5
 REST_S_MAX: Final = 15.0
 ASK_REST_S_MAX: Final = 2.0
+ABSENT_PATIENCE_S: Final = 2.0
+"""An asked task waits so long for a replica to come."""
+REOPENED_PATIENCE_S: Final = 1.0
+"""And so long, after a route should be open again that a provider closed for a time."""
+PARKED_LOOK_S: Final = 5.0
 _DOUBLINGS_MAX: Final = 10
 
-
-class RetryHere(Struct, frozen=True):
-    """Try the same route again, after a pause; `closed` says that the provider's word closes it for all tasks so long."""
-
-    after_s: float
-    closed: bool = False
+REFRESH: Final = Refresh()
+NAK: Final = Nak()
 
 
-class NextRoute(Struct, frozen=True):
-    """Try the next route; for `resting` ones this one may serve the task later, else it is done with."""
-
-    resting: bool = False
-
-
-class GiveUp(Struct, frozen=True):
-    """The task fails with this kind."""
-
-    kind: ErrorKind
+def may_try(run: RunState, route: Route) -> bool:
+    """Whether a route is to be tried in this round."""
+    tries = run.routes.get(route)
+    return tries is None or (tries.status == "open" and tries.unheard < UNHEARD_IN_A_ROW_MAX)
 
 
-Step = RetryHere | NextRoute | GiveUp
+def after_failure(run: RunState, event: AttemptEnded, failed: Failed, now_s: float) -> Action:
+    """What follows an attempt that failed."""
+    if run.pieces:
+        return Fail(stream_broke(run.pieces, failed.kind))
+    if event.suspects:
+        run.losses.append(event.suspects)
+    run.failures += 1
+    run.kinds.add(failed.kind)
+    tries = run.at(event.choice.route)
+    if failed.kind is FailureKind.LOST and not event.heard:
+        # One that froze, or died with the request unopened, swallowed it. It stays in its queue group until the server
+        # notices (30 s), and while the others are full it is the only member, so a request that it swallows costs the
+        # task its second, and not one of its tries: the deadline is the bound.
+        tries.unheard += 1
+        return REFRESH
+    tries.failures += 1
+    rule = RULES[failed.kind]
+    if not rule.next_route:
+        return _given_up(rule.fails_as, failed)
+    waits = rule.passes if run.task.durable else rule.passes_soon
+    if rule.counts or not waits:
+        if _is_spent_probe(run, event.choice, rule):
+            tries.status = "resting"
+            return REFRESH
+        run.counted += 1
+        if run.counted >= ATTEMPTS_MAX:
+            return _given_up(ErrorKind.PROVIDER_FAILED, failed)
+    return _same_route(run, tries, failed, now_s) or _next_route(tries, waits=waits)
 
 
-class LookAgain(Struct, frozen=True):
-    """Routes were set free: decide again, at once."""
+def _same_route(run: RunState, tries: RouteTries, failed: Failed, now_s: float) -> Action | None:
+    """Another try of the same route, after a pause; None when it has had its tries, or the pause would be too long."""
+    rule, asked_s = RULES[failed.kind], failed.retry_after_s
+    if tries.failures > rule.same_route_max:
+        return None
+    after_s = _jittered(run, rule.backoff_s, tries.failures, BACKOFF_S_MAX) if asked_s is None else asked_s
+    if after_s > BACKOFF_S_MAX or after_s >= run.deadline_at - now_s:
+        return None
+    if asked_s is None or not rule.penalise:
+        return Backoff(after_s)
+    # Retry-After closes the route for all tasks: meanwhile another route may serve this one, and without one it waits.
+    run.closed_until = now_s + after_s
+    return REFRESH
 
 
-class Rest(Struct, frozen=True):
-    """Every route that is left rests: wait for so long, then try them again."""
-
-    after_s: float
-
-
-class WaitForRoute(Struct, frozen=True):
-    """No route at the moment, but one may come: wait for it, as long as such a task does."""
+def _next_route(tries: RouteTries, *, waits: bool) -> Action:
+    tries.status = "resting" if waits else "given_up"
+    return REFRESH
 
 
-class NoRoute(Struct, frozen=True):
-    """Nobody may or can do it, and no waiting changes that."""
+def _is_spent_probe(run: RunState, choice: Choice, rule: Rule) -> bool:
+    """A health probe finds out about its route for everybody, and was expected to fail: it is none of the task's tries."""
+    if not (choice.probe and run.task.durable and rule.penalise and run.probes_spent < PROBES_SPENT_MAX):
+        return False
+    run.probes_spent += 1
+    return True
 
 
-WithoutRoute = LookAgain | Rest | WaitForRoute | NoRoute | GiveUp
+def _given_up(kind: ErrorKind, failed: Failed) -> Fail:
+    return Fail(TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value}))
 
 
-ALONE_FROM: Final = DEATHS_MAX - 1
-
-Danger = Literal["none", "wait", "poison"]
-
-
-class _Strike:
-    """An attempt that was lost together with its replica, as far as anybody knows: with one of the suspects."""
-
-    __slots__ = ("suspects",)
-
-    def __init__(self, suspects: frozenset[Replica]) -> None:
-        self.suspects = suspects
+def hope_again(run: RunState) -> bool:
+    """When no other route is left, take up those again that no replica was heard of; False when there are none."""
+    hopes = False
+    for tries in run.routes.values():
+        hopes = hopes or tries.unheard >= UNHEARD_IN_A_ROW_MAX
+        tries.unheard = 0
+    return hopes
 
 
-class Tries:
-    """
-    One task's attempts so far, and what follows from them.
+def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:
+    """What a task does that has no route to try now: the decision has none, or none that is left."""
+    if any(tries.status == "resting" for tries in run.routes.values()):
+        run.rounds += 1
+        _next_round(run)
+        most_s = REST_S_MAX if run.task.durable else ASK_REST_S_MAX
+        return wait_for_route(run, _jittered(run, REST_S, run.rounds, most_s))
+    waits = any(each.waits and not _is_done_with(run, each.pool, each.model) for each in decision.excluded)
+    # A durable task whose pool has died before it failed there for good waits for the pool, as one that was never tried
+    # does.
+    if run.failures and not waits and (not run.task.durable or _has_given_up(run)):
+        return Fail(every_route_failed(run, fails_as(run.kinds)))
+    if not waits and decision.excluded:
+        return Fail(no_route(run.task, decision))
+    if run.task.durable:
+        timed_s = min(PARKED_LOOK_S, back_in_s(decision, unix_s)) if is_timed(decision) else PARKED_LOOK_S
+        return wait_for_route(run, timed_s)
+    return _be_patient(run, decision, unix_s, now_s)
 
-    Attributes:
-        deaths: How many replicas have died while they had it.
-        total: Attempts that a replica took, or swallowed.
-        given_up: Routes that are not tried again for this task.
-        resting: Routes whose trouble passes; not tried again before the next round.
-    """
 
-    __slots__ = (
-        "_counted",
-        "_durable",
-        "_here",
-        "_kinds",
-        "_luck",
-        "_probes_spent",
-        "_rounds",
-        "_silent",
-        "_strikes",
-        "deaths",
-        "given_up",
-        "resting",
-        "total",
+def wait_for_route(run: RunState, after_s: float) -> Action:
+    """A durable task is parked for so long, or goes back to its stream where nobody keeps it; an asked one waits."""
+    if not run.task.durable:
+        return Pause(after_s)
+    return Park(after_s) if run.may_park else NAK
+
+
+def _be_patient(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:
+    """An asked task waits a moment for a replica to come, or for a route to be open again."""
+    if run.waiting_since is None:
+        run.waiting_since = now_s
+    patient_until = max(run.waiting_since + ABSENT_PATIENCE_S, run.closed_until + REOPENED_PATIENCE_S)
+    left_s = min(patient_until, run.deadline_at) - now_s
+    if left_s <= 0:
+        return Fail(not_now(run.task, decision, unix_s)) if now_s < run.deadline_at else REFRESH
+    return Pause(min(left_s, back_in_s(decision, unix_s)))
+
+
+def _next_round(run: RunState) -> None:
+    for tries in run.routes.values():
+        if tries.status == "resting":
+            tries.status = "open"
+
+
+def _has_given_up(run: RunState) -> bool:
+    return any(tries.status == "given_up" for tries in run.routes.values())
+
+
+def _is_done_with(run: RunState, pool: str, model: str) -> bool:
+    return any(
+        route.pool == pool and route.model == model and tries.status == "given_up"
+        for route, tries in run.routes.items()
     )
 
-    def __init__(self, *, durable: bool, deaths: int = 0, luck: Callable[[], float] = random.random) -> None:
-        self._durable = durable
-        self._luck = luck
-        self._here: dict[Route, int] = {}
-        self._silent: dict[Route, int] = {}
-        self._kinds: set[FailureKind] = set()
-        self._counted = 0
-        self._probes_spent = 0
-        self._rounds = 0
-        self._strikes: list[_Strike] = []
-        self.deaths = deaths
-        self.total = 0
-        self.given_up: set[Route] = set()
-        self.resting: set[Route] = set()
 
-    def may_try(self, route: Route) -> bool:
-        """Whether a route is to be tried in this round."""
-        if route in self.given_up or route in self.resting:
-            return False
-        return self._silent.get(route, 0) < SILENT_IN_A_ROW_MAX
-
-    def failed(
-        self, route: Route, kind: FailureKind, *, probe: bool, retry_after_s: float | None, left_s: float
-    ) -> Step:
-        """
-        Decide what follows a failed attempt.
-
-        Args:
-            route: Where it was tried.
-            kind: Why it failed.
-            probe: Whether the attempt was one of the trickle on a route that is not held to be well.
-            retry_after_s: As the provider asked; a pause longer than the backoff sends the task to the next route.
-            left_s: Until the task's deadline.
-        """
-        rule = RULES[kind]
-        self.total += 1
-        self._kinds.add(kind)
-        tries_here = self._here[route] = self._here.get(route, 0) + 1
-        if not rule.next_route:
-            return GiveUp(rule.fails_as)
-        waits = rule.passes if self._durable else rule.passes_soon
-        counts = rule.counts or not waits
-        if counts and probe and self._durable and rule.penalise and self._probes_spent < PROBES_SPENT_MAX:
-            # It finds out about the route for everybody, and was expected to fail.
-            self._probes_spent += 1
-            return self._next_route(route, resting=True)
-        if counts:
-            self._counted += 1
-            if self._counted >= ATTEMPTS_MAX:
-                return GiveUp(ErrorKind.PROVIDER_FAILED)
-        if tries_here <= rule.same_route_max:
-            after_s = self._jittered(rule.backoff_s, tries_here, BACKOFF_S_MAX)
-            after_s = after_s if retry_after_s is None else retry_after_s
-            if after_s <= BACKOFF_S_MAX and after_s < left_s:
-                return RetryHere(after_s, closed=retry_after_s is not None and rule.penalise)
-        return self._next_route(route, resting=waits)
-
-    def swallowed(self, route: Route) -> None:
-        """
-        No replica said a word: one that froze, or died with the request unopened, swallowed it.
-
-        It stays in its queue group until the server notices (30 s), and while the others are full it is the only member,
-        so a request that it swallows costs the task its second, and not one of its tries: the deadline is the bound.
-        """
-        self.total += 1
-        self._kinds.add(FailureKind.LOST)
-        self._silent[route] = self._silent.get(route, 0) + 1
-
-    def lost_with(self, suspects: frozenset[Replica]) -> None:
-        """An attempt was lost, and these replicas came into trouble while one of them had it."""
-        if suspects:
-            self._strikes.append(_Strike(suspects))
-
-    @property
-    def deaths_to_tell(self) -> int:
-        """
-        For whoever gets the task next: the deaths, and the losses that may have been some.
-
-        Those not being certain, they leave the task one more try.
-        """
-        return max(self.deaths, min(self.deaths + len(self._strikes), DEATHS_MAX - 1))
-
-    @property
-    def goes_alone(self) -> bool:
-        """Whether its next try is not to be beside that of another such task."""
-        return self.deaths + len(self._strikes) >= ALONE_FROM
-
-    @property
-    def is_suspicious(self) -> bool:
-        """Whether `danger` has to be asked before the next try."""
-        return bool(self._strikes) or self.deaths >= DEATHS_MAX
-
-    def danger(self, standing: Callable[[Replica], Standing]) -> Danger:
-        """
-        Whether the task may be given to one more replica, by how those stand that it was lost with.
-
-        `wait` while it is not known whether they have died of it.
-        """
-        undecided: list[_Strike] = []
-        for strike in self._strikes:
-            stand = {replica: standing(replica) for replica in strike.suspects}
-            strike.suspects = frozenset(replica for replica in strike.suspects if stand[replica] != "well")
-            if "gone" in stand.values():
-                self.deaths += 1
-            elif strike.suspects:
-                undecided.append(strike)
-        self._strikes = undecided
-        if self.deaths >= DEATHS_MAX:
-            return "poison"
-        return "wait" if self.deaths + len(undecided) >= DEATHS_MAX else "none"
-
-    def without_route(self, decision: Decision) -> WithoutRoute:
-        """Decide what a task does that has no route to try now: the decision has none, or none that is left."""
-        if decision.routes and self._hope_again():
-            return LookAgain()
-        if self.resting:
-            self._rounds += 1
-            most_s = REST_S_MAX if self._durable else ASK_REST_S_MAX
-            return Rest(self._jittered(REST_S, self._rounds, most_s))
-        waits = any(each.waits and not self._is_done_with(each.pool, each.model) for each in decision.excluded)
-        # A durable task whose pool has died before it failed there for good waits for the pool, as one that was never
-        # tried does.
-        if self.total and not waits and (self.given_up or not self._durable):
-            return GiveUp(fails_as(self._kinds))
-        return WaitForRoute() if waits or not decision.excluded else NoRoute()
-
-    def next_round(self) -> None:
-        """It has waited: the routes that rested are tried again."""
-        self.resting.clear()
-
-    def _hope_again(self) -> bool:
-        """When no other route is left, take up those again that only swallowed requests; False when there are none."""
-        hopes = max(self._silent.values(), default=0) >= SILENT_IN_A_ROW_MAX
-        self._silent.clear()
-        return hopes
-
-    def _is_done_with(self, pool: str, model: str) -> bool:
-        return any(route.pool == pool and route.model == model for route in self.given_up)
-
-    def _next_route(self, route: Route, *, resting: bool) -> NextRoute:
-        (self.resting if resting else self.given_up).add(route)
-        return NextRoute(resting)
-
-    def _jittered(self, first_s: float, time: int, most_s: float) -> float:
-        """Doubles from time to time (which counts from 1), a quarter more or less."""
-        return min(first_s * 2 ** min(time - 1, _DOUBLINGS_MAX), most_s) * (0.75 + self._luck() / 2)
+def _jittered(run: RunState, first_s: float, time: int, most_s: float) -> float:
+    """Doubles from time to time (which counts from 1), a quarter more or less."""
+    return min(first_s * 2 ** min(time - 1, _DOUBLINGS_MAX), most_s) * (0.75 + run.jitter() / 2)
 
 
 def fails_as(kinds: set[FailureKind]) -> ErrorKind:

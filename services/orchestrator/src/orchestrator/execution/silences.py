@@ -17,7 +17,8 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.per_item import guarded
 from orchestrator.execution.in_flight_checks import Finding, InFlightChecks, ReplicasOf
-from orchestrator.state.attempt import Attempt, Ended, InFlight
+from orchestrator.state.attempt import Attempt, InFlight
+from orchestrator.state.outcomes import Ended
 from orchestrator.state.replica_states import Replica, ReplicaStates, Standing
 
 ROLL_CALL_AFTER_S: Final = 0.2

@@ -29,10 +29,10 @@ class Traces:
         self._tracer = tracer
         self.on: Final = tracer.on
 
-    def task_began(self, task: Task) -> None:
-        """A task is taken in hand."""
+    def task_began(self, task: Task) -> Span | None:
+        """A task is taken in hand; None while traces are off."""
         if not self.on:
-            return
+            return None
         attributes = {
             "flotilla.task.id": task.id,
             "flotilla.capability": task.capability,
@@ -40,30 +40,30 @@ class Traces:
             "flotilla.priority": task.priority,
             "flotilla.data_class": task.data_class,
         }
-        task.span = self._tracer.begin(TASK, "consumer" if task.durable else "server", attributes, parent=task.options)
+        return self._tracer.begin(TASK, "consumer" if task.durable else "server", attributes, parent=task.options)
 
-    def task_ended(self, task: Task, result: Result) -> None:
+    def task_ended(self, span: Span | None, result: Result) -> None:
         """It has its result."""
-        if task.span is None:
+        if span is None:
             return
         error = result.error.kind.value if isinstance(result.error, ErrorBody) else ""
         attributes: dict[str, str | int | float] = {
             "flotilla.outcome": error or "ok",
-            "flotilla.attempts": len(task.attempts),
+            "flotilla.attempts": len(result.attempts),
             "flotilla.queued_ms": result.queued_ms,
         }
         if not error:
             attributes |= {"flotilla.zone": str(result.zone), "flotilla.pool": result.pool}
-        task.span.end(attributes, error=error)
+        span.end(attributes, error=error)
 
-    def task_left(self, task: Task, why: str = HANDED_BACK) -> None:
+    def task_left(self, span: Span | None, why: str = HANDED_BACK) -> None:
         """It leaves this orchestrator without a result: a durable one goes back to its stream. Nothing if it has one."""
-        if task.span is not None:
-            task.span.end({"flotilla.outcome": why}, error="" if why == HANDED_BACK else why)
+        if span is not None:
+            span.end({"flotilla.outcome": why}, error="" if why == HANDED_BACK else why)
 
-    def attempt_began(self, task: Task, route: Route) -> Span | None:
+    def attempt_began(self, task: Task, route: Route, parent: Span | None) -> Span | None:
         """A request goes out; its span is shown only if it is ended: one that finds no slot is no attempt."""
-        if not self.on or task.span is None:
+        if parent is None:
             return None
         attributes = {
             gen_ai.OPERATION: gen_ai.operation_of(task.capability),
@@ -72,7 +72,7 @@ class Traces:
             "flotilla.zone": route.zone,
             "flotilla.pool": route.pool,
         }
-        return self._tracer.begin(ATTEMPT, "client", attributes, parent=task.span)
+        return self._tracer.begin(ATTEMPT, "client", attributes, parent=parent)
 
 
 def options_of(task: Task, span: Span | None) -> AttemptOptions:

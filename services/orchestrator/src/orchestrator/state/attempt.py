@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from typing import Final, Protocol
 
 import structlog
@@ -16,6 +15,7 @@ from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.lanes import Lane
 from flotilla.fabric.unreadable import Sparing
 from flotilla.routing.types import Route
+from orchestrator.state.outcomes import Ended, Outcome
 from orchestrator.state.outputs import Outputs
 from orchestrator.state.replica_states import Replica
 from orchestrator.state.tasks import Task
@@ -30,28 +30,6 @@ _undecodable: Final = Sparing()
 
 OnPiece = Callable[[str], Awaitable[None]]
 OnStart = Callable[["Attempt"], None]
-
-
-class Ended(Enum):
-    """
-    Ways in which an attempt ends without the worker's last word.
-
-    NO_SLOT is the server's word that no replica has a free slot; BUSY a replica's, which was just leaving its group: another
-    one may have a slot.
-    """
-
-    NO_SLOT = "no_slot"
-    BUSY = "busy"
-    DEADLINE = "deadline"
-    CANCELLED = "cancelled"
-
-
-Outcome = Finished | Failed | Ended
-
-
-def found_no_slot(outcome: Outcome) -> bool:
-    """Whether no replica took the attempt."""
-    return outcome is Ended.NO_SLOT or outcome is Ended.BUSY
 
 
 class InFlight(Protocol):

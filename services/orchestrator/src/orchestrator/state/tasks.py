@@ -1,4 +1,4 @@
-"""A task while an orchestrator holds it."""
+"""What is asked: a task as intake has accepted it. What happens to it is in `run_state.py`."""
 
 import asyncio
 import time
@@ -7,18 +7,19 @@ from typing import Final
 
 import msgspec
 
-from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
 from flotilla.contracts.results import AttemptReport, Result, input_digest
-from flotilla.contracts.subjects import Priority, Zone
+from flotilla.contracts.subjects import Priority
 from flotilla.routing.types import TaskView
+
+NO_USAGE: Final = Usage()
 
 
 class Task:
     """
-    One accepted task, and what has happened to it here.
+    One accepted task; nothing of it changes, but that its input is dropped when it is over.
 
     Attributes:
         body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.
@@ -28,14 +29,12 @@ class Task:
         park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
             it goes on.
         cancelled: Set when the caller wants it no more.
-        span: Of its caller's trace; None while traces are off.
     """
 
     __slots__ = (
         "_input_sha256",
         "accepted_at",
         "accepted_unix_ms",
-        "attempts",
         "body",
         "cancelled",
         "capability",
@@ -46,12 +45,8 @@ class Task:
         "id",
         "options",
         "park",
-        "pieces",
         "priority",
-        "queued_ms",
         "scope",
-        "span",
-        "usage",
         "view",
     )
 
@@ -94,11 +89,6 @@ class Task:
             labels=options.labels,
             input_bytes=len(body),
         )
-        self.attempts: list[AttemptReport] = []
-        self.usage = Usage()
-        self.queued_ms: float | None = None
-        self.pieces = 0
-        self.span: Span | None = None
         self.park: Callable[[bool], None] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
@@ -114,40 +104,25 @@ class Task:
         _ = self.input_sha256
         self.body = b""
 
-    def ok(self, *, output: msgspec.Raw, provider: str, model: str, zone: Zone, pool: str, replica: str) -> Result:
-        """The result of a task that went well."""
-        return Result(
-            task=self.id,
-            capability=self.capability,
-            status="ok",
-            output=output,
-            provider=provider,
-            model=model,
-            zone=zone,
-            pool=pool,
-            replica=replica,
-            latency_ms=self._latency_ms(),
-            queued_ms=round(self.queued_ms or 0.0, 3),
-            usage=self.usage,
-            attempts=self.attempts,
-            labels=self.options.labels or msgspec.UNSET,
-            input_sha256=self.input_sha256,
-        )
-
-    def failed(self, error: ErrorBody) -> Result:
-        """The result of a task that failed."""
+    def failed(
+        self,
+        error: ErrorBody,
+        *,
+        attempts: list[AttemptReport] | None = None,
+        usage: Usage = NO_USAGE,
+        queued_ms: float | None = None,
+    ) -> Result:
+        """The result of a task that failed; without attempts, of one that no run had or that crashed."""
+        latency_ms = round((time.monotonic() - self.accepted_at) * 1000, 3)
         return Result(
             task=self.id,
             capability=self.capability,
             status="failed",
             error=error,
-            latency_ms=self._latency_ms(),
-            queued_ms=round(self.queued_ms if self.queued_ms is not None else self._latency_ms(), 3),
-            usage=self.usage,
-            attempts=self.attempts,
+            latency_ms=latency_ms,
+            queued_ms=latency_ms if queued_ms is None else round(queued_ms, 3),
+            usage=usage,
+            attempts=attempts or [],
             labels=self.options.labels or msgspec.UNSET,
             input_sha256=self.input_sha256,
         )
-
-    def _latency_ms(self) -> float:
-        return round((time.monotonic() - self.accepted_at) * 1000, 3)

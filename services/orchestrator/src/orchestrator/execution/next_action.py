@@ -1,0 +1,159 @@
+"""
+What a task's run does next: a pure function of its state and of what just happened. `task_run.py` performs it.
+
+The usual way is four steps: refreshed, routed, sent, finished. All times are seconds of the loop's clock.
+"""
+
+from typing import Final
+
+from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind, FailureKind
+from orchestrator.execution.poison_tasks import danger_of, deaths_to_tell, goes_alone, is_suspicious, weigh_losses
+from orchestrator.execution.retries import REFRESH, after_failure, hope_again, may_try, wait_for_route, without_route
+from orchestrator.execution.run_errors import all_slots_busy, lines_full, too_deadly, too_late
+from orchestrator.execution.run_state import RunState
+from orchestrator.execution.run_steps import (
+    Action,
+    AttemptEnded,
+    Backoff,
+    DeathsTold,
+    Fail,
+    FindRoutes,
+    Finish,
+    LinesFull,
+    NoSlot,
+    NotAlone,
+    Refreshed,
+    Routed,
+    RunEvent,
+    Send,
+    TellDeaths,
+    WaitForSlot,
+)
+from orchestrator.state.outcomes import Ended
+
+QUEUE_TIMEOUT_S: Final = 30.0
+"""Of an asked task whose policy names none; a durable one then waits until its deadline."""
+REROUTE_EVERY_S: Final = 1.0
+UNSAFE_LOOK_S: Final = 0.5
+RESENT_MAX: Final = 3
+"""Times that a task is sent again at once which a replica was too full for; then it stands in line."""
+DEADLINE_MARGIN_S: Final = 0.25
+"""A replica may tell of a deadline so long before it passes by the clock here."""
+
+_FIND_ROUTES: Final = FindRoutes()
+_FIND_ROUTES_ALONE: Final = FindRoutes(alone=True)
+_FINISH: Final = Finish()
+
+
+def next_action(run: RunState, event: RunEvent, now_s: float) -> Action:  # noqa: PLR0911  (one for each event)
+    """Take in what happened, and decide what is done now."""
+    match event:
+        case AttemptEnded():
+            return _after_attempt(run, event, now_s)
+        case Routed():
+            return _after_routing(run, event, now_s)
+        case Refreshed():
+            return _after_refresh(run, event, now_s)
+        case NoSlot(stale=stale):
+            return _after_refusal(run, now_s, stale=stale)
+        case DeathsTold():
+            return _if_safe(run)
+        case NotAlone():
+            return wait_for_route(run, UNSAFE_LOOK_S)
+        case LinesFull():
+            return Fail(lines_full())
+
+
+def ended_as(run: RunState, outcome: Failed | Ended, now_s: float) -> Failed | Ended:
+    """How an attempt has ended: a timeout that a replica tells of when the task's deadline is due is the deadline."""
+    is_timeout = isinstance(outcome, Failed) and outcome.kind is FailureKind.TIMEOUT
+    return Ended.DEADLINE if is_timeout and run.deadline_at - now_s < DEADLINE_MARGIN_S else outcome
+
+
+def _after_refresh(run: RunState, event: Refreshed, now_s: float) -> Action:
+    task = run.task
+    rules = run.rules = event.rules
+    total_s = rules.total_timeout_s
+    run.deadline_at = task.deadline_at if total_s is None else min(task.deadline_at, task.accepted_at + total_s)
+    run.turn_of = event.turn_of
+    if event.cancelled:
+        return Fail(TaskError(ErrorKind.CANCELLED, "cancelled by the caller"))
+    if now_s >= run.deadline_at:
+        return Fail(too_late(run))
+    if not is_suspicious(run):
+        return _FIND_ROUTES
+    weigh_losses(run, event.standings)
+    return TellDeaths(deaths_to_tell(run)) if task.durable else _if_safe(run)
+
+
+def _if_safe(run: RunState) -> Action:
+    """Whether the task may be given to one more replica."""
+    match danger_of(run):
+        case "poison":
+            return Fail(too_deadly(run))
+        case "wait":
+            return wait_for_route(run, UNSAFE_LOOK_S)
+        case "none":
+            return _FIND_ROUTES_ALONE if goes_alone(run) else _FIND_ROUTES
+
+
+def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
+    choices = event.decision.routes
+    if run.failures:
+        choices = tuple(choice for choice in event.decision.routes if may_try(run, choice.route))
+        if not choices and event.decision.routes and hope_again(run):
+            choices = tuple(choice for choice in event.decision.routes if may_try(run, choice.route))
+    if not choices:
+        return without_route(run, event.decision, event.unix_s, now_s)
+    run.choices = choices
+    run.tried = 0
+    return _next_choice(run, now_s)
+
+
+def _next_choice(run: RunState, now_s: float) -> Action:
+    """Try the routes in order; when none has a slot, wait for one."""
+    turn_of = run.turn_of
+    while run.tried < len(run.choices):
+        choice = run.choices[run.tried]
+        run.tried += 1
+        if turn_of is not None and choice.route.pool != turn_of:
+            continue
+        if choice.last_resort and not run.attempts:
+            continue
+        run.resent = 0
+        return Send(choice, has_turn=turn_of is not None)
+    return _wait_for_slot(run, now_s)
+
+
+def _after_refusal(run: RunState, now_s: float, *, stale: bool) -> Action:
+    if not stale or run.resent >= RESENT_MAX:
+        return _next_choice(run, now_s)
+    run.resent += 1
+    return Send(run.choices[run.tried - 1], has_turn=True, final=run.resent == RESENT_MAX)
+
+
+def _wait_for_slot(run: RunState, now_s: float) -> Action:
+    """Stand in line for any of the routes until it is this task's turn, or time to look at the routes again."""
+    queue_timeout_s = run.rules.queue_timeout_s
+    if queue_timeout_s is None and not run.task.durable:
+        queue_timeout_s = QUEUE_TIMEOUT_S
+    if run.waiting_since is None:
+        run.waiting_since = now_s
+    elif queue_timeout_s is not None and now_s - run.waiting_since >= queue_timeout_s:
+        return Fail(all_slots_busy(queue_timeout_s))
+    pools = tuple(dict.fromkeys(choice.route.pool for choice in run.choices))
+    return WaitForSlot(pools, min(REROUTE_EVERY_S, max(0.0, run.deadline_at - now_s)))
+
+
+def _after_attempt(run: RunState, event: AttemptEnded, now_s: float) -> Action:
+    run.waiting_since = None
+    run.report(event.report, event.usage)
+    outcome = event.outcome
+    if isinstance(outcome, Finished):
+        return _FINISH
+    if isinstance(outcome, Failed):
+        return after_failure(run, event, outcome, now_s)
+    # The deadline is by the replica's clock or the sweep's, and may be a moment ahead of the one here.
+    return Backoff(DEADLINE_MARGIN_S) if outcome is Ended.DEADLINE else REFRESH

@@ -1,0 +1,136 @@
+"""
+What has happened to one task in this orchestrator: all that `next_action` decides by, and all that its result tells.
+
+Only `next_action` and the functions that it calls change it, apart from what the attempt under way tells (`pieces`,
+`queued_ms`). Times are seconds of the loop's clock.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.chassis.tracing import Span
+from flotilla.contracts.attempts import Finished, Usage
+from flotilla.contracts.failures import ErrorBody, FailureKind
+from flotilla.contracts.policy import Rules
+from flotilla.contracts.results import AttemptReport, Result
+from flotilla.routing.types import Choice, Route
+from orchestrator.state.replica_states import Replica
+from orchestrator.state.tasks import NO_USAGE, Task
+
+ATTEMPTS_REPORTED_MAX: Final = 20
+"""Of a task that waited out a long trouble, half of them the first and half the last."""
+_NO_RULES: Final = Rules()
+
+
+class RouteTries(Struct):
+    """
+    How a route has served the task so far.
+
+    Attributes:
+        failures: Attempts that failed there.
+        unheard: Attempts in a row of which no replica said a word.
+        status: `resting` until the next round, `given_up` for good.
+    """
+
+    failures: int = 0
+    unheard: int = 0
+    status: Literal["open", "resting", "given_up"] = "open"
+
+
+class RunState(Struct):
+    """
+    One task's run.
+
+    Attributes:
+        span: Of its caller's trace; None while traces are off.
+        rules: As last read from the policy in force.
+        deadline_at: The task's own deadline, or the policy's when that is earlier.
+        may_park: Somebody keeps the task while it waits for a route; else a durable one goes back to its stream.
+        jitter: Gives 0 to 1, for pauses.
+        attempts: Those that a replica took, or may have taken, as the result tells of them.
+        usage: Of all attempts.
+        queued_ms: From acceptance to the first attempt that had a slot.
+        pieces: Of a streamed answer, passed on to the caller.
+        choices: Of the last decision, those that may be tried; `tried` of them are dealt with in this round.
+        resent: Times that the choice being tried was sent again at once.
+        turn_of: The pool in whose line the task's turn has come: only its routes are tried.
+        waiting_since: Without a slot or a route, of an asked task also without a replica; None while it has one.
+        closed_until: When a route opens again that a provider has closed for a time (Retry-After).
+        routes: Those on which an attempt failed.
+        kinds: Why attempts failed.
+        failures: Attempts that failed, those included that no replica was heard of.
+        counted: Those of them that count towards ATTEMPTS_MAX.
+        probes_spent: Health probes that failed with this task.
+        rounds: Times that every route rested.
+        losses: Attempts lost together with their replica, as far as is known: with one of these.
+        deaths: Replicas that have died while they had it.
+    """
+
+    task: Task
+    span: Span | None = None
+    rules: Rules = _NO_RULES
+    deadline_at: float = 0.0
+    may_park: bool = False
+    jitter: Callable[[], float] = random.random
+    attempts: list[AttemptReport] = []
+    usage: Usage = NO_USAGE
+    queued_ms: float | None = None
+    pieces: int = 0
+    choices: tuple[Choice, ...] = ()
+    tried: int = 0
+    resent: int = 0
+    turn_of: str | None = None
+    waiting_since: float | None = None
+    closed_until: float = -math.inf
+    routes: dict[Route, RouteTries] = {}
+    kinds: set[FailureKind] = set()
+    failures: int = 0
+    counted: int = 0
+    probes_spent: int = 0
+    rounds: int = 0
+    losses: list[frozenset[Replica]] = []
+    deaths: int = 0
+
+    def at(self, route: Route) -> RouteTries:
+        """The tries of a route, kept from now on."""
+        tries = self.routes.get(route)
+        if tries is None:
+            tries = self.routes[route] = RouteTries()
+        return tries
+
+    def report(self, report: AttemptReport, usage: Usage) -> None:
+        """An attempt is over."""
+        self.usage = usage if self.usage is NO_USAGE else self.usage + usage
+        self.attempts.append(report)
+        if len(self.attempts) > ATTEMPTS_REPORTED_MAX:
+            del self.attempts[ATTEMPTS_REPORTED_MAX // 2]
+
+    def ok(self, finished: Finished, route: Route, replica: str, now_s: float) -> Result:
+        """The result of a task that went well."""
+        task = self.task
+        return Result(
+            task=task.id,
+            capability=task.capability,
+            status="ok",
+            output=finished.output,
+            provider=finished.provider,
+            model=finished.model,
+            zone=route.zone,
+            pool=route.pool,
+            replica=replica,
+            latency_ms=round((now_s - task.accepted_at) * 1000, 3),
+            queued_ms=round(self.queued_ms or 0.0, 3),
+            usage=self.usage,
+            attempts=self.attempts,
+            labels=task.options.labels or msgspec.UNSET,
+            input_sha256=task.input_sha256,
+        )
+
+    def failed(self, error: ErrorBody) -> Result:
+        """The result of a task that failed."""
+        return self.task.failed(error, attempts=self.attempts, usage=self.usage, queued_ms=self.queued_ms)

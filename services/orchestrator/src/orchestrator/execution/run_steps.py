@@ -1,0 +1,161 @@
+"""
+What can happen to a task's run, and what it can do next: the values that `next_action` takes and gives.
+
+An event says what the last action came to. All times are seconds of the loop's clock, unless a name says otherwise.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.policy import Rules
+from flotilla.contracts.results import AttemptReport
+from flotilla.routing.types import Choice, Decision
+from orchestrator.state.outcomes import Outcome
+from orchestrator.state.replica_states import Replica, Standing
+
+NO_STANDINGS: Final[Mapping[Replica, Standing]] = {}
+
+
+class Refreshed(Struct, frozen=True, gc=False):
+    """
+    How things are now: at the beginning, and after every wait and every failed attempt.
+
+    Attributes:
+        rules: Of the policy in force.
+        cancelled: The caller wants no result any more.
+        standings: Of the replicas that attempts of this task were lost with.
+        turn_of: The pool in whose line the task's turn has come.
+    """
+
+    rules: Rules
+    cancelled: bool = False
+    standings: Mapping[Replica, Standing] = NO_STANDINGS
+    turn_of: str | None = None
+
+
+class DeathsTold(Struct, frozen=True, gc=False):
+    """The other orchestrators have been told how many replicas died of the task."""
+
+
+class NotAlone(Struct, frozen=True, gc=False):
+    """Another task that replicas may have died of is being tried."""
+
+
+class Routed(Struct, frozen=True, gc=False):
+    """The router's decision, and the wall clock's seconds: closed routes say in its time when they open again."""
+
+    decision: Decision
+    unix_s: float
+
+
+class NoSlot(Struct, frozen=True, gc=False):
+    """
+    No replica took the attempt, or others stand in line before it.
+
+    Attributes:
+        stale: The refusal may be older than the last slot that became free.
+    """
+
+    stale: bool = False
+
+
+class LinesFull(Struct, frozen=True, gc=False):
+    """No line of any of the pools takes one more task."""
+
+
+class AttemptEnded(Struct, frozen=True, gc=False):
+    """
+    An attempt that a replica took, or may have taken, is over.
+
+    Attributes:
+        outcome: Never one of those that found no slot.
+        usage: What it consumed.
+        heard: A replica said something.
+        suspects: Of a lost attempt: the replicas that it may have brought into trouble.
+    """
+
+    choice: Choice
+    outcome: Outcome
+    report: AttemptReport
+    usage: Usage
+    heard: bool = True
+    suspects: frozenset[Replica] = frozenset()
+
+
+RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | LinesFull | AttemptEnded
+
+
+class Refresh(Struct, frozen=True, gc=False):
+    """Read how things are, then decide again: gives `Refreshed`."""
+
+
+class TellDeaths(Struct, frozen=True, gc=False):
+    """Tell the other orchestrators how many replicas have died of the task, or may have: gives `DeathsTold`."""
+
+    deaths: int
+
+
+class FindRoutes(Struct, frozen=True, gc=False):
+    """Ask the router: gives `Routed`; or `NotAlone`, when the task is only to be tried `alone` and another one is."""
+
+    alone: bool = False
+
+
+class Send(Struct, frozen=True, gc=False):
+    """
+    Send an attempt on a route and hear it out: gives `AttemptEnded` or `NoSlot`.
+
+    Attributes:
+        has_turn: Also when others stand in the pool's line.
+        final: A refusal is believed, stale or not: what called the line's head is used up.
+    """
+
+    choice: Choice
+    has_turn: bool = False
+    final: bool = False
+
+
+class WaitForSlot(Struct, frozen=True, gc=False):
+    """Stand in the lines of these pools for a turn, up to a time: gives `Refreshed` or `LinesFull`."""
+
+    pools: tuple[str, ...]
+    up_to_s: float
+
+
+class Backoff(Struct, frozen=True, gc=False):
+    """Sleep before the same route is tried again; the task keeps its place in the lines. Gives `Refreshed`."""
+
+    after_s: float
+
+
+class Pause(Struct, frozen=True, gc=False):
+    """Wait for a route, in no line; a change of the fleet or a cancellation ends it early. Gives `Refreshed`."""
+
+    after_s: float
+
+
+class Park(Struct, frozen=True, gc=False):
+    """As `Pause`, for a durable task: it takes no room from others meanwhile."""
+
+    after_s: float
+
+
+class Nak(Struct, frozen=True, gc=False):
+    """Give a durable task back to its stream: no route now, and nobody here keeps it."""
+
+
+class Finish(Struct, frozen=True, gc=False):
+    """The last attempt's output is the result."""
+
+
+class Fail(Struct, frozen=True, gc=False):
+    """The task has failed."""
+
+    error: TaskError
+
+
+Action = Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Nak | Finish | Fail
