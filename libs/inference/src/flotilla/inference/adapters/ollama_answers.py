@@ -17,7 +17,6 @@ from flotilla.inference.adapters.failures import failure_of, misshapen
 from flotilla.inference.adapters.finish_reasons import Protocol, is_complete
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
-from flotilla.inference.backend import Embedding
 from flotilla.inference.lenient_json import Joined, lenient_decoder
 
 PROVIDER: Final = "ollama"
@@ -38,15 +37,7 @@ class Chunk(Struct):
     error: Any = None
 
 
-class _Vectors(Struct):
-    embeddings: list[list[float]] | None = None
-    model: Any = None
-    prompt_eval_count: Any = None
-    error: Any = None
-
-
 decode_chunk: Final[Callable[[bytes], Chunk]] = lenient_decoder(Chunk)
-_decode_vectors: Final[Callable[[bytes], _Vectors]] = lenient_decoder(_Vectors)
 
 
 class ElsewhereError(AttemptError):
@@ -141,26 +132,6 @@ class Reading:
         piece = said.strip() if isinstance(said, str) else ""
         self._repeated = self._repeated + 1 if piece == self._last else 0
         self._last = piece
-
-
-def vectors_in(body: bytes, texts: int, *, asked: str) -> Embedding:
-    """
-    Read the answer to a call with so many texts.
-
-    Raises:
-        AttemptError: It is an error, or does not hold one vector of one length for each text.
-        msgspec.MsgspecError: It is no JSON, or of another shape.
-    """
-    answer = _decode_vectors(body)
-    if says_an_error(answer.error):
-        raise failure_inside(answer.error)
-    vectors = answer.embeddings or []
-    if len(vectors) != texts or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
-        raise misshapen(PROVIDER)
-    named = model_name(answer.model)
-    counted = token_count(answer.prompt_eval_count)
-    usage = usage_of(PROVIDER, named, asked, input_tokens=counted, output_tokens=None, embedding=True)
-    return Embedding(vectors=vectors, model=named or asked, usage=usage)
 
 
 def failure_inside(error: Any) -> AttemptError:

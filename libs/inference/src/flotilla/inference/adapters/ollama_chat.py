@@ -1,9 +1,8 @@
 """
 Ollama: `/api/chat` and `/api/embed` of a local server (github.com/ollama/ollama, docs/api.md and api/types.go).
 
-The protocol is spoken over plain httpx2, without Ollama's Python SDK: the SDK cannot send `truncate` and `shift`, and
-without those the server silently drops the middle of a document that exceeds the model's context and answers as if it
-had read it all. The SDK also hides the headers of an error, and reads the environment.
+Embeddings, the list of models and pulling go through Ollama's Python package (`ollama_package`). What it cannot do is
+asked for here, and the call says why.
 """
 
 import contextlib
@@ -20,11 +19,9 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.answer_bodies import drained
 from flotilla.inference.adapters.egress import HOME, Egress
 from flotilla.inference.adapters.endpoints import ollama_url
-from flotilla.inference.adapters.errors_told import sentence_of
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
     deadline,
-    failure_of,
     misshapen,
     not_json,
     too_slow,
@@ -32,16 +29,17 @@ from flotilla.inference.adapters.failures import (
 )
 from flotilla.inference.adapters.http_clients import provider_client
 from flotilla.inference.adapters.json_lines import documents
-from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, decode_chunk, vectors_in
+from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, decode_chunk
+from flotilla.inference.adapters.ollama_package import OllamaPackage, refused
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
-from flotilla.inference.lenient_json import loads
 
 REMEMBERED_MAX: Final = 256
 """Models, and schemas, about which the server has been asked."""
+NO_GRAMMAR: Final = "JSON schema in format"
+"""What the server says of a schema that it can make no grammar of."""
 
-T = TypeVar("T")
 Kept = TypeVar("Kept", str, bytes)
 _JSON: Final = {"content-type": "application/json"}
 _JSON_LINES: Final = {**_JSON, "accept": "application/x-ndjson, application/json"}
@@ -116,6 +114,7 @@ class OllamaChat:
         self._client = provider_client(
             "ollama", ollama_url(base_url), egress, api_key=api_key, connections_max=connections_max
         )
+        self._package = OllamaPackage(self._client)
 
     @property
     def provider(self) -> str:
@@ -137,35 +136,36 @@ class OllamaChat:
         """Embed texts; TOO_LARGE when one exceeds the model's context, instead of a vector of its beginning."""
         async with deadline("ollama", timeout_s):
             await self._keep_home(model)
-            body = {"model": model, "input": texts, "truncate": False}
-            with _translated():
-                return vectors_in(await self._post("/api/embed", body), len(texts), asked=model)
+            return await self._package.embed(texts, model=model)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """
         The names of the models that are installed, as Ollama lists them.
 
         Raises:
-            AttemptError: As `installed` does.
+            AttemptError: As a completion does; so this also tells whether a server answers.
         """
-        return [model.name for model in await self.installed(timeout_s=timeout_s)]
+        async with deadline("ollama", timeout_s):
+            return await self._package.models()
 
     async def installed(self, *, timeout_s: float) -> list[Installed]:
         """
-        The models that are installed, as Ollama lists them.
+        The models that are installed, with what tells where they run.
 
         Raises:
             AttemptError: As a completion does; so this also tells whether a server answers.
         """
         async with deadline("ollama", timeout_s):
             with _translated():
+                # The package's `ListResponse` has no `remote_host` (ollama 0.6.3).
                 response = await self._client.get("/api/tags")
                 if not response.is_success:
-                    raise _failure(response)
+                    raise refused(response)
                 return _decode_tags(response.content).models
 
     async def aclose(self) -> None:
         """Close the HTTP client."""
+        await self._package.aclose()
         await self._client.aclose()
 
     def _body(self, call: ModelCall, *, stream: bool) -> dict[str, Any]:
@@ -212,17 +212,17 @@ class OllamaChat:
         if model in self._at_home:
             return
         with _translated():
-            if _decode_shown(await self._post("/api/show", {"model": model})).remote_host:
+            # The package's `ShowResponse` has no `remote_host` (ollama 0.6.3), and that is the question here.
+            response = await self._client.post("/api/show", content=_encode({"model": model}), headers=_JSON)
+            if not response.is_success:
+                raise refused(response)
+            if _decode_shown(response.content).remote_host:
                 raise ElsewhereError
         _remember(self._at_home, model)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> bytes:
-        response = await self._client.post(path, content=_encode(body), headers=_JSON)
-        if not response.is_success:
-            raise _failure(response)
-        return response.content
-
     async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
+        # The package's `chat` has no `truncate` and no `shift` (ollama 0.6.3): without them the server drops the middle
+        # of a document that exceeds the model's context, and answers as if it had read it all.
         body = _encode(self._body(call, stream=stream))
         headers = _JSON_LINES if stream else _JSON
         reading = Reading(call.model, gathered, stream=stream)
@@ -257,14 +257,8 @@ def _remember(known: set[Kept], one: Kept) -> None:
 
 
 def _failure(response: httpx2.Response) -> AttemptError:
-    try:
-        said = sentence_of(loads(response.content))
-    except msgspec.DecodeError:
-        said = sentence_of(response.text)
-    failure = failure_of("ollama", response.status_code, text=response.text, headers=response.headers, said=said)
-    if "JSON schema in format" in response.text:
-        return _NoGrammarError(FailureKind.REFUSED, failure.message)
-    return failure
+    failure = refused(response)
+    return _NoGrammarError(FailureKind.REFUSED, failure.message) if NO_GRAMMAR in response.text else failure
 
 
 @contextlib.contextmanager
