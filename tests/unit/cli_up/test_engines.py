@@ -6,8 +6,9 @@ from threading import Thread
 
 import pytest
 
-from flotilla.cli.supervisor.engines import PROVIDERS, choose, ollama_models
+from flotilla.cli.supervisor.engines import APIS, choose, ollama_models
 from flotilla.cli.supervisor.errors import OptionError
+from flotilla.contracts.providers import Provider
 from flotilla.inference.adapters.pricing import cost_usd
 
 KEYS = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b", "GEMINI_API_KEY": "c"}
@@ -110,14 +111,14 @@ def test_an_ollama_server_without_models_is_not_used():
     assert "Ollama has no chat model" in chosen.notes[0]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_default_model_of_each_provider_has_a_price(provider: tuple[str, str, str]):
+@pytest.mark.parametrize("provider", APIS, ids=lambda provider: provider.name)
+def test_the_default_model_of_each_provider_has_a_price(provider: Provider):
     """
     A model that the price list does not know would look free.
     """
-    name, _, model = provider
+    cost = cost_usd(provider.name, provider.default_model, input_tokens=1000, output_tokens=1000)
 
-    assert (cost_usd(name, model, input_tokens=1000, output_tokens=1000) or 0) > 0
+    assert (cost or 0) > 0
 
 
 class Tags(BaseHTTPRequestHandler):

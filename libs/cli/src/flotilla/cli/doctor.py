@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.cli.console.arguments import Where
-from flotilla.cli.supervisor.engines import PROVIDERS, ollama_models
+from flotilla.cli.supervisor.engines import APIS, ollama_models
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.cli.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
 from flotilla.client.errors import (
@@ -136,13 +136,13 @@ async def _own_server(environ: Mapping[str, str]) -> list[Finding]:
 
 
 async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]:
-    keyed = [provider for provider in PROVIDERS if environ.get(provider.key)]
+    keyed = [provider for provider in APIS if environ.get(provider.key)]
     if not keyed:
-        names = ", ".join(provider.key for provider in PROVIDERS)
+        names = ", ".join(provider.key for provider in APIS)
         mend = f"for a frontier API: set one of {names}"
         return [Finding(subject="keys", state="note", says="no API key is set", mend=mend)]
     # The first serves the cloud zone, and with these models.
-    wanted = {provider.name: [provider.model] for provider in keyed}
+    wanted = {provider.name: [provider.default_model] for provider in keyed}
     if models := named_models(cloud_models):
         wanted[keyed[0].name] = models
     return await check_all(wanted, environ)

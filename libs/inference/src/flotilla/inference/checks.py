@@ -11,15 +11,15 @@ from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.providers import PROVIDERS, provider_named, providers_of
 from flotilla.inference.provider_sentences import explained
 
 CHECK_TIMEOUT_S: Final = 10.0
 SHOWN_MODELS_MAX: Final = 5
 
-KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
+KEYS: Final = {provider.name: provider.key for provider in providers_of("cloud")}
 """Of proprietary APIs: the variable that holds the key."""
-_NAMELESS: Final = frozenset({"llamacpp", "openai-compatible"})
-"""Servers that answer with the model that they have, whatever it is called."""
+_NAMELESS: Final = frozenset(provider.name for provider in PROVIDERS if provider.answers_any_name)
 _UNHEARD: Final = frozenset({FailureKind.UNAVAILABLE, FailureKind.TIMEOUT})
 
 State = Literal["ok", "note", "wrong"]
@@ -104,7 +104,8 @@ def _of_model(provider: str, name: str, listed: Sequence[str]) -> Finding:
 
 def _failed(provider: str, error: AttemptError) -> Finding:
     if error.kind is FailureKind.AUTH:
-        key = KEYS.get(provider, "OPENAI_API_KEY")
+        known = provider_named(provider)
+        key = (known and known.key) or "OPENAI_API_KEY"
         return Finding(subject=provider, state="wrong", says=error.message, mend=f"set a valid key in {key}")
     if error.kind in _UNHEARD:
         return Finding(subject=provider, state="wrong", says=error.message, mend=_reach(provider))
@@ -121,4 +122,6 @@ def _reach(provider: str) -> str:
         return "start it with `ollama serve`, or say in OLLAMA_HOST where it is"
     if provider in KEYS:
         return "see whether this machine reaches the provider: network, proxy (docs/models.md), its status page"
-    return f"start the {provider} server, or correct OPENAI_BASE_URL"
+    known = provider_named(provider)
+    address = (known and known.address) or "OPENAI_BASE_URL"
+    return f"start the {provider} server, or correct {address}"

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from flotilla.chassis.private_files import make_directory, own_place, replace_file
 from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.providers import PROVIDERS, providers_of
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.errors import FabricError
 from flotilla.provisioning import roles
@@ -36,18 +37,10 @@ CLUSTER_STORAGE_GIB: Final = 45
 MEMORY_STORE_BYTES: Final = 64 * 1024 * 1024
 CONFIG_MAP_BYTES_MAX: Final = 1_000_000
 """What Kubernetes takes (1 MiB), less a little for the names around it."""
-PROVIDER_KEYS: Final = {
-    "provider-anthropic": "ANTHROPIC_API_KEY",
-    "provider-openai": "OPENAI_API_KEY",
-    "provider-gemini": "GEMINI_API_KEY",
-}
+PROVIDER_KEYS: Final = {provider.secret: provider.key for provider in providers_of("cloud")}
 DEFAULT_POOLS: Final[tuple[tuple[Zone, str], ...]] = (
     ("local", "embedded"),
-    ("local", "llamacpp"),
-    ("local", "ollama"),
-    ("local", "vllm"),
-    ("cloud", "anthropic"),
-    ("cloud", "openai"),
+    *((provider.zone, provider.name) for provider in PROVIDERS if provider.has_pool),
 )
 
 _ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  (a pod is reached from outside it; network policies say by whom)

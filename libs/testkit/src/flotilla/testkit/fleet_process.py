@@ -10,14 +10,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flotilla.contracts.providers import PROVIDERS
+
 LOG_TAIL_BYTES: Final = 6_000
 EXIT_TIMEOUT_S: Final = 10.0
 
 
+_OF_PROVIDERS: Final = {
+    f"{name.partition('_')[0]}_"
+    for provider in PROVIDERS
+    for name in (provider.key, provider.address, *provider.variables)
+    if name
+}
+_FOREIGN: Final = ("FLOTILLA_", "OTEL_", *sorted(_OF_PROVIDERS))
+"""How the variables begin that a fleet or a provider reads."""
+
+
 def clean_environ(given: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process without any setting of a fleet or provider, and with those given."""
-    foreign = ("FLOTILLA_", "OLLAMA_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "OTEL_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {**inherited, **given}
 
 

@@ -5,7 +5,7 @@ Pure but for `ollama_models`, which asks the Ollama server.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from flotilla.capabilities.errors import AttemptError
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.cli.supervisor.options import Engine
 from flotilla.contracts.presence import MODELS_MAX
+from flotilla.contracts.providers import Provider, providers_of
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
 
@@ -20,19 +21,7 @@ OLLAMA_TIMEOUT_S: Final = 2.0
 SHOWN_MODELS_MAX: Final = 3
 
 
-class Provider(NamedTuple):
-    """A proprietary API, the environment variable of its key, and a model of its smaller ones: nobody was asked."""
-
-    name: str
-    key: str
-    model: str
-
-
-PROVIDERS: Final = (
-    Provider("anthropic", "ANTHROPIC_API_KEY", "claude-haiku-5-5"),
-    Provider("openai", "OPENAI_API_KEY", "gpt-5.4-mini"),
-    Provider("gemini", "GEMINI_API_KEY", "gemini-3.5-flash"),
-)
+APIS: Final = providers_of("cloud")
 """In the order of preference when several keys are set."""
 
 
@@ -42,7 +31,7 @@ class Engines(Struct, frozen=True, kw_only=True):
 
     Attributes:
         local: A provider's name: `ollama`, `embedded` or `noop`; "" where nothing runs.
-        cloud: `anthropic`, `openai`, `gemini`, `embedded` or `noop`; "" where nothing runs.
+        cloud: The same of the cloud zone: `anthropic`, ..., `embedded` or `noop`.
         local_models: As `FLOTILLA_MODELS` takes them; empty where the engine knows its own.
         cloud_models: The same.
         notes: What people should know about the choice, a line each.
@@ -81,9 +70,9 @@ def choose(
     """
     if engine != "auto":
         return Engines(local=engine, cloud=engine, notes=(_stands_in(engine),))
-    cloud = next((provider for provider in PROVIDERS if environ.get(provider.key)), None)
+    cloud = next((provider for provider in APIS if environ.get(provider.key)), None)
     if cloud is None and cloud_models:
-        keys = ", ".join(provider.key for provider in PROVIDERS)
+        keys = ", ".join(provider.key for provider in APIS)
         raise OptionError(f"--cloud-models {cloud_models}: no API key is set; set one of {keys}")
     has_local = bool(ollama or local_models)
     if not has_local and cloud is None:
@@ -96,7 +85,7 @@ def choose(
         local="ollama" if has_local else "",
         cloud=cloud.name if cloud is not None else "",
         local_models=(ollama or ())[:MODELS_MAX],
-        cloud_models=(cloud.model,) if cloud is not None else (),
+        cloud_models=(cloud.default_model,) if cloud is not None else (),
         notes=(*_of_local(ollama, local_models), _of_cloud(cloud)),
     )
 

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from flotilla.cli.supervisor.engines import Engines
 from flotilla.cli.supervisor.options import UpOptions
 from flotilla.contracts.names import DEFAULT_SCOPE
+from flotilla.contracts.providers import PROVIDERS
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
 from flotilla.inference.settings import OUTPUT_TOKENS_SETTING
@@ -20,11 +21,7 @@ from flotilla.provisioning.topology import TopologyLimits
 
 _PREFIX: Final = "FLOTILLA_"
 _KEY_SUFFIX: Final = "_API_KEY"
-_OF_PROVIDER: Final[dict[str, tuple[str, ...]]] = {
-    "anthropic": ("ANTHROPIC_",),
-    "openai": ("OPENAI_",),
-    "gemini": ("GEMINI_", "GOOGLE_API_KEY"),
-}
+_OF_PROVIDER: Final = {provider.name: provider.variables for provider in PROVIDERS}
 """What belongs to a provider, by the beginning of its name: for the worker that serves it, and for nobody else."""
 STORE_BOUNDS: Final = tuple(
     f"FLOTILLA_{field.name.upper()}" for field in structs.fields(TopologyLimits) if field.name != "replicas"

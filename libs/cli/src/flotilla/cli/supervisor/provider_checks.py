@@ -2,23 +2,18 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
+from flotilla.cli.supervisor.environment import clean
+from flotilla.contracts.providers import Provider, provider_named
+from flotilla.inference.adapters.access import Access, Adapter, connect
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
-from flotilla.inference.checks import KEYS, Finding, ListsModels, check_provider
+from flotilla.inference.checks import Finding, check_provider
 
 OLLAMA: Final = "ollama"
 OWN_SERVER: Final = "openai-compatible"
 """A server of one's own that speaks OpenAI's protocol: vLLM, llama.cpp."""
-
-
-class Provider(ListsModels, Protocol):
-    """An adapter that is closed after use."""
-
-    async def aclose(self) -> None:
-        """Close its HTTP client."""
-        ...
 
 
 def named_models(text: str) -> list[str]:
@@ -31,14 +26,17 @@ async def check_named(provider: str, models: Iterable[str], environ: Mapping[str
     Look whether a provider answers, takes the key and has these models.
 
     Args:
-        provider: `ollama`, OWN_SERVER, or one of `KEYS`.
+        provider: The name of one that has a record.
         models: Their names.
         environ: Its address, key and proxy.
     """
+    known = provider_named(provider)
+    if known is None:
+        raise ValueError(f"no provider is called {provider}")
     try:
-        adapter = _adapter(provider, environ)
+        adapter = _adapter(known, environ)
     except ImportError:
-        mend = f"install the extra {provider} of the inference package"
+        mend = f"install the extra {known.extra} of the inference package"
         return [Finding(subject=provider, state="wrong", says="its SDK is not installed", mend=mend)]
     except ValueError as error:
         return [Finding(subject=provider, state="wrong", says=str(error), mend="correct that variable, or unset it")]
@@ -54,7 +52,7 @@ async def check_all(wanted: Mapping[str, Iterable[str]], environ: Mapping[str, s
     return [finding for findings in found for finding in findings]
 
 
-def _adapter(provider: str, environ: Mapping[str, str]) -> Provider:
+def _adapter(provider: Provider, environ: Mapping[str, str]) -> Adapter:
     """
     The adapter as a worker would make it.
 
@@ -62,22 +60,19 @@ def _adapter(provider: str, environ: Mapping[str, str]) -> Provider:
         ImportError: Its SDK is not there.
         ValueError: An address, or a setting of the network, cannot be used.
     """
-    proxy_url = environ.get(PROXY_SETTING) or None
-    at_home = Egress(zone="local", proxy_url=proxy_url, own=OwnHosts.parse(environ.get(HOSTS_SETTING, "")))
-    if provider == OLLAMA:
-        from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415  (an extra, and slow to import)
+    own = OwnHosts.parse(environ.get(HOSTS_SETTING, "")) if provider.zone == "local" else OwnHosts()
+    egress = Egress(zone=provider.zone, proxy_url=environ.get(PROXY_SETTING) or None, own=own)
+    return connect(
+        Access(
+            provider=provider,
+            api_key=_given(provider, provider.key, environ),
+            base_url=_given(provider, provider.address, environ),
+            egress=egress,
+        )
+    )
 
-        return OllamaChat(environ.get("OLLAMA_HOST"), egress=at_home)
-    egress = Egress(zone="cloud", proxy_url=proxy_url)
-    key = environ.get(KEYS.get(provider, ""), "")
-    if provider == "anthropic":
-        from flotilla.inference.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415
 
-        return AnthropicMessages(api_key=key, base_url=environ.get("ANTHROPIC_BASE_URL"), egress=egress)
-    from flotilla.inference.adapters.openai_chat import OpenAIChat  # noqa: PLC0415
-
-    base_url = environ.get("OPENAI_BASE_URL")
-    if provider == OWN_SERVER:
-        return OpenAIChat(api_key=None, base_url=base_url, provider=provider, egress=at_home)
-    base_url = base_url if provider == "openai" else None
-    return OpenAIChat(api_key=key, base_url=base_url, provider=provider, egress=egress)
+def _given(provider: Provider, variable: str, environ: Mapping[str, str]) -> str | None:
+    """The value of a variable, if `flotilla up` hands it to the provider's worker."""
+    handed_on = clean(environ, provider=provider.name) if provider.zone == "cloud" else environ
+    return handed_on.get(variable) or None

@@ -21,6 +21,7 @@ from msgspec import Struct
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.access import Access
 from flotilla.inference.adapters.answer_bodies import STREAM_ACCEPT, drained, error_answer, parts, read
 from flotilla.inference.adapters.anthropic_answers import PROVIDER, Reading, decode_said
 from flotilla.inference.adapters.egress import OUTWARD, Egress
@@ -188,6 +189,16 @@ class AnthropicMessages:
                 await response.aclose()
             if piece := reading.end():
                 yield piece
+
+
+def connect(access: Access) -> AnthropicMessages:
+    """The adapter, as `access.connect` makes it."""
+    return AnthropicMessages(
+        api_key=access.api_key or "",
+        base_url=access.base_url,
+        egress=access.egress,
+        connections_max=access.connections_max,
+    )
 
 
 def _request(call: ModelCall, most: int, *, stream: bool) -> dict[str, Any]:

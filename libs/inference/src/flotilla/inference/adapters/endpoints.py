@@ -6,15 +6,12 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from flotilla.contracts.providers import provider_named
+
 OLLAMA_PORT: Final = 11434
-OPENAI_URLS: Final = {
-    "openai": "https://api.openai.com/v1",
-    "gemini": "https://generativelanguage.googleapis.com/v1beta/openai",
-}
 PORT_MAX: Final = 65_535
 _IPV6: Final = 6
 _HOST: Final = re.compile(r"[^\s/?#@\\\x00-\x1f\x7f]{1,255}")
-ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
 
 def ollama_url(base_url: str | None) -> str:
@@ -69,7 +66,7 @@ def openai_url(base_url: str | None, provider: str) -> str:
     Raises:
         ValueError: It is not an HTTP URL, or there is none and `provider` has no public one.
     """
-    given = base_url or OPENAI_URLS.get(provider)
+    given = base_url or _public_url(provider)
     if not given:
         raise ValueError(f"provider {provider!r} needs a base URL")
     url = _without(_checked(given), "/chat/completions", "/embeddings", "/models")
@@ -83,7 +80,13 @@ def anthropic_url(base_url: str | None) -> str:
     Raises:
         ValueError: It is not an HTTP URL.
     """
-    return _without(_checked(base_url or ANTHROPIC_URL), "/v1/messages", "/v1")
+    return _without(_checked(base_url or _public_url("anthropic")), "/v1/messages", "/v1")
+
+
+def _public_url(provider: str) -> str:
+    """The address of its public API; "" when it has none."""
+    known = provider_named(provider)
+    return "" if known is None else known.url
 
 
 def _checked(url: str) -> str:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.access import Access
 from flotilla.inference.adapters.answer_bodies import drained
 from flotilla.inference.adapters.egress import HOME, Egress
 from flotilla.inference.adapters.endpoints import ollama_url
@@ -248,6 +249,17 @@ class OllamaChat:
             # It was another model when the server was asked about it.
             self._at_home.discard(call.model)
             raise
+
+
+def connect(access: Access) -> OllamaChat:
+    """The adapter, as `access.connect` makes it."""
+    return OllamaChat(
+        access.base_url,
+        egress=access.egress,
+        api_key=access.api_key,
+        context_tokens=access.context_tokens,
+        connections_max=access.connections_max,
+    )
 
 
 def _remember(known: set[Kept], one: Kept) -> None:

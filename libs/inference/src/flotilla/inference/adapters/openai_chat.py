@@ -17,7 +17,9 @@ import msgspec
 import openai
 from msgspec import Struct
 
+from flotilla.contracts.providers import providers_of
 from flotilla.inference.adapters import pricing
+from flotilla.inference.adapters.access import Access
 from flotilla.inference.adapters.answer_bodies import (
     STREAM_ACCEPT,
     beginning,
@@ -41,14 +43,14 @@ from flotilla.inference.adapters.failures import (
 from flotilla.inference.adapters.http_clients import KEPT_S, TIMEOUT, provider_client
 from flotilla.inference.adapters.openai_answers import Answer, Reading, decode_answer
 from flotilla.inference.adapters.openai_embeddings import BatchLimits, joined, smaller_batch, vectors_in
-from flotilla.inference.adapters.openai_requests import LLAMA_CPP, REQUESTS_MAX, Requests, Without
+from flotilla.inference.adapters.openai_requests import REQUESTS_MAX, Requests, Without
 from flotilla.inference.adapters.server_sent_events import events, is_event_stream
 from flotilla.inference.adapters.stop_words import StopWords
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
 from flotilla.inference.lenient_json import loads
 
-OF_ONES_OWN: Final = LLAMA_CPP | {"vllm"}
+OF_ONES_OWN: Final = frozenset(provider.name for provider in providers_of("local"))
 """Servers on one's own hardware: a new connection to one costs next to nothing."""
 OWN_KEPT_S: Final = 2.0
 """How long an idle connection to one's own server is kept: less than the 5 s after which they close it themselves."""
@@ -295,6 +297,17 @@ class OpenAIChat:
             raise misshapen(provider) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise not_json(provider) from error
+
+
+def connect(access: Access) -> OpenAIChat:
+    """The adapter, as `access.connect` makes it."""
+    return OpenAIChat(
+        api_key=access.api_key,
+        base_url=access.base_url,
+        provider=access.provider.name,
+        egress=access.egress,
+        connections_max=access.connections_max,
+    )
 
 
 async def _nothing() -> AsyncGenerator[bytes]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from flotilla.contracts.providers import provider_named
 from flotilla.inference.adapters.errors_told import failure_inside
 from flotilla.inference.adapters.failures import misshapen
 from flotilla.inference.adapters.openai_answers import usage_in
@@ -23,8 +24,7 @@ from flotilla.inference.backend import Embedding
 from flotilla.inference.lenient_json import lenient_decoder
 
 TEXTS_MAX: Final = 2048
-TEXTS_MAX_OF: Final = {"gemini": 100}
-"""By provider: the texts that one call takes."""
+"""Of one call, where the provider's record says nothing else."""
 MODELS_REMEMBERED_MAX: Final = 256
 REFUSAL_CHARS_MAX: Final = 10_000
 
@@ -56,7 +56,8 @@ class BatchLimits:
     """How many texts one call takes, by model."""
 
     def __init__(self, provider: str) -> None:
-        self._most = TEXTS_MAX_OF.get(provider, TEXTS_MAX)
+        known = provider_named(provider)
+        self._most = (known and known.embed_texts_max) or TEXTS_MAX
         self._learned: dict[str, int] = {}
 
     def most(self, model: str) -> int:

@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from flotilla.contracts.providers import PROVIDERS
 from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.backend import ModelCall
 
-LLAMA_CPP: Final = frozenset({"llamacpp", "openai-compatible"})
+LLAMA_CPP: Final = frozenset(provider.name for provider in PROVIDERS if provider.answers_any_name)
 """Servers that are llama.cpp, or may be: they get no schema that it is known to die of."""
 REQUESTS_MAX: Final = 8
 """Of one call: one more for each thing that it may do without."""

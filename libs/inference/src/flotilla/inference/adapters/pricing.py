@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-FREE: Final = frozenset(
-    {"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "openai-compatible", "embedded", "noop", "local"}
-)
+from flotilla.contracts.providers import providers_of
+
+FREE: Final = frozenset(provider.name for provider in providers_of("local")) | {
+    *("llama.cpp", "lmstudio", "embedded", "noop", "local")
+}
 """Providers on one's own hardware."""
 
 PERIOD_S: Final = 600
