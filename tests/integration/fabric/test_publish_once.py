@@ -12,7 +12,7 @@ from flotilla.fabric import publish_once as module
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Slot, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, Stored, publish_once
 from flotilla.fabric.stored import last_message, scan
 from flotilla.provisioning.topology import StreamConfig, ensure, topology
 from flotilla.testkit.nats_server import RunningServer
@@ -107,13 +107,15 @@ async def test_a_refusal_is_told_and_tried_again_only_so_often(connection: Conne
         full = await _requests(admin)
         await ensure(full, [_tiny("full.>")])
         await full.request("full.first", b"")
-        slot = Slot(publish="full.t", stream="FULL", stored="full.t")
+        destination = Destination(publish="full.t", stream="FULL", stored="full.t")
         bounded: list[str] = []
         patient: list[str] = []
 
         outcomes = (
-            await publish_once(full, slot, b"x", patience_s=PATIENCE_S, refusals_max=3, on_refused=bounded.append),
-            await publish_once(full, slot, b"x", patience_s=0.2, on_refused=patient.append),
+            await publish_once(
+                full, destination, b"x", patience_s=PATIENCE_S, refusals_max=3, on_refused=bounded.append
+            ),
+            await publish_once(full, destination, b"x", patience_s=0.2, on_refused=patient.append),
         )
 
     assert (Stored.NOT, Stored.NOT) == outcomes
@@ -138,7 +140,7 @@ async def test_what_answers_in_a_streams_place_is_a_refusal(connection: Connecti
         refusals: list[str] = []
         outcome = await publish_once(
             await _requests(admin),
-            Slot(publish="nobody.t", stream=RESULTS, stored="nobody.t"),
+            Destination(publish="nobody.t", stream=RESULTS, stored="nobody.t"),
             b"x",
             patience_s=PATIENCE_S,
             refusals_max=len(bodies),
@@ -156,10 +158,12 @@ async def test_where_no_stream_listens_patience_ends(connection: Connection):
     Nobody answers, and nobody is told of a refusal: there was none.
     """
     refusals: list[str] = []
-    slot = Slot(publish="commit.absent.classify.t", stream="RESULTS_absent", stored="scope.absent.results.classify.t")
+    destination = Destination(
+        publish="commit.absent.classify.t", stream="RESULTS_absent", stored="scope.absent.results.classify.t"
+    )
 
     outcome = await publish_once(
-        await _requests(connection), slot, b"x", patience_s=0.3, refusals_max=1, on_refused=refusals.append
+        await _requests(connection), destination, b"x", patience_s=0.3, refusals_max=1, on_refused=refusals.append
     )
 
     assert Stored.NOT is outcome
@@ -172,9 +176,9 @@ async def test_a_stream_that_comes_late_still_takes_it(connection: Connection, n
     """
     async with connected(nats_server.admin(), name="admin") as admin:
         requests = await _requests(admin)
-        slot = Slot(publish="late.t", stream="FULL", stored="late.t")
+        destination = Destination(publish="late.t", stream="FULL", stored="late.t")
         publishing = asyncio.ensure_future(
-            publish_once(requests, slot, b"x", patience_s=PATIENCE_S, on_refused=lambda _reason: None)
+            publish_once(requests, destination, b"x", patience_s=PATIENCE_S, on_refused=lambda _reason: None)
         )
         await asyncio.sleep(0.3)
         await ensure(requests, [_tiny("late.>")])
@@ -206,12 +210,12 @@ async def _requests(connection: Connection, **losses: Any) -> LossyRequests:
 
 
 async def _publish(requests: Requests, task: str, body: bytes) -> Stored:
-    slot = Slot(
+    destination = Destination(
         publish=subjects.commit("default", "classify", task),
         stream=RESULTS,
         stored=subjects.results("default", "classify", task),
     )
-    return await publish_once(requests, slot, body, patience_s=PATIENCE_S, on_refused=pytest.fail)
+    return await publish_once(requests, destination, body, patience_s=PATIENCE_S, on_refused=pytest.fail)
 
 
 async def _held(requests: Requests, task: str) -> list[bytes]:

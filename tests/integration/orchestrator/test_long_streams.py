@@ -58,6 +58,7 @@ async def tasks(connection: Connection, requests: Requests) -> TaskHandlers:
         instance="o1",
         fleet=Fleet(),
         dispatcher=cast("Any", None),
+        executors=cast("Any", None),
         commits=Commits(requests, UnreadableStored(_ignore)),
         durables={},
         walks=Turns(places=1, per_scope_max=1),

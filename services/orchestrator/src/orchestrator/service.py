@@ -1,6 +1,7 @@
 """The orchestrator put together: its parts made, started in order, and stopped in order."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -21,8 +22,10 @@ from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.executors import Executor, Executors, PoolExecutor
 from orchestrator.execution.free_signals import FreeSignals
 from orchestrator.execution.ledger import Ledger
+from orchestrator.execution.task_reports import TaskReports
 from orchestrator.policy_and_health.health import HealthBoard
 from orchestrator.policy_and_health.held_models import HeldModels
 from orchestrator.policy_and_health.stores import Stores
@@ -73,12 +76,27 @@ class Orchestrator:
         router: PolicyRouter,
         metrics: OrchestratorMetrics,
         traces: Traces,
+        more_executors: Callable[[Executor, TaskReports], Sequence[Executor]] = lambda _pools, _reports: (),
     ) -> None:
+        """
+        Put it together; nothing is started.
+
+        Args:
+            connection: To NATS, as an orchestrator.
+            requests: The connection's, started.
+            settings: As they were read from the environment.
+            instance: Its name, unique in the fleet.
+            catalogue: The definitions of capabilities.
+            fleet: To be filled from heartbeats.
+            router: To be told the policy.
+            metrics: What is counted.
+            traces: Where spans go.
+            more_executors: Gives those that come before the one that serves pools, from that one and what tells of tasks.
+        """
         scopes = settings.scope_names()
         share_max = settings.scope_share_max
         self._connection = connection
         self._fleet = fleet
-        self._intake = intake = Intake(catalogue, Limits(payload_bytes_max=connection.payload_bytes_max))
         self.attempts: Final = Attempts(connection, instance, Outputs(catalogue), traces, fleet.replicas_of)
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
@@ -94,16 +112,21 @@ class Orchestrator:
         )
         self._held_models = HeldModels(connection, requests, router)
         self._afterwards = afterwards = BackgroundPublisher(connection)
+        events = Events(afterwards)
         ledger = Ledger(router.recorder, fleet, metrics)
         dependencies = Dependencies(
             fleet=fleet,
             router=router,
             attempts=self.attempts,
-            events=Events(afterwards),
+            events=events,
             ledger=ledger,
             deaths=deaths,
         )
         dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
+        pools = PoolExecutor(fleet, dispatcher)
+        executors = Executors(pools, more_executors(pools, TaskReports(events, metrics, traces)))
+        limits = Limits(payload_bytes_max=connection.payload_bytes_max)
+        self._intake = intake = Intake(catalogue, limits, executors.serves)
         commits = Commits(requests, unreadable)
         settlement = Settlement(connection, requests, commits=commits, metrics=metrics)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
@@ -112,9 +135,8 @@ class Orchestrator:
                 connection,
                 requests,
                 scope=scope,
-                fleet=fleet,
                 intake=intake,
-                dispatcher=dispatcher,
+                executors=executors,
                 commits=commits,
                 settlement=settlement,
                 pulled=PulledBytes(pulled, scope, payload_bytes_max=connection.payload_bytes_max),
@@ -128,7 +150,7 @@ class Orchestrator:
                 requests,
                 scope=scope,
                 intake=intake,
-                fleet=fleet,
+                executors=executors,
                 durable=durable,
                 settlement=settlement,
                 metrics=metrics,
@@ -143,7 +165,7 @@ class Orchestrator:
             connection,
             scopes=scopes,
             intake=intake,
-            dispatcher=dispatcher,
+            executors=executors,
             room=asks,
             data_class_of=router.data_class_of,
             metrics=metrics,
@@ -156,6 +178,7 @@ class Orchestrator:
             instance=instance,
             fleet=fleet,
             dispatcher=dispatcher,
+            executors=executors,
             commits=commits,
             durables=self._durables,
             walks=walks,

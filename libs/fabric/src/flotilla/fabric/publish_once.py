@@ -48,7 +48,7 @@ class Stored(Enum):
     NOT = "not"
 
 
-class Slot(Struct, frozen=True, kw_only=True):
+class Destination(Struct, frozen=True, kw_only=True):
     """
     Where one message is kept.
 
@@ -65,7 +65,7 @@ class Slot(Struct, frozen=True, kw_only=True):
 
 async def publish_once(
     requests: Requests,
-    slot: Slot,
+    destination: Destination,
     body: bytes,
     *,
     patience_s: float,
@@ -73,11 +73,11 @@ async def publish_once(
     on_refused: Callable[[str], None],
 ) -> Stored:
     """
-    Publish `body` into an empty slot, and try again for `patience_s` while nobody can say whether it is there.
+    Publish `body` into an empty destination, and try again for `patience_s` while nobody can say whether it is there.
 
     Args:
         requests: The connection's.
-        slot: Where it belongs.
+        destination: Where it belongs.
         body: The message.
         patience_s: At least one try is made.
         refusals_max: Give up after so many answers that are neither an acknowledgement nor about the sequence; None for
@@ -92,7 +92,7 @@ async def publish_once(
     refusals = 0
     again = False
     while True:
-        outcome = await _try(requests, slot, body, again=again)
+        outcome = await _try(requests, destination, body, again=again)
         if isinstance(outcome, Stored):
             return outcome
         if outcome is not None:
@@ -104,10 +104,10 @@ async def publish_once(
         await asyncio.sleep(PAUSE_S)
 
 
-async def _try(requests: Requests, slot: Slot, body: bytes, *, again: bool) -> Stored | str | None:
+async def _try(requests: Requests, destination: Destination, body: bytes, *, again: bool) -> Stored | str | None:
     """What became of one publish; the reason of a refusal; or None when nobody can say yet."""
     try:
-        reply = await requests.request(slot.publish, body, headers=_EXPECT_NONE, timeout_s=TIMEOUT_S)
+        reply = await requests.request(destination.publish, body, headers=_EXPECT_NONE, timeout_s=TIMEOUT_S)
         error = read_ack(reply.data).error
     except (RequestTimeoutError, NoRespondersError):
         return None
@@ -116,14 +116,14 @@ async def _try(requests: Requests, slot: Slot, body: bytes, *, again: bool) -> S
     if error is None:
         return Stored.NOW
     if error.err_code == ErrorCode.STREAM_WRONG_LAST_SEQUENCE:
-        return await _compare(requests, slot, body) if again else Stored.BEFORE
+        return await _compare(requests, destination, body) if again else Stored.BEFORE
     return None if error.err_code in _WRITE_IN_FLIGHT else f"{error.description} ({error.err_code})"
 
 
-async def _compare(requests: Requests, slot: Slot, body: bytes) -> Stored | None:
-    """Whether what the slot holds is this; None when there is no answer, or one of a replica that lags behind."""
+async def _compare(requests: Requests, destination: Destination, body: bytes) -> Stored | None:
+    """Whether what the destination holds is this; None when there is no answer, or one of a replica that lags behind."""
     try:
-        found = await last_message_direct(requests, slot.stream, slot.stored)
+        found = await last_message_direct(requests, destination.stream, destination.stored)
     except FabricError:
         return None
     if found is None:

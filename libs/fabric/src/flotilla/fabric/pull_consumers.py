@@ -311,6 +311,14 @@ class PullGroup:
         """Messages that are held, and those that may arrive at any moment."""
         return sum(self.held.values())
 
+    def hold(self, priority: Priority) -> None:
+        """A message is being answered."""
+        self.held[priority] += 1
+
+    def release(self, priority: Priority) -> None:
+        """It is not any more."""
+        self.held[priority] -= 1
+
     async def pull(self, room: int) -> None:
         """Share out room for `room` more messages among the priorities."""
         capacity = room + self.in_hand

@@ -37,6 +37,7 @@ from flotilla.fabric.stored import (
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.executors import Executors
 from orchestrator.state.fleet import Fleet
 from orchestrator.ways_in.commits import Commits
 from orchestrator.ways_in.durable import Durable
@@ -60,6 +61,7 @@ class TaskHandlers:
         instance: str,
         fleet: Fleet,
         dispatcher: Dispatcher,
+        executors: Executors,
         commits: Commits,
         durables: dict[str, Durable],
         walks: Turns,
@@ -69,6 +71,7 @@ class TaskHandlers:
         self._instance = instance
         self._fleet = fleet
         self._dispatcher = dispatcher
+        self._executors = executors
         self._commits = commits
         self._durables = durables
         self._walks = walks
@@ -83,13 +86,13 @@ class TaskHandlers:
         _, scope, verb = message.subject.split(".")
         task_id = message.data.decode("ascii", "replace")
         if verb == "cancel":
-            was = await self._dispatcher.cancel(scope, task_id)
+            was = await self._executors.cancel(scope, task_id)
             if was is not None and may_answer(message.reply):
                 await self._connection.publish(message.reply, was.encode())
         elif verb == "withdraw":
             # It was seen waiting in the stream; whoever has pulled it since must not begin it.
-            if await self._dispatcher.cancel(scope, task_id) is None and scope in self._durables:
-                self._durables[scope].remember_cancelled(task_id)
+            if await self._executors.cancel(scope, task_id) is None and scope in self._durables:
+                self._durables[scope].cancelled.remember(task_id)
         elif verb == "where":
             status = self._held_status(scope, task_id)
             if status is not None and may_answer(message.reply):
@@ -146,7 +149,14 @@ class TaskHandlers:
     def _held_status(self, scope: str, task_id: str) -> TaskStatus | None:
         run = self._dispatcher.held.get((scope, task_id))
         if run is None:
-            return None
+            held = self._executors.held.get((scope, task_id))
+            return (
+                None
+                if held is None
+                else TaskStatus(
+                    task=task_id, state="running", capability=held.capability, input_sha256=held.input_sha256
+                )
+            )
         task, attempt = run.task, run.attempt
         if attempt is None or attempt.heard_at is None:
             return TaskStatus(task=task_id, state="waiting", capability=task.capability, input_sha256=task.input_sha256)

@@ -13,7 +13,7 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.names import UNKNOWN_CAPABILITY, is_name
 from flotilla.contracts.results import Result, decode_result, encode
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Slot, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, Stored, publish_once
 from flotilla.fabric.stored import last_message_direct
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.state.unreadable_stored import UnreadableStored, standing_for
@@ -38,7 +38,7 @@ class Commits:
         NOT means that the server could not be reached for `patience_s`, or that it refuses: the task stays in its
         stream, for whoever looks at it next.
         """
-        slot = Slot(
+        destination = Destination(
             publish=subjects.commit(scope, result.capability, result.task),
             stream=subjects.results_stream(scope),
             stored=subjects.results(scope, result.capability, result.task),
@@ -50,7 +50,9 @@ class Commits:
             if unsaid is not None:
                 logger.error("commit_refused", task=result.task, error=reason, unsaid=unsaid)
 
-        return await publish_once(self._requests, slot, encode(result), patience_s=patience_s, on_refused=refused)
+        return await publish_once(
+            self._requests, destination, encode(result), patience_s=patience_s, on_refused=refused
+        )
 
     async def find(self, scope: str, task_id: str, capability: str = "*") -> Result | None:
         """

@@ -4,7 +4,7 @@ What comes in: a subject, headers and bytes become a task, or a typed refusal. P
 A message is decoded once here to check it; the caller's bytes then travel on as they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -53,8 +53,19 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Intake:
     """Decodes and checks tasks against the catalogue of capabilities."""
 
-    def __init__(self, catalogue: Catalogue, limits: Limits) -> None:
+    def __init__(
+        self, catalogue: Catalogue, limits: Limits, serves: Callable[[str], bool] = lambda _capability: False
+    ) -> None:
+        """
+        Know nothing that is announced yet.
+
+        Args:
+            catalogue: Of the definitions that are here.
+            limits: What a task may ask for.
+            serves: Whether somebody serves a capability now, whether or not it was announced.
+        """
         self._catalogue = catalogue
+        self._serves = serves
         self._limits = limits
         self._remembered: dict[str, dict[str, None]] = {}
 
@@ -80,9 +91,11 @@ class Intake:
         self.announce(EARLIER, (capability,))
 
     def knows(self, capability: str) -> bool:
-        """Whether some definition, or some worker that lives or has lived, has this capability."""
-        return self._catalogue.get(capability) is not None or any(
-            capability in names for names in self._remembered.values()
+        """Whether some definition has this capability, a worker that lives or has lived, or somebody who serves it now."""
+        return (
+            self._catalogue.get(capability) is not None
+            or any(capability in names for names in self._remembered.values())
+            or self._serves(capability)
         )
 
     def take(

@@ -14,7 +14,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
-from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.ask_quota import AsksInFlight, size_of
 from orchestrator.state.tasks import Task
@@ -34,7 +34,7 @@ class Interactive:
         *,
         scopes: tuple[str, ...],
         intake: Intake,
-        dispatcher: Dispatcher,
+        executors: Executors,
         room: AsksInFlight,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
@@ -43,7 +43,7 @@ class Interactive:
         self._connection = connection
         self._scopes = scopes
         self._intake = intake
-        self._dispatcher = dispatcher
+        self._executors = executors
         self._room = room
         self._data_class_of = data_class_of
         self._metrics = metrics
@@ -125,7 +125,7 @@ class Interactive:
             seq += 1
 
         try:
-            result = await self._dispatcher.run(task, on_piece if task.options.stream else None)
+            result = await self._executors.run(task, on_piece if task.options.stream else None)
         except asyncio.CancelledError:
             stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
             await self._replies.error(reply, stopped)
@@ -149,7 +149,7 @@ class Interactive:
         if task_id is None:
             self._count += 1
             task_id = f"ask-{self._salt}{self._count:x}"
-        if (scope, task_id) in self._dispatcher.held:
+        if self._executors.holds(scope, task_id):
             raise TaskError(ErrorKind.BAD_REQUEST, "a task with this id is being worked on", details={"task": task_id})
         return self._intake.take(
             scope=scope,

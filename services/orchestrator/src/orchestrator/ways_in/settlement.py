@@ -14,7 +14,7 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import DeadRecord, encode
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Slot, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, Stored, publish_once
 from flotilla.fabric.pull_consumers import Delivery
 from flotilla.fabric.stored import StoredMessage, delete_message
 from flotilla.fabric.unreadable import Sparing
@@ -95,7 +95,7 @@ class Settlement:
 
         stored = await publish_once(
             self._requests,
-            Slot(publish=subject, stream=subjects.dead_stream(record.scope), stored=subject),
+            Destination(publish=subject, stream=subjects.dead_stream(record.scope), stored=subject),
             body,
             patience_s=DEAD_RECORD_PATIENCE_S,
             refusals_max=DEAD_RECORD_REFUSALS_MAX,

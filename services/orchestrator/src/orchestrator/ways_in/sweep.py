@@ -3,7 +3,7 @@ No task may wait where nobody looks.
 
 A work-queue stream refuses overlapping consumer filters, so there is no catch-all consumer. Instead, once a second, the
 subjects that hold messages are compared with the consumers: a known capability gets its consumers, and the tasks of an
-unknown one are failed, with a dead-letter record. Those of a capability that no live pool serves are not pulled; here
+unknown one are failed, with a dead-letter record. Those of a capability that nobody has capacity for are not pulled; here
 they are failed when their deadlines pass, or at once when they are no valid tasks.
 
 A subject of the stream is what somebody wrote, and the server takes any bytes. One that is not UTF-8 is not told as it is,
@@ -13,10 +13,12 @@ for. So a message is only ever asked for by a subject that is plain text; the ot
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from typing import Final
 
 from flotilla.contracts import subjects
+from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.names import is_name
 from flotilla.contracts.results import Result
@@ -27,8 +29,8 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.stored import StoredMessage, next_message, scan, subjects_holding
 from flotilla.fabric.subject_guard import is_readable
+from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
-from orchestrator.state.fleet import Fleet
 from orchestrator.ways_in.durable import Durable
 from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
 from orchestrator.ways_in.intake import Intake
@@ -55,7 +57,7 @@ class Sweep:
         *,
         scope: str,
         intake: Intake,
-        fleet: Fleet,
+        executors: Executors,
         durable: Durable,
         settlement: Settlement,
         metrics: OrchestratorMetrics,
@@ -63,7 +65,7 @@ class Sweep:
         self._requests = requests
         self._scope = scope
         self._intake = intake
-        self._fleet = fleet
+        self._executors = executors
         self._durable = durable
         self._settlement = settlement
         self._metrics = metrics
@@ -96,7 +98,7 @@ class Sweep:
 
     async def once(self) -> None:
         """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
-        wanted = set(self._fleet.capabilities())
+        wanted = set(self._executors.capabilities())
         backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
         held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
@@ -109,7 +111,7 @@ class Sweep:
                 if parsed is not None and await self._is_known(parsed):
                     wanted.add(parsed.capability)
                     backlog[(self._scope, parsed.capability, parsed.priority)] = count
-                    if not self._fleet.slots_for(parsed.capability):
+                    if not self._executors.of(parsed.capability).capacity(parsed.capability):
                         await self._fail_overdue(subject)
                 else:
                     await self._fail_all(subject)
@@ -133,11 +135,11 @@ class Sweep:
         return found
 
     async def _ensure(self, capability: str) -> None:
-        slots = self._fleet.slots_for(capability)
+        capacity = self._executors.of(capability).capacity(capability)
         pull_group = self._durable.open_pull_group(capability)
         # Parked messages are unacknowledged too, and must not keep the others from being delivered.
         parked = -(-pull_group.parked // ACK_PENDING_STEP) * ACK_PENDING_STEP
-        ack_pending_max = slots + max(ACK_PENDING_MARGIN, slots // 4) + parked
+        ack_pending_max = capacity + max(ACK_PENDING_MARGIN, capacity // 4) + parked
         missing = any(puller.missing for puller in pull_group.pullers.values())
         if pull_group.ack_pending_max == ack_pending_max and not missing:
             return
@@ -181,12 +183,22 @@ class Sweep:
                     await self._end(message, DurableAnswer(self._unknown(message)))
 
     async def _fail_overdue(self, subject: str) -> None:
-        """Nobody pulls what no pool serves: its deadlines pass in the stream."""
+        """Nobody pulls what nobody has capacity for: its deadlines pass in the stream."""
         for message in await self._next_of(subject, messages_max=OVERDUE_LOOKED_AT_MAX):
             with self._guarded(message.sequence):
-                answer = await self._durable.answer_overdue(message)
+                answer = await self._answer_overdue(message)
                 if answer is not None:
                     await self._end(message, answer)
+
+    async def _answer_overdue(self, message: StoredMessage) -> DurableAnswer | None:
+        """The end of a task that waits in the stream beyond its deadline, or is none; None while it may wait."""
+        try:
+            task = self._durable.intake.take(message)
+        except TaskError as error:
+            return DurableAnswer(refusal(message, error.body))
+        if time.monotonic() < task.deadline_at or self._executors.holds(self._scope, task.id):
+            return None
+        return DurableAnswer(await self._executors.run(task), task)
 
     async def _next_of(self, pattern: str, *, messages_max: int) -> list[StoredMessage]:
         """The messages on the subjects that match, from where the last sweep ended; from the first one after the last."""

@@ -1,0 +1,53 @@
+"""Events, metrics and spans of tasks that an executor answers itself, as the dispatcher tells them of its own."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.results import Result
+from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.reporting.events import Events
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.reporting.traces import Traces
+from orchestrator.state.tasks import Task
+
+
+class TaskReports:
+    """Tells of tasks."""
+
+    def __init__(self, events: Events, metrics: OrchestratorMetrics, traces: Traces) -> None:
+        self._events = events
+        self._metrics = metrics
+        self._traces = traces
+
+    async def of(self, task: Task, work: Coroutine[Any, Any, Result]) -> Result:
+        """
+        Await the result of a task, and tell of its beginning and end; a TaskError is a failed result.
+
+        Raises:
+            NoRouteNowError: As `work` does.
+        """
+        span = self._traces.task_began(task)
+        self._events.tell(task, "queued")
+        try:
+            result = await work
+        except TaskError as error:
+            result = task.failed(error.body)
+        except NoRouteNowError:
+            self._traces.task_left(span)
+            raise
+        except BaseException as error:
+            self._traces.task_left(span, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+            raise
+        finally:
+            task.forget_input()
+        if isinstance(result.error, ErrorBody):
+            kind = "cancelled" if result.error.kind is ErrorKind.CANCELLED else "failed"
+            self._events.tell(task, kind, error=result.error.kind.value)
+        else:
+            self._events.tell(task, "finished", latency_ms=result.latency_ms, cost_usd=result.usage.cost_usd)
+        self._metrics.task_ended(task, result, None)
+        self._traces.task_ended(span, result)
+        return result

@@ -1,0 +1,166 @@
+"""One delivery of a durable task: taken, answered, settled; or given back with a nak, to be delivered again."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.pull_consumers import Delivery, PullGroup
+from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.execution.executors import Executors
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.tasks import Task
+from orchestrator.ways_in.cancelled_tasks import CancelledTasks
+from orchestrator.ways_in.commits import Commits
+from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
+from orchestrator.ways_in.durable_intake import DurableIntake
+from orchestrator.ways_in.in_hand import InHand, Place
+from orchestrator.ways_in.replies import internal
+from orchestrator.ways_in.settlement import Settlement
+
+logger = structlog.get_logger("orchestrator")
+
+DELIVERIES_MAX: Final = 20
+NAK_DELAY_S: Final = 5.0
+
+
+class DeliveryDependencies(Struct, frozen=True, kw_only=True):
+    """
+    What the deliveries of one scope work with.
+
+    Attributes:
+        groups: By capability.
+        on_room: Called when there may be room for another delivery.
+        on_end: Called with each run when it is over.
+    """
+
+    scope: str
+    intake: DurableIntake
+    executors: Executors
+    commits: Commits
+    settlement: Settlement
+    cancelled: CancelledTasks
+    groups: dict[str, PullGroup]
+    in_hand: InHand
+    metrics: OrchestratorMetrics
+    on_room: Callable[[], None]
+    on_end: Callable[["DeliveryRun"], None]
+
+
+class DeliveryRun:
+    """
+    One delivery's way through this orchestrator.
+
+    Attributes:
+        delivery: What was delivered.
+    """
+
+    __slots__ = ("_needs", "_place", "delivery")
+
+    def __init__(self, dependencies: DeliveryDependencies, delivery: Delivery) -> None:
+        self._needs = dependencies
+        self.delivery: Final = delivery
+        self._place: Place | None = None
+        parsed = subjects.parse_tasks(delivery.subject)
+        group = dependencies.groups.get(parsed.capability) if parsed is not None else None
+        if parsed is not None and group is not None:
+            executor = dependencies.executors.of(parsed.capability)
+            self._place = Place(dependencies.in_hand, group, parsed.priority, executor, delivery.size_bytes)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it only waits for a route."""
+        return self._place is not None and self._place.state == "parked"
+
+    async def run(self) -> None:
+        """Answer and settle; a delivery that cannot be settled, or is cancelled, is given back."""
+        delivery, needs, place = self.delivery, self._needs, self._place
+        try:
+            if place is not None:
+                place.enter("answering")
+            answer = await self._answer()
+            if place is not None:
+                place.enter("settling")
+            needs.on_room()
+            if not await needs.settlement.settle(needs.scope, delivery, answer):
+                await delivery.nak_after(NAK_DELAY_S)
+        except NoRouteNowError:
+            await delivery.nak_after(NAK_DELAY_S)
+        except asyncio.CancelledError:
+            await delivery.nak()
+        except FabricError as error:
+            logger.warning("task_handed_back", sequence=delivery.sequence, error=type(error).__name__)
+            await delivery.nak_after(NAK_DELAY_S)
+        except Exception:
+            logger.exception("durable_task_crashed", sequence=delivery.sequence)
+            await delivery.nak_after(NAK_DELAY_S)
+        finally:
+            if place is not None:
+                place.enter("settling")
+            needs.on_end(self)
+
+    async def nak(self) -> None:
+        """Give it back at once: nothing is taken any more."""
+        try:
+            await self.delivery.nak()
+        finally:
+            self._needs.on_end(self)
+
+    async def _answer(self) -> DurableAnswer:
+        """
+        The result to commit, or the one that is committed already.
+
+        Raises:
+            NoRouteNowError: It is worked on here already, after an earlier delivery, and that one will settle; or see
+                `Executor.run`.
+            FabricError: The server could not be asked.
+        """
+        delivery, needs = self.delivery, self._needs
+        try:
+            task = needs.intake.take(delivery)
+        except TaskError as error:
+            return DurableAnswer(refusal(delivery, error.body))
+        if delivery.deliveries > 1:
+            found = await needs.commits.find(needs.scope, task.id, task.capability)
+            if found is not None:
+                return DurableAnswer(found, task, committed=True)
+        if needs.executors.holds(needs.scope, task.id):
+            raise NoRouteNowError
+        if delivery.deliveries > DELIVERIES_MAX:
+            text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
+            return self._failed(task, ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True))
+        if needs.cancelled.take(task.id):
+            task.cancelled.set()
+        task.park = self._park
+        try:
+            return DurableAnswer(await needs.executors.run(task), task)
+        except (NoRouteNowError, FabricError):
+            raise
+        except Exception:
+            reference = secrets.token_hex(6)
+            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
+            return self._failed(task, internal(reference).body)
+
+    def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
+        """The end of a task that no run brought to a result."""
+        result = task.failed(error)
+        self._needs.metrics.task_ended(task, result, None)
+        return DurableAnswer(result, task)
+
+    def _park(self, begins: bool) -> None:  # noqa: FBT001  (see `Task.park`)
+        """It waits for a route and leaves its room to others, or goes on."""
+        place = self._place
+        if place is None:
+            return
+        if begins:
+            place.enter("parked")
+            self._needs.on_room()
+        elif place.state == "parked":
+            place.enter("answering")

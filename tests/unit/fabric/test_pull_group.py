@@ -1,0 +1,82 @@
+"""How the room of a capability is shared among its priorities: high goes first, low never starves."""
+
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flotilla.contracts.subjects import PRIORITIES, Priority
+from flotilla.fabric.pull_consumers import WEIGHTS, PullGroup
+
+COUNTS = st.fixed_dictionaries({priority: st.integers(0, 50) for priority in PRIORITIES})
+
+
+class Asked:
+    """Stands where a puller does, and keeps what it is asked for."""
+
+    def __init__(self, backlog: int) -> None:
+        self.backlog = backlog
+        self.room = 0
+
+    async def pull(self, room: int) -> None:
+        """See `Puller`."""
+        self.room = room
+
+
+async def _asked(room: int, backlogs: dict[Priority, int], held: dict[Priority, int]) -> dict[Priority, int]:
+    pullers: dict[Priority, Asked] = {priority: Asked(backlogs[priority]) for priority in PRIORITIES}
+    group = PullGroup(cast("Any", pullers))
+    for priority, count in held.items():
+        for _ in range(count):
+            group.hold(priority)
+    await group.pull(room)
+    return {priority: puller.room for priority, puller in pullers.items()}
+
+
+@given(room=st.integers(0, 100), backlogs=COUNTS, held=COUNTS)
+async def test_every_priority_that_waits_has_its_share(
+    room: int, backlogs: dict[Priority, int], held: dict[Priority, int]
+):
+    """
+    Of slots for n messages each that waits may hold its weight's part, and at least one; nobody asks beyond the room.
+    """
+    asked = await _asked(room, backlogs, held)
+
+    capacity = room + sum(held.values())
+    waiting = {priority for priority in PRIORITIES if backlogs[priority] or held[priority]}
+    for priority in PRIORITIES:
+        others = waiting - {priority}
+        weights = sum(WEIGHTS[each] for each in PRIORITIES if each in others or each == priority)
+        share = capacity if not others else max(1, capacity * WEIGHTS[priority] // weights)
+        assert asked[priority] == min(room, share - held[priority])
+
+
+@pytest.mark.parametrize(
+    ("room", "held", "expected"),
+    [
+        (12, {}, {"high": 8, "normal": 3, "low": 1}),
+        (1, {"high": 8, "normal": 3}, {"high": 0, "normal": 0, "low": 1}),
+        (1, {"high": 3}, {"high": -1, "normal": 1, "low": 1}),
+        (0, {"high": 12}, {"high": -4, "normal": 0, "low": 0}),
+    ],
+)
+async def test_with_backlogs_of_all_priorities(room: int, held: dict[Priority, int], expected: dict[Priority, int]):
+    """
+    Of twelve slots eight are high's, three normal's and one low's; with fewer, one is low's all the same.
+    """
+    nothing: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
+
+    assert expected == await _asked(room, {"high": 100, "normal": 100, "low": 100}, {**nothing, **held})
+
+
+@pytest.mark.parametrize("priority", PRIORITIES)
+async def test_alone_a_priority_has_all_the_room(priority: Priority):
+    """
+    And one that has nothing is still asked about: something may come.
+    """
+    nothing: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
+    asked = await _asked(7, {**nothing, priority: 100}, nothing)
+
+    assert 7 == asked[priority]
+    assert all(asked[each] >= 1 for each in PRIORITIES)
