@@ -1,26 +1,22 @@
 """A worker from start to end: connect, join the lane, announce, serve until told to stop, leave gracefully."""
 
 import asyncio
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from flotilla.capabilities.catalogue import Catalogue
-from flotilla.chassis.probes import Probes, beating, probes_served
-from flotilla.chassis.signals import starting, stop_signals
-from flotilla.chassis.tracing import traced
+from flotilla.chassis.deployable import Deployable, Runtime, Served, run_deployable
+from flotilla.chassis.probes import beating
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.subjects import inbox_prefix
-from flotilla.fabric.connection import connected
-from flotilla.fabric.discovery import discoverable
 from flotilla.fabric.presence import announce, announced
-from flotilla.fabric.slots import serving
+from flotilla.fabric.slots import Slots, serving
 from flotilla.inference.backend import Backend, NeverWaits
 from flotilla.inference.checks import Finding
 from flotilla.inference.handler import Handler, HandlerBackend
@@ -57,75 +53,76 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     zone, pool = settings.zone, settings.checked_pool()
     provider = what.backend.provider
     metrics = WorkerMetrics(zone=zone, pool=pool, provider=provider, models=what.models)
-    probes = Probes(metrics.registry)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(what.backend.aclose)
-        stop = stack.enter_context(stop_signals())
-        with starting(stop):
-            await stack.enter_async_context(probes_served(probes, host=settings.http_host, port=settings.http_port))
-            place = {"flotilla.zone": zone, "flotilla.pool": pool}
-            tracer = await stack.enter_async_context(
-                traced(os.environ, service=f"{zone}-inference", instance=replica, attributes=place)
-            )
-            connection = await stack.enter_async_context(
-                connected(settings.nats(inbox_prefix(zone, pool)), name=f"{pool} {replica}")
-            )
-        worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
-        joining = ReplicaCard(
+    worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
+
+    def card(lane: Slots | None) -> ReplicaCard:
+        """As the replica is; before it has joined, as one that takes nothing yet."""
+        return ReplicaCard(
             zone=zone,
             pool=pool,
             replica=replica,
             provider=provider,
             models=what.models,
-            slots=settings.slots,
-            draining=True,
+            slots=settings.slots if lane is None else lane.slots,
+            busy=0 if lane is None else lane.busy,
+            draining=lane is None or lane.draining,
             version=version,
-            started_unix_ms=time.time_ns() // 1_000_000,
+            started_unix_ms=started_unix_ms,
             stand_in=what.stand_in,
         )
-        # Known before it joins, as one that takes nothing yet: from its first request on it is asked for what it holds.
-        await announce(connection, joining)
-        lane = await stack.enter_async_context(
-            serving(
-                connection,
-                zone=zone,
-                pool=pool,
-                replica=replica,
-                slots=settings.slots,
-                work=traced_work(worker, tracer, provider),
-                grace_s=settings.grace_s,
-                eager=isinstance(what.backend, NeverWaits) and what.backend.never_waits and not tracer.on,
-            )
-        )
-        metrics.lane = lane
 
-        def card() -> ReplicaCard:
-            return structs.replace(joining, slots=lane.slots, busy=lane.busy, draining=lane.draining)
+    @asynccontextmanager
+    async def serve(runtime: Runtime) -> AsyncGenerator[Served]:
+        connection, tracer = runtime.connection, runtime.tracer
+        # Known before it joins: from its first request on it is asked for what it holds.
+        await announce(connection, card(None))
+        async with serving(
+            connection,
+            zone=zone,
+            pool=pool,
+            replica=replica,
+            slots=settings.slots,
+            work=traced_work(worker, tracer, provider),
+            grace_s=settings.grace_s,
+            eager=isinstance(what.backend, NeverWaits) and what.backend.never_waits and not tracer.on,
+        ) as lane:
+            metrics.lane = lane
+            # Announced as free last, so gone first: no task waits for this lane before it is joined, nor while it is
+            # left. The provider is looked at behind the start: one that is still to come must not delay the worker.
+            async with announced(connection, lambda: card(lane)), _checking(what.check):
+                yield Served(
+                    live=beating(lambda: lane.renewed_at),
+                    ends=(lane.drain_asked,),
+                    facts={"zone": zone, "pool": pool, "slots": settings.slots, "provider": provider},
+                )
+                logger.info("leaving", busy=lane.busy)
 
-        await stack.enter_async_context(
-            discoverable(
-                connection,
-                name=f"{zone}-{pool}",
-                version=version,
-                description=f"Flotilla: {provider} in the {zone} zone",
-                metadata={"replica": replica, "zone": zone, "pool": pool, "provider": provider},
-            )
-        )
-        # Announced as free last, so gone first: no task waits for this lane before it is joined, nor while it is left.
-        await stack.enter_async_context(announced(connection, card))
-        probes.ready = lambda: connection.is_connected and not stop.is_set()
-        probes.live = beating(lambda: lane.renewed_at)
-        logger.info("ready", zone=zone, pool=pool, slots=settings.slots, provider=provider)
-        if what.check is not None:
-            # Behind the start: a server that is still to come must not keep the worker from waiting for it.
-            checking = asyncio.ensure_future(_log_findings(what.check))
-            stack.callback(checking.cancel)
-        ends = [asyncio.ensure_future(event.wait()) for event in (stop, lane.drain_asked, connection.closed)]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            end.cancel()
-        logger.info("leaving", busy=lane.busy)
-    logger.info("left")
+    started_unix_ms = time.time_ns() // 1_000_000
+    deployable = Deployable(
+        connection_name=pool,
+        inbox_prefix=inbox_prefix(zone, pool),
+        trace_service=f"{zone}-inference",
+        trace_attributes={"flotilla.zone": zone, "flotilla.pool": pool},
+        discovery_name=f"{zone}-{pool}",
+        version=version,
+        description=f"Flotilla: {provider} in the {zone} zone",
+        metadata={"replica": replica, "zone": zone, "pool": pool, "provider": provider},
+        registry=metrics.registry,
+        serve=serve,
+    )
+    async with aclosing(what.backend):
+        await run_deployable(deployable, settings, replica)
+
+
+@asynccontextmanager
+async def _checking(check: Callable[[], Awaitable[list[Finding]]] | None) -> AsyncGenerator[None]:
+    """Look at the provider while the block runs."""
+    looking = None if check is None else asyncio.ensure_future(_log_findings(check))
+    try:
+        yield
+    finally:
+        if looking is not None:
+            looking.cancel()
 
 
 async def _log_findings(check: Callable[[], Awaitable[list[Finding]]]) -> None:
