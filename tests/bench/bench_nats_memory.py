@@ -19,7 +19,8 @@ import msgspec
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer, running_server
 
 COUNT: Final = 100_000

@@ -13,7 +13,8 @@ from flotilla.contracts.subjects import blackboard_bucket, dead_stream
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.callers import client_off
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_cluster import NODES, RunningCluster, running_cluster

@@ -18,7 +18,8 @@ from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import live_entries
 from flotilla.fabric.presence import announce, announced, say_goodbye
-from flotilla.provisioning.topology import ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 
 KEPT_WITHIN_S = 2.0

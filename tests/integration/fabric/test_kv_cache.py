@@ -10,7 +10,8 @@ from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED
 from flotilla.fabric.kv_cache import KvCache
-from flotilla.provisioning.topology import ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 
 EXPIRY_S = 1.0

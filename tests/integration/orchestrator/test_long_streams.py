@@ -14,7 +14,8 @@ from flotilla.contracts.results import DeadRecord, encode
 from flotilla.fabric import stored
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.api import dead_letter_handlers, task_handlers
 from orchestrator.api.dead_letter_handlers import DeadLetterHandlers

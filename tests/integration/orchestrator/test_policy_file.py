@@ -14,7 +14,8 @@ from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.policy_and_health.configured_policy import FILE_KEY, FileRecord, PolicyFileError, put_in_force
 from orchestrator.policy_and_health.policy_documents import POLICY_KEY, Source, source_of, stored

@@ -18,7 +18,8 @@ from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.nats_server import RunningServer

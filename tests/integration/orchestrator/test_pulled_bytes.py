@@ -12,7 +12,8 @@ from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.consumers import ensure_consumer
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.pull_consumers import Delivery, Puller
-from flotilla.provisioning.topology import ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.state.pulled_bytes import BESIDES_BYTES, PulledBytes
 from orchestrator.state.shared_quota import Room

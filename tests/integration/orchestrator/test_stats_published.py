@@ -7,7 +7,8 @@ from flotilla.contracts.stats import RouteKey, stats_key
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import topology
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import eventually

@@ -31,6 +31,7 @@ from flotilla.contracts.names import (
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.jetstream_api import ACCOUNT_INFO
 from flotilla.provisioning import roles
+from flotilla.provisioning.config_language import block
 from flotilla.provisioning.errors import ServerSpecError
 
 FLEET_ACCOUNT: Final = "FLEET"
@@ -202,7 +203,7 @@ def server_config(spec: ServerSpec) -> str:
         config["ports_file_dir"] = spec.ports_dir
     if spec.log_file is not None:
         config |= {"log_file": spec.log_file, "log_size_limit": LOG_FILE_BYTES_MAX, "log_max_num": LOG_FILES_MAX}
-    return _block(config, 0)
+    return block(config)
 
 
 def _jetstream(spec: ServerSpec) -> dict[str, Any]:
@@ -401,37 +402,3 @@ def _is_loopback(host: str) -> bool:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-# --- the server's configuration language ----------------------------------------------------------------------------
-
-
-def _block(values: Mapping[str, Any], depth: int) -> str:
-    indent = "  " * depth
-    return "".join(f"{indent}{_quoted(key)}: {_value(value, depth)}\n" for key, value in values.items())
-
-
-def _value(value: Any, depth: int) -> str:
-    indent = "  " * depth
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case str():
-            return _quoted(value)
-        case Mapping():
-            return f"{{\n{_block(value, depth + 1)}{indent}}}"  # pyright: ignore[reportUnknownArgumentType]
-        case list():
-            items = "".join(f"{indent}  {_value(item, depth + 1)}\n" for item in value)  # pyright: ignore[reportUnknownVariableType]
-            return f"[\n{items}{indent}]"
-        case _:
-            raise ServerSpecError(f"a value of type {type(value).__name__} has no form in the configuration")
-
-
-def _quoted(text: str) -> str:
-    """A string that stands for itself: inside double quotes only the backslash and the quote have a meaning."""
-    if not text.isprintable():
-        raise ServerSpecError("a name or path holds a character that cannot be printed")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

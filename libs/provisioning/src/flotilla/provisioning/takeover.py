@@ -41,9 +41,10 @@ from flotilla.fabric.jetstream_api import (
 )
 from flotilla.fabric.keyvalue import CONFLICTS, FULL, OPERATION
 from flotilla.fabric.stored import StoredMessage, between, last_message, next_message, scan
-from flotilla.provisioning.topology import PATIENCE_S, TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import PATIENCE_S, ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 
-logger = logging.getLogger("flotilla.fabric")
+logger = logging.getLogger("flotilla.provisioning")
 
 EVENTS: Final = "EVENTS"
 DEAD: Final = "DEAD"

@@ -17,7 +17,8 @@ from flotilla.contracts.results import AcceptedMessage, AttemptReport, ErrorRepl
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import held_by
-from flotilla.provisioning.topology import TopologyLimits, ensure, topology
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import eventually
 

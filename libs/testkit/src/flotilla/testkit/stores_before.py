@@ -20,7 +20,8 @@ from flotilla.contracts.results import DeadRecord, Event, Result, encode
 from flotilla.fabric.connection import NatsSettings, connected
 from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.topology import GIB, MIB, PATIENCE_S
+from flotilla.provisioning.streams import PATIENCE_S
+from flotilla.provisioning.topology import GIB, MIB
 
 _S: Final = 1_000_000_000
 _SHARED: Final[tuple[dict[str, Any], ...]] = (

@@ -22,7 +22,8 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
 from flotilla.fabric.per_item import guarded
-from flotilla.provisioning.topology import StreamConfig, TopologyLimits, ensure, stream_names, topology
+from flotilla.provisioning.streams import ensure, stream_names
+from flotilla.provisioning.topology import StreamConfig, TopologyLimits, topology
 from orchestrator.policy_and_health.policy_documents import POLICY_KEY
 
 logger = structlog.get_logger("orchestrator")
