@@ -68,6 +68,48 @@ async def providers_of(fleet: Fleet, count: int = TASKS) -> set[str]:
     return {answer.provider for answer in answers}
 
 
+async def test_models_that_the_ollama_server_lacks_are_pulled_first(tmp_path: Path):
+    """
+    Those that it has are not; a pull is told of.
+    """
+    async with OllamaServer(models=("llama3.2",)) as server:
+        server.pullable = frozenset({"nomic-embed-text"})
+        options = ("--cloud", "0", "--pull", "--local-models", "llama3.2,nomic-embed-text=embed")
+        async with up(tmp_path, *options, OLLAMA_HOST=server.url) as running:
+            said = await running.end()
+
+        pulled = [asked.body["model"] for asked in server.requests if asked.path == "/api/pull"]
+        assert ["nomic-embed-text"] == pulled
+        assert "pulling nomic-embed-text" in said
+        assert "not installed" not in said
+
+
+async def test_a_model_that_cannot_be_pulled_ends_it_before_anything_is_started(tmp_path: Path):
+    """
+    With the model and what the server said of it.
+    """
+    async with OllamaServer(models=("llama3.2",)) as server:
+        command = (
+            "-m",
+            "flotilla.cli",
+            "up",
+            "--dir",
+            str(tmp_path),
+            "--port",
+            "0",
+            "--pull",
+            "--local-models",
+            "none",
+        )
+        environ = os.environ | {"OLLAMA_HOST": server.url}
+        process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
+        _, said = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
+
+    assert 1 == process.returncode
+    assert "pulling none: ollama: error in the stream" in said.decode()
+    assert "nats-server listens" not in said.decode()
+
+
 async def test_with_ollama_alone_every_task_is_its_own(tmp_path: Path):
     """
     Nothing runs in the cloud zone, and a model that is not installed is told with what installs it.

@@ -184,6 +184,29 @@ async def test_a_success_that_is_no_answer_is_a_failure(server: OllamaServer, mo
     assert caught.value.kind in {FailureKind.UNAVAILABLE, FailureKind.CRASHED}
 
 
+async def test_a_pull_tells_how_far_it_is(server: OllamaServer, model: OllamaChat):
+    """
+    In bytes, until the server has the model.
+    """
+    server.pullable = frozenset({"nomic-embed-text"})
+
+    told = [progress async for progress in model.pull("nomic-embed-text")]
+
+    assert "success" == told[-1].status
+    assert [0, 700_000_000, 2_000_000_000] == [each.completed_bytes for each in told if each.total_bytes]
+    assert ["llama3.2", "nomic-embed-text"] == await model.models(timeout_s=10.0)
+
+
+async def test_a_pull_that_fails_on_the_way_is_a_failure(server: OllamaServer, model: OllamaChat):
+    """
+    The server says so in a line of its stream, after a status of 200.
+    """
+    with pytest.raises(AttemptError) as caught:
+        [progress async for progress in model.pull("nobody-has-this")]
+
+    assert "ollama: error in the stream" == caught.value.message
+
+
 def test_the_package_still_cannot_do_what_the_adapter_does_itself():
     """
     Chat without `truncate` and `shift`, lists and details without `remote_host`: the day it can, use it for them.

@@ -37,6 +37,7 @@ def test_the_defaults_make_sense():
         ({"engine_failure_rate": float("nan")}, "--engine-failure-rate nan: expected 0 to 1"),
         ({"grace_s": -0.5}, "--grace-s -0.5: expected 0 to 86400"),
         ({"log_level": "loud"}, "--log-level loud: expected one of debug, info, warning, error"),
+        ({"pull": True}, "--pull: expected --local-models, and an engine that uses them (--engine auto)"),
         ({"policy": Path("/no/such/file")}, "--policy /no/such/file: there is no such file"),
         ({"capabilities": Path("/no/such/folder")}, "--capabilities /no/such/folder: there is no such folder"),
     ],

@@ -21,6 +21,7 @@ from flotilla.cli.applied_policy import put_in_force
 from flotilla.cli.console import terminal
 from flotilla.cli.supervisor.engines import Engines
 from flotilla.cli.supervisor.errors import FleetRunningError, OptionError
+from flotilla.cli.supervisor.model_pulls import pull_missing
 from flotilla.cli.supervisor.options import UpOptions, check
 from flotilla.cli.supervisor.provider_checks import OLLAMA, check_all, named_models
 from flotilla.cli.supervisor.signals import Stop, stop_signals
@@ -141,6 +142,8 @@ async def _start(options: UpOptions, supervisor: Supervisor, apply_policy: Apply
 
     Whatever is wrong with these is said before the ready line: the fleet runs all the same, and they may be mended.
     """
+    if options.pull:
+        await pull_missing(named_models(options.local_models), os.environ, say)
     checking = asyncio.ensure_future(_check(options, supervisor.engines))
     try:
         await supervisor.start(apply_policy)

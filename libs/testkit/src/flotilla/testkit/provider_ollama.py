@@ -1,4 +1,4 @@
-"""An Ollama server: `/api/chat` as NDJSON, `/api/embed`, `/api/tags`, `/api/show` (github.com/ollama/ollama, docs)."""
+"""An Ollama server: `/api/chat` and `/api/pull` as NDJSON, `/api/embed`, `/api/tags`, `/api/show` (its docs/api.md)."""
 
 import json
 import re
@@ -15,6 +15,7 @@ _PATHS: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/api/embed"): "embed",
     ("GET", "/api/tags"): "list",
     ("POST", "/api/show"): "show",
+    ("POST", "/api/pull"): "pull",
 }
 
 
@@ -25,11 +26,13 @@ class OllamaServer(ProviderServer):
     Attributes:
         context_words: How much a model reads, a word a token; None for no limit. As in Ollama, what is longer is cut
             silently unless the request says `truncate: false` and `shift: false`.
+        pullable: The models that it can pull.
         remote_models: Those that it hands on to another server, as Ollama does with its cloud models.
     """
 
     stream_type: ClassVar[str] = "application/x-ndjson"
     context_words: int | None = None
+    pullable: frozenset[str] = frozenset()
     remote_models: frozenset[str] = frozenset()
 
     def answers(self, received: Received) -> Call | None:
@@ -94,6 +97,20 @@ class OllamaServer(ProviderServer):
         return {"details": {"family": "llama"}, "model_info": {}, "capabilities": ["completion"]} | self._remote(
             received
         )
+
+    def pulling(self, received: Received) -> list[bytes]:
+        """See `ProviderServer`."""
+        model = received.body["model"]
+        if model not in self.pullable:
+            return [
+                _ndjson({"status": "pulling manifest"}),
+                _ndjson({"error": "pull model manifest: file does not exist"}),
+            ]
+        self.models = (*(self.models or ()), model)
+        layer = {"status": "pulling dde5aa3fc5ff", "digest": "sha256:dde5aa3fc5ff", "total": 2_000_000_000}
+        told: tuple[dict[str, int], ...] = ({}, {"completed": 700_000_000}, {"completed": 2_000_000_000})
+        layers = [_ndjson(layer | more) for more in told]
+        return [_ndjson({"status": "pulling manifest"}), *layers, _ndjson({"status": "success"})]
 
     def unfinished(self, received: Received, loops: Loops) -> dict[str, Any]:
         """See `ProviderServer`."""

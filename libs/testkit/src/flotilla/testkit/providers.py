@@ -30,8 +30,8 @@ BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 WAIT_S: Final = 10.0
 SHUTDOWN_S: Final = 0.2
 
-Call = Literal["chat", "embed", "list", "show"]
-"""What can be asked of a provider. `show` is a question about a model before it is used; only Ollama has it."""
+Call = Literal["chat", "embed", "list", "show", "pull"]
+"""What can be asked of a provider. `show` is a question about a model before it is used; it and `pull` are Ollama's."""
 
 
 class ProviderServer(ABC):
@@ -148,6 +148,10 @@ class ProviderServer(ABC):
         """The body of an answer about one model."""
         raise NotImplementedError
 
+    def pulling(self, received: Received) -> list[bytes]:
+        """The frames of an answer to a pull; the model is there afterwards."""
+        raise NotImplementedError
+
     def unfinished(self, received: Received, loops: Loops) -> dict[str, Any]:
         """The body of an answer that the provider ended and does not call done."""
         raise NotImplementedError
@@ -174,8 +178,8 @@ class ProviderServer(ABC):
     async def _answer(self, request: web.Request, received: Received) -> web.StreamResponse:
         call = self.answers(received)
         step = self._refusal(received, call)
-        if step is None and call in ("list", "show"):
-            return web.json_response(self.listing() if call == "list" else self.showing(received))
+        if step is None and (answer := self._without_a_step(received, call)) is not None:
+            return answer
         if step is None:
             step = await self._next_step(received)
         match step:
@@ -190,6 +194,13 @@ class ProviderServer(ABC):
                 return await self._stream(request, received, ends)
             case _:
                 return await self._whole(request, received, step)
+
+    def _without_a_step(self, received: Received, call: str | None) -> web.Response | None:
+        if call == "pull":
+            return web.Response(body=b"".join(self.pulling(received)), content_type=self.stream_type)
+        if call in ("list", "show"):
+            return web.json_response(self.listing() if call == "list" else self.showing(received))
+        return None
 
     async def _next_step(self, received: Received) -> Says | Fails | Cuts | Loops | FailsInside | Garbage:
         step = self._script.popleft() if self._script else self.otherwise
@@ -207,7 +218,7 @@ class ProviderServer(ABC):
         if self.api_key is not None and given != self.api_key:
             # Providers show a part of the wrong key in this message.
             return Fails(401, code="invalid_api_key", message=f"Incorrect API key provided: {given}")
-        if call == "list":
+        if call in ("list", "pull"):
             return None
         model = received.body.get("model")
         if self.models is not None and model not in self.models:

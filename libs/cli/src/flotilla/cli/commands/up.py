@@ -30,6 +30,7 @@ def up(
     capabilities: Path | None = None,
     local_models: str = "",
     cloud_models: str = "",
+    pull: Annotated[bool, Parameter(negative="")] = False,
     pool: Annotated[list[str] | None, Parameter(negative="")] = None,
     grace_s: float = GRACE_S_DEFAULT,
     log_level: str = "info",
@@ -73,6 +74,8 @@ def up(
         What the local workers use, with commas between; by default all that the Ollama server has.
     cloud_models
         The same for the cloud workers; by default one model of the provider.
+    pull
+        Have the Ollama server pull those of --local-models that it has not, before the fleet starts.
     pool
         One more pool, for workers of your own that you start yourself: it gets credentials. May be repeated.
     grace_s
@@ -100,6 +103,7 @@ def up(
             capabilities=capabilities,
             local_models=local_models,
             cloud_models=cloud_models,
+            pull=pull,
             pools=tuple(pool or ()),
             json=json,
             grace_s=grace_s,

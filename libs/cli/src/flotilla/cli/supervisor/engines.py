@@ -5,7 +5,7 @@ Pure but for `ollama_models`, which asks the Ollama server.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -16,6 +16,9 @@ from flotilla.contracts.presence import MODELS_MAX
 from flotilla.contracts.providers import Provider, providers_of
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
+
+if TYPE_CHECKING:
+    from flotilla.inference.adapters.ollama_chat import OllamaChat
 
 OLLAMA_TIMEOUT_S: Final = 2.0
 SHOWN_MODELS_MAX: Final = 3
@@ -129,16 +132,9 @@ async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     Raises:
         OptionError: `OLLAMA_HOST` is not an address, or none of one's own; or the proxy or the hosts that are set.
     """
-    try:
-        from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415  (an extra, and slow to import)
-    except ImportError:  # then no worker could serve it either
+    ollama = ollama_server(environ)
+    if ollama is None:
         return None
-    try:
-        own = OwnHosts.parse(environ.get(HOSTS_SETTING, ""))
-        egress = Egress(zone="local", proxy_url=environ.get(PROXY_SETTING) or None, own=own)
-        ollama = OllamaChat(environ.get("OLLAMA_HOST"), egress=egress)
-    except ValueError as error:
-        raise OptionError(f"OLLAMA_HOST: {error}") from error
     try:
         installed = await ollama.installed(timeout_s=OLLAMA_TIMEOUT_S)
     except AttemptError:
@@ -148,3 +144,22 @@ async def ollama_models(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     own_models = [model for model in installed if not model.remote_host]
     chat = tuple(model.name for model in own_models if not model.is_for_embedding)
     return chat and (*chat, *(f"{model.name}=embed" for model in own_models if model.is_for_embedding))
+
+
+def ollama_server(environ: Mapping[str, str]) -> "OllamaChat | None":
+    """
+    The Ollama server at `OLLAMA_HOST`, reached as the local workers reach it; None without what they need installed.
+
+    Raises:
+        OptionError: `OLLAMA_HOST` is not an address, or none of one's own; or the proxy or the hosts that are set.
+    """
+    try:
+        from flotilla.inference.adapters.ollama_chat import OllamaChat  # noqa: PLC0415  (an extra, and slow to import)
+    except ImportError:
+        return None
+    try:
+        own = OwnHosts.parse(environ.get(HOSTS_SETTING, ""))
+        egress = Egress(zone="local", proxy_url=environ.get(PROXY_SETTING) or None, own=own)
+        return OllamaChat(environ.get("OLLAMA_HOST"), egress=egress)
+    except ValueError as error:
+        raise OptionError(f"OLLAMA_HOST: {error}") from error

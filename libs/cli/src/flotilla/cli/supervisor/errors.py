@@ -5,6 +5,7 @@ Why a fleet could not be run on this machine.
      └─ SupervisorError
          ├─ OptionError           an option, or the environment behind it, cannot be used
          ├─ FleetRunningError     another `up` runs on the same directory
+         ├─ PullError             an Ollama server could not pull a model
          └─ NotReadyError         a child cannot start, or the fleet did not become ready in time
 """
 
@@ -29,6 +30,10 @@ class FleetRunningError(SupervisorError):
         super().__init__(f"{directory} is used by a running fleet ({holder})")
         self.directory = directory
         self.pid = pid
+
+
+class PullError(SupervisorError):
+    """A model could not be pulled; the text names it and says why."""
 
 
 class NotReadyError(SupervisorError):

@@ -40,6 +40,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         local_models: What the local workers use, with commas between, the preferred first; by default all that the
             Ollama server has. `nomic-embed-text=embed` serves only the capability after `=`.
         cloud_models: The same for the cloud workers; by default one model of the provider.
+        pull: Have the Ollama server pull those of `local_models` that it has not, before anything is started.
         policy: A routing policy (TOML), put in force before the fleet is called ready.
         capabilities: A folder of users' capability files (TOML).
         pools: More pools, for workers of one's own that are started by hand: `triage`, or with its zone `cloud/mine`.
@@ -60,6 +61,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     engine_failure_rate: float = 0.0
     local_models: str = ""
     cloud_models: str = ""
+    pull: bool = False
     policy: Path | None = None
     capabilities: Path | None = None
     pools: tuple[str, ...] = ()
@@ -106,6 +108,8 @@ def check(options: UpOptions) -> None:
     _within("--grace-s", options.grace_s, 0, GRACE_S_MAX)
     _one_of("--log-level", options.log_level, LOG_LEVELS)
     pools_of(options)
+    if options.pull and not (options.local_models and options.local and options.engine == "auto"):
+        raise OptionError("--pull: expected --local-models, and an engine that uses them (--engine auto)")
     if options.policy is not None and not options.policy.is_file():
         raise OptionError(f"--policy {options.policy}: there is no such file")
     if options.capabilities is not None and not options.capabilities.is_dir():

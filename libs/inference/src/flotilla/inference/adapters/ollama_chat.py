@@ -31,7 +31,7 @@ from flotilla.inference.adapters.failures import (
 from flotilla.inference.adapters.http_clients import provider_client
 from flotilla.inference.adapters.json_lines import documents
 from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, decode_chunk
-from flotilla.inference.adapters.ollama_package import OllamaPackage, refused
+from flotilla.inference.adapters.ollama_package import OllamaPackage, PullProgress, refused
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
@@ -163,6 +163,15 @@ class OllamaChat:
                 if not response.is_success:
                     raise refused(response)
                 return _decode_tags(response.content).models
+
+    def pull(self, model: str) -> AsyncGenerator[PullProgress]:
+        """
+        Have the server pull a model; gives how far it is, until it has it. There is no deadline: it may take hours.
+
+        Raises:
+            AttemptError: As a completion does; UNKNOWN_MODEL when nobody has such a model.
+        """
+        return self._package.pull(model)
 
     async def aclose(self) -> None:
         """Close the HTTP client."""
