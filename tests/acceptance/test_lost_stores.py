@@ -44,8 +44,8 @@ async def test_what_is_deleted_by_hand_is_made_again(tmp_path: Path):
 
     said = "".join(each.log_text() for each in fleet.orchestrators)
     assert '"stores_missing"' in said
-    assert '"policy_bucket_written_again"' in said
-    assert '"policy_file_left_alone"' in started.log_text()
+    assert '"policy_bucket_rewritten"' in said
+    assert '"policy_file_unchanged"' in started.log_text()
 
 
 async def test_a_server_that_comes_back_empty_is_given_its_stores(tmp_path: Path):
@@ -82,7 +82,7 @@ async def test_while_a_store_cannot_be_made_again_nobody_is_ready(tmp_path: Path
 
         await probe.until_status("/readyz", 200)
         await _serves(client, "after")
-        assert (await probe.scrape()).value("flotilla_stores_made_again_total") == 1
+        assert (await probe.scrape()).value("flotilla_stores_recreated_total") == 1
 
 
 @pytest.mark.parametrize("running", [True, False])

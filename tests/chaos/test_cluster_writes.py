@@ -85,7 +85,7 @@ async def test_what_failed_while_nobody_led_the_dead_letters_is_on_record_all_th
         log = fleet.orchestrators[0].log_text()
 
     assert Counter(body["error"]["kind"] for body in results.bodies()) == {"bad_request": len(bad)}
-    assert '"dead_record_lost"' not in log
+    assert '"dead_letter_lost"' not in log
 
 
 async def _step_down(admin: PlainClient, request: str) -> None:

@@ -108,7 +108,7 @@ class Orchestrator:
             scopes=scopes,
             limits=settings.topology_limits(),
             policy_in_force=lambda: board.body_in_force,
-            on_made_again=metrics.stores_made_again,
+            on_made_again=metrics.stores_recreated,
         )
         self._held_models = HeldModels(connection, requests, router)
         self._afterwards = afterwards = BackgroundPublisher(connection)

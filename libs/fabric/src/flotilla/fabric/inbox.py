@@ -259,7 +259,7 @@ class Requests:
             try:
                 await waiting.again()
             except (FabricError, nats.errors.Error) as error:
-                logger.warning("request_not_sent_again", extra={"error": type(error).__name__})
+                logger.warning("request_not_resent", extra={"error": type(error).__name__})
 
     def _on_reconnect(self) -> None:
         lost_at = self._loop.time() + LOST_AFTER_S

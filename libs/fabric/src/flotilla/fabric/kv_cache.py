@@ -144,7 +144,7 @@ class KvCache(Generic[Value]):
                 self.on_undecodable(key, body, self.revisions.get(key, 0))
             return
         if key not in self.values and len(self.values) >= KEYS_MAX:
-            self._say("mirror_full", key, f"{KEYS_MAX} keys")
+            self._say("kv_cache_full", key, f"{KEYS_MAX} keys")
             return
         self.values[key] = value
         self._heard_at[key] = self._loop.time()

@@ -204,7 +204,7 @@ class _Copy:
             pass
         if self._written:
             told = {"stream": self._source.stream, "scope": self._source.scope, "copied": self._written}
-            logger.info("old_store_taken_over", extra=told)
+            logger.info("old_store_migrated", extra=told)
 
     async def _some(self) -> bool:
         """Copy a batch, or what of it is not there yet; False when all is copied, and removed from the old stream."""

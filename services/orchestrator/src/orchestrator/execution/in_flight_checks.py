@@ -137,7 +137,7 @@ class InFlightChecks:
             except DecodeFailedError as error:
                 unsaid = self._undecodable.due(replica.pool)
                 if unsaid is not None:
-                    logger.warning("undecodable_roll", pool=replica.pool, detail=str(error), unsaid=unsaid)
+                    logger.warning("undecodable_in_flight_check", pool=replica.pool, detail=str(error), unsaid=unsaid)
                 return
             self._states.answered(replica)
             call.unknown.discard(replica)

@@ -117,7 +117,7 @@ async def _is_settled(requests: Requests, toml: str, instance: str) -> bool:
     record = await keyvalue.get(requests, subjects.POLICY_BUCKET, FILE_KEY)
     policy = await _in_force(requests, newest)
     if policy is not None and (_is_beyond_us(policy) or await _put_last(requests, record) in (digest, UNREADABLE)):
-        logger.info("policy_file_left_alone", sha256=digest, revision=policy.revision)
+        logger.info("policy_file_unchanged", sha256=digest, revision=policy.revision)
         return True
     if policy is not None and source_of(policy.body).toml == toml:
         revision = policy.revision
@@ -125,7 +125,7 @@ async def _is_settled(requests: Requests, toml: str, instance: str) -> bool:
         revision = await _write(requests, POLICY_KEY, _document(toml), newest)
         if revision is None:
             return False
-        logger.info("policy_file_put_in_force", sha256=digest, revision=revision)
+        logger.info("policy_file_applied", sha256=digest, revision=revision)
     # The record comes second: who dies in between leaves a policy that the next one recognises by its text.
     return await _write(requests, FILE_KEY, _record(digest, revision, instance), record) is not None
 

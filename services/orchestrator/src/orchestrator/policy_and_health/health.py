@@ -147,10 +147,10 @@ class HealthBoard:
                 self._requests, subjects.POLICY_BUCKET, POLICY_KEY, stored.body, expected_revision=revision
             )
         except FabricError as error:
-            logger.warning("policy_not_put_back", error=type(error).__name__)
+            logger.warning("policy_not_restored", error=type(error).__name__)
         else:
             if written is not None:
-                logger.warning("policy_put_back", revision=written, over=revision)
+                logger.warning("policy_restored", revision=written, over=revision)
 
     async def _look_back(self) -> None:
         """

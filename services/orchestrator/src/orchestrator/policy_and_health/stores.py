@@ -125,7 +125,7 @@ class Stores:
         logger.error("stores_missing", streams=names, do=LOST)
         await ensure(self._requests, map(self._fresh, missing), patience_s=MAKE_PATIENCE_S)
         self._on_made_again(len(names))
-        logger.error("stores_made_again", streams=names)
+        logger.error("stores_recreated", streams=names)
         self._known.look_again()
         self._due.set()
 
@@ -143,7 +143,7 @@ class Stores:
             with guarded("stores", key):
                 revision = await keyvalue.put(self._requests, subjects.POLICY_BUCKET, key, body, expected_revision=0)
                 if revision is not None:
-                    logger.error("policy_bucket_written_again", key=key, revision=revision)
+                    logger.error("policy_bucket_rewritten", key=key, revision=revision)
 
     def _vanished(self) -> Mapping[str, bytes]:
         vanished = {key: self._known.values[key] for key in self._known.lost()}

@@ -60,7 +60,7 @@ class OrchestratorMetrics:
             "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
         )
         self._stores_made_again: Final = Counter(
-            "flotilla_stores_made_again_total", "Streams and buckets that had vanished and were made again.", ()
+            "flotilla_stores_recreated_total", "Streams and buckets that had vanished and were made again.", ()
         )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
@@ -121,7 +121,7 @@ class OrchestratorMetrics:
         """Something stored is not what it should be; `what` is one of a few words."""
         self._unreadable.add((what,))
 
-    def stores_made_again(self, count: int) -> None:
+    def stores_recreated(self, count: int) -> None:
         """So many streams and buckets had vanished."""
         self._stores_made_again.add((), count)
 

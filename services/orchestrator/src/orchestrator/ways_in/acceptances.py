@@ -52,7 +52,7 @@ class Acceptances:
                 try:
                     await self._replies.accepted(reply, task_id)
                 except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: its caller asks again)
-                    logger.warning("acceptance_untold", task=task_id, error=type(error).__name__)
+                    logger.warning("acceptance_not_sent", task=task_id, error=type(error).__name__)
 
     def _due(self, now: float) -> list[tuple[str, str]]:
         """They stand in the order in which they were taken."""

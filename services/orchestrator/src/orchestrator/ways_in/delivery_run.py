@@ -96,7 +96,7 @@ class DeliveryRun:
         except asyncio.CancelledError:
             await delivery.nak()
         except FabricError as error:
-            logger.warning("task_handed_back", sequence=delivery.sequence, error=type(error).__name__)
+            logger.warning("task_nakked", sequence=delivery.sequence, error=type(error).__name__)
             await delivery.nak_after(NAK_DELAY_S)
         except Exception:
             logger.exception("durable_task_crashed", sequence=delivery.sequence)

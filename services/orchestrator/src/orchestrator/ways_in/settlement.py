@@ -91,7 +91,7 @@ class Settlement:
         def refused(reason: str) -> None:
             unsaid = self._sparing.due(reason)
             if unsaid is not None:
-                logger.error("dead_record_refused", task=record.task, error=reason, unsaid=unsaid)
+                logger.error("dead_letter_refused", task=record.task, error=reason, unsaid=unsaid)
 
         stored = await publish_once(
             self._requests,
@@ -102,4 +102,4 @@ class Settlement:
             on_refused=refused,
         )
         if stored is Stored.NOT:
-            logger.error("dead_record_lost", task=record.task, capability=record.capability)
+            logger.error("dead_letter_lost", task=record.task, capability=record.capability)
