@@ -172,7 +172,7 @@ async def test_a_provider_that_asks_for_a_pause_gets_exactly_that_from_both_orch
     assert pause_s - 0.2 <= open_at - refused.sent_at <= pause_s + 1.0
     assert back_s <= 1.5
     assert {("settled", "closed")} == {(report.standing, report.breaker) for report in closed.values()}
-    assert any("asked to be left alone" in route.reason for route in explained.excluded)
+    assert any("rate limited" in route.reason for route in explained.excluded)
 
 
 async def test_a_pool_that_dies_costs_no_task_and_is_used_again_when_it_returns(tmp_path: Path):

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from flotilla.client import Fleet
-from flotilla.contracts.policy import STRATEGIES
+from flotilla.routing.strategies import STRATEGIES
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.plain_client import BODIES, Headers, new_task
 

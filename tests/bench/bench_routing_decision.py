@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from flotilla.contracts.policy import STRATEGIES, CapabilityPolicy, Policy, RouteEntry
+from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.health import UNKNOWN, Health
 from flotilla.routing.observation import observe
 from flotilla.routing.policy_routing import route
 from flotilla.routing.recorder import Recorder
+from flotilla.routing.strategies import STRATEGIES
 from flotilla.routing.types import FleetView, PoolView, TaskView
 
 ROUTES = 50

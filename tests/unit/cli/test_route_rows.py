@@ -1,6 +1,6 @@
 """How the command shows routes: rows, and a line when one moves."""
 
-from flotilla.cli.console.routes import Moves, explained_rows, move_line, route_rows
+from flotilla.cli.console.routes import RouteChanges, change_line, explained_rows, route_rows
 from flotilla.contracts.api_routing import ExplainedRoute, Explanation, RouteReport
 
 
@@ -32,7 +32,18 @@ def test_a_route_is_a_row_with_its_figures():
     columns, rows = route_rows([report("left", "half_open", "p95 2100 ms over 500 ms")])
 
     assert [
-        ("local/m", "classify", "1,200", "3", "48 ms", "2.1 s", "5.0%", "left", "half_open", "p95 2100 ms over 500 ms")
+        (
+            "local/m",
+            "classify",
+            "1,200",
+            "3",
+            "48 ms",
+            "2.1 s",
+            "5.0%",
+            "ejected",
+            "half_open",
+            "p95 2100 ms over 500 ms",
+        )
     ] == rows
     assert len(columns) == len(rows[0])
 
@@ -41,21 +52,21 @@ def test_a_move_is_told_once():
     """
     First those that are not well; then whatever stands elsewhere than before, back where it was included.
     """
-    moves = Moves()
+    moves = RouteChanges()
     left = report("left", why="stalled")
 
     assert [] == moves.since_last([report()])
     assert [left] == moves.since_last([left])
     assert [] == moves.since_last([left])
     assert [report()] == moves.since_last([report()])
-    assert [left] == Moves().since_last([left])
+    assert [left] == RouteChanges().since_last([left])
 
 
 def test_a_move_is_a_line():
     """
     Where it stands, why, and its figures.
     """
-    assert "local/m  classify  left  breaker half-open  stalled  p95 2.1 s  5.0% errors" == move_line(
+    assert "local/m  classify  ejected  breaker half-open  stalled  p95 2.1 s  5.0% errors" == change_line(
         report("left", "half_open", "stalled")
     )
 

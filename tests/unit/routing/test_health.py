@@ -200,7 +200,7 @@ def test_a_router_does_not_count_itself_twice() -> None:
     at.started(NOW)
     at.finished(started_unix_ms=NOW, now_unix_ms=NOW + 50)
 
-    for key, body in router.published().items():
+    for key, (_, body) in router.told().items():
         assert router.heard(key, body)
 
     assert router.merged()[KEY].total.ok == 1

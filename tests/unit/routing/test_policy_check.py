@@ -7,8 +7,9 @@ import pytest
 
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
-from flotilla.contracts.policy import FORMAT, STRATEGIES, Policy, decode_policy, encode_policy, rules_for
+from flotilla.contracts.policy import FORMAT, Policy, decode_policy, encode_policy, rules_for
 from flotilla.routing.policy_check import parse_policy, warnings
+from flotilla.routing.strategies import STRATEGIES
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "policy.toml"
 POOLS = ["ollama", "anthropic", "openai"]
@@ -77,6 +78,13 @@ def test_every_fault_is_named_at_once_with_its_key() -> None:
         (f"format = {FORMAT + 1}", "newer than"),
         ("format = true", "format: Expected `int`"),
         ('[default]\nstrategy = "fastst"', "did you mean fastest?"),
+        ('[default]\nstrategy = "fastest"\nstrategy_options = { drwas = 2 }', "did you mean draws?"),
+        ('[default]\nstrategy = "fastest"\nstrategy_options = { draws = 0 }', "default.strategy_options.draws"),
+        ("[default]\nstrategy_options = { draws = 2 }", "default.strategy_options.draws: unknown key"),
+        (
+            '[default]\nstrategy = "fastest"\n[capabilities.a]\nstrategy_options = { draws = "2" }',
+            "capabilities.a.strategy_options.draws",
+        ),
         ("[default]\nretrun_after_s = 1", "did you mean return_after_s?"),
         ("[default]\nreturn_after_s = inf", "default.return_after_s"),
         ("[default]\ncost_usd_max = nan", "default.cost_usd_max"),
@@ -115,6 +123,28 @@ def test_what_an_entry_leaves_out_is_taken_from_the_default() -> None:
     assert (a.guards.p95_ms, a.guards.error_rate, a.guards.min_samples) == (100.0, 0.1, 9)
     assert (b.strategy, b.guards.min_samples, b.routes) == ("failover", 7, None)
     assert rules_for(Policy(), "a") is None
+
+
+def test_options_belong_to_the_strategy_that_they_came_with() -> None:
+    """An entry with a strategy of its own does not inherit the default's options, one without does."""
+    policy = parse_policy(
+        """
+        [default]
+        strategy = "fastest"
+        strategy_options = { draws = 3 }
+        [capabilities.a]
+        strategy = "split"
+        [capabilities.b]
+        ramp_s = 1
+        """
+    )
+
+    a, b = rules_for(policy, "a"), rules_for(policy, "b")
+
+    assert a is not None
+    assert b is not None
+    assert ("split", {}) == (a.strategy, a.strategy_options)
+    assert ("fastest", {"draws": 3}) == (b.strategy, b.strategy_options)
 
 
 def test_a_policy_passes_through_the_bucket_unchanged() -> None:

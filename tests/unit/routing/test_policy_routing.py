@@ -5,19 +5,18 @@ from collections import Counter
 
 import pytest
 
-from flotilla.contracts.policy import STRATEGIES, CapabilityPolicy, Policy, ProbeEntry, RouteEntry
+from flotilla.contracts.policy import CapabilityPolicy, Policy, ProbeEntry, RouteEntry
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.default import route_by_default
-from flotilla.routing.ejections import Move
+from flotilla.routing.ejections import Standing
 from flotilla.routing.health import UNKNOWN, Closure, Health, RouteHealth
 from flotilla.routing.policy_routing import route
 from flotilla.routing.probes import is_due, noted
-from flotilla.routing.strategies import strategy_named
+from flotilla.routing.strategies import STRATEGIES, strategy_named
 from flotilla.routing.types import Decision, Figures, FleetView, PoolView, TaskView
 
 NOW = 1_800_000_000_000
-LEFT = Move(phase="left", since_unix_ms=NOW - 1000, why="p95 2100 ms over 500 ms")
+LEFT = Standing(phase="ejected", since_unix_ms=NOW - 1000, why="p95 2100 ms over 500 ms")
 
 
 def pool(name: str, zone: str = "local", *, busy: int = 0, slots: int = 4, region: str = "eu") -> PoolView:
@@ -94,6 +93,13 @@ def names(decision: Decision) -> list[str]:
     return [choice.route.pool for choice in decision.routes]
 
 
+def by_default(task: TaskView, fleet: FleetView, rng: random.Random) -> Decision:
+    """
+    Where a task goes in a fleet without a policy.
+    """
+    return route(task, CompiledPolicy(), fleet, Health(), now_unix_ms=NOW, rng=rng)
+
+
 TWO = fleet_of(pool("home"), pool("away", "cloud"))
 
 
@@ -105,12 +111,12 @@ def test_without_a_policy_the_pools_of_a_zone_take_turns_by_chance_and_the_cloud
     rng = random.Random(1)
 
     orders = Counter(
-        tuple(choice.route.pool for choice in route_by_default(task_of(), fleet, rng).routes) for _ in range(400)
+        tuple(choice.route.pool for choice in by_default(task_of(), fleet, rng).routes) for _ in range(400)
     )
 
     assert set(orders) == {("a", "b", "x", "y"), ("b", "a", "x", "y"), ("a", "b", "y", "x"), ("b", "a", "y", "x")}
     assert min(orders.values()) > 60
-    assert [choice.route.model for choice in route_by_default(task_of(), fleet, rng).routes] == ["m"] * 4
+    assert [choice.route.model for choice in by_default(task_of(), fleet, rng).routes] == ["m"] * 4
 
 
 def test_without_a_policy_every_pool_that_is_ruled_out_says_why() -> None:
@@ -118,23 +124,23 @@ def test_without_a_policy_every_pool_that_is_ruled_out_says_why() -> None:
     Data class, wish, and replicas that leave.
     """
     fleet = fleet_of(pool("away", "cloud"), pool("leaving", slots=0))
-    restricted = route_by_default(task_of("restricted"), fleet, random.Random(0))
+    restricted = by_default(task_of("restricted"), fleet, random.Random(0))
     assert restricted.routes == ()
     assert {(out.pool, out.waits) for out in restricted.excluded} == {("away", False), ("leaving", True)}
     assert "restricted data never enters the cloud zone" in restricted.excluded[0].reason
 
-    wished = route_by_default(task_of(wanted="gone"), TWO, random.Random(0))
+    wished = by_default(task_of(wanted="gone"), TWO, random.Random(0))
     assert wished.routes == ()
     assert {(out.pool, out.waits) for out in wished.excluded} == {("home", False), ("away", False), ("gone", True)}
 
-    modelled = route_by_default(task_of(wanted="home", model="n"), TWO, random.Random(0))
+    modelled = by_default(task_of(wanted="home", model="n"), TWO, random.Random(0))
     assert [str(choice.route) for choice in modelled.routes] == ["home/n"]
 
-    unserved = route_by_default(task_of(wanted="home", model="z"), TWO, random.Random(0))
+    unserved = by_default(task_of(wanted="home", model="z"), TWO, random.Random(0))
     assert unserved.routes == ()
     assert "home/z" in unserved.excluded[0].reason
 
-    nobody = route_by_default(task_of(), FleetView(), random.Random(0))
+    nobody = by_default(task_of(), FleetView(), random.Random(0))
     assert nobody.reason == "no live pool serves classify"
 
 
@@ -186,7 +192,7 @@ def test_restricted_data_stays_home_under_every_strategy(strategy: str) -> None:
     """
     Also when home is ill and the cloud is well.
     """
-    health = health_of({"home": RouteHealth(move=LEFT)})
+    health = health_of({"home": RouteHealth(standing=LEFT)})
 
     decision = decide(listing("away", "home", strategy=strategy), TWO, task=task_of("restricted"), health=health)
 
@@ -267,7 +273,7 @@ def test_a_route_that_was_left_is_the_last_resort_and_says_why() -> None:
     """
     The figures that led to it travel with the choice.
     """
-    known = RouteHealth(move=LEFT, figures=Figures(p95_ms=2100.0, samples=40), last_started_unix_ms=NOW)
+    known = RouteHealth(standing=LEFT, figures=Figures(p95_ms=2100.0, samples=40), last_started_unix_ms=NOW)
 
     decision = decide(listing("home", "away"), TWO, health=health_of({"home": known}))
 
@@ -319,7 +325,7 @@ def test_probes_are_spaced_shared_and_bounded() -> None:
     rules = policy_of(CapabilityPolicy(probe=probe)).rules_of("classify").probe
 
     def due(health: Health, *, silent_ms: int, unfinished: int = 0) -> bool:
-        known = RouteHealth(move=LEFT, last_started_unix_ms=NOW - silent_ms, recently_started=unfinished)
+        known = RouteHealth(standing=LEFT, last_started_unix_ms=NOW - silent_ms, recently_started=unfinished)
         return is_due(health, known, key, rules, alone=True, now_unix_ms=NOW, rng=random.Random(0))
 
     assert not due(Health(), silent_ms=999)
@@ -369,6 +375,24 @@ def test_fastest_prefers_the_faster_of_two_and_still_uses_the_others() -> None:
     assert set(firsts) == {"b", "c"}
     assert 500 < firsts["b"] < 700
     assert all(names(decide(policy, fleet, health=health, seed=seed))[2] == "a" for seed in range(30))
+
+
+def test_fastest_draws_as_many_as_the_policy_says() -> None:
+    """
+    One is chance alone, all is always the fastest; what cannot be read is the default, two.
+    """
+    fleet = fleet_of(pool("a"), pool("b"), pool("c"))
+    times = {"a": 300.0, "b": 100.0, "c": 200.0}
+    health = health_of({name: RouteHealth(expected_ms=expected) for name, expected in times.items()})
+    routes = [RouteEntry(pool=name, model="m") for name in times]
+
+    def firsts(options: dict[str, object]) -> set[str]:
+        policy = policy_of(CapabilityPolicy(strategy="fastest", routes=routes, strategy_options=options))
+        return {names(decide(policy, fleet, health=health, seed=seed))[0] for seed in range(200)}
+
+    assert {"a", "b", "c"} == firsts({"draws": 1})
+    assert {"b"} == firsts({"draws": 3})
+    assert {"b", "c"} == firsts({"draws": "many"})
 
 
 def test_fastest_takes_an_unknown_route_for_as_fast_as_the_fastest_known_one() -> None:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import STRATEGIES, CapabilityPolicy, Policy, RouteEntry
+from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
 from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.breakers import Breaker
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.default import route_by_default
-from flotilla.routing.ejections import Move, Phase
+from flotilla.routing.ejections import Phase, Standing
 from flotilla.routing.eligibility import is_called
 from flotilla.routing.health import Closure, Health, RouteHealth
 from flotilla.routing.policy_routing import route
+from flotilla.routing.strategies import STRATEGIES
 from flotilla.routing.types import Decision, Figures, FleetView, PoolView, TaskView
 
 NOW = 1_800_000_000_000
@@ -66,6 +66,7 @@ capability_policies = st.builds(
     CapabilityPolicy,
     routes=maybe() | st.lists(entries, min_size=1, max_size=5, unique_by=lambda entry: (entry.pool, entry.model)),
     strategy=maybe() | st.sampled_from((*STRATEGIES, "of-a-newer-version")),
+    strategy_options=maybe() | st.sampled_from(({"draws": 1}, {"draws": 0}, {"draws": 100}, {"of-tomorrow": [1]})),
     data_classes=maybe() | st.lists(data_classes, min_size=1),
     pool_labels=maybe() | st.just({"region": "eu"}),
     task_labels=maybe() | st.just(["team"]),
@@ -76,14 +77,14 @@ policies = st.builds(
     default=maybe() | capability_policies,
     capabilities=st.dictionaries(capability_names, capability_policies),
 )
-moves = st.builds(
-    Move,
-    phase=st.sampled_from(cast("tuple[Phase, ...]", ("settled", "left", "returning"))),
+standings = st.builds(
+    Standing,
+    phase=st.sampled_from(cast("tuple[Phase, ...]", ("healthy", "ejected", "returning"))),
     since_unix_ms=st.integers(NOW - 10_000, NOW),
 )
 route_healths = st.builds(
     RouteHealth,
-    move=moves,
+    standing=standings,
     figures=st.just(Figures()),
     expected_ms=maybe() | st.floats(1, 1e5),
     tokens=st.floats(0, 1e5),
@@ -185,7 +186,7 @@ def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetVie
     """
     No policy: local before cloud, restricted data at home, a reason when there is nothing.
     """
-    decision = route_by_default(task, fleet, random.Random(seed))
+    decision = decide(task, CompiledPolicy(), fleet, Health(), seed)
 
     zones = [choice.route.zone for choice in decision.routes]
     assert zones == sorted(zones, reverse=True)

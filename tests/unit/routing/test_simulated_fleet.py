@@ -105,7 +105,7 @@ class Simulation:
 
     def moves(self, member: int = 0) -> list[tuple[float, str]]:
         seen = [(at_s, phase) for at_s, index, phase in self.phases if index == member]
-        return [after for before, after in pairwise([(0.0, "settled"), *seen]) if before[1] != after[1]]
+        return [after for before, after in pairwise([(0.0, "healthy"), *seen]) if before[1] != after[1]]
 
     def _at(self, at_ms: int, step: Callable[[], None]) -> None:
         heapq.heappush(self._events, (at_ms, next(self._order), step))
@@ -121,10 +121,10 @@ class Simulation:
         router = self.routers[index]
         router.update()
         known = router.health.at(RouteKey("ollama", "m", "classify"))
-        self.phases.append((self.now_s, index, known.move.phase))
+        self.phases.append((self.now_s, index, known.standing.phase))
 
     def _publish(self, index: int) -> None:
-        for key, body in self.routers[index].published().items():
+        for key, (_, body) in self.routers[index].told().items():
             for other in self.routers:
                 other.heard(key, body)
 
@@ -198,7 +198,7 @@ def test_callers_that_wait_for_each_answer_are_moved_within_two_seconds_too(call
     ).run_callers(callers, 60)
 
     assert fleet.local_share(0, 20) == 1.0
-    assert fleet.moves()[0][1] == "left"
+    assert fleet.moves()[0][1] == "ejected"
     assert fleet.moves()[0][0] <= 22.25 + UPDATE_INTERVAL_MS / 1000
     assert fleet.local_share(22.75, 40.6) <= 0.25
     assert fleet.local_share(50.6, 60) >= 0.95
@@ -244,7 +244,7 @@ def test_latency_right_at_the_guard_moves_a_route_at_most_once_a_way_per_return_
     ).run(300)
 
     moves = fleet.moves()
-    for way in ("left", "returning"):
+    for way in ("ejected", "returning"):
         times = [at_s for at_s, phase in moves if phase == way]
         assert all(later - earlier >= 4.0 for earlier, later in pairwise(times))
 
@@ -262,7 +262,7 @@ def test_a_route_that_is_slow_only_under_load_does_not_swing_for_ever_at_the_sam
 
     fleet = Simulation(local, rate_per_s=40.0, policy=policy_of()).run(200)
 
-    left = [at_s for at_s, phase in fleet.moves() if phase == "left"]
+    left = [at_s for at_s, phase in fleet.moves() if phase == "ejected"]
     gaps = [later - earlier for earlier, later in pairwise(left)]
     assert len(gaps) >= 3
     assert gaps[-1] > 2 * gaps[0]
@@ -280,7 +280,7 @@ def test_orchestrators_that_watch_the_same_stats_move_within_two_seconds_of_each
     ).run(60)
 
     histories = [fleet.moves(member) for member in range(3)]
-    assert [phase for _, phase in histories[0]] == ["left", "returning", "settled"]
+    assert [phase for _, phase in histories[0]] == ["ejected", "returning", "healthy"]
     for step in zip(*histories, strict=True):
         assert len({phase for _, phase in step}) == 1
         assert max(at_s for at_s, _ in step) - min(at_s for at_s, _ in step) <= 2.0
@@ -295,7 +295,7 @@ def test_an_orchestrator_without_traffic_of_its_own_knows_what_the_others_saw() 
     late.use(policy_of())
     fleet.run(20)
     for router in fleet.routers:
-        for key, body in router.published().items():
+        for key, (_, body) in router.told().items():
             assert late.heard(key, body)
 
     late.update()
@@ -336,7 +336,7 @@ def test_when_every_attempt_fails_the_route_is_left_at_once_and_taken_up_again()
 
     assert fleet.local_share(0, 20) == 1.0
     assert fleet.local_share(21.5, 40) <= 0.05
-    assert fleet.moves()[0][1] == "left"
+    assert fleet.moves()[0][1] == "ejected"
     assert fleet.local_share(80, 120) == 1.0
     assert not fleet.unrouted
 

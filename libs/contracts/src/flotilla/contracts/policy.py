@@ -7,7 +7,7 @@ keys that it does not know; `decode_policy` passes over them, so that an orchest
 policy of the next one. A key that an older reader must not miss (one that forbids something) raises `FORMAT`.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,10 +20,9 @@ from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 
 FORMAT: Final = 1
 FORMAT_MAX: Final = 1_000_000
-STRATEGIES: Final = ("failover", "fastest", "cheapest", "split")
-"""What `strategy` may say; `flotilla.routing.strategies` has what each does."""
 
 ROUTES_MAX: Final = 100
+STRATEGY_OPTIONS_MAX: Final = 32
 SECONDS_MAX: Final = 7 * 24 * 3600.0
 ENTRIES_MAX: Final = 100_000
 
@@ -98,7 +97,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         routes: In order of preference, each once; None stands for every live pool that serves it, local first.
-        strategy: One of `STRATEGIES`.
+        strategy: A name in `flotilla.routing.strategies`, which checks its `strategy_options` too.
         return_after_s: How long a route that was left must be healthy before it is taken up again.
         ramp_s: Over which its share then grows from a tenth to all.
         attempt_timeout_s: Of one attempt.
@@ -112,6 +111,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
     strategy: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)] | None = None
+    strategy_options: Annotated[dict[LabelText, Any], Meta(max_length=STRATEGY_OPTIONS_MAX)] | None = None
     guards: GuardsEntry | None = None
     return_after_s: Seconds | None = None
     ramp_s: Seconds | None = None
@@ -189,6 +189,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     routes: tuple[RouteEntry, ...] | None = None
     strategy: str = STRATEGY_DEFAULT
+    strategy_options: dict[str, Any] = {}
     guards: Guards = Guards()
     return_after_s: float = RETURN_AFTER_S_DEFAULT
     ramp_s: float = RAMP_S_DEFAULT
@@ -208,6 +209,8 @@ def rules_for(policy: Policy, capability: str) -> Rules | None:
     if entry is None and policy.default is None:
         return None
     given = _given(policy.default) | _given(entry)
+    if entry is not None and entry.strategy is not None and entry.strategy_options is None:
+        given.pop("strategy_options", None)  # those of the default were meant for the default's strategy
     guards = _given(policy.default and policy.default.guards) | _given(entry and entry.guards)
     probe = _given(policy.default and policy.default.probe) | _given(entry and entry.probe)
     if guards:

@@ -2,7 +2,7 @@
 The routes that a task may take at all, before any strategy puts them in order.
 
 What is worked out depends on the policy, the fleet and the health, and on a task's capability, data class and wishes.
-The first three change a few times a second at most, so the work is kept in a `Plan` while they are the same objects.
+The first three change a few times a second at most, so the work is kept in a `Shortlist` while they are the same objects.
 """
 
 import random
@@ -22,7 +22,7 @@ from flotilla.routing.stand_ins import Listed, without_stand_ins
 from flotilla.routing.types import Exclusion, FleetView, PoolView, Route, TaskView
 
 ROUTES_CACHED_MAX: Final = 4096
-PLANS_MAX: Final = 1024
+SHORTLISTS_MAX: Final = 1024
 
 ByModel = dict[tuple[str, str], RouteHealth]
 
@@ -46,14 +46,6 @@ class Candidate(Struct, frozen=True, gc=False):
     free: int
 
 
-class Ordered(NamedTuple):
-    """What a strategy makes of candidates: their order, why the first stands first, and why the others behind it."""
-
-    candidates: list[Candidate]
-    first: str
-    behind: str
-
-
 class Row(NamedTuple):
     """A candidate without what changes from one decision to the next."""
 
@@ -63,7 +55,7 @@ class Row(NamedTuple):
     known: RouteHealth
 
 
-class Plan(NamedTuple):
+class Shortlist(NamedTuple):
     """The candidates for all tasks of a kind, valid for one fleet view and one health. `listed` is their order's."""
 
     fleet: FleetView
@@ -73,14 +65,14 @@ class Plan(NamedTuple):
     listed: bool
 
 
-Plans = dict[tuple[str, tuple[Zone, ...]], Plan]
+Shortlists = dict[tuple[str, tuple[Zone, ...]], Shortlist]
 """By capability and the zones that are open to the data."""
 
 
 def gather(
     task: TaskView,
     rules: Rules,
-    plans: Plans,
+    shortlists: Shortlists,
     fleet: FleetView,
     health: Health,
     *,
@@ -93,23 +85,23 @@ def gather(
 
     `models` are those that may serve the capability, by `base_name`: None for any, none while it is held to no model.
 
-    `plans` belongs to the rules' policy and is filled here. `busy` overrides what the fleet view says of pools.
+    `shortlists` belongs to the rules' policy and is filled here. `busy` overrides what the fleet view says of pools.
     """
     by_model = health.routes.get(task.capability, NOTHING)
     open_to = open_zones(task)
-    plan = plans.get((task.capability, open_to)) if open_to else None
-    if plan is None or plan.fleet is not fleet or plan.by_model is not by_model:
-        plan = _planned(task, rules, fleet, by_model, models)
+    shortlist = shortlists.get((task.capability, open_to)) if open_to else None
+    if shortlist is None or shortlist.fleet is not fleet or shortlist.by_model is not by_model:
+        shortlist = _shortlisted(task, rules, fleet, by_model, models)
         if open_to:
-            if len(plans) >= PLANS_MAX:
-                plans.clear()
-            plans[task.capability, open_to] = plan
-    rows = plan.rows if plan.listed else _by_zone(plan.rows, rng)
+            if len(shortlists) >= SHORTLISTS_MAX:
+                shortlists.clear()
+            shortlists[task.capability, open_to] = shortlist
+    rows = shortlist.rows if shortlist.listed else _by_zone(shortlist.rows, rng)
     candidates: list[Candidate] = []
     for place, (route, entry, pool, known) in enumerate(rows):
         taken = busy.get(route.pool, pool.busy)
         candidates.append(Candidate(place, route, entry, pool, known, taken, max(0, pool.slots - taken)))
-    return candidates, list(plan.excluded)
+    return candidates, list(shortlist.excluded)
 
 
 def expected_cost_usd(entry: RouteEntry, zone: Zone, known: RouteHealth) -> float | None:
@@ -127,7 +119,9 @@ def _unlisted_entry(pool: str) -> RouteEntry:
     return RouteEntry(pool=pool)
 
 
-def _planned(task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel, models: frozenset[str] | None) -> Plan:
+def _shortlisted(
+    task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel, models: frozenset[str] | None
+) -> Shortlist:
     rows: list[Row] = []
     found, excluded = _unlisted(task, fleet) if rules.routes is None else _listed(task, rules.routes, fleet)
     found = without_stand_ins(task, fleet, rules.routes, found, excluded)
@@ -141,7 +135,7 @@ def _planned(task: TaskView, rules: Rules, fleet: FleetView, by_model: ByModel, 
             rows.append(row)
         else:
             excluded.append(out)
-    return Plan(fleet, by_model, rows, excluded, rules.routes is not None)
+    return Shortlist(fleet, by_model, rows, excluded, rules.routes is not None)
 
 
 def _by_zone(rows: list[Row], rng: random.Random) -> list[Row]:

@@ -1,5 +1,5 @@
 """
-`cheapest`: by expected cost. The latency ceiling is the p95 guard: a route above it is left like under any strategy,
+`cheapest`: by expected cost. The latency ceiling is the p95 guard: a route above it is ejected like under any strategy,
 and so is not among the candidates here.
 
 A cold route costs what the policy's `cost_usd_hint` says, nothing at home, and more than any known price otherwise.
@@ -7,15 +7,17 @@ A cold route costs what the policy's `cost_usd_hint` says, nothing at home, and 
 
 import math
 import random
+from typing import Final
 
-from flotilla.routing.candidates import Candidate, Ordered, expected_cost_usd
+from flotilla.routing.candidates import Candidate, expected_cost_usd
+from flotilla.routing.strategy import InOrder, NoParameters, Strategy
 from flotilla.routing.types import TaskView
 
 
-def order(candidates: list[Candidate], task: TaskView, rng: random.Random) -> Ordered:
+def plan(candidates: list[Candidate], task: TaskView, parameters: NoParameters, rng: random.Random) -> InOrder:
     """The candidates by expected cost; at the same cost by latency, then as the policy lists them."""
-    del task, rng
-    return Ordered(sorted(candidates, key=_rank), "lowest expected cost", "expected to cost more")
+    del task, parameters, rng
+    return InOrder(sorted(candidates, key=_rank), "lowest expected cost", "expected to cost more")
 
 
 def _rank(candidate: Candidate) -> tuple[float, float, int]:
@@ -26,3 +28,6 @@ def _rank(candidate: Candidate) -> tuple[float, float, int]:
         math.inf if latency_ms is None else latency_ms,
         candidate.place,
     )
+
+
+STRATEGY: Final = Strategy(name="cheapest", parameters=NoParameters, plan=plan)

@@ -5,8 +5,10 @@ from typing import Final
 
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import BreakerPolicy, Policy, Rules, rules_for
-from flotilla.routing.candidates import Plans
+from flotilla.routing.candidates import Shortlists
 from flotilla.routing.one_model import ONE_MODEL, base_name, models_of, named_models
+from flotilla.routing.strategies import strategy_named
+from flotilla.routing.strategy import Planner
 
 UNRULED: Final = Rules()
 """What holds where no policy says anything: any live pool, local first, left when most of its attempts fail."""
@@ -30,9 +32,11 @@ class CompiledPolicy:
         self.document: Policy = policy or Policy()
         self.held = held
         self.revision = revision
-        self.plans: Plans = {}
+        self.shortlists: Shortlists = {}
         self._default = rules_for(self.document, _NO_CAPABILITY) or UNRULED
         self._rules = {name: rules_for(self.document, name) or UNRULED for name in self.document.capabilities}
+        self._default_planner = _planner(self._default)
+        self._planners = {name: _planner(rules) for name, rules in self._rules.items()}
 
     @property
     def breaker(self) -> BreakerPolicy:
@@ -42,6 +46,10 @@ class CompiledPolicy:
     def rules_of(self, capability: str) -> Rules:
         """The rules of a capability: its entry's, else the policy's default, else `UNRULED`."""
         return self._rules.get(capability, self._default)
+
+    def planner_of(self, capability: str) -> Planner:
+        """The strategy of a capability, its options filled in."""
+        return self._planners.get(capability, self._default_planner)
 
     def models_of(self, capability: str) -> frozenset[str] | None:
         """The models that a capability may be served with; see `one_model`. None for any."""
@@ -56,3 +64,7 @@ class CompiledPolicy:
     def data_class_of(self, scope: str) -> DataClass:
         """The data class of a scope's tasks that name none."""
         return self.document.data_class_of(scope)
+
+
+def _planner(rules: Rules) -> Planner:
+    return strategy_named(rules.strategy).planner(rules.strategy_options)

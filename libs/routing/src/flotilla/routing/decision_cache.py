@@ -11,10 +11,10 @@ from typing import Final
 from flotilla.contracts.policy import Rules
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.health import Health
+from flotilla.routing.strategies import strategy_named
 from flotilla.routing.types import Decision, FleetView, TaskView
 
-CALM_MAX: Final = 1000
-FAILOVER: Final = "failover"
+DECISIONS_CACHED_MAX: Final = 1000
 SETTLED: Final = "settled"
 
 
@@ -39,9 +39,14 @@ class DecisionCache:
         return all(busy.get(pool, 0) < slots for pool, slots in self._slots)
 
 
-def is_calm(decision: Decision, rules: Rules) -> bool:
+def may_be_cached(decision: Decision, rules: Rules) -> bool:
     """Whether a decision depends on nothing but policy, fleet, health, and what a task of its kind asks for."""
-    if rules.strategy != FAILOVER or rules.cost_usd_max is not None or rules.task_labels or not decision.routes:
+    if (
+        strategy_named(rules.strategy).depends_on_task
+        or rules.cost_usd_max is not None
+        or rules.task_labels
+        or not decision.routes
+    ):
         return False
     if any(exclusion.waits or exclusion.until_unix_ms for exclusion in decision.excluded):
         return False

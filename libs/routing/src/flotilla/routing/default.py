@@ -1,36 +1,23 @@
-"""The routing of a fleet without a policy: whoever is live and can, local first, the cloud where the data may go."""
+"""The candidates of a fleet without a policy: whoever is live and can, local or, where the data may go, in the cloud."""
 
 import random
 from typing import TypeVar
 
-from flotilla.contracts.subjects import ZONES
 from flotilla.routing.eligibility import barred, missing, model_for, wish
-from flotilla.routing.types import Choice, Decision, Exclusion, FleetView, PoolView, Route, TaskView
+from flotilla.routing.types import Exclusion, FleetView, PoolView, TaskView
 
 Item = TypeVar("Item")
-
-
-def route_by_default(task: TaskView, fleet: FleetView, rng: random.Random) -> Decision:
-    """
-    Every live pool that announces the capability: the local zone first, the pools of a zone in random order.
-
-    Each pool stands once, with its first model that has the capability (or the one that the caller asked for).
-    Restricted data never gets a cloud route. A decision without routes has a reason.
-    """
-    found, excluded = pools_by_default(task, fleet)
-    routes = tuple(
-        Choice(route=Route(zone=pool.zone, pool=pool.pool, model=model), reason=_reason(task, pool))
-        for zone in ZONES
-        for pool, model in shuffled([each for each in found if each[0].zone == zone], rng)
-    )
-    return Decision(routes=routes, excluded=tuple(excluded), reason="" if routes else _why_none(task, excluded))
 
 
 def pools_by_default(
     task: TaskView,
     fleet: FleetView,
 ) -> tuple[list[tuple[PoolView, str]], list[Exclusion]]:
-    """The pools of `route_by_default` in no order, each with its model, and what was ruled out."""
+    """
+    Every live pool that announces the capability, in no order, and what was ruled out.
+
+    Each stands once, with its first model that has the capability, or the one that the caller asked for.
+    """
     found: list[tuple[PoolView, str]] = []
     excluded: list[Exclusion] = []
     for pool in fleet.pools.values():
@@ -50,12 +37,6 @@ def shuffled(items: list[Item], rng: random.Random) -> list[Item]:
         return items
     draws = [rng.random() for _ in items]
     return [items[index] for index in sorted(range(len(items)), key=draws.__getitem__)]
-
-
-def _reason(task: TaskView, pool: PoolView) -> str:
-    if task.wanted_pool is not None:
-        return "asked for by the caller"
-    return "default routing: local first" if pool.zone == "local" else "default routing: cloud behind local"
 
 
 def _without_model(task: TaskView, pool: PoolView) -> Exclusion | None:
@@ -81,9 +62,3 @@ def _unserved_wish(task: TaskView, fleet: FleetView) -> list[Exclusion]:
         return []
     reason = f"does not serve {task.capability}"
     return [Exclusion(pool=pool.pool, model=task.wanted_model or "", reason=reason)]
-
-
-def _why_none(task: TaskView, excluded: list[Exclusion]) -> str:
-    if not excluded:
-        return f"no live pool serves {task.capability}"
-    return f"every route for {task.capability} is ruled out"

@@ -1,16 +1,22 @@
 """
 `fastest`: by expected completion, from latency, tokens and free slots.
 
-Of two candidates drawn by chance the faster one stands first: always taking the fastest of all would send every
-orchestrator's tasks to the same route until its figures catch up. Behind it stand the others, fastest first.
+Of some candidates drawn by chance (two, unless the policy says otherwise) the fastest one stands first: always taking the
+fastest of all would send every orchestrator's tasks to the same route until its figures catch up. Behind it stand the
+others, fastest first.
 
 A cold route (never seen) is expected to be as fast as the fastest known one, so it is tried and soon known; where no
 route is known, the local ones are expected to be faster.
 """
 
 import random
+from typing import Annotated, Final
 
-from flotilla.routing.candidates import Candidate, Ordered
+from msgspec import Meta, Struct
+
+from flotilla.contracts.policy import ROUTES_MAX
+from flotilla.routing.candidates import Candidate
+from flotilla.routing.strategy import InOrder, Strategy
 from flotilla.routing.types import TaskView
 
 BYTES_PER_TOKEN = 4.0
@@ -18,18 +24,29 @@ SIZE_FACTOR_MAX = 4.0
 CLOUD_COLD_MS = 1.0
 
 
-def order(candidates: list[Candidate], task: TaskView, rng: random.Random) -> Ordered:
-    """The faster of two drawn ones, then the rest by expected completion."""
+class FastestParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Of `fastest`.
+
+    Attributes:
+        draws: Candidates drawn by chance, of which the fastest stands first; as many as there are routes is always the
+            fastest of all.
+    """
+
+    draws: Annotated[int, Meta(ge=1, le=ROUTES_MAX)] = 2
+
+
+def plan(candidates: list[Candidate], task: TaskView, parameters: FastestParameters, rng: random.Random) -> InOrder:
+    """The fastest of those drawn, then the rest by expected completion."""
     known = [candidate.known.expected_ms for candidate in candidates if candidate.known.expected_ms is not None]
     cold_ms = min(known, default=None)
     expected = [expected_ms(candidate, task, cold_ms) for candidate in candidates]
     ranks = sorted(range(len(candidates)), key=expected.__getitem__)
     if len(ranks) > 1:
-        # Both are drawn among ranks sorted by expectation, so the lower one is the faster.
-        first = rng.randrange(len(ranks))
-        second = rng.randrange(len(ranks) - 1)
-        ranks.insert(0, ranks.pop(min(first, second + (second >= first))))
-    return Ordered([candidates[rank] for rank in ranks], "expected to be the faster of two", "expected to be slower")
+        # They are drawn among ranks sorted by expectation, so the lowest one is the fastest.
+        drawn = min(rng.sample(range(len(ranks)), min(parameters.draws, len(ranks))))
+        ranks.insert(0, ranks.pop(drawn))
+    return InOrder([candidates[rank] for rank in ranks], "expected to be the fastest drawn", "expected to be slower")
 
 
 def expected_ms(candidate: Candidate, task: TaskView, cold_ms: float | None) -> float:
@@ -51,3 +68,6 @@ def expected_ms(candidate: Candidate, task: TaskView, cold_ms: float | None) -> 
         return alone_ms
     waiting = candidate.busy - candidate.pool.slots + 1
     return alone_ms + usual_ms * waiting / max(1, candidate.pool.slots)
+
+
+STRATEGY: Final = Strategy(name="fastest", parameters=FastestParameters, plan=plan)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing.breakers import Breaker
-from flotilla.routing.ejections import SETTLED, Move
+from flotilla.routing.ejections import HEALTHY, Standing
 from flotilla.routing.types import Figures
 
 
@@ -20,10 +20,10 @@ class RouteHealth(Struct, frozen=True, kw_only=True):
         tokens: Mean of input and output tokens of an attempt; 0 when unknown.
         cost_usd: Mean of an attempt that went well, the last known; None when it was never seen.
         last_started_unix_ms: Of any attempt by any orchestrator.
-        recently_started: Attempts in flight that began since it was left, or since it is well again.
+        recently_started: Attempts in flight that began since it was ejected, or since it is well again.
     """
 
-    move: Move = SETTLED
+    standing: Standing = HEALTHY
     figures: Figures = Figures()
     expected_ms: float | None = None
     tokens: float = 0.0
@@ -52,7 +52,7 @@ class Health(Struct, frozen=True, kw_only=True):
     Attributes:
         routes: By capability, then by pool and model.
         closures: By pool and model; the open ones have no entry.
-        retry_after: By pool and model, until when (unix ms) the provider asked to be left alone.
+        retry_after: By pool and model, until when (unix ms) it is rate limited (Retry-After).
         probed: When this orchestrator last sent a probe to a route; see `probes.noted`.
         member: This orchestrator's place among `members` that live, for taking turns with probes.
     """

@@ -23,7 +23,7 @@ SLOW_SHARE_MAX: Final = 0.05
 SPAN_MS_MIN: Final = 1_000
 """The newest part of the window that is always looked at; older parts only until there are enough samples."""
 RETURN_FRACTION: Final = 0.9
-"""A route comes back when it keeps to this part of its p95 guard: what lies between neither leaves nor returns."""
+"""A route comes back when it keeps to this part of its p95 guard: what lies between neither ejects nor lets it return."""
 STALL_EXPECTED_MIN: Final = 3.0
 STALL_BEFORE_MS: Final = 10_000
 OVERDUE_MS_DEFAULT: Final = 5_000.0
@@ -115,7 +115,7 @@ def crossed(recent: Recent, guards: Guards) -> str:
 
 class Wellness(NamedTuple):
     """
-    How a route that was left is doing.
+    How an ejected route is doing.
 
     `since_unix_ms` is the beginning of its unbroken health, None while there is none; `successes` counts the attempts
     that went well in it.
@@ -129,7 +129,7 @@ def wellness(
     stats: RouteStats,
     guards: Guards,
     *,
-    left_unix_ms: int,
+    ejected_unix_ms: int,
     before: int | None,
     now_unix_ms: int,
 ) -> Wellness:
@@ -141,14 +141,14 @@ def wellness(
     limit_ms = RETURN_FRACTION * guards.p95_ms if guards.p95_ms is not None else None
     since = before
     for second in sorted(stats.windows):
-        if second < left_unix_ms // SUB_WINDOW_MS:
+        if second < ejected_unix_ms // SUB_WINDOW_MS:
             continue
         part = stats.windows[second]
         if _is_bad(part, guards, limit_ms):
             if since is None or (second + 1) * SUB_WINDOW_MS > since:
                 since = None
         elif since is None and part.ok:
-            since = max(second * SUB_WINDOW_MS, left_unix_ms)
+            since = max(second * SUB_WINDOW_MS, ejected_unix_ms)
     if since is None:
         return Wellness(None, 0)
     if limit_ms is not None and any(

@@ -1,7 +1,7 @@
 """
 How the routes' health moves on: run a few times a second over the merged stats, so that decisions only need to look.
 
-`observe` is a pure function of the last health, the merged stats and the time. Its state (moves and breakers) is part
+`observe` is a pure function of the last health, the merged stats and the time. Its state (standings and breakers) is part
 of the value, so orchestrators that observe the same stats hold the same health to within an update.
 """
 
@@ -11,16 +11,17 @@ from typing import Final
 from flotilla.contracts.histogram import mean_ms, quantile_ms
 from flotilla.contracts.stats import EMPTY, IN_FLIGHT_BIN_MS, RouteKey, RouteStats, SubWindow, merge_by_model
 from flotilla.routing import breakers
-from flotilla.routing import ejections as moves
 from flotilla.routing.breakers import CLOSED, Breaker
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.ejections import Move
+from flotilla.routing.ejections import Phase, Standing, next_standing
 from flotilla.routing.health import Closure, Health, RouteHealth
 from flotilla.routing.judgement import Recent, look
 from flotilla.routing.types import Figures
 
 UPDATE_INTERVAL_MS: Final = 500
-"""How often `observe` should run: a route is left, and an end of trouble seen, at most so much later."""
+"""How often `observe` should run: a route is ejected, and an end of trouble seen, at most so much later."""
+TOLD_AS: Final[dict[Phase, str]] = {"healthy": "settled", "ejected": "left", "returning": "returning"}
+"""The words of the wire (`flotilla.contracts.api_routing`)."""
 
 
 def observe(
@@ -36,7 +37,7 @@ def observe(
     Move the health on by what the stats say now; run it every `UPDATE_INTERVAL_MS`, and after a change of policy.
 
     `merged` holds all writers' stats (`stats.merge_by_route`), this orchestrator's own live ones among them. A route
-    that has dropped out of the stats keeps its move, since silence proves nothing, unless it was settled anyway.
+    that has dropped out of the stats keeps its standing, since silence proves nothing, unless it was healthy anyway.
     """
     by_model = merge_by_model(merged)
     stepped = _breakers(last, policy, by_model, now_unix_ms)
@@ -67,7 +68,7 @@ def _kept(last: Health) -> dict[RouteKey, None]:
         RouteKey(pool, model, capability): None
         for capability, by_model in last.routes.items()
         for (pool, model), known in by_model.items()
-        if known.move.phase != "settled"
+        if known.standing.phase != "healthy"
     }
 
 
@@ -106,9 +107,9 @@ def _route(
     now_unix_ms: int,
 ) -> RouteHealth:
     rules = policy.rules_of(key.capability)
-    recent = look(stats, rules.guards, since_unix_ms=last.move.evidence_from_unix_ms, now_unix_ms=now_unix_ms)
-    move = moves.moved(
-        last.move,
+    recent = look(stats, rules.guards, since_unix_ms=last.standing.evidence_from_unix_ms, now_unix_ms=now_unix_ms)
+    standing = next_standing(
+        last.standing,
         stats,
         recent,
         rules,
@@ -119,20 +120,20 @@ def _route(
     mean = mean_ms(recent.latency)
     cost_usd = total.mean_cost_usd if total.ok else last.cost_usd
     return RouteHealth(
-        move=move,
-        figures=_figures(stats, recent, move, breaker, cost_usd=cost_usd, now_unix_ms=now_unix_ms),
+        standing=standing,
+        figures=_figures(stats, recent, standing, breaker, cost_usd=cost_usd, now_unix_ms=now_unix_ms),
         expected_ms=last.expected_ms if mean is None else mean,
         tokens=_tokens(total) or last.tokens,
         cost_usd=cost_usd,
         last_started_unix_ms=max(stats.last_started_unix_ms, last.last_started_unix_ms),
-        recently_started=_started_since(stats, move.well_since_unix_ms or move.since_unix_ms),
+        recently_started=_started_since(stats, standing.well_since_unix_ms or standing.since_unix_ms),
     )
 
 
 def _figures(
     stats: RouteStats,
     recent: Recent,
-    move: Move,
+    standing: Standing,
     breaker: Breaker,
     *,
     cost_usd: float | None,
@@ -146,8 +147,8 @@ def _figures(
         in_flight=stats.in_flight_count,
         oldest_in_flight_ms=stats.oldest_in_flight_ms(now_unix_ms),
         cost_usd=cost_usd,
-        standing=move.phase,
-        why=move.why,
+        standing=TOLD_AS[standing.phase],
+        why=standing.why,
         breaker=breaker.phase,
     )
 

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.errors import PolicyError
-from flotilla.contracts.policy import FORMAT, STRATEGIES, CapabilityPolicy, Policy, RouteEntry, rules_for
+from flotilla.contracts.policy import FORMAT, STRATEGY_DEFAULT, CapabilityPolicy, Policy, RouteEntry, rules_for
+from flotilla.routing.strategies import STRATEGIES
 
 FAULTS_MAX: Final = 100
 _TEXT_MAX: Final = 64
@@ -144,12 +145,25 @@ def _meaning(document: Table) -> Iterator[str]:
     number = document.get("format", FORMAT)
     if isinstance(number, int) and number > FORMAT:
         yield f"format: {number} is newer than {FORMAT}, the newest that is understood here"
+    default: object = document.get("default")
     for path, entry in _tables(document):
         strategy = entry.get("strategy")
         if isinstance(strategy, str) and strategy not in STRATEGIES:
             near = _near(strategy, STRATEGIES) or f"; known are {', '.join(STRATEGIES)}"
             yield f"{path}.strategy: unknown strategy {strategy[:_TEXT_MAX]}{near}"
+        yield from _option_faults(entry, default, path)
         yield from _listed_twice(entry.get("routes"), path)
+
+
+def _option_faults(entry: Mapping[str, Any], default: object, path: str) -> Iterator[str]:
+    """Options are judged by the strategy that they come with, or by the default's."""
+    options = entry.get("strategy_options")
+    if not isinstance(options, dict):
+        return
+    inherited = cast("Table", default).get("strategy") if isinstance(default, dict) else None
+    strategy = STRATEGIES.get(str(entry.get("strategy") or inherited or STRATEGY_DEFAULT))
+    if strategy is not None:
+        yield from _faults(strategy.parameters, cast("Table", options), f"{path}.strategy_options")
 
 
 def _tables(document: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:

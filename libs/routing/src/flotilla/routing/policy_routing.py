@@ -2,10 +2,10 @@
 Where a task goes: the one entry to routing, a pure function of task, policy, fleet, health, time and chance.
 
 The order of a decision:
-1. at most one probe, a route that was left or whose breaker is half-open, when the trickle on it is due;
+1. at most one probe, a route that is ejected or whose breaker is half-open, when the trickle on it is due;
 2. the healthy routes in the strategy's order, those with a free slot first;
 3. returning routes that the draw of their share passed over;
-4. routes that were left, as a last resort for tasks that failed everywhere else.
+4. ejected routes, as a last resort for tasks that failed everywhere else.
 
 Closed routes (an open breaker, a Retry-After that still runs) are not in it, and wait.
 """
@@ -17,12 +17,12 @@ from typing import Final
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing import probes
-from flotilla.routing.candidates import Candidate, Ordered, gather
+from flotilla.routing.candidates import Candidate, gather
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.ejections import share
 from flotilla.routing.health import Health
 from flotilla.routing.one_model import unsettled
-from flotilla.routing.strategies import strategy_named
+from flotilla.routing.strategy import Plan, Planner
 from flotilla.routing.types import Choice, Decision, Exclusion, FleetView, TaskView
 
 MS_PER_S: Final = 1000.0
@@ -35,7 +35,7 @@ class _Sorted:
     def __init__(self) -> None:
         self.standing: list[Candidate] = []
         self.passed: list[Candidate] = []
-        self.left: list[Candidate] = []
+        self.ejected: list[Candidate] = []
         self.half_open: list[Candidate] = []
         self.closed: list[Exclusion] = []
 
@@ -63,14 +63,14 @@ def route(
     if refusal:
         return Decision(reason=refusal, policy_revision=policy.revision)
     models = policy.models_of(task.capability)
-    candidates, excluded = gather(task, rules, policy.plans, fleet, health, busy=busy, rng=rng, models=models)
+    candidates, excluded = gather(task, rules, policy.shortlists, fleet, health, busy=busy, rng=rng, models=models)
     if models is not None and not models and (real := [each for each in candidates if not each.pool.stands_in]):
-        return _unsettled(task, policy, real, now_unix_ms)
+        return _unsettled(task, policy, real, excluded, now_unix_ms)
     sorted_ = _by_health(candidates, rules, health, now_unix_ms, rng)
     excluded += sorted_.closed
     probe = _probe(task, rules, health, sorted_, now_unix_ms=now_unix_ms, rng=rng)
     excluded += [_closed_but_for_probes(candidate) for candidate in sorted_.half_open if candidate is not probe]
-    routes = _choices(task, rules, sorted_, probe, rng)
+    routes = _choices(task, policy.planner_of(task.capability), sorted_, probe, rng)
     return Decision(
         routes=routes,
         excluded=tuple(excluded),
@@ -79,7 +79,9 @@ def route(
     )
 
 
-def _unsettled(task: TaskView, policy: CompiledPolicy, real: list[Candidate], now_unix_ms: int) -> Decision:
+def _unsettled(
+    task: TaskView, policy: CompiledPolicy, real: list[Candidate], others: list[Exclusion], now_unix_ms: int
+) -> Decision:
     """Have the capability held to the model of the first route, as every orchestrator would choose it."""
     listed = policy.rules_of(task.capability).routes is not None
 
@@ -89,7 +91,7 @@ def _unsettled(task: TaskView, policy: CompiledPolicy, real: list[Candidate], no
 
     excluded = tuple(unsettled(each.pool, task.capability, each.route.model, now_unix_ms) for each in real)
     return Decision(
-        excluded=excluded,
+        excluded=(*excluded, *others),
         reason=excluded[0].reason,
         to_hold=min(real, key=order).route.model,
         policy_revision=policy.revision,
@@ -118,12 +120,12 @@ def _by_health(
     for candidate in candidates:
         if troubled and _is_closed(candidate, health, found, now_unix_ms):
             continue
-        phase = candidate.known.move.phase
-        if phase == "settled":
+        phase = candidate.known.standing.phase
+        if phase == "healthy":
             found.standing.append(candidate)
-        elif phase == "left":
-            found.left.append(candidate)
-        elif rng.random() < share(candidate.known.move, rules, now_unix_ms):
+        elif phase == "ejected":
+            found.ejected.append(candidate)
+        elif rng.random() < share(candidate.known.standing, rules, now_unix_ms):
             found.standing.append(candidate)
         else:
             found.passed.append(candidate)
@@ -135,7 +137,7 @@ def _is_closed(candidate: Candidate, health: Health, found: _Sorted, now_unix_ms
     pair = (candidate.route.pool, candidate.route.model)
     asked_until = health.retry_after.get(pair, 0)
     if asked_until > now_unix_ms:
-        found.closed.append(_closed(candidate, "the provider asked to be left alone", asked_until, now_unix_ms))
+        found.closed.append(_closed(candidate, "rate limited by the provider (Retry-After)", asked_until, now_unix_ms))
         return True
     closure = health.closures.get(pair)
     if closure is None:
@@ -177,9 +179,9 @@ def _probe(
     now_unix_ms: int,
     rng: random.Random,
 ) -> Candidate | None:
-    """The route that this task tries out, if one is due. Without a healthy route, left ones get all tasks anyway."""
+    """The route that this task tries out, if one is due. Without a healthy route, ejected ones get all tasks anyway."""
     healthy = bool(found.standing or found.passed)
-    for candidate in (*found.half_open, *(found.left if healthy else ())):
+    for candidate in (*found.half_open, *(found.ejected if healthy else ())):
         key = RouteKey(candidate.route.pool, candidate.route.model, task.capability)
         if candidate.free > 0 and probes.is_due(
             health,
@@ -196,31 +198,31 @@ def _probe(
 
 def _choices(
     task: TaskView,
-    rules: Rules,
+    planner: Planner,
     found: _Sorted,
     probe: Candidate | None,
     rng: random.Random,
 ) -> tuple[Choice, ...]:
     choices: list[Choice] = []
     if probe is not None:
-        choices.append(_choice(probe, "probe: is it well again?", probe=True))
+        choices.append(_choice(probe, "health probe", probe=True))
     if found.standing:
-        _stand(task, strategy_named(rules.strategy)(found.standing, task, rng), choices)
+        _stand(task, planner(found.standing, task, rng), choices)
     choices += [_choice(candidate, "returning: not yet its full share") for candidate in found.passed]
     healthy = bool(found.standing or found.passed)
     choices += [
-        _choice(candidate, f"last resort, left: {candidate.known.move.why}", last_resort=healthy)
-        for candidate in found.left
+        _choice(candidate, f"last resort, ejected: {candidate.known.standing.why}", last_resort=healthy)
+        for candidate in found.ejected
         if candidate is not probe
     ]
     return tuple(choices)
 
 
-def _stand(task: TaskView, ordered: Ordered, choices: list[Choice]) -> None:
+def _stand(task: TaskView, plan: Plan, choices: list[Choice]) -> None:
     """The healthy routes: those with a free slot as the strategy orders them, then the full ones."""
-    reason = "asked for by the caller" if task.wanted_pool is not None else ordered.first
+    reason = "asked for by the caller" if task.wanted_pool is not None else plan.first
     full: list[Candidate] = []
-    for candidate in ordered.candidates:
+    for candidate in plan.candidates:
         if candidate.free > 0:
             # Spelt out: most choices of most decisions are made here.
             choices.append(
@@ -231,7 +233,7 @@ def _stand(task: TaskView, ordered: Ordered, choices: list[Choice]) -> None:
                     figures=candidate.known.figures,
                 ),
             )
-            reason = ordered.behind
+            reason = plan.behind
         else:
             full.append(candidate)
     choices += [_choice(candidate, "no free slot: behind those that have one") for candidate in full]

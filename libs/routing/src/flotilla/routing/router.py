@@ -2,7 +2,7 @@
 One orchestrator's routing state, put together for wiring: policy, others' stats, its own recorder, health. No I/O.
 
 The caller feeds it what the buckets say (`use`, `heard`), runs `update` every `UPDATE_INTERVAL_MS`, puts what
-`published` returns into the stats bucket every `PUBLISH_INTERVAL_MS`, and asks `decide` for each task.
+`told` returns into the stats bucket every `PUBLISH_INTERVAL_MS`, and asks `decide` for each task.
 """
 
 import random
@@ -27,7 +27,7 @@ from flotilla.contracts.stats import (
 )
 from flotilla.routing import probes
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.decision_cache import CALM_MAX, DecisionCache, is_calm
+from flotilla.routing.decision_cache import DECISIONS_CACHED_MAX, DecisionCache, may_be_cached
 from flotilla.routing.health import UNKNOWN, Health
 from flotilla.routing.observation import observe
 from flotilla.routing.policy_routing import NOT_BUSY, route
@@ -66,7 +66,7 @@ class PolicyRouter:
         self._clock = clock
         self._heard: dict[tuple[RouteKey, str], RouteStats] = {}
         self.on_to_hold: OnToHold = _nothing
-        self._calm: dict[tuple[str, str, str | None, str | None], DecisionCache] = {}
+        self._cache: dict[tuple[str, str, str | None, str | None], DecisionCache] = {}
 
     def use(self, policy: Policy | None, revision: int = 0) -> None:
         """Follow a policy from the next decision on; None is a fleet without one."""
@@ -127,13 +127,12 @@ class PolicyRouter:
         values = [*own.items(), *((key, stats) for (key, _), stats in self._heard.items())]
         return merge_by_route(values, now_unix_ms)
 
-    def published(self) -> dict[str, bytes]:
-        """Keys and values of this orchestrator for the stats bucket; keys that are not among them any more may go."""
-        snapshots = self.recorder.snapshots(self._clock())
-        return {stats_key(key, self._writer): encode_stats(stats) for key, stats in snapshots.items()}
-
     def told(self) -> dict[str, tuple[bytes, bytes]]:
-        """`published`, each value with a fingerprint that only changes when there is something new to tell."""
+        """
+        Keys of the stats bucket, each with a fingerprint that only changes when there is something new, and the value.
+
+        Keys that are not among them any more may go.
+        """
         snapshots = self.recorder.snapshots(self._clock())
         return {
             stats_key(key, self._writer): (
@@ -156,18 +155,18 @@ class PolicyRouter:
         if self.recorder.asked:
             self._close_at_once()
         wish = (task.capability, task.data_class, task.wanted_pool, task.wanted_model)
-        calm = self._calm.get(wish)
-        if calm is not None and calm.holds(task, self.policy, fleet, self.health, busy):
-            return calm.decision
+        cached = self._cache.get(wish)
+        if cached is not None and cached.holds(task, self.policy, fleet, self.health, busy):
+            return cached.decision
         now_unix_ms = self._clock()
         decision = route(task, self.policy, fleet, self.health, now_unix_ms=now_unix_ms, rng=self._rng, busy=busy)
         if decision.to_hold is not None:
             self.on_to_hold(task.capability, decision.to_hold, named=False)
         self.health = probes.noted(self.health, decision, task.capability, now_unix_ms)
-        if is_calm(decision, self.policy.rules_of(task.capability)):
-            if len(self._calm) >= CALM_MAX:
-                self._calm.clear()
-            self._calm[wish] = DecisionCache(decision, self.policy, fleet, self.health)
+        if may_be_cached(decision, self.policy.rules_of(task.capability)):
+            if len(self._cache) >= DECISIONS_CACHED_MAX:
+                self._cache.clear()
+            self._cache[wish] = DecisionCache(decision, self.policy, fleet, self.health)
         return decision
 
     def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:

@@ -5,18 +5,20 @@ from hashlib import blake2b
 from math import log
 from typing import Final
 
-from flotilla.routing.candidates import Candidate, Ordered
+from flotilla.routing.candidates import Candidate
+from flotilla.routing.strategy import InOrder, NoParameters, Strategy
 from flotilla.routing.types import Route, TaskView
 
 _SCALE: Final = 1.0 / (1 << 64)
 
 
-def order(candidates: list[Candidate], task: TaskView, rng: random.Random) -> Ordered:
+def plan(candidates: list[Candidate], task: TaskView, parameters: NoParameters, rng: random.Random) -> InOrder:
     """
     Weighted rendezvous: each route draws a number, by chance or from the sticky key, and the lowest stands first.
 
     Every orchestrator draws the same for a key, and when a route is away only the keys that it held move.
     """
+    del parameters
     if task.sticky is None:
         draws = [1.0 - rng.random() for _ in candidates]
     else:
@@ -25,10 +27,13 @@ def order(candidates: list[Candidate], task: TaskView, rng: random.Random) -> Or
     drawn = [-log(draw) / (candidate.entry.weight or 1.0) for draw, candidate in zip(draws, candidates, strict=True)]
     ranks = sorted(range(len(candidates)), key=drawn.__getitem__)
     kind = "sticky share" if task.sticky is not None else "share"
-    return Ordered([candidates[rank] for rank in ranks], f"drawn by its {kind} of the split", "behind in the draw")
+    return InOrder([candidates[rank] for rank in ranks], f"drawn by its {kind} of the split", "behind in the draw")
 
 
 def _sticky_draw(sticky: str, route: Route) -> float:
     """Above 0 and up to 1, evenly spread over keys, the same in every process."""
     digest = blake2b(f"{sticky}\0{route.pool}\0{route.model}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest) + 1) * _SCALE
+
+
+STRATEGY: Final = Strategy(name="split", parameters=NoParameters, plan=plan)

@@ -62,7 +62,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
 
 
 class FleetView(Struct, frozen=True, kw_only=True):
-    """Every live pool by its name. Two zones never share a pool name (the first one seen keeps it)."""
+    """Every live pool by its name. One whose name is announced in both zones is in the cloud zone."""
 
     pools: dict[str, PoolView] = {}
 
@@ -84,8 +84,8 @@ class Figures(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         error_rate: Penalised failures among the newest attempts, 0 to 1.
         samples: How many attempts these figures rest on.
         cost_usd: Mean cost of an attempt that went well; None when nothing is known.
-        standing: `settled`, `left` or `returning`; `share` is the part of the tasks that a returning route gets.
-        why: Why it was left.
+        standing: In the words of the wire: `settled` (healthy), `left` (ejected) or `returning`.
+        why: Why it was ejected.
         breaker: `closed`, `open` or `half_open`.
     """
 
@@ -107,8 +107,7 @@ class Choice(Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         free_slots: Of its pool, as this orchestrator knew at the moment.
-        probe: The task is one of the trickle that finds out whether the route is well again; whoever takes the
-            decision notes it (`probes.noted`).
+        probe: The task is a health probe of an ejected route; whoever takes the decision notes it (`probes.noted`).
         last_resort: An unhealthy route: for a task that failed elsewhere, not for one that found the others busy.
     """
 

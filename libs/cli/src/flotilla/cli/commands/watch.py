@@ -16,7 +16,7 @@ from flotilla.cli.console.drawing import drawn
 from flotilla.cli.console.keys import pressed
 from flotilla.cli.console.pools import pool_rows
 from flotilla.cli.console.readable import counted
-from flotilla.cli.console.routes import CLOSED, WELL, Moves, move_line, route_rows
+from flotilla.cli.console.routes import CLOSED, WELL, RouteChanges, change_line, route_rows
 from flotilla.client.errors import NoFleetError
 from flotilla.client.events import EventFeed
 from flotilla.client.fleet import Fleet
@@ -85,13 +85,13 @@ async def watch(  # noqa: D417  (groups of options say it themselves)
 
 
 async def _tell_moves(fleet: Fleet, where: Where) -> None:
-    moves = Moves()
+    moves = RouteChanges()
     while True:
         for report in moves.since_last(await _routes(fleet)):
             if where.json:
                 terminal.json_line(msgspec.json.encode({"kind": "moved", **msgspec.structs.asdict(report)}))
             else:
-                terminal.write(f"{_time(time.time())}  {'moved':<14}  {move_line(report)}\n")
+                terminal.write(f"{_time(time.time())}  {'moved':<14}  {change_line(report)}\n")
         await asyncio.sleep(REFRESH_EVERY_S)
 
 

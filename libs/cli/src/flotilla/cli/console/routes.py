@@ -8,6 +8,8 @@ from flotilla.cli.console.readable import milliseconds
 from flotilla.contracts.api_routing import ExplainedRoute, Explanation, RouteReport
 
 WELL: Final = "settled"
+SHOWN_AS: Final = {"settled": "healthy", "left": "ejected"}
+"""What people read for the words of the wire; others stay."""
 CLOSED: Final = "closed"
 OUT: Final = "-"
 
@@ -24,7 +26,7 @@ def route_rows(reports: Sequence[RouteReport]) -> Rows:
             _time(report.p50_ms),
             _time(report.p95_ms),
             _share(report.error_rate),
-            report.standing,
+            SHOWN_AS.get(report.standing, report.standing),
             report.breaker,
             report.why,
         )
@@ -39,15 +41,22 @@ def explained_rows(found: Explanation) -> Rows:
     return columns, [_explained(route) for route in (*found.routes, *found.excluded)]
 
 
-def move_line(report: RouteReport) -> str:
+def change_line(report: RouteReport) -> str:
     """Where a route stands now, on one line."""
     breaker = "" if report.breaker == CLOSED else f"breaker {report.breaker.replace('_', '-')}"
     figures = (f"p95 {_time(report.p95_ms)}" if report.p95_ms is not None else "", _errors(report.error_rate))
-    parts = (_route(report.pool, report.model), report.capability, report.standing, breaker, report.why, *figures)
+    parts = (
+        _route(report.pool, report.model),
+        report.capability,
+        SHOWN_AS.get(report.standing, report.standing),
+        breaker,
+        report.why,
+        *figures,
+    )
     return "  ".join(part for part in parts if part)
 
 
-class Moves:
+class RouteChanges:
     """Remembers where every route stood, to tell of those that moved."""
 
     def __init__(self) -> None:
@@ -68,7 +77,7 @@ class Moves:
 
 def _explained(route: ExplainedRoute) -> tuple[str, ...]:
     figures = route.figures
-    standing = figures.get("standing", WELL)
+    standing = str(figures.get("standing", WELL))
     return (
         str(route.in_order) if route.in_order else OUT,
         route.zone or "",
@@ -77,7 +86,7 @@ def _explained(route: ExplainedRoute) -> tuple[str, ...]:
         _time(figures.get("p50_ms")),
         _time(figures.get("p95_ms")),
         _share(figures.get("error_rate")),
-        "" if standing == WELL else standing,
+        "" if standing == WELL else SHOWN_AS.get(standing, standing),
         route.reason,
     )
 

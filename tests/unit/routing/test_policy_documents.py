@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from flotilla.contracts.policy import (
-    STRATEGIES,
     BreakerPolicy,
     CapabilityPolicy,
     GuardsEntry,
@@ -16,6 +15,7 @@ from flotilla.contracts.policy import (
     Rules,
 )
 from flotilla.routing.policy_check import parse_policy, warnings
+from flotilla.routing.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "routing.md").read_text()
@@ -45,7 +45,14 @@ def test_every_key_is_documented():
     keys |= {field.name for field in msgspec.structs.fields(Policy)} - {"capabilities", "default", "scopes", "breaker"}
 
     assert [] == sorted(key for key in keys if f"`{key}`" not in PAGE)
-    assert [] == [strategy for strategy in STRATEGIES if f"| `{strategy}` |" not in PAGE]
+    rows = {
+        name: next((row for row in PAGE.splitlines() if row.startswith(f"| `{name}` |")), "") for name in STRATEGIES
+    }
+    assert [] == [name for name, row in rows.items() if not row]
+    options = {
+        (name, field.name) for name, each in STRATEGIES.items() for field in msgspec.structs.fields(each.parameters)
+    }
+    assert [] == [(name, option) for name, option in options if f"`{option}` (" not in rows[name]]
 
 
 def test_the_documented_defaults_are_those_of_the_code():

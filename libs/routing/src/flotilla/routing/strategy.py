@@ -1,0 +1,74 @@
+"""
+What a strategy is: a name, typed parameters, and a pure function from healthy candidates to a plan.
+
+A plan says how the candidates are to be asked. `InOrder` is one after the other; a strategy that asks several at once, or
+that escalates, adds a member to `Plan`, and the type checker then names every place that has to know of it.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.routing.candidates import Candidate
+from flotilla.routing.types import TaskView
+
+Parameters = TypeVar("Parameters", bound=Struct)
+
+
+class InOrder(NamedTuple):
+    """Ask the candidates one after the other; `first` and `behind` are the reasons for their places."""
+
+    candidates: list[Candidate]
+    first: str
+    behind: str
+
+
+Plan = InOrder
+
+Planner = Callable[[list[Candidate], TaskView, random.Random], Plan]
+"""Healthy candidates in the policy's order, the task, and the source of chance."""
+
+
+class NoParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a strategy that has none."""
+
+
+class Strategy(Struct, Generic[Parameters], frozen=True, kw_only=True):
+    """
+    One strategy.
+
+    Attributes:
+        parameters: What `strategy_options` of a policy may hold; every field needs a default and bounds.
+        plan: `(candidates, task, parameters, rng) -> Plan`. It neither adds candidates nor sees those that the task's
+            data may not reach.
+        depends_on_task: Whether the plan for two tasks of a kind may differ; else decisions are kept for the next one.
+    """
+
+    name: str
+    parameters: type[Parameters]
+    plan: Callable[[list[Candidate], TaskView, Parameters, random.Random], Plan]
+    depends_on_task: bool = True
+
+    def planner(self, options: dict[str, Any]) -> Planner:
+        """
+        The strategy with the options of a policy filled in, converted once.
+
+        Options of a newer version that this one cannot read are replaced by the defaults: the routes stay those that
+        the policy lists.
+        """
+        plan = self.plan
+        try:
+            parameters = msgspec.convert(options, self.parameters)
+        except msgspec.ValidationError:
+            parameters = self.parameters()
+
+        def planned(candidates: list[Candidate], task: TaskView, rng: random.Random) -> Plan:
+            return plan(candidates, task, parameters, rng)
+
+        return planned
+
+
+NO_OPTIONS: Final[dict[str, Any]] = {}
