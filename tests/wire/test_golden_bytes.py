@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flotilla.contracts import api, attempts, headers, presence, results, stats, subjects
+from flotilla.contracts import api, attempts, headers, presence, redaction, results, stats, subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,7 +67,56 @@ def _json(kind: Any) -> Decode:
     return msgspec.json.Decoder(kind).decode
 
 
+HANDLE = "abcdefghijklmnopqrstuvwx23"
 MESSAGES: dict[str, tuple[Any, Decode]] = {
+    # a task's input and output, where the local zone alone serves it
+    "redact-input": (
+        redaction.RedactInput(document="Dear Ann", language="en", case="2026-117", lifetime_s=3600),
+        _json(redaction.RedactInput),
+    ),
+    "redact-output": (
+        redaction.RedactOutput(
+            document="Dear [PERSON_1_KQXRT]",
+            vault=HANDLE,
+            placeholders=[redaction.Placeholder(placeholder="[PERSON_1_KQXRT]", type="PERSON", count=1)],
+            found=[redaction.Found(type="PERSON", count=1)],
+            expires_unix_ms=1_750_000_060_000,
+        ),
+        _json(redaction.RedactOutput),
+    ),
+    "restore-input": (
+        redaction.RestoreInput(document="Dear [PERSON_1_KQXRT]", vault=HANDLE),
+        _json(redaction.RestoreInput),
+    ),
+    "restore-output": (
+        redaction.RestoreOutput(document="Dear Ann", restored=1, unknown=["[PERSON_9_KQXRT]"], missing=[]),
+        _json(redaction.RestoreOutput),
+    ),
+    "vault-input": (redaction.VaultInput(action="forget", vault=HANDLE), _json(redaction.VaultInput)),
+    "vault-output": (
+        redaction.VaultOutput(
+            vaults=[
+                redaction.VaultEntry(
+                    vault=HANDLE, entries=1, created_unix_ms=1_750_000_000_000, expires_unix_ms=1_750_000_060_000
+                )
+            ]
+        ),
+        _json(redaction.VaultOutput),
+    ),
+    # orchestrator to a worker that has vaults
+    "infer-request-of-a-scope": (
+        attempts.InferRequest(
+            task="seq-1284",
+            attempt="o1.18",
+            capability="restore",
+            model="patterns-1",
+            input=msgspec.Raw(b'{"document":"Hello","vault":"abcdefghijklmnopqrstuvwx23"}'),
+            options=attempts.AttemptOptions(scope="default"),
+            deadline_unix_ms=1_750_000_060_000,
+            data_class="restricted",
+        ),
+        _json(attempts.InferRequest),
+    ),
     # orchestrator to worker
     "infer-request": (
         attempts.InferRequest(

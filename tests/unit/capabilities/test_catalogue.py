@@ -14,6 +14,7 @@ from flotilla.capabilities.errors import AttemptError, CatalogueError
 from flotilla.contracts.capabilities import BUILT_IN, ClassifyInput, EmbedOutput, Entity, ExtractEntitiesOutput
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.inference.prompts import has_prompt, prompt_of
 
 SECRET = "top-secret-word"  # noqa: S105  # stands for text of a document
@@ -50,7 +51,7 @@ def complaint(name: str, given: dict[str, Any], made: Any) -> str:
 
 def test_every_built_in_capability_is_there() -> None:
     """The catalogue and the wire name the same capabilities."""
-    assert frozenset(BUILT_IN) == BUILT_INS.names()
+    assert frozenset({**BUILT_IN, **LOCAL_CAPABILITIES}) == BUILT_INS.names()
 
 
 def test_an_input_becomes_its_struct() -> None:

@@ -17,6 +17,7 @@ from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.capabilities import EmbedInput
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.inference.backend import Answer, Completion, Embedding, Emit, ModelCall, Work
 from flotilla.inference.model_habits import THOUGHT_TOKENS
 from flotilla.inference.prompted import PromptedBackend
@@ -489,7 +490,10 @@ async def test_only_what_can_be_served_is_announced() -> None:
     backend = PromptedBackend(model, catalogue, default_model="m", capabilities=frozenset({"chat"}))
 
     assert frozenset({"chat"}) == backend.capabilities()
-    assert CATALOGUE.names() - {"embed"} == PromptedBackend(model, catalogue, default_model="m").capabilities()
+    assert (
+        CATALOGUE.names() - {"embed", *LOCAL_CAPABILITIES}
+        == PromptedBackend(model, catalogue, default_model="m").capabilities()
+    )
     with pytest.raises(ValueError, match="mine"):
         PromptedBackend(model, catalogue, default_model="m", capabilities=frozenset({"mine"}))
     with pytest.raises(AttemptError) as caught:

@@ -5,14 +5,17 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.header_block import read_block
 from flotilla.contracts.headers import is_ours, parse_headers
-from flotilla.contracts.results import DeadRecord
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.results import DeadRecord, Result
+from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.subject_guard import header_block
-from orchestrator.ways_in.dead_records import headers_to_retry, subject_to_retry
+from orchestrator.ways_in.dead_records import dead_record, headers_to_retry, subject_to_retry
 
 ORDERS = {
     "Nats-Trace-Dest": "$KV.policy.routing",
@@ -158,3 +161,20 @@ def test_a_retry_goes_where_the_task_was_published(rest: str):
     subject = f"scope.acme.tasks.{rest}"
 
     assert subject_to_retry(record({}, subject), "acme") == subject
+
+
+@pytest.mark.parametrize("capability", [*LOCAL_CAPABILITIES, "classify"])
+def test_a_document_that_was_to_be_redacted_is_not_kept(capability: str):
+    """
+    A dead letter is read by people and kept for a month; how long the input was is all that it says.
+    """
+    error = ErrorBody(kind=ErrorKind.PROVIDER_FAILED, message="no")
+    result = Result(task="t", capability=capability, status="failed", error=error, latency_ms=1.0)
+    message = StoredMessage(subject="s", sequence=1, stored_unix_ms=0, headers={}, body=b'{"document":"Ann"}')
+
+    made = dead_record("acme", message, result, error, "restricted")
+
+    if capability in LOCAL_CAPABILITIES:
+        assert (b"", len(message.body)) == (made.body, made.body_dropped_bytes)
+    else:
+        assert (message.body, UNSET) == (made.body, made.body_dropped_bytes)

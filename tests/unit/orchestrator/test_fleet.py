@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.names import POOLS_MAX, is_name
 from flotilla.contracts.presence import ModelCard, ReplicaCard, encode_card
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import Zone, presence_key
 from orchestrator.state.fleet import CAPABILITIES_MAX, CHANGES_AT_ONCE, CHANGES_PER_S, SLOTS_MAX, Fleet
 from orchestrator.state.pools import (
@@ -306,3 +307,17 @@ async def test_the_cards_of_one_pool_leave_room_for_the_others_in_an_answer():
     assert [("cloud", "evil", 200), ("local", "home", 5)] == [
         (each.zone, each.pool, each.replicas) for each in fleet.statuses()
     ]
+
+
+def test_a_cloud_worker_that_announces_redaction_is_not_believed():
+    """
+    The rest of its card counts; the same card from a local pool counts whole.
+    """
+    fleet = Fleet()
+    models = [ModelCard(name="m", capabilities=["classify", *LOCAL_CAPABILITIES])]
+    announce(fleet, card("away", zone="cloud", models=models))
+    assert {"classify"} == fleet.capabilities()
+
+    announce(fleet, card("home", models=models))
+    assert {"classify", *LOCAL_CAPABILITIES} == fleet.capabilities()
+    assert {"classify"} == fleet.capabilities_of("away")

@@ -62,7 +62,7 @@ def test_every_kind_is_said_to_pass_or_to_be_final() -> None:
     """
     A new kind has to be thought about here.
     """
-    assert {kind.value for kind in FailureKind} == {*PASSING, *FINAL, "bad_input"}
+    assert {kind.value for kind in FailureKind} == {*PASSING, *FINAL, "bad_input", "not_found"}
     assert set(PASSING) == {kind.value for kind, rule in RULES.items() if rule.passes}
 
 

@@ -10,9 +10,10 @@ from flotilla.capabilities.json_schema import canonical, decode_json, encode_jso
 from flotilla.capabilities.outputs import FORM_CHECKS, OUTPUT_CHECKS
 from flotilla.contracts.capabilities import BUILT_IN, TEXT_FIELDS, EmbedOutput
 from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 
-RESERVED: Final = frozenset({"redact"})
-"""Names of the wire that are built in without being in the catalogue: a user's capability may not take them either."""
+TYPES: Final = {**BUILT_IN, **LOCAL_CAPABILITIES}
+"""The input's and the output's type by capability; no user's own may take one of these names."""
 
 DESCRIPTIONS: Final[dict[str, str]] = {
     "classify": "Choose the label that fits a document, or with `multi` every one that applies.",
@@ -24,16 +25,19 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "generate-code": "Write code.",
     "reason": "Answer a question that needs thought.",
     "chat": "Write the next message of a conversation.",
+    "redact": "Replace personal data by placeholders that a vault can undo; local zone only.",
+    "restore": "Put a vault's values back in place of its placeholders; local zone only.",
+    "vault": "List the vaults of the scope, or forget one; local zone only.",
 }
 
 
 class BuiltInCapability(Capability):
-    """One of `flotilla.contracts.capabilities.BUILT_IN`."""
+    """One of `TYPES`."""
 
     __slots__ = ("_check_form", "_check_input", "_check_output", "_decode_input", "_decode_output", "_output_type")
 
     def __init__(self, name: str) -> None:
-        input_type, output_type = BUILT_IN[name]
+        input_type, output_type = TYPES[name]
         super().__init__(
             name=name,
             description=DESCRIPTIONS[name],

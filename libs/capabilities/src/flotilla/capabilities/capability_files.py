@@ -23,12 +23,11 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from flotilla.capabilities.built_in import RESERVED
+from flotilla.capabilities.built_in import TYPES
 from flotilla.capabilities.errors import CatalogueError
 from flotilla.capabilities.json_schema import JsonSchema, flaw_of
 from flotilla.capabilities.templates import fields_of
 from flotilla.capabilities.user_defined import Template, UserCapability
-from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.names import is_name
 
 FILE_BYTES_MAX: Final = 262_144
@@ -63,7 +62,7 @@ def read_capability(file: Path) -> UserCapability:
     document = _convert(file, "", _toml(file), CapabilityDocument)
     if not is_name(document.name):
         _complain(file, "name", "expected 1 to 63 of a-z, 0-9 and hyphens, no hyphen at either end")
-    if document.name in BUILT_IN or document.name in RESERVED:
+    if document.name in TYPES:
         _complain(file, "name", f"{document.name} is built in and cannot be redefined")
     given = _schema(file, "input", document.input)
     output = _schema(file, "output", document.output)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from flotilla.capabilities.built_in import BuiltInCapability
+from flotilla.capabilities.built_in import TYPES, BuiltInCapability
 from flotilla.capabilities.capability import Capability
 from flotilla.capabilities.capability_files import read_capability
 from flotilla.capabilities.errors import CatalogueError
 from flotilla.capabilities.user_defined import open_capability
-from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import CAPABILITIES_MAX
 
@@ -41,7 +40,7 @@ class Catalogue:
         Raises:
             CatalogueError: A file is not valid, two have one name, or there are more than a replica may announce.
         """
-        capabilities: list[Capability] = [BuiltInCapability(name) for name in BUILT_IN]
+        capabilities: list[Capability] = [BuiltInCapability(name) for name in TYPES]
         origins: dict[str, Path] = {}
         for file in _files(source):
             capability = read_capability(file)

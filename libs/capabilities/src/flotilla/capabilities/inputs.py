@@ -17,6 +17,7 @@ from flotilla.contracts.capabilities import (
     SynthesizeInput,
     TranslateInput,
 )
+from flotilla.contracts.redaction import RedactInput, VaultInput
 
 _NOT_BLANK = "expected text that is not blank"
 
@@ -86,6 +87,20 @@ def _chat(given: ChatInput) -> None:
         refuse_input("$.messages", "expected at least one message of the user or the assistant")
 
 
+def _redact(given: RedactInput) -> None:
+    if given.vault is not None and given.case is not None:
+        refuse_input("$.case", "expected either `vault` or `case`")
+
+
+def _restore(_given: Any) -> None:
+    """Whether the vault is there, only a worker can say."""
+
+
+def _vault(given: VaultInput) -> None:
+    if given.action == "forget" and (given.vault is None) == (given.case is None):
+        refuse_input("$", "expected either `vault` or `case` to forget")
+
+
 INPUT_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "classify": _classify,
     "extract-entities": _extract_entities,
@@ -96,5 +111,8 @@ INPUT_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "generate-code": _generate_code,
     "reason": _reason,
     "chat": _chat,
+    "redact": _redact,
+    "restore": _restore,
+    "vault": _vault,
 }
 """By capability; each takes the input Struct and raises BadRequestError with the path and what was expected."""

@@ -127,6 +127,10 @@ def _chat(_given: Any, output: ChatOutput) -> ChatOutput:
     return output
 
 
+def _as_it_is(_given: Any, output: Any) -> Any:
+    return output
+
+
 OUTPUT_CHECKS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "classify": _classify,
     "extract-entities": _extract_entities,
@@ -137,6 +141,9 @@ OUTPUT_CHECKS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "generate-code": _generate_code,
     "reason": _reason,
     "chat": _chat,
+    "redact": _as_it_is,
+    "restore": _as_it_is,
+    "vault": _as_it_is,
 }
 """By capability."""
 

@@ -30,6 +30,7 @@ from flotilla.contracts.fields import (
     are_words,
 )
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, DataClass
+from flotilla.contracts.names import NAME_LENGTH_MAX
 
 ATTEMPTS_ASKED_MAX: Final = 1_000
 
@@ -42,10 +43,16 @@ AttemptIds = Annotated[list[AttemptId], Meta(max_length=ATTEMPTS_ASKED_MAX)]
 
 
 class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What travels with an attempt besides the task's input."""
+    """
+    What travels with an attempt besides the task's input.
+
+    Attributes:
+        scope: Whose task it is, for the capabilities of `redaction`: a vault is good in one scope.
+    """
 
     traceparent: Annotated[str, Meta(max_length=LABEL_LENGTH_MAX)] | None = None
     tracestate: Annotated[str, Meta(max_length=TRACESTATE_LENGTH_MAX)] | None = None
+    scope: Annotated[str, Meta(max_length=NAME_LENGTH_MAX)] | None = None
 
 
 class InferRequest(Struct, frozen=True, kw_only=True, tag="infer"):

@@ -98,6 +98,7 @@ class FailureKind(Enum):
     TOO_LARGE = "too_large"
     LOST = "lost"
     LOADING = "loading"
+    NOT_FOUND = "not_found"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -142,6 +143,8 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.AUTH: Rule(),
     FailureKind.TOO_LARGE: Rule(penalise=False, fails_as=ErrorKind.TOO_LARGE),
     FailureKind.LOST: Rule(same_route_max=2, passes=True, counts=False),
+    # What the input names is not there: no other replica has it.
+    FailureKind.NOT_FOUND: Rule(next_route=False, penalise=False, fails_as=ErrorKind.NOT_FOUND),
     # The server lives and is about to serve: it is not ill, and need not be probed.
     FailureKind.LOADING: Rule(passes=True, passes_soon=True, counts=False, penalise=False),
 }

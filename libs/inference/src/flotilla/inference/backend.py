@@ -27,6 +27,7 @@ class Work(Struct, frozen=True, kw_only=True):
     Attributes:
         input: A capability's input Struct for the built-in ones, plain JSON data for a user's own.
         model: The model of the route; "" lets the backend choose.
+        scope: Whose task it is; "" where the orchestrator does not say (see `AttemptOptions.scope`).
         deadline_s: Seconds left, for the provider's timeout; the kit cancels the work itself when they are over.
         emit: Where pieces go when the caller wants a stream, else None.
     """
@@ -37,6 +38,7 @@ class Work(Struct, frozen=True, kw_only=True):
     model: str
     deadline_s: float
     emit: Emit | None = None
+    scope: str = ""
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -114,6 +114,7 @@ class Worker:
             model=request.model,
             deadline_s=left_s,
             emit=emit if request.stream else None,
+            scope=request.options.scope or "",
         )
         # The orchestrator's own watch ends the attempt; this one only makes sure that the slot comes free.
         held.ends_at = asyncio.get_running_loop().time() + left_s + DEADLINE_MARGIN_S

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import BreakerPolicy, Policy, Rules, rules_for
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.routing.candidates import Shortlists
 from flotilla.routing.one_model import ONE_MODEL, base_name, models_of, named_models
 from flotilla.routing.strategies import strategy_named
@@ -35,6 +38,9 @@ class CompiledPolicy:
         self.shortlists: Shortlists = {}
         self._default = rules_for(self.document, _NO_CAPABILITY) or UNRULED
         self._rules = {name: rules_for(self.document, name) or UNRULED for name in self.document.capabilities}
+        # The pools that the default lists are those of models; a pool that redacts is not among them unless it is named.
+        unlisted = msgspec.structs.replace(self._default, routes=None)
+        self._rules |= {name: unlisted for name in LOCAL_CAPABILITIES if name not in self._rules}
         self._default_planner = _planner(self._default)
         self._planners = {name: _planner(rules) for name, rules in self._rules.items()}
 

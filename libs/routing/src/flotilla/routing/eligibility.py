@@ -1,13 +1,18 @@
 """What rules a live pool out for a task whatever the policy says: where its data may go, and what the caller asked."""
 
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.routing.one_model import base_name
 from flotilla.routing.types import Exclusion, PoolView, TaskView
 
 
 def may_enter(task: TaskView, zone: str) -> bool:
-    """Whether the task's data may go to a zone at all. Fails closed: only `local` holds restricted data."""
-    return zone == "local" or task.data_class in ("public", "internal")
+    """
+    Whether the task's data may go to a zone at all. Fails closed: only `local` holds restricted data.
+
+    Nor does anything but `local` get what is redacted or restored, whichever class somebody gave it.
+    """
+    return zone == "local" or (task.data_class in ("public", "internal") and task.capability not in LOCAL_CAPABILITIES)
 
 
 def open_zones(task: TaskView) -> tuple[Zone, ...]:
@@ -61,7 +66,11 @@ def barred(task: TaskView, pool: PoolView, model: str) -> Exclusion | None:
     The data class is looked at first, so that the reason given is the one that no later change of the fleet lifts.
     """
     if not may_enter(task, pool.zone):
-        reason = f"{task.data_class} data never enters the {pool.zone} zone"
+        reason = (
+            f"{task.capability} is served in the local zone alone"
+            if task.capability in LOCAL_CAPABILITIES
+            else f"{task.data_class} data never enters the {pool.zone} zone"
+        )
         return Exclusion(pool=pool.pool, model=model, reason=reason)
     if not is_wanted(task, pool.pool, model):
         return Exclusion(pool=pool.pool, model=model, reason=f"the caller asked for {wish(task)}")

@@ -109,7 +109,7 @@ class DeadLetterHandlers:
         if record.body_dropped_bytes:
             raise TaskError(
                 ErrorKind.TOO_LARGE,
-                f"the record has no room for the input of {record.body_dropped_bytes} bytes: submit the original again",
+                f"the record does not keep the input of {record.body_dropped_bytes} bytes: submit the original again",
                 details={"size_bytes": record.body_dropped_bytes},
             )
         headers = headers_to_retry(record)

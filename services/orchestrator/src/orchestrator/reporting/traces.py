@@ -6,11 +6,14 @@ Names, kinds and numbers only; no word of a document, and none of the caller's l
 
 from typing import Final
 
+import msgspec
+
 from flotilla.chassis import gen_ai
 from flotilla.chassis.tracing import NO_TRACER, Span, Tracer
 from flotilla.contracts.attempts import AttemptOptions, Failed, Finished
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import NO_OPTIONS
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.results import Result
 from flotilla.routing.types import Route
 from orchestrator.state.tasks import Task
@@ -76,7 +79,14 @@ class Traces:
 
 
 def options_of(task: Task, span: Span | None) -> AttemptOptions:
-    """What the worker gets: the attempt's own context, or the caller's when traces are off here."""
+    """What the worker gets: see `_context`; and where vaults are used, whose task it is."""
+    if task.capability in LOCAL_CAPABILITIES:
+        return msgspec.structs.replace(_context(task, span), scope=task.scope)
+    return _context(task, span)
+
+
+def _context(task: Task, span: Span | None) -> AttemptOptions:
+    """The attempt's own context, or the caller's when traces are off here."""
     if span is not None:
         return AttemptOptions(traceparent=span.traceparent, tracestate=span.tracestate)
     given = task.options

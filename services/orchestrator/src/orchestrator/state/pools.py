@@ -16,6 +16,7 @@ import msgspec
 from flotilla.contracts.api import PoolStatus
 from flotilla.contracts.names import is_name, is_replica
 from flotilla.contracts.presence import ReplicaCard, encode_card
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.types import PoolView
 
@@ -36,6 +37,19 @@ NAMES_KEPT_S: Final = 3600.0
 
 class CardRefusedError(Exception):
     """A card breaks a bound; the text is one of a few, for logs and metrics."""
+
+
+def _without_local(card: ReplicaCard) -> ReplicaCard:
+    """A card of another zone, without what only the local one may serve: it is not believed."""
+    if not any(name in LOCAL_CAPABILITIES for model in card.models for name in model.capabilities):
+        return card
+    models = [
+        msgspec.structs.replace(
+            model, capabilities=[name for name in model.capabilities if name not in LOCAL_CAPABILITIES]
+        )
+        for model in card.models
+    ]
+    return msgspec.structs.replace(card, models=models)
 
 
 class _Offer:
@@ -111,6 +125,8 @@ class Pool:
         Raises:
             CardRefusedError: It breaks a bound. The replica, if it was there, is not any more.
         """
+        if self._zone != "local":
+            card = _without_local(card)
         before = self._replicas.get(replica)
         same = before is not None and before.offer.is_of(card)
         try:

@@ -24,6 +24,7 @@ from flotilla.contracts.headers import (
     is_ours,
     parse_headers,
 )
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.results import DeadRecord, Result
 from flotilla.fabric.errors import MalformedHeaderError
 from flotilla.fabric.pull_consumers import Delivery
@@ -37,7 +38,8 @@ _CUT: Final = {TRACEPARENT: LABEL_LENGTH_MAX, TRACESTATE: TRACESTATE_LENGTH_MAX}
 def dead_record(
     scope: str, message: Delivery | StoredMessage, result: Result, error: ErrorBody, data_class: DataClass
 ) -> DeadRecord:
-    """The record of a message whose task failed."""
+    """The record of a message whose task failed; of one that was to be redacted or restored, without its body."""
+    kept = result.capability not in LOCAL_CAPABILITIES
     headers = _kept(message.raw_headers)
     return DeadRecord(
         task=result.task,
@@ -47,7 +49,8 @@ def dead_record(
         at_unix_ms=unix_ms(),
         subject=message.subject,
         headers=headers or {},
-        body=message.body,
+        body=message.body if kept else b"",
+        body_dropped_bytes=UNSET if kept else len(message.body),
         data_class=data_class,
         attempts=result.attempts,
         headers_dropped_bytes=len(message.raw_headers or b"") if headers is None else UNSET,

@@ -25,6 +25,7 @@ from flotilla.contracts.headers import (
     parse_headers,
 )
 from flotilla.contracts.names import check_task_id, is_name
+from flotilla.contracts.redaction import task_data_class
 from flotilla.contracts.subjects import Priority
 from orchestrator.state.tasks import Task
 
@@ -132,7 +133,7 @@ class Intake:
             scope=scope,
             capability=capability,
             priority=priority,
-            data_class=options.data_class or data_class_default,
+            data_class=task_data_class(capability, options.data_class, data_class_default),
             body=body,
             options=options,
             accepted_unix_ms=accepted_unix_ms,

@@ -37,8 +37,8 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
     Parameters
     ----------
     capability
-        classify, extract-entities, summarize, synthesize, translate, embed, generate-code, reason, chat, or one of
-        your own.
+        classify, extract-entities, summarize, synthesize, translate, embed, generate-code, reason, chat, redact,
+        restore, vault, or one of your own.
     sources
         Files, folders, or - for standard input. One that begins with { is JSON: fields of the input.
     stream

@@ -17,8 +17,10 @@ from flotilla.cli.console.exits import UsageError
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 
 TEXT_FIELD_DEFAULT: Final = "document"
+_TYPES: Final = {**BUILT_IN, **LOCAL_CAPABILITIES}
 _TEXT_FIELDS: Final = {
     "translate": "text",
     "reason": "question",
@@ -128,8 +130,8 @@ def plan(capability: str, sources: Sequence[str], fields: Fields) -> Plan:
         raise UsageError("give a FILE or --text, not both")
     main = fields.field or _TEXT_FIELDS.get(capability, TEXT_FIELD_DEFAULT)
     if not files and fields.text is None and main not in found:
-        if found and capability not in BUILT_IN:
-            pass  # a capability of one's own may need no document
+        if found and main not in (_known(capability) or ()):
+            pass  # it takes no document, or is one's own and may need none
         elif sys.stdin.isatty():
             raise UsageError(f"nothing to {capability}: give a FILE, a folder, - for standard input, or --text TEXT")
         else:
@@ -186,14 +188,14 @@ def _value(text: str) -> Any:
 
 
 def _known(capability: str) -> frozenset[str]:
-    if capability not in BUILT_IN:
+    if capability not in _TYPES:
         return frozenset()
-    return frozenset(field.name for field in msgspec.structs.fields(BUILT_IN[capability][0]))
+    return frozenset(field.name for field in msgspec.structs.fields(_TYPES[capability][0]))
 
 
 def _complete(capability: str, body: dict[str, Any]) -> dict[str, Any]:
-    if capability in BUILT_IN:
-        for field in msgspec.structs.fields(BUILT_IN[capability][0]):
+    if capability in _TYPES:
+        for field in msgspec.structs.fields(_TYPES[capability][0]):
             if field.required and field.name not in body:
                 raise UsageError(f"{capability} needs `{field.name}`: give {_how(field.name)}")
     return body

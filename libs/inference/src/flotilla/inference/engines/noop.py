@@ -20,6 +20,7 @@ from flotilla.capabilities.json_schema import JsonSchema, encode_json
 from flotilla.contracts.capabilities import ClassifyInput, EmbedInput, GenerateCodeInput, TranslateInput
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.presence import ModelCard
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.inference.backend import Answer, Work
 from flotilla.inference.engines.instances import instance_of
 
@@ -52,7 +53,7 @@ class NoopEngine:
         Prepare the outputs.
 
         Args:
-            capabilities: Everything in it is announced.
+            capabilities: Everything in it is announced, except what redacts and restores.
             latency_ms: Time of one answer; a streamed one is spread over it.
             jitter: The latency varies by this fraction of it, evenly, to both sides; 0 to 1.
             failure_rate: The fraction of work that fails; 0 to 1. Of streamed work, half fails after the first piece.
@@ -69,7 +70,8 @@ class NoopEngine:
         self._failure_rate = failure_rate
         self._random = random.Random(seed)
         self._outputs: dict[str, _Output] = {}
-        for name in sorted(capabilities.names()):
+        # A document that only looks redacted would be taken for one.
+        for name in sorted(capabilities.names() - LOCAL_CAPABILITIES.keys()):
             if known := capabilities.get(name):
                 self._outputs[name] = _output_of(known)
 
@@ -84,7 +86,7 @@ class NoopEngine:
         return not self._latency_s
 
     def capabilities(self) -> frozenset[str]:
-        """Everything in the catalogue."""
+        """Everything in the catalogue, except what redacts and restores."""
         return frozenset(self._outputs)
 
     def model_cards(self) -> list[ModelCard]:
