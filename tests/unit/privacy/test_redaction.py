@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -60,11 +61,11 @@ def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.randoms(use_true_random=False))
-def test_a_model_that_rewrites_the_text_around_changes_no_value(text: str, random):  # type: ignore[no-untyped-def] # pyright: ignore[reportMissingParameterType,reportUnknownParameterType]
+def test_a_model_that_rewrites_the_text_around_changes_no_value(text: str, random: Random):
     """Every placeholder, in another order and another form, becomes its own value."""
     redacted = redact(text, EMPTY, ODD)
     forms = [(entry, redacted.entries.placeholder_of(entry)) for entry in redacted.entries]
-    random.shuffle(forms)  # pyright: ignore[reportUnknownMemberType]
+    random.shuffle(forms)
     rewritten = " then ".join(f"**{form.lower()}**" for _, form in forms)
 
     assert " then ".join(f"**{entry.value}**" for entry, _ in forms) == restore_text(rewritten, redacted.entries)

@@ -71,7 +71,7 @@ def found(text: str) -> dict[str, str]:
         ("tiene 52 años", "52", "AGE"),
         ("the key sk-ant-api03-abcdefghijkl1234 is", "sk-ant-api03-abcdefghijkl1234", "SECRET"),
         ("password: hunter", "hunter", "SECRET"),
-        ("Das Passwort lautet Sommer2024!", "Sommer2024", "SECRET"),
+        ("Das Passwort lautet Sommer2024!", "Sommer2024!", "SECRET"),
         (
             "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-123 was",
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-123",

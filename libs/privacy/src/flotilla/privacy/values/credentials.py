@@ -65,7 +65,7 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
         yield *match.span(1), "SECRET"
     for match in matches(_TOLD, text, near_any(lower, _WORDS, before=12, after=240)):
         # "The password is required" tells none: a value has a digit or a sign, or stands after a colon.
-        told = match[1].rstrip(".!?)")
+        told = match[1].rstrip(".?)")
         if told and (
             not told.isalpha() or text[max(0, match.start(1) - 6) : match.start(1)].rstrip(" \"'`")[-1:] in _TELLS
         ):

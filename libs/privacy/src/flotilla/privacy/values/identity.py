@@ -86,45 +86,48 @@ DIGITS: Final[dict[int, tuple[tuple[Check, str], ...]]] = {
 
 # Numbers with letters or of a form of their own: form, checksum, type. Where the checksum is wrong: NUMBER.
 _FORMS: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
-    (re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), _valid(stdnum.us.ssn), "ID"),
+    (re.compile(r"\d{3}-\d{2}-\d{4}"), _valid(stdnum.us.ssn), "ID"),
     (
-        re.compile(r"(?<!\w)(?:[XYZ]-?\d{7}|\d{8})-?[A-Z](?!\w)"),
+        re.compile(r"(?:[XYZ]-?\d{7}|\d{8})-?[A-Z]"),
         lambda text: stdnum.es.dni.is_valid(text) or stdnum.es.nie.is_valid(text),
         "ID",
     ),
-    (re.compile(r"(?<!\w)[ABCDEFGHJNPQRSUVW]-?\d{7}-?[0-9A-J](?!\w)"), _valid(stdnum.es.cif), "TAX"),
+    (re.compile(r"[ABCDEFGHJNPQRSUVW]-?\d{7}-?[0-9A-J]"), _valid(stdnum.es.cif), "TAX"),
     (
         re.compile(
-            r"(?<!\w)[A-Z]{6}[\dLMNPQRSTUV]{2}[ABCDEHLMPRST][\dLMNPQRSTUV]{2}[A-Z][\dLMNPQRSTUV]{3}[A-Z](?!\w)",
-            re.IGNORECASE,
+            r"[A-Z]{6}[\dLMNPQRSTUV]{2}[ABCDEHLMPRST][\dLMNPQRSTUV]{2}[A-Z][\dLMNPQRSTUV]{3}[A-Z]", re.IGNORECASE
         ),
         _valid(stdnum.it.codicefiscale),
         "ID",
     ),
+    (re.compile(r"\d{7}[A-W][A-IW]?"), _valid(stdnum.ie.pps), "ID"),
+    (re.compile(r"\d{6}[-+A]\d{3}[0-9A-Y]"), _valid(stdnum.fi.hetu), "ID"),
+    (re.compile(r"[A-Z]{5}\d{4}[A-Z]"), _valid(stdnum.in_.pan), "TAX"),
+    (
+        re.compile(r"\d{6}-\d{4}"),
+        lambda text: stdnum.dk.cpr.is_valid(text) or stdnum.se.personnummer.is_valid(text),
+        "ID",
+    ),
+    (re.compile(r"756\.?\d{4}\.?\d{4}\.?\d{2}"), _valid(stdnum.ch.ssn), "ID"),
+    (re.compile(r"[A-Z]\d{9}"), None, "ID"),  # German health insurance
+    (re.compile(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), None, "ID"),  # Mexican CURP
+    (re.compile(r"[A-HJ-NPR-Z0-9]{14}\d{3}"), None, "PLATE"),  # vehicle identification number
+)
+# Those with spaces in them.
+_SPACED: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
     (
         re.compile(r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d{2} ?){3}[A-D](?!\w)"),
         None,
         "ID",
     ),  # GB national insurance
-    (re.compile(r"(?<!\w)\d{7}[A-W][A-IW]?(?!\w)"), _valid(stdnum.ie.pps), "ID"),
-    (re.compile(r"(?<!\w)\d{6}[-+A]\d{3}[0-9A-Y](?!\w)"), _valid(stdnum.fi.hetu), "ID"),
-    (re.compile(r"(?<!\w)[A-Z]{5}\d{4}[A-Z](?!\w)"), _valid(stdnum.in_.pan), "TAX"),
-    (
-        re.compile(r"(?<!\w)\d{6}-\d{4}(?!\w)"),
-        lambda text: stdnum.dk.cpr.is_valid(text) or stdnum.se.personnummer.is_valid(text),
-        "ID",
-    ),
     (
         re.compile(r"(?<!\w)[12]\s?\d\d\s?\d\d\s?(?:\d\d|2[AB])\s?\d{3}\s?\d{3}\s?\d\d(?!\w)"),
         _valid(stdnum.fr.nir),
         "ID",
     ),
-    (re.compile(r"(?<![\w.])756\.?\d{4}\.?\d{4}\.?\d{2}(?!\w)"), _valid(stdnum.ch.ssn), "ID"),
     (re.compile(r"(?<!\w)\d{2} ?[0-3]\d[01]\d\d{2} ?[A-Z] ?\d{3}(?!\w)"), None, "ID"),  # German pension insurance
-    (re.compile(r"(?<!\w)[A-Z]\d{9}(?!\w)"), None, "ID"),  # German health insurance
-    (re.compile(r"(?<!\w)[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d(?!\w)"), None, "ID"),  # Mexican CURP
-    (re.compile(r"(?<!\w)[A-HJ-NPR-Z0-9]{17}(?!\w)(?<=\d{3})"), None, "PLATE"),  # vehicle identification number
 )
+_TOKEN: Final = re.compile(r"(?<![\w-])(?=[\w.+-]{0,12}\d\d)[A-Za-z0-9][A-Za-z0-9.+-]{6,18}[A-Za-z0-9](?![\w-])")
 _VAT: Final = re.compile(
     r"(?<!\w)(?:AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI|CHE)"
     r"[ -]?(?:[A-Z]{0,2}\d(?:[ .-]?[0-9A-Z]){6,11})(?!\w)"
@@ -134,7 +137,11 @@ _VAT_DIGITS_MIN: Final = 8
 
 def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     """National and tax numbers of a text that have letters or a form of their own."""
-    for form, check, name in _FORMS:
+    for token in matches(_TOKEN, text, digits):
+        for form, check, name in _FORMS:
+            if form.fullmatch(token[0]):
+                yield *token.span(), name if check is None or check(token[0]) else "NUMBER"
+    for form, check, name in _SPACED:
         for match in matches(form, text, digits):
             yield *match.span(), name if check is None or check(match[0]) else "NUMBER"
     for match in matches(_VAT, text, digits):

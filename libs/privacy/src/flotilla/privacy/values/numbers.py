@@ -26,7 +26,8 @@ _is_luhn: Final = cast("Check", stdnum.luhn.is_valid)
 
 # Digits in groups; the groups are apart by a space, a stop, a hyphen, a slash, or parentheses around an area code.
 _DIGITS: Final = re.compile(
-    r"(?<![\w.,])(?:\+\s?|00\s?)?(?:\(\s?\+?\d{1,5}\s?\)[ ./-]{0,2})?\d(?:[ ./\t-]{0,3}\(?\d\)?){3,40}(?![\w]|[.,]\d)"
+    r"(?<![\w.])(?!(?<=\d,)\d{3}(?![\d /-]))(?:\+\s?|00\s?)?(?:\(\s?\+?\d{1,5}\s?\)[ "
+    r"./-]{0,2})?\d(?:[ ./\t-]{0,3}\(?\d\)?){3,40}(?![\w]|[.,]\d)"
 )
 _EXTENSION: Final = re.compile(r"\s?(?:x|ext\.?|extension|durchwahl|poste|int\.?)\s?\d{1,6}(?!\w)", re.IGNORECASE)
 _EXTENSION_GLUED: Final = re.compile(r"(?<![\w.,])[+(]?\d(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)")

@@ -1,0 +1,111 @@
+"""The layer of names, places, addresses, organisations and groups: lists and rules, no model."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from flotilla.privacy import lexicon
+from flotilla.privacy.names import addresses, organisations, people
+from flotilla.privacy.names.capitals import with_capitals
+from flotilla.privacy.names.groups import GROUPS
+from flotilla.privacy.names.marking import mark, places
+from flotilla.privacy.names.tokens import Token, tokens_of
+from flotilla.privacy.spans import Span
+from flotilla.privacy.values.regions import Region, near_digits
+
+# Between the parts of one address.
+_GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
+_NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
+_NUMBER_LENGTH_MAX: Final = 10
+_SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
+
+
+class Listed:
+    """Names, places, addresses, organisations and groups in English, German, French and Spanish."""
+
+    name = "lists"
+
+    def __init__(self) -> None:
+        # Read when the layer is made, not while the first document waits.
+        lexicon.names()
+        lexicon.places()
+        lexicon.ordinary_words()
+
+    def find(self, text: str, language: str) -> Iterator[Span]:
+        """The spans of a text."""
+        text = with_capitals(text)
+        tokens = tokens_of(text, language)
+        digits = near_digits(text)
+        mark(text, tokens, language)
+        people_found = [*self._people(text, tokens, language)]
+        parts = [*self._address_parts(text, tokens, digits, language)]
+        yield from people_found
+        yield from parts
+        yield from _chains(text, parts, people_found)
+        for start, end, name in organisations.find(text, tokens):
+            yield self._span(start, end, name, _RATHER)
+        for token in tokens:
+            if token.capital and token.text.lower() in GROUPS:
+                yield self._span(token.start, token.end, "GROUP", _RATHER)
+
+    def _people(self, text: str, tokens: Sequence[Token], language: str) -> Iterator[Span]:
+        for start, end, name in people.announced(text, language):
+            yield self._span(start, end, name, _SURE)
+        for run in people.runs(text, tokens):
+            listed = any(token.first for token in run)
+            placed = all(token.place for token in run) and not listed
+            score = (
+                _SURE
+                if listed and len(run) > 1
+                else _RATHER
+                if any(token.last for token in run) or listed
+                else _PERHAPS
+            )
+            yield self._span(run[0].start, run[-1].end, "PLACE" if placed else "PERSON", score)
+
+    def _address_parts(
+        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str
+    ) -> Iterator[Span]:
+        for start, end, name in addresses.find(text, digits):
+            yield self._span(start, end, name, _SURE)
+        for start, end in places(text, tokens, language):
+            yield self._span(start, end, "PLACE", _RATHER)
+        names = {token.start: token for token in tokens if token.name or (token.place and token.capital)}
+        for start, end in addresses.codes_before_towns(text, digits):
+            town = next((token for token in tokens if token.start >= end), None)
+            if town is not None and (town.start in names or (town.capital and not town.common)):
+                yield self._span(start, end, "ADDRESS", _RATHER)
+        for start, after, end in addresses.names_with_houses(text, digits):
+            token = names.get(start)
+            if token is not None and not (token.first and " " not in text[start:after].strip()) and not token.upper:
+                yield self._span(start, end, "ADDRESS", _RATHER)
+
+    def _span(self, start: int, end: int, name: str, score: float) -> Span:
+        return Span(start=start, end=end, type=name, layer=self.name, score=score)
+
+
+def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> Iterator[Span]:
+    """One span over the parts of one address, with what stands between them: street, town, code, country."""
+    ordered = sorted((*parts, *people_found), key=lambda span: (span.start, -span.end))
+    chain: Span | None = None
+    streets = 0
+    for span in ordered:
+        if (
+            chain is not None
+            and span.start <= chain.end + 10
+            and (span.start <= chain.end or _GAP.match(text[chain.end : span.start]))
+        ):
+            streets += span.type == "ADDRESS"
+            chain = Span(start=chain.start, end=max(chain.end, span.end), type="ADDRESS", layer="lists", score=_RATHER)
+            continue
+        if chain is not None and streets:
+            yield _with_number_before(text, chain)
+        chain, streets = (span, int(span.type == "ADDRESS")) if span.type in {"ADDRESS", "PLACE"} else (None, 0)
+    if chain is not None and streets:
+        yield _with_number_before(text, chain)
+
+
+def _with_number_before(text: str, chain: Span) -> Span:
+    number = _NUMBER_BEFORE.search(text, max(0, chain.start - _NUMBER_LENGTH_MAX), chain.start)
+    return replace(chain, start=number.start()) if number else chain

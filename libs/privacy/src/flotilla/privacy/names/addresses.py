@@ -1,0 +1,160 @@
+"""Streets with house numbers, post boxes and postal codes, in the forms of many countries."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flotilla.privacy.values.regions import Region, matches
+
+_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]*"
+_HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
+_ENGLISH_KINDS: Final = (
+    r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Courts|Ct|Place|Pl|Way"
+    r"|Ways|Terrace|Ter|Square|Squares|Sq|Parkway|Parkways|Pkwy|Circle|Circles|Cir"
+    r"|Highway|Hwy|Trail|Trl|Close|Crescent|Cres|Gardens?|Grove|Groves|Mews|Row|Walk|Hill|Hills|Park"
+    r"|Parks|Plaza|Plz|Loop|Alley|Path|Pass|Point|Points|Ridge|Ridges|Run|Crossing"
+    r"|Bend|Branch|Bridge|Brook|Brooks|Bypass|Canyon|Cape|Causeway|Center|Centers|Cliff|Cliffs|Club"
+    r"|Common|Corner|Corners|Course|Cove|Coves|Creek|Crest|Curve|Dale|Dam|Divide"
+    r"|Estate|Estates|Expressway|Extension|Fall|Falls|Ferry|Field|Fields|Flat|Flats|Ford|Fords|Forest"
+    r"|Forge|Fork|Forks|Fort|Freeway|Gateway|Glen|Glens|Green|Greens|Harbor|Harbors"
+    r"|Haven|Heights|Hollow|Inlet|Island|Islands|Isle|Junction|Junctions|Key|Keys|Knoll|Knolls|Lake"
+    r"|Lakes|Land|Landing|Light|Lights|Loaf|Lock|Locks|Lodge|Mall|Manor|Manors"
+    r"|Meadow|Meadows|Mill|Mills|Mission|Motorway|Mount|Mountain|Mountains|Neck|Orchard|Oval|Overpass"
+    r"|Passage|Pike|Pine|Pines|Plain|Plains|Port|Ports|Prairie|Radial|Ramp|Ranch"
+    r"|Rapid|Rapids|Rest|River|Roads|Route|Rue|Shoal|Shoals|Shore|Shores|Skyway|Spring|Springs|Spur"
+    r"|Spurs|Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway"
+    r"|Tunnel|Turnpike|Underpass|Union|Unions|Valley|Valleys|Via|Viaduct|View|Views|Village|Villages"
+    r"|Ville|Vista|Walks|Wall|Well|Wells|Wharf|Yard)"
+)
+_UNIT: Final = (
+    r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|Building|Bldg|App|Whg|Wohnung|Stock|Etage|étage"
+    r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?\w{1,6})"
+)
+_ENGLISH: Final = re.compile(
+    rf"(?<![\w.,$€£-])\d{{1,6}}[A-Za-z]?(?:\s\d{{1,5}}(?:st|nd|rd|th)?)?,?\s(?:(?:North|South|East|West"
+    rf"|[NSEW]{{1,2}}\.?|Old|New|Upper|Lower)\s)?"
+    rf"(?:{_CAP}\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,4}}{_ENGLISH_KINDS}(?!\w)\.?(?:\s(?:N|S|E|W|NE|NW|SE"
+    rf"|SW|North|South|East|West)(?!\w))?{_UNIT}{{0,2}}"
+)
+_UNIT_ALONE: Final = re.compile(
+    r"(?<!\w)(?:Apt|Apartment|Suite|Ste|Unit|Whg|Wohnung|Appt|Appartement|Bât"
+    r"|Piso)\.?\s#?\d{1,5}[A-Za-z]?(?:,?\sBox\s\d{1,6})?(?![\w%])"
+)
+_MILITARY: Final = re.compile(r"(?<!\w)(?:APO|DPO|FPO),?\sA[AEP](?:,?\s\d{5}(?:-\d{4})?)?(?!\w)")
+_NO_NUMBER: Final = re.compile(
+    rf"(?<!\w){_CAP}(?:\s{_CAP})?\s(?:Street|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Terrace"
+    rf"|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
+)
+_GERMANIC: Final = re.compile(
+    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]*?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|weg"
+    rf"|[Pp]latz|[Aa]llee|gasse|[Rr]ing|damm|ufer|chaussee|steig|stieg|pfad|hof|markt|wall|graben|berg"
+    rf"|kamp|siedlung"
+    r"|straat|laan|plein|gracht|kade|dijk|singel|dreef|baan|utca|tér|út|vägen|gatan|gränd|stigen|gata"
+    r"|veien|vegen|vei|gade|vej|vænget|allé|katu|kuja|polku|gate|vegur|braut|tie)"
+    rf",?\s{{1,2}}(?:Nr\.\s?)?{_HOUSE}{_UNIT}?"
+)
+_AT_THE: Final = re.compile(
+    rf"(?<!\w)(?:Am|An der|An den|Auf dem|Auf der|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter "
+    rf"der|Hinter dem|Vor dem|Bei der|Beim)(?:\s{_CAP}){{1,2}}\s{_HOUSE}"
+)
+_ROMANCE_KINDS: Final = (
+    r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
+    r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
+    r"|[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
+    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje"
+    r"|Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Rua|Praça|Travessa|Estrada|Alameda|Avinguda"
+    r"|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Oo]s\.|[Pp]l\.|Plac|Calea|Bulevardul|Šetalište|Trg|Cesta|Kossuth|Jalan)"
+)
+_OF: Final = (
+    r"(?:(?:de la|de las|de los|de l'|de|del|des|du|d'|dei|delle|della|degli|di|da|dos|do|das|la|le|les|los|las"
+    r"|el|l')\s?)"
+)
+_ROMANCE_NUMBER_LAST: Final = re.compile(
+    rf"(?<!\w){_ROMANCE_KINDS}\s{{0,2}}{_OF}{{0,2}}(?:{_CAP}"
+    rf"|\d{{1,2}}(?=\s(?:de\s)?[^\W\d_]))(?:[\s-]{_OF}{{0,2}}(?:{_CAP}|mai|mayo|juillet|septembre"
+    rf"|novembre|novembre|abril|maggio|aprile)){{0,4}}"
+    rf",?\s{{1,2}}(?:n[º°o.]{{0,2}}\s?|núm\.?\s?"
+    rf"|Nr\.?\s?)?{_HOUSE}(?:,?\s(?:\d{{1,2}}[º°ª](?:\s?[A-Z](?!\w))?|[Bb]ajo|izq\.?"
+    rf"|dcha\.?)){{0,2}}{_UNIT}?"
+)
+_ROMANCE_NUMBER_FIRST: Final = re.compile(
+    rf"(?<![\w.,-])\d{{1,5}}(?:\s?(?:bis|ter|quater"
+    rf"|[A-D])(?!\w))?,?\s{{1,2}}{_ROMANCE_KINDS}\s{_OF}{{0,2}}(?:{_CAP}"
+    rf"|\d{{1,2}}\s[a-zé]{{3,9}})(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,4}}(?!\w))?"
+)
+_ROMANCE_ALONE: Final = re.compile(
+    rf"(?<!\w)(?:[Rr]ue|[Cc]alle|Via|[Rr]ua|[Pp]laza"
+    rf"|[Pp]iazza)\s{_OF}{{0,2}}{_CAP}(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,3}}"
+)
+_BOX: Final = re.compile(
+    r"(?<!\w)(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
+    r"|Apartado(?: de [Cc]orreos)?|Apdo\.?|Boîte [Pp]ostale|PSC|Unit"
+    r"|CMR)\s(?:n[º°o]\.?\s?)?\d{1,6}(?:,?\sBox\s\d{1,6})?(?!\w)"
+)
+_CODES: Final = re.compile(
+    r"(?<![\w-])(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{2}"  # United Kingdom
+    r"|[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z][ -]?\d[ABCEGHJ-NPRSTV-Z]\d"  # Canada
+    r"|[1-9]\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ])(?![\w-])"  # the Netherlands
+)
+_CODE_BEFORE_TOWN: Final = re.compile(
+    r"(?<![\w.,/$€£-])(?:[A-Z]{1,2}-\s?)?(?:\d{5}|\d{4}|\d{3} \d{2}|\d{2}-\d{3}"
+    r"|\d{5}-\d{3})(?=,?\s[^\W\d_a-zß-öø-ÿ][\w'-]{2,})"
+)
+_CODE_AFTER_STATE: Final = re.compile(
+    r"(?<!\w)(?:[A-Z]{2}|[A-Z][a-z]+|[A-Z]{2,3}\.?),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"
+)
+_CODE_TOLD: Final = re.compile(
+    r"(?i:zip(?: ?code)?|post(?:al)? ?code|postcode|plz|postleitzahl|code postal|código postal|codigo "
+    r"postal|c\.?p\.?)(?: (?:is|ist|est|es|for|of|at"
+    r"|[a-z]{1,10}){1,3})?\s?[:#]?\s{0,2}([A-Z0-9]{2,5}[ -][A-Z0-9]{2,5}|[A-Z0-9]{3,10})(?!\w)"
+)
+_STATES: Final = re.compile(
+    r"(?<=,\s)(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]"
+    r"|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?![\w'])"
+)
+_NAME_AND_HOUSE: Final = re.compile(
+    rf"(?<!\w)({_CAP})(?:\s{_CAP}){{0,3}}\s(\d{{1,4}}(?:\s?[a-zA-Z](?!\w))?(?:-\d{{1,3}})?)(?!\w|[.,:/-]\d|\s?%)"
+)
+_STREETS: Final = (
+    _ENGLISH,
+    _GERMANIC,
+    _AT_THE,
+    _ROMANCE_NUMBER_LAST,
+    _ROMANCE_NUMBER_FIRST,
+    _BOX,
+    _CODES,
+    _CODE_AFTER_STATE,
+    _UNIT_ALONE,
+    _MILITARY,
+)
+_NO_STREET: Final = re.compile(
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"
+    r"|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"
+)
+
+
+def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """Streets, post boxes and postal codes; regions of digits as of `near_digits`."""
+    for pattern in _STREETS:
+        for match in matches(pattern, text, digits):
+            if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
+                yield *match.span(), "ADDRESS"
+    for match in matches(_CODE_TOLD, text, digits):
+        if any(sign.isdigit() for sign in match[1]):
+            yield *match.span(1), "ADDRESS"
+    for pattern in (_NO_NUMBER, _ROMANCE_ALONE):
+        for match in pattern.finditer(text):
+            yield *match.span(), "ADDRESS"
+    if "," in text:
+        for match in _STATES.finditer(text):
+            yield *match.span(), "PLACE"
+
+
+def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int]]:
+    """What is a postal code if the word after it is a place."""
+    return (match.span() for match in matches(_CODE_BEFORE_TOWN, text, digits))
+
+
+def names_with_houses(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, int]]:
+    """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
+    return ((match.start(), match.start(2), match.end()) for match in matches(_NAME_AND_HOUSE, text, digits))

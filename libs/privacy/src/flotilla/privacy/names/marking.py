@@ -1,0 +1,116 @@
+"""Which words of a text are taken for names; decided word by word, by lists, capitals and the words beside them."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from flotilla.privacy import lexicon
+from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
+from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
+from flotilla.privacy.names.people import NO_NAMES, said_small
+from flotilla.privacy.names.tokens import Token
+from flotilla.privacy.values.regions import words
+
+_LOCAL_PART: Final = re.compile(r"([\w.+-]{3,64})@")
+_LOCAL_WORD: Final = re.compile(r"[^\W\d_]{3,}")
+_LOCAL_PARTS_MAX: Final = 200
+_PLACE_WORDS_MAX: Final = 4
+_IN: Final = words("in from near to at of nach aus bei à au aux en desde hacia cerca vers chez until")
+_UPPER_SHARE: Final = 0.6
+_ACRONYM_LENGTH_MIN: Final = 4
+
+
+def mark(text: str, tokens: Sequence[Token], language: str) -> None:
+    """Set `name` of every word that is taken for a part of a name."""
+    addressed = _addressed(text)
+    shouted = _shouted(tokens)
+    for at, token in enumerate(tokens):
+        lower = token.text.lower()
+        if (
+            not token.capital
+            or len(token.text) == 1
+            or lower in NO_NAMES
+            or lower in GROUPS
+            or token.text in COUNTRY_CODES
+        ):
+            continue
+        if lower in addressed:
+            token.name = True
+        elif token.upper:
+            token.name = _is_upper_name(token, shouted=shouted)
+        elif not token.common:
+            token.name = language != "de" or not token.begins or not token.unknown
+        elif token.first:
+            token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
+    for said in said_small(text):
+        names = lexicon.names()
+        for token in tokens:
+            if said.start(1) <= token.start < said.end(1) and names.flags(token.text.lower()) & FIRST:
+                token.name = True
+
+
+def _addressed(text: str) -> frozenset[str]:
+    """The words of e-mail addresses before the @: who is written to is often named."""
+    if "@" not in text:
+        return frozenset()
+    found: list[str] = []
+    for match in _LOCAL_PART.finditer(text):
+        found += (word.lower() for word in _LOCAL_WORD.findall(match[1]))
+        if len(found) >= _LOCAL_PARTS_MAX:
+            break
+    ordinary = lexicon.ordinary_words()
+    return frozenset(word for word in found if not ordinary.flags(word))
+
+
+def _shouted(tokens: Sequence[Token]) -> bool:
+    """Whether the text is written in capitals, so that they say nothing."""
+    return sum(token.upper for token in tokens) > _UPPER_SHARE * max(1, len(tokens))
+
+
+def _is_upper_name(token: Token, *, shouted: bool) -> bool:
+    if token.common:
+        return False
+    if token.first or token.last or token.place:
+        return True
+    return not shouted and len(token.text) >= _ACRONYM_LENGTH_MIN
+
+
+def _beside_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
+    """Whether an ordinary word that is a first name too stands before a word that can only be a name."""
+    if at + 1 >= len(tokens):
+        return False
+    token, after = tokens[at], tokens[at + 1]
+    if text[token.end : after.start] != " " or not after.capital or after.text.lower() in NO_NAMES:
+        return False
+    return not after.common or (after.last and not after.begins)
+
+
+def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int, int]]:
+    """Places of one word or several, where the words around do not make another thing of them."""
+    listed = lexicon.places()
+    found: list[tuple[int, int]] = []
+    done = 0
+    for at, token in enumerate(tokens):
+        if not token.capital or token.start < done:
+            continue
+        if token.text in COUNTRY_CODES:
+            found.append((token.start, token.end))
+            continue
+        alone = listed.flags(token.text.lower())
+        longest = _PLACE_WORDS_MAX if alone & BEGINS_PLACE else 1
+        for count in range(min(longest, len(tokens) - at), 0, -1):
+            last = tokens[at + count - 1]
+            flags = listed.flags(text[token.start : last.end].lower()) if count > 1 else alone
+            if not flags & PLACE:
+                continue
+            sure = count > 1 or not token.common or flags & WHOLE_PLACE
+            if sure or _in_a_place(tokens, at) or (language in {"en", "fr", "es"} and not token.begins):
+                found.append((token.start, last.end))
+                done = last.end
+                break
+    return found
+
+
+def _in_a_place(tokens: Sequence[Token], at: int) -> bool:
+    token = tokens[at]
+    return not token.begins and at > 0 and tokens[at - 1].text.lower() in _IN

@@ -1,0 +1,65 @@
+"""Companies by their legal form, institutions by the word that says what they are."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flotilla.privacy.names.tokens import Token
+from flotilla.privacy.values.regions import around, matches
+
+_WORD: Final = r"(?:[^\W\d_a-zß-öø-ÿ][\w'.-]*|\d{1,4}(?=\s[^\W\d_a-z]))"
+_JOIN: Final = (
+    r"(?:\s(?:and|und|et|y|e|of|de|del|la|the|für|der|des|for|&|\+)(?:\s(?:the|la|le|der|den|des))?"
+    r"|\s?[,&+/-]\s?(?:and\s|und\s|et\s|y\s)?)"
+)
+_FORM: Final = (
+    r"(?:Inc|LLC|L\.L\.C|LLP|LP|PLC|Plc|plc|Ltd|Limited|Corp|Corporation|Co|Company|Companies"
+    r"|Incorporated|Pty|Group|Holdings?|Partners|Associates|Sons|Brothers|Bros"
+    r"|GmbH(?:\s?&\s?Co\.?\s?KG)?|gGmbH|mbH|AG|KG|KGaA|OHG|GbR|UG|SE|e\.\s?V|eG|Gruppe|Partner|Söhne"
+    r"|SA|S\.A|SAS|S\.A\.S|SARL|S\.A\.R\.L|EURL|SCI|SNC|et Fils|Cie|SL|S\.L|SLU|S\.L\.U|SpA|S\.p\.A"
+    r"|Srl|S\.r\.l|NV|N\.V|BV|B\.V|AB|A/S|ApS|Oy|Oyj|AS|ASA|sp\. z o\.o|s\.r\.o|Kft|Lda)"
+)
+_COMPANY: Final = re.compile(rf"(?<!\w){_WORD}(?:(?:\s|{_JOIN}\s?){_WORD}){{0,6}}?,?\s{_FORM}(?![\w-])\.?")
+_PAIR: Final = re.compile(
+    rf"(?<!\w){_WORD}(?:\s?-\s?{_WORD}|,\s{_WORD})?,?\s(?:and|&)\s{_WORD}(?=\s(?:Orchestra|Ltd|Inc|LLC"
+    rf"|Group|Associates|Law|Bank|Company)\b)"
+)
+_KIND: Final = (
+    r"(?:University|College|School|Academy|Institute|Hospital|Clinic|Medical Center|Medical Centre"
+    r"|Bank|Church|Foundation|Association|Society|Agency|Orchestra|Museum|Library"
+    r"|Airlines|Airways|Insurance|Pharmacy|Consulting|Technologies|Solutions|Industries|Systems|Labs"
+    r"|Studios|Records|Hotel|Restaurant|Café|Theatre|Theater|Stadium"
+    r"|Klinik|Klinikum|Krankenhaus|Universität|Hochschule|Gymnasium|Sparkasse|Volksbank|Versicherung"
+    r"|Versicherungen|Apotheke|Praxis|Kanzlei|Stiftung|Verein|Verlag|Werke|Bau"
+    r"|Clinique|Hôpital|Université|Lycée|Collège|Banque|Assurances?|Mairie|Cabinet|Pharmacie|Fondation|Mutuelle"
+    r"|Universidad|Hospital|Clínica|Banco|Colegio|Instituto|Farmacia|Ayuntamiento|Fundación|Seguros|Bufete)"
+)
+_AFTER_NAME: Final = re.compile(
+    rf"(?<!\w){_WORD}(?:\s{_WORD}){{0,3}}\s{_KIND}(?!\w)(?:\s(?:of|von|de|für|at)\s{_WORD}(?:\s{_WORD}){{0,2}})?"
+)
+_BEFORE_NAME: Final = re.compile(
+    rf"(?<!\w){_KIND}(?:\s(?:of|de|del|de la|für|d'|du|des|Saint|St\.|Sankt|San|Santa))?\s{_WORD}(?:\s{_WORD}){{0,3}}"
+)
+# A word without which no pattern matches; taken from the patterns themselves.
+_TELLING: Final = frozenset(re.findall(r"[^\W\d_]+", _FORM + _KIND + " Orchestra Law"))
+_BEFORE: Final = 100
+_AFTER: Final = 60
+_LEADS: Final = re.compile(
+    r"(?:The|Our|My|Your|This|That|Their|His|Her|In|At|On|From|To|For|And|But|Der|Die|Das|Den|Dem|Im"
+    r"|Am|Bei|Eine?|Unsere?|Le|La|Les|L'|El|Los|Las|Dear|Hi|Hello)\s"
+)
+
+
+def find(text: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
+    """Organisations of a text."""
+    telling = ((token.start, token.end) for token in tokens if token.text in _TELLING)
+    regions = around(text, telling, before=_BEFORE, after=_AFTER)
+    for pattern in (_COMPANY, _PAIR, _AFTER_NAME, _BEFORE_NAME):
+        for match in matches(pattern, text, regions):
+            start = match.start()
+            lead = _LEADS.match(text, start, match.end())
+            while lead is not None:
+                start = lead.end()
+                lead = _LEADS.match(text, start, match.end())
+            if " " in text[start : match.end()]:
+                yield start, match.end(), "ORG"

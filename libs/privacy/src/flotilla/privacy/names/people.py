@@ -1,0 +1,179 @@
+"""
+Persons: titles, greetings, signatures and other words that announce a name, and runs of capitalised words.
+
+In English, French and Spanish a word with a capital in the middle of a sentence that no list of ordinary words has is
+more probably a name than anything else. In German it is so when it is no noun either.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flotilla.privacy.names.tokens import Token
+from flotilla.privacy.values.regions import words
+
+_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][^\W\d_]*\.?(?:['-][^\W\d_]+)*"
+_PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|la|le|los|las|y|bin|ibn|al|el|ter|ten)"
+_NAME: Final = rf"{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
+
+_TITLE_WORDS: Final = (
+    r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
+    r"|Captain|Sgt|Lt|Col|Gen|Judge|Justice"
+    r"|Herrn?|Frau|Fräulein|Hr|Fr|Doktor|Professorin|Frau Dr|Herrn? Dr|RA|RAin|Dipl\.-Ing|Ing|Mag"
+    r"|M|MM|Mme|Mmes|Mlle|Monsieur|Madame|Mademoiselle|Maître|Me|Docteur|Pr|Docteure"
+    r"|Sr|Sra|Srta|Sres|Dña|Señor|Señora|Señorita|Don|Doña|Dra|Lic|Profesora?|Doctora?|señor|señora|señorita|don|doña"
+)
+_TITLED: Final = re.compile(rf"(?<!\w)((?:(?:{_TITLE_WORDS})\.?\s{{1,2}}){{1,3}})({_NAME})")
+_TITLE_ALONE: Final = re.compile(
+    r"(?<!\w)(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña)\.?|Herrn?|Frau|Fräulein|Madame"
+    r"|Monsieur|Mademoiselle"
+    r"|[Ss]eñora?|[Ss]eñorita|[Dd]on|[Dd]oña)(?=\s[^\W\d_a-zß-öø-ÿ])"
+)
+_SPLIT: Final = re.compile(r"\S+")
+
+_GREETING: Final = (
+    r"Dear|Hi|Hello|Hey|Thanks,?|Thank you,?|Good (?:morning|afternoon|evening),?|Liebe[rs]?|Hallo"
+    r"|Guten (?:Tag|Morgen|Abend),?|Moin"
+    r"|Cher|Chère|Chers|Bonjour|Bonsoir|Salut|Estimad[oa]|Querid[oa]|Hola|Buenos días,?|Buenas tardes,?"
+)
+_GREETED: Final = re.compile(rf"(?<!\w)(?:{_GREETING}) ({_NAME})(?=\s*[,.!:;?]|\s*\n|\s*\Z|\s(?:and|und|et|y) )")
+_SAID: Final = re.compile(
+    r"(?<!\w)(?:[Mm]y (?:full |last |first |sur)?name(?: is|'s)|[Nn]ame is|I am|I'm|[Tt]his is|(?:is "
+    r"|was |be |am )?(?:called|named)|[Ss]igned by"
+    r"|[Ii]ch heiße|[Mm]ein Name ist|[Mm]ein Name:|[Ii]ch bin|[Gg]ezeichnet|[Nn]amens|[Gg]ez\."
+    r"|[Jj]e m'appelle|[Jj]e suis|[Mm]on nom est|[Nn]ommée?|[Ss]oussignée?,?|[Mm]i nombre es|[Mm]e "
+    r"llamo|[Ss]oy|[Ll]lamad[oa]|[Ff]irmado:?)"
+    rf"\s{{1,2}}({_NAME})"
+)
+_SAID_SMALL: Final = re.compile(
+    r"(?<!\w)(?:my name(?: is|'s)|name is|i am|i'm|this is|mein name ist|ich heiße|je m'appelle|mi "
+    r"nombre es|me llamo) ([^\W\d_]{2,20}(?: [^\W\d_]{2,20})?)"
+)
+_LABEL: Final = re.compile(
+    r"(?<!\w)[\"']?(?:(?:[Ff]ull|[Ff]irst|[Ll]ast|[Mm]iddle|[Gg]iven|[Ff]amily|[Uu]ser|[Cc]ontact"
+    r"|[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee|[Tt]enant|[Ll]andlord)[ _]?)?"
+    r"(?:[Nn]ame|NAME|[Ss]urname|[Pp]atient(?:in)?|[Pp]atiente|[Tt]enant|[Ll]andlord|[Cc]ontact"
+    r"|[Ss]igned|[Aa]ttn|[Aa]ttention|[Ff]rom|[Tt]o|[Cc]c|[Aa]uthor|[Ww]itness"
+    r"|[Vv]orname|[Nn]achname|[Nn]achn|[Mm]ieter(?:in)?|[Vv]ermieter(?:in)?|[Aa]nsprechpartner(?:in)?"
+    r"|[Kk]unde|[Kk]undin|[Uu]nterschrift|[Aa]bsender|[Vv]on|[Aa]n"
+    r"|[Nn]om|[Pp]rénom|[Ll]ocataire|[Bb]ailleur|[Cc]lient[e]?|[Dd]estinataire|[Nn]ombre|[Aa]pellidos?"
+    r"|[Pp]aciente|[Aa]rrendatari[oa]|[Aa]rrendador[a]?|[Ff]irmado)"
+    rf"[\"']?\s?[:=]\s{{0,3}}[\"']?({_NAME})(?![\w@.-])"
+)
+_SIGNATURE: Final = re.compile(
+    r"(?:[Rr]egards|[Ss]incerely|[Ff]aithfully|[Ww]ishes|[Cc]heers|[Tt]hanks|[Tt]ruly|[Gg]rüßen?"
+    r"|[Gg]russ|[Gg]ruß|[Hh]ochachtungsvoll|[Cc]ordialement|[Ss]alutations(?: distinguées)?"
+    r"|[Aa]mitiés|[Aa]tentamente|[Ss]aludos?(?: cordiales)?|[Cc]ordialmente)\s?[,.!]?[ \t]*\n\s{0,40}"
+    rf"({_NAME})[ \t]*(?=\n|\Z|,)"
+)
+_ANNOUNCED: Final = (_TITLED, _GREETED, _SAID, _LABEL, _SIGNATURE)
+
+PARTICLES: Final = words(
+    "van von vom zu zum zur de den der del della dei di da das dos do du des la le los las y bin ibn "
+    "ben al el ter ten te af av"
+)
+_LINK: Final = re.compile(r"\.?[ \u00a0]{1,2}\Z|\.\Z")
+_PARTICLES_MAX: Final = 3
+
+# With a capital, before a name, and none: what often begins a sentence or a heading right before one.
+NO_NAMES: Final = words(
+    "i i'm i'd i'll i've the a an and or but if when while as for in on at to from by of with is are was were has "
+    "have had do does did will would can could may might must should it he she we they you my your his her our "
+    "their this that these those there not no yes so please thanks thank dear hi hello hey what who where why how "
+    "which der die das den dem ein eine einen und oder aber wenn als für im am zu von mit ist sind war hat haben "
+    "ich du er sie es wir ihr ihre ihren mein dein sein nicht bitte sehr le la les un une des de et ou mais si "
+    "quand pour dans par avec est sont je tu il elle nous vous ils elles mon ma votre notre ce cette ces qui que "
+    "el los las una y o pero cuando para en por con son yo tú él ella usted mi su se sí hola team all sir madam "
+    "damen herren kollegen kolleginnen everyone everybody both customer support guys monday tuesday wednesday "
+    "thursday friday saturday sunday"
+)
+
+
+def announced(text: str, language: str) -> Iterator[tuple[int, int, str]]:
+    """Names that other words announce, and titles."""
+    for pattern in _ANNOUNCED:
+        if pattern is _LABEL and not (":" in text or "=" in text):
+            continue
+        for match in pattern.finditer(text):
+            yield from _name_in(
+                text, *match.span(match.lastindex or 0), keep_first=pattern is _TITLED, german=language == "de"
+            )
+    for match in _TITLE_ALONE.finditer(text):
+        yield *match.span(), "TITLE"
+
+
+def _name_in(text: str, start: int, end: int, *, keep_first: bool, german: bool) -> Iterator[tuple[int, int, str]]:
+    """The span, up to the first word that is none of a name."""
+    last = start
+    for match in _SPLIT.finditer(text, start, end):
+        word = match[0].rstrip(".,").lower()
+        if word in NO_NAMES and word not in PARTICLES:
+            break
+        if match[0][0].islower():
+            continue
+        last = match.end()
+        if german and not keep_first and match.start() > start and match[0][-1:] == ".":
+            break
+    if last > start:
+        # The stop of an initial belongs to the name: "Jane D."; that of a sentence does not.
+        if text[last - 1] == "." and text[last - 3 : last - 2].isalpha():
+            last -= 1
+        yield start, last, "PERSON"
+
+
+def said_small(text: str) -> Iterator[re.Match[str]]:
+    """Where somebody says a name in small letters: "my name is jane doe"; the first group is what was said."""
+    return _SAID_SMALL.finditer(text)
+
+
+def runs(text: str, tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """Runs of words that are names, with the initials, particles and further capitalised words that belong to them."""
+    at = 0
+    while at < len(tokens):
+        if not tokens[at].name:
+            at += 1
+            continue
+        first = _first_of_run(text, tokens, at)
+        last = _last_of_run(text, tokens, at)
+        yield list(tokens[first : last + 1])
+        at = last + 1
+
+
+def _linked(text: str, left: Token, right: Token) -> bool:
+    return right.start - left.end <= 3 and bool(_LINK.match(text[left.end : right.start]))  # noqa: PLR2004 - a stop and two spaces
+
+
+def _first_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
+    while at > 0 and _linked(text, tokens[at - 1], tokens[at]):
+        before = tokens[at - 1]
+        initial = (
+            before.capital
+            and len(before.text) == 1
+            and (before.text != "I" or text[before.end] == ".")
+            and not (before.begins and before.text == "A")
+        )
+        ambiguous = before.capital and before.first and not before.begins
+        if not (initial or ambiguous) or before.text.lower() in NO_NAMES - {"i"}:
+            break
+        at -= 1
+    return at
+
+
+def _last_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
+    last = at
+    ahead = at + 1
+    particles = 0
+    while ahead < len(tokens) and _linked(text, tokens[ahead - 1], tokens[ahead]):
+        token = tokens[ahead]
+        stop = text[tokens[ahead - 1].end] == "." and len(tokens[ahead - 1].text) > 2  # noqa: PLR2004 - "J." ends no sentence
+        if stop or (token.begins and not token.name):
+            break
+        lower = token.text.lower()
+        if not token.capital and lower in PARTICLES and particles < _PARTICLES_MAX:
+            particles += 1
+        elif token.capital and lower not in NO_NAMES and (token.name or not token.begins):
+            last, particles = ahead, 0
+        else:
+            break
+        ahead += 1
+    return last
