@@ -111,8 +111,8 @@ class Orchestrator:
             on_made_again=metrics.stores_recreated,
         )
         self._held_models = HeldModels(connection, requests, router)
-        self._afterwards = afterwards = BackgroundPublisher(connection)
-        events = Events(afterwards)
+        self._publisher = publisher = BackgroundPublisher(connection)
+        events = Events(publisher)
         ledger = Ledger(router.recorder, fleet, metrics)
         dependencies = Dependencies(
             fleet=fleet,
@@ -169,7 +169,7 @@ class Orchestrator:
             room=asks,
             data_class_of=router.data_class_of,
             metrics=metrics,
-            replies=Replies(connection, afterwards),
+            replies=Replies(connection, publisher),
         )
         walks = Turns(places=WALKS_MAX, per_scope_max=1)
         self._tasks = tasks = TaskHandlers(
@@ -250,7 +250,7 @@ class Orchestrator:
             await sweep.stop()
         await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
-        await self._afterwards.flush()
+        await self._publisher.flush()
         await self._heartbeats.stop()
         await self._board.stop()
         await self._held_models.stop()

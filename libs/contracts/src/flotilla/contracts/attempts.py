@@ -217,7 +217,7 @@ ControlMessage = CancelAttempt | Drain | InFlightCheck
 
 class Roll(Struct, frozen=True, kw_only=True):
     """
-    A replica's answer to a roll call.
+    A replica's answer to an in-flight check.
 
     Attributes:
         attempts: Those of the ones asked for that it holds.
@@ -315,7 +315,7 @@ def decode_slot_free(body: bytes) -> SlotFree:
 
 def decode_roll(body: bytes) -> Roll:
     """
-    Decode an answer to a roll call.
+    Decode an answer to an in-flight check.
 
     Raises:
         DecodeFailedError: It is not one.

@@ -122,7 +122,7 @@ class RouteStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
         in_flight: Attempts that have not ended, counted by `start_unix_ms // IN_FLIGHT_BIN_MS`: a route whose calls
             are all stuck has no finished samples, but these grow old.
         failed_in_a_row: Penalised failures since the last attempt that went well, by the writer that failed last.
-        retry_after_until_unix_ms: The provider asked to be left alone until then.
+        retry_after_until_unix_ms: Rate limited by the provider until then (Retry-After).
     """
 
     format: Natural = FORMAT

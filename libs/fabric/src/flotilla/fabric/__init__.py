@@ -1,4 +1,4 @@
-"""Flotilla on NATS; the only importer of nats: connection, lanes, slots, calls, worklist, KV, presence, topology."""
+"""Flotilla on NATS; the only importer of nats: connection, lanes, slots, requests, pull consumers, KV, presence."""
 
 import sys
 

@@ -53,7 +53,7 @@ class KvCache(Generic[Value]):
 
     Attributes:
         values: By key. Replaced values are new objects; do not change them.
-        revisions: Of the keys when they were last listed; exact for a verified mirror, which only changes by listing.
+        revisions: Of the keys when they were last listed; exact for a verified cache, which only changes by listing.
         undecodable: Keys whose newest value did not decode; what was known of them before still stands in `values`.
         on_undecodable: Called with such a key, what stands there, and its revision (0 when it was heard, not listed).
         listed: Set once the bucket was listed for the first time.
@@ -106,7 +106,7 @@ class KvCache(Generic[Value]):
         self._relist_due.set()
 
     def lost(self) -> list[str]:
-        """Of a verified mirror: the keys that nobody deleted and that the bucket did not hold when it was last listed."""
+        """Of a verified cache: the keys that nobody deleted and that the bucket did not hold when it was last listed."""
         return [key for key in self.values if key not in self.revisions]
 
     async def stop(self) -> None:
@@ -140,7 +140,7 @@ class KvCache(Generic[Value]):
             if len(self.undecodable) < KEYS_MAX:
                 self.undecodable.add(key)
             self._say("undecodable_entry", key, str(error) if isinstance(error, FlotillaError) else "")
-            with guarded("mirrors", key):
+            with guarded("kv_caches", key):
                 self.on_undecodable(key, body, self.revisions.get(key, 0))
             return
         if key not in self.values and len(self.values) >= KEYS_MAX:
@@ -151,7 +151,7 @@ class KvCache(Generic[Value]):
         self._change(key, value)
 
     def _change(self, key: str, value: Value | None) -> None:
-        with guarded("mirrors", f"{self._bucket} {key}"):
+        with guarded("kv_caches", f"{self._bucket} {key}"):
             self._on_change(key, value)
 
     def _say(self, event: str, key: str, detail: str) -> None:

@@ -24,12 +24,12 @@ ITEM_LENGTH_MAX: Final = 200
 DETAIL_LENGTH_MAX: Final = 500
 
 Loop = Literal[
-    "afterwards",
+    "background",
     "blackboard",
     "deliveries",
     "heartbeats",
     "held_models",
-    "mirrors",
+    "kv_caches",
     "pulls",
     "reconnects",
     "slots",

@@ -43,7 +43,7 @@ _ACK_TOKENS_V1: Final = 9
 
 class Delivery:
     """
-    A task message, held until it is acknowledged or handed back.
+    A task message, held until it is acknowledged or nakked.
 
     Attributes:
         raw_headers: As the caller wrote them, unchecked; None without. See `Message`.

@@ -138,7 +138,7 @@ _encode: Final = cast("Any", msgspec.json.Encoder()).encode
 
 
 def _changes(config: StreamConfig, held: _Answer) -> dict[str, Any]:
-    """The settings of a stream that the server has otherwise; what this module does not know of is left alone."""
+    """The settings of a stream that the server has otherwise; settings that this module does not know of stay."""
     # As JSON says it, which is what the server's answer was.
     wanted = msgspec.json.decode(_encode(msgspec.structs.replace(config, **_kept(config, held.state))))
     changed: dict[str, Any] = {}

@@ -20,7 +20,7 @@ class RouteHealth(Struct, frozen=True, kw_only=True):
         tokens: Mean of input and output tokens of an attempt; 0 when unknown.
         cost_usd: Mean of an attempt that went well, the last known; None when it was never seen.
         last_started_unix_ms: Of any attempt by any orchestrator.
-        recently_started: Attempts in flight that began since it was ejected, or since it is well again.
+        recently_started: Attempts in flight that began since it was ejected, or since it has recovered.
     """
 
     standing: Standing = HEALTHY
@@ -37,7 +37,7 @@ class Closure(Struct, frozen=True, kw_only=True):
     Why a pool's model is closed.
 
     Attributes:
-        until_unix_ms: Until when nothing goes there; afterwards, and while `half_open`, probes only.
+        until_unix_ms: Until when nothing goes there; then, and while `half_open`, probes only.
     """
 
     reason: str

@@ -1,5 +1,5 @@
 """
-What a route's stats say of it: how it did of late, whether a guard is crossed, and since when it has been well again.
+What a route's stats say of it: its newest attempts, whether a guard is crossed, since when an ejected one is healthy.
 
 Everything here is a function of the merged stats, the guards and the time, so orchestrators that read the same stats
 come to the same verdict. Latency is not judged by finished attempts alone: those that are in flight for longer than

@@ -1,5 +1,5 @@
 """
-The trickle on a route that was left or is half-open: enough to see that it is well again, too little to hurt.
+Health probes of an ejected or half-open route: enough tasks to see that it has recovered, too few to matter if not.
 
 Whether a task is a probe follows from the health and the time: no attempt on the route by any orchestrator for an
 interval, not too many unfinished, and this orchestrator's turn. Turns go round by the clock; a member that has no

@@ -132,7 +132,7 @@ class RouteRecorder:
         self._last_failure_unix_ms = max(self._last_failure_unix_ms, now_unix_ms)
 
     def cancelled(self, *, started_unix_ms: int, now_unix_ms: int) -> None:
-        """Nobody waits for it any more."""
+        """It was cancelled, or given up: its time counts, and its end does not."""
         count = self._ended(started_unix_ms, now_unix_ms, NO_USAGE)
         count.cancelled += 1
         _add(count.abandoned, now_unix_ms - started_unix_ms)

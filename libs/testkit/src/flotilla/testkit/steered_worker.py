@@ -34,7 +34,7 @@ from flotilla.testkit.fleet_process import FleetProcess
 FILE: Final = "STEERING_FILE"
 
 
-class Course(Struct, frozen=True, kw_only=True):
+class Behaviour(Struct, frozen=True, kw_only=True):
     """
     What a steered worker does.
 
@@ -58,7 +58,7 @@ class Steering:
 
     def __init__(self, path: Path, *, latency_ms: float = 0.0) -> None:
         self.path: Final = path
-        self.course = Course()
+        self.behaviour = Behaviour()
         self.set(latency_ms=latency_ms)
 
     def set(
@@ -71,15 +71,15 @@ class Steering:
         failures_max: int | None = None,
     ) -> None:
         """From now on: with the latency that it had unless told, and without failures unless told."""
-        self.course = Course(
-            latency_ms=self.course.latency_ms if latency_ms is None else latency_ms,
+        self.behaviour = Behaviour(
+            latency_ms=self.behaviour.latency_ms if latency_ms is None else latency_ms,
             failure_rate=failure_rate,
             failure=FailureKind(failure),
             retry_after_s=retry_after_s,
             failures_max=failures_max,
         )
         written = self.path.with_suffix(".new")
-        written.write_bytes(msgspec.json.encode(self.course))
+        written.write_bytes(msgspec.json.encode(self.behaviour))
         written.replace(self.path)
 
 
@@ -89,7 +89,7 @@ class SteeredBackend:
     def __init__(self, engine: NoopEngine, path: Path) -> None:
         self._engine = engine
         self._path = path
-        self._course = Course()
+        self._behaviour = Behaviour()
         self._read: tuple[int, int] = (0, 0)
         self._failures_due = 0.0
         self._failures = 0
@@ -110,29 +110,31 @@ class SteeredBackend:
         Raises:
             AttemptError: Of the kind of the moment.
         """
-        course = self._now()
-        self._failures_due += course.failure_rate
-        fails = self._failures_due >= 1.0 and (course.failures_max is None or self._failures < course.failures_max)
+        behaviour = self._now()
+        self._failures_due += behaviour.failure_rate
+        fails = self._failures_due >= 1.0 and (
+            behaviour.failures_max is None or self._failures < behaviour.failures_max
+        )
         if fails:
             self._failures_due -= 1.0
             self._failures += 1
-        if course.latency_ms:
-            await asyncio.sleep(course.latency_ms / 1000)
+        if behaviour.latency_ms:
+            await asyncio.sleep(behaviour.latency_ms / 1000)
         if fails:
-            raise AttemptError(course.failure, "as the test says", retry_after_s=course.retry_after_s)
+            raise AttemptError(behaviour.failure, "as the test says", retry_after_s=behaviour.retry_after_s)
         return await self._engine.answer(work)
 
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def _now(self) -> Course:
+    def _now(self) -> Behaviour:
         stat = self._path.stat()
         if (stat.st_ino, stat.st_mtime_ns) != self._read:
             self._read = (stat.st_ino, stat.st_mtime_ns)
-            self._course = msgspec.json.decode(self._path.read_bytes(), type=Course)
+            self._behaviour = msgspec.json.decode(self._path.read_bytes(), type=Behaviour)
             self._failures_due = 0.0
             self._failures = 0
-        return self._course
+        return self._behaviour
 
 
 async def start_steered(

@@ -28,7 +28,7 @@ logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
 PUBLISH_PAUSE_S: Final = 0.1
-"""Between two rounds at least, however many providers ask to be left alone."""
+"""Between two rounds at least, however many providers send a Retry-After."""
 TO_DO: Final = (
     "set one with `flotilla policy set`, start with a policy file (FLOTILLA_POLICY_FILE) that is new, start a version "
     "that can read it, or delete the key `routing` of the bucket `policy` to route without one"

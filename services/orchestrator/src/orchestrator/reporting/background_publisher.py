@@ -1,4 +1,4 @@
-"""What nobody waits for: published a few milliseconds later, many at once, out of the way of what somebody waits for."""
+"""Messages that no caller waits for (events, metrics, ends of replies), published in batches, up to 5 ms later."""
 
 import asyncio
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class BackgroundPublisher:
                 if at and at % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
                 # Closed, or full while disconnected: it may be lost.
-                with guarded("afterwards"):
+                with guarded("background"):
                     message = make()
                     if message is not None:
                         subject, body, headers = message

@@ -20,8 +20,8 @@ _encode: Final = msgspec.json.Encoder().encode
 class Events:
     """Publishes the steps of tasks, in their order, after what callers and workers wait for."""
 
-    def __init__(self, afterwards: BackgroundPublisher) -> None:
-        self._afterwards = afterwards
+    def __init__(self, publisher: BackgroundPublisher) -> None:
+        self._publisher = publisher
 
     def tell(
         self,
@@ -48,7 +48,7 @@ class Events:
             cost_usd=cost_usd,
             labels=task.options.labels,
         )
-        self._afterwards.publish(partial(_message, task.scope, event))
+        self._publisher.publish(partial(_message, task.scope, event))
 
 
 def _message(scope: str, event: Event) -> Outgoing:

@@ -36,9 +36,9 @@ async def reply_error(connection: Connection, reply: str, error: TaskError) -> N
 class Replies:
     """Answers interactive tasks: pieces, then one result or error, then the end of the reply subject."""
 
-    def __init__(self, connection: Connection, afterwards: BackgroundPublisher) -> None:
+    def __init__(self, connection: Connection, publisher: BackgroundPublisher) -> None:
         self._connection = connection
-        self._afterwards = afterwards
+        self._publisher = publisher
 
     async def accepted(self, reply: str, task_id: str) -> None:
         """Say that a task was taken."""
@@ -77,7 +77,7 @@ class Replies:
         def end() -> Outgoing | None:
             return (reply, b"", None) if connection.is_connected and connection.reconnects == reconnects else None
 
-        self._afterwards.publish(end)
+        self._publisher.publish(end)
 
 
 def error_headers(error: ErrorBody) -> dict[str, str]:

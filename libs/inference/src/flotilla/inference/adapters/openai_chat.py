@@ -2,7 +2,7 @@
 OpenAI and everything that speaks its chat completions: vLLM, llama.cpp's server, LM Studio, Gemini, gateways.
 
 Requests go through the SDK's HTTP client, and answers are decoded here from their bytes, not by the SDK: it builds its
-objects without checking them, hands back the text of a page that is not JSON as if it were an answer, and takes most of
+objects without checking them, gives the text of a page that is not JSON as if it were an answer, and takes most of
 a call's CPU time for it.
 """
 
@@ -133,7 +133,7 @@ class OpenAIChat:
 
     @property
     def provider(self) -> str:
-        """As given."""
+        """The name that the settings give the provider."""
         return self._provider
 
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
