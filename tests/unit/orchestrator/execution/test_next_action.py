@@ -139,6 +139,7 @@ SECOND_MODEL = Choice(route=type(HERE)(zone="local", pool="here", model="n"), re
         (BOTH, None, [refused_stale] * (RESENT_MAX + 1), Send(TO_THERE)),
         (BOTH, None, [refused_stale] * (RESENT_MAX + 2), Send(TO_THERE, has_turn=True)),
         (Decision(routes=(TO_HERE, LAST_RESORT)), None, [refused], WaitForSlot(BOTH_POOLS, REROUTE_EVERY_S)),
+        (Decision(routes=(LAST_RESORT, TO_HERE)), None, [], Send(TO_HERE)),
         (Decision(routes=(TO_HERE, SECOND_MODEL)), None, [refused, refused], WaitForSlot(("here",), REROUTE_EVERY_S)),
     ],
     ids=[
@@ -154,6 +155,7 @@ SECOND_MODEL = Choice(route=type(HERE)(zone="local", pool="here", model="n"), re
         "stale too often: the next one",
         "each route is sent to again so many times",
         "a last resort is not for a task that only found the others busy",
+        "also when it stands first",
         "one line for two models of a pool",
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.attempts import Failed, Usage
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind
-from flotilla.routing.types import Choice, Decision
+from flotilla.routing.types import Choice, Decision, Exclusion
 from flotilla.testkit.run_story import (
     BOTH,
     CLOSED,
@@ -200,6 +200,37 @@ def test_a_final_failure_here_does_not_end_the_wait_for_another_route() -> None:
     assert ("here",) == tuple(choice.route.pool for choice in story.run.choices)
 
 
+def test_only_the_route_that_failed_for_good_is_not_waited_for() -> None:
+    """
+    Another model of the pool, or another pool, may come back yet.
+    """
+
+    def out(*routes: tuple[str, str]) -> Decision:
+        return Decision(
+            excluded=tuple(Exclusion(pool=p, model=m, reason="breaker open", waits=True) for p, m in routes)
+        )
+
+    story = Story(durable=True)
+    story.failed("auth")
+
+    assert isinstance(story.routed(out(("there", "m"))), Park)
+    assert isinstance(story.routed(out(("here", "n"))), Park)
+    assert isinstance(story.routed(out(("here", "m"), ("there", "m"))), Park)
+    assert ErrorKind.PROVIDER_FAILED == told(story.routed(out(("here", "m"))))
+
+
+def test_a_durable_task_waits_for_a_pool_that_died_before_it_failed_there_for_good() -> None:
+    """
+    As one that was never tried does; an asked one has had its answer.
+    """
+    durable, asked = Story(durable=True), Story()
+    for story in (durable, asked):
+        story.failed("lost", heard=False)
+
+    assert isinstance(durable.routed(NOBODY), Park)
+    assert ErrorKind.PROVIDER_FAILED == told(asked.routed(NOBODY))
+
+
 def test_an_input_that_cannot_be_read_ends_the_task_at_once() -> None:
     """
     It is the caller's to mend; the worker's words say how.
@@ -318,9 +349,11 @@ def test_a_route_on_which_no_replica_is_heard_is_left_after_some_tries_and_hoped
         assert Refresh() == story.failed("lost", heard=False)
     assert "there" == tried_next(story, BOTH)
 
+    assert "here" == tried_next(story, ONLY_HERE)
     for _ in range(UNHEARD_IN_A_ROW_MAX):
-        assert "here" == tried_next(story, ONLY_HERE)
+        assert "here" == tried_next(story, BOTH)
         story.failed("lost", heard=False)
+    assert "there" == tried_next(story, BOTH)
     assert 0 == story.run.counted
 
 
@@ -454,7 +487,7 @@ def test_a_task_does_not_wait_for_what_is_forbidden(decision: Decision, kind: Er
 
 @pytest.mark.parametrize(
     ("kind", "left_s", "ends_as"),
-    [("timeout", 0.2, Ended.DEADLINE), ("timeout", 0.3, None), ("unavailable", 0.2, None)],
+    [("timeout", 0.125, Ended.DEADLINE), ("timeout", 0.25, None), ("timeout", 1.0, None), ("unavailable", 0.125, None)],
 )
 def test_a_timeout_that_a_replica_tells_of_just_before_the_deadline_is_the_deadline(
     kind: str, left_s: float, ends_as: Ended | None
@@ -463,9 +496,10 @@ def test_a_timeout_that_a_replica_tells_of_just_before_the_deadline_is_the_deadl
     No failure of its route: the caller gave it no more time.
     """
     story = Story()
+    story.run.deadline_at = 1024.0
     failure = Failed(kind=FailureKind(kind), message="")
 
-    assert (ends_as or failure) == ended_as(story.run, failure, story.run.deadline_at - left_s)
+    assert (ends_as or failure) == ended_as(story.run, failure, 1024.0 - left_s)
 
 
 def test_usage_of_failed_attempts_counts() -> None:

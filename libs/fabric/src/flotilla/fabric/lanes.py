@@ -22,6 +22,8 @@ WAITING_MAX: Final = 100_000
 CHAIN_AFTER_S: Final = 0.01
 TIMER_S: Final = 0.1
 TIMER_JITTER_S: Final = 0.1
+CHAINS_MAX: Final = 8
+"""Tries on reasons from outside of which it is not known yet whether they were refused."""
 LOW_EVERY: Final = 8
 """Of this many turns one goes to the lowest priority that waits, so that low never starves."""
 EVEN: Final[Mapping[str, int]] = {}
@@ -176,7 +178,7 @@ class Lane:
             if self._waiting and self._refusals == refusals:
                 self._try_more()
 
-        if len(self._chains) < LOW_EVERY:
+        if len(self._chains) < CHAINS_MAX:
             handle = loop.call_later(CHAIN_AFTER_S, chain)
             self._chains.add(handle)
 
@@ -187,10 +189,9 @@ class Lane:
 
     def poke(self) -> None:
         """Hand out the permits that there are."""
-        while self._permits > 0 and self._waiting:
-            if not self._wake_next():
-                return
-            self._permits -= 1
+        while self._permits > 0 and self._waiting and self._wake_next():
+            # The last in line has taken all permits along.
+            self._permits = max(0, self._permits - 1)
 
     def _permit(self, count: int) -> None:
         if self._waiting:

@@ -5,7 +5,6 @@ What was lost at the same time is tried again at the same time: a harmless task 
 one ended it would be there the third time, too, and be taken for deadly itself.
 """
 
-import time
 from typing import Final
 
 from orchestrator.state.tasks import Task
@@ -21,12 +20,12 @@ class Isolation:
         self._task: Task | None = None
         self._until = 0.0
 
-    def take(self, task: Task) -> bool:
-        """Take the place for a try; False while another has it."""
-        if self._task is not None and self._task is not task and time.monotonic() < self._until:
+    def take(self, task: Task, now_s: float) -> bool:
+        """Take the place for a try; False while another has it. The time is the loop's clock's."""
+        if self._task is not None and self._task is not task and now_s < self._until:
             return False
         self._task = task
-        self._until = time.monotonic() + ALONE_S
+        self._until = now_s + ALONE_S
         return True
 
     def leave(self, task: Task) -> None:

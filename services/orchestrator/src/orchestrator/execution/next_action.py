@@ -10,7 +10,14 @@ from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
 from orchestrator.execution.poison_tasks import danger_of, deaths_to_tell, goes_alone, is_suspicious, weigh_losses
-from orchestrator.execution.retries import REFRESH, after_failure, hope_again, may_try, wait_for_route, without_route
+from orchestrator.execution.retries import (
+    REFRESH,
+    after_failure,
+    hope_again,
+    may_be_tried,
+    wait_for_route,
+    without_route,
+)
 from orchestrator.execution.run_errors import all_slots_busy, lines_full, too_deadly, too_late
 from orchestrator.execution.run_state import RunState
 from orchestrator.execution.run_steps import (
@@ -102,9 +109,10 @@ def _if_safe(run: RunState) -> Action:
 def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
     choices = event.decision.routes
     if run.failures:
-        choices = tuple(choice for choice in event.decision.routes if may_try(run, choice.route))
-        if not choices and event.decision.routes and hope_again(run):
-            choices = tuple(choice for choice in event.decision.routes if may_try(run, choice.route))
+        choices = may_be_tried(run, event.decision.routes)
+        if not choices and event.decision.routes:
+            hope_again(run)
+            choices = may_be_tried(run, event.decision.routes)
     if not choices:
         return without_route(run, event.decision, event.unix_s, now_s)
     run.choices = choices

@@ -47,10 +47,10 @@ def weigh_losses(run: RunState, standings: Mapping[Replica, Standing]) -> None:
     """
     undecided: list[frozenset[Replica]] = []
     for suspects in run.losses:
-        if any(standings.get(replica, "well") == "gone" for replica in suspects):
+        if any(standings[replica] == "gone" for replica in suspects):
             run.deaths += 1
             continue
-        left = frozenset(replica for replica in suspects if standings.get(replica, "well") != "well")
+        left = frozenset(replica for replica in suspects if standings[replica] != "well")
         if left:
             undecided.append(left)
     run.losses = undecided

@@ -10,7 +10,7 @@ from typing import Final
 from flotilla.contracts.attempts import Failed
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind, Rule
-from flotilla.routing.types import Choice, Decision, Route
+from flotilla.routing.types import Choice, Decision
 from orchestrator.execution.run_errors import back_in_s, every_route_failed, is_timed, no_route, not_now, stream_broke
 from orchestrator.execution.run_state import RouteTries, RunState
 from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Nak, Park, Pause, Refresh
@@ -34,9 +34,12 @@ REFRESH: Final = Refresh()
 NAK: Final = Nak()
 
 
-def may_try(run: RunState, route: Route) -> bool:
-    """Whether a route is to be tried in this round."""
-    tries = run.routes.get(route)
+def may_be_tried(run: RunState, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Those of a decision's routes that are to be tried in this round."""
+    return tuple(choice for choice in choices if _is_open(run.routes.get(choice.route)))
+
+
+def _is_open(tries: RouteTries | None) -> bool:
     return tries is None or (tries.status == "open" and tries.unheard < UNHEARD_IN_A_ROW_MAX)
 
 
@@ -102,13 +105,10 @@ def _given_up(kind: ErrorKind, failed: Failed) -> Fail:
     return Fail(TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value}))
 
 
-def hope_again(run: RunState) -> bool:
-    """When no other route is left, take up those again that no replica was heard of; False when there are none."""
-    hopes = False
+def hope_again(run: RunState) -> None:
+    """When no other route is left, take up those again that no replica was heard of."""
     for tries in run.routes.values():
-        hopes = hopes or tries.unheard >= UNHEARD_IN_A_ROW_MAX
         tries.unheard = 0
-    return hopes
 
 
 def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:

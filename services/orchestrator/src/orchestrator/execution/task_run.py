@@ -127,7 +127,7 @@ class TaskRun:
         return {replica: standing(replica) for suspects in self.state.losses for replica in suspects}
 
     def _find_routes(self, *, alone: bool) -> Routed | NotAlone:
-        if alone and not self._with.isolation.take(self.task):
+        if alone and not self._with.isolation.take(self.task, time.monotonic()):
             return NotAlone()
         fleet = self._with.fleet
         return Routed(self._with.router.decide(self.task.view, fleet.view, fleet.busy), time.time())
