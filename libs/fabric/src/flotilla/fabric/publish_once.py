@@ -7,6 +7,7 @@ try, and what the subject holds is compared with what was sent.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -87,8 +88,7 @@ async def publish_once(
     Raises:
         FabricError: The connection is closed, or has no room for what is to be sent.
     """
-    loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + patience_s
+    give_up_at = time.monotonic() + patience_s
     refusals = 0
     again = False
     while True:
@@ -98,7 +98,7 @@ async def publish_once(
         if outcome is not None:
             refusals += 1
             on_refused(outcome)
-        if refusals == refusals_max or loop.time() >= give_up_at:
+        if refusals == refusals_max or time.monotonic() >= give_up_at:
             return Stored.NOT
         again = True
         await asyncio.sleep(PAUSE_S)

@@ -15,7 +15,7 @@ import nats.errors
 from msgspec import Struct
 
 from flotilla.contracts import subjects
-from flotilla.contracts.subjects import PRIORITIES, Priority
+from flotilla.contracts.subjects import Priority
 from flotilla.fabric.connection import Connection, Message, status_of
 from flotilla.fabric.errors import FabricError, NoRespondersError
 from flotilla.fabric.inbox import Requests
@@ -302,6 +302,7 @@ class PullGroup:
 
     def __init__(self, pullers: dict[Priority, Puller]) -> None:
         self.pullers: Final = pullers
+        self._each = tuple(pullers.values())
         self.held: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
         self.parked = 0
         self.ack_pending_max = 0
@@ -309,7 +310,8 @@ class PullGroup:
     @property
     def in_hand(self) -> int:
         """Messages that are held, and those that may arrive at any moment."""
-        return sum(self.held.values())
+        held = self.held
+        return held["high"] + held["normal"] + held["low"]
 
     def hold(self, priority: Priority) -> None:
         """A message is being answered."""
@@ -319,17 +321,23 @@ class PullGroup:
         """It is not any more."""
         self.held[priority] -= 1
 
+    def asks_enough(self, room: int) -> bool:
+        """Whether every priority has asked for all that there is room for, however it is shared out."""
+        for puller in self._each:  # noqa: SIM110  (a generator costs as much as all the rest)
+            if puller.outstanding < room:
+                return False
+        return True
+
     async def pull(self, room: int) -> None:
         """Share out room for `room` more messages among the priorities."""
+        held = self.held
         capacity = room + self.in_hand
         waiting: list[Priority] = [
-            priority for priority in PRIORITIES if self.pullers[priority].backlog or self.held[priority]
+            priority for priority, puller in self.pullers.items() if puller.backlog or held[priority]
         ]
-        shares = sum(WEIGHTS[priority] for priority in waiting)
-        for priority in PRIORITIES:
-            quota = capacity
-            if shares and any(other != priority for other in waiting):
-                mine = WEIGHTS[priority]
-                others = shares - (mine if priority in waiting else 0)
-                quota = max(1, capacity * mine // (mine + others))
-            await self.pullers[priority].pull(min(room, quota - self.held[priority]))
+        shares = sum([WEIGHTS[priority] for priority in waiting])
+        for priority, puller in self.pullers.items():
+            mine = WEIGHTS[priority]
+            others = shares - mine if priority in waiting else shares
+            quota = max(1, capacity * mine // (mine + others)) if others else capacity
+            await puller.pull(min(room, quota - held[priority]))

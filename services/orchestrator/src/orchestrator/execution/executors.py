@@ -85,6 +85,7 @@ class Executors:
 
     def __init__(self, pools: PoolExecutor, others: Sequence[Executor] = ()) -> None:
         self._pools = pools
+        self._held_by_pools = pools.dispatcher.held
         self._others = tuple(others)
         self.held: Final[dict[tuple[str, str], Task]] = {}
 
@@ -106,7 +107,7 @@ class Executors:
     def holds(self, scope: str, task_id: str) -> bool:
         """Whether a task is being run here."""
         key = (scope, task_id)
-        return key in self._pools.dispatcher.held or key in self.held
+        return key in self._held_by_pools or key in self.held
 
     async def cancel(self, scope: str, task_id: str) -> str | None:
         """Cancel a task that is held here; gives `running` or `waiting`, None when it is not."""

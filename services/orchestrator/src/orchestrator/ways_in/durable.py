@@ -15,7 +15,7 @@ from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.per_item import guarded
+from flotilla.fabric.per_item import ITEM_FAILURES, guarded
 from flotilla.fabric.pull_consumers import HEARTBEAT_EVERY_S, Delivery, Puller, PullGroup
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -73,6 +73,7 @@ class Durable:
         self._tasks: list[asyncio.Task[None]] = []
         self._pull_due = asyncio.Event()
         self._taking = True
+        self._looked_at = 0.0
         self._groups: dict[str, PullGroup] = {}
         self._in_hand = InHand()
         self.intake: Final = DurableIntake(intake, scope, data_class_of)
@@ -164,22 +165,37 @@ class Durable:
             tick.cancel()
             self._pull_due.clear()
             if self._connection.is_connected:
+                now = self._loop.time()
+                whole = now - self._looked_at >= PULL_TICK_S
+                if whole:
+                    self._looked_at = now
                 try:
-                    await self._pull()
+                    await self._pull(whole=whole)
                 except Exception as error:  # noqa: BLE001  (a full output buffer while disconnected: the next turn)
                     logger.warning("pull_failed", error=type(error).__name__)
 
-    async def _pull(self) -> None:
+    async def _pull(self, *, whole: bool) -> None:
+        """
+        Pull what there is room for.
+
+        Args:
+            whole: Look also at what has been asked for already: requests may have been lost. Every PULL_TICK_S is
+                enough for that; without, a turn costs little however many capabilities there are.
+        """
         left: dict[Executor, int] = {}
         parked_enough = self._in_hand.parked_bytes > self._pulled.largest // PARKED_SHARE
         for capability, group in list(self._groups.items()):
             if not self._taking or group.parked >= PARKED_MAX or (group.parked and parked_enough):
                 continue
-            with guarded("pulls", capability):
+            try:
                 executor = self._executors.of(capability)
                 if executor not in left:
                     left[executor] = executor.total_capacity() - self._in_hand.answering[executor]
-                await group.pull(min(executor.capacity(capability) - group.in_hand, left[executor]))
+                room = min(executor.capacity(capability) - group.in_hand, left[executor])
+                if whole or not group.asks_enough(room):
+                    await group.pull(room)
+            except Exception as error:  # noqa: BLE001  (as `guarded`, which would cost more than the rest)
+                ITEM_FAILURES.tell("pulls", capability, error)
 
     async def _heartbeat_loop(self) -> None:
         while True:
