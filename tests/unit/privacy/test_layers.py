@@ -1,17 +1,22 @@
 """Layers: their union, and a detection that fails whole when one of them does."""
 
 import itertools
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flotilla.privacy import Entries, Function, Guarded, Span, Structured, redact
-from flotilla.privacy.errors import LayerError, LayerFailedError, LayerTimeoutError
+from flotilla.privacy import Entities, Entries, Function, Guarded, Listed, Span, Structured, plugin, redact
+from flotilla.privacy.errors import LayerError, LayerFailedError, LayerMissingError, LayerTimeoutError
 from flotilla.privacy.layers import STUCK_MAX
+from flotilla.privacy.spacy_layer import SpacyLayer
 from flotilla.privacy.spans import covered, union
 
 EMPTY = Entries.empty("case-1")
@@ -109,3 +114,103 @@ def test_the_union_covers_what_any_layer_found_and_nothing_else(spans: list[Span
         assert whole.type in {part.type for part in parts}
         if any(part.type == "OWN" for part in parts):
             assert whole.type == "OWN"
+
+
+@pytest.mark.parametrize(
+    "reference", ["no_such_package.module:find", "json:no_such_function", "json:__doc__", "not a reference", "json"]
+)
+def test_a_plugin_that_is_not_there_is_named(reference: str):
+    with pytest.raises(LayerMissingError) as missing:
+        plugin(reference, timeout_s=1)
+
+    assert missing.value.layer == reference
+    assert "nothing was redacted" in str(missing.value)
+
+
+def test_a_plugin_adds_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Any function from a text to spans, by its name."""
+    (tmp_path / "ships_plugin.py").write_text(
+        "def ships(text):\n    at = text.find('Nautilus')\n    return [(at, at + 8, 'SHIP')] if at >= 0 else []\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    layer = plugin("ships_plugin:ships", timeout_s=30)
+
+    assert f"On the [SHIP_1_{EMPTY.tag}] today" == redact("On the Nautilus today", EMPTY, [layer]).text
+
+
+def test_spacy_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(LayerMissingError, match=r"install flotilla-privacy\[ner\]"):
+        SpacyLayer("en_core_web_sm")
+
+
+def test_spacy_finds_entities_with_their_offsets():
+    """A pipeline of rules stands for a trained one: the same interface, and no download."""
+    spacy: Any = pytest.importorskip("spacy", reason="the extra ner is not installed")
+    pipeline = spacy.blank("en")
+    pipeline.add_pipe("entity_ruler").add_patterns(
+        [
+            {"label": "PERSON", "pattern": "Quentin"},
+            {"label": "GPE", "pattern": "Lyon"},
+            {"label": "MONEY", "pattern": "ten"},
+        ]
+    )
+    text = "So Quentin left Lyon with ten."
+
+    assert (
+        f"So [PERSON_1_{EMPTY.tag}] left [PLACE_2_{EMPTY.tag}] with ten."
+        == redact(text, EMPTY, [SpacyLayer(pipeline)]).text
+    )
+    with pytest.raises(LayerMissingError, match="has no pipeline"):
+        SpacyLayer("no_such_pipeline")
+
+
+class Ruled:
+    """The interface of a pipeline, for what is cut into pieces."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def __call__(self, text: str) -> Any:
+        self.lengths.append(len(text))
+        at = text.find("Quentin")
+        found = [SimpleNamespace(label_="PER", start_char=at, end_char=at + 7)] if at >= 0 else []
+        return SimpleNamespace(ents=found)
+
+
+def test_a_long_text_is_given_to_a_pipeline_in_pieces():
+    pipeline = Ruled()
+    text = "A line of a long text.\n" * 10_000 + "So Quentin left."
+    (span,) = SpacyLayer(pipeline).find(text, "en")
+
+    assert "Quentin" == text[span.start : span.end]
+    assert max(pipeline.lengths) <= 100_000
+    assert sum(pipeline.lengths) == len(text)
+
+
+def test_what_a_model_names_is_found_wherever_it_stands_and_nothing_else():
+    """Kinds are mapped, inventions are left out, and unknown kinds count."""
+
+    def ask(_: str) -> list[tuple[str, str]]:
+        return [("Person", "Quentin"), ("WIZARD", "Merlin"), ("amount", "ten"), ("person", "Nobody"), ("person", " ")]
+
+    layer = Guarded(Entities("model", ask), timeout_s=30)
+    redacted = redact("Quentin and Merlin: ten, said Quentin, not Quentinian.", EMPTY, [layer])
+
+    assert (
+        f"[PERSON_1_{EMPTY.tag}] and [PERSON_2_{EMPTY.tag}]: ten, said [PERSON_1_{EMPTY.tag}], not Quentinian."
+        == redacted.text
+    )
+
+
+@pytest.mark.parametrize("part", ["flotilla.privacy.structured.near_digits", "flotilla.privacy.listed.tokens_of"])
+def test_a_built_in_layer_that_breaks_fails_as_any_other(part: str, monkeypatch: pytest.MonkeyPatch):
+    def broken(text: str, *_: object) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(part, broken)
+    with pytest.raises(LayerFailedError) as failed:
+        redact(TEXT, EMPTY, [Structured(), Listed()])
+
+    assert failed.value.layer in {"structured", "lists"}
+    assert "jane" not in "".join(traceback.format_exception(failed.value))

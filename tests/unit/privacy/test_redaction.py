@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flotilla.privacy import Account, Entries, Function, Policy, Span, Structured, redact, restore_text
-from flotilla.privacy.errors import UnsupportedTextError
+from flotilla.privacy.errors import LanguageError, UnsupportedTextError
 
 EMPTY = Entries.empty("case-1")
 TAG = EMPTY.tag
@@ -52,8 +52,8 @@ PARTS = st.one_of(
 @given(st.lists(PARTS, max_size=8).map("".join), st.lists(PARTS, max_size=8).map("".join))
 def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
     """Two documents of one case, each restored with the entries of both."""
-    first = redact(one, EMPTY, ODD)
-    second = redact(two, first.entries, ODD)
+    first = redact(one, EMPTY, ODD, language="any")
+    second = redact(two, first.entries, ODD, language="any")
 
     assert one == restore_text(first.text, second.entries)
     assert two == restore_text(second.text, second.entries)
@@ -63,7 +63,7 @@ def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
 @given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.randoms(use_true_random=False))
 def test_a_model_that_rewrites_the_text_around_changes_no_value(text: str, random: Random):
     """Every placeholder, in another order and another form, becomes its own value."""
-    redacted = redact(text, EMPTY, ODD)
+    redacted = redact(text, EMPTY, ODD, language="any")
     forms = [(entry, redacted.entries.placeholder_of(entry)) for entry in redacted.entries]
     random.shuffle(forms)
     rewritten = " then ".join(f"**{form.lower()}**" for _, form in forms)
@@ -134,3 +134,19 @@ def test_nothing_of_the_text_is_in_a_repr():
 
     assert "Mail" not in repr(redacted)
     assert "jane" not in repr(redacted)
+
+
+def test_a_language_that_the_lists_do_not_serve_is_refused_unless_the_caller_accepts_it():
+    """Told or detected; what is too short to tell is read as any."""
+    italian = (
+        "Gentile signora, la ringrazio della sua lettera del mese scorso, che è stata molto utile per il nostro lavoro."
+    )
+    russian = "Гражданин Иванов проживает в Москве."
+
+    for text in (italian, russian):
+        with pytest.raises(LanguageError, match="language='any'"):
+            redact(text, EMPTY, LAYERS)
+        assert redact(text, EMPTY, LAYERS, language="any").text
+    with pytest.raises(LanguageError, match="'pt'"):
+        redact("Mail jane@example.com", EMPTY, LAYERS, language="pt-BR")
+    assert redact("Mail jane@example.com", EMPTY, LAYERS).text.startswith("Mail [EMAIL_1")

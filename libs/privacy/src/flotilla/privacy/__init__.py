@@ -7,7 +7,11 @@ Redaction that can be undone. Pure: no network, no NATS, no asyncio.
 
 from flotilla.privacy.entries import Entries, Entry
 from flotilla.privacy.errors import PrivacyError
+from flotilla.privacy.languages import language_of
 from flotilla.privacy.layers import Function, Guarded, Layer, Policy
+from flotilla.privacy.listed import Listed
+from flotilla.privacy.own_types import OwnTypes, own_types
+from flotilla.privacy.plugins import Entities, plugin
 from flotilla.privacy.redaction import Redacted, redact
 from flotilla.privacy.restore import Account, StreamRestorer, restore_json, restore_text
 from flotilla.privacy.spans import Span
@@ -15,17 +19,23 @@ from flotilla.privacy.structured import Structured
 
 __all__ = [
     "Account",
+    "Entities",
     "Entries",
     "Entry",
     "Function",
     "Guarded",
     "Layer",
+    "Listed",
+    "OwnTypes",
     "Policy",
     "PrivacyError",
     "Redacted",
     "Span",
     "StreamRestorer",
     "Structured",
+    "language_of",
+    "own_types",
+    "plugin",
     "redact",
     "restore_json",
     "restore_text",

@@ -7,6 +7,7 @@ from typing import Final
 
 from flotilla.privacy.entries import Entries, Entry
 from flotilla.privacy.errors import UnsupportedTextError
+from flotilla.privacy.languages import served_language
 from flotilla.privacy.layers import ALL, Layer, Policy, find_spans
 from flotilla.privacy.spans import Span, union
 
@@ -38,7 +39,7 @@ class Redacted:
 
 
 def redact(
-    text: str, entries: Entries, layers: Sequence[Layer], *, language: str = "any", policy: Policy = ALL
+    text: str, entries: Entries, layers: Sequence[Layer], *, language: str | None = None, policy: Policy = ALL
 ) -> Redacted:
     """
     Replace what the layers find, and what the vault knows already, by placeholders.
@@ -49,16 +50,17 @@ def redact(
         text: At most `TEXT_LENGTH_MAX` characters, without NUL and lone surrogates.
         entries: What the vault holds; `Entries.empty(vault_id)` at first.
         layers: What finds personal data; their union is replaced.
-        language: See `Layer.find`.
+        language: "en", "de", "fr" or "es"; detected where none is told; "any" accepts another one.
         policy: Which types count.
 
     Raises:
         UnsupportedTextError: the text cannot be redacted safely.
+        LanguageError: it is in a language that the lists do not serve, and not told as "any".
         LayerError: a layer failed.
         EntriesError: the vault is full.
     """
     check_text(text)
-    spans = find_spans(text, layers, language=language, policy=policy)
+    spans = find_spans(text, layers, language=served_language(text, language), policy=policy)
     known = {text[span.start : span.end]: span.type for span in spans}
     known |= {entry.value: entry.type for entry in entries if policy.counts(Span(start=0, end=1, type=entry.type))}
     spans = union((*spans, *_repeated(text, known), *_tags(text, entries)))
