@@ -98,6 +98,22 @@ def test_a_worker_publishes_nothing_but_what_its_job_needs():
     assert role.responses.max_messages == 1
 
 
+def test_a_worker_with_the_vault_asks_for_its_bucket_and_no_more():
+    """The whole list again: nothing that reads a stream by a consumer, removes one, or names another."""
+    plain, role = roles.worker("local", "redaction"), roles.worker("local", "redaction", vault=True)
+
+    assert plain.publish is not None
+    assert role.publish == (
+        *plain.publish,
+        "$KV.vault.>",
+        "$JS.API.STREAM.INFO.KV_vault",
+        "$JS.API.STREAM.CREATE.KV_vault",
+        "$JS.API.STREAM.UPDATE.KV_vault",
+        "$JS.API.STREAM.MSG.GET.KV_vault",
+    )
+    assert role.subscribe == plain.subscribe
+
+
 def test_a_tenant_has_the_five_ways_and_its_inboxes():
     """Nothing else exists for a tenant."""
     role = roles.tenant("acme")

@@ -168,8 +168,15 @@ PRESENCE_BUCKET: Final = "presence"
 STATS_BUCKET: Final = "stats"
 POLICY_BUCKET: Final = "policy"
 BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET)
-"""Of the fleet. A scope's stores have its name in theirs and bounds of their own, so none can push out what is another's."""
+"""
+Of the fleet, in the account of the orchestrators.
 
+A scope's stores have its name in theirs and bounds of their own, so none can push out what is another's.
+"""
+
+
+VAULT_BUCKET: Final = "vault"
+"""In an account of its own, which no orchestrator is in; see `server_config.py` of provisioning."""
 
 SHARED_BEFORE: Final = ("EVENTS", "DEAD", "KV_blackboard")
 """Streams of the version before, in place of one per scope; see `takeover.py` of the fabric."""
@@ -218,6 +225,11 @@ def key(bucket: str, name: str) -> str:
 def presence_key(zone: Zone, pool: str, replica: str) -> str:
     """The key of a replica's card in the presence bucket, which is also how orchestrators know it."""
     return f"{zone}.{pool}.{replica}"
+
+
+def vault_key(scope: str, handle: str) -> str:
+    """The key of a vault in the vault bucket."""
+    return f"{scope}.{handle}"
 
 
 def inbox_prefix(*parts: str) -> str:

@@ -19,7 +19,7 @@ from typing import Final, cast
 from msgspec import Struct
 
 from flotilla.chassis.private_files import make_directory, own_place, replace_file
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL
 from flotilla.contracts.providers import PROVIDERS, providers_of
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.errors import FabricError
@@ -57,12 +57,14 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
     The fleet for which to write.
 
     Attributes:
+        vault_pools: Local pools that may reach the vaults, where they are among `pools`.
         nodes: Of the NATS cluster: the replicas of the StatefulSet `nats`.
         storage_gib: What the streams may take of a node's volume; below the size of the claim.
     """
 
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
     pools: tuple[tuple[Zone, str], ...] = DEFAULT_POOLS
+    vault_pools: tuple[str, ...] = (REDACTION_POOL,)
     namespace: str = "flotilla"
     nodes: int = NODES
     storage_gib: int = CLUSTER_STORAGE_GIB
@@ -86,6 +88,7 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
                 public_keys=public_keys,
                 scopes=spec.scopes,
                 pools=spec.pools,
+                vault_pools=tuple(pool for pool in spec.vault_pools if ("local", pool) in spec.pools),
                 host=_ANY_ADDRESS,
                 monitoring_host=_ANY_ADDRESS,
                 monitoring_port=8222,
@@ -171,6 +174,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--namespace", default=KubernetesSpec().namespace)
     parser.add_argument("--scopes", default=DEFAULT_SCOPE, help="tenants, with commas between")
     parser.add_argument("--pools", default=",".join("/".join(pool) for pool in DEFAULT_POOLS), help="zone/pool,...")
+    parser.add_argument("--vault-pools", default=REDACTION_POOL, help="local pools that redact, with commas between")
     parser.add_argument("--nodes", type=int, default=NODES, help="replicas of the StatefulSet nats")
     parser.add_argument("--storage-gib", type=int, default=CLUSTER_STORAGE_GIB, help="below the size of a node's claim")
     given = parser.parse_args(arguments)
@@ -178,6 +182,7 @@ def main(arguments: Sequence[str]) -> int:
         spec = KubernetesSpec(
             scopes=tuple(_listed(given.scopes)),
             pools=_pools(given.pools),
+            vault_pools=tuple(_listed(given.vault_pools)),
             namespace=given.namespace,
             nodes=given.nodes,
             storage_gib=given.storage_gib,

@@ -58,6 +58,7 @@ _STREAM_VERBS: Final = (
 """What an orchestrator may ask of a stream. Deleting and purging are left to the admin."""
 _REMOVING_VERBS: Final = ("STREAM.PURGE.{0}", "STREAM.DELETE.{0}")
 """What else it may ask of those that the version before has left."""
+_VAULT_VERBS: Final = ("STREAM.INFO.{0}", "STREAM.CREATE.{0}", "STREAM.UPDATE.{0}", "STREAM.MSG.GET.{0}")
 _BLACKBOARD_BEFORE: Final = "$KV.blackboard.>"
 """Orchestrators of the version before may still serve while those of this one start."""
 
@@ -104,21 +105,34 @@ def tenant_user(scope: str) -> str:
     return f"tenant.{scope}"
 
 
-def worker(zone: Zone, pool: str) -> Role:
+def worker(zone: Zone, pool: str, *, vault: bool = False) -> Role:
     """
     A worker of one pool, in the pool's own account: takes the tasks handed to its pool, answers, and says that it lives.
 
-    Nothing that it may publish is answered by anybody, and it has no JetStream. Replies to attempts are a static permission
-    (see `subjects.attempt_inbox`): the server only tracks reply subjects that are not allowed anyway, so `responses` costs
-    nothing on the hot path and serves discovery alone.
+    Nothing that it may publish is answered by anybody, and it has no JetStream; but with `vault`, what `asked_of_vault`
+    lists, which are services of another account: the server puts a reply subject of its own in the place of theirs.
+
+    Replies to attempts are a static permission (see `subjects.attempt_inbox`): the server only tracks reply subjects that
+    are not allowed anyway, so `responses` costs nothing on the hot path and serves discovery alone.
     """
     return Role(
         user=worker_user(zone, pool),
         inbox_prefix=inbox_prefix(zone, pool),
-        publish=told_by_pool(zone, pool),
+        publish=(*told_by_pool(zone, pool), *(asked_of_vault() if vault else ())),
         subscribe=(*handed_to_pool(zone, pool), f"{inbox_prefix(zone, pool)}.>", *_DISCOVERY),
         responses=ResponseLimit(max_messages=1, expires=DISCOVERY_REPLY_EXPIRES),
     )
+
+
+def asked_of_vault() -> tuple[str, ...]:
+    """
+    What a pool with the vault asks of the account that holds it: to write keys, to read the newest value of one, to list
+    them, and to make the bucket or to set its bounds.
+
+    A message get reads one message of this one stream; there is no consumer, no purge and no deletion of the stream.
+    """
+    stream = subjects.bucket_stream(subjects.VAULT_BUCKET)
+    return (subjects.key(subjects.VAULT_BUCKET, ">"), *_api(_VAULT_VERBS, (stream,)))
 
 
 def handed_to_pool(zone: Zone, pool: str) -> tuple[str, str]:

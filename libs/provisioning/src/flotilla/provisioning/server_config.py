@@ -3,7 +3,9 @@ The configuration of a nats-server, written from one value: accounts, roles, imp
 
 Pure. `flotilla up` and the Kubernetes manifests both use it, so what runs on a laptop has the permissions of
 production. An account is the boundary: FLEET holds the streams, the orchestrators and the admin; each scope, each pool and
-the observer have an account of their own, and a message crosses only on subjects that both sides name.
+the observer have an account of their own, and a message crosses only on subjects that both sides name. The vaults are in
+an account that nobody is in: local pools that are marked for it ask for its bucket by a few services, and orchestrators
+and the admin of FLEET can neither read, list nor mirror it.
 
 What tenants and the observer ask are services: the server puts a reply subject of its own in the place of theirs. What
 passes between the fleet and a pool are streams, one way each: neither side answers what it gets on a subject that the
@@ -25,6 +27,7 @@ from flotilla.contracts.names import (
     OBSERVER_ACCOUNT,
     ORCHESTRATOR,
     POOLS_MAX,
+    VAULT_ACCOUNT,
     is_name,
     is_scope,
 )
@@ -123,6 +126,7 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
         store_dir: Of JetStream.
         server_name: "" leaves it to the command line (`--server_name`), as pods that share one file must.
         public_keys: By user name; must hold every name of `users(spec.scopes, spec.pools)`.
+        vault_pools: Pools of the local zone, among `pools`, whose workers redact and restore.
         no_auth_scope: The tenant that a client without credentials is. Loopback only.
         monitoring_port: Of the HTTP endpoints (`/healthz`, `/varz`), on `monitoring_host`.
         ports_dir: Where the server writes the ports that it took.
@@ -133,6 +137,7 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
     public_keys: Mapping[str, str]
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
     pools: tuple[tuple[Zone, str], ...] = ()
+    vault_pools: tuple[str, ...] = ()
     no_auth_scope: str | None = None
     host: str = "127.0.0.1"
     port: int = 4222
@@ -186,6 +191,7 @@ def server_config(spec: ServerSpec) -> str:
             **{scope: _tenant(spec, scope) for scope in spec.scopes},
             OBSERVER_ACCOUNT: _observer(spec),
             **{pool_account(zone, pool): _pool(spec, zone, pool) for zone, pool in spec.pools},
+            **({VAULT_ACCOUNT: _vault(spec)} if spec.vault_pools else {}),
             SYSTEM_ACCOUNT: {},
         },
     }
@@ -271,15 +277,34 @@ def _observer(spec: ServerSpec) -> dict[str, Any]:
     }
 
 
+def _vault(spec: ServerSpec) -> dict[str, Any]:
+    pools = [pool_account("local", pool) for pool in spec.vault_pools]
+    exports = (ACCOUNT_INFO, *roles.asked_of_vault())
+    return {
+        "jetstream": "enabled",
+        "exports": [{"service": subject, "response_type": "singleton", "accounts": pools} for subject in exports],
+    }
+
+
+def _has_vault(spec: ServerSpec, zone: Zone, pool: str) -> bool:
+    return zone == "local" and pool in spec.vault_pools
+
+
 def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
+    vault = _has_vault(spec, zone, pool)
+    # With the account's info, which no permission lets through, for the reason that `_observer` gives.
+    services = (ACCOUNT_INFO, *roles.asked_of_vault()) if vault else ()
     exports = (
         _several_replies(roles.DISCOVERY),
         *({"stream": subject} for subject in roles.told_by_pool(zone, pool)),
     )
     return {
-        "users": [_user(spec, roles.worker(zone, pool))],
+        "users": [_user(spec, roles.worker(zone, pool, vault=vault))],
         "exports": [export | {"accounts": [FLEET_ACCOUNT]} for export in exports],
-        "imports": [{"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.handed_to_pool(zone, pool)],
+        "imports": [
+            *({"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.handed_to_pool(zone, pool)),
+            *({"service": _of(VAULT_ACCOUNT, subject)} for subject in services),
+        ],
     }
 
 
@@ -349,6 +374,9 @@ def _check(spec: ServerSpec) -> None:
     _require(len(set(spec.pools)) == len(spec.pools), "pools", "different names")
     for zone, pool in spec.pools:
         _require(zone in ZONES and is_name(pool), "pools", "a zone, and 1 to 63 of a-z0-9-")
+    _require(len(set(spec.vault_pools)) == len(spec.vault_pools), "vault_pools", "different names")
+    for pool in spec.vault_pools:
+        _require(("local", pool) in spec.pools, "vault_pools", "pools of the local zone that stand in pools")
     _check_users(spec)
     _require(_HOST.fullmatch(spec.host) is not None, "host", "a host name or address")
     _require(_HOST.fullmatch(spec.monitoring_host) is not None, "monitoring_host", "a host name or address")

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from flotilla.contracts import subjects
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.presence import EXPIRY_S
+from flotilla.contracts.redaction import VAULT_LIFETIME_S_MAX
 from flotilla.provisioning import roles
 
 MIB: Final = 1024 * 1024
@@ -37,6 +38,7 @@ PRESENCE_BYTES_MAX: Final = 64 * MIB
 STATS_BYTES_MAX: Final = 256 * MIB
 STATS_TTL_S: Final = 60
 POLICY_BYTES_MAX: Final = 64 * MIB
+VAULT_BYTES_MAX: Final = 1 * GIB
 HISTORY: Final = 10
 MARKER_TTL_S: Final = 10
 """How long the marker of an expired key stays for watchers; whole seconds."""
@@ -244,6 +246,12 @@ def _bucket(
         deny_delete=True,
         subject_delete_marker_ttl=marker_ttl_s * _NS_PER_S,
     )
+
+
+def vault_bucket(replicas: int) -> StreamConfig:
+    """The vaults of all scopes, each under a key that lives as long as its caller said: what does not fit is refused."""
+    bucket = _bucket(subjects.VAULT_BUCKET, bytes_max=VAULT_BYTES_MAX, ttl_s=VAULT_LIFETIME_S_MAX)
+    return msgspec.structs.replace(bucket, num_replicas=replicas, storage="file")
 
 
 BUCKETS: Final = (

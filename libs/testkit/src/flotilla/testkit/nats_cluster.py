@@ -134,6 +134,7 @@ async def running_cluster(
     *,
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
+    vault_pools: Sequence[str] = (),
     no_auth_scope: str | None = DEFAULT_SCOPE,
     nodes: int = NODES,
 ) -> AsyncGenerator[RunningCluster]:
@@ -148,6 +149,7 @@ async def running_cluster(
         public_keys=credentials.public_keys,
         scopes=tuple(scopes),
         pools=tuple(pools),
+        vault_pools=tuple(vault_pools),
         no_auth_scope=no_auth_scope,
         monitoring_port=RANDOM_PORT,
     )

@@ -103,6 +103,7 @@ async def running_server(
     *,
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
+    vault_pools: Sequence[str] = (),
     no_auth_scope: str | None = DEFAULT_SCOPE,
 ) -> AsyncGenerator[RunningServer]:
     """
@@ -116,6 +117,7 @@ async def running_server(
         public_keys=credentials.public_keys,
         scopes=tuple(scopes),
         pools=tuple(pools),
+        vault_pools=tuple(vault_pools),
         no_auth_scope=no_auth_scope,
         port=RANDOM_PORT,
         monitoring_port=RANDOM_PORT,
