@@ -23,6 +23,9 @@ def ollama_url(base_url: str | None) -> str:
     a scheme the port is 11434, and a port that is none counts as not given. An address that a server listens on
     everywhere means this machine. The path of an API call, as people paste it, is left out.
 
+    The package `ollama` has a private function for it (`_parse_host`, 0.6.3), which fails at `::1` and at a port that is
+    none, connects to `0.0.0.0`, and takes quotes into the host's name.
+
     Raises:
         ValueError: It is not an HTTP URL.
     """
