@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.plain_client import new_task
@@ -46,6 +47,47 @@ async def test_no_text_of_a_document_is_in_any_log(tmp_path: Path):
     assert {"o1.log", "local-w1.log", "local-w2.log", "nats.log"} <= set(written)
     assert all('"event": "ready"' in written[name] for name in ("o1.log", "local-w1.log", "local-w2.log"))
     assert [name for name, text in written.items() if "Zaphod" in text or "Beeblebrox" in text] == []
+
+
+async def test_a_durable_task_can_be_followed_through_the_logs_of_all_who_had_it(tmp_path: Path):
+    """
+    One line at `info` when it ends; at `debug` one for each attempt, and on the worker's side the same ids.
+    """
+    env = {"FLOTILLA_LOG_LEVEL": "debug"}
+    async with running_fleet(tmp_path, env=env, worker_env=env, latency_ms=5, failure_rate=0.5) as fleet:
+        client = await fleet.client()
+        tasks = [new_task() for _ in range(6)]
+        async with client.hearing("results.>") as results:
+            await client.submit_many("classify", GOOD, tasks)
+            ended = {task: await results.result(task, 20) for task in tasks}
+        await (await fleet.admin()).until_empty("TASKS_default")
+        for process in fleet.processes:
+            process.terminate()
+            await process.wait()
+        at_home, at_work = (_lines(text) for text in (_written(tmp_path)[f"{name}.log"] for name in ("o1", "local-w1")))
+
+    ends = {line["task"]: line for line in at_home if line["event"] == "task_ended"}
+    attempts = [line for line in at_home if line["event"] == "attempt_ended"]
+    failures = [line for line in at_work if line["event"] == "attempt_failed"]
+    assert sorted(tasks) == sorted(line["task"] for line in at_home if line["event"] == "task_ended")
+    assert {("classify", "default", "info", "local")} == {
+        (line["capability"], line["scope"], line["level"], line["pool"]) for line in ends.values()
+    }
+    assert {task: len(result["attempts"]) for task, result in ended.items()} == {
+        task: line["attempts"] for task, line in ends.items()
+    }
+    assert {task: len(result["attempts"]) for task, result in ended.items()} == {
+        task: sum(line["task"] == task for line in attempts) for task in tasks
+    }
+    assert {"debug"} == {line["level"] for line in attempts}
+    assert failures
+    assert {(line["task"], line["attempt"]) for line in failures} <= {
+        (line["task"], line["attempt"]) for line in attempts
+    }
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def _written(directory: Path) -> dict[str, str]:

@@ -8,21 +8,23 @@ on 3.11.
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from contextvars import Context
 from typing import Any
 
 
-def start(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
+def start(coroutine: Coroutine[Any, Any, None], context: Context | None = None) -> "asyncio.Task[None] | None":
     """
     Run a coroutine up to its first wait; only if it waits does it become a task. Gives the task, None when it is over.
 
     Before its first wait the coroutine runs in whatever calls this, which may be no task at all: it must not use
-    `asyncio.timeout` or `asyncio.current_task` until it has waited once.
+    `asyncio.timeout` or `asyncio.current_task` until it has waited once. What it sets in context variables is its
+    caller's too, unless it is given a `context` of its own.
     """
     try:
-        waits_for = coroutine.send(None)
+        waits_for = coroutine.send(None) if context is None else context.run(coroutine.send, None)
     except StopIteration:
         return None
-    return asyncio.get_running_loop().create_task(_rest_of(coroutine, waits_for))
+    return asyncio.get_running_loop().create_task(_rest_of(coroutine, waits_for), context=context)
 
 
 async def _rest_of(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.capabilities.errors import AttemptError
@@ -18,7 +19,7 @@ from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import ActiveAttempt
 from flotilla.fabric.unreadable import Sparing
-from flotilla.inference.backend import Backend, Work
+from flotilla.inference.backend import Backend, NeverWaits, Work
 
 logger = structlog.get_logger("worker")
 
@@ -52,10 +53,15 @@ class Worker:
         self._replica = replica
         self._observe = observe
         self._sparing = Sparing()
+        self._never_waits = isinstance(backend, NeverWaits) and backend.never_waits
 
     async def __call__(self, held: ActiveAttempt) -> Finished | Failed:
         """Do one attempt; raises nothing but CancelledError."""
         started_at = time.perf_counter()
+        if not self._never_waits:
+            # The task that asyncio made for this attempt has a context of its own; without one it would be the reader's.
+            request = held.request
+            bind_contextvars(task=request.task, attempt=request.attempt, capability=request.capability)
         try:
             answer = await self._answer(held, started_at)
         except AttemptError as error:

@@ -1,8 +1,11 @@
 """One task's run, from intake to its result: performs what `next_action` says, and tells it what came of it."""
 
 import asyncio
+import logging
 import time
 from typing import Final
+
+import structlog
 
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import AttemptReport, Result
@@ -39,6 +42,9 @@ from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
 from orchestrator.state.replica_states import Replica, Standing
 from orchestrator.state.tasks import NO_USAGE, Task
 
+logger = structlog.get_logger("orchestrator")
+_log_levels: Final = logging.getLogger("orchestrator")
+"""Asked first: a line that nobody wants must not cost every attempt the making of it."""
 _NO_SLOT: Final = NoSlot()
 _STALE: Final = NoSlot(stale=True)
 
@@ -165,7 +171,10 @@ class TaskRun:
             return _STALE if stale else _NO_SLOT
         if self._waiter is not None:
             self._waiter.leave()
-        return self._ended(choice, attempt, outcome)
+        ended = self._ended(choice, attempt, outcome)
+        if _log_levels.isEnabledFor(logging.DEBUG):
+            _log_attempt(task, attempt, ended.report)
+        return ended
 
     def _ended(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> AttemptEnded:
         """Keep the books of an attempt that had a slot."""
@@ -275,4 +284,19 @@ def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -
         reason=choice.reason,
         replica=attempt.replica,
         message=message,
+    )
+
+
+def _log_attempt(task: Task, attempt: Attempt, report: AttemptReport) -> None:
+    logger.debug(
+        "attempt_ended",
+        task=task.id,
+        attempt=attempt.id,
+        capability=task.capability,
+        scope=task.scope,
+        pool=report.pool,
+        model=report.model,
+        replica=report.replica,
+        outcome=report.outcome,
+        latency_ms=round(report.latency_ms, 1),
     )

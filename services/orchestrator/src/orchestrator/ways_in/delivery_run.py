@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import TaskError
@@ -127,6 +128,7 @@ class DeliveryRun:
             task = needs.intake.take(delivery)
         except TaskError as error:
             return DurableAnswer(refusal(delivery, error.body))
+        bind_contextvars(task=task.id, capability=task.capability, scope=task.scope)
         if delivery.deliveries > 1:
             found = await needs.commits.find(needs.scope, task.id, task.capability)
             if found is not None:
@@ -145,7 +147,7 @@ class DeliveryRun:
             raise
         except Exception:
             reference = secrets.token_hex(6)
-            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
+            logger.exception("task_crashed", id=reference)
             return self._failed(task, internal(reference).body)
 
     def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:

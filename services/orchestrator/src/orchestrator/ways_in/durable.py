@@ -6,6 +6,7 @@ No more is pulled than executors have capacity for; the rest of the backlog stay
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Final
 
 import structlog
@@ -207,7 +208,8 @@ class Durable:
     def _on_delivery(self, delivery: Delivery) -> None:
         run = DeliveryRun(self._dependencies, delivery)
         self._held[run] = None
-        handling = start(run.run() if self._taking else run.nak())
+        # A context of its own: the log lines of a task carry its id.
+        handling = start(run.run() if self._taking else run.nak(), copy_context())
         if run in self._held:
             self._held[run] = handling
 

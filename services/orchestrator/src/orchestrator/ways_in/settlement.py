@@ -11,7 +11,7 @@ import structlog
 
 from flotilla.contracts import subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.results import DeadRecord, encode
+from flotilla.contracts.results import DeadRecord, Result, encode
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
@@ -79,6 +79,7 @@ class Settlement:
             await message.acknowledge()
         else:
             await delete_message(self._requests, subjects.tasks_stream(scope), message.sequence)
+        _log_end(scope, result)
         return True
 
     async def _record(self, record: DeadRecord) -> None:
@@ -103,3 +104,18 @@ class Settlement:
         )
         if stored is Stored.NOT:
             logger.error("dead_letter_lost", task=record.task, capability=record.capability)
+
+
+def _log_end(scope: str, result: Result) -> None:
+    """The one line on a durable task that an operator finds without asking for more."""
+    logger.info(
+        "task_ended",
+        task=result.task,
+        capability=result.capability,
+        scope=scope,
+        outcome=result.error.kind.value if isinstance(result.error, ErrorBody) else "ok",
+        pool=result.pool,
+        model=result.model,
+        latency_ms=round(result.latency_ms, 1),
+        attempts=len(result.attempts),
+    )
