@@ -1,6 +1,12 @@
 """What a local worker can be told."""
 
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
 from flotilla.inference.provider_settings import settings_of
+from flotilla.inference.redaction.vault_keys import VaultKeys, vault_keys
 
 
 class LocalSettings(settings_of("local"), frozen=True, kw_only=True):
@@ -9,6 +15,27 @@ class LocalSettings(settings_of("local"), frozen=True, kw_only=True):
 
     Attributes:
         context_tokens: `FLOTILLA_CONTEXT_TOKENS`: the context with which Ollama loads models.
+        vault_key: `FLOTILLA_VAULT_KEY`: one or two keys of 32 bytes in base64, with a comma between; the first encrypts.
+            With a key the worker redacts and restores, beside what its provider serves.
+        vault_key_file: `FLOTILLA_VAULT_KEY_FILE`: a file with the same, in its place.
+        stream_replicas: `FLOTILLA_STREAM_REPLICAS`: copies of the vaults, as the orchestrators' of every other stream.
     """
 
     context_tokens: int | None = None
+    vault_key: str | None = None
+    vault_key_file: Path | None = None
+    stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+
+    @property
+    def has_vault_key(self) -> bool:
+        """Whether the worker is to redact."""
+        return self.vault_key is not None or self.vault_key_file is not None
+
+    def vault_keys(self) -> VaultKeys:
+        """
+        The keys of the vaults.
+
+        Raises:
+            SettingsError: There are none, or they are no keys.
+        """
+        return vault_keys(self.vault_key, self.vault_key_file)

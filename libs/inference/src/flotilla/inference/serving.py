@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Final
 
 import structlog
@@ -15,6 +15,7 @@ from flotilla.chassis.probes import beating
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.subjects import inbox_prefix
+from flotilla.fabric.connection import Connection
 from flotilla.fabric.presence import announce, announced
 from flotilla.fabric.slots import Slots, serving
 from flotilla.inference.backend import Backend, NeverWaits
@@ -29,6 +30,9 @@ logger = structlog.get_logger("worker")
 
 VERSION: Final = "0.1.0"
 
+Opened = Callable[[Connection], AbstractAsyncContextManager[None]]
+"""Holds what a backend needs of the connection while the worker serves."""
+
 
 class Serving(Struct, frozen=True, kw_only=True):
     """
@@ -38,6 +42,7 @@ class Serving(Struct, frozen=True, kw_only=True):
         catalogue: Has every capability that the backend announces.
         models: For the card; every capability is served by at least one.
         stand_in: For the card: an engine in the place of a model.
+        opened: Entered before the worker joins its lane, left after it has left.
         check: Looks whether the provider can serve at all; None where there is nothing to ask.
     """
 
@@ -45,6 +50,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     models: list[ModelCard]
     stand_in: bool = False
+    opened: Opened = lambda _connection: nullcontext()
     check: Callable[[], Awaitable[list[Finding]]] | None = None
 
 
@@ -76,16 +82,19 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
         connection, tracer = runtime.connection, runtime.tracer
         # Known before it joins: from its first request on it is asked for what it holds.
         await announce(connection, card(None))
-        async with serving(
-            connection,
-            zone=zone,
-            pool=pool,
-            replica=replica,
-            slots=settings.slots,
-            work=traced_work(worker, tracer, provider),
-            grace_s=settings.grace_s,
-            eager=isinstance(what.backend, NeverWaits) and what.backend.never_waits and not tracer.on,
-        ) as lane:
+        async with (
+            what.opened(connection),
+            serving(
+                connection,
+                zone=zone,
+                pool=pool,
+                replica=replica,
+                slots=settings.slots,
+                work=traced_work(worker, tracer, provider),
+                grace_s=settings.grace_s,
+                eager=isinstance(what.backend, NeverWaits) and what.backend.never_waits and not tracer.on,
+            ) as lane,
+        ):
             metrics.lane = lane
             # Announced as free last, so gone first: no task waits for this lane before it is joined, nor while it is
             # left. The provider is looked at behind the start: one that is still to come must not delay the worker.

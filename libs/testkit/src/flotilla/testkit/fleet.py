@@ -235,6 +235,7 @@ async def running_fleet(
     failure_rate: float = 0.0,
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
+    vault_pools: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     worker_env: Mapping[str, str] | None = None,
     nodes: int = 1,
@@ -254,6 +255,7 @@ async def running_fleet(
         failure_rate: A fraction of the work.
         scopes: The tenants.
         pools: Which the server has credentials for.
+        vault_pools: The local ones of them that may reach the vaults.
         env: More settings of the orchestrators.
         worker_env: More settings of the workers.
         nodes: Of the NATS server; with 3, `server` is a `RunningCluster`, and every stream has 3 replicas.
@@ -261,7 +263,9 @@ async def running_fleet(
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (before anything runs)
     async with AsyncExitStack() as stack:
         running = running_server if nodes == 1 else partial(running_cluster, nodes=nodes)
-        server = await stack.enter_async_context(running(directory / "nats", scopes=scopes, pools=pools))
+        server = await stack.enter_async_context(
+            running(directory / "nats", scopes=scopes, pools=pools, vault_pools=vault_pools)
+        )
         lock_fd = os.open(directory / "guard.lock", os.O_CREAT | os.O_WRONLY, 0o600)
         stack.callback(os.close, lock_fd)
         guardian = Guardian(lock_fd)

@@ -1,0 +1,102 @@
+"""A worker that redacts: the engine alone, or beside the model that its pool serves, which then finds what it can too."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.contracts.presence import ModelCard
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from flotilla.inference.backend import Answer, Backend, Work
+from flotilla.inference.redaction.engine import RedactionEngine
+from flotilla.inference.redaction.model_layer import CAPABILITY, ModelLayer
+from flotilla.inference.redaction.vault_keys import VaultKeys
+from flotilla.inference.redaction.vaults import Vaults
+from flotilla.inference.serving import Opened, Serving
+from flotilla.inference.settings import WorkerSettings
+from flotilla.privacy import Layer, Listed, Structured
+
+MakeBucket = Callable[[Requests], Awaitable[None]]
+"""Makes the bucket of the vaults where it is missing."""
+
+
+def layers() -> tuple[Layer, ...]:
+    """What finds personal data without a model; reads the lists."""
+    return (Structured(), Listed())
+
+
+def serving_redaction(settings: WorkerSettings, keys: VaultKeys, make_bucket: MakeBucket) -> Serving:
+    """Redact and restore, and nothing else."""
+    engine = RedactionEngine(layers())
+    cards = engine.model_cards()
+    if settings.model_names():
+        cards = settings.model_cards(engine.capabilities())
+    catalogue = Catalogue.load(settings.capability_files)
+    return Serving(backend=engine, catalogue=catalogue, models=cards, opened=_opened(engine, None, keys, make_bucket))
+
+
+def with_redaction(serving: Serving, settings: WorkerSettings, keys: VaultKeys, make_bucket: MakeBucket) -> Serving:
+    """What a pool serves with its models, and redaction, in which its model is asked for entities where it serves them."""
+    found: list[Layer] = [*layers()]
+    model = ModelLayer(serving.backend) if CAPABILITY in serving.backend.capabilities() else None
+    if model is not None:
+        found.append(model)
+    engine = RedactionEngine(found, threads=settings.slots)
+    return msgspec.structs.replace(
+        serving,
+        backend=_Both(serving.backend, engine),
+        models=_with_cards(serving.models, engine.model_cards()),
+        opened=_opened(engine, model, keys, make_bucket),
+    )
+
+
+def _with_cards(models: Sequence[ModelCard], added: Sequence[ModelCard]) -> list[ModelCard]:
+    return [*models, *added]
+
+
+def _opened(engine: RedactionEngine, model: ModelLayer | None, keys: VaultKeys, make_bucket: MakeBucket) -> Opened:
+    @asynccontextmanager
+    async def opened(connection: Connection) -> AsyncGenerator[None]:
+        if model is not None:
+            model.open(asyncio.get_running_loop())
+        requests = Requests(connection)
+        await requests.start()
+        try:
+            await make_bucket(requests)
+            engine.open(Vaults(requests, keys))
+            yield
+        finally:
+            await requests.stop()
+
+    return opened
+
+
+class _Both:
+    """Two backends as one: what redacts goes to the engine, everything else to the models."""
+
+    def __init__(self, models: Backend, engine: RedactionEngine) -> None:
+        self._models = models
+        self._engine = engine
+
+    @property
+    def provider(self) -> str:
+        """The models'."""
+        return self._models.provider
+
+    def capabilities(self) -> frozenset[str]:
+        """Those of both."""
+        return self._models.capabilities() | self._engine.capabilities()
+
+    async def answer(self, work: Work) -> Answer:
+        """Have the one that serves the capability answer."""
+        backend: Backend = self._engine if work.capability in LOCAL_CAPABILITIES else self._models
+        return await backend.answer(work)
+
+    async def aclose(self) -> None:
+        """Release both."""
+        await self._engine.aclose()
+        await self._models.aclose()

@@ -1,0 +1,204 @@
+"""Vaults in their bucket on a real server: agreed on, bound to a scope, gone when they should be."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flotilla.capabilities.errors import AttemptError
+from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.subjects import VAULT_BUCKET, Zone
+from flotilla.fabric import keyvalue
+from flotilla.fabric.connection import connected
+from flotilla.fabric.inbox import Requests
+from flotilla.inference.redaction.vault_keys import new_key, vault_keys
+from flotilla.inference.redaction.vaults import Vaults
+from flotilla.privacy import Entries
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import vault_bucket
+from flotilla.testkit.nats_server import RunningServer, running_server
+
+POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"),)
+KEY = new_key()
+WRITERS = 12
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[RunningServer]:
+    """
+    A server with the bucket.
+    """
+    async with running_server(tmp_path, pools=POOLS, vault_pools=("redaction",)) as server:
+        async with requests_to(server) as requests:
+            await ensure(requests, [vault_bucket(1)])
+        yield server
+
+
+@asynccontextmanager
+async def requests_to(server: RunningServer) -> AsyncGenerator[Requests]:
+    """A replica's connection."""
+    async with connected(server.worker("local", "redaction"), name="redaction") as connection:
+        requests = Requests(connection)
+        await requests.start()
+        yield requests
+        await requests.stop()
+
+
+async def add(vaults: Vaults, value: str, scope: str = "acme", **which: Any) -> tuple[str, str]:
+    """Have a value stand in a vault; gives its placeholder and the handle."""
+
+    async def work(entries: Entries) -> tuple[str, Entries]:
+        entries = entries.with_values({value: "PERSON"})
+        entry = entries.of_value(value)
+        assert entry is not None
+        return entries.placeholder_of(entry), entries
+
+    given: dict[str, Any] = {"handle": None, "case": None, "lifetime_s": 600, **which}
+    placeholder, handle, _ = await vaults.change(scope, work, **given)
+    return placeholder, handle
+
+
+async def values(vaults: Vaults, handle: str, scope: str = "acme") -> set[str]:
+    """What a vault holds."""
+    return {entry.value for entry in await vaults.entries(scope, handle)}
+
+
+async def test_documents_of_one_case_that_are_redacted_at_once_agree(server: RunningServer):
+    """
+    From replicas that know nothing of one another: one vault, every value in it, one placeholder for each.
+    """
+    async with requests_to(server) as one, requests_to(server) as two:
+        replicas = [Vaults(requests, vault_keys(KEY, None)) for requests in (one, two)]
+        told = await asyncio.gather(
+            *(add(replicas[index % 2], f"value {index // 3}", case="2026-117") for index in range(WRITERS))
+        )
+
+        assert len({handle for _, handle in told}) == 1
+        assert [told[index // 3 * 3][0] for index in range(WRITERS)] == [placeholder for placeholder, _ in told]
+        assert {f"value {number}" for number in range(WRITERS // 3)} == await values(replicas[0], told[0][1])
+
+
+async def test_a_handle_is_good_in_its_scope_alone(server: RunningServer):
+    """
+    Another tenant's is not there, and the same case of another tenant is another vault.
+    """
+    async with requests_to(server) as requests:
+        vaults = Vaults(requests, vault_keys(KEY, None))
+        _, handle = await add(vaults, "Ann", case="1")
+        _, others = await add(vaults, "Bob", "other", case="1")
+
+        assert handle != others
+        for attempt in (vaults.entries("other", handle), add(vaults, "Eve", "other", handle=handle)):
+            with pytest.raises(AttemptError) as caught:
+                await attempt
+            assert FailureKind.NOT_FOUND is caught.value.kind
+        assert 0 == await vaults.forget("other", handle=handle, case=None)
+        assert {"Ann"} == await values(vaults, handle)
+        assert [handle] == [entry.vault for entry in (await vaults.listed("acme"))[0]]
+
+
+async def test_handles_of_no_case_are_new_and_nothing_in_the_bucket_says_what_a_case_is_called(server: RunningServer):
+    """
+    Keys of the bucket are shown to whoever runs the server.
+    """
+    async with requests_to(server) as requests:
+        vaults = Vaults(requests, vault_keys(KEY, None))
+        handles = {(await add(vaults, "Ann"))[1] for _ in range(3)}
+        _, named = await add(vaults, "Ann", case="patient-117")
+
+        keys = await keyvalue.keys(requests, VAULT_BUCKET, ">")
+        assert {subjects.vault_key("acme", handle) for handle in {*handles, named}} == set(keys)
+        assert len(handles) == 3
+        for key in keys:
+            entry = await keyvalue.get(requests, VAULT_BUCKET, key)
+            assert entry is not None
+            assert b"Ann" not in entry.body
+            assert b"117" not in key.encode()
+
+
+async def test_a_forgotten_vault_is_not_found_and_its_case_begins_anew(server: RunningServer):
+    """
+    At once; and a change that was under way does not bring it back.
+    """
+    async with requests_to(server) as requests:
+        vaults, other = (Vaults(requests, vault_keys(KEY, None)) for _ in range(2))
+        _, handle = await add(vaults, "Ann", case="1")
+
+        async def work(entries: Entries) -> tuple[None, Entries]:
+            await other.forget("acme", handle=None, case="1")
+            return None, entries.with_values({"Bob": "PERSON"})
+
+        with pytest.raises(AttemptError) as caught:
+            await vaults.change("acme", work, handle=handle, case=None, lifetime_s=600)
+        assert FailureKind.NOT_FOUND is caught.value.kind
+        with pytest.raises(AttemptError):
+            await vaults.entries("acme", handle)
+        assert ([], False) == await vaults.listed("acme")
+        assert 0 == await vaults.forget("acme", handle=handle, case=None)
+        assert handle == (await add(vaults, "Eve", case="1"))[1]
+        assert {"Eve"} == await values(vaults, handle)
+
+
+async def test_a_vault_expires_on_the_server_by_itself(server: RunningServer):
+    """
+    After the longest lifetime that a document was redacted with.
+    """
+    async with requests_to(server) as requests:
+        vaults = Vaults(requests, vault_keys(KEY, None))
+        _, short = await add(vaults, "Ann", lifetime_s=1)
+        _, long = await add(vaults, "Ann", lifetime_s=600)
+        await add(vaults, "Bob", handle=long, lifetime_s=1)
+        key = subjects.vault_key("acme", short)
+
+        for _ in range(300):
+            entry = await keyvalue.get(requests, VAULT_BUCKET, key)
+            if entry is None or entry.deleted:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("the server keeps it")
+
+        with pytest.raises(AttemptError):
+            await vaults.entries("acme", short)
+        assert {"Ann", "Bob"} == await values(vaults, long)
+        [listed] = (await vaults.listed("acme"))[0]
+        assert listed.expires_unix_ms > unix_ms() + 300_000
+
+
+async def test_a_case_goes_on_while_keys_are_changed(server: RunningServer):
+    """
+    Found under the handle that the old key gave it, and encrypted anew with the new one.
+    """
+    old, new = KEY, new_key()
+    async with requests_to(server) as requests:
+        before = Vaults(requests, vault_keys(old, None))
+        _, handle = await add(before, "Ann", case="1")
+
+        between = Vaults(requests, vault_keys(f"{new},{old}", None))
+        assert handle == (await add(between, "Bob", case="1"))[1]
+
+        after = Vaults(requests, vault_keys(new, None))
+        assert {"Ann", "Bob"} == await values(after, handle)
+        with pytest.raises(AttemptError) as caught:
+            await before.entries("acme", handle)
+        assert FailureKind.REFUSED is caught.value.kind
+        assert 1 == await between.forget("acme", handle=None, case="1")
+
+
+async def test_without_its_bucket_a_vault_is_unavailable(tmp_path: Path):
+    """
+    Which passes: nothing is said to be redacted whose values are not stored.
+    """
+    async with (
+        running_server(tmp_path, pools=POOLS, vault_pools=("redaction",)) as server,
+        requests_to(server) as requests,
+    ):
+        with pytest.raises(AttemptError) as caught:
+            await add(Vaults(requests, vault_keys(KEY, None)), "Ann")
+
+    assert FailureKind.UNAVAILABLE is caught.value.kind
