@@ -92,6 +92,21 @@ chaos: install ## Kill processes under load and see that nothing is lost
 soak: install ## A million asks and 300,000 durable tasks, every process flat in memory; about half an hour
 	SOAK_ASKS=$(or $(SOAK_ASKS),1000000) SOAK_TASKS=$(or $(SOAK_TASKS),300000) $(RUN) pytest -s tests/chaos/test_soak.py $(ARGS)
 
+# A copy, since mutmut works on a flat tree; nothing of it is needed but for this.
+MUTATION := .mutation
+.PHONY: mutation
+mutation: install ## Make every small change to the decisions of the core, and list those that no test notices; some minutes
+	@rm -rf $(MUTATION)/src $(MUTATION)/tests $(MUTATION)/mutants
+	@mkdir -p $(MUTATION)/src/flotilla $(MUTATION)/tests/unit
+	@test -d $(MUTATION)/tools || $(CERTIFICATES) $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
+	  --target $(MUTATION)/tools mutmut==3.8.1
+	@cp -r services/orchestrator/src/orchestrator $(MUTATION)/src/
+	@cp -r libs/fabric/src/flotilla/fabric $(MUTATION)/src/flotilla/
+	@cp -r tests/unit/orchestrator tests/unit/fabric $(MUTATION)/tests/unit/
+	@cp tests/mutation.toml $(MUTATION)/pyproject.toml
+	@cd $(MUTATION) && export PYTHONPATH=tools && $(CURDIR)/$(RUN) mutmut run --max-children $(WORKERS) $(ARGS) && \
+	  $(CURDIR)/$(RUN) mutmut results
+
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run
 	@$(RUN) flotilla.cli bench $(ARGS)
@@ -127,5 +142,5 @@ k8s-check: install ## Render every overlay with its components, validate them, t
 
 .PHONY: clean
 clean: ## Remove caches and the demo's output; keeps .venv and .flotilla
-	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output $(MUTATION)
 	find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -332,14 +332,20 @@ async def test_a_refusal_ends_the_chains_that_began_before_it_and_no_other() -> 
     Each reason from outside is worth its own tries.
     """
     queue = Queue()
-    await queue.enter(*(Waiter("normal", "a") for _ in range(8)))
+    await queue.enter(*(Waiter("normal", "a") for _ in range(10)))
+    for _ in range(2):
+        queue.lane.slots_freed()
+        queue.lane.refused()
+    await _chains_over()
+    assert 2 == len(queue.called)
+
     queue.lane.slots_freed()
     queue.lane.refused()
     queue.lane.refused()
     queue.lane.slots_freed()
     await _chains_over()
 
-    assert 8 == len(queue.called)
+    assert 10 == len(queue.called)
     await queue.close()
 
 

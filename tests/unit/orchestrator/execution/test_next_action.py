@@ -112,6 +112,16 @@ def test_a_task_that_is_too_late_says_how_long_it_had_and_what_failed() -> None:
     assert "no result within 60000 ms of acceptance; before, there failed: auth" == action.error.message
 
 
+def test_a_cancelled_task_says_who_ended_it() -> None:
+    """
+    No fault of the fleet.
+    """
+    action = Story().refreshed(cancelled=True)
+
+    assert isinstance(action, Fail)
+    assert "cancelled by the caller" == action.error.message
+
+
 def refused(story: Story) -> Action:
     return story.refused()
 

@@ -275,7 +275,8 @@ def test_a_health_probe_that_fails_is_not_one_of_a_durable_tasks_attempts(kind: 
     for spent in range(PROBES_SPENT_MAX):
         assert Refresh() == story.failed(kind, PROBE)
         assert (0, spent + 1) == (story.run.counted, story.run.probes_spent)
-        assert isinstance(story.routed(ONLY_HERE), Park)
+        assert Park(0.5 * 2**spent) == story.routed(ONLY_HERE)
+        assert "here" == tried_next(story, ONLY_HERE)
 
     story.failed(kind, PROBE)
     assert 1 == story.run.counted
@@ -312,7 +313,7 @@ def test_a_health_probe_that_fails_is_an_attempt_of_an_asked_task() -> None:
         ("rate_limited", BACKOFF_S_MAX + 0.1, 0.0, Refresh(), -math.inf),
         ("rate_limited", 2.0, DEADLINE_S - 1.0, Refresh(), -math.inf),
         ("interrupted", 2.5, 0.0, Backoff(2.5), -math.inf),
-        ("interrupted", 2.5, DEADLINE_S - 2.0, Refresh(), -math.inf),
+        ("interrupted", 2.0, DEADLINE_S - 2.0, Refresh(), -math.inf),
     ],
     ids=[
         "no word of it: backoff",

@@ -30,6 +30,9 @@ EVEN: Final[Mapping[str, int]] = {}
 """Every scope has the same weight."""
 
 _tickets: Final = itertools.count()
+_FROM_HIGHEST_TO: Final[Mapping[Priority, Sequence[Priority]]] = {
+    priority: PRIORITIES[: place + 1] for place, priority in enumerate(PRIORITIES)
+}
 
 
 class Waiter:
@@ -128,12 +131,7 @@ class Lane:
 
     def is_ahead(self, priority: Priority) -> bool:
         """Whether a task of this priority that arrives now has others before it."""
-        for level in PRIORITIES:
-            if self._lines[level]:
-                return True
-            if level == priority:
-                return False
-        return False
+        return self._waiting > 0 and any(self._lines[level] for level in _FROM_HIGHEST_TO[priority])
 
     def enter(self, waiter: Waiter) -> bool:
         """Put a waiter in its line, by its ticket; False when the lane is full."""

@@ -93,7 +93,10 @@ class Story:
         """What is done as things are now, the deaths having been told."""
         standing: dict[Replica, Standing] = {Replica("here", name): each for name, each in (standings or {}).items()}
         action = self.event(Refreshed(self._rules, cancelled, standing, turn_of))
-        return self.event(DeathsTold()) if isinstance(action, TellDeaths) else action
+        if not isinstance(action, TellDeaths):
+            return action
+        assert self.run.task.durable, "an asked task is no other orchestrator's"  # noqa: S101
+        return self.event(DeathsTold())
 
     def routed(self, decision: Decision) -> Action:
         """What follows a decision."""

@@ -17,18 +17,18 @@ class Isolation:
     """One place, for one task."""
 
     def __init__(self) -> None:
-        self._task: Task | None = None
-        self._until = 0.0
+        self._held: tuple[Task, float] | None = None
 
     def take(self, task: Task, now_s: float) -> bool:
         """Take the place for a try; False while another has it. The time is the loop's clock's."""
-        if self._task is not None and self._task is not task and now_s < self._until:
-            return False
-        self._task = task
-        self._until = now_s + ALONE_S
+        if self._held is not None:
+            holder, until = self._held
+            if holder is not task and now_s < until:
+                return False
+        self._held = task, now_s + ALONE_S
         return True
 
     def leave(self, task: Task) -> None:
         """The try is over."""
-        if self._task is task:
-            self._task = None
+        if self._held is not None and self._held[0] is task:
+            self._held = None

@@ -105,6 +105,7 @@ class RunState(Struct):
 
     def report(self, report: AttemptReport, usage: Usage) -> None:
         """An attempt is over."""
+        # Nearly every task has one attempt: its usage is the sum, and need not be added up.
         self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         self.attempts.append(report)
         if len(self.attempts) > ATTEMPTS_REPORTED_MAX:

@@ -1,0 +1,273 @@
+"""A run performs what is decided: it sleeps, parks, stands in line and leaves; with a real server and a worker by hand."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+import pytest
+
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.contracts import subjects
+from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, WorkerReply, encode
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
+from flotilla.contracts.headers import TaskOptions
+from flotilla.contracts.presence import ModelCard, ReplicaCard
+from flotilla.contracts.results import Result
+from flotilla.contracts.subjects import Priority, presence_key
+from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.routing.router import PolicyRouter
+from flotilla.testkit.nats_server import RunningServer
+from orchestrator.execution import task_run
+from orchestrator.execution.attempts import Attempts
+from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
+from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.ledger import Ledger
+from orchestrator.execution.next_action import RESENT_MAX
+from orchestrator.reporting.background_publisher import BackgroundPublisher
+from orchestrator.reporting.events import Events
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.fleet import Fleet
+from orchestrator.state.outputs import Outputs
+from orchestrator.state.tasks import Task
+
+POOL: Final = "local"
+BODY: Final = b'{"document": "x", "labels": ["a"]}'
+OK: Final = Finished(output=msgspec.Raw(b'{"label": "a", "confidence": 1.0}'), provider="p", model="m", replica="r1")
+LONG_S: Final = 60.0
+
+
+class Core:
+    """
+    The execution core, and a worker that says what it is told to, one word for each request.
+
+    Attributes:
+        words: What it says, in order; then what it says `otherwise`, if anything.
+        held: The reply subjects of requests that it has said nothing to.
+        asked_at: When the worker was asked, by the loop's clock.
+    """
+
+    def __init__(self, worker: Connection, fleet: Fleet, dispatcher: Dispatcher) -> None:
+        self._worker = worker
+        self.fleet = fleet
+        self.dispatcher = dispatcher
+        self.words: list[WorkerReply] = []
+        self.otherwise: WorkerReply | None = None
+        self.asked_at: list[float] = []
+        self.held: list[str] = []
+
+    async def on_request(self, message: Message) -> None:
+        """Say the next word; with none left, hold the request."""
+        self.asked_at.append(time.monotonic())
+        word = self.words.pop(0) if self.words else self.otherwise
+        if word is None:
+            self.held.append(message.reply)
+        else:
+            await self._worker.publish(message.reply, encode(word))
+
+    def announce(self, *, slots: int = 1) -> None:
+        """A replica comes, or changes."""
+        card = ReplicaCard(
+            zone="local",
+            pool=POOL,
+            replica="r1",
+            provider="p",
+            slots=slots,
+            models=[ModelCard(name="m", capabilities=["classify"])],
+        )
+        self.fleet.on_card(presence_key("local", POOL, "r1"), card)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for something to be so."""
+        async with asyncio.timeout(LONG_S):
+            while not holds():
+                await asyncio.sleep(0.005)
+
+
+def task_of(
+    *, durable: bool = False, deadline_s: float = LONG_S, priority: Priority = "normal", name: str = "t"
+) -> Task:
+    """A task of the default scope, accepted now."""
+    return Task(
+        task_id=name,
+        scope="default",
+        capability="classify",
+        priority=priority,
+        data_class="internal",
+        body=BODY,
+        options=TaskOptions(),
+        accepted_unix_ms=unix_ms(),
+        deadline_ms=round(deadline_s * 1000),
+        durable=durable,
+    )
+
+
+def failure(kind: FailureKind) -> Failed:
+    return Failed(kind=kind, message="as told")
+
+
+@asynccontextmanager
+async def core_on(server: RunningServer) -> AsyncGenerator[Core]:
+    """An execution core, with one replica that the router knows of and a server that delivers to it."""
+    async with (
+        connected(server.orchestrator(), name="core") as connection,
+        connected(server.worker("local", POOL), name="worker") as worker,
+    ):
+        fleet, router = Fleet(), PolicyRouter("o1")
+        metrics = OrchestratorMetrics(fleet, router)
+        attempts = Attempts(connection, "o1", Outputs(Catalogue.load(())), replicas_of=fleet.replicas_of)
+        dependencies = Dependencies(
+            fleet=fleet,
+            router=router,
+            attempts=attempts,
+            events=Events(BackgroundPublisher(connection)),
+            ledger=Ledger(router.recorder, fleet, metrics),
+            deaths=DeathNotes(connection),
+        )
+        dispatcher = Dispatcher(dependencies, metrics, payload_bytes_max=connection.payload_bytes_max)
+        core = Core(worker, fleet, dispatcher)
+        await attempts.start()
+        await worker.subscribe(subjects.infer("local", POOL, "*"), core.on_request, queue=POOL)
+        await connection.settle()
+        await worker.settle()
+        yield core
+        await attempts.stop()
+
+
+@pytest.fixture
+async def core(nats_server: RunningServer) -> AsyncIterator[Core]:
+    """
+    With a replica of one slot.
+    """
+    async with core_on(nats_server) as core:
+        core.announce()
+        yield core
+
+
+def kind_of(result: Result) -> ErrorKind | None:
+    return result.error.kind if isinstance(result.error, ErrorBody) else None
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_run_sleeps_before_it_tries_the_same_route_again(core: Core, *, durable: bool) -> None:
+    """
+    For a rate limit half a second, a quarter more or less.
+    """
+    core.words = [failure(FailureKind.RATE_LIMITED), OK]
+
+    result = await core.dispatcher.run(task_of(durable=durable))
+
+    first_at, second_at = core.asked_at
+    assert "ok" == result.status
+    assert second_at - first_at >= 0.375
+    assert ["rate_limited", "ok"] == [attempt.outcome for attempt in result.attempts]
+    assert not core.dispatcher.held
+
+
+@pytest.mark.parametrize("wakes", ["cancelled", "changed"])
+async def test_a_backoff_ends_early_for_a_cancellation_or_a_change_of_the_fleet(
+    core: Core, wakes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nobody waits for what is over, or leaves a new replica idle.
+    """
+    slept: list[float] = []
+    asleep = asyncio.Event()
+    sleep = task_run.TaskRun._sleep  # pyright: ignore[reportPrivateUsage]
+
+    async def long(run: task_run.TaskRun, after_s: float) -> None:
+        slept.append(after_s)
+        asyncio.get_running_loop().call_soon(asleep.set)
+        await sleep(run, 10 * LONG_S)
+
+    monkeypatch.setattr(task_run.TaskRun, "_sleep", long)
+    core.words = [failure(FailureKind.RATE_LIMITED), OK]
+    task = task_of(deadline_s=20 * LONG_S)
+    async with asyncio.timeout(LONG_S):
+        running = asyncio.create_task(core.dispatcher.run(task))
+        await asleep.wait()
+        if wakes == "cancelled":
+            assert "waiting" == await core.dispatcher.cancel("default", "t")
+        else:
+            core.announce(slots=2)
+        result = await running
+
+    assert (ErrorKind.CANCELLED if wakes == "cancelled" else None) == kind_of(result)
+    assert 1 == len(slept)
+
+
+async def test_a_parked_task_says_so_and_goes_on_when_a_replica_comes(nats_server: RunningServer) -> None:
+    """
+    It takes no room of its capability meanwhile, and stands in no line.
+    """
+    async with core_on(nats_server) as core:
+        parked: list[bool] = []
+        task = task_of(durable=True)
+        task.park = parked.append
+        running = asyncio.create_task(core.dispatcher.run(task))
+        await core.until(lambda: parked)
+        assert [True] == parked
+        core.words = [OK]
+        core.announce()
+
+        assert "ok" == (await running).status
+        assert [True, False] == parked
+
+
+async def test_a_durable_task_that_nobody_keeps_goes_back_to_its_stream(nats_server: RunningServer) -> None:
+    """
+    It is not held any more.
+    """
+    async with core_on(nats_server) as core:
+        with pytest.raises(NoRouteNowError):
+            await core.dispatcher.run(task_of(durable=True))
+        assert not core.dispatcher.held
+
+
+async def test_a_deadline_ends_every_wait(nats_server: RunningServer) -> None:
+    """
+    Also the wait for a route.
+    """
+    async with core_on(nats_server) as core:
+        task = task_of(durable=True, deadline_s=0.5)
+        task.park = lambda _begins: None
+
+        assert ErrorKind.DEADLINE_EXCEEDED == kind_of(await core.dispatcher.run(task))
+
+
+async def test_tasks_stand_in_line_while_the_pool_is_full_and_go_when_a_slot_is_free(core: Core) -> None:
+    """
+    A busy replica costs them no attempt, and is not asked again and again at once.
+    """
+    core.otherwise = Busy()
+    first = asyncio.create_task(core.dispatcher.run(task_of(name="first")))
+    await core.until(lambda: len(core.fleet.lane(POOL)) == 1)
+    assert RESENT_MAX + 1 == len(core.asked_at)
+    second = asyncio.create_task(core.dispatcher.run(task_of(name="second")))
+    await core.until(lambda: len(core.fleet.lane(POOL)) == 2)
+    core.otherwise = OK
+    core.fleet.slot_freed(POOL)
+    results = await asyncio.gather(first, second)
+
+    assert [1, 1] == [len(result.attempts) for result in results]
+    assert 0 == len(core.fleet.lane(POOL))
+
+
+async def test_a_run_that_is_stopped_leaves_its_line_and_its_attempt(core: Core) -> None:
+    """
+    Nothing is counted as in flight any more.
+    """
+    core.words = [Accepted(replica="r1")]
+    running = asyncio.create_task(core.dispatcher.run(task_of()))
+    await core.until(lambda: core.fleet.busy.get(POOL))
+    assert core.dispatcher.held["default", "t"].attempt is not None
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert running.cancelled()
+    assert not core.dispatcher.held
+    assert 0 == core.fleet.busy.get(POOL, 0)
