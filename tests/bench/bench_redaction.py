@@ -18,7 +18,7 @@ from flotilla.privacy.listed import Listed
 from flotilla.testkit.personal_documents import KINDS, Document, documents
 from flotilla.testkit.personal_documents.scores import Score, scored
 
-SENTENCES = Path(__file__).resolve().parents[3] / "shared" / "data" / "pii" / "sentences.jsonl"
+ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "de", "fr", "es")
 # What is promised of English sentences, without a model.
 RECALL_MIN = 0.87
@@ -116,7 +116,8 @@ def picture(file: Path, scores: dict[tuple[str, str], Score]) -> None:
 def main() -> int:
     """Measure, print, and fail where less is found than is promised."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=Path, default=SENTENCES, help="labelled English sentences")
+    beside = next(ROOT.parent.glob("*/data/pii/sentences.jsonl"), None)
+    parser.add_argument("--sentences", type=Path, default=beside, help="labelled English sentences")
     parser.add_argument("--each", type=int, default=10, help="documents of each kind in each language")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--spacy", help="a spaCy pipeline, by name or path, as one more layer")
@@ -126,10 +127,10 @@ def main() -> int:
     layers: dict[str, Layer] = {"structured": Structured(), "lists": Listed(), **spacy_layers(given.spacy)}
     made = list(documents(seed=given.seed, each=given.each))
     corpora: dict[str, list[Document]] = {}
-    if given.sentences.exists():
+    if given.sentences is not None and given.sentences.exists():
         corpora["sentences, en"] = list(sentences(given.sentences))
     else:
-        say(f"No labelled sentences at {given.sentences}: only made-up documents are measured.\n")
+        say("No file of labelled sentences (--sentences): only made-up documents are measured.\n")
     corpora |= {f"documents, {language}": [one for one in made if one.language == language] for language in LANGUAGES}
 
     scores = table(corpora, layers)

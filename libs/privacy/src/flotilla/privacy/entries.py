@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from flotilla.privacy.errors import EntriesError
@@ -80,7 +81,7 @@ class Entries:
         """What stands in a redacted text for an entry."""
         return placeholder(entry.type, entry.number, self.tag)
 
-    @property
+    @cached_property
     def forms(self) -> Forms:
         """What this vault's placeholders look like in a text that a model wrote."""
         own = {entry.type for entry in self._by_number.values()}.difference(TYPES)

@@ -1,6 +1,7 @@
 """The layer of names, places, addresses, organisations and groups: lists and rules, no model."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -71,9 +72,11 @@ class Listed:
             yield self._span(start, end, name, _SURE)
         for start, end in places(text, tokens, language):
             yield self._span(start, end, "PLACE", _RATHER)
+        starts = [token.start for token in tokens]
         names = {token.start: token for token in tokens if token.name or (token.place and token.capital)}
         for start, end in addresses.codes_before_towns(text, digits):
-            town = next((token for token in tokens if token.start >= end), None)
+            after = bisect_left(starts, end)
+            town = tokens[after] if after < len(tokens) else None
             if town is not None and (town.start in names or (town.capital and not town.common)):
                 yield self._span(start, end, "ADDRESS", _RATHER)
         for start, after, end in addresses.names_with_houses(text, digits):

@@ -141,12 +141,14 @@ _BROKEN: Final = re.compile(
 _BROKEN_NUMBER: Final = re.compile(r"(?<=\d)[ \t]?-?\r?\n[ \t]*(?=\d)")
 _AT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:at|arroba)\s?[\])}>]\s{0,2}", re.IGNORECASE)
 _DOT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:dot|punkt|point|punto)\s?[\])}>]\s{0,2}", re.IGNORECASE)
-_AT_SAID: Final = re.compile(r"(?<=\w) at (?=[\w-]+(?: dot [\w-]+)+)", re.IGNORECASE)
+_AT_SAID: Final = re.compile(r"(?<=\w) at (?=[\w-]{1,63} dot \w)", re.IGNORECASE)
 _DOT_SAID: Final = re.compile(r"(?<=\w) dot (?=\w)", re.IGNORECASE)
 # What the text must have for one of the above to be worth trying.
 _SPELLED_HINT: Final = re.compile(r"(?:^|\s)\S \S \S \S \S \S(?!\w)")
 _LETTERED_HINT: Final = re.compile(r"\d[OoIl|SB]|[OoIl|]\d")
-_LETTERED: Final = re.compile(r"(?<![A-Za-z])(?=[OoIl|SB ./-]*\d)[\dOoIl|SB](?:[ ./-]?[\dOoIl|SB]){6,}(?![A-Za-z])")
+_LETTERED: Final = re.compile(
+    r"(?<![A-Za-z])(?=[OoIl|SB ./-]{0,20}\d)[\dOoIl|SB](?:[ ./-]?[\dOoIl|SB]){6,40}(?![A-Za-z])"
+)
 _LOOK_ALIKE: Final = str.maketrans("OoIl|SB", "0011158")
 _DIGITS_SHARE_MIN: Final = 0.5
 

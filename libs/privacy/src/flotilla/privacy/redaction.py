@@ -11,7 +11,7 @@ from flotilla.privacy.languages import served_language
 from flotilla.privacy.layers import ALL, Layer, Policy, find_spans
 from flotilla.privacy.spans import Span, union
 
-TEXT_LENGTH_MAX: Final = 2_000_000
+TEXT_LENGTH_MAX: Final = 1_000_000
 # Shorter values stand in other words' company too often: an age of 45 is no reason to redact every 45.
 _REPEATED_LENGTH_MIN: Final = 4
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from flotilla.privacy.values.regions import Region, matches
 
-_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]*"
+_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}"
 _HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
 _ENGLISH_KINDS: Final = (
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Courts|Ct|Place|Pl|Way"
@@ -46,7 +46,7 @@ _NO_NUMBER: Final = re.compile(
     rf"|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
 )
 _GERMANIC: Final = re.compile(
-    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]*?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|weg"
+    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]{{0,40}}?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|weg"
     rf"|[Pp]latz|[Aa]llee|gasse|[Rr]ing|damm|ufer|chaussee|steig|stieg|pfad|hof|markt|wall|graben|berg"
     rf"|kamp|siedlung"
     r"|straat|laan|plein|gracht|kade|dijk|singel|dreef|baan|utca|tér|út|vägen|gatan|gränd|stigen|gata"
@@ -98,7 +98,7 @@ _CODES: Final = re.compile(
 )
 _CODE_BEFORE_TOWN: Final = re.compile(
     r"(?<![\w.,/$€£-])(?:[A-Z]{1,2}-\s?)?(?:\d{5}|\d{4}|\d{3} \d{2}|\d{2}-\d{3}"
-    r"|\d{5}-\d{3})(?=,?\s[^\W\d_a-zß-öø-ÿ][\w'-]{2,})"
+    r"|\d{5}-\d{3})(?=,?\s[^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
 )
 _CODE_AFTER_STATE: Final = re.compile(
     r"(?<!\w)(?:[A-Z]{2}|[A-Z][a-z]+|[A-Z]{2,3}\.?),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"

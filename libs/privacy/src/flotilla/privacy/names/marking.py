@@ -1,6 +1,7 @@
 """Which words of a text are taken for names; decided word by word, by lists, capitals and the words beside them."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,11 +43,11 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             token.name = language != "de" or not token.begins or not token.unknown
         elif token.first:
             token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
+    names = lexicon.names()
+    starts = [token.start for token in tokens]
     for said in said_small(text):
-        names = lexicon.names()
-        for token in tokens:
-            if said.start(1) <= token.start < said.end(1) and names.flags(token.text.lower()) & FIRST:
-                token.name = True
+        for token in tokens[bisect_left(starts, said.start(1)) : bisect_left(starts, said.end(1))]:
+            token.name = token.name or bool(names.flags(token.text.lower()) & FIRST)
 
 
 def _addressed(text: str) -> frozenset[str]:

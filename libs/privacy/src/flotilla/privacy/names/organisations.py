@@ -7,7 +7,7 @@ from typing import Final
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import around, matches
 
-_WORD: Final = r"(?:[^\W\d_a-zß-öø-ÿ][\w'.-]*|\d{1,4}(?=\s[^\W\d_a-z]))"
+_WORD: Final = r"(?:[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}|\d{1,4}(?=\s[^\W\d_a-z]))"
 _JOIN: Final = (
     r"(?:\s(?:and|und|et|y|e|of|de|del|la|the|für|der|des|for|&|\+)(?:\s(?:the|la|le|der|den|des))?"
     r"|\s?[,&+/-]\s?(?:and\s|und\s|et\s|y\s)?)"

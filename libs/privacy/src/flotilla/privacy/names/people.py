@@ -12,7 +12,8 @@ from typing import Final
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
 
-_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][^\W\d_]*\.?(?:['-][^\W\d_]+)*"
+# Bounded, as every repetition here: one that is not takes time quadratic in a text made for it.
+_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][^\W\d_]{0,40}\.?(?:['-][^\W\d_]{1,40}){0,3}"
 _PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|la|le|los|las|y|bin|ibn|al|el|ter|ten)"
 _NAME: Final = rf"{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
 

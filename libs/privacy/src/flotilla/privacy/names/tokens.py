@@ -17,6 +17,7 @@ _POSSESSIVE: Final = re.compile(r"'s?\Z|(?<=[A-Z])'S\Z")
 _SENTENCE_ENDS: Final = frozenset('.!?:;\n\r\t"([{|>*•-_')
 _LOOKED_BACK: Final = 8
 _ACRONYM_LENGTH_MAX: Final = 3
+WORD_LENGTH_MAX: Final = 60
 LOOKED_UP_MAX: Final = 16_384
 
 
@@ -81,7 +82,10 @@ def _tokens(text: str, language: str) -> Iterator[Token]:
             upper=len(word) > 1 and word.isupper(),
             begins=elided is None and _begins(text, match.start()),
         )
-        if token.capital:
+        if len(word) > WORD_LENGTH_MAX:
+            # On no list, and long to take apart: whatever it is, it is redacted.
+            token.common = not token.capital
+        elif token.capital:
             token.first, token.last, token.place, token.common = _look_up(word, common, language in {"de", "any"})
         yield token
 

@@ -20,7 +20,8 @@ _KNOWN: Final = re.compile(
     r"|eyJ[\w-]{8,2000}\.[\w-]{4,4000}\.?[\w-]{0,1000}"  # JSON web tokens
     r")"
 )
-_PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----[\s\S]{1,20000}?-----END [A-Z0-9 ]{1,40}-----")
+_PEM_BEGIN: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----")
+_PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{1,40}-----")
 _TOLD: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|auth|secret|private)[ _-]?(?:key|token)|token|bearer"
     r"|pin(?:[ -]?code)?|passwort|kennwort|zugangscode|mot de passe|code secret|contrase(?:ñ|n)a|clave)"
@@ -51,9 +52,7 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     """Keys, tokens and passwords of a text."""
     for match in _KNOWN.finditer(text):
         yield *match.span(), "SECRET"
-    if "-----BEGIN" in text:
-        for match in _PEM.finditer(text):
-            yield *match.span(), "SECRET"
+    yield from _keys(text)
     if "://" in text:
         for match in _USER_INFO.finditer(text):
             yield *match.span(1), "SECRET"
@@ -70,3 +69,13 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
             not told.isalpha() or text[max(0, match.start(1) - 6) : match.start(1)].rstrip(" \"'`")[-1:] in _TELLS
         ):
             yield match.start(1), match.start(1) + len(told), "SECRET"
+
+
+def _keys(text: str) -> Iterator[tuple[int, int, str]]:
+    """Private keys and certificates, each up to its end; one without an end to the end of the text."""
+    begun = _PEM_BEGIN.search(text)
+    while begun is not None:
+        ended = _PEM_END.search(text, begun.end())
+        end = len(text) if ended is None else ended.end()
+        yield begun.start(), end, "SECRET"
+        begun = _PEM_BEGIN.search(text, end)

@@ -6,6 +6,7 @@ a typing error is no permission to leak.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
@@ -65,16 +66,19 @@ _REGIONS: Final = ("US", "GB", "DE", "FR", "ES")
 
 def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     """Cards, accounts, telephones, plates and long numbers of a text."""
-    accounts: list[tuple[int, int]] = []
+    begins: list[int] = []
+    ends: list[int] = []
     for match in matches(_IBAN, text, digits):
         for start, end, name in _iban(text, match):
             yield start, end, name
-            accounts.append((start, end))
+            begins.append(start)
+            ends.append(end)
     for match in matches(_EXTENSION_GLUED, text, digits):
         yield *match.span(), "PHONE"
     for match in matches(_DIGITS, text, digits):
         # The groups of an account number are no number of their own.
-        if not any(start <= match.start() < end for start, end in accounts):
+        before = bisect_right(begins, match.start())
+        if not before or match.start() >= ends[before - 1]:
             yield from _digits(text, match)
     yield from _codes(text, digits)
 

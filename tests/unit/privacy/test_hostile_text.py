@@ -1,0 +1,45 @@
+"""Texts made to be slow: every layer takes time that grows as the text does."""
+
+import time
+
+import pytest
+
+from flotilla.privacy import Listed, Structured
+from flotilla.privacy.layers import find_spans
+
+LAYERS = [Structured(), Listed()]
+LENGTH = 20_000
+# What linear patterns need is a tenth of a second; those that were quadratic needed three and more.
+WITHIN_CPU_S = 2.5
+UNITS = [
+    *(
+        "a",
+        "A",
+        "1",
+        "1\n",
+        "(1",
+        "a.",
+        "A.",
+        "Aa-",
+        "d'A",
+        "a@",
+        "A1-",
+        "| 1|",
+        "O1l",
+        "\u0130",
+        "e\u0301",
+        "::",
+        "key=",
+    ),
+    *("-----BEGIN A-----", "DE89370400440532013000 ", "12345 Aa ", "1 May ", "Am A 1 ", "12 Main Street, ", "A and "),
+    *("GmbH ", "J. ", "Dear A ", "my name is jane ", "a at a dot b ", "[PERSON_1_", "Abteilungsleiterin"),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_text_takes_more_than_its_length(unit: str):
+    text = (unit * (LENGTH // len(unit) + 1))[:LENGTH]
+    began = time.thread_time()
+    find_spans(text, LAYERS, language="de")
+
+    assert time.thread_time() - began < WITHIN_CPU_S
