@@ -4,10 +4,13 @@ import re
 from typing import Final
 
 from flotilla.privacy import lexicon
+from flotilla.privacy.lexicon import FIRST, LAST
 from flotilla.privacy.names.groups import GROUPS
+from flotilla.privacy.names.people import NO_NAMES
 from flotilla.privacy.values.regions import words
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_AFTER_FIRST: Final = re.compile(r"(?<!\w)([^\W\d_a-z]\w{1,40})( [a-z]\. | )([a-z]\w{1,40})")
 _WORDS_MIN: Final = 3
 _UPPER_SHARE_MIN: Final = 0.7
 _TITLES: Final = words("mr mrs ms dr prof herr frau mme mlle sr sra srta")
@@ -28,12 +31,21 @@ def with_capitals(text: str) -> str:
         return text
     if len(_WORD.findall(text)) < _WORDS_MIN:
         return text
-    written = _WORD.sub(_written, text if small else _lower(text))
+    lower = text if small else _lower(text)
+    written = _AFTER_FIRST.sub(_family, _WORD.sub(_written, lower))
     return written if len(written) == len(text) else text
 
 
 def _lower(text: str) -> str:
     return "".join(sign.lower() if len(sign.lower()) == 1 else sign for sign in text)
+
+
+def _family(match: re.Match[str]) -> str:
+    """A family name that is an ordinary word has a capital after a first name: jane doe, mark long."""
+    names, (first, between, family) = lexicon.names(), match.groups()
+    if names.flags(first.lower()) & FIRST and names.flags(family) & LAST and family not in NO_NAMES:
+        return f"{first}{between}{family[0].upper()}{family[1:]}"
+    return match[0]
 
 
 def _written(match: re.Match[str]) -> str:

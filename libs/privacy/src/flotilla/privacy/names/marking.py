@@ -17,6 +17,11 @@ _LOCAL_WORD: Final = re.compile(r"[^\W\d_]{3,}")
 _LOCAL_PARTS_MAX: Final = 200
 _PLACE_WORDS_MAX: Final = 4
 _IN: Final = words("in from near to at of nach aus bei à au aux en desde hacia cerca vers chez until")
+_ARTICLES: Final = words(
+    "the a an this that these those our your their its his her my every each any no some all new old "
+    "le la les l un une des du au aux ce cet cette ces notre votre leur son sa ses mon ma chaque "
+    "el los las lo un una unos unas del al este esta estos estas ese esa su sus mi tu cada"
+)
 _UPPER_SHARE: Final = 0.6
 _ACRONYM_LENGTH_MIN: Final = 4
 
@@ -41,6 +46,8 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             token.name = _is_upper_name(token, shouted=shouted)
         elif not token.common:
             token.name = language != "de" or not token.begins or not token.unknown
+        elif (token.first or token.last) and language in {"en", "fr", "es"} and _stands_alone(text, tokens, at):
+            token.name = True
         elif token.first:
             token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
     names = lexicon.names()
@@ -74,6 +81,24 @@ def _is_upper_name(token: Token, *, shouted: bool) -> bool:
     if token.first or token.last or token.place:
         return True
     return not shouted and len(token.text) >= _ACRONYM_LENGTH_MIN
+
+
+def _stands_alone(text: str, tokens: Sequence[Token], at: int) -> bool:
+    """
+    Whether an ordinary word that is a name too has a capital of its own.
+
+    Not at the beginning of a sentence, nor after an article ("the Church"), nor in a heading or the name of something
+    ("Best Practice Guide"), where ordinary words have capitals beside it.
+    """
+    token = tokens[at]
+    if token.begins or at == 0 or tokens[at - 1].text.lower() in _ARTICLES:
+        return False
+    beside = [tokens[at - 1]] if at == 1 else [tokens[at - 1], tokens[at - 2]]
+    if any(one.capital and one.common and not one.begins and not one.first for one in beside[:1]):
+        return False
+    after = tokens[at + 1] if at + 1 < len(tokens) else None
+    followed = after is not None and text[token.end : after.start] == " " and after.capital and after.common
+    return not (followed and after is not None and not after.last) and (token.first or not beside[0].capital)
 
 
 def _beside_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:

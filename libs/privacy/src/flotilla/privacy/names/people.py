@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from flotilla.privacy import lexicon
+from flotilla.privacy.lexicon import COMMON_ANYWHERE
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
 
 # Bounded, as every repetition here: one that is not takes time quadratic in a text made for it.
 _CAP: Final = r"[^\W\d_a-zß-öø-ÿ][^\W\d_]{0,40}\.?(?:['-][^\W\d_]{1,40}){0,3}"
 _PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|la|le|los|las|y|bin|ibn|al|el|ter|ten)"
-_NAME: Final = rf"{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
+_NAME: Final = rf"(?:{_PARTICLE}\s){{0,3}}{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
 
 _TITLE_WORDS: Final = (
     r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
@@ -28,7 +30,8 @@ _TITLED: Final = re.compile(rf"(?<!\w)((?:(?:{_TITLE_WORDS})\.?\s{{1,2}}){{1,3}}
 _TITLE_ALONE: Final = re.compile(
     r"(?<!\w)(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña)\.?|Herrn?|Frau|Fräulein|Madame"
     r"|Monsieur|Mademoiselle"
-    r"|[Ss]eñora?|[Ss]eñorita|[Dd]on|[Dd]oña)(?=\s[^\W\d_a-zß-öø-ÿ])"
+    r"|[Ss]eñora?|[Ss]eñorita|[Dd]on|[Dd]oña)"
+    rf"(?=\s(?:{_PARTICLE}\s){{0,3}}[^\W\d_a-zß-öø-ÿ])"
 )
 _SPLIT: Final = re.compile(r"\S+")
 
@@ -41,7 +44,7 @@ _GREETED: Final = re.compile(rf"(?<!\w)(?:{_GREETING}) ({_NAME})(?=\s*[,.!:;?]|\
 _SAID: Final = re.compile(
     r"(?<!\w)(?:[Mm]y (?:full |last |first |sur)?name(?: is|'s)|[Nn]ame is|I am|I'm|[Tt]his is|(?:is "
     r"|was |be |am )?(?:called|named)|[Ss]igned by"
-    r"|[Ii]ch heiße|[Mm]ein Name ist|[Mm]ein Name:|[Ii]ch bin|[Gg]ezeichnet|[Nn]amens|[Gg]ez\."
+    r"|[Ii]ch heiße|heißt|hieß|[Mm]ein Name ist|[Mm]ein Name:|[Ii]ch bin|[Gg]ezeichnet|[Nn]amens|[Gg]ez\."
     r"|[Jj]e m'appelle|[Jj]e suis|[Mm]on nom est|[Nn]ommée?|[Ss]oussignée?,?|[Mm]i nombre es|[Mm]e "
     r"llamo|[Ss]oy|[Ll]lamad[oa]|[Ff]irmado:?)"
     rf"\s{{1,2}}({_NAME})"
@@ -67,7 +70,19 @@ _SIGNATURE: Final = re.compile(
     r"|[Aa]mitiés|[Aa]tentamente|[Ss]aludos?(?: cordiales)?|[Cc]ordialmente)\s?[,.!]?[ \t]*\n\s{0,40}"
     rf"({_NAME})[ \t]*(?=\n|\Z|,)"
 )
-_ANNOUNCED: Final = (_TITLED, _GREETED, _SAID, _LABEL, _SIGNATURE)
+_ROLE: Final = re.compile(
+    r"(?<!\w)(?:[Oo]fficer|[Nn]urse|[Jj]udge|[Pp]laintiff|[Dd]efendant|[Ff]amily|[Tt]enant|[Pp]atient|[Cc]olleague|[Nn]eighbour"
+    r"|Angeklagten?|Beklagten?|Kläger(?:in)?s?|Zeugen?|Zeugin|Mieter(?:in)?s?|Patient(?:en|in)?|Kund(?:e|en|in)|Kolleg(?:e|en|in)"
+    r"|Nachbar(?:n|in)?|Rechtsan(?:walt|wältin)s?|Notar(?:in)?s?|Richter(?:in)?s?|Arzt|Ärztin|Lehrer(?:in)?|Geschäftsführer(?:in)?s?"
+    r"|Bewerber(?:in)?s?|Antragsteller(?:in)?s?|Mandant(?:en|in)?|Eheleuten?|Ehepaars?|Familie|Witwer?|Geschwister|Prokurist(?:in)?"
+    r"|[Ff]amille|[Vv]euve|[Éé]poux|[Dd]octeur|[Mm]aître|[Tt]émoin|[Pp]révenue?|[Vv]oisine?|[Cc]ollègue"
+    r"|[Ff]amilia|[Vv]iuda|[Dd]octora?|[Tt]estigo|[Aa]cusad[oa]|[Vv]ecin[oa]|[Aa]bogad[oa]|[Nn]otari[oa]|[Cc]ompañer[oa])"
+    rf"\s({_NAME})"
+)
+_ANNOUNCED: Final = (_TITLED, _ROLE, _GREETED, _SAID, _LABEL, _SIGNATURE)
+
+# What announces a name may announce any noun as well.
+_WEAK: Final = frozenset((_ROLE, _SAID))
 
 PARTICLES: Final = words(
     "van von vom zu zum zur de den der del della dei di da das dos do du des la le los las y bin ibn "
@@ -96,11 +111,21 @@ def announced(text: str, language: str) -> Iterator[tuple[int, int, str]]:
         if pattern is _LABEL and not (":" in text or "=" in text):
             continue
         for match in pattern.finditer(text):
+            if pattern in _WEAK and _is_no_name(match[1]):
+                continue
             yield from _name_in(
                 text, *match.span(match.lastindex or 0), keep_first=pattern is _TITLED, german=language == "de"
             )
     for match in _TITLE_ALONE.finditer(text):
         yield *match.span(), "TITLE"
+
+
+def _is_no_name(name: str) -> bool:
+    """Whether it is an ordinary word that is nobody's name: "das heißt Arbeit"."""
+    if " " in name:
+        return False
+    word = name.rstrip(".").lower()
+    return bool(lexicon.ordinary_words().flags(word) & COMMON_ANYWHERE and not lexicon.names().flags(word))
 
 
 def _name_in(text: str, start: int, end: int, *, keep_first: bool, german: bool) -> Iterator[tuple[int, int, str]]:

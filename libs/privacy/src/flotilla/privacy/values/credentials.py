@@ -1,4 +1,4 @@
-"""API keys, tokens, private keys, and what stands after the word for a password in four languages."""
+"""API keys, tokens, private keys, user names, and what stands after the word for a password in four languages."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +32,7 @@ _BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([A-Za-z0-9+/=_.~-]{12,4000})
 _USER_INFO: Final = re.compile(r"://([^\s/@:]{1,100}:[^\s/@]{1,200})@")
 
 
+_USER_WORDS: Final = ("user", "login", "handle", "benutzer", "anmelde", "identifiant", "usuario")
 _TELLS: Final = (":", "=", ">")
 _WORDS: Final = (
     "pass",
@@ -48,20 +49,38 @@ _WORDS: Final = (
 )
 
 
+_USER: Final = re.compile(
+    r"(?:user[ _-]?name|user[ _-]?id|login|handle|benutzer(?:name)?|anmeldename|identifiant"
+    r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?"
+    r"([\w.@+-]{3,64})",
+    re.IGNORECASE,
+)
+_HANDLE: Final = re.compile(r"(?<![^\s(,:;])@[A-Za-z_]\w{2,29}(?![\w.@(/])")
+
+
 def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:  # noqa: ARG001 - a password needs none
     """Keys, tokens and passwords of a text."""
     for match in _KNOWN.finditer(text):
         yield *match.span(), "SECRET"
     yield from _keys(text)
+    for match in _HANDLE.finditer(text):
+        yield *match.span(), "ACCOUNT"
     if "://" in text:
         for match in _USER_INFO.finditer(text):
             yield *match.span(1), "SECRET"
+    yield from _told(text)
+
+
+def _told(text: str) -> Iterator[tuple[int, int, str]]:
+    """What stands after the words for passwords, tokens and user names."""
     # Lower case has the same length for what these words are made of.
     lower = text.lower()
     if len(lower) != len(text):
         lower = "".join(sign.lower() if sign.isascii() else sign for sign in text)
     for match in matches(_BEARER, text, near_any(lower, ("bearer", "basic"), before=1, after=4000)):
         yield *match.span(1), "SECRET"
+    for match in matches(_USER, text, near_any(lower, _USER_WORDS, before=6, after=90)):
+        yield *match.span(1), "ACCOUNT"
     for match in matches(_TOLD, text, near_any(lower, _WORDS, before=12, after=240)):
         # "The password is required" tells none: a value has a digit or a sign, or stands after a colon.
         told = match[1].rstrip(".?)")
