@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flotilla.privacy import Account, Entries, Function, Policy, Span, Structured, redact, restore_text
+from flotilla.privacy import Account, Entries, Function, Listed, Policy, Span, Structured, redact, restore_text
 from flotilla.privacy.errors import LanguageError, UnsupportedTextError
 
 EMPTY = Entries.empty("case-1")
@@ -23,7 +23,7 @@ def words(text: str) -> Iterator[tuple[int, int, str]]:
             yield *match.span(), "PERSON"
 
 
-ODD = [Function("words", words), Structured()]
+ODD = [Function("words", words), Structured(), Listed()]
 # What a text may be made of: every kind of character, and what looks like placeholders.
 PARTS = st.one_of(
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),

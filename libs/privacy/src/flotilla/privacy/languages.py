@@ -67,8 +67,11 @@ _WORD: Final = re.compile(r"(?<![\w.@-])[^\W\d_]+(?![\w@-]|\.\w)")
 _SAMPLE_LENGTH_MAX: Final = 2_000
 # Different ones: one that is repeated may be a name or an abbreviation.
 _WORDS_MIN: Final = 4
+# Less is needed to say that it is one of ours: nothing is refused then.
+_SERVED_WORDS_MIN: Final = 3
 _MARGIN: Final = 1.25
-_FOREIGN_SCRIPT_MIN: Final = 0.3
+# A foreign address in a sentence makes it no foreign sentence.
+_FOREIGN_SCRIPT_MIN: Final = 0.5
 
 
 def language_of(text: str) -> str | None:
@@ -88,10 +91,10 @@ def language_of(text: str) -> str | None:
     if not scores:
         return None
     best, score = max(scores.items(), key=lambda item: (item[1], item[0] in SERVED))
-    if different[best] < _WORDS_MIN:
-        return None
     served, served_score = max(((one, scores[one]) for one in SERVED), key=lambda item: item[1])
-    return served if served_score * _MARGIN >= score else best
+    if served_score * _MARGIN >= score:
+        return served if different[served] >= _SERVED_WORDS_MIN else None
+    return best if different[best] >= _WORDS_MIN else None
 
 
 def served_language(text: str, language: str | None) -> str:
