@@ -308,7 +308,7 @@ async def test_the_command_explains_and_shows_how_routes_do(ruled: RunningFleet,
     assert 1 == unknown.code
     assert "unknown_capability" in unknown.err
     assert any(
-        line.startswith("local/noop-1\tclassify\t") and "settled\tclosed" in line for line in status.out.splitlines()
+        line.startswith("local/noop-1\tclassify\t") and "healthy\tclosed" in line for line in status.out.splitlines()
     )
     assert {"local"} <= {route["pool"] for route in json.loads(both.out)["routes"]}
     assert {"pools", "backlog", "dead", "routes"} <= set(json.loads(both.out))
