@@ -40,6 +40,7 @@ FOUND = [
     ("fr", "Nous avons vu <Pierre> et <Claire> hier ; la pierre était lourde."),
     ("fr", "Le docteur a opéré <Mme> <de La Tour> hier."),
     ("es", "Mi hermana <Rosa> vive con <Ángel> y con <Luz>."),
+    ("de", "An das <Postfach 10 20 30, 50667 Köln>, nicht in die <Straße des 17. Juni 135>."),
     ("de", "Gestern hat <Annegret Wendmeier> angerufen und um die Rechnung gebeten."),
     ("de", "Das Gespräch mit <Frau> <Koch> fand in <Bamberg> statt."),
     ("de", "Sehr geehrter <Herr> <Dr.> <Kösloff>, vielen Dank."),

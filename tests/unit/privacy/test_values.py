@@ -49,6 +49,8 @@ def found(text: str) -> dict[str, str]:
         ("driver's license number D1234567 and", "D1234567", "ID"),
         ("account number 12345 was", "12345", "ACCOUNT"),
         ("Kontonummer: 0532013000", "0532013000", "ACCOUNT"),
+        ("sort code 12-34-56, and", "12-34-56", "ACCOUNT"),
+        ("DNI 12.345.678-Z y", "12.345.678-Z", "ID"),
         ("MRN: 884421 was", "884421", "RECORD"),
         ("Aktenzeichen 12345/22 und", "12345/22", "RECORD"),
         ("call +1 (415) 555-2671 ext. 12 now", "+1 (415) 555-2671 ext. 12", "PHONE"),

@@ -89,7 +89,10 @@ _ROMANCE_ALONE: Final = re.compile(
 _BOX: Final = re.compile(
     r"(?<!\w)(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
     r"|Apartado(?: de [Cc]orreos)?|Apdo\.?|Boîte [Pp]ostale|PSC|Unit"
-    r"|CMR)\s(?:n[º°o]\.?\s?)?\d{1,6}(?:,?\sBox\s\d{1,6})?(?!\w)"
+    r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\sBox\s\d{1,6})?(?!\w)"
+)
+_OF_THE: Final = re.compile(
+    rf"(?<!\w)(?:Straße|Strasse|Platz|Allee|Ufer|Ring) (?:des|der|am|von|vom)(?: \d{{1,2}}\.)?(?:\s{_CAP}){{1,3}}\s{_HOUSE}"
 )
 _CODES: Final = re.compile(
     r"(?<![\w-])(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{2}"  # United Kingdom
@@ -122,6 +125,7 @@ _STREETS: Final = (
     _ROMANCE_NUMBER_LAST,
     _ROMANCE_NUMBER_FIRST,
     _BOX,
+    _OF_THE,
     _CODES,
     _CODE_AFTER_STATE,
     _UNIT_ALONE,

@@ -76,7 +76,7 @@ def _shouted(tokens: Sequence[Token]) -> bool:
 
 
 def _is_upper_name(token: Token, *, shouted: bool) -> bool:
-    if token.common:
+    if token.common or (not shouted and len(token.text) < _ACRONYM_LENGTH_MIN):
         return False
     if token.first or token.last or token.place:
         return True
@@ -117,7 +117,7 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
     found: list[tuple[int, int]] = []
     done = 0
     for at, token in enumerate(tokens):
-        if not token.capital or token.start < done:
+        if not token.capital or token.start < done or token.text.lower() in NO_NAMES:
             continue
         if token.text in COUNTRY_CODES:
             found.append((token.start, token.end))

@@ -93,6 +93,7 @@ _PARTICLES_MAX: Final = 3
 
 # With a capital, before a name, and none: what often begins a sentence or a heading right before one.
 NO_NAMES: Final = words(
+    "tel fax mobil mobile nr no abs betr anlage dept attn ref re cc bcc ps pdf "
     "i i'm i'd i'll i've the a an and or but if when while as for in on at to from by of with is are was were has "
     "have had do does did will would can could may might must should it he she we they you my your his her our "
     "their this that these those there not no yes so please thanks thank dear hi hello hey what who where why how "

@@ -11,7 +11,7 @@ CONTEXT_LENGTH_MAX: Final = 48
 # looked up.
 _LISTS: Final = {
     "CARD": (
-        "card,cards,credit card,debit card,bank card,visa,mastercard,amex,cc,kreditkarte,kreditkarten,karte,karten,"
+        "card,cards,cvv,cvc,credit card,debit card,bank card,visa,mastercard,amex,cc,kreditkarte,kreditkarten,karte,karten,"
         "carte,cartes,carte bancaire,carte bleue,carte de crédit,tarjeta,tarjetas,tarjeta de crédito"
     ),
     "ACCOUNT": (

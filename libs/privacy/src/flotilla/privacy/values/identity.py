@@ -125,6 +125,7 @@ _SPACED: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
         _valid(stdnum.fr.nir),
         "ID",
     ),
+    (re.compile(r"(?<!\w)\d{1,2}\.\d{3}\.\d{3}-?[A-Z](?!\w)"), None, "ID"),  # Spain, as it is often written
     (re.compile(r"(?<!\w)\d{2} ?[0-3]\d[01]\d\d{2} ?[A-Z] ?\d{3}(?!\w)"), None, "ID"),  # German pension insurance
 )
 _TOKEN: Final = re.compile(r"(?<![\w-])(?=[\w.+-]{0,12}\d\d)[A-Za-z0-9][A-Za-z0-9.+-]{6,18}[A-Za-z0-9](?![\w-])")

@@ -57,6 +57,8 @@ _PLATES: Final = (
 _CARD_LENGTHS: Final = range(12, 20)
 _CARD_FIRST: Final = "23456"
 _LONG_MIN: Final = 7
+# No shorter one counts by the word before it when it may be a date or a year.
+_TOLD_MIN: Final = 5
 _CODE_DIGITS_MIN: Final = 6
 _PHONE_LENGTHS: Final = range(7, 16)
 # Without gaps and without a word that says so, a shorter number is any number.
@@ -116,8 +118,10 @@ def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     end = start + len(shown)
     digits = "".join(sign for sign in shown if sign.isdigit())
     if _DATES.match(shown) or (len(digits) < _LONG_MIN and not shown.startswith("+")):
-        if len(digits) >= 4 and kind_before(text, start) == "PHONE":  # noqa: PLR2004 - no year alone
-            yield start, end, "PHONE"
+        # A sort code may look like a date; a word before it says what it is.
+        kind = kind_before(text, start)
+        if kind in {"PHONE", "ACCOUNT"} and len(digits) >= _TOLD_MIN:
+            yield start, end, kind
         return
     kind = kind_before(text, start)
     if kind is None and not shown.startswith("+"):
