@@ -1,4 +1,4 @@
-"""A worker from start to end: connect, join the lane, announce, serve until told to stop, leave gracefully."""
+"""What a worker serves, and how: it announces itself, joins its lane, answers attempts, and drains when told to stop."""
 
 import asyncio
 import time

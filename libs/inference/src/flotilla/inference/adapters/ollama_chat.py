@@ -1,5 +1,5 @@
 """
-Ollama: `/api/chat` and `/api/embed` of a local server (github.com/ollama/ollama, docs/api.md and api/types.go).
+Ollama: a local server, or one in the cluster (github.com/ollama/ollama, docs/api.md and api/types.go).
 
 Embeddings, the list of models and pulling go through Ollama's Python package (`ollama_package`). What it cannot do is
 asked for here, and the call says why.
