@@ -96,7 +96,7 @@ async def test_an_orchestrator_whose_watch_has_died_is_not_live(
     settings = _settings(OrchestratorSettings, nats_server.orchestrator())
 
     async with _running(lambda: orchestrator_main.run(settings, "o1"), monkeypatch) as probe:
-        await _dies(probe, "Silences.watch")
+        await _dies(probe, "LivenessWatch.watch")
 
 
 async def test_a_worker_whose_ticker_has_died_is_not_live(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,7 @@
 """
 Attempts in flight: sending a request to a lane, and hearing its replies.
 
-One inbox per orchestrator hears every attempt, and one sweep watches every silence (`silences.py`): an attempt has no
+One inbox per orchestrator hears every attempt, and one sweep watches the liveness of all (`liveness.py`): an attempt has no
 subscription, task or timer of its own.
 """
 
@@ -20,7 +20,7 @@ from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
 from flotilla.routing.types import Route
 from orchestrator.execution.in_flight_checks import ReplicasOf
-from orchestrator.execution.silences import Silences
+from orchestrator.execution.liveness import LivenessWatch
 from orchestrator.reporting.traces import NO_TRACES, Traces, end_attempt, options_of
 from orchestrator.state.attempt import Attempt, OnPiece, OnStart
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
@@ -56,14 +56,14 @@ class Attempts:
         self._watching: asyncio.Task[None] | None = None
         self.live: Final[dict[str, Attempt]] = {}
         self.outputs: Final = outputs
-        self.silences: Final = Silences(connection, self, instance, inbox=self._inbox, replicas_of=replicas_of)
+        self.liveness: Final = LivenessWatch(connection, self, instance, inbox=self._inbox, replicas_of=replicas_of)
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()
 
     @property
     def clock_s(self) -> float:
-        """See `Silences`."""
-        return self.silences.clock_s
+        """See `LivenessWatch`."""
+        return self.liveness.clock_s
 
     @property
     def in_flight(self) -> int:
@@ -73,7 +73,7 @@ class Attempts:
     async def start(self) -> None:
         """Listen for replies and watch for silences."""
         await self._inbox.start()
-        self._watching = self.loop.create_task(self.silences.watch())
+        self._watching = self.loop.create_task(self.liveness.watch())
 
     async def stop(self) -> None:
         """Stop watching."""

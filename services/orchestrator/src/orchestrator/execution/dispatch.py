@@ -67,7 +67,7 @@ class Dispatcher:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
             self._means.events.tell(task, kind, error=error.kind.value)
             # The attempt may have gone well: then its result was too large.
-            run.keep_books()
+            run.record_success()
             result = run.state.failed(error.body)
             self._ended(run, result, None)
             return result
@@ -88,7 +88,7 @@ class Dispatcher:
         return result
 
     def _finished(self, run: TaskRun, result: Result) -> None:
-        run.keep_books()
+        run.record_success()
         self._means.events.tell(
             run.task,
             "finished",

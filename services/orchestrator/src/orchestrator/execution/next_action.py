@@ -13,8 +13,8 @@ from orchestrator.execution.poison_tasks import danger_of, deaths_to_tell, goes_
 from orchestrator.execution.retries import (
     REFRESH,
     after_failure,
-    hope_again,
     may_be_tried,
+    reopen_unheard,
     wait_for_route,
     without_route,
 )
@@ -111,7 +111,7 @@ def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
     if run.failures:
         choices = may_be_tried(run, event.decision.routes)
         if not choices and event.decision.routes:
-            hope_again(run)
+            reopen_unheard(run)
             choices = may_be_tried(run, event.decision.routes)
     if not choices:
         return without_route(run, event.decision, event.unix_s, now_s)

@@ -105,7 +105,7 @@ def _given_up(kind: ErrorKind, failed: Failed) -> Fail:
     return Fail(TaskError(kind, failed.message or failed.kind.value, details={"failure": failed.kind.value}))
 
 
-def hope_again(run: RunState) -> None:
+def reopen_unheard(run: RunState) -> None:
     """When no other route is left, take up those again that no replica was heard of."""
     for tries in run.routes.values():
         tries.unheard = 0

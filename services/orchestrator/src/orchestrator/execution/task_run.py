@@ -59,11 +59,11 @@ class TaskRun:
         finished: The worker's last word, when it went well.
     """
 
-    __slots__ = ("_caller_hears", "_waiter", "_with", "attempt", "finished", "state", "task")
+    __slots__ = ("_dependencies", "_on_piece", "_waiter", "attempt", "finished", "state", "task")
 
-    def __init__(self, means: Dependencies, task: Task, on_piece: OnPiece | None) -> None:
-        self._with = means
-        self._caller_hears = on_piece
+    def __init__(self, dependencies: Dependencies, task: Task, on_piece: OnPiece | None) -> None:
+        self._dependencies = dependencies
+        self._on_piece = on_piece
         self._waiter: Waiter | None = None
         self.task: Final = task
         self.state: Final = RunState(task)
@@ -87,7 +87,7 @@ class TaskRun:
         state = self.state
         if self.task.durable:
             state.may_park = self.task.park is not None
-            state.deaths = self._with.deaths.of(self.task)
+            state.deaths = self._dependencies.deaths.of(self.task)
         event: RunEvent = self._refreshed()
         while True:
             match next_action(state, event, time.monotonic()):
@@ -107,7 +107,7 @@ class TaskRun:
     async def _perform(self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh) -> RunEvent:
         match action:
             case TellDeaths(deaths=deaths):
-                await self._with.deaths.note(self.task, deaths)
+                await self._dependencies.deaths.note(self.task, deaths)
                 return DeathsTold()
             case WaitForSlot():
                 return await self._wait_for_slot(action)
@@ -125,45 +125,45 @@ class TaskRun:
 
     def _refreshed(self, turn_of: str | None = None) -> Refreshed:
         standings = self._standings() if self.state.losses else NO_STANDINGS
-        rules = self._with.router.rules_of(self.task.capability)
+        rules = self._dependencies.router.rules_of(self.task.capability)
         return Refreshed(rules, self.task.cancelled.is_set(), standings, turn_of)
 
     def _standings(self) -> dict[Replica, Standing]:
-        standing = self._with.attempts.silences.standing
+        standing = self._dependencies.attempts.liveness.standing
         return {replica: standing(replica) for suspects in self.state.losses for replica in suspects}
 
     def _find_routes(self, *, alone: bool) -> Routed | NotAlone:
-        if alone and not self._with.isolation.take(self.task, time.monotonic()):
+        if alone and not self._dependencies.isolation.take(self.task, time.monotonic()):
             return NotAlone()
-        fleet = self._with.fleet
-        return Routed(self._with.router.decide(self.task.view, fleet.view, fleet.busy), time.time())
+        fleet = self._dependencies.fleet
+        return Routed(self._dependencies.router.decide(self.task.view, fleet.view, fleet.busy), time.time())
 
     async def _send(self, send: Send) -> NoSlot | AttemptEnded:
         """One request to one lane, heard out."""
-        means, task, choice = self._with, self.task, send.choice
-        lane = means.fleet.lane(choice.route.pool)
+        dependencies, task, choice = self._dependencies, self.task, send.choice
+        lane = dependencies.fleet.lane(choice.route.pool)
         if not send.has_turn and lane.is_ahead(task.priority):
             return _NO_SLOT
         reasons = lane.reasons
-        attempt = self.attempt = await means.attempts.send(
+        attempt = self.attempt = await dependencies.attempts.send(
             task,
             choice.route,
             lane,
             timeout_s=self.state.rules.attempt_timeout_s,
             on_start=self._started,
-            on_piece=self._piece if self._caller_hears else None,
+            on_piece=self._piece if self._on_piece else None,
             parent=self.state.span,
         )
         try:
             outcome = await attempt.outcome
         except asyncio.CancelledError:
-            means.ledger.cancelled(attempt)
-            await means.attempts.abandon(attempt, Ended.CANCELLED)
+            dependencies.ledger.cancelled(attempt)
+            await dependencies.attempts.abandon(attempt, Ended.CANCELLED)
             raise
         finally:
             self.attempt = None
             if self.state.failures:
-                means.isolation.leave(task)
+                dependencies.isolation.leave(task)
         if found_no_slot(outcome):
             stale = outcome is Ended.BUSY or lane.reasons != reasons
             if send.final or not stale:
@@ -177,23 +177,25 @@ class TaskRun:
         return ended
 
     def _ended(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> AttemptEnded:
-        """Keep the books of an attempt that had a slot."""
+        """Count an attempt that had a slot, and say how it ended."""
         if isinstance(outcome, Finished):
-            # The caller waits for the answer, and nobody for the books: `keep_books` follows in the next turn of the loop.
+            # It is counted by `record_success` in the next turn of the loop, when the caller has the answer.
             self._note_start(attempt)
             self.attempt, self.finished = attempt, outcome
             return AttemptEnded(choice, outcome, _report(choice, attempt, "ok"), outcome.usage)
         usage = outcome.usage if isinstance(outcome, Failed) else NO_USAGE
         outcome = ended_as(self.state, outcome, time.monotonic())
         if not isinstance(outcome, Failed):
-            (self._with.ledger.ran_out if outcome is Ended.DEADLINE else self._with.ledger.cancelled)(attempt)
+            (self._dependencies.ledger.ran_out if outcome is Ended.DEADLINE else self._dependencies.ledger.cancelled)(
+                attempt
+            )
             return AttemptEnded(choice, outcome, _report(choice, attempt, outcome.value), usage)
         attempt.tell_started()
         # One replica's death is one failure of its route, however many attempts it had.
-        blameless = bool(attempt.suspects) and not self._with.attempts.silences.states.blame(attempt.suspects)
-        self._with.ledger.failed(attempt, outcome, blameless=blameless)
+        blameless = bool(attempt.suspects) and not self._dependencies.attempts.liveness.states.blame(attempt.suspects)
+        self._dependencies.ledger.failed(attempt, outcome, blameless=blameless)
         kind = outcome.kind.value
-        self._with.events.tell(
+        self._dependencies.events.tell(
             self.task,
             "attempt_failed",
             route=choice.route,
@@ -220,17 +222,17 @@ class TaskRun:
         """The model's time in the attempt that went well."""
         return self.finished.timings.provider_ms if self.finished is not None else None
 
-    def keep_books(self) -> None:
+    def record_success(self) -> None:
         """Count the attempt that went well; after the caller has the answer."""
         if self.attempt is not None and self.finished is not None:
             self.attempt.tell_started()
-            self._with.ledger.finished(self.attempt, self.finished)
+            self._dependencies.ledger.finished(self.attempt, self.finished)
 
     def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
-        self._with.ledger.started(attempt)
+        self._dependencies.ledger.started(attempt)
         self._note_start(attempt)
-        self._with.events.tell(self.task, "dispatched", route=attempt.route, replica=attempt.replica)
+        self._dependencies.events.tell(self.task, "dispatched", route=attempt.route, replica=attempt.replica)
 
     def _note_start(self, attempt: Attempt) -> None:
         if self.state.queued_ms is None:
@@ -238,13 +240,13 @@ class TaskRun:
 
     async def _piece(self, text: str) -> None:
         self.state.pieces += 1
-        if self._caller_hears is not None:
-            await self._caller_hears(text)
+        if self._on_piece is not None:
+            await self._on_piece(text)
 
     async def _wait_for_slot(self, wait: WaitForSlot) -> Refreshed | LinesFull:
         if self._waiter is None:
             self._waiter = Waiter(self.task.priority, self.task.scope)
-        lanes = [self._with.fleet.lane(pool) for pool in wait.pools]
+        lanes = [self._dependencies.fleet.lane(pool) for pool in wait.pools]
         try:
             turn = await self._waiter.turn(lanes, wait.up_to_s)
         except LanesFullError:
@@ -261,7 +263,10 @@ class TaskRun:
 
     async def _sleep(self, after_s: float) -> None:
         """Not past the deadline, a cancellation or a change of the fleet."""
-        waits = [asyncio.ensure_future(wait) for wait in (self.task.cancelled.wait(), self._with.fleet.changed.wait())]
+        waits = [
+            asyncio.ensure_future(wait)
+            for wait in (self.task.cancelled.wait(), self._dependencies.fleet.changed.wait())
+        ]
         left_s = max(0.0, self.state.deadline_at - time.monotonic())
         try:
             await asyncio.wait(waits, timeout=min(after_s, left_s), return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,5 @@
 """
-Noticing when nothing is heard of an attempt: one sweep watches all of them.
+The liveness of attempts: one sweep notices those of which nothing is heard any more, and their timeouts.
 
 A replica says `accepted` at once or answers at once, and speaks every second while it works. Who says nothing for longer
 is asked; what is lost is told with the replicas that it may have brought into trouble.
@@ -29,7 +29,7 @@ LIVENESS_TIMEOUT_S: Final = 3.0
 SWEEP_S: Final = 0.1
 
 
-class Silences:
+class LivenessWatch:
     """
     Watches every attempt in flight.
 
