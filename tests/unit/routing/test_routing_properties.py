@@ -184,12 +184,14 @@ def test_a_decision_is_a_function_of_what_goes_in(
 @given(tasks, fleets, seeds)
 def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetView, seed: int) -> None:
     """
-    No policy: local before cloud, restricted data at home, a reason when there is nothing.
+    No policy: local before cloud, but a pool with a free slot before a full one; restricted data at home, a reason when
+    there is nothing.
     """
     decision = decide(task, CompiledPolicy(), fleet, Health(), seed)
 
     zones = [choice.route.zone for choice in decision.routes]
-    assert zones == sorted(zones, reverse=True)
+    order = [(choice.free_slots <= 0, choice.route.zone == "cloud") for choice in decision.routes]
+    assert order == sorted(order)
     assert task.data_class != "restricted" or "cloud" not in zones
     assert decision.routes or decision.reason
     serving = {pool.pool for pool in fleet.serving(task.capability)}
