@@ -30,9 +30,11 @@ class LossyRequests(Requests):
         self._lost = lost
         self._chance = chance
         self._rng = random.Random(seed)
+        self.sent = 0
 
     async def request(self, subject: str, body: bytes = b"", **options: Any) -> Message:
         """See `Requests`."""
+        self.sent += 1
         reply = await super().request(subject, body, **options)
         if self._lost or self._rng.random() < self._chance:
             self._lost = max(0, self._lost - 1)
@@ -154,21 +156,25 @@ async def test_what_answers_in_a_streams_place_is_a_refusal(connection: Connecti
 
 
 @pytest.mark.usefixtures("_short_pauses")
-async def test_where_no_stream_listens_patience_ends(connection: Connection):
+async def test_where_no_stream_listens_patience_ends(connection: Connection, nats_server: RunningServer):
     """
-    Nobody answers, and nobody is told of a refusal: there was none.
+    Nobody answers, and nobody is told of a refusal: there was none. Between two tries it pauses.
     """
     refusals: list[str] = []
-    destination = Destination(
-        publish="commit.absent.classify.t", stream="RESULTS_absent", stored="scope.absent.results.classify.t"
-    )
-
-    outcome = await publish_once(
-        await _requests(connection), destination, b"x", patience_s=0.3, refusals_max=1, on_refused=refusals.append
-    )
+    async with connected(nats_server.admin(), name="admin") as admin:
+        requests = await _requests(admin)
+        outcome = await publish_once(
+            requests,
+            Destination(publish="nobody.t", stream=RESULTS, stored="nobody.t"),
+            b"x",
+            patience_s=0.3,
+            refusals_max=1,
+            on_refused=refusals.append,
+        )
 
     assert Stored.NOT is outcome
     assert [] == refusals
+    assert 1 < requests.sent <= 0.3 / module.PAUSE_S + 2
 
 
 async def test_a_stream_that_comes_late_still_takes_it(connection: Connection, nats_server: RunningServer):

@@ -17,6 +17,7 @@ class Asked:
 
     def __init__(self, backlog: int) -> None:
         self.backlog = backlog
+        self.outstanding = 0
         self.room = 0
 
     async def pull(self, room: int) -> None:
@@ -28,8 +29,9 @@ async def _asked(room: int, backlogs: dict[Priority, int], held: dict[Priority, 
     pullers: dict[Priority, Asked] = {priority: Asked(backlogs[priority]) for priority in PRIORITIES}
     group = PullGroup(cast("Any", pullers))
     for priority, count in held.items():
-        for _ in range(count):
+        for _ in range(count + 1):
             group.hold(priority)
+        group.release(priority)
     await group.pull(room)
     return {priority: puller.room for priority, puller in pullers.items()}
 
@@ -80,3 +82,18 @@ async def test_alone_a_priority_has_all_the_room(priority: Priority):
 
     assert 7 == asked[priority]
     assert all(asked[each] >= 1 for each in PRIORITIES)
+
+
+FEW = st.fixed_dictionaries({priority: st.integers(0, 5) for priority in PRIORITIES})
+
+
+@given(room=st.integers(-5, 5), outstanding=FEW)
+def test_it_asks_enough_when_every_priority_has_asked_for_all_the_room(room: int, outstanding: dict[Priority, int]):
+    """
+    However the room is shared out, none would ask for more.
+    """
+    pullers = {priority: Asked(0) for priority in PRIORITIES}
+    for priority, count in outstanding.items():
+        pullers[priority].outstanding = count
+
+    assert (min(outstanding.values()) >= room) is PullGroup(cast("Any", pullers)).asks_enough(room)

@@ -42,7 +42,7 @@ class Named:
         assert self.executors is not None
         self.held.append(self.executors.holds(task.scope, task.id))
         self.held.append(self.executors.holds("another", task.id))
-        await self.executors.cancel(task.scope, task.id)
+        assert "running" == await self.executors.cancel(task.scope, task.id)
         if self.name == "broken":
             raise ZeroDivisionError
         return Result(task=task.id, capability=self.name, status="ok")
