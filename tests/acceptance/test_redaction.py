@@ -1,6 +1,9 @@
 """Redaction by a fleet of real processes: exact, each tenant's own, and silent about what it has seen."""
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -181,3 +184,76 @@ async def test_a_worker_that_redacts_stays_small(fleet: RunningFleet):
 
     sizes = {worker.name: psutil.Process(worker.pid).memory_info().rss // MIB for worker in fleet.workers[1:]}
     assert await small(), sizes
+
+
+async def command(fleet: RunningFleet, *arguments: str, expected: int = 0) -> tuple[str, str]:
+    """What `flotilla` writes to standard output and to standard error."""
+    pipe = asyncio.subprocess.PIPE
+    environ = {"FLOTILLA_NATS_URL": fleet.url, "PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla.cli", *arguments, stdout=pipe, stderr=pipe, env=environ
+    )
+    out, err = await process.communicate()
+    assert expected == process.returncode, err.decode()
+    return out.decode(), err.decode()
+
+
+async def test_the_command_redacts_a_file_and_restores_it(fleet: RunningFleet, tmp_path: Path):
+    """
+    The text to standard output, what was replaced beside it; then its vault is forgotten.
+    """
+    file = tmp_path / "letter.txt"
+    file.write_text(DOCUMENT)
+
+    redacted, told = await command(fleet, "redact", str(file))
+    handle = told.partition("vault ")[2].split()[0]
+    file.write_text(redacted)
+    restored, _ = await command(fleet, "ask", "restore", str(file), "--set", f"vault={handle}")
+    listed, _ = await command(fleet, "vault", "list")
+    forgotten, _ = await command(fleet, "vault", "forget", handle)
+    _, missing = await command(fleet, "ask", "restore", str(file), "--set", f"vault={handle}", expected=1)
+    _, again = await command(fleet, "vault", "forget", handle, expected=1)
+
+    assert CANARY not in redacted + told + listed
+    assert {"EMAIL 1", "CARD 1"} == set(told.partition("replaced: ")[2].splitlines()[0].split(", "))
+    assert DOCUMENT == restored.rstrip("\n")
+    assert handle in listed
+    assert "forgotten\n" == forgotten
+    assert "not_found" in missing
+    assert "no such vault" in again
+
+
+async def test_the_command_redacts_a_folder(fleet: RunningFleet, tmp_path: Path):
+    """
+    Into another one, with the same placeholder for the same value, and a table of what was replaced.
+    """
+    folder = tmp_path / "letters"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.txt", "b.md", "deep/c.eml"):
+        (folder / name).write_text(f"{name}: {CANARY}")
+    (folder / "binary.txt").write_bytes(b"\x00\x01\x02" * 100)
+
+    table, told = await command(fleet, "redact", str(folder), expected=1)
+    asked, _ = await command(fleet, "ask", "redact", str(folder / "a.txt"), "--json")
+
+    out = tmp_path / "letters.redacted"
+    written = {str(path.relative_to(out)): path.read_text() for path in out.rglob("*") if path.is_file()}
+    assert {"a.txt", "b.md", "deep/c.eml.txt"} == written.keys()
+    assert len({text.partition(": ")[2] for text in written.values()}) == 1
+    assert CANARY not in "".join(written.values()) + table + told
+    assert ["EMAIL", "3", "3"] == table.splitlines()[0].split("\t")
+    assert "3 of 4 redacted" in told
+    assert "binary.txt: bad_request" in told
+    assert CANARY not in asked
+
+
+async def test_the_command_refuses_what_no_fleet_would_take(fleet: RunningFleet, tmp_path: Path):
+    """
+    Before a file is read.
+    """
+    (tmp_path / "a").write_text("a")
+    for wrong in (("--lifetime-s", "1"), ("--language", "?"), ("--jobs", "0")):
+        _, told = await command(fleet, "redact", str(tmp_path / "a"), *wrong, expected=2)
+        assert wrong[0] in told
+    await command(fleet, "redact", expected=2)
+    await command(fleet, "vault", "forget", expected=2)

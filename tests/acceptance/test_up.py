@@ -94,7 +94,7 @@ def is_alive(pid: int) -> bool:
 
 def environments_of(up: Up) -> list[str]:
     """Of nats-server and each service; nothing where there is no /proc to read them from."""
-    services = [pid for kind in ("nats", "orchestrator", "local", "cloud") for pid in up.facts.pids[kind]]
+    services = [pid for kind in up.facts.pids for pid in up.facts.pids[kind]]
     return [(PROC / str(pid) / "environ").read_text() for pid in services] if PROC.is_dir() else []
 
 
@@ -126,9 +126,9 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
     """
     async with running(tmp_path, "--orchestrators", "2", "--local", "2", "--slots", "3") as up:
         counts = {kind: len(pids) for kind, pids in up.facts.pids.items()}
-        assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1}
+        assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1, "redaction": 1}
         assert str(tmp_path) == up.facts.dir
-        assert {"orchestrator", "local", "cloud", "observer", "admin"} == set(up.facts.credentials)
+        assert {"orchestrator", "local", "cloud", "redaction", "observer", "admin"} == set(up.facts.credentials)
         for path in map(Path, up.facts.credentials.values()):
             assert stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
             assert path.read_text().startswith("SU")
@@ -139,7 +139,7 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
             answers = [await fleet.ask("classify", DOCUMENT, route=pool) for pool in ("local", "cloud")]
             pools = {pool.pool: (pool.replicas, pool.slots) for pool in (await fleet.status()).pools}
         assert [answer.zone for answer in answers] == ["local", "cloud"]
-        assert pools == {"local": (2, 6), "cloud": (1, 3)}
+        assert pools == {"local": (2, 6), "cloud": (1, 3), "redaction": (1, 3)}
 
         code, out, err = await up.end()
 
@@ -178,6 +178,26 @@ async def test_a_link_in_its_directory_is_refused(tmp_path: Path):
 
     assert (code, out, victim.read_text()) == (2, "", "keep")
     assert [line for line in err.splitlines() if "fleet.json.partial: is a symbolic link" in line] == err.splitlines()
+
+
+async def test_what_was_redacted_is_restored_after_a_restart(tmp_path: Path):
+    """
+    The key of the vaults is made once, for nobody else's eyes; the worker that redacts alone is told where it is.
+    """
+    document = "Write to zaphod@example.com"
+    async with running(tmp_path, "--cloud", "0") as up, Fleet.connect(up.facts.url) as fleet:
+        redacted = (await fleet.ask("redact", {"document": document})).output
+        told = [environ for environ in environments_of(up) if "FLOTILLA_VAULT_KEY" in environ]
+    key = tmp_path / "vault.key"
+    async with running(tmp_path, "--cloud", "0") as up, Fleet.connect(up.facts.url) as fleet:
+        restored = (await fleet.ask("restore", {"document": redacted["document"], "vault": redacted["vault"]})).output
+
+    assert "zaphod" not in redacted["document"]
+    assert document == restored["document"]
+    assert stat.S_IMODE(key.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+    assert len(told) <= 1  # none where there is no /proc
+    assert all("FLOTILLA_POOL=redaction" in environ for environ in told)
+    assert not [log for log in (tmp_path / "logs").glob("*.log") if key.read_text().strip() in log.read_text()]
 
 
 async def test_what_dies_is_started_again(tmp_path: Path):

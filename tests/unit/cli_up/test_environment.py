@@ -1,12 +1,14 @@
 """What each service is told, and what it is not."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import load_settings
 from flotilla.cli.supervisor.engines import Engines
-from flotilla.cli.supervisor.environment import Place, clean, of_orchestrator, of_worker
+from flotilla.cli.supervisor.environment import Place, clean, of_orchestrator, of_redaction, of_worker
 from flotilla.cli.supervisor.options import UpOptions
 from flotilla.contracts.subjects import ZONES
 from local_inference.settings import LocalSettings
@@ -144,3 +146,24 @@ def test_a_settings_variable_of_the_shell_goes_nowhere():
     Services refuse names that they do not know, and take those that they do.
     """
     assert not [name for name in clean(SHELL, provider="anthropic") if name.startswith("FLOTILLA_")]
+
+
+def test_a_worker_that_redacts_is_told_where_the_key_is_and_nobody_else_is():
+    """
+    Its whole environment is one that the service accepts; no provider's key is in it.
+    """
+    key_file = Path("/fleet/vault.key")
+    environ = of_redaction(UpOptions(slots=3), PLACE, key_file, SHELL)
+    others = [of_orchestrator(UpOptions(), PLACE, SHELL)]
+    others += [of_worker(zone, UpOptions(), NOOP, PLACE, SHELL) for zone in ZONES]
+
+    settings = load_settings(LocalSettings, environ)
+    assert ("local", "redaction", "redaction", 3) == (
+        settings.zone,
+        settings.pool,
+        settings.provider,
+        settings.slots,
+    )
+    assert key_file == settings.vault_key_file
+    assert not keys_in(environ)
+    assert not [name for other in others for name in other if "VAULT" in name]

@@ -31,6 +31,8 @@ COMMANDS: Final = (
     ("result", "Print the results of durable tasks.", _TASKS),
     ("tasks", "What was submitted from here lately, and where each task stands.", _TASKS),
     ("cancel", "Stop tasks, waiting or running.", _TASKS),
+    ("redact", "Replace personal data in files by placeholders; says what was replaced.", _TASKS),
+    ("vault", "What redacted documents are restored from: list, forget.", _TASKS),
     ("dead", "Tasks that could not be processed: list, show, retry.", _TASKS),
     ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),
     ("watch", "Pools and events, live.", _FLEET),
@@ -49,7 +51,7 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-APPS: Final = frozenset({"blackboard", "dead", "policy"})
+APPS: Final = frozenset({"blackboard", "dead", "policy", "vault"})
 """Commands that have commands of their own; these bring their examples along."""
 
 

@@ -35,7 +35,18 @@ async def running_fleet(directory: Path, *, local: int, slots: int) -> AsyncGene
     with said.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "flotilla.cli", "up", "--json", "--port", "0", "--dir", str(directory / "fleet")),
+            *(
+                "-m",
+                "flotilla.cli",
+                "up",
+                "--json",
+                "--port",
+                "0",
+                "--redaction",
+                "0",
+                "--dir",
+                str(directory / "fleet"),
+            ),
             *("--engine", "noop", "--local", str(local), "--cloud", "0", "--slots", str(slots)),
             *("--log-level", "warning"),
             stdout=asyncio.subprocess.PIPE,

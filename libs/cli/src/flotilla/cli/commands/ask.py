@@ -12,6 +12,7 @@ from flotilla.cli.console.outcomes import JOBS_DEFAULT, JOBS_MAX, Outcome, in_pa
 from flotilla.client.interactive import new_task_id
 from flotilla.client.options import AskOptions
 from flotilla.contracts.errors import TaskError
+from flotilla.contracts.redaction import RedactOutput
 
 if TYPE_CHECKING:
     from flotilla.client.fleet import Fleet
@@ -63,6 +64,8 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
         terminal.json_line(msgspec.json.encode(answer.result))
     else:
         terminal.write(readable.full(answer).rstrip("\n") + "\n")
+        if capability == "redact":
+            terminal.aside(readable.redaction(answer.output_as(RedactOutput)))
         terminal.aside(readable.origin(answer))
     return exits.OK
 

@@ -21,6 +21,7 @@ def up(
     orchestrators: int = 1,
     local: int = 1,
     cloud: int = 1,
+    redaction: int = 1,
     slots: int | None = None,
     engine: Engine = "auto",
     engine_latency_ms: float = 0.0,
@@ -55,6 +56,8 @@ def up(
         Replicas of the local pool.
     cloud
         Replicas of the cloud pool.
+    redaction
+        Workers that redact and restore.
     slots
         Of each worker: how many tasks it takes at a time.
     engine
@@ -94,6 +97,7 @@ def up(
             orchestrators=orchestrators,
             local=local,
             cloud=cloud,
+            redaction=redaction,
             slots=slots,
             engine=engine,
             engine_latency_ms=engine_latency_ms,

@@ -9,6 +9,16 @@ flotilla ask summarize letters/ --max-words 80 --json
 cat report.md | flotilla ask summarize --stream
 flotilla ask translate note.txt --target de --data-class restricted
 """,
+    "redact": """
+flotilla redact letter.pdf > letter.txt
+flotilla redact letters/ --out redacted/ --case 2026-117
+cat mail.txt | flotilla redact - --language any
+""",
+    "vault": """
+flotilla vault list
+flotilla vault forget HANDLE
+flotilla vault forget --case 2026-117
+""",
     "submit": """
 flotilla submit summarize report.md
 flotilla submit translate letters/ --target de --wait --json

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from flotilla.client.answers import Answer
 from flotilla.contracts.capabilities import ClassifyOutput, EmbedOutput, ExtractEntitiesOutput
+from flotilla.contracts.redaction import RedactOutput, RestoreOutput
 
 BRIEF_LENGTH_MAX: Final = 60
 
@@ -20,6 +21,10 @@ def full(answer: Answer) -> str:
         case "embed":
             found = answer.output_as(EmbedOutput)
             return f"{counted(len(found.vectors), 'vector')} of {counted(found.dimensions, 'dimension')} (--json writes them)"
+        case "redact":
+            return _document(answer.output_as(RedactOutput).document)
+        case "restore":
+            return _document(answer.output_as(RestoreOutput).document)
         case _:
             return answer.text or _json(answer.output)
 
@@ -42,6 +47,12 @@ def origin(answer: Answer) -> str:
     if len(result.attempts) > 1:
         parts.append(f"{len(result.attempts)} attempts")
     return " · ".join(part for part in (*parts, result.task) if part)
+
+
+def redaction(found: RedactOutput) -> str:
+    """What was replaced, by type, and the vault that has it."""
+    types = ", ".join(f"{each.type} {each.count:,}" for each in found.found) or "nothing"
+    return f"replaced: {types}\nvault {found.vault} until {moment(found.expires_unix_ms)}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -79,6 +90,10 @@ def dollars(cost_usd: float | None) -> str:
     if not cost_usd:
         return ""
     return f"${cost_usd:.4f}" if cost_usd >= 0.00005 else "<$0.0001"  # noqa: PLR2004
+
+
+def _document(document: Any) -> str:
+    return document if isinstance(document, str) else _json(document)
 
 
 def _classified(answer: Answer) -> str:

@@ -117,6 +117,7 @@ async def run(arguments: argparse.Namespace, screen: Screen) -> int:
             directory=Path(folder),
             local=REPLICAS,
             cloud=REPLICAS,
+            redaction=0,
             engine=arguments.engine,
             log_level="warning",
         )

@@ -13,6 +13,7 @@ from typing import IO, Final
 from flotilla.chassis.errors import PrivateFileError
 from flotilla.chassis.private_files import OTHERS, close_tree, make_directory, open_file, own_place, replace_file
 from flotilla.cli.supervisor.errors import FleetRunningError, OptionError
+from flotilla.inference.redaction.vault_keys import new_key
 
 TRACES: Final = ("up.lock", "credentials", "nats", "logs")
 """What is in a folder on which a fleet has run."""
@@ -26,6 +27,7 @@ class Directory:
     The places in a fleet's directory.
 
     Attributes:
+        vault_key: What the values of redacted documents are encrypted with; without it they are lost.
         state: JSON as `flotilla up --json` prints it, kept up to date while the fleet runs, and gone afterwards.
     """
 
@@ -36,6 +38,7 @@ class Directory:
         self.logs: Final = self.path / "logs"
         self.lock: Final = self.path / "up.lock"
         self.state: Final = self.path / "fleet.json"
+        self.vault_key: Final = self.path / "vault.key"
 
     def log(self, name: str) -> Path:
         """The log of a child."""
@@ -72,6 +75,17 @@ class Directory:
                 f"--dir {self.path}: holds files of others than a fleet and is open to other users (mode {mode:04o}); "
                 "name a folder that is new or empty"
             )
+
+    def make_vault_key(self) -> None:
+        """
+        Make the key of the vaults if there is none; the lock is held.
+
+        Raises:
+            PrivateFileError: The file is a link, or belongs to another user.
+        """
+        with os.fdopen(open_file(self.vault_key, os.O_RDWR), "r+", encoding="ascii") as file:
+            if not file.read(1):
+                file.write(new_key() + "\n")
 
     def write_state(self, text: bytes) -> None:
         """Replace the state file in one step."""

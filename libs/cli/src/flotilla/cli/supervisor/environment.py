@@ -6,13 +6,14 @@ fleet must not take its settings from a shell that somebody configured for anoth
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct, structs
 
 from flotilla.cli.supervisor.engines import Engines
 from flotilla.cli.supervisor.options import UpOptions
-from flotilla.contracts.names import DEFAULT_SCOPE
+from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.providers import PROVIDERS
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
@@ -77,6 +78,19 @@ def of_worker(
             "FLOTILLA_ENGINE_FAILURE_RATE": str(options.engine_failure_rate),
         }
     return clean(environ, provider=provider if zone == "cloud" else "") | own
+
+
+def of_redaction(options: UpOptions, place: Place, key_file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a worker that redacts: it alone is told where the vaults' key is."""
+    own = {
+        "FLOTILLA_ZONE": "local",
+        "FLOTILLA_POOL": REDACTION_POOL,
+        "FLOTILLA_PROVIDER": "redaction",
+        "FLOTILLA_VAULT_KEY_FILE": str(key_file),
+    }
+    if options.slots is not None:
+        own["FLOTILLA_SLOTS"] = str(options.slots)
+    return clean(environ) | _common(options, place) | own
 
 
 def _common(options: UpOptions, place: Place) -> dict[str, str]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.contracts.fields import SLOTS_MAX
-from flotilla.contracts.names import is_name
+from flotilla.contracts.names import REDACTION_POOL, is_name
 from flotilla.contracts.subjects import ZONES, Zone
 
 Engine = Literal["auto", "embedded", "noop"]
@@ -31,6 +31,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         port: Of nats-server, on loopback; 0 takes a free one.
         directory: JetStream's files, logs and credentials; made when it is missing.
         orchestrators: 1 to REPLICAS_MAX; `local` and `cloud` replicas may be 0.
+        redaction: Workers that redact and restore, in the pool `redaction`; 0 to REPLICAS_MAX.
         slots: Of each worker; None leaves it to the workers.
         engine: `auto` uses an Ollama server and an API key where there is one; the embedded engine stands in only where
             there is neither.
@@ -54,6 +55,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     orchestrators: int = 1
     local: int = 1
     cloud: int = 1
+    redaction: int = 1
     slots: int | None = None
     engine: Engine = "auto"
     engine_latency_ms: float = 0.0
@@ -72,12 +74,12 @@ class UpOptions(Struct, frozen=True, kw_only=True):
 
 def pools_of(options: UpOptions) -> tuple[tuple[Zone, str], ...]:
     """
-    Every pool that gets credentials: the two that are started, called after their zones, and those asked for.
+    Every pool that gets credentials: those that are started (two called after their zones), and those asked for.
 
     Raises:
         OptionError: A pool that cannot be one, or stands twice.
     """
-    found: list[tuple[Zone, str]] = [("local", "local"), ("cloud", "cloud")]
+    found: list[tuple[Zone, str]] = [("local", "local"), ("cloud", "cloud"), ("local", REDACTION_POOL)]
     for given in options.pools:
         zone, slash, name = given.rpartition("/")
         if (slash and zone not in ZONES) or not is_name(name):
@@ -99,6 +101,7 @@ def check(options: UpOptions) -> None:
     _within("--orchestrators", options.orchestrators, 1, REPLICAS_MAX)
     _within("--local", options.local, 0, REPLICAS_MAX)
     _within("--cloud", options.cloud, 0, REPLICAS_MAX)
+    _within("--redaction", options.redaction, 0, REPLICAS_MAX)
     if options.slots is not None:
         _within("--slots", options.slots, 1, SLOTS_MAX)
     _one_of("--engine", options.engine, ENGINES)

@@ -8,7 +8,7 @@ from pathlib import Path
 from flotilla.cli.supervisor.child import how_it_ended, restart_pause_s
 from flotilla.cli.supervisor.guard import NATS
 from flotilla.cli.supervisor.guardian import Guardian
-from flotilla.contracts.names import DEFAULT_SCOPE
+from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import FabricError
 from flotilla.provisioning.credentials import Credentials
@@ -31,6 +31,7 @@ def embedded_server(
         public_keys=credentials.public_keys,
         scopes=(DEFAULT_SCOPE,),
         pools=pools,
+        vault_pools=(REDACTION_POOL,),
         no_auth_scope=DEFAULT_SCOPE,
         port=port,
     )

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from flotilla.cli.supervisor.options import UpOptions, pools_of
 from flotilla.cli.supervisor.readiness import Readiness, Wanted, watch_until_ready
 from flotilla.cli.supervisor.server_keeper import ServerKeeper, embedded_server
 from flotilla.cli.supervisor.signals import Stop
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
@@ -35,8 +36,14 @@ READY_PER_CHILD_S: Final = 2.0
 DEATHS_BEFORE_READY_MAX: Final = 4
 GRACE_MARGIN_S: Final = 5.0
 EXIT_USAGE: Final = 2
+NEEDED_TO_REDACT: Final = ("cryptography", "flotilla.privacy")
 
-MODULES: Final = {ORCHESTRATOR: "orchestrator", "local": "local_inference", "cloud": "cloud_inference"}
+MODULES: Final = {
+    ORCHESTRATOR: "orchestrator",
+    "local": "local_inference",
+    "cloud": "cloud_inference",
+    REDACTION_POOL: "local_inference",
+}
 
 Say = Callable[[str], None]
 ApplyPolicy = Callable[[Path, NatsSettings], Awaitable[None]]
@@ -49,7 +56,7 @@ class FleetFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         dir: Absolute.
-        pids: Process ids by `nats`, `orchestrator`, `local` and `cloud`, as of now.
+        pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, as of now.
         credentials: Paths of nkey seed files.
     """
 
@@ -75,6 +82,7 @@ class Supervisor:
 
         Raises:
             CredentialsError: A seed file cannot be used.
+            PrivateFileError: The key of the vaults cannot be used.
             ServerNotFoundError: There is no nats-server.
         """
         self._options = options
@@ -86,6 +94,7 @@ class Supervisor:
         self._server = embedded_server(
             directory.server, port=options.port, credentials=self._credentials, pools=self._pools
         )
+        directory.make_vault_key()
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
         self._children: dict[str, list[Child]] = {kind: [] for kind in MODULES}
@@ -112,10 +121,14 @@ class Supervisor:
         )
 
     @property
-    def _workers(self) -> dict[Zone, int]:
+    def _workers(self) -> dict[str, int]:
         """How many run in each pool: none where there is nothing that they could serve."""
         options, engines = self._options, self._engines
-        return {"local": options.local if engines.local else 0, "cloud": options.cloud if engines.cloud else 0}
+        return {
+            "local": options.local if engines.local else 0,
+            "cloud": options.cloud if engines.cloud else 0,
+            REDACTION_POOL: options.redaction if can_redact() else 0,
+        }
 
     @property
     def engines(self) -> Engines:
@@ -154,7 +167,7 @@ class Supervisor:
         if self._bounding is not None:
             self._bounding.cancel()
         timeout_s = self._options.grace_s + GRACE_MARGIN_S
-        for group in (self._children[ORCHESTRATOR], [*self._children["local"], *self._children["cloud"]]):
+        for group in (self._children[ORCHESTRATOR], [*self._workers_running()]):
             if group:
                 await stop_all(group, timeout_s=timeout_s, hurry=stop.hurry)
         await self._keeper.stop()
@@ -163,24 +176,37 @@ class Supervisor:
     def _all(self) -> list[Child]:
         return [child for children in self._children.values() for child in children]
 
+    def _workers_running(self) -> list[Child]:
+        return [child for kind in self._workers for child in self._children[kind]]
+
+    def _environment(self, kind: str, place: environment.Place) -> dict[str, str]:
+        if kind == ORCHESTRATOR:
+            return environment.of_orchestrator(self._options, place, os.environ)
+        if kind == REDACTION_POOL:
+            return environment.of_redaction(self._options, place, self._directory.vault_key, os.environ)
+        return environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
+
     def _spec(self, kind: str, number: int) -> ChildSpec:
         name = f"{kind}-{number}"
         user = ORCHESTRATOR if kind == ORCHESTRATOR else roles.worker_user(_zone(kind), kind)
         place = environment.Place(nats_url=self.url, creds=str(self._credentials.path(user)), instance=name)
-        environ = (
-            environment.of_orchestrator(self._options, place, os.environ)
-            if kind == ORCHESTRATOR
-            else environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
-        )
         command = (sys.executable, "-m", MODULES[kind])
-        return ChildSpec(name=name, command=command, environ=environ, log=self._directory.log(name))
+        log = self._directory.log(name)
+        return ChildSpec(name=name, command=command, environ=self._environment(kind, place), log=log)
 
     def _settings(self, role: roles.Role) -> NatsSettings:
         return NatsSettings(url=self.url, creds=self._credentials.path(role.user), inbox_prefix=role.inbox_prefix)
 
+    def _replicas(self) -> dict[Zone, int]:
+        """How many replicas run in each zone."""
+        wanted: dict[Zone, int] = {"local": 0, "cloud": 0}
+        for kind, count in self._workers.items():
+            wanted[_zone(kind)] += count
+        return wanted
+
     async def _until_ready(self) -> None:
         options = self._options
-        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=self._workers))
+        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=self._replicas()))
         watching = asyncio.ensure_future(watch_until_ready(self._settings(roles.observer()), readiness))
         timeout_s = READY_TIMEOUT_S + READY_PER_CHILD_S * len(self._all())
         try:
@@ -224,6 +250,11 @@ class Supervisor:
                 self._directory.write_state(msgspec.json.encode(self.facts()))
 
 
+def can_redact() -> bool:
+    """Whether what a worker needs to redact is installed."""
+    return all(find_spec(name) is not None for name in NEEDED_TO_REDACT)
+
+
 @asynccontextmanager
 async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator[Supervisor, None]:
     """
@@ -248,6 +279,8 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
         )
         for note in engines.notes:
             say(note)
+        if options.redaction and not can_redact():
+            say("redact: what it needs is not installed; pip install 'flotilla-local-inference[redaction]' mends it")
         tuned = options.engine_latency_ms or options.engine_jitter or options.engine_failure_rate
         if tuned and options.engine != "noop":
             say("the --engine-... options are for --engine noop; they change nothing here")
@@ -259,4 +292,4 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
 
 
 def _zone(kind: str) -> Zone:
-    return "local" if kind == "local" else "cloud"
+    return "cloud" if kind == "cloud" else "local"
