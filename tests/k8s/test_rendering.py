@@ -40,12 +40,13 @@ CLUSTER_WIDE = {"Namespace"}
 SAMPLES = 4
 APPLIED_APART = {
     *(f"nats-config-{layout}" for layout in ("single", "cluster", "single-tls", "cluster-tls")),
-    *(f"nats-local-{pool}" for pool in ("ollama", "embedded", "vllm", "llamacpp")),
+    *(f"nats-local-{pool}" for pool in ("ollama", "embedded", "vllm", "llamacpp", "redaction")),
     *(f"nats-cloud-{pool}" for pool in ("anthropic", "openai")),
     "nats-orchestrator",
     "nats-tls",
     "provider-anthropic",
     "provider-openai",
+    "vault-key",
 }  # fmt: skip
 """By `make k8s-secrets`, cert-manager, or whoever keeps the secrets."""
 
@@ -221,7 +222,7 @@ def test_every_component_and_overlay_is_among_those_rendered(fleets: Mapping[str
     tried = {part for name in fleets for part in name.split("+")}
     for place in ("components", "overlays"):
         assert {path.name for path in (K8S / place).iterdir() if path.is_dir()} <= tried
-    assert 2**8 + 3 * 2**8 == len(fleets)
+    assert 2**9 + 3 * 2**9 == len(fleets)
 
 
 @pytest.mark.parametrize("overlay", list(COMPONENTS))

@@ -10,6 +10,7 @@ import pytest
 
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.seed_files import public_key_of
+from flotilla.inference.redaction.vault_keys import vault_keys
 from flotilla.provisioning import kubernetes
 from flotilla.provisioning.credentials import load_or_create
 from flotilla.provisioning.embedded_server import find_nats_server
@@ -66,6 +67,7 @@ def test_the_configuration_is_that_of_the_embedded_server(folder: Path):
             public_keys=credentials.public_keys,
             scopes=("default", "acme"),
             pools=SPEC.pools,
+            vault_pools=("redaction",),
             host="0.0.0.0",  # noqa: S104
             monitoring_host="0.0.0.0",  # noqa: S104
             monitoring_port=8222,
@@ -109,7 +111,11 @@ def test_each_role_has_a_secret_with_its_own_seed(folder: Path):
     """
     Pods' and clients' alike; and the configuration knows the public key of each once.
     """
-    secrets = {name_of(secret): secret["stringData"]["seed.nk"].encode() for secret in kind(written(folder), "Secret")}
+    secrets = {
+        name_of(secret): secret["stringData"]["seed.nk"].encode()
+        for secret in kind(written(folder), "Secret")
+        if name_of(secret) != kubernetes.VAULT_KEY_OBJECT
+    }
     expected = {secret_name(user): seed for user, seed in seeds_of(folder).items()}
 
     assert expected == secrets
@@ -117,6 +123,22 @@ def test_each_role_has_a_secret_with_its_own_seed(folder: Path):
     for config in kind(written(folder), "ConfigMap"):
         [text] = config["data"].values()
         assert {1} == {text.count(public_key_of(seed)) for seed in secrets.values()}
+
+
+def test_the_key_of_the_vaults_is_made_once_and_stands_in_one_secret(folder: Path):
+    """
+    A worker takes it; written again, it is the same: with another one nothing in the vaults could be read.
+    """
+    [before] = written(folder, "vault-key.yaml")
+    kubernetes.write(folder, SPEC, {})
+    [after] = written(folder, "vault-key.yaml")
+    text = after["stringData"]["vault.key"]
+
+    assert before == after
+    assert len(vault_keys(text, None)) == 1
+    assert text == (folder / "vault.key").read_text().strip()
+    holding = [path.name for path in folder.rglob("*.yaml") if text in path.read_text()]
+    assert ["vault-key.yaml"] == holding
 
 
 def test_no_configuration_holds_a_seed(folder: Path):
@@ -137,6 +159,7 @@ def test_what_pods_need_is_applied_and_what_clients_need_is_not(folder: Path, ku
     assert {"flotilla"} == {manifest["metadata"]["namespace"] for manifest in applied}
     assert {
         "nats-orchestrator",
+        "vault-key",
         *(f"nats-{zone}-{pool}" for zone, pool in SPEC.pools),
     } == {name_of(secret) for secret in kind(applied, "Secret")}
     clients = written(folder, "clients/*.yaml")

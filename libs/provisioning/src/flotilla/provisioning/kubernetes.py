@@ -7,10 +7,12 @@ with another scope or pool, it adds what is missing. Everything is written into 
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,9 +39,14 @@ CLUSTER_STORAGE_GIB: Final = 45
 MEMORY_STORE_BYTES: Final = 64 * 1024 * 1024
 CONFIG_MAP_BYTES_MAX: Final = 1_000_000
 """What Kubernetes takes (1 MiB), less a little for the names around it."""
+VAULT_KEY_OBJECT: Final = "vault-key"
+VAULT_KEY_FILE: Final = "vault.key"
+"""In the Secret, and in the folder that is written."""
+VAULT_KEY_BYTES: Final = 32
 PROVIDER_KEYS: Final = {provider.secret: provider.key for provider in providers_of("cloud")}
 DEFAULT_POOLS: Final[tuple[tuple[Zone, str], ...]] = (
     ("local", "embedded"),
+    ("local", REDACTION_POOL),
     *((provider.zone, provider.name) for provider in PROVIDERS if provider.has_pool),
 )
 
@@ -159,6 +166,9 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
         if (text := _text_of(directory / f"{name}.yaml")) is not None
     }  # fmt: skip
     files = {**kept, **manifests(spec, credentials, environ)}
+    if spec.vault_pools:
+        key = _vault_key(directory / VAULT_KEY_FILE)
+        files[f"{VAULT_KEY_OBJECT}.yaml"] = _secret(VAULT_KEY_OBJECT, {VAULT_KEY_FILE: key}, spec.namespace)
     files["kustomization.yaml"] = _kustomization(name for name in files if not name.startswith(f"{CLIENTS}/"))
     for name, text in files.items():
         path = directory / name
@@ -210,6 +220,15 @@ def _cluster(spec: KubernetesSpec, *, tls: bool) -> ClusterSpec:
         routes=tuple(f"nats-route://nats-{node}.nats-nodes:6222" for node in range(spec.nodes)),
         tls=_ROUTE_TLS if tls else None,
     )
+
+
+def _vault_key(path: Path) -> str:
+    """The key of the vaults, made where there is none: with another one nothing in them could be read."""
+    kept = _text_of(path)
+    if kept is None:
+        kept = base64.b64encode(secrets.token_bytes(VAULT_KEY_BYTES)).decode() + "\n"
+        replace_file(path, kept.encode())
+    return kept.strip()
 
 
 def _seed_secret(credentials: Credentials, user: str, namespace: str | None) -> str:

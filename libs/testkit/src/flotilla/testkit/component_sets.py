@@ -20,9 +20,28 @@ import yaml
 from flotilla.testkit.manifests import K8S, Fleet, Manifest, documents, name_of, render_text
 
 COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
-    "dev": ("llamacpp", "monitoring", "tenant", "tls-cert-manager", "vllm", "gpu-nvidia", "model-pull", "tls"),
+    "dev": (
+        "llamacpp",
+        "monitoring",
+        "redaction",
+        "tenant",
+        "tls-cert-manager",
+        "vllm",
+        "gpu-nvidia",
+        "model-pull",
+        "tls",
+    ),
     "prod": (
-        *("llamacpp", "monitoring", "tenant", "tls-cert-manager", "vllm", "autoscaling-hpa", "autoscaling-keda"),
+        *(
+            "llamacpp",
+            "monitoring",
+            "redaction",
+            "tenant",
+            "tls-cert-manager",
+            "vllm",
+            "autoscaling-hpa",
+            "autoscaling-keda",
+        ),
         *("gpu-nvidia", "model-pull", "tls"),
     ),
 }
