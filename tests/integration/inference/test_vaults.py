@@ -83,6 +83,30 @@ async def test_documents_of_one_case_that_are_redacted_at_once_agree(server: Run
         assert {f"value {number}" for number in range(WRITERS // 3)} == await values(replicas[0], told[0][1])
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["a new vault", "a vault that is there"])
+async def test_what_another_replica_stores_meanwhile_is_kept(server: RunningServer, *, begun: bool):
+    """
+    Whoever comes second redacts once more, with the entries of who was first, and nobody's value is overwritten.
+    """
+    async with requests_to(server) as one, requests_to(server) as two:
+        vaults, other = (Vaults(requests, vault_keys(KEY, None)) for requests in (one, two))
+        if begun:
+            await add(other, "Zoe", case="1")
+        seen: list[set[str]] = []
+
+        async def work(entries: Entries) -> tuple[None, Entries]:
+            if not seen:
+                await add(other, "Bob", case="1")
+            seen.append({entry.value for entry in entries})
+            return None, entries.with_values({"Ann": "PERSON"})
+
+        _, handle, _ = await vaults.change("acme", work, handle=None, case="1", lifetime_s=600)
+
+        before = {"Zoe"} if begun else set[str]()
+        assert [before, before | {"Bob"}] == seen
+        assert before | {"Ann", "Bob"} == await values(vaults, handle)
+
+
 async def test_a_handle_is_good_in_its_scope_alone(server: RunningServer):
     """
     Another tenant's is not there, and the same case of another tenant is another vault.
