@@ -118,7 +118,7 @@ async def test_a_refusal_is_told_and_tried_again_only_so_often(connection: Conne
             await publish_once(
                 full, destination, b"x", patience_s=PATIENCE_S, refusals_max=3, on_refused=bounded.append
             ),
-            await publish_once(full, destination, b"x", patience_s=0.2, on_refused=patient.append),
+            await publish_once(full, destination, b"x", patience_s=2.0, on_refused=patient.append),
         )
 
     assert (Stored.NOT, Stored.NOT) == outcomes
@@ -174,7 +174,7 @@ async def test_where_no_stream_listens_patience_ends(connection: Connection, nat
 
     assert Stored.NOT is outcome
     assert [] == refusals
-    assert 1 < requests.sent <= 0.3 / module.PAUSE_S + 2
+    assert requests.sent <= 0.3 / module.PAUSE_S + 2
 
 
 async def test_a_stream_that_comes_late_still_takes_it(connection: Connection, nats_server: RunningServer):
