@@ -88,11 +88,12 @@ class Dispatcher:
         return result
 
     def _finished(self, run: TaskRun, result: Result) -> None:
+        route = run.route
         run.record_success()
         self._means.events.tell(
             run.task,
             "finished",
-            route=run.route,
+            route=route,
             replica=result.replica,
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,

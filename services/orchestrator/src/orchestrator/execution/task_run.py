@@ -223,10 +223,12 @@ class TaskRun:
         return self.finished.timings.provider_ms if self.finished is not None else None
 
     def record_success(self) -> None:
-        """Count the attempt that went well; after the caller has the answer."""
-        if self.attempt is not None and self.finished is not None:
-            self.attempt.tell_started()
-            self._dependencies.ledger.finished(self.attempt, self.finished)
+        """Count the attempt that went well, after the caller has the answer; and let go of it."""
+        # The attempt knows this run: kept, each task would be a cycle for the garbage collector to find.
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None and self.finished is not None:
+            attempt.tell_started()
+            self._dependencies.ledger.finished(attempt, self.finished)
 
     def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
