@@ -4,12 +4,10 @@ What can go wrong between a member of the fleet and NATS.
     flotilla.contracts.errors.FlotillaError
      └─ FabricError
          ├─ ConnectFailedError        no server answered, or it refused the credentials
-         ├─ ConnectionLostError       the connection is closed for good
          ├─ NoRespondersError         nobody listens on a subject
          ├─ RequestTimeoutError       no reply in time
          ├─ TooManyCallsError         more calls are open than the bound allows
          ├─ LanesFullError            as many tasks wait for a slot as the bound allows
-         ├─ PermissionDeniedError     the server refused a subject
          ├─ MalformedSubjectError     what was to be published or subscribed to is no subject
          ├─ MalformedHeaderError      a header that cannot be sent
          ├─ ListFailedError           a bucket could not be listed
@@ -19,7 +17,7 @@ What can go wrong between a member of the fleet and NATS.
 """
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from flotilla.contracts.errors import FlotillaError
 
@@ -36,10 +34,6 @@ class ConnectFailedError(FabricError):
     def __init__(self, url: str, error: BaseException) -> None:
         super().__init__(f"cannot connect to {url}: {error or type(error).__name__}")
         self.url = url
-
-
-class ConnectionLostError(FabricError):
-    """The connection is closed for good, and what was asked of it cannot be done."""
 
 
 class NoRespondersError(FabricError):
@@ -72,15 +66,6 @@ class LanesFullError(FabricError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} tasks wait already")
         self.limit = limit
-
-
-class PermissionDeniedError(FabricError):
-    """The server refused this user to publish or subscribe to `subject`."""
-
-    def __init__(self, action: Literal["publish", "subscribe"], subject: str) -> None:
-        super().__init__(f"not permitted to {action} to {subject}")
-        self.action = action
-        self.subject = subject
 
 
 class MalformedSubjectError(FabricError):
