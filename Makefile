@@ -99,7 +99,7 @@ mutation: install ## Make every small change to the decisions of the core, and l
 	@rm -rf $(MUTATION)/src $(MUTATION)/tests $(MUTATION)/mutants
 	@mkdir -p $(MUTATION)/src/flotilla $(MUTATION)/tests/unit
 	@test -d $(MUTATION)/tools || $(CERTIFICATES) $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
-	  --target $(MUTATION)/tools mutmut==3.8.1
+	  --target $(MUTATION)/tools --require-hashes -r tests/requirements-mutation.txt
 	@cp -r services/orchestrator/src/orchestrator $(MUTATION)/src/
 	@cp -r libs/fabric/src/flotilla/fabric $(MUTATION)/src/flotilla/
 	@cp -r tests/unit/orchestrator tests/unit/fabric $(MUTATION)/tests/unit/
