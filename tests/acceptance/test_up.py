@@ -66,7 +66,8 @@ async def launch(directory: Path, *options: str, port: int = 0) -> Process:
 @asynccontextmanager
 async def running(directory: Path, *options: str) -> AsyncGenerator[Up, None]:
     """A fleet on the noop engine while the block runs; whatever is left of it is killed."""
-    process = await launch(directory, "--engine", "noop", "--json", *options)
+    without = () if "--redaction" in options else ("--redaction", "0")
+    process = await launch(directory, "--engine", "noop", "--json", *without, *options)
     assert process.stdout is not None
     assert process.stderr is not None
     line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
@@ -124,7 +125,7 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
     """
     The ready line is alone on standard output; no service holds a key; SIGTERM drains, ends every child, and exits 0.
     """
-    async with running(tmp_path, "--orchestrators", "2", "--local", "2", "--slots", "3") as up:
+    async with running(tmp_path, "--orchestrators", "2", "--local", "2", "--slots", "3", "--redaction", "1") as up:
         counts = {kind: len(pids) for kind, pids in up.facts.pids.items()}
         assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1, "redaction": 1}
         assert str(tmp_path) == up.facts.dir
@@ -185,11 +186,11 @@ async def test_what_was_redacted_is_restored_after_a_restart(tmp_path: Path):
     The key of the vaults is made once, for nobody else's eyes; the worker that redacts alone is told where it is.
     """
     document = "Write to zaphod@example.com"
-    async with running(tmp_path, "--cloud", "0") as up, Fleet.connect(up.facts.url) as fleet:
+    async with running(tmp_path, "--cloud", "0", "--redaction", "1") as up, Fleet.connect(up.facts.url) as fleet:
         redacted = (await fleet.ask("redact", {"document": document})).output
         told = [environ for environ in environments_of(up) if "FLOTILLA_VAULT_KEY" in environ]
     key = tmp_path / "vault.key"
-    async with running(tmp_path, "--cloud", "0") as up, Fleet.connect(up.facts.url) as fleet:
+    async with running(tmp_path, "--cloud", "0", "--redaction", "1") as up, Fleet.connect(up.facts.url) as fleet:
         restored = (await fleet.ask("restore", {"document": redacted["document"], "vault": redacted["vault"]})).output
 
     assert "zaphod" not in redacted["document"]

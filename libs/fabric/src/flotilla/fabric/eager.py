@@ -46,6 +46,10 @@ class _Resumed:
             while True:
                 try:
                     sent = yield waits_for
+                except GeneratorExit:
+                    # Nobody will ever resume it, and it may be closed before this: thrown into, it would complain.
+                    coroutine.close()
+                    raise
                 except BaseException as error:  # noqa: BLE001  (it is the coroutine's to handle)
                     waits_for = coroutine.throw(error)
                 else:
