@@ -100,8 +100,12 @@ def environments_of(up: Up) -> list[str]:
 
 
 def modes_below(root: Path) -> dict[Path, int]:
-    """Of a folder and everything in it."""
-    return {path: stat.S_IMODE(path.lstat().st_mode) for path in (root, *root.rglob("*"))}
+    """Of a folder and everything in it, but for what nats-server has renamed or removed meanwhile."""
+    found: dict[Path, int] = {}
+    for path in (root, *root.rglob("*")):
+        with suppress(FileNotFoundError):
+            found[path] = stat.S_IMODE(path.lstat().st_mode)
+    return found
 
 
 async def until(holds: Callable[[], bool], timeout_s: float = END_TIMEOUT_S) -> None:
