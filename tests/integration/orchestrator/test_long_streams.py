@@ -1,5 +1,6 @@
 """ApiRequests about streams that hold more than is read at a time; the bounds are made small instead of the streams long."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -10,10 +11,13 @@ from flotilla.contracts.api import DeadList, TaskStatus
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TASK_ID
-from flotilla.contracts.results import DeadRecord, encode
+from flotilla.contracts.results import DeadRecord, Result, encode
 from flotilla.fabric import stored
 from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import stream_info, stream_update
+from flotilla.fabric.publish_once import Stored
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer
@@ -48,8 +52,7 @@ async def requests(connection: Connection) -> AsyncIterator[Requests]:
     await requests.stop()
 
 
-@pytest.fixture
-async def tasks(connection: Connection, requests: Requests) -> TaskHandlers:
+def handlers(connection: Connection, requests: Requests, commits: Commits) -> TaskHandlers:
     """
     Of an orchestrator that holds no task, so that every one waits in the stream.
     """
@@ -60,10 +63,41 @@ async def tasks(connection: Connection, requests: Requests) -> TaskHandlers:
         fleet=Fleet(),
         dispatcher=cast("Any", None),
         executors=cast("Any", None),
-        commits=Commits(requests, UnreadableStored(_ignore)),
+        commits=commits,
         durables={},
         walks=Turns(places=1, per_scope_max=1),
     )
+
+
+@pytest.fixture
+async def tasks(connection: Connection, requests: Requests) -> TaskHandlers:
+    """
+    With nothing between a look and a commit.
+    """
+    return handlers(connection, requests, Commits(requests, UnreadableStored(_ignore)))
+
+
+class _Overtaken(Commits):
+    """
+    Somebody else's result is committed between the first look and the commit.
+    """
+
+    other: Result | None = None
+
+    async def find(self, scope: str, task_id: str, capability: str = "*") -> Result | None:
+        found = await super().find(scope, task_id, capability)
+        if found is None and self.other is not None:
+            await super().commit(scope, self.other)
+        return found
+
+
+class _Impatient(Commits):
+    """
+    Gives a commit up at once.
+    """
+
+    async def commit(self, scope: str, result: Result, *, patience_s: float = 0.1) -> Stored:
+        return await super().commit(scope, result, patience_s=min(0.1, patience_s))
 
 
 @pytest.fixture
@@ -142,6 +176,47 @@ async def test_a_waiting_task_is_found_behind_many_others(requests: Requests, ta
     assert isinstance(status, TaskStatus)
     assert (status.state, status.capability) == ("waiting", "classify")
     assert cancelled.was == "waiting"
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.PROVIDER_FAILED, ErrorKind.CANCELLED])
+async def test_a_task_that_ends_while_it_is_cancelled_is_told_as_it_ended(
+    connection: Connection, requests: Requests, kind: ErrorKind
+):
+    """
+    Only one that was cancelled counts as cancelled.
+    """
+    commits = _Overtaken(requests, UnreadableStored(_ignore))
+    error = ErrorBody(kind=kind, message="as it ended")
+    commits.other = Result(task="t1", capability="classify", status="failed", error=error)
+    await _submit(requests, "t1")
+    cancel = handlers(connection, requests, commits).cancel(_question("cancel", '{"task":"t1"}'))
+
+    if kind is ErrorKind.CANCELLED:
+        assert "waiting" == (await cancel).was
+    else:
+        with pytest.raises(TaskError, match="over already") as refused:
+            await cancel
+        assert ErrorKind.NOT_FOUND is refused.value.kind
+    assert error == (await commits.find("default", "t1", "classify") or commits.other).error
+
+
+async def test_a_cancel_that_cannot_be_committed_is_no_cancel(connection: Connection, requests: Requests):
+    """
+    The task stays in its stream, and the caller is not told that it is over.
+    """
+    commits = _Impatient(requests, UnreadableStored(_ignore))
+    await _submit(requests, "t1")
+    results = subjects.results_stream("default")
+    info = json.loads((await requests.request(stream_info(results), b"", timeout_s=5.0)).data)
+    await requests.request(
+        stream_update(results), json.dumps(info["config"] | {"sealed": True}).encode(), timeout_s=5.0
+    )
+    with pytest.raises(FabricError):
+        await handlers(connection, requests, commits).cancel(_question("cancel", '{"task":"t1"}'))
+
+    waiting = await handlers(connection, requests, commits).status(_question("status", '{"task":"t1"}'))
+    assert isinstance(waiting, TaskStatus)
+    assert "waiting" == waiting.state
 
 
 async def test_of_a_task_behind_too_many_others_it_is_said_that_nothing_is_known(

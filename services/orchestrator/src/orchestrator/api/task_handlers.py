@@ -22,7 +22,7 @@ from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX
 from flotilla.contracts.results import Result, input_digest
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.errors import NoRespondersError, RequestTimeoutError
+from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Stored
 from flotilla.fabric.stored import (
@@ -203,8 +203,19 @@ class TaskHandlers:
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
         error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
         result = refusal(waiting, error)
-        if await self._commits.commit(scope, result) is Stored.NOW:
+        stored = await self._commits.commit(scope, result)
+        if stored is Stored.NOT:
+            raise FabricError("the end of a cancelled task could not be committed")
+        if stored is Stored.NOW:
             await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
+        else:
+            # Somebody ended it in this moment: what that came to is what the caller is told.
+            other = await self._commits.find(scope, query.task)
+            was_cancelled = (
+                other is not None and isinstance(other.error, ErrorBody) and other.error.kind is ErrorKind.CANCELLED
+            )
+            if other is not None and not was_cancelled:
+                raise not_found(query.task, f"is over already ({other.status})")
         return Cancelled(task=query.task, was="waiting")
 
     async def replicas(self, _question: ApiRequest) -> ReplicasReply:

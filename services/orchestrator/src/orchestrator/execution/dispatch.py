@@ -29,9 +29,14 @@ class Dispatcher:
     """
 
     def __init__(
-        self, means: Dependencies, metrics: OrchestratorMetrics, traces: Traces = NO_TRACES, *, payload_bytes_max: int
+        self,
+        dependencies: Dependencies,
+        metrics: OrchestratorMetrics,
+        traces: Traces = NO_TRACES,
+        *,
+        payload_bytes_max: int,
     ) -> None:
-        self._means = means
+        self._with = dependencies
         self._result_bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._metrics = metrics
         self._traces = traces
@@ -46,7 +51,7 @@ class Dispatcher:
         attempt = run.attempt
         if attempt is None:
             return "waiting"
-        await self._means.attempts.abandon(attempt, Ended.CANCELLED)
+        await self._with.attempts.abandon(attempt, Ended.CANCELLED)
         return "running"
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
@@ -57,15 +62,15 @@ class Dispatcher:
             NoRouteNowError: A durable task has no route now and may get one later.
         """
         key = (task.scope, task.id)
-        run = self.held[key] = TaskRun(self._means, task, on_piece)
+        run = self.held[key] = TaskRun(self._with, task, on_piece)
         span = run.state.span = self._traces.task_began(task)
-        self._means.events.tell(task, "queued")
+        self._with.events.tell(task, "queued")
         try:
             result = await run.run()
             self._check_size(result)
         except TaskError as error:
             kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
-            self._means.events.tell(task, kind, error=error.kind.value)
+            self._with.events.tell(task, kind, error=error.kind.value)
             # The attempt may have gone well: then its result was too large.
             run.record_success()
             result = run.state.failed(error.body)
@@ -84,13 +89,13 @@ class Dispatcher:
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
         # The caller waits for the answer, and nobody for what is counted and told of it.
-        self._means.attempts.loop.call_soon(self._finished, run, result)
+        self._with.attempts.loop.call_soon(self._finished, run, result)
         return result
 
     def _finished(self, run: TaskRun, result: Result) -> None:
         route = run.route
         run.record_success()
-        self._means.events.tell(
+        self._with.events.tell(
             run.task,
             "finished",
             route=route,

@@ -1,13 +1,12 @@
 """A worker that redacts: the engine alone, or beside the model that its pool serves, which then finds what it can too."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
 
 from flotilla.capabilities.catalogue import Catalogue
-from flotilla.contracts.presence import ModelCard
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
@@ -49,13 +48,9 @@ def with_redaction(serving: Serving, settings: WorkerSettings, keys: VaultKeys, 
     return msgspec.structs.replace(
         serving,
         backend=_Both(serving.backend, engine),
-        models=_with_cards(serving.models, engine.model_cards()),
+        models=[*serving.models, *engine.model_cards()],
         opened=_opened(engine, model, keys, make_bucket),
     )
-
-
-def _with_cards(models: Sequence[ModelCard], added: Sequence[ModelCard]) -> list[ModelCard]:
-    return [*models, *added]
 
 
 def _opened(engine: RedactionEngine, model: ModelLayer | None, keys: VaultKeys, make_bucket: MakeBucket) -> Opened:
