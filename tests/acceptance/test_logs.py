@@ -7,8 +7,11 @@ from typing import Any
 
 from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.plain_client import new_task
+from flotilla.testkit.steered_worker import FILE as STEERING_FILE
+from flotilla.testkit.steered_worker import Steering
 
 MARK = "Zaphod-4711-Beeblebrox"
+STEERED = ("-m", "flotilla.testkit.steered_worker")
 GOOD = {"document": f"Dear {MARK}, your invoice.", "labels": [MARK, "other"]}
 
 
@@ -37,7 +40,7 @@ async def test_no_text_of_a_document_is_in_any_log(tmp_path: Path):
             await client.ask("classify", GOOD, headers={"Flotilla-Stream": "true"})
             await client.ask(f"no-{MARK.lower()}", GOOD)
             fleet.workers[0].kill()
-            await results.until(lambda heard: len(heard.messages) >= len(bad) + len(tasks) + 1, 20)
+            await results.until(lambda heard: len(heard.messages) >= len(bad) + len(tasks) + 1, 60)
             await client.api("cancel", {"task": MARK})
         for process in fleet.processes:
             process.terminate()
@@ -54,12 +57,15 @@ async def test_a_durable_task_can_be_followed_through_the_logs_of_all_who_had_it
     One line at `info` when it ends; at `debug` one for each attempt, and on the worker's side the same ids.
     """
     env = {"FLOTILLA_LOG_LEVEL": "debug"}
-    async with running_fleet(tmp_path, env=env, worker_env=env, latency_ms=5, failure_rate=0.5) as fleet:
+    steering = Steering(tmp_path / "steering.json", latency_ms=5)
+    steering.set(failure_rate=0.5, failures_max=3)
+    async with running_fleet(tmp_path, local=0, env=env) as fleet:
+        await fleet.start_worker(name="local-w1", command=STEERED, env={**env, STEERING_FILE: str(steering.path)})
         client = await fleet.client()
         tasks = [new_task() for _ in range(6)]
         async with client.hearing("results.>") as results:
             await client.submit_many("classify", GOOD, tasks)
-            ended = {task: await results.result(task, 20) for task in tasks}
+            ended = {task: await results.result(task, 60) for task in tasks}
         await (await fleet.admin()).until_empty("TASKS_default")
         for process in fleet.processes:
             process.terminate()
@@ -80,6 +86,7 @@ async def test_a_durable_task_can_be_followed_through_the_logs_of_all_who_had_it
         task: sum(line["task"] == task for line in attempts) for task in tasks
     }
     assert {"debug"} == {line["level"] for line in attempts}
+    assert len(attempts) == len(tasks) + 3
     assert failures
     assert {(line["task"], line["attempt"]) for line in failures} <= {
         (line["task"], line["attempt"]) for line in attempts
