@@ -117,6 +117,16 @@ def test_the_other_orchestrators_are_told_before_the_task_goes_on(deaths: int, l
         assert TellDeaths(told_deaths) == story.event(Refreshed(story.run.rules, standings=standings))
 
 
+@pytest.mark.parametrize(("deaths", "follows"), [(0, FindRoutes()), (1, FindRoutes()), (2, FindRoutes(alone=True))])
+def test_a_task_that_is_delivered_again_is_as_suspicious_as_it_was(deaths: int, follows: Action) -> None:
+    """
+    It goes alone after as many deaths as before it was given back, and nobody is told again of what all know.
+    """
+    story = Story(durable=True, deaths=deaths)
+
+    assert follows == story.event(Refreshed(story.run.rules))
+
+
 def test_deaths_that_another_orchestrator_saw_count() -> None:
     """
     The task was delivered again, and nobody here is asked to take it.

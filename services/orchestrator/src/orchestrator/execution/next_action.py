@@ -9,7 +9,7 @@ from typing import Final
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
-from orchestrator.execution.poison_tasks import danger_of, deaths_to_tell, goes_alone, is_suspicious, weigh_losses
+from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
     REFRESH,
     after_failure,
@@ -89,8 +89,11 @@ def _after_refresh(run: RunState, event: Refreshed, now_s: float) -> Action:
         return Fail(TaskError(ErrorKind.CANCELLED, "cancelled by the caller"))
     if now_s >= run.deadline_at:
         return Fail(too_late(run))
-    if not is_suspicious(run):
+    if not (run.losses or run.deaths):
         return _FIND_ROUTES
+    if not run.losses and run.deaths < DEATHS_MAX:
+        # Told of by whoever had the task before.
+        return _if_safe(run)
     weigh_losses(run, event.standings)
     return TellDeaths(deaths_to_tell(run)) if task.durable else _if_safe(run)
 

@@ -20,11 +20,6 @@ ALONE_FROM: Final = DEATHS_MAX - 1
 Danger = Literal["none", "wait", "poison"]
 
 
-def is_suspicious(run: RunState) -> bool:
-    """Whether the danger has to be known before the next try."""
-    return bool(run.losses) or run.deaths >= DEATHS_MAX
-
-
 def goes_alone(run: RunState) -> bool:
     """Whether its next try is not to be beside that of another such task."""
     return run.deaths + len(run.losses) >= ALONE_FROM

@@ -162,7 +162,7 @@ class TaskRun:
             raise
         finally:
             self.attempt = None
-            if self.state.failures:
+            if self.state.failures or self.state.deaths:
                 dependencies.isolation.leave(task)
         if found_no_slot(outcome):
             stale = outcome is Ended.BUSY or lane.reasons != reasons
