@@ -1,0 +1,205 @@
+"""
+Conditions in CEL, the Common Expression Language (https://cel.dev), over the values of a run.
+
+CEL has no loops and no side effects, but the engine has no bound of cost: so the expression's length and nesting, its
+macros over lists (one, never within another) and the size of what it is given are bounded here. It is given exactly the
+values whose paths stand in its text, nothing beside: what was overlooked in the text would be absent, not leaked.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from flotilla.pipelines.errors import ConditionError
+from flotilla.pipelines.references import ROOTS, AbsentError, NotAReferenceError, Reference, reference
+from flotilla.pipelines.values import OutOfBoundsError, encoded
+
+LENGTH_MAX: Final = 1_000
+NESTING_MAX: Final = 16
+OPERATORS_MAX: Final = 100
+GIVEN_BYTES_MAX: Final = 256 * 1024
+"""Of the values that a condition reads, as JSON."""
+GIVEN_VALUES_MAX: Final = 2_000
+"""Of the same: numbers, texts, objects."""
+
+_MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_FUNCTIONS: Final = frozenset(
+    {"has", "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bool", "type"}
+)
+_LEXEME: Final = re.compile(
+    r"""(?P<skip>\s+|//[^\n]*)
+    |(?P<text>(?:[rR][bB]?|[bB][rR]?)?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+    |(?P<chain>[A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)
+    |(?P<number>\d[\w.]*)
+    |(?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_FAILS: Final = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
+"""What the engine raises; its texts may quote values and are not passed on."""
+
+
+class Condition:
+    """A compiled condition; does not change once it is made."""
+
+    __slots__ = ("_execute", "references", "text")
+
+    def __init__(self, text: str, references: tuple[Reference, ...], execute: Callable[[dict[str, Any]], Any]) -> None:
+        self.text = text
+        self.references = references
+        """Each once, shorter paths first."""
+        self._execute = execute
+
+    def holds(self, step: str, resolve: Callable[[Reference], Any]) -> bool:
+        """
+        Evaluate it for a step, over the values of its references; those that are absent are left out.
+
+        Raises:
+            ConditionError: It fails over these values, is neither true nor false, or reads too much.
+        """
+        given = self._given(resolve)
+        self._check_size(step, given)
+        try:
+            result = self._execute(given)
+        except _FAILS as error:
+            raise ConditionError(
+                step, f"the condition {self.text!r} fails over the values of this run ({type(error).__name__})"
+            ) from None
+        if not isinstance(result, bool):
+            raise ConditionError(step, f"the condition {self.text!r} is neither true nor false")
+        return result
+
+    def _given(self, resolve: Callable[[Reference], Any]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        placed: set[tuple[str, ...]] = set()
+        for read in self.references:
+            parts = tuple(str(read).split("."))
+            if any(parts[:length] in placed for length in range(1, len(parts))):
+                continue
+            try:
+                value = resolve(read)
+            except AbsentError:
+                value = msgspec.UNSET
+            table = given
+            for part in parts[:-1]:
+                table = table.setdefault(part, {})
+            if value is not msgspec.UNSET:
+                table[parts[-1]] = value
+                placed.add(parts)
+        return given
+
+    def _check_size(self, step: str, given: dict[str, Any]) -> None:
+        if _count(given, GIVEN_VALUES_MAX) > GIVEN_VALUES_MAX or _size_bytes(given) > GIVEN_BYTES_MAX:
+            raise ConditionError(
+                step,
+                f"the condition {self.text!r} reads more than {GIVEN_BYTES_MAX} bytes or {GIVEN_VALUES_MAX} values: "
+                "have a step make what it asks for",
+            )
+
+
+def condition(text: Any, key: str, faults: list[str]) -> Condition | None:
+    """Read a condition; `faults` gets what is wrong, each with its key, and the result is None then."""
+    if not isinstance(text, str):
+        faults.append(f"{key}: expected a condition in CEL, as text")
+        return None
+    found = list(_bound_faults(text))
+    references = () if found else _references(text, found)
+    if not found and (execute := _compiled(text, found)) is not None:
+        return Condition(text, references, execute)
+    faults.extend(f"{key}: {fault}" for fault in found)
+    return None
+
+
+def _compiled(text: str, found: list[str]) -> Callable[[dict[str, Any]], Any] | None:
+    # Imported here: the package loads a terminal's tools along, which whoever has no condition need not pay for.
+    import cel  # noqa: PLC0415
+
+    try:
+        program = cel.compile(text)
+        functions = program.functions()
+    except _FAILS as error:
+        reason = str(error).partition("\n")[0]
+        found.append(f"expected CEL: {reason}")
+        return None
+    named = {name for name in functions if name.isidentifier() and not name.startswith("_")}
+    if unknown := sorted(named - _FUNCTIONS - _MACROS):
+        found.append(f"unknown function {', '.join(unknown)}; known are {', '.join(sorted(_FUNCTIONS))}")
+        return None
+    return program.execute
+
+
+def _lexemes(text: str) -> Iterator[tuple[str, str]]:
+    for match in _LEXEME.finditer(text):
+        if match.lastgroup != "skip":
+            yield match.lastgroup or "sign", match.group()
+
+
+def _bound_faults(text: str) -> Iterator[str]:
+    """Length, nesting, operators, and macros over lists that stand within one another."""
+    if len(text) > LENGTH_MAX:
+        yield f"{len(text)} characters, expected at most {LENGTH_MAX}"
+        return
+    open_brackets: list[bool] = []
+    signs = 0
+    last = ("", "")
+    for kind, lexeme in _lexemes(text):
+        if kind == "sign" and lexeme in "([{":
+            is_macro = lexeme == "(" and last[0] == "chain" and last[1].replace(" ", "").rpartition(".")[2] in _MACROS
+            if is_macro and any(open_brackets):
+                yield "a macro over a list stands within another: expected one at a time"
+                return
+            open_brackets.append(is_macro)
+            if len(open_brackets) > NESTING_MAX:
+                yield f"nested deeper than {NESTING_MAX} brackets"
+                return
+        elif kind == "sign" and lexeme in ")]}":
+            if open_brackets:
+                open_brackets.pop()
+        elif kind == "sign":
+            signs += 1
+        last = (kind, lexeme)
+    if signs > OPERATORS_MAX:
+        yield f"{signs} operators, expected at most {OPERATORS_MAX}"
+
+
+def _references(text: str, faults: list[str]) -> tuple[Reference, ...]:
+    found: dict[Reference, None] = {}
+    lexemes = [*_lexemes(text), ("end", "")]
+    before = ("", "")
+    for (kind, lexeme), (_, following) in pairwise(lexemes):
+        if kind == "chain" and before[1] != ".":
+            parts = [part.strip() for part in lexeme.split(".")]
+            if following == "(":
+                parts.pop()  # a function of it
+            if parts and parts[0] in ROOTS:
+                try:
+                    found[reference(".".join(parts))] = None
+                except NotAReferenceError as error:
+                    faults.append(str(error))
+        elif (kind, lexeme) == ("sign", ".") and before[1] not in (")", "]", "}"):
+            faults.append("expected a name or a bracket before the dot")
+        before = (kind, lexeme)
+    return tuple(sorted(found, key=lambda read: len(read.path)))
+
+
+def _size_bytes(given: dict[str, Any]) -> int:
+    try:
+        return len(encoded(given))
+    except OutOfBoundsError:
+        return GIVEN_BYTES_MAX + 1
+
+
+def _count(value: Any, bound: int) -> int:
+    """How many values there are in JSON; stops a little above the bound."""
+    waiting: list[Any] = [value]
+    count = 0
+    while waiting and count <= bound:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting.extend(value.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+        elif isinstance(value, list):
+            waiting.extend(value)  # pyright: ignore[reportUnknownArgumentType]
+    return count

@@ -1,0 +1,60 @@
+"""
+What is wrong with a pipeline, or with one of its runs.
+
+    flotilla.contracts.errors.FlotillaError
+     ├─ SettingsError
+     │   └─ PipelineError         a file is no pipeline; carries every fault with the key it stands at
+     └─ StepError                 a run cannot go on at a step; carries the step and a text that is safe to show
+         ├─ MissingFieldError     a path leads to nothing in the values of this run
+         ├─ ConditionError        a condition could not be evaluated, or is neither true nor false
+         └─ ValueBoundError       what a step was to be given is too large, too deep, or no list to run over
+"""
+
+from collections.abc import Sequence
+
+from flotilla.contracts.errors import FlotillaError, SettingsError
+
+
+class PipelineError(SettingsError):
+    """
+    A file is no pipeline.
+
+    Attributes:
+        faults: All that was found, each beginning with its key (`steps.report.input.document`).
+    """
+
+    def __init__(self, file_name: str, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(f"{file_name}: {fault}" for fault in faults))
+        self.file_name = file_name
+        self.faults = tuple(faults)
+
+
+class StepError(FlotillaError):
+    """
+    A run cannot go on at a step.
+
+    Attributes:
+        step: The step's name; `output` where the pipeline's own output could not be made.
+        message: Never holds a value of the run, only names and paths of the definition.
+    """
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(f"{step}: {message}")
+        self.step = step
+        self.message = message
+
+
+class MissingFieldError(StepError):
+    """A path leads to nothing in the values of this run."""
+
+    def __init__(self, step: str, path: str) -> None:
+        super().__init__(step, f"there is no {path}: a condition with has({path}) can leave the step out")
+        self.path = path
+
+
+class ConditionError(StepError):
+    """A condition could not be evaluated, or is neither true nor false."""
+
+
+class ValueBoundError(StepError):
+    """What a step was to be given is too large, too deep, or no list to run over."""
