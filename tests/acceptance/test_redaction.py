@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,6 +109,31 @@ async def test_a_tenant_with_anothers_handle_finds_no_vault(fleet: RunningFleet)
     assert handle in {entry["vault"] for entry in (await asked(client, "vault", action="list"))["vaults"]}
     assert 1 == (await asked(client, "vault", action="forget", vault=handle))["forgotten"]
     assert "not_found" == await refused(client, "restore", document=redacted["document"], vault=handle)
+
+
+async def test_the_policy_switches_types_and_no_caller_does(fleet: RunningFleet):
+    """
+    Workers cannot read the policy: it reaches them with each attempt. What a caller says of types changes nothing.
+    """
+    client = await fleet.client()
+    policy = "[redaction]\noff = ['CARD']\n[declassify]\nclassify = { label = 'public' }\n"
+
+    async def types(**given: Any) -> set[str]:
+        return {found["type"] for found in (await asked(client, "redact", document=DOCUMENT, **given))["found"]}
+
+    assert {"EMAIL", "CARD"} == await types(redaction={"off": ["EMAIL"]}, off=["EMAIL"])
+    assert (await client.api("policy", {"verb": "set", "toml": policy}))["revision"]
+    await until(types, {"EMAIL"})
+    assert {"EMAIL"} == await types(redaction={"off": []}, off=[])
+    await client.api("policy", {"verb": "unset"})
+    await until(types, {"EMAIL", "CARD"})
+
+
+async def until(found: Callable[[], Awaitable[set[str]]], expected: set[str]) -> None:
+    """Ask until every orchestrator follows a policy that was just set."""
+    async with asyncio.timeout(60):
+        while await found() != expected:
+            await asyncio.sleep(0.05)
 
 
 async def test_without_its_pool_nobody_else_redacts(tmp_path: Path):

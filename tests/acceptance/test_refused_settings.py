@@ -9,6 +9,7 @@ from cloud_inference.backends import serving_for as serving_in_the_cloud
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import ServiceSettings, load_settings
 from flotilla.contracts.errors import SettingsError
+from flotilla.inference.redaction.vault_keys import new_key
 from flotilla.testkit.fleet_process import FleetProcess
 from local_inference.backends import serving_for as serving_locally
 from local_inference.settings import LocalSettings
@@ -22,6 +23,7 @@ WORKER = {
 LOCAL = {**WORKER, "FLOTILLA_ZONE": "local"}
 CLOUD = {**WORKER, "FLOTILLA_ZONE": "cloud"}
 VLLM = {**LOCAL, "FLOTILLA_PROVIDER": "vllm", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "FLOTILLA_MODELS": "m"}
+REDACTION = {**LOCAL, "FLOTILLA_PROVIDER": "redaction", "FLOTILLA_VAULT_KEY": new_key()}
 ORCHESTRATOR = {"FLOTILLA_NATS_URL": "nats://127.0.0.1:1"}
 SECRET = "sk-never-to-be-shown"  # noqa: S105  (it is none)
 KINDS: dict[str, type[ServiceSettings]] = {
@@ -48,6 +50,7 @@ def _named(value: Any) -> str:
         ("local_inference", {**LOCAL, "FLOTILLA_SLOTS": "4.5"}, "FLOTILLA_SLOTS"),
         ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "gpt"}, "FLOTILLA_PROVIDER"),
         ("local_inference", {**VLLM, "OPENAI_BASE_URL": "https://api.openai.com/v1"}, "FLOTILLA_LOCAL_HOSTS"),
+        ("local_inference", {**REDACTION, "FLOTILLA_REDACTION_LAYERS": "no.module:find"}, "FLOTILLA_REDACTION_LAYERS"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_API_KEY": SECRET}, "FLOTILLA_API_KEY"),
     ],
@@ -110,6 +113,11 @@ async def test_a_wrong_setting_ends_the_service_with_one_line(
             {**LOCAL, "FLOTILLA_PROVIDER": "ollama", "OLLAMA_HOST": "ollama.com"},
             "FLOTILLA_LOCAL_HOSTS",
         ),
+        ("local_inference", {**REDACTION, "FLOTILLA_VAULT_KEY": SECRET}, "FLOTILLA_VAULT_KEY"),
+        ("local_inference", {**REDACTION, "FLOTILLA_REDACTION_TYPES": "/nofile"}, "FLOTILLA_REDACTION_TYPES"),
+        ("local_inference", {**REDACTION, "FLOTILLA_REDACTION_LAYERS": "no.module:find"}, "FLOTILLA_REDACTION_LAYERS"),
+        ("local_inference", {**REDACTION, "FLOTILLA_REDACTION_SPACY": "no_pipeline"}, "FLOTILLA_REDACTION_SPACY"),
+        ("local_inference", {**LOCAL, "FLOTILLA_REDACTION_LAYERS": "json:loads"}, "FLOTILLA_VAULT_KEY"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_ZONE": "local"}, "FLOTILLA_ZONE"),
         ("cloud_inference", {**CLOUD, "FLOTILLA_NATS_PASSWORD": SECRET, "FLOTILLA_SLOTS": SECRET}, "FLOTILLA_SLOTS"),
     ],

@@ -117,6 +117,21 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         _json(attempts.InferRequest),
     ),
+    "infer-request-under-a-redaction-policy": (
+        attempts.InferRequest(
+            task="seq-1285",
+            attempt="o1.19",
+            capability="redact",
+            model="patterns-1",
+            input=msgspec.Raw(b'{"document":"Hello"}'),
+            options=attempts.AttemptOptions(
+                scope="default", redaction=redaction.RedactionPolicy(off=["GROUP"], score_min={"PERSON": 0.5})
+            ),
+            deadline_unix_ms=1_750_000_060_000,
+            data_class="restricted",
+        ),
+        _json(attempts.InferRequest),
+    ),
     # orchestrator to worker
     "infer-request": (
         attempts.InferRequest(
@@ -437,7 +452,9 @@ def _with_more(value: Any, *, is_open: bool = False) -> Any:
     return value
 
 
-_OPEN = frozenset({"labels", "headers", "details", "windows", "failures", "latency", "in_flight", "input", "output"})
+_OPEN = frozenset(
+    {"labels", "headers", "details", "windows", "failures", "latency", "in_flight", "input", "output", "score_min"}
+)
 """Fields whose keys are data: there, one more is one more."""
 
 

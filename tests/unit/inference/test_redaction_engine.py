@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.redaction import RedactInput, RedactOutput
+from flotilla.contracts.redaction import RedactInput, RedactionPolicy, RedactOutput
 from flotilla.inference.backend import Work
 from flotilla.inference.redaction.documents import DEPTH_MAX, LENGTH_MAX, TEXTS_MAX, redact_document
 from flotilla.inference.redaction.engine import RedactionEngine
@@ -348,6 +348,37 @@ async def test_a_task_of_no_scope_is_refused():
     await engine.aclose()
 
     assert FailureKind.REFUSED is caught.value.kind
+
+
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [
+        (RedactionPolicy(), set[str]()),
+        (RedactionPolicy(off=["EMAIL"]), {CANARY}),
+        (RedactionPolicy(score_min={"EMAIL": 1.0, "IP": 1.0}), set[str]()),
+        (RedactionPolicy(score_min={"CASE": 0.9}), {"C-17"}),
+        (RedactionPolicy(score_min={"CASE": 0.7}), set[str]()),
+    ],
+    ids=["every type", "one is off", "no layer is less sure", "too unsure", "sure enough"],
+)
+async def test_the_operators_policy_switches_types(policy: RedactionPolicy, left: set[str]):
+    """
+    One that is off stays in the text, and so does what a layer is less sure of than the policy asks.
+    """
+    text = f"{CANARY} from 192.168.17.4 about C-17"
+
+    def unsure(given: str) -> Iterable[Span]:
+        start = given.index("C-17")
+        return [Span(start=start, end=start + 4, type="CASE", score=0.8)]
+
+    engine = RedactionEngine([*LAYERS, Function("unsure", unsure)])
+    engine.open(cast("Vaults", NoVaults()))
+
+    answer = await engine.answer(msgspec.structs.replace(work({"document": text}), redaction=policy))
+    await engine.aclose()
+
+    output = msgspec.json.decode(answer.output, type=RedactOutput)
+    assert left == {value for value in (CANARY, "192.168.17.4", "C-17") if value in output.document}
 
 
 def work(given: dict[str, Any], *, scope: str = "acme") -> Work:

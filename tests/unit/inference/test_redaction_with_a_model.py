@@ -13,6 +13,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.presence import ModelCard
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES, RedactInput, RedactOutput
 from flotilla.inference.backend import Answer, Work
+from flotilla.inference.redaction.detection import Detection
 from flotilla.inference.redaction.engine import RedactionEngine
 from flotilla.inference.redaction.model_layer import PIECE_LENGTH_MAX, ModelLayer
 from flotilla.inference.redaction.serving import with_redaction
@@ -147,7 +148,7 @@ async def test_a_pool_serves_its_models_and_redaction():
     async def make_bucket(_: object) -> None:
         raise AssertionError("nobody is connected")
 
-    both = with_redaction(serving, settings, vault_keys(new_key(), None), make_bucket)
+    both = with_redaction(serving, settings, Detection(), vault_keys(new_key(), None), make_bucket)
 
     assert frozenset({"chat", "extract-entities", *LOCAL_CAPABILITIES}) == both.backend.capabilities()
     assert both.backend.capabilities() == {name for each in both.models for name in each.capabilities}

@@ -11,7 +11,7 @@ from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES, task_data_class
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.data_classes import ORDER, class_of_field, highest
+from flotilla.routing.data_classes import ORDER, class_of_field, declassified_by, highest
 from flotilla.routing.health import UNKNOWN
 from flotilla.routing.policy_routing import route
 from flotilla.routing.types import Decision, FleetView, PoolView, TaskView
@@ -110,3 +110,16 @@ def test_what_is_made_of_several_has_the_highest_class():
     assert "restricted" == highest(["public", "restricted", "internal"])
     assert "internal" == highest(["public"], at_least="internal")
     assert "public" == highest([])
+
+
+def test_a_policy_declassifies_the_fields_that_it_names():
+    """
+    By capability and field; a policy is compiled with them, and nothing else is lowered.
+    """
+    policy = Policy(declassify={"classify": {"label": "public"}, "mine": {"score": "internal"}})
+    operator = CompiledPolicy(policy).declassified
+
+    assert {("classify", "label"): "public", ("mine", "score"): "internal"} == operator == declassified_by(policy)
+    assert "public" == class_of_field("classify", "label", "restricted", operator=operator)
+    assert "restricted" == class_of_field("classify", "scores", "restricted", operator=operator)
+    assert {} == CompiledPolicy().declassified

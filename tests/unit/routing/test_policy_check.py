@@ -31,6 +31,12 @@ data_classes = ["secret"]
 data_clas = "public"
 [breaker]
 open_s = 0
+[declassify]
+classify = { lable = "public", label = "secret" }
+restore = 1
+[redaction]
+off = ["person"]
+score_min = { PERSON = 2.0, PLACE = 0.5 }
 """
 
 
@@ -65,6 +71,11 @@ def test_every_fault_is_named_at_once_with_its_key() -> None:
             "capabilities.No Name.data_classes[0]",
             "scopes.acme.data_clas",
             "breaker.open_s",
+            "declassify.classify.lable",
+            "declassify.classify.label",
+            "declassify.restore",
+            "redaction.off[0]",
+            "redaction.score_min.PERSON",
         ],
     )
 
@@ -241,3 +252,32 @@ def test_a_scope_may_have_a_data_class_of_its_own() -> None:
 
     assert policy.data_class_of("acme") == "restricted"
     assert policy.data_class_of("other") == "internal"
+
+
+def test_what_is_declassified_is_looked_at() -> None:
+    """
+    A capability of nobody's may be a mistake, and a field that holds the personal data itself probably is one.
+    """
+    policy = parse_policy("""
+[declassify]
+restore = { document = "internal", restored = "public" }
+redact = { vault = "internal", found = "public" }
+classify = { label = "public" }
+mine = { score = "public" }
+mien = { score = "public" }
+""")
+
+    keys = [warning.partition(": ")[0] for warning in warnings(policy, POOLS, ["mine"])]
+
+    assert ["declassify.restore.document", "declassify.redact.vault", "declassify.mien"] == keys
+    assert "public" == decode_policy(encode_policy(policy)).declassify["mien"]["score"]
+
+
+def test_types_of_personal_data_are_switched() -> None:
+    """
+    As an author writes it, and as the bucket holds it.
+    """
+    policy = parse_policy('[redaction]\noff = ["GROUP", "CASE"]\nscore_min = { PERSON = 0.5 }')
+
+    assert (["GROUP", "CASE"], {"PERSON": 0.5}) == (policy.redaction.off, policy.redaction.score_min)
+    assert policy == decode_policy(encode_policy(policy))

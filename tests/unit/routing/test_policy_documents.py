@@ -14,6 +14,7 @@ from flotilla.contracts.policy import (
     ProbeEntry,
     Rules,
 )
+from flotilla.contracts.redaction import RedactionPolicy
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.strategies import STRATEGIES
 
@@ -42,9 +43,12 @@ def test_every_key_is_documented():
     keys |= {f"guards.{field.name}" for field in msgspec.structs.fields(GuardsEntry)}
     keys |= {f"probe.{field.name}" for field in msgspec.structs.fields(ProbeEntry)}
     keys |= {field.name for field in msgspec.structs.fields(BreakerPolicy)}
-    keys |= {field.name for field in msgspec.structs.fields(Policy)} - {"capabilities", "default", "scopes", "breaker"}
+    keys |= {field.name for field in msgspec.structs.fields(RedactionPolicy)}
+    tables = {"capabilities", "default", "scopes", "breaker", "redaction", "declassify"}
+    keys |= {field.name for field in msgspec.structs.fields(Policy)} - tables
 
     assert [] == sorted(key for key in keys if f"`{key}`" not in PAGE)
+    assert [] == sorted(table for table in tables if f"[{table}" not in PAGE)
     rows = {
         name: next((row for row in PAGE.splitlines() if row.startswith(f"| `{name}` |")), "") for name in STRATEGIES
     }

@@ -19,6 +19,10 @@ def serving_for(settings: LocalSettings) -> Serving:
         SettingsError: The provider is not known here, or lacks a setting; says which.
     """
     if settings.provider != REDACTION and not settings.has_vault_key:
+        if settings.adds_to_redaction:
+            raise SettingsError(
+                "settings FLOTILLA_REDACTION_*: this worker does not redact; give it FLOTILLA_VAULT_KEY"
+            )
         return serving_in("local", settings, context_tokens=settings.context_tokens)
     if settings.zone != "local":
         raise SettingsError("setting FLOTILLA_ZONE: this service works in the local zone")

@@ -97,7 +97,14 @@ class Orchestrator:
         share_max = settings.scope_share_max
         self._connection = connection
         self._fleet = fleet
-        self.attempts: Final = Attempts(connection, instance, Outputs(catalogue), traces, fleet.replicas_of)
+        self.attempts: Final = Attempts(
+            connection,
+            instance,
+            Outputs(catalogue),
+            traces,
+            fleet.replicas_of,
+            redaction=lambda: router.policy.document.redaction,
+        )
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
         self._board = board = HealthBoard(connection, requests, router, deaths)

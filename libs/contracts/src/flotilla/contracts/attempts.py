@@ -31,6 +31,7 @@ from flotilla.contracts.fields import (
 )
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, DataClass
 from flotilla.contracts.names import NAME_LENGTH_MAX
+from flotilla.contracts.redaction import RedactionPolicy
 
 ATTEMPTS_ASKED_MAX: Final = 1_000
 
@@ -48,11 +49,13 @@ class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         scope: Whose task it is, for the capabilities of `redaction`: a vault is good in one scope.
+        redaction: The policy's, for `redact`; None where it says nothing. Workers cannot read the policy itself.
     """
 
     traceparent: Annotated[str, Meta(max_length=LABEL_LENGTH_MAX)] | None = None
     tracestate: Annotated[str, Meta(max_length=TRACESTATE_LENGTH_MAX)] | None = None
     scope: Annotated[str, Meta(max_length=NAME_LENGTH_MAX)] | None = None
+    redaction: RedactionPolicy | None = None
 
 
 class InferRequest(Struct, frozen=True, kw_only=True, tag="infer"):

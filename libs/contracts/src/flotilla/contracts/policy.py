@@ -17,6 +17,7 @@ from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyErr
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance
 from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
+from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
 
 FORMAT: Final = 1
 FORMAT_MAX: Final = 1_000_000
@@ -25,6 +26,8 @@ ROUTES_MAX: Final = 100
 STRATEGY_OPTIONS_MAX: Final = 32
 SECONDS_MAX: Final = 7 * 24 * 3600.0
 ENTRIES_MAX: Final = 100_000
+DECLASSIFIED_FIELDS_MAX: Final = 64
+"""Of one capability."""
 
 Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX, pattern=PRINTABLE)]
 Seconds = Annotated[float, Meta(gt=0.0, le=SECONDS_MAX)]
@@ -32,6 +35,7 @@ Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Usd = Annotated[float, Meta(ge=0.0, le=1e6)]
 Weight = Annotated[float, Meta(gt=0.0, le=1e6)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+FieldName = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX, pattern=PRINTABLE)]
 LabelText = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX)]
 
 STRATEGY_DEFAULT: Final = "failover"
@@ -153,6 +157,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         format: Readers refuse a greater number than they know.
         default: For capabilities that have no entry, and for the keys that an entry leaves out. Without it, a
             capability without an entry is routed as in a fleet without a policy.
+        declassify: By capability and field of its output, the class of what stands there, whatever the task's class was.
+        redaction: Which types of personal data `redact` replaces.
     """
 
     format: Annotated[int, Meta(ge=1, le=FORMAT_MAX)] = FORMAT
@@ -160,6 +166,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     capabilities: Annotated[dict[PoolName, CapabilityPolicy], Meta(max_length=ENTRIES_MAX)] = {}
     scopes: Annotated[dict[Instance, ScopePolicy], Meta(max_length=ENTRIES_MAX)] = {}
     breaker: BreakerPolicy = BreakerPolicy()
+    declassify: Annotated[
+        dict[PoolName, Annotated[dict[FieldName, DataClass], Meta(max_length=DECLASSIFIED_FIELDS_MAX)]],
+        Meta(max_length=ENTRIES_MAX),
+    ] = {}
+    redaction: RedactionPolicy = EVERY_TYPE
 
     def data_class_of(self, scope: str) -> DataClass:
         """The data class of a scope's tasks that name none: `internal` unless the policy says otherwise."""

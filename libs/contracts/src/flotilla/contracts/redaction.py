@@ -19,12 +19,34 @@ VAULT_LIFETIME_S_MAX: Final = 7 * 86_400
 VAULT_LIFETIME_S_DEFAULT: Final = 86_400
 CASE_LENGTH_MAX: Final = 200
 VAULTS_LISTED_MAX: Final = 200
+TYPES_SWITCHED_MAX: Final = 32
+"""In one list of a policy: it travels with every attempt of `redact`."""
 
 Handle = Annotated[str, Meta(pattern=r"^[a-z2-7]{26}\Z")]
 Case = Annotated[str, Meta(min_length=1, max_length=CASE_LENGTH_MAX)]
 Language = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{2,35}\Z")]
 Count = Annotated[int, Meta(ge=0)]
+TypeName = Annotated[str, Meta(pattern=r"^[A-Z]{2,16}\Z")]
+"""Of personal data; a placeholder begins with it."""
+Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 LifetimeS = Annotated[int, Meta(ge=VAULT_LIFETIME_S_MIN, le=VAULT_LIFETIME_S_MAX)]
+
+
+class RedactionPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    Which types of personal data are replaced: the operator's word, in the policy; no caller has one.
+
+    Attributes:
+        off: Types that stay in the text.
+        score_min: By type, how sure a layer must be (0 to 1); what it finds with a lower score stays in the text.
+    """
+
+    off: Annotated[list[TypeName], Meta(max_length=TYPES_SWITCHED_MAX)] = []
+    score_min: Annotated[dict[TypeName, Score], Meta(max_length=TYPES_SWITCHED_MAX)] = {}
+
+
+EVERY_TYPE: Final = RedactionPolicy()
+"""What holds where no policy says anything."""
 
 
 class RedactInput(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
+from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
 
 OUTPUT_TOKENS_DEFAULT: Final = 8192
 """Of a call whose prompt says nothing else."""
@@ -28,6 +29,7 @@ class Work(Struct, frozen=True, kw_only=True):
         input: A capability's input Struct for the built-in ones, plain JSON data for a user's own.
         model: The model of the route; "" lets the backend choose.
         scope: Whose task it is; "" where the orchestrator does not say (see `AttemptOptions.scope`).
+        redaction: Which types of personal data are replaced, by the operator's policy.
         deadline_s: Seconds left, for the provider's timeout; the kit cancels the work itself when they are over.
         emit: Where pieces go when the caller wants a stream, else None.
     """
@@ -39,6 +41,7 @@ class Work(Struct, frozen=True, kw_only=True):
     deadline_s: float
     emit: Emit | None = None
     scope: str = ""
+    redaction: RedactionPolicy = EVERY_TYPE
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from flotilla.contracts.attempts import Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LENGTH_MAX, printable
+from flotilla.contracts.redaction import EVERY_TYPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import ActiveAttempt
 from flotilla.fabric.unreadable import Sparing
@@ -121,6 +122,7 @@ class Worker:
             deadline_s=left_s,
             emit=emit if request.stream else None,
             scope=request.options.scope or "",
+            redaction=request.options.redaction or EVERY_TYPE,
         )
         # The orchestrator's own watch ends the attempt; this one only makes sure that the slot comes free.
         held.ends_at = asyncio.get_running_loop().time() + left_s + DEADLINE_MARGIN_S

@@ -9,6 +9,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import BreakerPolicy, Policy, Rules, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.routing.candidates import Shortlists
+from flotilla.routing.data_classes import declassified_by
 from flotilla.routing.one_model import ONE_MODEL, base_name, models_of, named_models
 from flotilla.routing.strategies import strategy_named
 from flotilla.routing.strategy import Planner
@@ -27,6 +28,9 @@ class CompiledPolicy:
     Compile once per policy document and keep it; `None` stands for a fleet without a policy. `held` has the model that
     each capability is held to which must not be served with two. `revision` is the document's in the policy bucket, 0
     without one.
+
+    Attributes:
+        declassified: What the document declassifies, for `data_classes.class_of_field`.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class CompiledPolicy:
         self.held = held
         self.revision = revision
         self.shortlists: Shortlists = {}
+        self.declassified: Final = declassified_by(self.document)
         self._default = rules_for(self.document, _NO_CAPABILITY) or UNRULED
         self._rules = {name: rules_for(self.document, name) or UNRULED for name in self.document.capabilities}
         # The pools that the default lists are those of models; a pool that redacts is not among them unless it is named.

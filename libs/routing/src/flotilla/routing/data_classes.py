@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import Policy
 from flotilla.contracts.redaction import DECLASSIFIED
 
 ORDER: Final[tuple[DataClass, ...]] = ("public", "internal", "restricted")
@@ -13,6 +14,15 @@ Declassified = Mapping[tuple[str, str], DataClass]
 """By capability and field of its output."""
 
 NONE_OF_THE_OPERATOR: Final[Declassified] = {}
+
+
+def declassified_by(policy: Policy) -> Declassified:
+    """What a policy declassifies, as `class_of_field` takes it."""
+    return {
+        (capability, field): data_class
+        for capability, fields in policy.declassify.items()
+        for field, data_class in fields.items()
+    }
 
 
 def highest(classes: Iterable[DataClass], at_least: DataClass = "public") -> DataClass:

@@ -14,14 +14,19 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get
 import msgspec
 from msgspec import Struct
 
+from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.policy import FORMAT, STRATEGY_DEFAULT, CapabilityPolicy, Policy, RouteEntry, rules_for
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.routing.strategies import STRATEGIES
 
 FAULTS_MAX: Final = 100
 _TEXT_MAX: Final = 64
 
 Table = dict[str, Any]
+
+_OUTPUTS: Final = {name: output.__struct_fields__ for name, (_, output) in (BUILT_IN | LOCAL_CAPABILITIES).items()}
+_PERSONAL: Final = frozenset({("redact", "vault"), ("restore", "document")})
 
 
 def parse_policy(text: str) -> Policy:
@@ -59,7 +64,17 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
         if capability not in known_capabilities:
             near = _near(capability, known_capabilities)
             found.append(f"capabilities.{capability}: no live pool serves a capability of that name{near}")
-    return found
+    return [*found, *_declassify_warnings(policy, known_capabilities)]
+
+
+def _declassify_warnings(policy: Policy, known_capabilities: Collection[str]) -> Iterator[str]:
+    for capability, fields in policy.declassify.items():
+        if capability not in known_capabilities and capability not in _OUTPUTS:
+            near = _near(capability, known_capabilities)
+            yield f"declassify.{capability}: no live pool serves a capability of that name{near}"
+        for field in fields:
+            if (capability, field) in _PERSONAL:
+                yield f"declassify.{capability}.{field}: gives away the personal data that redact took out"
 
 
 def _entries(policy: Policy) -> Iterator[tuple[str, CapabilityPolicy]]:
@@ -153,6 +168,18 @@ def _meaning(document: Table) -> Iterator[str]:
             yield f"{path}.strategy: unknown strategy {strategy[:_TEXT_MAX]}{near}"
         yield from _option_faults(entry, default, path)
         yield from _listed_twice(entry.get("routes"), path)
+    yield from _no_such_fields(document.get("declassify"))
+
+
+def _no_such_fields(declassify: object) -> Iterator[str]:
+    """Fields that the output of a built-in capability has not; those of users' own are known to the fleet alone."""
+    tables = cast("dict[str, object]", declassify) if isinstance(declassify, dict) else {}
+    for capability in tables.keys() & _OUTPUTS.keys():
+        fields, known = tables[capability], _OUTPUTS[capability]
+        for field in cast("Table", fields) if isinstance(fields, dict) else ():
+            if field not in known:
+                says = _near(field, known) or f"; it has {', '.join(known)}"
+                yield f"{_join(f'declassify.{capability}', field)}: the output of {capability} has no such field{says}"
 
 
 def _option_faults(entry: Mapping[str, Any], default: object, path: str) -> Iterator[str]:

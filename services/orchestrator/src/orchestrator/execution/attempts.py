@@ -7,6 +7,7 @@ subscription, task or timer of its own.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from flotilla.chassis.tracing import Span
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import CancelAttempt, Failed, InferRequest, encode
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
@@ -47,9 +49,12 @@ class Attempts:
         outputs: Outputs,
         traces: Traces = NO_TRACES,
         replicas_of: ReplicasOf = lambda _: frozenset(),
+        *,
+        redaction: Callable[[], RedactionPolicy] = lambda: EVERY_TYPE,
     ) -> None:
         self._connection = connection
         self._traces = traces
+        self._redaction = redaction
         self._instance = instance
         self._inbox = Inbox(connection, subjects.attempt_inbox("*", "*", instance))  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
         self._count = 0
@@ -123,7 +128,7 @@ class Attempts:
             capability=task.capability,
             model=route.model,
             input=msgspec.Raw(task.body),
-            options=options_of(task, attempt.span),
+            options=options_of(task, attempt.span, self._redaction),
             deadline_unix_ms=task.deadline_unix_ms,
             data_class=task.data_class,
             stream=on_piece is not None,

@@ -4,6 +4,7 @@ A task's part in its caller's trace: a span for the task, and one for each attem
 Names, kinds and numbers only; no word of a document, and none of the caller's labels.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from flotilla.chassis.tracing import NO_TRACER, Span, Tracer
 from flotilla.contracts.attempts import AttemptOptions, Failed, Finished
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import NO_OPTIONS
-from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.redaction import EVERY_TYPE, LOCAL_CAPABILITIES, RedactionPolicy
 from flotilla.contracts.results import Result
 from flotilla.routing.types import Route
 from orchestrator.state.tasks import Task
@@ -78,10 +79,13 @@ class Traces:
         return self._tracer.begin(ATTEMPT, "client", attributes, parent=parent)
 
 
-def options_of(task: Task, span: Span | None) -> AttemptOptions:
-    """What the worker gets: see `_context`; and where vaults are used, whose task it is."""
+def options_of(task: Task, span: Span | None, redaction: Callable[[], RedactionPolicy]) -> AttemptOptions:
+    """What the worker gets: see `_context`; where vaults are used, whose task it is and what the policy says of it."""
     if task.capability in LOCAL_CAPABILITIES:
-        return msgspec.structs.replace(_context(task, span), scope=task.scope)
+        said = redaction()
+        return msgspec.structs.replace(
+            _context(task, span), scope=task.scope, redaction=None if said == EVERY_TYPE else said
+        )
     return _context(task, span)
 
 

@@ -192,7 +192,7 @@ def _without_fleet(text: str) -> list[str]:
     found = parse_policy(text)
     entries = [*found.capabilities.values(), *([found.default] if found.default is not None else [])]
     pools = {route.pool for entry in entries for route in entry.routes or ()}
-    return warnings(found, pools, found.capabilities.keys())
+    return warnings(found, pools, {*found.capabilities, *found.declassify})
 
 
 def _author(given: str | None) -> str:

@@ -10,12 +10,13 @@ from typing import Any, Final, cast
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
-from flotilla.privacy import Entries, Layer, redact
+from flotilla.privacy import Entries, Layer, Policy, redact
 
 DEPTH_MAX: Final = 64
 TEXTS_MAX: Final = 20_000
 LENGTH_MAX: Final = 2_000_000
 """Characters of all texts of a document together."""
+EVERY_TYPE: Final = Policy()
 
 
 class RedactedDocument:
@@ -32,7 +33,9 @@ class RedactedDocument:
         self.counts: Counter[int] = Counter()
 
 
-def redact_document(document: Any, entries: Entries, layers: Sequence[Layer], language: str | None) -> RedactedDocument:
+def redact_document(
+    document: Any, entries: Entries, layers: Sequence[Layer], language: str | None, policy: Policy = EVERY_TYPE
+) -> RedactedDocument:
     """
     Redact every text of a document, in the language that is told, or that each is found to be in.
 
@@ -44,13 +47,13 @@ def redact_document(document: Any, entries: Entries, layers: Sequence[Layer], la
     redacted = RedactedDocument(entries)
 
     def text(given: str) -> str:
-        done = redact(given, redacted.entries, layers, language=language)
+        done = redact(given, redacted.entries, layers, language=language, policy=policy)
         redacted.entries = done.entries
         redacted.counts += done.counts
         return done.text
 
     def number(given: float) -> float:
-        found = redact(repr(given), Entries(entries.tag), layers, language="any")
+        found = redact(repr(given), Entries(entries.tag), layers, language="any", policy=policy)
         if found.counts:
             raise AttemptError(
                 FailureKind.BAD_INPUT,

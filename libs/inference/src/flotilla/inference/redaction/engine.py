@@ -30,7 +30,7 @@ from flotilla.contracts.redaction import (
 from flotilla.inference.backend import Answer, Work
 from flotilla.inference.redaction.documents import RedactedDocument, redact_document
 from flotilla.inference.redaction.vaults import Vaults
-from flotilla.privacy import Account, Entries, Layer, PrivacyError, restore_json
+from flotilla.privacy import Account, Entries, Layer, Policy, PrivacyError, restore_json
 from flotilla.privacy.errors import EntriesError, LanguageError, LayerError, LayerTimeoutError, UnsupportedTextError
 
 PROVIDER: Final = "redaction"
@@ -94,7 +94,7 @@ class RedactionEngine:
     async def _served(self, vaults: Vaults, work: Work) -> Struct:
         match work.input:
             case RedactInput():
-                return await self._redact(vaults, work.scope, work.input)
+                return await self._redact(vaults, work, work.input)
             case RestoreInput():
                 return await self._restore(vaults, work.scope, work.input)
             case VaultInput():
@@ -102,15 +102,17 @@ class RedactionEngine:
             case _:
                 raise AttemptError(FailureKind.REFUSED, f"the capability {work.capability} is not served here")
 
-    async def _redact(self, vaults: Vaults, scope: str, given: RedactInput) -> Struct:
+    async def _redact(self, vaults: Vaults, asked: Work, given: RedactInput) -> Struct:
+        switched = Policy(off=frozenset(asked.redaction.off), score_min=asked.redaction.score_min)
+
         async def work(entries: Entries) -> tuple[RedactedDocument, Entries]:
             done = await self._in_thread(
-                partial(redact_document, given.document, entries, self._layers, given.language)
+                partial(redact_document, given.document, entries, self._layers, given.language, switched)
             )
             return done, done.entries
 
         redacted, handle, expires_unix_ms = await vaults.change(
-            scope, work, handle=given.vault, case=given.case, lifetime_s=given.lifetime_s
+            asked.scope, work, handle=given.vault, case=given.case, lifetime_s=given.lifetime_s
         )
         placeholders = [
             Placeholder(

@@ -11,26 +11,29 @@ from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.inference.backend import Answer, Backend, Work
+from flotilla.inference.redaction.detection import Detection
 from flotilla.inference.redaction.engine import RedactionEngine
 from flotilla.inference.redaction.model_layer import CAPABILITY, ModelLayer
 from flotilla.inference.redaction.vault_keys import VaultKeys
 from flotilla.inference.redaction.vaults import Vaults
 from flotilla.inference.serving import Opened, Serving
 from flotilla.inference.settings import WorkerSettings
-from flotilla.privacy import Layer, Listed, Structured
+from flotilla.privacy import Layer
 
 MakeBucket = Callable[[Requests], Awaitable[None]]
 """Makes the bucket of the vaults where it is missing."""
 
 
-def layers() -> tuple[Layer, ...]:
-    """What finds personal data without a model; reads the lists."""
-    return (Structured(), Listed())
+def serving_redaction(
+    settings: WorkerSettings, detection: Detection, keys: VaultKeys, make_bucket: MakeBucket
+) -> Serving:
+    """
+    Redact and restore, and nothing else.
 
-
-def serving_redaction(settings: WorkerSettings, keys: VaultKeys, make_bucket: MakeBucket) -> Serving:
-    """Redact and restore, and nothing else."""
-    engine = RedactionEngine(layers())
+    Raises:
+        SettingsError: A layer that is configured is not there.
+    """
+    engine = RedactionEngine(detection.layers())
     cards = engine.model_cards()
     if settings.model_names():
         cards = settings.model_cards(engine.capabilities())
@@ -38,9 +41,16 @@ def serving_redaction(settings: WorkerSettings, keys: VaultKeys, make_bucket: Ma
     return Serving(backend=engine, catalogue=catalogue, models=cards, opened=_opened(engine, None, keys, make_bucket))
 
 
-def with_redaction(serving: Serving, settings: WorkerSettings, keys: VaultKeys, make_bucket: MakeBucket) -> Serving:
-    """What a pool serves with its models, and redaction, in which its model is asked for entities where it serves them."""
-    found: list[Layer] = [*layers()]
+def with_redaction(
+    serving: Serving, settings: WorkerSettings, detection: Detection, keys: VaultKeys, make_bucket: MakeBucket
+) -> Serving:
+    """
+    What a pool serves with its models, and redaction, in which its model is asked for entities where it serves them.
+
+    Raises:
+        SettingsError: A layer that is configured is not there.
+    """
+    found: list[Layer] = [*detection.layers()]
     model = ModelLayer(serving.backend) if CAPABILITY in serving.backend.capabilities() else None
     if model is not None:
         found.append(model)
