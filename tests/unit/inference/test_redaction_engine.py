@@ -1,6 +1,7 @@
 """Vaults encrypted, documents of any shape redacted and restored exactly, and layers that fail closed."""
 
 import base64
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.redaction import RedactInput, RedactionPolicy, RedactOutput
+from flotilla.contracts.redaction import RedactInput, RedactionPolicy, RedactOutput, RestoreInput, RestoreOutput
 from flotilla.inference.backend import Work
 from flotilla.inference.redaction.documents import DEPTH_MAX, LENGTH_MAX, TEXTS_MAX, redact_document
-from flotilla.inference.redaction.engine import RedactionEngine
+from flotilla.inference.redaction.engine import PIECE_LENGTH, RedactionEngine
 from flotilla.inference.redaction.vault_keys import VaultKeys, new_key, vault_keys
 from flotilla.inference.redaction.vault_records import (
     RECORD_BYTES_MAX,
@@ -163,7 +164,11 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",
     (f"write to {CANARY}", "call +49 30 1234567", "192.168.17.4", "[PERSON_1_KQXRT]", "")
 )
 documents = st.recursive(
-    texts | st.none() | st.booleans() | st.integers(-9, 9),
+    texts
+    | st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
@@ -173,7 +178,7 @@ documents = st.recursive(
 @given(documents)
 def test_a_document_of_any_shape_comes_back_exactly(document: Any):
     """
-    After JSON, too, and with the entries as they were stored.
+    After JSON, too, and with the entries as they were stored; numbers with their type.
     """
     redacted = redact_document(document, Entries.empty(HANDLE), LAYERS, "any")
     stored = VaultRecord(
@@ -186,7 +191,9 @@ def test_a_document_of_any_shape_comes_back_exactly(document: Any):
 
     encoded = msgspec.json.encode(redacted.document)
     assert CANARY.encode() not in encoded
-    assert document == restore_json(msgspec.json.decode(encoded), again)
+    restored = restore_json(msgspec.json.decode(encoded), again)
+    assert document == restored
+    assert repr(document) == repr(restored)  # 1 is 1.0 and True otherwise
 
 
 def test_keys_and_values_of_an_object_are_redacted():
@@ -200,15 +207,55 @@ def test_keys_and_values_of_an_object_are_redacted():
     assert [2] == list(redacted.counts.values())
 
 
+def test_a_key_says_what_its_value_is():
+    """
+    However it is written, and for each value of a list under it; numbers become placeholders, and numbers again.
+    """
+    document = {
+        "account": 12345678,
+        "customerId": 4711,
+        "patient_record": ["5512", 5513],
+        "age": 45,
+        "count": 45,
+        "flag": True,
+        "unknown": 4711,
+    }
+    redacted = redact_document(document, Entries.empty(HANDLE), LAYERS, "any")
+
+    names = {key: re.findall(r"\[([A-Z]+)_", str(value)) for key, value in redacted.document.items()}
+    assert {
+        "account": ["ACCOUNT"],
+        "customerId": ["ID"],
+        "patient_record": ["RECORD", "RECORD"],
+        "age": ["AGE"],
+        "count": [],
+        "flag": [],
+        "unknown": ["ID"],  # what is known already is replaced wherever it stands
+    } == names
+    assert repr(document) == repr(restore_json(redacted.document, redacted.entries))
+
+
+def test_a_number_in_a_text_is_restored_as_text():
+    """
+    A model may write the placeholder of a number into a sentence; and a text of the same digits stays a text.
+    """
+    redacted = redact_document({"account": 12345678, "note": "12345678"}, Entries.empty(HANDLE), LAYERS, "any")
+    [number, text] = redacted.document.values()
+
+    assert number != text
+    assert {"a": 12345678, "b": "12345678", "c": "Account 12345678."} == restore_json(
+        {"a": number.lower(), "b": text, "c": f"Account {number}."}, redacted.entries
+    )
+
+
 @pytest.mark.parametrize(
     ("document", "kind"),
     [
-        ({"iban": 4111111111111111}, FailureKind.BAD_INPUT),
         ("x" * (LENGTH_MAX + 1), FailureKind.TOO_LARGE),
         ([""] * (TEXTS_MAX + 1), FailureKind.TOO_LARGE),
     ],
 )
-def test_a_document_that_cannot_be_restored_exactly_or_is_too_large_is_refused(document: Any, kind: FailureKind):
+def test_a_document_that_is_too_large_is_refused(document: Any, kind: FailureKind):
     """
     Before anything of it goes anywhere.
     """
@@ -216,7 +263,6 @@ def test_a_document_that_cannot_be_restored_exactly_or_is_too_large_is_refused(d
         redact_document(document, Entries.empty(HANDLE), LAYERS, "any")
 
     assert kind is caught.value.kind
-    assert "4111" not in caught.value.message
 
 
 def test_a_document_that_is_too_deep_is_refused():
@@ -304,6 +350,67 @@ async def test_a_layer_that_fails_fails_the_attempt(layer: Layer, kind: FailureK
     assert CANARY not in str(caught.value.__cause__)
     assert CANARY not in str(caught.value.__context__)
     assert 0 == vaults.written
+
+
+class OneVault:
+    """The vaults of a scope that has one."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+
+    async def entries(self, _scope: str, _handle: str) -> Entries:
+        """What it holds."""
+        return self._entries
+
+
+async def streamed(document: Any, entries: Entries) -> tuple[Any, list[str]]:
+    """A document restored by an engine, and the pieces that its caller heard."""
+    pieces: list[str] = []
+
+    async def emit(piece: str) -> None:
+        pieces.append(piece)
+
+    engine = RedactionEngine(LAYERS, threads=1)
+    engine.open(cast("Vaults", OneVault(entries)))
+    given = RestoreInput(document=document, vault=HANDLE)
+    answer = await engine.answer(
+        Work(task="t", capability="restore", input=given, model="", deadline_s=10.0, emit=emit, scope="acme")
+    )
+    await engine.aclose()
+    return msgspec.json.decode(answer.output, type=RestoreOutput), pieces
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE_LENGTH - 5, PIECE_LENGTH, PIECE_LENGTH + 1, 3 * PIECE_LENGTH])
+async def test_a_text_is_restored_piece_by_piece(length: int):
+    """
+    A long one in several pieces, wherever its placeholders lie; together they are the document of the output.
+    """
+    entries = Entries.empty(HANDLE).with_values({CANARY: "EMAIL", "Zoe": "PERSON"})
+    marks = "".join(f"{entries.placeholder_of(entry)}, " for entry in entries)
+    text = "x" * length + marks * 200
+    expected = text.replace(marks, f"{CANARY}, Zoe, ")
+
+    output, pieces = await streamed(text, entries)
+
+    assert expected == output.document == "".join(pieces)
+    assert (400, [], []) == (output.restored, output.unknown, output.missing)
+    assert len(pieces) >= len(text) // PIECE_LENGTH
+    assert not any("_" in piece for piece in pieces)
+
+
+async def test_what_is_no_text_is_restored_in_one_piece():
+    """
+    The output's JSON, as for every capability that gives no text.
+    """
+    entries = Entries.empty(HANDLE).with_values({CANARY: "EMAIL"})
+    [entry] = entries
+
+    output, pieces = await streamed([entries.placeholder_of(entry)], entries)
+    short, told = await streamed(entries.placeholder_of(entry), entries)
+
+    assert [CANARY] == output.document == msgspec.json.decode(pieces[0])["document"]
+    assert CANARY == short.document
+    assert ([CANARY], 1) == (told, len(pieces))
 
 
 @pytest.mark.parametrize("language", ["en", "en-GB", "DE", "any", None])

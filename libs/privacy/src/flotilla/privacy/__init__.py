@@ -12,7 +12,7 @@ from flotilla.privacy.layers import Function, Guarded, Layer, Policy
 from flotilla.privacy.listed import Listed
 from flotilla.privacy.own_types import OwnTypes, own_types
 from flotilla.privacy.plugins import Entities, plugin
-from flotilla.privacy.redaction import Redacted, redact
+from flotilla.privacy.redaction import Redacted, redact, redact_number
 from flotilla.privacy.restore import Account, StreamRestorer, restore_json, restore_text
 from flotilla.privacy.spans import Span
 from flotilla.privacy.structured import Structured
@@ -37,6 +37,7 @@ __all__ = [
     "own_types",
     "plugin",
     "redact",
+    "redact_number",
     "restore_json",
     "restore_text",
 ]

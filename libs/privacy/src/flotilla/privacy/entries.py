@@ -10,7 +10,8 @@ from flotilla.privacy.placeholders import NUMBER_MAX, Forms, forms_of, is_tag, p
 from flotilla.privacy.types import TYPES, is_type_name
 
 ENTRIES_MAX: Final = 10_000
-VALUE_LENGTH_MAX: Final = 100_000
+NUMBER_MARK: Final = "\0"
+"""Begins the value of an entry that stands for a number of a JSON document: no text has it, since NUL is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,8 @@ class Entry:
     Attributes:
         number: From 1; no two entries of a vault share it.
         type: One of `types.TYPES`, or a type of one's own.
-        value: The very characters that stood in the text. Shown by no `repr`.
+        value: The very characters that stood in the text; of a number of a JSON document, NUMBER_MARK and its digits.
+            Shown by no `repr`.
     """
 
     number: int
@@ -31,6 +33,23 @@ class Entry:
     def __post_init__(self) -> None:
         if not 1 <= self.number <= NUMBER_MAX or not is_type_name(self.type) or not self.value:
             raise EntriesError("an entry of the vault is not well-formed")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it stands for a number of a JSON document."""
+        return self.value.startswith(NUMBER_MARK)
+
+    @property
+    def text(self) -> str:
+        """The value as it reads in a text."""
+        return self.value.removeprefix(NUMBER_MARK)
+
+    @property
+    def json(self) -> str | int | float:
+        """The value as it stood in a JSON document."""
+        if not self.is_number:
+            return self.value
+        return int(self.text) if self.text.lstrip("-").isdecimal() else float(self.text)
 
 
 class Entries:

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from flotilla.privacy.entries import Entries, Entry
+from flotilla.privacy.entries import NUMBER_MARK, Entries, Entry
 from flotilla.privacy.errors import UnsupportedTextError
-from flotilla.privacy.languages import served_language
+from flotilla.privacy.languages import ANY, served_language
 from flotilla.privacy.layers import ALL, Layer, Policy, find_spans
 from flotilla.privacy.spans import Span, union
+from flotilla.privacy.types import strength
 
 TEXT_LENGTH_MAX: Final = 1_000_000
 # Shorter values stand in other words' company too often: an age of 45 is no reason to redact every 45.
 _REPEATED_LENGTH_MIN: Final = 4
+# What stands before a longer text says nothing of most of it.
+_TOLD_LENGTH_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,13 @@ class Redacted:
 
 
 def redact(
-    text: str, entries: Entries, layers: Sequence[Layer], *, language: str | None = None, policy: Policy = ALL
+    text: str,
+    entries: Entries,
+    layers: Sequence[Layer],
+    *,
+    language: str | None = None,
+    policy: Policy = ALL,
+    context: str = "",
 ) -> Redacted:
     """
     Replace what the layers find, and what the vault knows already, by placeholders.
@@ -52,6 +61,7 @@ def redact(
         layers: What finds personal data; their union is replaced.
         language: "en", "de", "fr" or "es"; detected where none is told; "any" accepts another one.
         policy: Which types count.
+        context: Words that say what a short text is, as the key that it stands under; they only add to what is found.
 
     Raises:
         UnsupportedTextError: the text cannot be redacted safely.
@@ -60,9 +70,9 @@ def redact(
         EntriesError: the vault is full.
     """
     check_text(text)
-    spans = find_spans(text, layers, language=served_language(text, language), policy=policy)
+    spans = _found(text, layers, served_language(text, language), policy, context)
     known = {text[span.start : span.end]: span.type for span in spans}
-    known |= {entry.value: entry.type for entry in entries if policy.counts(Span(start=0, end=1, type=entry.type))}
+    known |= {entry.text: entry.type for entry in entries if policy.counts(Span(start=0, end=1, type=entry.type))}
     spans = union((*spans, *_repeated(text, known), *_tags(text, entries)))
     types: dict[str, str] = {}
     for span in spans:
@@ -78,6 +88,31 @@ def redact(
         done = span.end
     pieces.append(text[done:])
     return Redacted(text="".join(pieces), entries=entries, counts=counts)
+
+
+def redact_number(
+    number: float, entries: Entries, layers: Sequence[Layer], *, policy: Policy = ALL, context: str = ""
+) -> Redacted | None:
+    """
+    The placeholder for a number of a JSON document that is personal data; None where it is none.
+
+    `restore.restore_json` gives the number again, with its type. It has an entry of its own, apart from that of a text
+    with the same digits.
+
+    Args and raises: as `redact`.
+    """
+    shown = repr(number)
+    spans = _found(shown, layers, ANY, policy, context)
+    types = [span.type for span in spans]
+    for value in (shown, NUMBER_MARK + shown) if len(shown) >= _REPEATED_LENGTH_MIN else ():
+        known = entries.of_value(value)
+        if known is not None and policy.counts(Span(start=0, end=1, type=known.type)):
+            types.append(known.type)
+    if not types:
+        return None
+    entries = entries.with_values({NUMBER_MARK + shown: max(types, key=strength)})
+    entry = _entry(entries, NUMBER_MARK + shown)
+    return Redacted(text=entries.placeholder_of(entry), entries=entries, counts=Counter({entry.number: 1}))
 
 
 def check_text(text: str) -> None:
@@ -99,6 +134,23 @@ def check_text(text: str) -> None:
         broken = False
     if broken:  # raised here, so that the error has no context that quotes the text
         raise UnsupportedTextError("the text contains half of a surrogate pair; decode it again")
+
+
+def _found(text: str, layers: Sequence[Layer], language: str, policy: Policy, context: str) -> list[Span]:
+    """What is found in a text, and more of a short one with what stands before it; that names what both find."""
+    spans = find_spans(text, layers, language=language, policy=policy)
+    if not context or len(text) > _TOLD_LENGTH_MAX:
+        return spans
+    shift = len(context)
+    told = [
+        replace(span, start=max(0, span.start - shift), end=span.end - shift)
+        for span in find_spans(context + text, layers, language=language, policy=policy)
+        if span.end > shift
+    ]
+    return [
+        *told,
+        *(span for span in spans if not any(one.start <= span.start and span.end <= one.end for one in told)),
+    ]
 
 
 def _entry(entries: Entries, value: str) -> Entry:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from flotilla.privacy.entries import Entries
+from flotilla.privacy.entries import Entries, Entry
 from flotilla.privacy.errors import UnsupportedTextError
 from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX
 
@@ -48,6 +48,8 @@ def restore_json(value: Any, entries: Entries, account: Account | None = None) -
     """
     A JSON value of the same shape with every string restored, keys included.
 
+    A string that is one placeholder, of a number, becomes that number again.
+
     Raises:
         UnsupportedTextError: nested deeper than `JSON_DEPTH_MAX`.
     """
@@ -59,7 +61,8 @@ def _restored(value: Any, entries: Entries, account: Account, depth: int) -> Any
     if depth < 0:
         raise UnsupportedTextError(f"a value to restore is nested deeper than {JSON_DEPTH_MAX}; flatten it")
     if isinstance(value, str):
-        return restore_text(value, entries, account)
+        number = _number(value, entries, account) if len(value) <= PLACEHOLDER_LENGTH_MAX else None
+        return restore_text(value, entries, account) if number is None else number
     if isinstance(value, list):
         return [_restored(item, entries, account, depth - 1) for item in cast("list[Any]", value)]
     if isinstance(value, Mapping):
@@ -68,6 +71,16 @@ def _restored(value: Any, entries: Entries, account: Account, depth: int) -> Any
             for key, item in cast("Mapping[str, Any]", value).items()
         }
     return value
+
+
+def _number(text: str, entries: Entries, account: Account) -> str | int | float | None:
+    match = entries.forms.whole.fullmatch(text)
+    entry = None if match is None else _entry(match, entries)
+    if entry is None or not entry.is_number:
+        return None
+    account.restored += 1
+    account.seen.add(entry.number)
+    return entry.json
 
 
 class StreamRestorer:
@@ -113,12 +126,18 @@ class StreamRestorer:
 
 
 def _value(match: re.Match[str], entries: Entries, account: Account) -> str:
-    type_name, number = (match[1], match[2]) if match[1] is not None else (match[3], match[4])
-    entry = entries.numbered(int(number))
-    if entry is None or entry.type != type_name.upper():
+    entry = _entry(match, entries)
+    if entry is None:
         if match[0] in account.unknown or len(account.unknown) < UNKNOWN_MAX:
             account.unknown[match[0]] += 1
         return match[0]
     account.restored += 1
     account.seen.add(entry.number)
-    return entry.value
+    return entry.text
+
+
+def _entry(match: re.Match[str], entries: Entries) -> Entry | None:
+    """The entry that a placeholder names by number and type; None where there is none such."""
+    type_name, number = (match[1], match[2]) if match[1] is not None else (match[3], match[4])
+    entry = entries.numbered(int(number))
+    return entry if entry is not None and entry.type == type_name.upper() else None

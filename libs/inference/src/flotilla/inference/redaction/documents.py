@@ -4,19 +4,23 @@ Documents of any JSON shape: every text in them, keys included, is redacted and 
 CPU-bound: run it in a thread.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
-from flotilla.privacy import Entries, Layer, Policy, redact
+from flotilla.privacy import Entries, Layer, Policy, Redacted, redact, redact_number
 
 DEPTH_MAX: Final = 64
 TEXTS_MAX: Final = 20_000
 LENGTH_MAX: Final = 2_000_000
 """Characters of all texts of a document together."""
+KEY_LENGTH_MAX: Final = 60
+"""Of what is read of a key."""
 EVERY_TYPE: Final = Policy()
+_KEY_WORDS: Final = re.compile(r"[^\W\d_](?:[^\W\d_A-ZÄÖÜÉ]+|(?:[A-ZÄÖÜÉ](?![a-zäöüéè]))+)?|\d+")
 
 
 class RedactedDocument:
@@ -39,31 +43,36 @@ def redact_document(
     """
     Redact every text of a document, in the language that is told, or that each is found to be in.
 
+    The key that a value stands under says what it is: `{"account": 12345678}`. A number that is personal data becomes a
+    text, its placeholder; restored, it is the number again.
+
     Raises:
-        AttemptError: TOO_LARGE; BAD_INPUT for a number that looks like personal data: it could not be restored exactly.
+        AttemptError: TOO_LARGE; BAD_INPUT for what is no JSON.
         PrivacyError: A text cannot be redacted, or a layer failed.
     """
     _check_size(document)
     redacted = RedactedDocument(entries)
 
-    def text(given: str) -> str:
-        done = redact(given, redacted.entries, layers, language=language, policy=policy)
+    def take(done: Redacted) -> str:
         redacted.entries = done.entries
         redacted.counts += done.counts
         return done.text
 
-    def number(given: float) -> float:
-        found = redact(repr(given), Entries(entries.tag), layers, language="any", policy=policy)
-        if found.counts:
-            raise AttemptError(
-                FailureKind.BAD_INPUT,
-                "a number of the document looks like personal data, and a placeholder would change its type: "
-                "send it as a text",
-            )
-        return given
+    def scalar(given: str | float, key: str) -> str | float:
+        context = _context(key)
+        if isinstance(given, str):
+            return take(redact(given, redacted.entries, layers, language=language, policy=policy, context=context))
+        done = redact_number(given, redacted.entries, layers, policy=policy, context=context)
+        return given if done is None else take(done)
 
-    redacted.document = _mapped(document, text, number)
+    redacted.document = _mapped(document, "", scalar)
     return redacted
+
+
+def _context(key: str) -> str:
+    """The words of a key, as they would stand before its value in a text: `dateOfBirth`, `date_of_birth`."""
+    words = " ".join(_KEY_WORDS.findall(key[:KEY_LENGTH_MAX]))
+    return f"{words}: " if words else ""
 
 
 def _check_size(document: Any) -> None:
@@ -89,18 +98,17 @@ def _check_size(document: Any) -> None:
             )
 
 
-def _mapped(value: Any, text: Callable[[str], str], number: Callable[[float], float]) -> Any:
+def _mapped(value: Any, key: str, scalar: Callable[[str | float, str], str | float]) -> Any:
+    """The document with every text, key and number handed over, with the key that it stands under."""
     match value:
-        case str():
-            return text(value)
         case bool() | None:
             return value
-        case int() | float():
-            return number(value)
+        case str() | int() | float():
+            return scalar(value, key)
         case list():
-            return [_mapped(item, text, number) for item in cast("list[Any]", value)]
+            return [_mapped(item, key, scalar) for item in cast("list[Any]", value)]
         case dict():
             table = cast("dict[str, Any]", value)
-            return {text(key): _mapped(item, text, number) for key, item in table.items()}
+            return {str(scalar(name, "")): _mapped(item, name, scalar) for name, item in table.items()}
         case _:
             raise AttemptError(FailureKind.BAD_INPUT, "$.document: expected JSON")

@@ -27,15 +27,17 @@ from flotilla.contracts.redaction import (
     VaultInput,
     VaultOutput,
 )
-from flotilla.inference.backend import Answer, Work
+from flotilla.inference.backend import Answer, Emit, Work
 from flotilla.inference.redaction.documents import RedactedDocument, redact_document
 from flotilla.inference.redaction.vaults import Vaults
-from flotilla.privacy import Account, Entries, Layer, Policy, PrivacyError, restore_json
+from flotilla.privacy import Account, Entries, Layer, Policy, PrivacyError, StreamRestorer, restore_json
 from flotilla.privacy.errors import EntriesError, LanguageError, LayerError, LayerTimeoutError, UnsupportedTextError
 
 PROVIDER: Final = "redaction"
 MODEL: Final = "patterns-1"
 THREADS_MAX: Final = 4
+PIECE_LENGTH: Final = 4_096
+"""Characters of a text that is restored piece by piece."""
 
 _T = TypeVar("_T")
 
@@ -82,8 +84,9 @@ class RedactionEngine:
         began = time.perf_counter()
         if self._vaults is None or not work.scope:
             raise AttemptError(FailureKind.REFUSED, "the orchestrator does not say whose task it is: update it")
-        output = msgspec.Raw(encode_json(await told(self._served(self._vaults, work))))
-        if work.emit is not None:
+        served = await told(self._served(self._vaults, work))
+        output = msgspec.Raw(encode_json(served))
+        if work.emit is not None and not (isinstance(served, RestoreOutput) and isinstance(served.document, str)):
             await work.emit(bytes(output).decode())
         return Answer(output=output, provider=PROVIDER, model=MODEL, provider_ms=(time.perf_counter() - began) * 1000)
 
@@ -96,7 +99,7 @@ class RedactionEngine:
             case RedactInput():
                 return await self._redact(vaults, work, work.input)
             case RestoreInput():
-                return await self._restore(vaults, work.scope, work.input)
+                return await self._restore(vaults, work, work.input)
             case VaultInput():
                 return await self._vault(vaults, work.scope, work.input)
             case _:
@@ -132,16 +135,34 @@ class RedactionEngine:
             expires_unix_ms=expires_unix_ms,
         )
 
-    async def _restore(self, vaults: Vaults, scope: str, given: RestoreInput) -> Struct:
-        entries = await vaults.entries(scope, given.vault)
+    async def _restore(self, vaults: Vaults, asked: Work, given: RestoreInput) -> Struct:
+        entries = await vaults.entries(asked.scope, given.vault)
         account = Account()
-        document = await self._in_thread(partial(restore_json, given.document, entries, account))
+        document = given.document
+        if asked.emit is not None and isinstance(document, str) and len(document) > PIECE_LENGTH:
+            document, account = await self._restored_in_pieces(document, entries, asked.emit)
+        else:
+            document = await self._in_thread(partial(restore_json, document, entries, account))
+            if asked.emit is not None and isinstance(document, str) and document:
+                await asked.emit(document)
         return RestoreOutput(
             document=document,
             restored=account.restored,
             unknown=list(account.unknown),
             missing=account.missing(entries),
         )
+
+    async def _restored_in_pieces(self, text: str, entries: Entries, emit: Emit) -> tuple[str, Account]:
+        """A long text, told piece by piece as it is restored; no piece has a part of a placeholder."""
+        restorer = StreamRestorer(entries)
+        told: list[str] = []
+        for start in range(0, len(text) + PIECE_LENGTH, PIECE_LENGTH):
+            piece = text[start : start + PIECE_LENGTH]
+            restored = await self._in_thread(partial(restorer.feed, piece) if piece else restorer.close)
+            if restored:
+                told.append(restored)
+                await emit(restored)
+        return "".join(told), restorer.account
 
     async def _vault(self, vaults: Vaults, scope: str, given: VaultInput) -> Struct:
         if given.action == "forget":
