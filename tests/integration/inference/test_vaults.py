@@ -226,3 +226,38 @@ async def test_without_its_bucket_a_vault_is_unavailable(tmp_path: Path):
             await add(Vaults(requests, vault_keys(KEY, None)), "Ann")
 
     assert FailureKind.UNAVAILABLE is caught.value.kind
+
+
+async def test_a_bucket_that_is_gone_is_made_again_when_it_is_needed(tmp_path: Path):
+    """
+    The task that finds it missing fails and may be tried again; a vault that was in it is not found.
+    """
+    async with (
+        running_server(tmp_path, pools=POOLS, vault_pools=("redaction",)) as server,
+        requests_to(server) as requests,
+    ):
+        made: list[int] = []
+
+        async def make_bucket(requests: Requests) -> None:
+            made.append(len(made))
+            await ensure(requests, [vault_bucket(1)])
+
+        vaults = Vaults(requests, vault_keys(KEY, None), make_bucket)
+        failed = await asyncio.gather(*(add(vaults, "Ann") for _ in range(8)), return_exceptions=True)
+        kinds: list[FailureKind] = []
+        placeholder = ""
+        async with asyncio.timeout(60):
+            while not placeholder:
+                try:
+                    placeholder, handle = await add(vaults, "Bob")
+                    assert {"Bob"} == await values(vaults, handle)
+                except AttemptError as error:
+                    kinds.append(error.kind)
+                    await asyncio.sleep(0.01)
+        with pytest.raises(AttemptError) as gone:
+            await vaults.entries("acme", "a" * 26)
+        await vaults.stop()
+
+    assert {FailureKind.UNAVAILABLE} == {error.kind for error in failed if isinstance(error, AttemptError)} | {*kinds}
+    assert FailureKind.NOT_FOUND is gone.value.kind
+    assert made

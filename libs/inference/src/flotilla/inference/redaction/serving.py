@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
@@ -69,13 +69,14 @@ def _opened(engine: RedactionEngine, model: ModelLayer | None, keys: VaultKeys, 
         if model is not None:
             model.open(asyncio.get_running_loop())
         requests = Requests(connection)
-        await requests.start()
-        try:
+        async with AsyncExitStack() as stack:
+            await requests.start()
+            stack.push_async_callback(requests.stop)
             await make_bucket(requests)
-            engine.open(Vaults(requests, keys))
+            vaults = Vaults(requests, keys, make_bucket)
+            stack.push_async_callback(vaults.stop)
+            engine.open(vaults)
             yield
-        finally:
-            await requests.stop()
 
     return opened
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
 from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
@@ -32,8 +33,12 @@ from flotilla.inference.redaction.vault_records import (
 )
 from flotilla.privacy import Entries
 
+logger = structlog.get_logger("worker")
+
 WRITES_TRIED_MAX: Final = 64
 CONFLICT_PAUSE_S: Final = 0.05
+MADE_AGAIN_AFTER_S: Final = 1.0
+"""Between two looks whether the bucket is there."""
 HANDLE_LENGTH: Final = 26
 HANDLE_BYTES: Final = 17
 MARKER_TTL_S: Final = 60
@@ -67,13 +72,24 @@ class Vaults:
     Every vault that a worker may read: those of the scope that a task came from, and no other.
 
     All methods raise AttemptError: NOT_FOUND for a handle that is none of the scope; UNAVAILABLE when the bucket cannot be
-    reached; REFUSED for a vault whose key is not here; TOO_LARGE for one that is full.
+    reached; REFUSED for a vault whose key is not here; TOO_LARGE for one that is full. A bucket that was deleted is made
+    again behind the failure that found it missing, so that the next try has one; what was in it is gone.
     """
 
-    def __init__(self, requests: Requests, keys: VaultKeys) -> None:
+    def __init__(
+        self, requests: Requests, keys: VaultKeys, make_bucket: Callable[[Requests], Awaitable[None]] | None = None
+    ) -> None:
         self._requests = requests
+        self._make_bucket = make_bucket
+        self._making: asyncio.Task[None] | None = None
         self._keys = keys
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def stop(self) -> None:
+        """Make no bucket any more."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.wait([self._making])
 
     async def entries(self, scope: str, handle: str) -> Entries:
         """What a vault holds."""
@@ -198,9 +214,19 @@ class Vaults:
         except BucketFullError:
             raise AttemptError(FailureKind.UNAVAILABLE, "the bucket of the vaults is full: forget some") from None
         except FabricError as error:
+            if self._make_bucket is not None and (self._making is None or self._making.done()):
+                self._making = asyncio.ensure_future(self._make_again(self._make_bucket))
             raise AttemptError(
-                FailureKind.UNAVAILABLE, f"the vaults cannot be reached ({type(error).__name__})"
+                FailureKind.UNAVAILABLE, f"the vaults cannot be reached ({type(error).__name__}): try again"
             ) from None
+
+    async def _make_again(self, make_bucket: Callable[[Requests], Awaitable[None]]) -> None:
+        try:
+            await make_bucket(self._requests)
+            logger.info("vault_bucket_ensured")
+        except FabricError as error:
+            logger.warning("vault_bucket_not_made", error=type(error).__name__)
+        await asyncio.sleep(MADE_AGAIN_AFTER_S)
 
 
 def _record(before: VaultRecord | None, entries: Entries, lifetime_s: int) -> VaultRecord:
