@@ -11,6 +11,7 @@ from flotilla.chassis.probes import beating
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import starting
 from flotilla.fabric.inbox import Requests
+from flotilla.pipelines.pipeline_files import capabilities_of, load_pipelines
 from flotilla.provisioning.takeover import make_stores
 from flotilla.routing.router import PolicyRouter
 from orchestrator.policy_and_health.configured_policy import put_in_force, read_policy_setting
@@ -26,6 +27,8 @@ INBOX_PREFIX = "_INBOX.orchestrator"
 async def run(settings: OrchestratorSettings, instance: str) -> None:
     """Serve until a stop signal, then leave gracefully."""
     catalogue = Catalogue.load(settings.capability_files)
+    pipelines = load_pipelines(settings.capability_files, catalogue)
+    catalogue = catalogue.with_capabilities(capabilities_of(pipelines.values()))
     policy = read_policy_setting(settings.policy_file)
     scopes = settings.scope_names()
     fleet = Fleet(settings.scope_weights_by_name())

@@ -14,6 +14,8 @@ Reading users' capabilities from TOML files.
     max_output_tokens = 500             # optional; 4096 without
     [defaults]                          # optional: fields put into an input that leaves them out
 
+A file with a table `[steps]` is a pipeline (`flotilla.pipelines`), and nothing to a worker.
+
 Every complaint is a CatalogueError that names the file, the key, and what was expected.
 """
 
@@ -81,6 +83,16 @@ def read_capability(file: Path) -> UserCapability:
         defaults=document.defaults,
         text_field=document.text_field,
     )
+
+
+def is_pipeline(file: Path) -> bool:
+    """
+    Whether a file describes a pipeline, right or wrong.
+
+    Raises:
+        CatalogueError: It cannot be read, or is no TOML.
+    """
+    return "steps" in _toml(file)
 
 
 def _complain(file: Path, key: str, expected: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Final
 
 from flotilla.capabilities.built_in import TYPES, BuiltInCapability
 from flotilla.capabilities.capability import Capability
-from flotilla.capabilities.capability_files import read_capability
+from flotilla.capabilities.capability_files import is_pipeline, read_capability
 from flotilla.capabilities.errors import CatalogueError
 from flotilla.capabilities.user_defined import open_capability
 from flotilla.contracts.names import is_name
@@ -37,12 +37,16 @@ class Catalogue:
         """
         The built-in capabilities, and those of the TOML files in a folder (in its subfolders not) or of a list.
 
+        Files of pipelines are passed over.
+
         Raises:
             CatalogueError: A file is not valid, two have one name, or there are more than a replica may announce.
         """
         capabilities: list[Capability] = [BuiltInCapability(name) for name in TYPES]
         origins: dict[str, Path] = {}
-        for file in _files(source):
+        for file in capability_files(source):
+            if is_pipeline(file):
+                continue
             capability = read_capability(file)
             if capability.name in origins:
                 raise CatalogueError(f"{file}: name: {capability.name} is already in {origins[capability.name]}")
@@ -63,12 +67,27 @@ class Catalogue:
                 raise CatalogueError(f"the capability name {name!r} is not 1 to 63 of a-z, 0-9 and hyphens")
         return Catalogue([*self._capabilities.values(), *(open_capability(name) for name in missing)])
 
+    def with_capabilities(self, capabilities: Iterable[Capability]) -> "Catalogue":
+        """
+        Make a catalogue that has these too.
+
+        Raises:
+            CatalogueError: There are more than a replica may announce.
+        """
+        return Catalogue([*self._capabilities.values(), *capabilities])
+
     def names(self) -> frozenset[str]:
         """The names of all."""
         return frozenset(self._capabilities)
 
 
-def _files(source: Path | Sequence[Path] | None) -> list[Path]:
+def capability_files(source: Path | Sequence[Path] | None) -> list[Path]:
+    """
+    The files of a folder's capabilities and pipelines, in order; of a list, the list; a single file counts as a list.
+
+    Raises:
+        CatalogueError: There is no such folder or file.
+    """
     if source is None:
         return []
     if not isinstance(source, Path):

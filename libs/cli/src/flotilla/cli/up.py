@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from flotilla.capabilities.catalogue import Catalogue
-from flotilla.capabilities.errors import CatalogueError
 from flotilla.chassis.errors import PrivateFileError
 from flotilla.chassis.policy_toml import read_policy
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -26,10 +25,11 @@ from flotilla.cli.supervisor.options import UpOptions, check
 from flotilla.cli.supervisor.provider_checks import OLLAMA, check_all, named_models
 from flotilla.cli.supervisor.signals import Stop, stop_signals
 from flotilla.cli.supervisor.supervisor import ApplyPolicy, Supervisor, supervised
-from flotilla.contracts.errors import FlotillaError, PolicyError
+from flotilla.contracts.errors import FlotillaError, PolicyError, SettingsError
 from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.errors import CredentialsError
 from flotilla.inference.checks import KEYS, Finding
+from flotilla.pipelines.pipeline_files import load_pipelines
 from flotilla.provisioning.errors import DirectoryInUseError, PortInUseError, ServerNotFoundError, ServerSpecError
 
 USAGE_ERRORS: Final = (
@@ -102,8 +102,8 @@ def _check_capabilities(folder: Path) -> None:
         OptionError: With the file and what is wrong in it.
     """
     try:
-        Catalogue.load(folder)
-    except CatalogueError as error:
+        load_pipelines(folder, Catalogue.load(folder))
+    except SettingsError as error:
         raise OptionError(f"--capabilities {error}") from error
 
 

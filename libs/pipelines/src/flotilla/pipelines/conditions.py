@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.contracts.fields import is_bounded
 from flotilla.pipelines.errors import ConditionError
 from flotilla.pipelines.references import ROOTS, AbsentError, NotAReferenceError, Reference, reference
 from flotilla.pipelines.values import OutOfBoundsError, encoded
@@ -94,7 +95,8 @@ class Condition:
         if _count(given, GIVEN_VALUES_MAX) > GIVEN_VALUES_MAX or _size_bytes(given) > GIVEN_BYTES_MAX:
             raise ConditionError(
                 step,
-                f"the condition {self.text!r} reads more than {GIVEN_BYTES_MAX} bytes or {GIVEN_VALUES_MAX} values: "
+                f"the condition {self.text!r} reads more "
+                f"than {GIVEN_BYTES_MAX} bytes or {GIVEN_VALUES_MAX} values, or too large a number: "
                 "have a step make what it asks for",
             )
 
@@ -186,7 +188,7 @@ def _references(text: str, faults: list[str]) -> tuple[Reference, ...]:
 
 def _size_bytes(given: dict[str, Any]) -> int:
     try:
-        return len(encoded(given))
+        return len(encoded(given)) if is_bounded(given) else GIVEN_BYTES_MAX + 1
     except OutOfBoundsError:
         return GIVEN_BYTES_MAX + 1
 

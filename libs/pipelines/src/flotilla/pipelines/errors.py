@@ -3,7 +3,8 @@ What is wrong with a pipeline, or with one of its runs.
 
     flotilla.contracts.errors.FlotillaError
      ├─ SettingsError
-     │   └─ PipelineError         a file is no pipeline; carries every fault with the key it stands at
+     │   ├─ PipelineError         a file is no pipeline; carries every fault with the key it stands at
+     │   └─ PipelinesError        the same of several files
      └─ StepError                 a run cannot go on at a step; carries the step and a text that is safe to show
          ├─ MissingFieldError     a path leads to nothing in the values of this run
          ├─ ConditionError        a condition could not be evaluated, or is neither true nor false
@@ -24,9 +25,17 @@ class PipelineError(SettingsError):
     """
 
     def __init__(self, file_name: str, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(f"{file_name}: {fault}" for fault in faults))
+        super().__init__("; ".join(f"{file_name}: {fault}" for fault in faults))
         self.file_name = file_name
         self.faults = tuple(faults)
+
+
+class PipelinesError(SettingsError):
+    """Files are no pipelines; every fault with the file, the key and what was expected."""
+
+    def __init__(self, errors: Sequence[PipelineError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
 
 
 class StepError(FlotillaError):

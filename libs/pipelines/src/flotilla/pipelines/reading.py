@@ -65,11 +65,6 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     output: dict[str, Any]
 
 
-def is_pipeline(document: dict[str, Any]) -> bool:
-    """Whether a TOML file in the folder of capabilities is a pipeline."""
-    return "steps" in document
-
-
 def read_pipeline(text: str, file_name: str) -> Pipeline:
     """
     Read a pipeline from TOML.

@@ -66,8 +66,8 @@ def encoded(value: Any) -> msgspec.Raw:
         text = checked(_encode(value))
     except RecursionError:
         raise OutOfBoundsError("the value is nested too deeply for a task") from None
-    except OverflowError:
-        raise OutOfBoundsError("the value has an integer of more than 64 bits") from None
+    except (OverflowError, ValueError):
+        raise OutOfBoundsError("the value has a number or a text that JSON cannot hold") from None
     if len(text) > RENDERED_BYTES_MAX:
         raise OutOfBoundsError(f"the value has {len(text)} bytes as JSON, expected at most {RENDERED_BYTES_MAX}")
     return msgspec.Raw(text)
