@@ -38,6 +38,7 @@ COMMANDS: Final = (
     ("watch", "Pools and events, live.", _FLEET),
     ("explain", "Where a task would go now, and why.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
+    ("pipeline", "Capabilities made of steps, in files: check, list, show.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
     ("doctor", "What is wrong with models, keys, NATS or the clock, and the line that mends it.", _FLEET),
     ("up", "Run a whole fleet on this machine.", _FLEET),
@@ -51,7 +52,7 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-APPS: Final = frozenset({"blackboard", "dead", "policy", "vault"})
+APPS: Final = frozenset({"blackboard", "dead", "pipeline", "policy", "vault"})
 """Commands that have commands of their own; these bring their examples along."""
 
 

@@ -64,6 +64,12 @@ flotilla policy history
 flotilla policy rollback
 flotilla policy unset
 """,
+    "pipeline": """
+flotilla pipeline check process-document.toml
+flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool claude --json
+flotilla pipeline list --capabilities capabilities/
+flotilla pipeline show process-document --capabilities capabilities/ --mermaid
+""",
     "blackboard": """
 flotilla blackboard set notes.today '{"tone": "formal"}'
 flotilla blackboard get notes.today

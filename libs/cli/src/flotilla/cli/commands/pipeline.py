@@ -1,0 +1,199 @@
+"""`flotilla pipeline`: capabilities made of steps, in files."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+from cyclopts import App, Parameter
+
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.chassis.policy_toml import read_policy
+from flotilla.chassis.terminal_text import encodable
+from flotilla.cli.console import exits, terminal
+from flotilla.cli.console.examples import examples_of
+from flotilla.cli.console.exits import UsageError, close_to
+from flotilla.cli.console.tables import table
+from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import Policy
+from flotilla.contracts.subjects import Zone
+from flotilla.pipelines.check import Report, Surroundings
+from flotilla.pipelines.check import check as look_at
+from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.errors import PipelineError
+from flotilla.pipelines.mermaid import drawing
+from flotilla.pipelines.pipeline_files import capabilities_of, load_pipelines, read_pipeline_file
+from flotilla.routing.policy_check import parse_policy
+
+pipeline: Final = App(name="pipeline", help_format="plaintext", help_epilogue=examples_of("pipeline"))
+Flag = Annotated[bool, Parameter(negative="")]
+Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
+
+
+@pipeline.command
+def check(
+    file: Path,
+    /,
+    *,
+    capabilities: Path | None = None,
+    policy: Path | None = None,
+    cloud_pool: Names = None,
+    announced: Names = None,
+    data_class: DataClass = "restricted",
+    mermaid: Flag = False,
+    json: Flag = False,
+) -> int:
+    """
+    Say what is wrong with a pipeline, every fault with its key, and the class and zones of each step. Needs no fleet.
+
+    Parameters
+    ----------
+    file
+        The pipeline (TOML).
+    capabilities
+        The folder of capabilities and pipelines that it uses; the file's own folder unless given.
+    policy
+        A policy (TOML): what it declassifies, and which routes it has.
+    cloud_pool
+        The policy's pools that are in the cloud; each of the others counts as local.
+    announced
+        Capabilities that only workers know, and no file.
+    data_class
+        Of the pipeline's tasks.
+    mermaid
+        Draw it, in Mermaid.
+    json
+        Write for programs: one JSON object.
+    """
+    try:
+        read = read_pipeline_file(file)
+    except PipelineError as error:
+        return _faulty(file, error.faults, as_json=json)
+    found_policy = Policy() if policy is None else parse_policy(read_policy(policy))
+    around = _around(file, capabilities, found_policy, cloud_pool or [], announced or [])
+    report = look_at(read, data_class, around)
+    if json:
+        terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "name": read.name, **_fields(report)}))
+    elif mermaid:
+        terminal.write(drawing(read, report.steps))
+    else:
+        _show(report)
+    if report.faults:
+        return exits.USAGE if json else _faulty(file, report.faults, as_json=False)
+    return exits.OK
+
+
+@pipeline.command(name="list")
+def list_(*, capabilities: Path = Path(), json: Flag = False) -> int:
+    """
+    List the pipelines of a folder.
+
+    Parameters
+    ----------
+    capabilities
+        The folder of capabilities; this one unless given.
+    json
+        Write for programs: one JSON object per line.
+    """
+    for each in _loaded(capabilities).values():
+        if json:
+            terminal.json_line(
+                msgspec.json.encode({"name": each.name, "steps": len(each.steps), "digest": each.digest})
+            )
+        else:
+            terminal.write_rows([(each.name, f"{len(each.steps)} steps", each.description)])
+    return exits.OK
+
+
+@pipeline.command
+def show(
+    name: str, /, *, capabilities: Path = Path(), data_class: DataClass = "restricted", mermaid: Flag = False
+) -> int:
+    """
+    Show the steps of a pipeline, in the order in which they may run.
+
+    Parameters
+    ----------
+    name
+        The pipeline's.
+    capabilities
+        The folder of capabilities; this one unless given.
+    data_class
+        Of the pipeline's tasks.
+    mermaid
+        Draw it, in Mermaid.
+    """
+    pipelines = _loaded(capabilities)
+    if name not in pipelines:
+        near = close_to(name, pipelines)
+        raise UsageError(f"{capabilities}: there is no pipeline {name}" + (f": did you mean {near}?" if near else ""))
+    report = look_at(pipelines[name], data_class, Surroundings(catalogue=Catalogue.load(capabilities)))
+    if mermaid:
+        terminal.write(drawing(pipelines[name], report.steps))
+    else:
+        _show(report)
+    return exits.OK
+
+
+def _around(
+    file: Path, capabilities: Path | None, policy: Policy, cloud_pools: list[str], announced: list[str]
+) -> Surroundings:
+    folder = capabilities or file.parent
+    catalogue = _catalogue(folder)
+    pipelines: dict[str, Pipeline] = {}
+    for other in sorted(folder.glob("*.toml")):
+        if other.resolve() == file.resolve():
+            continue
+        try:
+            read = read_pipeline_file(other)
+        except PipelineError:
+            continue  # no pipeline, or one that a check of its own is for
+        pipelines[read.name] = read
+    pools = {route.pool for entry in policy.capabilities.values() for route in entry.routes or ()}
+    pools |= {route.pool for route in (policy.default.routes if policy.default else None) or ()}
+    zones: dict[str, Zone] = {pool: "cloud" if pool in cloud_pools else "local" for pool in pools}
+    return Surroundings(
+        catalogue=catalogue.with_capabilities(capabilities_of(pipelines.values())),
+        pipelines=pipelines,
+        announced=frozenset(announced),
+        policy=policy,
+        zones=zones,
+    )
+
+
+def _catalogue(folder: Path) -> Catalogue:
+    try:
+        return Catalogue.load(folder)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+
+
+def _loaded(folder: Path) -> dict[str, Pipeline]:
+    try:
+        return load_pipelines(folder, _catalogue(folder))
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+
+
+def _show(report: Report) -> None:
+    table(
+        ("step", "capability", "data class", "zones", "because of"),
+        [
+            (step.name, step.capability, step.data_class, ", ".join(step.zones), ", ".join(step.causes))
+            for step in report.steps
+        ],
+    )
+    for warning in report.warnings:
+        terminal.aside(f"warning: {warning}")
+
+
+def _faulty(file: Path, faults: tuple[str, ...], *, as_json: bool) -> int:
+    if as_json:
+        terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "faults": faults}))
+    else:
+        terminal.error([f"{file}: {fault}" for fault in faults])
+    return exits.USAGE
+
+
+def _fields(report: Report) -> dict[str, Any]:
+    return cast("dict[str, Any]", msgspec.to_builtins(report))

@@ -1,0 +1,62 @@
+"""`flotilla pipeline`, which needs no fleet."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flotilla.cli.command import main
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "pipelines"
+
+
+def test_check_shows_the_class_and_the_zones_of_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A line each, and nothing is wrong.
+    """
+    assert 0 == main(["pipeline", "check", str(EXAMPLES / "translate-pages.toml")])
+    rows = [line.split("\t")[:4] for line in capsys.readouterr().out.splitlines()]
+    assert ["redact", "redact", "restricted", "local"] in rows
+    assert ["sides", "translate", "internal", "local, cloud"] in rows
+
+
+def test_check_names_every_fault_and_ends_with_the_code_of_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Of a file that is none, and of one that does not fit what is there; for programs too.
+    """
+    file = tmp_path / "bad.toml"
+    for steps, key in (('capability = "x"\nwhen = "1 +"', "steps.a.when"), ('capability = "x"', "steps.a.capability")):
+        file.write_text(f'name = "bad"\n[input]\ntype = "object"\n[steps.a]\n{steps}\n[output]\nx = "${{steps.a}}"\n')
+        assert 2 == main(["pipeline", "check", str(file)])
+        assert f"{file}: {key}: " in capsys.readouterr().err
+        assert 2 == main(["pipeline", "check", str(file), "--json"])
+        assert json.loads(capsys.readouterr().out)["faults"][0].startswith(key)
+
+
+def test_a_policy_with_routes_in_the_cloud_alone_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Only where the pool is named as one of the cloud.
+    """
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[capabilities.summarize]\nroutes = [{ pool = "far" }]\n')
+    command = ["pipeline", "check", str(EXAMPLES / "support-inbox.toml"), "--policy", str(policy)]
+    assert 0 == main(command)
+    assert 2 == main([*command, "--cloud-pool", "far"])
+    assert "steps.summary: its data is restricted" in capsys.readouterr().err
+    assert 0 == main([*command, "--cloud-pool", "far", "--data-class", "internal"])
+
+
+def test_list_and_show_read_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A name that is not there is told which was meant.
+    """
+    assert 0 == main(["pipeline", "list", "--capabilities", str(EXAMPLES)])
+    assert ["process-document", "support-inbox", "translate-pages"] == [
+        line.partition("\t")[0] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert 0 == main(["pipeline", "show", "support-inbox", "--capabilities", str(EXAMPLES), "--mermaid"])
+    assert "flowchart TD" in capsys.readouterr().out
+    assert 2 == main(["pipeline", "show", "suport-inbox", "--capabilities", str(EXAMPLES)])
+    assert "did you mean support-inbox?" in capsys.readouterr().err
