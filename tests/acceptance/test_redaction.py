@@ -23,6 +23,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "redaction"), ("cloud", "cloud"))
 MIB: Final = 1024 * 1024
 MEMORY_MAX: Final = 120 * MIB
+START_CPU_RATIO_MAX: Final = 6.0
+"""Of a start that reads the lists, against one of a worker that has none, on the same machine."""
+START_CPU_S: Final[dict[str, float]] = {}
+"""By worker, what it had used when it was ready."""
 CANARY: Final = "zaphod.canary4711@example.com"
 DOCUMENT: Final = f"Dear customer, we have your address {CANARY} and your card 4111 1111 1111 1111.\nRegards"
 DEBUG: Final = {"FLOTILLA_LOG_LEVEL": "debug", **PROBED}
@@ -46,6 +50,9 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
         env = {**DEBUG, "FLOTILLA_VAULT_KEY": new_key()}
         for number in (1, 2):
             await fleet.start_worker("local", "redaction", f"redaction-w{number}", engine="redaction", env=env)
+        for worker in fleet.workers:
+            used = psutil.Process(worker.pid).cpu_times()
+            START_CPU_S[worker.name] = used.user + used.system
         yield fleet
 
 
@@ -194,6 +201,15 @@ async def test_nothing_but_tasks_and_results_has_the_document(fleet: RunningFlee
         assert CANARY not in process.log.read_text(errors="replace")
     for log in (fleet.directory / "nats").glob("*.log"):
         assert CANARY not in log.read_text(errors="replace")
+
+
+async def test_a_worker_that_redacts_starts_fast(fleet: RunningFleet):
+    """
+    In seconds of the processor, so that a busy machine does not count, against a worker without lists.
+    """
+    plain, *redacting = (START_CPU_S[worker.name] for worker in fleet.workers)
+
+    assert max(redacting) <= START_CPU_RATIO_MAX * plain, START_CPU_S
 
 
 async def test_a_worker_that_redacts_stays_small(fleet: RunningFleet):

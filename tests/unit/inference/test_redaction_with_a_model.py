@@ -50,7 +50,7 @@ class Models:
         given: ExtractEntitiesInput = work.input
         self.asked.append(given.document)
         if self._hangs:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         if self._fails is not None:
             raise AttemptError(self._fails, f"the model could not read {given.document}")
         found: list[Entity] = []
@@ -75,14 +75,14 @@ class NoVaults:
         return outcome, HANDLE, 1
 
 
-async def redacted(models: Models, document: str, *, timeout_s: float = 10.0) -> RedactOutput:
+async def redacted(models: Models, document: str, *, timeout_s: float = 10.0, deadline_s: float = 10.0) -> RedactOutput:
     """What an engine makes of a document that has this model beside its patterns."""
     layer = ModelLayer(models, timeout_s=timeout_s)
     layer.open(asyncio.get_running_loop())
     engine = RedactionEngine([Structured(), layer], threads=2)
     engine.open(cast("Vaults", NoVaults()))
     given = RedactInput(document=document, language="any")
-    work = Work(task="t", capability="redact", input=given, model="", deadline_s=10.0, scope="acme")
+    work = Work(task="t", capability="redact", input=given, model="", deadline_s=deadline_s, scope="acme")
     try:
         return msgspec.json.decode((await engine.answer(work)).output, type=RedactOutput)
     finally:
@@ -119,14 +119,17 @@ async def test_a_long_document_is_read_piece_by_piece():
 @pytest.mark.parametrize(
     ("models", "kind"),
     [
-        (Models(fails=FailureKind.RATE_LIMITED), FailureKind.CRASHED),
+        (Models(fails=FailureKind.RATE_LIMITED), FailureKind.RATE_LIMITED),
+        (Models(fails=FailureKind.LOADING), FailureKind.LOADING),
+        (Models(fails=FailureKind.BAD_INPUT), FailureKind.CRASHED),
+        (Models(fails=FailureKind.INVALID_OUTPUT), FailureKind.CRASHED),
         (Models(hangs=True), FailureKind.TIMEOUT),
     ],
-    ids=["fails", "hangs"],
+    ids=["is overloaded", "is loaded", "refuses", "gives rubbish", "hangs"],
 )
 async def test_a_model_that_fails_fails_the_attempt(models: Models, kind: FailureKind):
     """
-    The error names the layer, and nothing of what the model was given.
+    The error names the layer, and nothing of what the model was given; what passes is waited for.
     """
     with pytest.raises(AttemptError, match="'model'") as caught:
         await redacted(models, f"{WORD} has {MAIL}", timeout_s=0.2)
@@ -161,3 +164,26 @@ async def test_a_pool_serves_its_models_and_redaction():
         )
     await both.backend.aclose()
     assert models.closed
+
+
+async def test_a_layer_that_fails_closes_no_route_to_the_vaults():
+    """
+    Breakers and guards know a pool's model: what restores is another one than what redacts.
+    """
+    engine = RedactionEngine([Structured()])
+    cards = {card.name: set(card.capabilities) for card in engine.model_cards()}
+    await engine.aclose()
+
+    assert {*LOCAL_CAPABILITIES} == set[str]().union(*cards.values())
+    assert [{"redact"}] == [served for served in cards.values() if "redact" in served]
+
+
+async def test_a_model_that_hangs_holds_a_thread_no_longer_than_its_task():
+    """
+    Threads are as many as slots: the next documents need them.
+    """
+    async with asyncio.timeout(60):
+        with pytest.raises(AttemptError, match="'model'") as caught:
+            await redacted(Models(hangs=True), f"{WORD} has {MAIL}", timeout_s=600.0, deadline_s=0.2)
+
+    assert FailureKind.TIMEOUT is caught.value.kind

@@ -51,6 +51,10 @@ class LayerError(PrivacyError):
         self.layer = layer
         self.problem = problem
 
+    def bare(self) -> "LayerError":
+        """The same error anew: no cause, context or traceback of it quotes the text."""
+        return type(self)(self.layer, self.problem)
+
 
 class LayerFailedError(LayerError):
     """The layer raised, or gave what are no spans of the text."""

@@ -92,7 +92,7 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
                 break
             found.append(span)
     except LayerError as error:
-        failure = type(error)(error.layer, error.problem)
+        failure = error.bare()
     except Exception as error:  # noqa: BLE001 - whatever a layer raises, the text is not redacted
         failure = LayerFailedError(layer.name, f"raised {type(error).__name__}")
     if failure is not None:

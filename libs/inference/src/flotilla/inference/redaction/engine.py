@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.capabilities.json_schema import encode_json
-from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.failures import RULES, FailureKind
 from flotilla.contracts.presence import ModelCard
 from flotilla.contracts.redaction import (
     LOCAL_CAPABILITIES,
@@ -29,12 +29,14 @@ from flotilla.contracts.redaction import (
 )
 from flotilla.inference.backend import Answer, Emit, Work
 from flotilla.inference.redaction.documents import RedactedDocument, redact_document
+from flotilla.inference.redaction.model_layer import GIVES_UP_AT, ModelFailedError
 from flotilla.inference.redaction.vaults import Vaults
 from flotilla.privacy import Account, Entries, Layer, Policy, PrivacyError, StreamRestorer, restore_json
 from flotilla.privacy.errors import EntriesError, LanguageError, LayerError, LayerTimeoutError, UnsupportedTextError
 
 PROVIDER: Final = "redaction"
-MODEL: Final = "patterns-1"
+MODELS: Final = {"redact": "patterns-1", "restore": "vaults-1", "vault": "vaults-1"}
+"""By capability. Restoring needs no detection: a layer that fails must not close its route, so it has one of its own."""
 THREADS_MAX: Final = 4
 PIECE_LENGTH: Final = 4_096
 """Characters of a text that is restored piece by piece."""
@@ -70,8 +72,11 @@ class RedactionEngine:
         return frozenset(LOCAL_CAPABILITIES)
 
     def model_cards(self) -> list[ModelCard]:
-        """One model for everything, for the replica's card."""
-        return [ModelCard(name=MODEL, capabilities=sorted(LOCAL_CAPABILITIES))]
+        """For the replica's card."""
+        return [
+            ModelCard(name=model, capabilities=sorted(name for name in MODELS if MODELS[name] == model))
+            for model in dict.fromkeys(MODELS.values())
+        ]
 
     async def answer(self, work: Work) -> Answer:
         """
@@ -79,7 +84,8 @@ class RedactionEngine:
 
         Raises:
             AttemptError: NOT_FOUND for a vault that is none of the scope; BAD_INPUT for what cannot be redacted; CRASHED
-                and TIMEOUT for a layer that failed; REFUSED for other capabilities and for a task of no scope.
+                and TIMEOUT for a layer that failed, or why the pool's model did where that passes; REFUSED for other
+                capabilities and for a task of no scope.
         """
         began = time.perf_counter()
         if self._vaults is None or not work.scope:
@@ -88,7 +94,8 @@ class RedactionEngine:
         output = msgspec.Raw(encode_json(served))
         if work.emit is not None and not (isinstance(served, RestoreOutput) and isinstance(served.document, str)):
             await work.emit(bytes(output).decode())
-        return Answer(output=output, provider=PROVIDER, model=MODEL, provider_ms=(time.perf_counter() - began) * 1000)
+        spent_ms = (time.perf_counter() - began) * 1000
+        return Answer(output=output, provider=PROVIDER, model=MODELS[work.capability], provider_ms=spent_ms)
 
     async def aclose(self) -> None:
         """Drop what has not begun; what runs in a thread ends by itself."""
@@ -108,10 +115,14 @@ class RedactionEngine:
     async def _redact(self, vaults: Vaults, asked: Work, given: RedactInput) -> Struct:
         switched = Policy(off=frozenset(asked.redaction.off), score_min=asked.redaction.score_min)
 
+        gives_up_at = time.monotonic() + asked.deadline_s
+
+        def in_time(entries: Entries) -> RedactedDocument:
+            GIVES_UP_AT.set(gives_up_at)
+            return redact_document(given.document, entries, self._layers, given.language, switched)
+
         async def work(entries: Entries) -> tuple[RedactedDocument, Entries]:
-            done = await self._in_thread(
-                partial(redact_document, given.document, entries, self._layers, given.language, switched)
-            )
+            done = await self._in_thread(partial(in_time, entries))
             return done, done.entries
 
         redacted, handle, expires_unix_ms = await vaults.change(
@@ -184,6 +195,9 @@ async def told(serving: Awaitable[_T]) -> _T:
     failure: AttemptError
     try:
         return await serving
+    except ModelFailedError as error:
+        # A model that is overloaded or being loaded is waited for; what is wrong with it for good is the layer's failure.
+        failure = AttemptError(error.kind if RULES[error.kind].passes else FailureKind.CRASHED, str(error))
     except LayerError as error:
         kind = FailureKind.TIMEOUT if isinstance(error, LayerTimeoutError) else FailureKind.CRASHED
         failure = AttemptError(kind, str(error))

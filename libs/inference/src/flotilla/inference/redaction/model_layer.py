@@ -2,13 +2,17 @@
 
 import asyncio
 import concurrent.futures
+import math
+import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Final
 
 import msgspec
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.capabilities import ExtractEntitiesInput, ExtractEntitiesOutput
+from flotilla.contracts.failures import FailureKind
 from flotilla.inference.backend import Backend, Work
 from flotilla.privacy import Span
 from flotilla.privacy.errors import LayerFailedError, LayerTimeoutError
@@ -33,7 +37,27 @@ TYPES: Final = {
 }
 """What a model is asked for, and what the library calls it."""
 
+GIVES_UP_AT: Final[ContextVar[float]] = ContextVar("GIVES_UP_AT", default=math.inf)
+"""When nobody waits any more for what this thread works on, by `time.monotonic`: a model that hangs holds it no longer."""
+
 _decode: Final = msgspec.json.Decoder(ExtractEntitiesOutput).decode
+
+
+class ModelFailedError(LayerFailedError):
+    """
+    The model did not give the entities of a text.
+
+    Attributes:
+        kind: Why not.
+    """
+
+    def __init__(self, kind: FailureKind) -> None:
+        super().__init__(NAME, f"failed: {kind.value}")
+        self.kind = kind
+
+    def bare(self) -> "ModelFailedError":
+        """See `LayerError.bare`."""
+        return ModelFailedError(self.kind)
 
 
 class ModelLayer:
@@ -56,7 +80,7 @@ class ModelLayer:
 
         Raises:
             LayerTimeoutError: The model did not answer in time.
-            LayerFailedError: It failed; says the failure's kind.
+            ModelFailedError: It failed; has the failure's kind.
         """
         for start, piece in _pieces(text):
             for entity in self._asked(piece).entities:
@@ -66,21 +90,24 @@ class ModelLayer:
     def _asked(self, piece: str) -> ExtractEntitiesOutput:
         if self._loop is None:
             raise LayerFailedError(NAME, "is not there yet")
+        left_s = min(self._timeout_s, GIVES_UP_AT.get() - time.monotonic())
+        if left_s <= 0:
+            raise LayerTimeoutError(NAME, "did not answer before the task's deadline")
         work = Work(
             task="redact",
             capability=CAPABILITY,
             input=ExtractEntitiesInput(document=piece, types=list(TYPES)),
             model="",
-            deadline_s=self._timeout_s,
+            deadline_s=left_s,
         )
         asked = asyncio.run_coroutine_threadsafe(self._answer(work), self._loop)
         try:
-            return asked.result(self._timeout_s)
+            return asked.result(left_s)
         except concurrent.futures.TimeoutError:
             asked.cancel()
-            raise LayerTimeoutError(NAME, f"did not answer within {self._timeout_s:g} s") from None
+            raise LayerTimeoutError(NAME, f"did not answer within {left_s:.3g} s") from None
         except AttemptError as error:
-            raise LayerFailedError(NAME, f"failed: {error.kind.value}") from None
+            raise ModelFailedError(error.kind) from None
 
     async def _answer(self, work: Work) -> ExtractEntitiesOutput:
         output = (await self._backend.answer(work)).output
