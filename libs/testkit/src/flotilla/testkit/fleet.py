@@ -21,6 +21,7 @@ from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.fleet_process import FleetProcess
+from flotilla.testkit.fork_server import AS_IN_IMAGES
 from flotilla.testkit.nats_cluster import running_cluster
 from flotilla.testkit.nats_server import POOLS, RunningServer, running_server
 from flotilla.testkit.plain_client import PlainClient, connect_plainly
@@ -30,9 +31,6 @@ CLUSTER_READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.03
 SURE_OF_ALL: Final = 8
 GRACE_S: Final = 8.0
-
-AS_IN_IMAGES: Final = Path(__file__).with_name("as_in_images")
-"""Before the path of services: what their images do not have is not there for them."""
 
 LIVE: Final[list["RunningFleet"]] = []
 """The fleets that run in this process now: a failed test's report shows their logs."""

@@ -5,15 +5,17 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from flotilla.contracts.providers import PROVIDERS
+from flotilla.testkit.fork_server import ENDED_WITH_ITS_PARENT, StartRequest, can_fork, fork_server
 
 LOG_TAIL_BYTES: Final = 6_000
 EXIT_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.01
 
 
 _OF_PROVIDERS: Final = {
@@ -32,6 +34,51 @@ def clean_environ(given: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **given}
 
 
+class Started(Protocol):
+    """A process that was started here, as `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; negative is the signal that ended it, None while it runs."""
+        ...
+
+    async def wait(self) -> int:
+        """The exit code, once it has ended."""
+        ...
+
+
+class Forked:
+    """A child of the fork server, which says how it ended."""
+
+    def __init__(self, pid: int, report_fd: int) -> None:
+        self.pid: Final = pid
+        self._report: int | None = report_fd
+        self._returncode: int | None = None
+        os.set_blocking(report_fd, False)
+
+    @property
+    def returncode(self) -> int | None:
+        """See `Started`."""
+        if self._report is not None:
+            with contextlib.suppress(BlockingIOError):
+                # Nothing, when the server itself has ended: whatever it started is not waited for any more.
+                self._returncode = int(os.read(self._report, 64) or ENDED_WITH_ITS_PARENT)
+                os.close(self._report)
+                self._report = None
+        return self._returncode
+
+    async def wait(self) -> int:
+        """See `Started`."""
+        while (code := self.returncode) is None:  # noqa: ASYNC110  (its end is told through a pipe)
+            await asyncio.sleep(POLL_S)
+        return code
+
+
 class FleetProcess:
     """
     A process, from its start to its end.
@@ -41,19 +88,29 @@ class FleetProcess:
         log: Its standard error.
     """
 
-    def __init__(self, name: str, process: Process, log: Path) -> None:
+    def __init__(self, name: str, process: Started, log: Path) -> None:
         self.name: Final = name
         self.log: Final = log
         self._process: Final = process
 
     @classmethod
-    async def spawn(cls, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> "FleetProcess":
-        """Start it, by the interpreter that runs the tests, in the log's folder."""
+    async def spawn(
+        cls, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path, *, fork: bool = True
+    ) -> "FleetProcess":
+        """
+        Start it, by the interpreter that runs the tests, in the log's folder.
+
+        A service of the fleet is forked from a process that has imported it, unless `fork` or `FLEET_FORKS=0` in the
+        environment of the tests says that it is started from nothing.
+        """
+        whole = clean_environ(environ)
         with log.open("ab") as output:
+            if fork and os.environ.get("FLEET_FORKS") != "0" and can_fork(command, whole):
+                return cls(name, _fork(command, whole, log.parent, output.fileno()), log)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *command,
-                env=clean_environ(environ),
+                env=whole,
                 stdin=DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -118,4 +175,13 @@ class FleetProcess:
     def _send(self, which: signal.Signals) -> None:
         if self.is_running:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(which)
+                os.kill(self.pid, which)
+
+
+def _fork(command: Sequence[str], environ: Mapping[str, str], cwd: Path, output_fd: int) -> Forked:
+    request = StartRequest(module=command[1], arguments=[*command[2:]], environ=dict(environ), cwd=str(cwd))
+    mine, theirs = os.pipe()
+    try:
+        return Forked(fork_server().start(request, output_fd, theirs), mine)
+    finally:
+        os.close(theirs)

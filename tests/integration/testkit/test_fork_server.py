@@ -1,0 +1,155 @@
+"""A forked process is like one that was started by its command: how it begins, how it ends, what it sees."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from flotilla.testkit import fork_server
+from flotilla.testkit.fleet_process import FleetProcess, Forked, clean_environ
+from flotilla.testkit.fork_server import AS_IN_IMAGES, ForkServer, StartRequest, can_fork
+
+LIKE_IN_IMAGES = {"PYTHONPATH": str(AS_IN_IMAGES)}
+ORCHESTRATOR = ("-m", "orchestrator")
+
+
+def _program(folder: Path, code: str) -> str:
+    (folder / "program.py").write_text(code)
+    return "program"
+
+
+async def _forked(folder: Path, code: str, environ: dict[str, str] | None = None) -> FleetProcess:
+    request = StartRequest(
+        module=_program(folder, code), arguments=["one", "two"], environ=environ or {}, cwd=str(folder)
+    )
+    log = folder / "log"
+    mine, theirs = os.pipe()
+    with log.open("ab") as output:
+        pid = fork_server.fork_server().start(request, output.fileno(), theirs)
+    os.close(theirs)
+    return FleetProcess("p", Forked(pid, mine), log)
+
+
+@pytest.mark.parametrize(
+    ("code", "returncode", "said"),
+    [
+        ("print('well')", 0, "well\n"),
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit('wrong')", 1, "wrong\n"),
+        ("import atexit, sys; atexit.register(print, 'left'); sys.exit(2)", 2, "left\n"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, ""),
+        ("import sys; print(sys.argv[1:])", 0, "['one', 'two']\n"),
+        ("import os; print(dict(os.environ))", 0, "{}\n"),
+        ("import os, pathlib; print(pathlib.Path.cwd().joinpath('program.py').exists())", 0, "True\n"),
+        ("import os; print(os.getsid(0) == os.getpid(), os.read(0, 1))", 0, "True b''\n"),
+        ("import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:4])", 0, "[0, 1, 2, 3]\n"),
+        ("import os; print(len(os.listdir('/proc/self/fd')))", 0, "4\n"),
+        ("import threading; threading.Thread(target=print, args=('at last',)).start()", 0, "at last\n"),
+        ("import signal; print(signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT))", 0, None),
+    ],
+)
+async def test_it_begins_and_ends_as_a_command_does(tmp_path: Path, code: str, returncode: int, said: str | None):
+    """
+    Exit codes, streams, arguments, environment, folder, session, descriptors, and what runs at the exit.
+    """
+    process = await _forked(tmp_path, code)
+
+    assert returncode == await process.wait(60)
+    if said is not None:
+        assert said == process.log_text()
+
+
+async def test_an_error_is_printed_and_is_code_1(tmp_path: Path):
+    """
+    As the interpreter does.
+    """
+    process = await _forked(tmp_path, "1 / 0")
+
+    assert 1 == await process.wait(60)
+    assert process.log_text().endswith("ZeroDivisionError: division by zero\n")
+
+
+async def test_children_draw_different_numbers(tmp_path: Path):
+    """
+    None goes on with the random state of the server.
+    """
+    drawn = set[str]()
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = await _forked(folder, "import random; print(random.random())")
+        await process.wait(60)
+        drawn.add(process.log_text())
+
+    assert 3 == len(drawn)
+
+
+async def test_signals_reach_the_process_itself(tmp_path: Path):
+    """
+    It can be frozen, thawed, asked to leave and killed; several at a time end each in its own way.
+    """
+    code = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(7)); print('up', flush=True); time.sleep(600)"
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    one, two = [await _forked(folder, code) for folder in folders]
+    while "up" not in one.log_text() or "up" not in two.log_text():
+        await asyncio.sleep(0.01)
+    one.freeze()
+    one.terminate()
+    assert one.is_running
+    two.kill()
+    assert -signal.SIGKILL == await two.wait(60)
+    one.thaw()
+
+    assert 7 == await one.wait(60)
+
+
+async def test_the_end_of_the_server_ends_no_wait_in_vain(tmp_path: Path):
+    """
+    What it had started counts as killed, and a start through it is refused.
+    """
+    server = ForkServer()
+    mine, theirs = os.pipe()
+    request = StartRequest(
+        module=_program(tmp_path, "import time; time.sleep(600)"), arguments=[], environ={}, cwd=str(tmp_path)
+    )
+    with (tmp_path / "log").open("ab") as output:
+        child = Forked(server.start(request, output.fileno(), theirs), mine)
+        os.close(theirs)
+        server.end()
+
+        assert -signal.SIGKILL == await asyncio.wait_for(child.wait(), 60)
+        os.kill(child.pid, signal.SIGKILL)
+        with pytest.raises(OSError, match=r"."):
+            server.start(request, output.fileno(), output.fileno())
+
+
+def test_what_the_interpreter_reads_as_it_starts_needs_a_start_from_nothing():
+    """
+    Its own variables, and modules that the server has not imported.
+    """
+    assert can_fork(ORCHESTRATOR, clean_environ(LIKE_IN_IMAGES))
+    assert not can_fork(ORCHESTRATOR, clean_environ({}))
+    assert not can_fork(ORCHESTRATOR, clean_environ({**LIKE_IN_IMAGES, "PYTHONHASHSEED": "0"}))
+    assert not can_fork(("-m", "flotilla.cli"), clean_environ(LIKE_IN_IMAGES))
+    assert not can_fork(("-c", "pass"), clean_environ(LIKE_IN_IMAGES))
+
+
+async def test_a_service_forked_says_what_one_started_says(tmp_path: Path):
+    """
+    Wrong settings: one line and code 2, both ways.
+    """
+    said = set[str]()
+    for fork in (True, False):
+        log = tmp_path / f"{fork}.log"
+        process = await FleetProcess.spawn(
+            "o", ORCHESTRATOR, {**LIKE_IN_IMAGES, "FLOTILLA_HTTP_PORT": "none"}, log, fork=fork
+        )
+        assert 2 == await process.wait(60)
+        said.add(process.log_text())
+
+    assert 1 == len(said)
+    assert "FLOTILLA_HTTP_PORT" in said.pop()
