@@ -422,6 +422,7 @@ def test_header_names_are_what_they_always_were():
         headers.STREAM,
         headers.STICKY,
         headers.CACHE,
+        headers.APPROVAL,
         headers.LABEL_PREFIX,
         headers.TRACEPARENT,
         headers.TRACESTATE,

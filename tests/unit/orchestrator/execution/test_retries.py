@@ -62,7 +62,7 @@ def test_every_kind_is_said_to_pass_or_to_be_final() -> None:
     """
     A new kind has to be thought about here.
     """
-    assert {kind.value for kind in FailureKind} == {*PASSING, *FINAL, "bad_input", "not_found"}
+    assert {kind.value for kind in FailureKind} == {*PASSING, *FINAL, "bad_input", "not_found", "not_approved"}
     assert set(PASSING) == {kind.value for kind, rule in RULES.items() if rule.passes}
 
 
@@ -240,6 +240,18 @@ def test_an_input_that_cannot_be_read_ends_the_task_at_once() -> None:
     assert isinstance(action, Fail)
     assert (ErrorKind.BAD_REQUEST, "said bad_input") == (action.error.kind, action.error.message)
     assert {"failure": "bad_input"} == action.error.details
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_an_input_that_nobody_granted_ends_the_task_at_once(*, durable: bool) -> None:
+    """
+    What one worker keeps back must not go out through the next, nor wait until somebody lets it.
+    """
+    action = Story(durable=durable).failed("not_approved")
+
+    assert isinstance(action, Fail)
+    assert ErrorKind.APPROVAL_REQUIRED == action.error.kind
+    assert not action.error.retryable
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PASSING if not RULES[FailureKind(kind)].passes_soon])

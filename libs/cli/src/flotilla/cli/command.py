@@ -33,6 +33,7 @@ COMMANDS: Final = (
     ("cancel", "Stop tasks, waiting or running.", _TASKS),
     ("redact", "Replace personal data in files by placeholders; says what was replaced.", _TASKS),
     ("vault", "What redacted documents are restored from: list, forget.", _TASKS),
+    ("approvals", "Grants for inputs that may not leave without one: key, sign, show.", _TASKS),
     ("dead", "Tasks that could not be processed: list, show, retry.", _TASKS),
     ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),
     ("watch", "Pools and events, live.", _FLEET),
@@ -52,7 +53,7 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-APPS: Final = frozenset({"blackboard", "dead", "pipeline", "policy", "vault"})
+APPS: Final = frozenset({"approvals", "blackboard", "dead", "pipeline", "policy", "vault"})
 """Commands that have commands of their own; these bring their examples along."""
 
 

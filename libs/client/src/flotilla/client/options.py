@@ -36,6 +36,7 @@ class AskOptions(TypedDict, total=False):
         route: `pool` or `pool/model`: ask for a route. Policy and data class still rule.
         sticky: A key, 1 to 256 characters: tasks with the same one take the same branch of a split.
         cache: `off` (the default), `use` or `refresh`; no fleet keeps answers yet, so every task is done anew.
+        approval: A grant for this very input, as `flotilla approvals sign` gives it, for workers that ask for one.
         labels: At most 16; carried to events and to the result, so they must not hold what is secret.
         traceparent: W3C trace context, passed on to the worker.
         tracestate: The same.
@@ -46,6 +47,7 @@ class AskOptions(TypedDict, total=False):
     route: str | None
     sticky: str | None
     cache: Cache | None
+    approval: str | None
     labels: Mapping[str, str] | None
     traceparent: str | None
     tracestate: str | None
@@ -87,6 +89,7 @@ def headers_of(
         wire.ROUTE: options.get("route"),
         wire.STICKY: options.get("sticky"),
         wire.CACHE: options.get("cache"),
+        wire.APPROVAL: options.get("approval"),
         wire.TRACEPARENT: options.get("traceparent"),
         wire.TRACESTATE: options.get("tracestate"),
     }

@@ -29,7 +29,7 @@ from flotilla.contracts.fields import (
     UnixMs,
     are_words,
 )
-from flotilla.contracts.headers import LABEL_LENGTH_MAX, DataClass
+from flotilla.contracts.headers import APPROVAL_LENGTH_MAX, LABEL_LENGTH_MAX, DataClass
 from flotilla.contracts.names import NAME_LENGTH_MAX
 from flotilla.contracts.redaction import RedactionPolicy
 
@@ -48,14 +48,16 @@ class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     What travels with an attempt besides the task's input.
 
     Attributes:
-        scope: Whose task it is, for the capabilities of `redaction`: a vault is good in one scope.
+        scope: Whose task it is, for the capabilities of `redaction` and beside a grant: both are good in one scope.
         redaction: The policy's, for `redact`; None where it says nothing. Workers cannot read the policy itself.
+        approval: The caller's grant, as it came (`approvals.py`).
     """
 
     traceparent: Annotated[str, Meta(max_length=LABEL_LENGTH_MAX)] | None = None
     tracestate: Annotated[str, Meta(max_length=TRACESTATE_LENGTH_MAX)] | None = None
     scope: Annotated[str, Meta(max_length=NAME_LENGTH_MAX)] | None = None
     redaction: RedactionPolicy | None = None
+    approval: Annotated[str, Meta(max_length=APPROVAL_LENGTH_MAX)] | None = None
 
 
 class InferRequest(Struct, frozen=True, kw_only=True, tag="infer"):

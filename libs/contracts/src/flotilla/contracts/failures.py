@@ -27,6 +27,7 @@ class ErrorKind(Enum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     PROVIDER_FAILED = "provider_failed"
+    APPROVAL_REQUIRED = "approval_required"
     APPROVAL_DENIED = "approval_denied"
     APPROVAL_EXPIRED = "approval_expired"
     NOT_FOUND = "not_found"
@@ -55,6 +56,7 @@ _CODES = {
     ErrorKind.DEADLINE_EXCEEDED: 504,
     ErrorKind.CANCELLED: 499,
     ErrorKind.PROVIDER_FAILED: 502,
+    ErrorKind.APPROVAL_REQUIRED: 403,
     ErrorKind.APPROVAL_DENIED: 403,
     ErrorKind.APPROVAL_EXPIRED: 403,
     ErrorKind.NOT_FOUND: 404,
@@ -99,6 +101,7 @@ class FailureKind(Enum):
     LOST = "lost"
     LOADING = "loading"
     NOT_FOUND = "not_found"
+    NOT_APPROVED = "not_approved"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -143,6 +146,8 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.AUTH: Rule(),
     FailureKind.TOO_LARGE: Rule(penalise=False, fails_as=ErrorKind.TOO_LARGE),
     FailureKind.LOST: Rule(same_route_max=2, passes=True, counts=False),
+    # Another worker may be one that asks for no grant: what was kept back here must not go out there.
+    FailureKind.NOT_APPROVED: Rule(next_route=False, penalise=False, fails_as=ErrorKind.APPROVAL_REQUIRED),
     # What the input names is not there: no other replica has it.
     FailureKind.NOT_FOUND: Rule(next_route=False, penalise=False, fails_as=ErrorKind.NOT_FOUND),
     # The server lives and is about to serve: it is not ill, and need not be probed.

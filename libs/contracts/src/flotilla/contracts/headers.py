@@ -19,6 +19,7 @@ ROUTE: Final = "Flotilla-Route"
 STREAM: Final = "Flotilla-Stream"
 STICKY: Final = "Flotilla-Sticky"
 CACHE: Final = "Flotilla-Cache"
+APPROVAL: Final = "Flotilla-Approval"
 ACCEPTED: Final = "Flotilla-Accepted"
 """On an `ask`: whether the fleet is to say that it was taken. On a reply: that it is this word, and no answer yet."""
 LABEL_PREFIX: Final = "Flotilla-Label-"
@@ -36,6 +37,7 @@ TASK_DEADLINE_MS_MAX: Final = 7 * 24 * 3_600_000
 LABELS_MAX: Final = 16
 LABEL_LENGTH_MAX: Final = 128
 STICKY_LENGTH_MAX: Final = 256
+APPROVAL_LENGTH_MAX: Final = 1024
 
 _PREFIX: Final = "flotilla-"
 _CACHES: Final[dict[str, Cache]] = {"off": "off", "use": "use", "refresh": "refresh"}
@@ -56,6 +58,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         data_class: None stands for the scope's default, which is `internal` unless a policy says otherwise.
         route_pool: The pool asked for by `Flotilla-Route`; policy and data class still rule.
         route_model: The model asked for by `Flotilla-Route: pool/model`.
+        approval: A grant as it travels (`approvals.py`), unchecked: the worker that needs one checks it.
         accepted: Of an `ask`: its caller wants to be told that it was taken, before the answer comes.
     """
 
@@ -67,6 +70,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     stream: bool = False
     sticky: str | None = None
     cache: Cache = "off"
+    approval: str | None = None
     accepted: bool = False
     labels: dict[str, str] = {}
     traceparent: str | None = None
@@ -169,6 +173,12 @@ def _cache(name: str, value: str) -> dict[str, object]:
     return {"cache": _CACHES[value]}
 
 
+def _approval(name: str, value: str) -> dict[str, object]:
+    if not value or len(value) > APPROVAL_LENGTH_MAX or not value.isascii() or not value.isprintable():
+        raise _refused(name, f"a grant, 1 to {APPROVAL_LENGTH_MAX} characters of ASCII")
+    return {"approval": value}
+
+
 def _accepted(name: str, value: str) -> dict[str, object]:
     if value not in ("true", "false"):
         raise _refused(name, "true or false")
@@ -184,7 +194,7 @@ def _tracestate(_name: str, value: str) -> dict[str, object]:
 
 
 _LABEL: Final = LABEL_PREFIX.lower()
-KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, ACCEPTED, LABEL_PREFIX + "*")
+KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, APPROVAL, ACCEPTED, LABEL_PREFIX + "*")
 _READERS: Final = {
     TASK_ID.lower(): _task_id,
     DEADLINE_MS.lower(): _deadline_ms,
@@ -193,6 +203,7 @@ _READERS: Final = {
     STREAM.lower(): _stream,
     STICKY.lower(): _sticky,
     CACHE.lower(): _cache,
+    APPROVAL.lower(): _approval,
     ACCEPTED.lower(): _accepted,
     TRACEPARENT: _traceparent,
     TRACESTATE: _tracestate,

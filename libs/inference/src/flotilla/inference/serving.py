@@ -59,7 +59,14 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     zone, pool = settings.zone, settings.checked_pool()
     provider = what.backend.provider
     metrics = WorkerMetrics(zone=zone, pool=pool, provider=provider, models=what.models)
-    worker = Worker(what.backend, what.catalogue, zone=zone, replica=replica, observe=metrics.ended)
+    worker = Worker(
+        what.backend,
+        what.catalogue,
+        zone=zone,
+        replica=replica,
+        approvals=settings.approvals(),
+        observe=metrics.ended,
+    )
 
     def card(lane: Slots | None) -> ReplicaCard:
         """As the replica is; before it has joined, as one that takes nothing yet."""

@@ -11,8 +11,10 @@ from flotilla.contracts.fields import MODEL_LENGTH_MAX, SLOTS_MAX, printable
 from flotilla.contracts.names import is_name
 from flotilla.contracts.presence import MODELS_MAX, ModelCard
 from flotilla.contracts.subjects import Zone
+from flotilla.fabric.approver_keys import is_public_key
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
+from flotilla.inference.approval_check import APPROVERS_MAX, ApprovalCheck
 
 OUTPUT_TOKENS_SETTING: Final = "FLOTILLA_OUTPUT_TOKENS_MAX"
 OUTPUT_TOKENS_MAX: Final = 1_000_000
@@ -38,6 +40,9 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         slots: `FLOTILLA_SLOTS`: attempts at a time in this replica.
         proxy_url: `FLOTILLA_PROXY_URL`: the proxy to the provider. A local worker takes none from the environment, and
             none that is not one's own host.
+        approvers: `FLOTILLA_APPROVERS`: public keys, with commas between; the provider is then sent nothing that none of
+            them has granted. Empty asks for no grants.
+        approval_capabilities: `FLOTILLA_APPROVAL_CAPABILITIES`: ask for grants for these alone; by default for all.
         local_hosts: `FLOTILLA_LOCAL_HOSTS`: names, addresses and networks that are one's own, beside private addresses;
             a local worker connects to nothing else.
         engine_latency_ms: Of the noop engine, like the two that follow.
@@ -52,6 +57,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     output_tokens_max: str = ""
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 4
     proxy_url: str | None = None
+    approvers: str = ""
+    approval_capabilities: str = ""
     local_hosts: str = ""
     engine_latency_ms: Annotated[float, Meta(ge=0.0, le=3_600_000.0)] = 0.0
     engine_jitter: Fraction = 0.0
@@ -79,6 +86,26 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         if not all(is_name(name) for name in names):
             raise SettingsError("setting FLOTILLA_CAPABILITIES: expected names of a-z0-9- with commas between")
         return names or None
+
+    def approvals(self) -> ApprovalCheck | None:
+        """
+        What looks at grants; None where none are asked for.
+
+        Raises:
+            SettingsError: A key is none, a name cannot stand in a subject, or capabilities are named without a key.
+        """
+        keys, names = frozenset(_listed(self.approvers)), frozenset(_listed(self.approval_capabilities))
+        if self.approvers and not (keys and len(keys) <= APPROVERS_MAX and all(map(is_public_key, keys))):
+            raise SettingsError(
+                f"setting FLOTILLA_APPROVERS: expected at most {APPROVERS_MAX} public keys (A..., as `flotilla approvals "
+                "key` prints them) with commas between"
+            )
+        if self.approval_capabilities and not (keys and names and all(map(is_name, names))):
+            raise SettingsError(
+                "setting FLOTILLA_APPROVAL_CAPABILITIES: expected names of a-z0-9- with commas between, and public keys "
+                "in FLOTILLA_APPROVERS"
+            )
+        return ApprovalCheck(approvers=keys, capabilities=names or None, zone=self.zone) if keys else None
 
     def output_token_bounds(self) -> dict[str, int]:
         """

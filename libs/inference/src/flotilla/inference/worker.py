@@ -20,6 +20,7 @@ from flotilla.contracts.redaction import EVERY_TYPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import ActiveAttempt
 from flotilla.fabric.unreadable import Sparing
+from flotilla.inference.approval_check import ApprovalCheck
 from flotilla.inference.backend import Backend, NeverWaits, Work
 
 logger = structlog.get_logger("worker")
@@ -46,12 +47,14 @@ class Worker:
         *,
         zone: Zone,
         replica: str,
+        approvals: ApprovalCheck | None = None,
         observe: WorkerObserver | None = None,
     ) -> None:
         self._backend = backend
         self._catalogue = catalogue
         self._zone: Zone = zone
         self._replica = replica
+        self._approvals = approvals
         self._observe = observe
         self._sparing = Sparing()
         self._never_waits = isinstance(backend, NeverWaits) and backend.never_waits
@@ -107,6 +110,8 @@ class Worker:
                 FailureKind.TIMEOUT,
                 "the deadline had passed when the request came: compare this machine's clock with the orchestrators'",
             )
+        if self._approvals is not None:
+            self._approvals.check(request)
         first_piece_at: list[float] = []
 
         async def emit(text: str) -> None:

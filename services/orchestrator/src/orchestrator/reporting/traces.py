@@ -80,12 +80,14 @@ class Traces:
 
 
 def options_of(task: Task, span: Span | None, redaction: Callable[[], RedactionPolicy]) -> AttemptOptions:
-    """What the worker gets: see `_context`; where vaults are used, whose task it is and what the policy says of it."""
+    """What the worker gets: see `_context`; with vaults or a grant also whose task it is, and what belongs to these."""
     if task.capability in LOCAL_CAPABILITIES:
         said = redaction()
         return msgspec.structs.replace(
             _context(task, span), scope=task.scope, redaction=None if said == EVERY_TYPE else said
         )
+    if task.options.approval is not None:
+        return msgspec.structs.replace(_context(task, span), scope=task.scope, approval=task.options.approval)
     return _context(task, span)
 
 

@@ -160,6 +160,9 @@ class Wishes:
     cache: Annotated[Cache | None, Parameter(group=_TASK)] = None
     """Whether an earlier answer to the same input will do. No fleet keeps any yet: every task is done anew."""
 
+    approval: Annotated[str | None, Parameter(group=_TASK)] = None
+    """A grant for this very input (flotilla approvals sign), where a worker asks for one."""
+
     def options(self) -> AskOptions:
         """
         As the library takes them.
@@ -173,6 +176,7 @@ class Wishes:
             route=self.route,
             sticky=self.sticky,
             cache=self.cache,
+            approval=self.approval,
             labels=labels_of(self.label),
         )
 

@@ -70,6 +70,11 @@ flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool 
 flotilla pipeline list --capabilities capabilities/
 flotilla pipeline show process-document --capabilities capabilities/ --mermaid
 """,
+    "approvals": """
+flotilla approvals key approver.nk
+flotilla approvals sign synthesize notes.txt --instruction "Write a report" --key approver.nk
+flotilla approvals show GRANT
+""",
     "blackboard": """
 flotilla blackboard set notes.today '{"tone": "formal"}'
 flotilla blackboard get notes.today

@@ -34,6 +34,7 @@ _HINTS: Final = {
     ErrorKind.DEADLINE_EXCEEDED: "give it longer with --deadline-s",
     ErrorKind.TOO_LARGE: "split the document",
     ErrorKind.NOT_PERMITTED: "ask whoever runs the fleet, or give other credentials with --creds",
+    ErrorKind.APPROVAL_REQUIRED: "an approver signs the input with `flotilla approvals sign`; give the grant with --approval",
     ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
     ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
 }
