@@ -1,5 +1,7 @@
 """Conditions: what they read, what bounds them, and how they fail."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -141,3 +143,13 @@ def test_a_condition_is_given_what_it_names_and_nothing_beside():
 
     assert not compiled("has(input.gone) && input.there == 1").holds("one", resolve)
     assert ["input.gone", "input.there"] == sorted(asked)
+
+
+def test_the_engine_comes_without_the_command_line_of_its_authors():
+    program = (
+        "import sys\n"
+        "from flotilla.pipelines.conditions import condition\n"
+        "assert condition('1 == 1', 'when', []) is not None\n"
+        "assert not {'typer', 'rich', 'prompt_toolkit', 'pygments'} & sys.modules.keys()\n"
+    )
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode

@@ -16,8 +16,8 @@ from flotilla.testkit.pipeline_runs import failed, gave, pipeline
 CLASSES = st.sampled_from(ORDER)
 DECLASSIFIED: dict[tuple[str, str], DataClass] = {("c1", "low"): "internal"}
 """Beside the built-in `redact.document`."""
-pipeline('[steps.warm]\ncapability = "a"\nwhen = "true"')
 # The engine of conditions is imported with the first one: while an example is drawn, that would disturb hypothesis.
+pipeline('[steps.warm]\ncapability = "a"\nwhen = "true"')
 MARK = "@{0}@"
 """What a value looks like here: it holds the marks of the classes that it was made from."""
 

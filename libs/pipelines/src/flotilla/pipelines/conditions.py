@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from flotilla.contracts.fields import is_bounded
+from flotilla.pipelines.cel_engine import engine
 from flotilla.pipelines.errors import ConditionError
 from flotilla.pipelines.references import ROOTS, AbsentError, NotAReferenceError, Reference, reference
 from flotilla.pipelines.values import OutOfBoundsError, encoded
@@ -115,11 +116,8 @@ def condition(text: Any, key: str, faults: list[str]) -> Condition | None:
 
 
 def _compiled(text: str, found: list[str]) -> Callable[[dict[str, Any]], Any] | None:
-    # Imported here: the package loads a terminal's tools along, which whoever has no condition need not pay for.
-    import cel  # noqa: PLC0415
-
     try:
-        program = cel.compile(text)
+        program = engine().compile(text)
         functions = program.functions()
     except _FAILS as error:
         reason = str(error).partition("\n")[0]
