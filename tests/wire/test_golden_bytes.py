@@ -423,6 +423,7 @@ def test_header_names_are_what_they_always_were():
         headers.STICKY,
         headers.CACHE,
         headers.APPROVAL,
+        headers.RESUME,
         headers.LABEL_PREFIX,
         headers.TRACEPARENT,
         headers.TRACESTATE,

@@ -82,6 +82,7 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
         "TASKS_default",
         "RESULTS_default",
         "EVENTS_default",
+        "STEPS_default",
         "DEAD_default",
         "KV_presence",
         "KV_stats",

@@ -18,12 +18,14 @@ from nats.aio.client import Client
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import VAULT_BUCKET, Zone
 from flotilla.fabric.connection import NatsSettings, connected
+from flotilla.fabric.errors import NoRespondersError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import get, keys, purge, put
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology, vault_bucket
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.plain_client import eventually
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
 SECRET = b"what the vault holds"
@@ -66,9 +68,17 @@ async def server(
             requests = Requests(connection)
             await requests.start()
             await ensure(requests, [vault_bucket(replicas)])
-            assert await put(requests, VAULT_BUCKET, KEY, SECRET, ttl_s=600) is not None
+            # The nodes of a cluster learn of a new stream one after the other.
+            await eventually(lambda: _is_stored(requests), 60)
             await requests.stop()
         yield server
+
+
+async def _is_stored(requests: Requests) -> bool:
+    try:
+        return await put(requests, VAULT_BUCKET, KEY, SECRET, ttl_s=600) is not None
+    except NoRespondersError:
+        return False
 
 
 def everything_asked() -> list[tuple[str, bytes]]:

@@ -54,6 +54,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
                 router=router,
                 metrics=metrics,
                 traces=Traces(runtime.tracer),
+                pipelines=pipelines,
             )
             await service.learn()
         await service.start()

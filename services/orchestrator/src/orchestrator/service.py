@@ -1,7 +1,7 @@
 """The orchestrator put together: its parts made, started in order, and stopped in order."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -10,6 +10,7 @@ from flotilla.capabilities.catalogue import Catalogue
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
+from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
 from orchestrator.api.blackboard_handlers import Blackboard
 from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
@@ -21,11 +22,14 @@ from orchestrator.api.turns import Turns
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies
-from orchestrator.execution.dispatch import Dispatcher
+from orchestrator.execution.dispatch import HEADERS_BYTES_MAX, Dispatcher
 from orchestrator.execution.executors import Executor, Executors, PoolExecutor
 from orchestrator.execution.free_signals import FreeSignals
 from orchestrator.execution.ledger import Ledger
 from orchestrator.execution.task_reports import TaskReports
+from orchestrator.pipelines.dependencies import PipelineDependencies
+from orchestrator.pipelines.executor import PipelineExecutor
+from orchestrator.pipelines.step_results import StepResults
 from orchestrator.policy_and_health.health import HealthBoard
 from orchestrator.policy_and_health.held_models import HeldModels
 from orchestrator.policy_and_health.stores import Stores
@@ -76,6 +80,7 @@ class Orchestrator:
         router: PolicyRouter,
         metrics: OrchestratorMetrics,
         traces: Traces,
+        pipelines: Mapping[str, Pipeline] | None = None,
         more_executors: Callable[[Executor, TaskReports], Sequence[Executor]] = lambda _pools, _reports: (),
     ) -> None:
         """
@@ -91,6 +96,7 @@ class Orchestrator:
             router: To be told the policy.
             metrics: What is counted.
             traces: Where spans go.
+            pipelines: That it serves, by name.
             more_executors: Gives those that come before the one that serves pools, from that one and what tells of tasks.
         """
         scopes = settings.scope_names()
@@ -131,9 +137,32 @@ class Orchestrator:
         )
         dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         pools = PoolExecutor(fleet, dispatcher)
-        executors = Executors(pools, more_executors(pools, TaskReports(events, metrics, traces)))
+        reports = TaskReports(events, metrics, traces)
+        others = [*more_executors(pools, reports)]
+        if pipelines:
+            others.append(
+                PipelineExecutor(
+                    pipelines,
+                    PipelineDependencies(
+                        below=pools,
+                        catalogue=catalogue,
+                        events=events,
+                        reports=reports,
+                        results=StepResults(requests, payload_bytes_max=connection.payload_bytes_max),
+                        operator=lambda: router.policy.declassified,
+                        metrics=metrics,
+                        payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,
+                    ),
+                )
+            )
+        executors = Executors(pools, others)
         limits = Limits(payload_bytes_max=connection.payload_bytes_max)
-        self._intake = intake = Intake(catalogue, limits, executors.serves)
+        deadlines_ms = {
+            name: int(pipeline.deadline_s * 1000)
+            for name, pipeline in (pipelines or {}).items()
+            if pipeline.deadline_s is not None
+        }
+        self._intake = intake = Intake(catalogue, limits, executors.serves, deadlines_ms)
         commits = Commits(requests, unreadable)
         settlement = Settlement(connection, requests, commits=commits, metrics=metrics)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)

@@ -37,6 +37,7 @@ class AskOptions(TypedDict, total=False):
         sticky: A key, 1 to 256 characters: tasks with the same one take the same branch of a split.
         cache: `off` (the default), `use` or `refresh`; no fleet keeps answers yet, so every task is done anew.
         approval: A grant for this very input, as `flotilla approvals sign` gives it, for workers that ask for one.
+        resume_run: The id of an earlier run of the pipeline, whose finished steps are not worked on again.
         labels: At most 16; carried to events and to the result, so they must not hold what is secret.
         traceparent: W3C trace context, passed on to the worker.
         tracestate: The same.
@@ -48,6 +49,7 @@ class AskOptions(TypedDict, total=False):
     sticky: str | None
     cache: Cache | None
     approval: str | None
+    resume_run: str | None
     labels: Mapping[str, str] | None
     traceparent: str | None
     tracestate: str | None
@@ -90,6 +92,7 @@ def headers_of(
         wire.STICKY: options.get("sticky"),
         wire.CACHE: options.get("cache"),
         wire.APPROVAL: options.get("approval"),
+        wire.RESUME: options.get("resume_run"),
         wire.TRACEPARENT: options.get("traceparent"),
         wire.TRACESTATE: options.get("tracestate"),
     }

@@ -27,6 +27,7 @@ class ErrorKind(Enum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     PROVIDER_FAILED = "provider_failed"
+    STEP_FAILED = "step_failed"
     APPROVAL_REQUIRED = "approval_required"
     APPROVAL_DENIED = "approval_denied"
     APPROVAL_EXPIRED = "approval_expired"
@@ -56,6 +57,7 @@ _CODES = {
     ErrorKind.DEADLINE_EXCEEDED: 504,
     ErrorKind.CANCELLED: 499,
     ErrorKind.PROVIDER_FAILED: 502,
+    ErrorKind.STEP_FAILED: 502,
     ErrorKind.APPROVAL_REQUIRED: 403,
     ErrorKind.APPROVAL_DENIED: 403,
     ErrorKind.APPROVAL_EXPIRED: 403,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.header_names import holds_an_option, is_lookalike
-from flotilla.contracts.names import is_name
+from flotilla.contracts.names import is_name, is_task_id
 
 DataClass = Literal["public", "internal", "restricted"]
 Cache = Literal["off", "use", "refresh"]
@@ -20,6 +20,8 @@ STREAM: Final = "Flotilla-Stream"
 STICKY: Final = "Flotilla-Sticky"
 CACHE: Final = "Flotilla-Cache"
 APPROVAL: Final = "Flotilla-Approval"
+RESUME: Final = "Flotilla-Resume"
+"""Of a pipeline: the id of an earlier run, whose finished steps are not worked on again."""
 ACCEPTED: Final = "Flotilla-Accepted"
 """On an `ask`: whether the fleet is to say that it was taken. On a reply: that it is this word, and no answer yet."""
 LABEL_PREFIX: Final = "Flotilla-Label-"
@@ -59,6 +61,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         route_pool: The pool asked for by `Flotilla-Route`; policy and data class still rule.
         route_model: The model asked for by `Flotilla-Route: pool/model`.
         approval: A grant as it travels (`approvals.py`), unchecked: the worker that needs one checks it.
+        resume: The id of the run of a pipeline that this one goes on with.
         accepted: Of an `ask`: its caller wants to be told that it was taken, before the answer comes.
     """
 
@@ -71,6 +74,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     sticky: str | None = None
     cache: Cache = "off"
     approval: str | None = None
+    resume: str | None = None
     accepted: bool = False
     labels: dict[str, str] = {}
     traceparent: str | None = None
@@ -179,6 +183,12 @@ def _approval(name: str, value: str) -> dict[str, object]:
     return {"approval": value}
 
 
+def _resume(name: str, value: str) -> dict[str, object]:
+    if not is_task_id(value):
+        raise _refused(name, "the id of a task")
+    return {"resume": value}
+
+
 def _accepted(name: str, value: str) -> dict[str, object]:
     if value not in ("true", "false"):
         raise _refused(name, "true or false")
@@ -194,7 +204,7 @@ def _tracestate(_name: str, value: str) -> dict[str, object]:
 
 
 _LABEL: Final = LABEL_PREFIX.lower()
-KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, APPROVAL, ACCEPTED, LABEL_PREFIX + "*")
+KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, APPROVAL, RESUME, ACCEPTED, LABEL_PREFIX + "*")
 _READERS: Final = {
     TASK_ID.lower(): _task_id,
     DEADLINE_MS.lower(): _deadline_ms,
@@ -204,6 +214,7 @@ _READERS: Final = {
     STICKY.lower(): _sticky,
     CACHE.lower(): _cache,
     APPROVAL.lower(): _approval,
+    RESUME.lower(): _resume,
     ACCEPTED.lower(): _accepted,
     TRACEPARENT: _traceparent,
     TRACESTATE: _tracestate,

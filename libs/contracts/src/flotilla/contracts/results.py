@@ -59,6 +59,38 @@ class AttemptReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: Text = ""
 
 
+class StepReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One step of a pipeline's run, as the result tells of it.
+
+    Attributes:
+        status: `succeeded`, `failed` or `skipped`; of a step that runs for each item, `failed` when one did.
+        tasks: How many it had: 1, or one for each item.
+        failed: How many of them failed.
+        kept: How many were not worked on, since an earlier run had their results.
+        pool: Of its last task, as model and zone.
+        latency_ms: From the first start to the last end.
+        usage: Of all its tasks together.
+        reason: Why its last task went there.
+        error: The kind of its last failure.
+    """
+
+    name: Word
+    capability: Name
+    status: Word
+    data_class: DataClass
+    tasks: Size = 1
+    failed: Size = 0
+    kept: Size = 0
+    pool: MaybeName = ""
+    model: ModelName = ""
+    zone: Zone | UnsetType = UNSET
+    latency_ms: TookMs = 0.0
+    usage: Usage = Usage()
+    reason: Text = ""
+    error: Word = ""
+
+
 class Result(Struct, frozen=True, kw_only=True):
     """
     The one committed result of a task; `status` is `ok` with `output`, or `failed` with `error`.
@@ -68,6 +100,7 @@ class Result(Struct, frozen=True, kw_only=True):
         latency_ms: From acceptance by an orchestrator to the result.
         queued_ms: The part of it before the first attempt that found a slot.
         usage: Of all attempts together.
+        steps: Of a pipeline's run, in the order of their first start.
         input_sha256: Of a durable task's input, so that a caller who uses an id twice sees which of two inputs it was.
     """
 
@@ -86,6 +119,7 @@ class Result(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     attempts: Annotated[list[AttemptReport], Meta(max_length=REPORTS_MAX)] = []
     labels: Labels | UnsetType = UNSET
+    steps: Annotated[list[StepReport], Meta(max_length=REPORTS_MAX)] | UnsetType = UNSET
     input_sha256: Sha256 | UnsetType = UNSET
 
 
@@ -116,6 +150,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         at_unix_ms: By the orchestrator's clock.
         error: The kind of a failure.
         cost_usd: None where it is not known.
+        step: Of a pipeline's run.
     """
 
     task: TaskId
@@ -129,6 +164,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: TookMs = 0.0
     cost_usd: CostUsd | None = 0.0
     labels: Labels = {}
+    step: Word = ""
 
 
 class DeadRecord(Struct, frozen=True, kw_only=True):

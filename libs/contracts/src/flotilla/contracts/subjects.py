@@ -20,6 +20,9 @@ EventKind = Literal[
     "failed",
     "cancelled",
     "awaiting_approval",
+    "step_started",
+    "step_finished",
+    "step_failed",
 ]
 
 ZONES: Final[tuple[Zone, ...]] = get_args(Zone)
@@ -157,6 +160,25 @@ def dead(scope: str, capability: str, task: str) -> str:
     return f"dead.{scope}.{capability}.{task}"
 
 
+def pipeline_run(scope: str, run: str) -> str:
+    """Where the definition that a run of a pipeline began with is kept."""
+    return f"step.{scope}.{run}.definition"
+
+
+def pipeline_step(scope: str, run: str, step: str, index: str, digest: str) -> str:
+    """
+    Where the result of one task of a run is kept, once.
+
+    Args:
+        scope: Whose run it is.
+        run: Its id.
+        step: The step's name.
+        index: Of the item from 0 where the step runs for each, otherwise `-`.
+        digest: Of all that the result was made from.
+    """
+    return f"step.{scope}.{run}.{step}.{index}.{digest}"
+
+
 def orchestrator_control(scope: str, verb: str) -> str:
     """Where orchestrators tell one another what all of them must know (a cancelled task)."""
     return f"orchestrator-control.{scope}.{verb}"
@@ -200,6 +222,11 @@ def events_stream(scope: str) -> str:
 def dead_stream(scope: str) -> str:
     """The stream that keeps the records of a scope's tasks that could not be processed."""
     return f"DEAD_{scope}"
+
+
+def steps_stream(scope: str) -> str:
+    """The stream that keeps the results of the steps of a scope's pipelines."""
+    return f"STEPS_{scope}"
 
 
 def blackboard_bucket(scope: str) -> str:

@@ -273,6 +273,7 @@ def _written_for_scope(scope: str) -> tuple[str, ...]:
         # A dead task that is tried again is published anew.
         subjects.tasks(scope, ">"),
         subjects.dead(scope, _ANY, _ANY),
+        f"step.{scope}.>",
         _control_of(scope),
     )
 
@@ -310,6 +311,7 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.results_stream(scope) for scope in scopes),
             *(subjects.events_stream(scope) for scope in scopes),
             *(subjects.dead_stream(scope) for scope in scopes),
+            *(subjects.steps_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
             *subjects.SHARED_BEFORE,

@@ -27,6 +27,8 @@ DUPLICATE_WINDOW_S: Final = 600
 RESULTS_MAX: Final = 200_000
 RESULTS_BYTES_MAX: Final = 1 * GIB
 RESULTS_AGE_S: Final = 7 * DAY_S
+STEPS_MAX: Final = 100_000
+STEPS_BYTES_MAX: Final = 256 * MIB
 EVENTS_BYTES_MAX: Final = 256 * MIB
 EVENTS_AGE_S: Final = 1 * DAY_S
 DEAD_MAX: Final = 10_000
@@ -131,6 +133,7 @@ def topology(
         for config in (
             *(tasks_stream(scope, limits) for scope in scopes),
             *(results_stream(scope, limits) for scope in scopes),
+            *(steps_stream(scope) for scope in scopes),
             *(events_stream(scope, limits) for scope in scopes),
             *(dead_stream(scope, limits) for scope in scopes),
             *(blackboard(scope, limits) for scope in scopes),
@@ -178,6 +181,26 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
         max_age=RESULTS_AGE_S * _NS_PER_S,
         max_bytes=limits.results_bytes_max,
         max_msgs=limits.results_max,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+    )
+
+
+def steps_stream(scope: str) -> StreamConfig:
+    """
+    The results of the steps of a scope's pipelines, one per task of a run, so that none is worked on twice.
+
+    Kept as long as results. When it is full the oldest goes: a run that is not over then works on that step again.
+    """
+    return StreamConfig(
+        name=subjects.steps_stream(scope),
+        subjects=(f"step.{scope}.>",),
+        retention="limits",
+        discard="old",
+        max_msgs_per_subject=1,
+        max_age=RESULTS_AGE_S * _NS_PER_S,
+        max_bytes=STEPS_BYTES_MAX,
+        max_msgs=STEPS_MAX,
         duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
         allow_direct=True,
     )

@@ -10,7 +10,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.api import DeadEntry, DeadList, DeadQuery, Retried
 from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.headers import TASK_ID
+from flotilla.contracts.headers import RESUME, TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
@@ -113,6 +113,9 @@ class DeadLetterHandlers:
                 details={"size_bytes": record.body_dropped_bytes},
             )
         headers = headers_to_retry(record)
+        if record.error.kind is ErrorKind.STEP_FAILED:
+            # The steps of the run that went well are not worked on again.
+            headers = {RESUME: record.task, **headers}
         subject = subject_to_retry(record, scope)
         suffix = f"-r{secrets.token_hex(3)}"
         stem = (

@@ -33,6 +33,7 @@ class Events:
         error: str = "",
         latency_ms: float = 0.0,
         cost_usd: float | None = 0.0,
+        step: str = "",
     ) -> None:
         """Publish one event; it is never waited for, and a lost one loses nothing else."""
         event = Event(
@@ -47,6 +48,7 @@ class Events:
             latency_ms=latency_ms,
             cost_usd=cost_usd,
             labels=task.options.labels,
+            step=step,
         )
         self._publisher.publish(partial(_message, task.scope, event))
 

@@ -59,6 +59,14 @@ class OrchestratorMetrics:
         self._unreadable: Final = Counter(
             "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
         )
+        self._steps: Final = Counter(
+            "flotilla_pipeline_steps_total",
+            "Tasks of pipelines' steps, by what became of them; `kept` had its result from before.",
+            ("pipeline", "step", "outcome"),
+        )
+        self._step_s: Final = Histogram(
+            "flotilla_pipeline_step_seconds", "From a step's task to its result.", ("pipeline", "step")
+        )
         self._stores_made_again: Final = Counter(
             "flotilla_stores_recreated_total", "Streams and buckets that had vanished and were made again.", ()
         )
@@ -74,6 +82,8 @@ class OrchestratorMetrics:
             self._cards_refused,
             self._unreadable,
             self._stores_made_again,
+            self._steps,
+            self._step_s,
             Gauge(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -108,6 +118,13 @@ class OrchestratorMetrics:
         self._task_s.add((task.capability, path), result.latency_ms / 1000)
         if provider_ms is not None:
             self._overhead_s.add((task.capability,), max(0.0, result.latency_ms - provider_ms) / 1000)
+
+    def step_ended(self, pipeline: str, step: str, result: Result, *, kept: bool) -> None:
+        """A task of a pipeline's step is over."""
+        error = getattr(result.error, "kind", None)
+        self._steps.add((pipeline, step, "kept" if kept else "ok" if error is None else error.value))
+        if not kept:
+            self._step_s.add((pipeline, step), result.latency_ms / 1000)
 
     def refused(self, *, path: str, outcome: str) -> None:
         """A message never became a task; its capability may be anything, so it is not a label."""

@@ -4,7 +4,7 @@ What comes in: a subject, headers and bytes become a task, or a typed refusal. P
 A message is decoded once here to check it; the caller's bytes then travel on as they are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -36,6 +36,7 @@ REMEMBERED_PER_POOL_MAX: Final = 512
 POOLS_REMEMBERED_MAX: Final = 512
 KNOWN_SHOWN_MAX: Final = 200
 """Of those that no definition here has, in the refusal of an unknown one."""
+NO_DEADLINES: Final[Mapping[str, int]] = {}
 EARLIER: Final = ""
 """Stands for the pool of what was announced before this orchestrator was started; no pool is called so."""
 
@@ -55,7 +56,11 @@ class Intake:
     """Decodes and checks tasks against the catalogue of capabilities."""
 
     def __init__(
-        self, catalogue: Catalogue, limits: Limits, serves: Callable[[str], bool] = lambda _capability: False
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        serves: Callable[[str], bool] = lambda _capability: False,
+        deadlines_ms: Mapping[str, int] = NO_DEADLINES,
     ) -> None:
         """
         Know nothing that is announced yet.
@@ -64,10 +69,12 @@ class Intake:
             catalogue: Of the definitions that are here.
             limits: What a task may ask for.
             serves: Whether somebody serves a capability now, whether or not it was announced.
+            deadlines_ms: Of capabilities whose tasks have another deadline than the fleet's where their caller gives none.
         """
         self._catalogue = catalogue
         self._serves = serves
         self._limits = limits
+        self._deadlines_ms = deadlines_ms
         self._remembered: dict[str, dict[str, None]] = {}
 
     def announce(self, pool: str, capabilities: Iterable[str]) -> None:
@@ -137,7 +144,7 @@ class Intake:
             body=body,
             options=options,
             accepted_unix_ms=accepted_unix_ms,
-            deadline_ms=_deadline_ms(options, durable=durable),
+            deadline_ms=_deadline_ms(options, self._deadlines_ms.get(capability), durable=durable),
             durable=durable,
         )
 
@@ -168,11 +175,13 @@ def read_options(raw_headers: bytes | None) -> TaskOptions:
     return options
 
 
-def _deadline_ms(options: TaskOptions, *, durable: bool) -> int:
+def _deadline_ms(options: TaskOptions, of_capability_ms: int | None, *, durable: bool) -> int:
     given = options.deadline_ms
-    if given is None:
-        return TASK_DEADLINE_MS_DEFAULT if durable else ASK_DEADLINE_MS_DEFAULT
     limit = TASK_DEADLINE_MS_MAX if durable else ASK_DEADLINE_MS_MAX
+    if given is None:
+        if of_capability_ms is not None:
+            return min(of_capability_ms, limit)
+        return TASK_DEADLINE_MS_DEFAULT if durable else ASK_DEADLINE_MS_DEFAULT
     if given > limit:
         expected = f"at most {limit} ms"
         raise BadRequestError(

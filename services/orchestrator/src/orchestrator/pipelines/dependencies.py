@@ -1,0 +1,54 @@
+"""What runs of pipelines work with."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from flotilla.capabilities.catalogue import Catalogue
+from flotilla.contracts.results import Result
+from flotilla.routing.data_classes import Declassified
+from orchestrator.execution.executors import Executor
+from orchestrator.execution.task_reports import TaskReports
+from orchestrator.pipelines.step_results import StepResults
+from orchestrator.reporting.events import Events
+from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.tasks import Task
+
+
+class PipelineDependencies(Struct, frozen=True, kw_only=True):
+    """
+    What runs work with.
+
+    Attributes:
+        below: Runs the steps that are no pipelines.
+        operator: What the policy in force declassifies.
+        results: Of durable runs.
+    """
+
+    below: Executor
+    catalogue: Catalogue
+    events: Events
+    reports: TaskReports
+    results: StepResults
+    operator: Callable[[], Declassified]
+    metrics: OrchestratorMetrics
+    payload_bytes_max: int
+
+
+class RunStep(Protocol):
+    """Runs a step's task."""
+
+    async def __call__(self, task: Task, *, run_id: str, depth: int) -> Result:
+        """
+        Take it to its result.
+
+        Args:
+            task: The step's.
+            run_id: Under which its own results are kept, should it be a run.
+            depth: Of the run that it is a step of; the outermost has 1.
+
+        Raises:
+            NoRouteNowError: See `Executor.run`.
+        """
+        ...

@@ -1,0 +1,63 @@
+"""The executor of pipelines: each of its tasks is a run, whose steps are tasks of the executor below, or runs again."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from flotilla.contracts.results import Result
+from flotilla.pipelines.definition import NESTING_MAX, Pipeline
+from orchestrator.pipelines.dependencies import PipelineDependencies
+from orchestrator.pipelines.pipeline_run import PipelineRun
+from orchestrator.state.attempt import OnPiece
+from orchestrator.state.tasks import Task
+
+RUNS_MAX: Final = 256
+"""Durable runs of a scope that one orchestrator works on at a time."""
+STEPS_IN_FLIGHT_MAX: Final = 256
+"""Tasks of a scope's steps that one orchestrator has in hand at a time; the others wait for one to end."""
+
+
+class PipelineExecutor:
+    """Serves the pipelines of this orchestrator's files."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], dependencies: PipelineDependencies) -> None:
+        self._pipelines = dict(pipelines)
+        self._names = frozenset(self._pipelines)
+        self._needs = dependencies
+        # Of steps that are no runs, so that a run never waits for a place that it holds itself.
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(STEPS_IN_FLIGHT_MAX))
+
+    def capabilities(self) -> frozenset[str]:
+        """See `Executor`."""
+        return self._names
+
+    def capacity(self, capability: str) -> int:
+        """See `Executor`."""
+        return RUNS_MAX if capability in self._names else 0
+
+    def total_capacity(self) -> int:
+        """See `Executor`."""
+        return RUNS_MAX
+
+    async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
+        """See `Executor`. What a run gives comes whole."""
+        del on_piece
+        return await self._run(task, run_id=task.options.resume or task.id, depth=1)
+
+    async def run_step(self, task: Task, *, run_id: str, depth: int) -> Result:
+        """
+        Run a step's task, which may be a run again.
+
+        Raises:
+            NoRouteNowError: See `Executor.run`.
+        """
+        if task.capability in self._names and depth < NESTING_MAX:
+            return await self._run(task, run_id=run_id, depth=depth + 1)
+        async with self._places[task.scope]:
+            return await self._needs.below.run(task)
+
+    async def _run(self, task: Task, *, run_id: str, depth: int) -> Result:
+        pipeline = self._pipelines[task.capability]
+        run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
+        return await self._needs.reports.of(task, run.result())

@@ -1,0 +1,244 @@
+"""One run of a pipeline, from its input to its result: performs what the planner names, and tells it what came of it."""
+
+import asyncio
+import hashlib
+import time
+from typing import Final
+
+import msgspec
+
+from flotilla.capabilities.errors import AttemptError
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import NO_OPTIONS, DataClass
+from flotilla.contracts.redaction import task_data_class
+from flotilla.contracts.results import Result, encode
+from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask
+from flotilla.pipelines.planner import OUTPUT, Planner
+from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
+from orchestrator.pipelines.step_results import RunResults
+from orchestrator.pipelines.step_tally import StepTally
+from orchestrator.state.tasks import NO_USAGE, Task
+
+DEADLINE_MARGIN_S: Final = 0.5
+"""The steps have the run's deadline and say so themselves; whoever does not is not waited for longer."""
+OUTPUTS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of the steps of one run, all of which it holds until its end."""
+STEM_LENGTH_MAX: Final = 40
+
+_Ended = tuple[StepTask, StepOutcome] | BaseException
+
+
+class PipelineRun:
+    """One run."""
+
+    def __init__(
+        self,
+        task: Task,
+        pipeline: Pipeline,
+        dependencies: PipelineDependencies,
+        run_step: RunStep,
+        *,
+        run_id: str,
+        depth: int,
+    ) -> None:
+        self._task = task
+        self._pipeline = pipeline
+        self._needs = dependencies
+        self._run_step = run_step
+        self._run_id = run_id
+        self._depth = depth
+        self._kept: RunResults | None = None
+        self._ended: asyncio.Queue[_Ended] = asyncio.Queue()
+        self._children: set[asyncio.Task[None]] = set()
+        self._tallies: dict[str, StepTally] = {}
+        self._outputs_bytes = 0
+
+    async def result(self) -> Result:
+        """
+        Work until the run has its result; failures are results too.
+
+        Raises:
+            NoRouteNowError: A durable run cannot go on now and may later: it goes back to its stream, and goes on there.
+        """
+        task = self._task
+        left_s = max(0.0, task.deadline_at - time.monotonic()) + DEADLINE_MARGIN_S
+        cancelled = asyncio.ensure_future(self._tell_when_cancelled())
+        overdue = TaskError(ErrorKind.DEADLINE_EXCEEDED, "the run's deadline passed")
+        # No `asyncio.timeout`: a task's coroutine begins without a task of asyncio (`fabric/eager.py`).
+        timer = asyncio.get_running_loop().call_later(left_s, self._ended.put_nowait, overdue)
+        try:
+            return await self._work()
+        finally:
+            timer.cancel()
+            cancelled.cancel()
+            for child in self._children:
+                child.cancel()
+            if self._children:
+                await asyncio.wait(self._children)
+
+    async def _work(self) -> Result:
+        task = self._task
+        if task.durable:
+            self._kept = await self._needs.results.begin(task.scope, self._run_id, self._pipeline)
+            self._pipeline = self._kept.pipeline
+        planner = Planner(
+            self._pipeline, msgspec.json.decode(task.body), task.data_class, operator=self._needs.operator()
+        )
+        said: Plan = planner.start()
+        while True:
+            if isinstance(said, Done):
+                return self._succeeded(said)
+            if isinstance(said, Failed):
+                return self._failed_at(said)
+            if isinstance(said, Run):
+                for step in said.steps:
+                    self._start(step)
+            ended = await self._ended.get()
+            if isinstance(ended, BaseException):
+                if isinstance(ended, TaskError):
+                    return self._failed(ended.body)
+                raise ended
+            step, outcome = ended
+            said = planner.record(step.key, outcome)
+
+    async def _tell_when_cancelled(self) -> None:
+        await self._task.cancelled.wait()
+        self._ended.put_nowait(TaskError(ErrorKind.CANCELLED, "cancelled by the caller"))
+
+    def _start(self, step: StepTask) -> None:
+        data_class = task_data_class(step.capability, step.data_class, step.data_class)
+        tally = self._tallies.get(step.key.step)
+        if tally is None:
+            tally = self._tallies[step.key.step] = StepTally(step, data_class)
+            self._needs.events.tell(self._task, "step_started", step=step.key.step)
+        kept = self._kept.of(step, data_class) if self._kept is not None else None
+        if kept is not None:
+            self._end(step, data_class, tally, kept, kept=True)
+            return
+        child = asyncio.ensure_future(self._step(step, data_class, tally))
+        self._children.add(child)
+        child.add_done_callback(self._children.discard)
+
+    async def _step(self, step: StepTask, data_class: DataClass, tally: StepTally) -> None:
+        try:
+            result = await self._worked(step, data_class)
+            if self._kept is not None and isinstance(result.output, msgspec.Raw):
+                result = await self._kept.keep(step, data_class, result) or self._too_large(result)
+            self._end(step, data_class, tally, result, kept=False)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whoever waits for the run raises it)
+            self._ended.put_nowait(error)
+
+    async def _worked(self, step: StepTask, data_class: DataClass) -> Result:
+        """The result of a step's task; of one that was refused too."""
+        child = self._child(step, data_class)
+        if step.approval is not None:
+            # Nothing passes a gate that nobody can open here.
+            return child.failed(_body(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval, and none can be given"))
+        capability = self._needs.catalogue.get(step.capability)
+        try:
+            if capability is not None:
+                capability.decode_input(step.input)
+        except TaskError as error:
+            return child.failed(error.body)
+        return await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
+
+    def _child(self, step: StepTask, data_class: DataClass) -> Task:
+        task = self._task
+        now_ms = unix_ms()
+        child = Task(
+            task_id=self._id_of(task.id, step.key),
+            scope=task.scope,
+            capability=step.capability,
+            priority=task.priority,
+            data_class=data_class,
+            body=bytes(step.input),
+            options=msgspec.structs.replace(
+                NO_OPTIONS,
+                labels=task.options.labels,
+                sticky=task.options.sticky,
+                traceparent=task.options.traceparent,
+                tracestate=task.options.tracestate,
+            ),
+            accepted_unix_ms=now_ms,
+            deadline_ms=max(1, task.deadline_unix_ms - now_ms),
+            durable=task.durable,
+        )
+        child.park = task.park
+        return child
+
+    def _end(self, step: StepTask, data_class: DataClass, tally: StepTally, result: Result, *, kept: bool) -> None:
+        """A task of a step is over."""
+        tally.ended(result, kept=kept)
+        name = step.key.step
+        self._needs.metrics.step_ended(self._pipeline.name, name, result, kept=kept)
+        if isinstance(result.output, msgspec.Raw):
+            self._outputs_bytes += len(result.output)
+            if self._outputs_bytes > OUTPUTS_BYTES_MAX:
+                text = f"the outputs of the run's steps have more than {OUTPUTS_BYTES_MAX} bytes"
+                self._ended.put_nowait(TaskError(ErrorKind.TOO_LARGE, text, details={"step": name}))
+                return
+            self._needs.events.tell(self._task, "step_finished", step=name, latency_ms=result.latency_ms)
+            outcome = StepOutcome(status="succeeded", output=result.output, data_class=data_class)
+        else:
+            error = result.error
+            body = error if isinstance(error, ErrorBody) else _body(ErrorKind.INTERNAL, "the step gave no output")
+            self._needs.events.tell(self._task, "step_failed", step=name, error=body.kind.value)
+            outcome = StepOutcome(status="failed", error=body, data_class=data_class)
+        self._ended.put_nowait((step, outcome))
+
+    def _too_large(self, result: Result) -> Result:
+        error = _body(ErrorKind.TOO_LARGE, "the step's output is too large to be kept")
+        return msgspec.structs.replace(result, status="failed", output=msgspec.UNSET, error=error)
+
+    def _succeeded(self, done: Done) -> Result:
+        capability = self._needs.catalogue.get(self._task.capability)
+        try:
+            if capability is not None:
+                capability.check_form(done.output)
+        except AttemptError as error:
+            return self._failed_at(Failed(StepKey(OUTPUT), _body(ErrorKind.BAD_REQUEST, str(error))))
+        result = self._whole(self._task.failed(_body(ErrorKind.INTERNAL, "")))
+        result = msgspec.structs.replace(result, status="ok", output=done.output, error=msgspec.UNSET)
+        size_bytes = len(encode(result))
+        if size_bytes > self._needs.payload_bytes_max:
+            text = f"the result has {size_bytes} bytes; at most {self._needs.payload_bytes_max} can be sent"
+            return self._failed(_body(ErrorKind.TOO_LARGE, text))
+        return result
+
+    def _failed_at(self, failed: Failed) -> Result:
+        inner = failed.error
+        if inner.kind in (ErrorKind.DEADLINE_EXCEEDED, ErrorKind.CANCELLED):
+            return self._failed(msgspec.structs.replace(inner, details={**inner.details, "step": failed.step.step}))
+        details = {**inner.details, "step": failed.step.step, "kind": inner.kind.value}
+        if failed.step.index is not None:
+            details["index"] = failed.step.index
+        text = f"step {failed.step}: {inner.message}"
+        return self._failed(
+            ErrorBody(kind=ErrorKind.STEP_FAILED, message=text, retryable=inner.retryable, details=details)
+        )
+
+    def _failed(self, error: ErrorBody) -> Result:
+        return self._whole(self._task.failed(error))
+
+    def _whole(self, result: Result) -> Result:
+        """With what its steps were, and cost."""
+        usage = NO_USAGE
+        for tally in self._tallies.values():
+            usage = usage + tally.usage
+        steps = [tally.report() for tally in self._tallies.values()]
+        return msgspec.structs.replace(result, queued_ms=0.0, usage=usage, steps=steps)
+
+    @staticmethod
+    def _id_of(run_id: str, key: StepKey) -> str:
+        """The same for the same step of the same run, and no other's."""
+        digest = hashlib.sha256(f"{run_id}\0{key}".encode()).hexdigest()[:20]
+        return f"{run_id[:STEM_LENGTH_MAX]}-{digest}"
+
+
+def _body(kind: ErrorKind, message: str) -> ErrorBody:
+    return ErrorBody(kind=kind, message=message, retryable=kind.retryable)

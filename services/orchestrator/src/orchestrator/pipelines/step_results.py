@@ -1,0 +1,188 @@
+"""
+The results of steps that are kept: what a run that is taken over, or resumed, does not work on again.
+
+A result is published once to a subject that names the run, the step and a digest of all that it was made from (the
+definition, the capability, the input and its data class): what was made from anything else is never taken for it.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.results import Result, decode_result, encode
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.stored import between, last_message_direct, last_sequence
+from flotilla.fabric.unreadable import Sparing
+from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.errors import PipelineError
+from flotilla.pipelines.plan import StepTask
+from flotilla.pipelines.reading import read_pipeline
+from orchestrator.execution.dependencies import NoRouteNowError
+
+logger = structlog.get_logger("orchestrator")
+
+PATIENCE_S: Final = 30.0
+HEADERS_BYTES_MAX: Final = 1024
+KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of one run's results that are read again; the steps whose results are beyond are worked on again."""
+
+
+class KeptDefinition(Struct, frozen=True, kw_only=True):
+    """The definition that a run began with."""
+
+    digest: str
+    source_text: str
+
+
+_decode_definition: Final = msgspec.json.Decoder(KeptDefinition).decode
+
+
+class StepResults:
+    """Keeps and finds the results of steps."""
+
+    def __init__(self, requests: Requests, *, payload_bytes_max: int) -> None:
+        self._requests = requests
+        self._bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
+        self._sparing = Sparing()
+
+    async def begin(self, scope: str, run: str, pipeline: Pipeline) -> "RunResults":
+        """
+        Keep the definition that a run begins with, or find the one that it has begun with, and what it has done.
+
+        Raises:
+            NoRouteNowError: They can be neither kept nor read now.
+        """
+        subject = subjects.pipeline_run(scope, run)
+        body = msgspec.json.encode(KeptDefinition(digest=pipeline.digest, source_text=pipeline.source_text))
+        stored = await self.keep(scope, subject, body)
+        if stored is Stored.NOW:
+            return RunResults(self, scope, run, pipeline, {})
+        try:
+            return RunResults(
+                self, scope, run, await self._definition(scope, subject, pipeline), await self._done(scope, run)
+            )
+        except FabricError:
+            raise NoRouteNowError from None
+
+    async def keep(self, scope: str, subject: str, body: bytes) -> Stored:
+        """
+        Publish once.
+
+        Raises:
+            NoRouteNowError: The server could not be reached in time, or refuses.
+        """
+
+        def refused(reason: str) -> None:
+            unsaid = self._sparing.due(reason)
+            if unsaid is not None:
+                logger.error("step_result_refused", scope=scope, error=reason, unsaid=unsaid)
+
+        destination = Destination(publish=subject, stream=subjects.steps_stream(scope), stored=subject)
+        try:
+            stored = await publish_once(self._requests, destination, body, patience_s=PATIENCE_S, on_refused=refused)
+        except FabricError:
+            raise NoRouteNowError from None
+        if stored is Stored.NOT:
+            raise NoRouteNowError
+        return stored
+
+    def fits(self, body: bytes) -> bool:
+        """Whether a result can be kept at all."""
+        return len(body) <= self._bytes_max
+
+    async def find(self, scope: str, subject: str) -> Result | None:
+        """
+        What is kept under a subject; None when that cannot be read.
+
+        Raises:
+            NoRouteNowError: The server could not be asked.
+        """
+        try:
+            found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
+        except FabricError:
+            raise NoRouteNowError from None
+        return None if found is None else _read(found.subject, found.body)
+
+    async def _definition(self, scope: str, subject: str, pipeline: Pipeline) -> Pipeline:
+        found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
+        if found is None:
+            return pipeline
+        try:
+            kept = _decode_definition(found.body)
+            return pipeline if kept.digest == pipeline.digest else read_pipeline(kept.source_text, pipeline.name)
+        except (msgspec.MsgspecError, PipelineError):
+            # Of a version that reads other files: the run goes on under what there is now.
+            logger.warning("definition_unreadable", subject=subject)
+            return pipeline
+
+    async def _done(self, scope: str, run: str) -> dict[str, Result]:
+        stream, pattern = subjects.steps_stream(scope), subjects.pipeline_step(scope, run, "*", "*", "*")
+        done: dict[str, Result] = {}
+        size_bytes = 0
+        last = await last_sequence(self._requests, stream)
+        async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
+            size_bytes += len(message.body)
+            if size_bytes > KEPT_BYTES_MAX:
+                break
+            result = _read(message.subject, message.body)
+            if result is not None:
+                done[message.subject] = result
+        return done
+
+
+class RunResults:
+    """
+    The kept results of one run.
+
+    Attributes:
+        pipeline: The definition that it began with.
+    """
+
+    def __init__(self, results: StepResults, scope: str, run: str, pipeline: Pipeline, done: dict[str, Result]) -> None:
+        self.pipeline: Final = pipeline
+        self._results = results
+        self._scope = scope
+        self._run = run
+        self._done = done
+
+    def of(self, step: StepTask, data_class: DataClass) -> Result | None:
+        """What an earlier run of it gave, if it is kept."""
+        return self._done.pop(self._subject(step, data_class), None) if self._done else None
+
+    async def keep(self, step: StepTask, data_class: DataClass, result: Result) -> Result | None:
+        """
+        Keep a result; gives the one that counts, which is another's where that was kept first. None when it is too large.
+
+        Raises:
+            NoRouteNowError: It cannot be kept now.
+        """
+        body = encode(result)
+        if not self._results.fits(body):
+            return None
+        subject = self._subject(step, data_class)
+        if await self._results.keep(self._scope, subject, body) is Stored.NOW:
+            return result
+        return await self._results.find(self._scope, subject) or result
+
+    def _subject(self, step: StepTask, data_class: DataClass) -> str:
+        made_from = f"{self.pipeline.digest}\0{step.capability}\0{data_class}\0{step.input_digest}"
+        index = "-" if step.key.index is None else str(step.key.index)
+        digest = hashlib.sha256(made_from.encode()).hexdigest()[:32]
+        return subjects.pipeline_step(self._scope, self._run, step.key.step, index, digest)
+
+
+def _read(subject: str, body: bytes) -> Result | None:
+    try:
+        result = decode_result(body)
+    except DecodeFailedError as error:
+        logger.warning("step_result_unreadable", subject=subject, error=str(error))
+        return None
+    return result if isinstance(result.output, msgspec.Raw) else None

@@ -1,0 +1,61 @@
+"""What a run's result tells of its steps."""
+
+import time
+
+import msgspec
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.results import Result, StepReport
+from flotilla.pipelines.plan import StepTask
+from orchestrator.state.tasks import NO_USAGE
+
+
+class StepTally:
+    """One step's tasks, counted."""
+
+    def __init__(self, step: StepTask, data_class: DataClass) -> None:
+        self._step = step
+        self._data_class: DataClass = data_class
+        self._began_at = time.monotonic()
+        self._ended_at = self._began_at
+        self._last: Result | None = None
+        self._tasks = 0
+        self._failed = 0
+        self._kept = 0
+        self._error = ""
+        self.usage: Usage = NO_USAGE
+
+    def ended(self, result: Result, *, kept: bool) -> None:
+        """A task of it is over; what was kept was paid for by the run that made it."""
+        self._ended_at = time.monotonic()
+        self._tasks += 1
+        self._last = result
+        if kept:
+            self._kept += 1
+        else:
+            self.usage = self.usage + result.usage
+        if isinstance(result.error, ErrorBody):
+            self._failed += 1
+            self._error = result.error.kind.value
+
+    def report(self) -> StepReport:
+        """For the run's result."""
+        last = self._last
+        return StepReport(
+            name=self._step.key.step,
+            capability=self._step.capability,
+            status="failed" if self._failed else "succeeded" if self._tasks else "skipped",
+            data_class=self._data_class,
+            tasks=self._tasks,
+            failed=self._failed,
+            kept=self._kept,
+            pool=last.pool if last else "",
+            model=last.model if last else "",
+            zone=last.zone if last else msgspec.UNSET,
+            latency_ms=round((self._ended_at - self._began_at) * 1000, 3),
+            usage=self.usage,
+            reason=last.attempts[-1].reason if last and last.attempts else "",
+            error=self._error,
+        )

@@ -1,0 +1,281 @@
+"""Pipelines on a real fleet: steps in order, kept when they are done, and one result whatever is killed."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from flotilla.contracts.subjects import Zone
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
+from flotilla.testkit.scripted_worker import ScriptedWorker, failed, finished, scripted_worker
+
+CHAIN = """
+name = "chain"
+deadline_s = 500
+[input]
+type = "object"
+required = ["document"]
+properties.document.type = "string"
+[steps.sort]
+capability = "classify"
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[steps.short]
+capability = "summarize"
+when = "steps.sort.label == 'billing'"
+input = { document = "${input.document}" }
+[steps.again]
+capability = "summarize"
+input = { document = "${steps.short.summary}!" }
+[output]
+label = "${steps.sort.label}"
+text = "${steps.again.summary}"
+"""
+FAN = """
+name = "fan"
+[input]
+type = "object"
+properties.pages.type = "array"
+[steps.page]
+capability = "summarize"
+for_each = "${input.pages}"
+parallel = 8
+input = { document = "${item}" }
+[output]
+pages = "${steps.page.*.summary}"
+"""
+OUTER = """
+name = "outer"
+[input]
+type = "object"
+[steps.inner]
+capability = "chain"
+input = { document = "${input.document}" }
+[output]
+inner = "${steps.inner.text}"
+"""
+GATED = """
+name = "gated"
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+approval = {}
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[output]
+label = "${steps.sort.label}"
+"""
+SHAPED = """
+name = "shaped"
+deadline_s = 0.5
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[output]
+label = "${steps.sort.label}"
+[output_schema]
+type = "object"
+properties.label.type = "number"
+"""
+DOCUMENT = {"document": "An invoice."}
+Script = Callable[[Json], list[Any]]
+
+
+def _says(request: Json) -> list[Any]:
+    if request["capability"] == "classify":
+        return [{"type": "accepted"}, finished({"label": "billing", "confidence": 1.0})]
+    return [{"type": "accepted"}, finished({"summary": f"<{request['input']['document']}>"})]
+
+
+@asynccontextmanager
+async def _stage(
+    directory: Path, script: Script = _says, *, orchestrators: int = 1, zone: Zone = "local"
+) -> AsyncGenerator[tuple[RunningFleet, PlainClient, ScriptedWorker]]:
+    """A fleet with these pipelines, and one worker that says what the script says."""
+    folder = directory / "capabilities"
+    folder.mkdir()
+    for text in (CHAIN, FAN, OUTER, GATED, SHAPED):
+        name = text.split('"')[1]
+        (folder / f"{name}.toml").write_text(text)
+    env = {"FLOTILLA_CAPABILITY_FILES": str(folder)}
+    pools: tuple[tuple[Zone, str], ...] = (("local", "scripted"), ("cloud", "cloud"))
+    async with running_fleet(directory / "fleet", orchestrators=orchestrators, local=0, pools=pools, env=env) as fleet:
+        pool = "scripted" if zone == "local" else "cloud"
+        member = await fleet.connect(fleet.server.worker(zone, pool))
+        async with scripted_worker(member, script, zone=zone, pool=pool, slots=16) as worker:
+            await fleet.until_replicas({"scripted-w1"})
+            yield fleet, await fleet.client(), worker
+
+
+async def _is_dead(client: PlainClient, task: str) -> bool:
+    return "error" not in await client.api("dead", {"verb": "list"}) and task in str(await client.api("dead"))
+
+
+def _steps(result: Json) -> list[tuple[str, str, int]]:
+    return [(step["name"], step["status"], step.get("tasks", 1)) for step in result["steps"]]
+
+
+async def test_an_asked_run_gives_its_output_and_tells_of_its_steps(tmp_path: Path):
+    """
+    Nested runs, fans, conditions and wrong inputs too; nothing is kept of what is asked.
+    """
+    async with _stage(tmp_path) as (fleet, client, worker):
+        chain = (await client.ask("chain", DOCUMENT)).result
+        fan = (await client.ask("fan", {"pages": [str(number) for number in range(20)]})).result
+        outer = (await client.ask("outer", DOCUMENT)).result
+        absent = (await client.ask("outer", {})).result
+        wrong = await client.ask("chain", {"document": 7})
+        gated = (await client.ask("gated", DOCUMENT)).result
+        misshapen = (await client.ask("shaped", DOCUMENT)).result
+        kept = await (await fleet.admin()).messages_in("STEPS_default")
+
+    assert {"label": "billing", "text": "<<An invoice.>!>"} == chain["output"]
+    assert [("sort", "succeeded", 1), ("short", "succeeded", 1), ("again", "succeeded", 1)] == _steps(chain)
+    assert {("local", "scripted", "m1")} == {(step["zone"], step["pool"], step["model"]) for step in chain["steps"]}
+    assert [f"<{number}>" for number in range(20)] == fan["output"]["pages"]
+    assert [("page", "succeeded", 20)] == _steps(fan)
+    assert {"inner": "<<An invoice.>!>"} == outer["output"]
+    assert ("step_failed", "inner", "input.document") == (
+        absent["error"]["kind"],
+        absent["error"]["details"]["step"],
+        absent["error"]["details"]["path"],
+    )
+    assert "bad_request" == wrong.kind
+    assert ("step_failed", "approval_required") == (gated["error"]["kind"], gated["error"]["details"]["kind"])
+    assert ("step_failed", "output") == (misshapen["error"]["kind"], misshapen["error"]["details"]["step"])
+    assert 3 + 20 + 3 + 1 == len(worker.requests)
+    assert 0 == kept
+
+
+async def test_a_durable_run_repeats_no_kept_step_whoever_is_killed(tmp_path: Path):
+    """
+    The orchestrator dies while the last step runs; the next one goes on with that step alone, by the file of before.
+    """
+    stalled = asyncio.Event()
+
+    def script(request: Json) -> list[Any]:
+        if request["input"].get("document", "").endswith("!") and not stalled.is_set():
+            stalled.set()
+            return [{"type": "accepted"}]
+        return _says(request)
+
+    async with _stage(tmp_path, script) as (fleet, client, worker):
+        task = new_task()
+        async with client.hearing("results.>") as results:
+            await client.submit("chain", DOCUMENT, task=task)
+            await asyncio.wait_for(stalled.wait(), 60)
+            fleet.orchestrators[0].kill()
+            (tmp_path / "capabilities" / "chain.toml").write_text(CHAIN.replace("}!", "}?"))
+            await fleet.start_orchestrator("o2")
+            result = await results.result(task, 120)
+        sent = [(request["capability"], request["input"].get("document")) for request in worker.requests]
+
+    assert {"label": "billing", "text": "<<An invoice.>!>"} == result["output"]
+    assert [("classify", "An invoice."), ("summarize", "An invoice."), *[("summarize", "<An invoice.>!")] * 2] == sent
+    assert [1, 1, 0] == [step.get("kept", 0) for step in result["steps"]]
+
+
+async def test_two_orchestrators_give_a_run_one_result(tmp_path: Path):
+    """
+    Many runs at once, each once.
+    """
+    async with _stage(tmp_path, orchestrators=2) as (fleet, client, worker):
+        tasks = [new_task() for _ in range(40)]
+        async with client.hearing("results.chain.>") as results:
+            await client.submit_many("chain", DOCUMENT, tasks)
+            ended = [await results.result(task, 60) for task in tasks]
+        await (await fleet.admin()).until_empty("TASKS_default")
+
+    assert {"ok"} == {result["status"] for result in ended}
+    assert 40 * 3 == len(worker.requests)
+
+
+async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_again(tmp_path: Path):
+    """
+    From the dead letters, and as a new task that names the run.
+    """
+    broken = True
+
+    def script(request: Json) -> list[Any]:
+        if broken and request["capability"] == "summarize":
+            return [{"type": "accepted"}, failed("bad_input")]
+        return _says(request)
+
+    async with _stage(tmp_path, script) as (_, client, worker):
+        task, again = new_task(), new_task()
+        async with client.hearing("results.>") as results:
+            await client.submit("chain", DOCUMENT, task=task)
+            dead = await results.result(task, 60)
+            broken = False
+            await client.submit("chain", DOCUMENT, task=again, headers={"Flotilla-Resume": task})
+            resumed = await results.result(again, 60)
+            # The result is heard before the record is stored.
+            await eventually(lambda: _is_dead(client, task), 60)
+            retried = await client.api("dead", {"verb": "retry", "task": task})
+            third = await results.result(retried["retried_as"], 60)
+        classified = sum(request["capability"] == "classify" for request in worker.requests)
+
+    assert "step_failed" == dead["error"]["kind"]
+    assert "short" == dead["error"]["details"]["step"]
+    assert ["ok", "ok"] == [resumed["status"], third["status"]]
+    assert [1, 0, 0] == [step.get("kept", 0) for step in resumed["steps"]]
+    assert [1, 1, 1] == [step.get("kept", 0) for step in third["steps"]]
+    assert 1 == classified
+
+
+async def test_cancel_and_the_deadline_reach_every_step(tmp_path: Path):
+    """
+    The workers are told to stop; no run hangs.
+    """
+    async with _stage(tmp_path, lambda _: [{"type": "accepted"}]) as (_, client, worker):
+        task, late = new_task(), new_task()
+        async with client.hearing("results.>") as results:
+            await client.submit("fan", {"pages": ["a", "b", "c"]}, task=task)
+            async with asyncio.timeout(60):
+                while len(worker.requests) < 3:
+                    await asyncio.sleep(0.02)
+            await client.api("cancel", {"task": task})
+            cancelled = await results.result(task, 60)
+            async with asyncio.timeout(60):
+                while len(worker.controls) < 3:
+                    await asyncio.sleep(0.02)
+            await client.submit("shaped", DOCUMENT, task=late)
+            overdue = await results.result(late, 60)
+
+    assert "cancelled" == cancelled["error"]["kind"]
+    assert "deadline_exceeded" == overdue["error"]["kind"]
+
+
+async def test_restricted_data_stays_at_home_at_every_step(tmp_path: Path):
+    """
+    With a cloud worker alone a restricted run has no route at its first step, and an internal one has.
+    """
+    async with _stage(tmp_path, zone="cloud") as (_, client, worker):
+        restricted = (await client.ask("chain", DOCUMENT, headers={"Flotilla-Data-Class": "restricted"})).result
+        sent = len(worker.requests)
+        internal = (await client.ask("chain", DOCUMENT)).result
+
+    assert ("step_failed", "no_route") == (restricted["error"]["kind"], restricted["error"]["details"]["kind"])
+    assert 0 == sent
+    assert "ok" == internal["status"]
+
+
+async def test_events_tell_of_a_run_and_its_steps(tmp_path: Path):
+    """
+    Under the run's own id.
+    """
+    async with _stage(tmp_path) as (_, client, _worker):
+        task = new_task()
+        async with client.hearing("events.chain.>") as events:
+            await client.submit("chain", DOCUMENT, task=task)
+            await events.until(lambda heard: any(subject.endswith(".finished") for subject in heard.subjects), 60)
+            told = [json.loads(message.data) for message in events.messages]
+
+    assert {task} == {event["task"] for event in told}
+    assert [(kind, step) for step in ("sort", "short", "again") for kind in ("step_started", "step_finished")] == [
+        (event["kind"], event["step"]) for event in told if "step" in event
+    ]
