@@ -72,6 +72,25 @@ def test_a_death_is_blamed_once() -> None:
     assert states.blame([ONE, TWO])
 
 
+def test_what_one_swallows_is_told_from_what_nobody_serves() -> None:
+    """
+    Only while another that lives was well when it was sent; one whose card has expired swallows yet.
+    """
+    states = ReplicaStates()
+    seen = {"sent_s": 10.0, "now_s": 12.0}
+    assert not states.swallows_beside("p", [ONE, TWO], **seen)
+    states.asked(ONE, 5.0)
+
+    assert states.swallows_beside("p", [ONE, TWO], **seen)
+    assert not states.swallows_beside("p", [ONE], **seen)
+    assert not states.swallows_beside("other", [ONE, TWO], **seen)
+    assert not states.swallows_beside("p", [ONE, TWO], sent_s=4.0, now_s=12.0)
+    states.absent(ONE)
+    assert states.swallows_beside("p", [TWO], **seen)
+    states.asked(TWO, 9.0)
+    assert not states.swallows_beside("p", [ONE, TWO], **seen)
+
+
 def test_the_same_name_started_again_is_another_life() -> None:
     """
     Its answers say nothing about the one before.

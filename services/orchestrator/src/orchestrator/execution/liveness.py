@@ -55,6 +55,22 @@ class LivenessWatch:
         """How a replica stands now."""
         return self.states.standing(replica, self.clock_s)
 
+    def counts_against_route(self, attempt: Attempt, failed: Failed) -> bool:
+        """
+        Whether a failure says something of its route.
+
+        One replica's death or freezing is one failure, however many attempts went with it. What a frozen one swallows
+        after that, since it stays in its queue group until the server notices, is none while another replica is well:
+        with it the breaker would open, and the tasks that the other one serves would have no route.
+        """
+        if attempt.suspects:
+            return self.states.blame(attempt.suspects)
+        if failed.kind is not FailureKind.LOST or attempt.heard_at is not None:
+            return True
+        pool = attempt.route.pool
+        live = self._replicas_of(pool)
+        return not self.states.swallows_beside(pool, live, sent_s=attempt.sent_at, now_s=self.clock_s)
+
     async def watch(self) -> None:
         """Watch without end."""
         last = time.monotonic()

@@ -191,8 +191,7 @@ class TaskRun:
             )
             return AttemptEnded(choice, outcome, _report(choice, attempt, outcome.value), usage)
         attempt.tell_started()
-        # One replica's death is one failure of its route, however many attempts it had.
-        blameless = bool(attempt.suspects) and not self._dependencies.attempts.liveness.states.blame(attempt.suspects)
+        blameless = not self._dependencies.attempts.liveness.counts_against_route(attempt, outcome)
         self._dependencies.ledger.failed(attempt, outcome, blameless=blameless)
         kind = outcome.kind.value
         self._dependencies.events.tell(

@@ -97,6 +97,15 @@ class ReplicaStates:
             if self.standing(replica, now_s) != "well" and not self.was_in_trouble(replica, sent_s, now_s)
         )
 
+    def swallows_beside(self, pool: str, live: Iterable[Replica], *, sent_s: float, now_s: float) -> bool:
+        """
+        Whether a replica of the pool was in trouble already when a request was sent, and another that lives was not.
+
+        The first one may have swallowed it: that says nothing of the others, nor of the route.
+        """
+        troubled = {replica for replica in self.in_trouble(pool) if self.was_in_trouble(replica, sent_s, now_s)}
+        return bool(troubled) and not troubled.issuperset(live)
+
     def in_trouble(self, pool: str) -> list[Replica]:
         """Those of a pool that left something unanswered."""
         return [replica for replica in self._troubles if replica.pool == pool]
