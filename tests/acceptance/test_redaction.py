@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,21 +36,26 @@ DEBUG: Final = {"FLOTILLA_LOG_LEVEL": "debug", **PROBED}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
-    A cloud worker that could do anything, and two that redact.
+    A cloud worker that could do anything, and two that redact. All are started from nothing: what that costs is compared.
     """
-    async with running_fleet(
-        tmp_path_factory.mktemp("redaction"),
-        local=0,
-        cloud=1,
-        scopes=("default", "acme"),
-        pools=POOLS,
-        vault_pools=("redaction",),
-        env=DEBUG,
-        worker_env=DEBUG,
-    ) as fleet:
-        env = {**DEBUG, "FLOTILLA_VAULT_KEY": new_key()}
-        for number in (1, 2):
-            await fleet.start_worker("local", "redaction", f"redaction-w{number}", engine="redaction", env=env)
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FLEET_FORKS", "0")
+            fleet = await stack.enter_async_context(
+                running_fleet(
+                    tmp_path_factory.mktemp("redaction"),
+                    local=0,
+                    cloud=1,
+                    scopes=("default", "acme"),
+                    pools=POOLS,
+                    vault_pools=("redaction",),
+                    env=DEBUG,
+                    worker_env=DEBUG,
+                )
+            )
+            env = {**DEBUG, "FLOTILLA_VAULT_KEY": new_key()}
+            for number in (1, 2):
+                await fleet.start_worker("local", "redaction", f"redaction-w{number}", engine="redaction", env=env)
         for worker in fleet.workers:
             used = psutil.Process(worker.pid).cpu_times()
             START_CPU_S[worker.name] = used.user + used.system
