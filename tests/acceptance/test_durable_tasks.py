@@ -80,7 +80,7 @@ async def test_a_result_and_a_status_say_which_input_they_are_of(calm_fleet: Run
         assert (await fleet.submit("classify", body, task_id=waiting)).duplicate
         assert await fleet.earlier_answer(waiting, body) is None
         await fleet.cancel(waiting)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (earlier := await fleet.earlier_answer(waiting, body)) is None:
                 await asyncio.sleep(0.02)
         assert earlier.result.input_sha256 == digests[0]
@@ -142,7 +142,7 @@ async def test_every_one_of_a_thousand_tasks_gets_one_result(calm_fleet: Running
     tasks = [new_task("many") for _ in range(1000)]
     async with caller.hearing("results.classify.>") as results:
         await caller.submit_many("classify", CLASSIFY, tasks, at_once=100)
-        await results.until(lambda heard: len(heard.messages) >= len(tasks), 30)
+        await results.until(lambda heard: len(heard.messages) >= len(tasks))
         await asyncio.sleep(0.2)
 
     assert dict.fromkeys(tasks, 1) == {task: results.counts().get(task) for task in tasks}

@@ -13,7 +13,7 @@ from flotilla.testkit.plain_client import BODIES, eventually
 CLASSIFY = BODIES["classify"]
 ASKS = 100
 IN_A_ROW = 8
-DROPPED_WITHIN_S = 18.0
+DROPPED_WITHIN_S = 60.0
 """The server drops a silent member after 9 s at the latest; the rest is for a machine that is busy with other things."""
 
 
@@ -30,14 +30,14 @@ async def test_every_ask_beside_a_frozen_orchestrator_is_answered(tmp_path: Path
             async def the_frozen_one_is_out() -> bool:
                 try:
                     for _ in range(IN_A_ROW):
-                        await client.ask("classify", CLASSIFY, timeout_s=1.0)
+                        await client.ask("classify", CLASSIFY, timeout_s=2.0)
                 except (TimeoutError, nats.errors.Error):
                     return False
                 return True
 
             out, *answers = await asyncio.gather(
                 eventually(the_frozen_one_is_out, DROPPED_WITHIN_S),
-                *(caller.ask("classify", CLASSIFY, deadline_s=20) for _ in range(ASKS)),
+                *(caller.ask("classify", CLASSIFY, deadline_s=60) for _ in range(ASKS)),
                 return_exceptions=True,
             )
 

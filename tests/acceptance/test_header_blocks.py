@@ -116,7 +116,7 @@ async def test_what_is_waiting_for_nobody_is_read_as_strictly(calm_fleet: Runnin
 
 async def _dead_record(caller: PlainClient, task: str) -> dict[str, Any]:
     """The record comes a moment after the result."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             answer = await caller.api("dead", {"verb": "show", "task": task})
             if "subject" in answer:

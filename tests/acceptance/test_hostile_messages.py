@@ -205,13 +205,13 @@ async def test_a_task_that_the_sweep_cannot_end_keeps_it_from_no_other(tmp_path:
             # The refusal of an unknown capability lists those that are known.
             large = [await client.submit(f"aaa-{number}", CLASSIFY) for number in range(2)]
             small = await client.submit("b.c.d", CLASSIFY)
-            await results.result(f"seq-{small['seq']}", 30)
+            await results.result(f"seq-{small['seq']}")
             left = [
                 await admin.messages_in("TASKS_default", f"scope.default.tasks.aaa-{number}") for number in range(2)
             ]
             await admin.stream("STREAM.UPDATE", "RESULTS_default", config)
             for ack in large:
-                await results.result(f"seq-{ack['seq']}", 30)
+                await results.result(f"seq-{ack['seq']}")
 
     assert [1, 1] == left
 

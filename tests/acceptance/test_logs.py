@@ -40,7 +40,7 @@ async def test_no_text_of_a_document_is_in_any_log(tmp_path: Path):
             await client.ask("classify", GOOD, headers={"Flotilla-Stream": "true"})
             await client.ask(f"no-{MARK.lower()}", GOOD)
             fleet.workers[0].kill()
-            await results.until(lambda heard: len(heard.messages) >= len(bad) + len(tasks) + 1, 60)
+            await results.until(lambda heard: len(heard.messages) >= len(bad) + len(tasks) + 1)
             await client.api("cancel", {"task": MARK})
         for process in fleet.processes:
             process.terminate()
@@ -65,7 +65,7 @@ async def test_a_durable_task_can_be_followed_through_the_logs_of_all_who_had_it
         tasks = [new_task() for _ in range(6)]
         async with client.hearing("results.>") as results:
             await client.submit_many("classify", GOOD, tasks)
-            ended = {task: await results.result(task, 60) for task in tasks}
+            ended = {task: await results.result(task) for task in tasks}
         await (await fleet.admin()).until_empty("TASKS_default")
         for process in fleet.processes:
             process.terminate()

@@ -36,7 +36,7 @@ async def test_what_is_deleted_by_hand_is_made_again(tmp_path: Path):
             await admin.stream("STREAM.DELETE", stream)
 
         await _serves(client, "after")
-        await eventually(lambda: _in_force(client, LATER_POLICY), 20)
+        await eventually(lambda: _in_force(client, LATER_POLICY))
         for orchestrator in fleet.orchestrators:
             await probe_of(orchestrator).until_status("/readyz", 200)
         started = await fleet.start_orchestrator()
@@ -60,7 +60,7 @@ async def test_a_server_that_comes_back_empty_is_given_its_stores(tmp_path: Path
         client = await fleet.client()
 
         await _serves(client, "after")
-        await eventually(lambda: _in_force(client, POLICY), 20)
+        await eventually(lambda: _in_force(client, POLICY))
         await fleet.until_replicas({worker.name for worker in fleet.workers})
 
 
@@ -107,12 +107,12 @@ async def test_a_task_without_an_id_never_gets_the_result_of_an_earlier_one(tmp_
 
             async def taken() -> bool:
                 try:
-                    later.append(await client.submit("summarize", BODIES["summarize"]))
+                    later.append(await client.submit("summarize", BODIES["summarize"], timeout_s=5))
                 except nats.errors.Error:
                     return False
                 return "error" not in later[-1]
 
-            await eventually(taken, 20)
+            await eventually(taken)
             await results.until(lambda heard: len(heard.messages) == 1)
 
     assert later[-1]["seq"] > first["seq"] + 1000
@@ -128,12 +128,12 @@ async def _serves(client: PlainClient, task: str) -> None:
 
     async def accepted() -> bool:
         try:
-            return "error" not in await client.submit("classify", CLASSIFY, task=task)
+            return "error" not in await client.submit("classify", CLASSIFY, task=task, timeout_s=5)
         except nats.errors.Error:
             return False
 
-    await eventually(accepted, 20)
-    await client.until_status(task, "ok", 20)
+    await eventually(accepted)
+    await client.until_status(task, "ok")
 
 
 async def _set_policy(fleet: RunningFleet, client: PlainClient, toml: str) -> None:
@@ -144,12 +144,12 @@ async def _set_policy(fleet: RunningFleet, client: PlainClient, toml: str) -> No
     async def known_to_all() -> bool:
         return all(known.search(each.log_text()) for each in fleet.orchestrators)
 
-    await eventually(known_to_all, 20)
+    await eventually(known_to_all)
 
 
 async def _in_force(client: PlainClient, toml: str) -> bool:
     try:
-        answer = await client.api("policy", {})
+        answer = await client.api("policy", {}, timeout_s=5)
     except (TimeoutError, nats.errors.Error):
         return False
     return answer.get("toml") == toml

@@ -193,7 +193,7 @@ async def test_a_worker_does_not_take_labels_from_requests(measured: Measured):
         '"deadline_unix_ms":99999999999999,"data_class":"internal"}'
     )
     await orchestrator.nc.publish(f"infer.local.local.{MARK}", request.encode(), reply=inbox)
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(heard.wait(), 60)
     scrape = await measured.worker.scrape()
 
     assert scrape.value("flotilla_worker_attempts_total", capability="other", outcome="refused") >= 1

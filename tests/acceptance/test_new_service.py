@@ -112,7 +112,7 @@ class Toy:
 
     async def until(self, event: str) -> None:
         """Wait for a line of the log."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while event not in self.events():
                 await asyncio.sleep(0.02)
 

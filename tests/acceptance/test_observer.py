@@ -40,7 +40,7 @@ async def test_an_observer_hears_events_and_reads_those_that_have_been(calm_flee
     async with observer.hearing("scope.*.events.>") as heard:
         await caller.submit("classify", BODIES["classify"], task=task)
         await heard.until(lambda heard: "scope.default.events.classify.finished" in heard.subjects)
-    info = json.loads((await observer.nc.request("$JS.API.STREAM.INFO.EVENTS_default", timeout=5)).data)
+    info = json.loads((await observer.nc.request("$JS.API.STREAM.INFO.EVENTS_default", timeout=60)).data)
 
     assert [body["task"] for body in heard.bodies() if body["kind"] == "finished"] == [task]
     assert info["state"]["messages"] > 0
@@ -52,7 +52,7 @@ async def test_an_observer_asks_and_discovers(calm_fleet: RunningFleet):
     """
     observer = await calm_fleet.connect(calm_fleet.server.observer())
     answers = {
-        verb: json.loads((await observer.nc.request(f"scope.default.api.{verb}", body, timeout=5)).data)
+        verb: json.loads((await observer.nc.request(f"scope.default.api.{verb}", body, timeout=60)).data)
         for verb, body in (
             ("status", b""),
             ("replicas", b""),
@@ -79,6 +79,6 @@ async def _listed(client: PlainClient, stream: str) -> set[str]:
     async with client.hearing(inbox) as heard:
         body = json.dumps({"seq": 1, "batch": 100, "next_by_subj": ">"}).encode()
         await client.nc.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await heard.until(lambda heard: heard.messages and not heard.messages[-1].data)
     return {(message.headers or {}).get("Nats-Subject", "") for message in heard.messages}

@@ -103,7 +103,7 @@ async def test_no_trouble_brings_vectors_of_another_model(tmp_path: Path):
             await client.submit("embed", TEXTS, task=task)
             two.broken.clear()
             await two.begin("p", "nomic")
-            result = await heard.result(task, timeout_s=30.0)
+            result = await heard.result(task)
         assert (result["status"], result["model"]) == ("ok", "nomic")
 
 

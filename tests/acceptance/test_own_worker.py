@@ -128,7 +128,7 @@ async def test_tasks_of_a_worker_that_is_away_wait_for_it(tmp_path: Path, leaves
             await asyncio.sleep(SWEEPS_S)
             early = [body for body in results.bodies() if body["status"] != "ok"]
             await _start(fleet, program, "triage-w2", {})
-            await results.until(lambda heard: len(heard.counts()) == len(tasks), 20)
+            await results.until(lambda heard: len(heard.counts()) == len(tasks))
 
     assert asked.kind in {"no_route", "no_capacity"}
     assert [] == early
@@ -147,4 +147,4 @@ async def _cancelled(client: PlainClient) -> None:
     asking = asyncio.ensure_future(client.ask("triage-ticket", {"subject": "slow"}, headers={"Nats-Msg-Id": "slow"}))
     await client.until_status("slow", "running")
     await client.api("cancel", {"task": "slow"})
-    assert (await asyncio.wait_for(asking, 2)).kind == "cancelled"
+    assert (await asyncio.wait_for(asking, 60)).kind == "cancelled"

@@ -142,7 +142,7 @@ async def _running(run: Callable[[], Awaitable[None]], monkeypatch: pytest.Monke
     await asyncio.wait([service, getting], return_when=asyncio.FIRST_COMPLETED)
     yield Probe(getting.result())
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(service, 20)
+    await asyncio.wait_for(service, 60)
 
 
 def _settings(kind: type[SettingsT], nats: NatsSettings, **more: str) -> SettingsT:

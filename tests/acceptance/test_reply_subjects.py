@@ -168,7 +168,7 @@ async def test_an_orchestrator_answers_nobody_on_a_subject_of_the_fleet(calm_fle
                 await admin.nc.publish(subject, body, reply=aim)
         await _settled(calm_fleet, admin, admin)
         arrived = {subject for subject in heard.subjects if MARK in subject}
-    answered = await admin.nc.request("scope.default.api.status", timeout=5)
+    answered = await admin.nc.request("scope.default.api.status", timeout=60)
 
     assert arrived == set()
     assert json.loads(answered.data)["pools"]

@@ -51,12 +51,12 @@ async def api(fleet: RunningFleet) -> AsyncIterator[Fleet]:
 async def write(admin: PlainClient, subject: str, body: dict[str, Any] | bytes) -> int:
     """Put something in a bucket as another version would; gives the revision."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return json.loads((await admin.nc.request(subject, raw, timeout=1)).data)["seq"]
+    return json.loads((await admin.nc.request(subject, raw, timeout=5)).data)["seq"]
 
 
 async def write_soon(admin: PlainClient, subject: str, body: dict[str, Any]) -> int:
     """Put something in a bucket as soon as the server takes it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with suppress(nats.errors.Error, TimeoutError):
                 return await write(admin, subject, body)
@@ -85,7 +85,7 @@ async def until_all_are_back(api: Fleet, client: PlainClient) -> None:
     """Return when both orchestrators answer and both workers serve: each reconnects in its own time."""
     orchestrators: set[str] = set()
     pools: set[str] = set()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while len(orchestrators) < 2 or len(pools) < 2:
             with suppress(FlotillaError):
                 orchestrators.add((await api.stats()).orchestrator)
@@ -108,7 +108,7 @@ async def test_policies_of_other_versions_are_followed_as_far_as_they_are_unders
     newer = await write(
         admin, POLICY, {"format": 1, "novel": {"x": 1}, "default": {"routes": [CLOUD, LOCAL], "novel": True}}
     )
-    assert await until_first(api, {(newer, "cloud")}, 1.0)
+    assert await until_first(api, {(newer, "cloud")}, 30.0)
 
     # What is no policy is put right by whichever orchestrator sees it first.
     garbage = await write(admin, POLICY, b"{")
@@ -127,7 +127,7 @@ async def test_policies_of_other_versions_are_followed_as_far_as_they_are_unders
     assert "cannot be read" in late.log_text()
 
     understood = await write(admin, POLICY, {"format": 1, "default": {"routes": [LOCAL, CLOUD]}})
-    assert await until_first(api, {(understood, "local")}, 1.0)
+    assert await until_first(api, {(understood, "local")}, 30.0)
 
 
 async def test_a_writer_of_stats_that_dies_is_forgotten_and_one_of_another_version_harms_nobody(
@@ -148,13 +148,13 @@ async def test_a_writer_of_stats_that_dies_is_forgotten_and_one_of_another_versi
     }
     await write(admin, GHOST, ghost)
     await write(admin, GHOST + "-2", b"\xff{")
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while (seen := await report(api)) is None or not seen.in_flight:
             await asyncio.sleep(0.05)
     assert (7, 7) == (seen.in_flight, seen.attempts)
     assert seen.outcomes["novel_kind"] == 2
 
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while (left := await report(api)) is not None and left.in_flight:
             await asyncio.sleep(0.2)
     assert not (await (await fleet.client()).ask("summarize", BODIES["summarize"])).kind
@@ -165,7 +165,7 @@ async def test_policy_and_stats_are_followed_again_after_the_server_was_killed(f
     One that was set while they were away is found; later ones, and what the routes do, reach them as before.
     """
     before = (await api.policy.set('[default]\nroutes = [{ pool = "cloud" }, { pool = "local" }]\n')).revision
-    assert await until_first(api, {(before, "cloud")}, 1.0)
+    assert await until_first(api, {(before, "cloud")}, 30.0)
     client, admin = await fleet.client(), await fleet.admin()
     # Until nobody looks at the bucket any more on account of the last change.
     await asyncio.sleep(2 * RELIST_AGAIN_S)
@@ -174,14 +174,14 @@ async def test_policy_and_stats_are_followed_again_after_the_server_was_killed(f
     # Written before the orchestrators are back, so that none of them hears it: they have to look.
     missed = await write_soon(admin, POLICY, {"format": 1, "default": {"routes": [LOCAL, CLOUD]}})
     await until_all_are_back(api, client)
-    assert await until_first(api, {(missed, "local")}, 1.0)
+    assert await until_first(api, {(missed, "local")}, 30.0)
 
     changed = (await api.policy.set('[default]\nroutes = [{ pool = "cloud" }, { pool = "local" }]\n')).revision
-    assert await until_first(api, {(changed, "cloud")}, 1.0)
+    assert await until_first(api, {(changed, "cloud")}, 30.0)
     for _ in range(6):
         assert "cloud" == (await client.ask("translate", BODIES["translate"])).result["pool"]
     seen: dict[str, int] = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while seen != {"o1": 6, "o2": 6}:
             stats = await api.stats()
             seen[stats.orchestrator] = sum(each.attempts for each in stats.routes if each.capability == "translate")

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEAD_MAX = 20
 VALUES_MAX = 200
 BYTES_MAX = 8 * 1024 * 1024
-AT_ONCE_S = 2.0
+AT_ONCE_S = 7.0
+"""Less than the watches take that fill the places."""
 """In which an honest tenant has its answer, on a busy machine; without turns it waited for the other's questions."""
 
 
@@ -101,7 +102,7 @@ async def test_a_full_blackboard_is_full_for_its_own_tenant_alone(victim: PlainC
         deleted = await _board(evil, "delete", key=key)
         assert deleted.get("deleted"), deleted
     # The last traces of the keys, for those who watch, go after some seconds.
-    await eventually(lambda: _is_set(evil, "again", value), timeout_s=20.0)
+    await eventually(lambda: _is_set(evil, "again", value))
     assert (await _board(evil, "delete", key="again"))["deleted"]
 
 

@@ -26,7 +26,7 @@ async def test_a_worker_says_at_its_start_which_model_is_not_installed(tmp_path:
         async def said_so() -> bool:
             return len(_said(worker, "check_failed")) >= 2
 
-        await eventually(said_so, 30)
+        await eventually(said_so)
 
     failed = {line["subject"]: line["mend"] for line in _said(worker, "check_failed")}
     assert {

@@ -10,8 +10,8 @@ import pytest
 from flotilla.testkit.fleet_process import FleetProcess
 
 NOWHERE = "nats://127.0.0.1:1"
-WAITING_S = 30.0
-END_S = 2.0
+WAITING_S = 60.0
+END_S = 20.0
 INFO = b'INFO {"server_id":"x","version":"2.11.0","proto":1,"headers":true,"max_payload":1048576}\r\n'
 WORKER = {"FLOTILLA_ZONE": "local", "FLOTILLA_POOL": "p", "FLOTILLA_PROVIDER": "noop"}
 

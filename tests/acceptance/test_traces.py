@@ -290,7 +290,7 @@ async def test_a_collector_in_trouble_disturbs_nothing(tmp_path: Path, trouble: 
             logs = [process.log_text() for process in fleet.processes]
 
     assert [0, 0] == codes
-    assert took_s < 5.0
+    assert took_s < 9.0
     for log in logs:
         lines = [json.loads(line) for line in log.splitlines()]
         assert len([line for line in lines if line["event"] == "traces_not_sent"]) == 1

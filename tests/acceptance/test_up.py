@@ -20,7 +20,7 @@ from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import TaskError
 
 READY_TIMEOUT_S = 90.0
-END_TIMEOUT_S = 40.0
+END_TIMEOUT_S = 60.0
 POLL_S = 0.05
 DOCUMENT: dict[str, Any] = {"document": "The invoice is wrong.", "labels": ["billing", "legal"]}
 SECRET = "sk-must-not-travel"  # noqa: S105  (no real one)
@@ -241,7 +241,7 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_one_finds_its_t
 
         async with running(tmp_path, "--cloud", "0") as second, Fleet.connect(second.facts.url) as fleet:
             assert not [pid for pid in pids if is_alive(pid)]
-            assert (await fleet.result("kept", timeout_s=30)).ok
+            assert (await fleet.result("kept", timeout_s=60)).ok
 
 
 async def test_work_under_way_and_in_line_is_finished_before_the_fleet_goes(tmp_path: Path):

@@ -107,7 +107,7 @@ async def test_a_blackboard_that_does_not_fit_is_said_in_one_line(tmp_path: Path
     async with running_fleet(tmp_path, orchestrators=0, local=0, scopes=SCOPES) as fleet:
         await leave_stores(fleet.server.admin(), SCOPES, waiting=new_task())
         process = await fleet.start_orchestrator(env={"FLOTILLA_BLACKBOARD_VALUES_MAX": "5"}, wait=False)
-        code = await asyncio.wait_for(process.wait(), 15)
+        code = await asyncio.wait_for(process.wait(), 60)
         last = process.log_text().strip().splitlines()[-1]
 
     assert code != 0

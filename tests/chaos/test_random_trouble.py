@@ -101,7 +101,7 @@ async def _submitting(client: PlainClient, stop: asyncio.Event) -> list[str]:
         # The same id until its PubAck comes: that is how a caller makes sure.
         while not stop.is_set():
             try:
-                ack = await client.submit("classify", CLASSIFY, task=task)
+                ack = await client.submit("classify", CLASSIFY, task=task, timeout_s=10)
             except (nats.errors.Error, TimeoutError):
                 await asyncio.sleep(0.1)
                 continue

@@ -58,7 +58,7 @@ async def test_what_was_published_is_pulled_and_acknowledged_to_the_last(facts: 
         await connection.settle()
 
         # The server takes plain acknowledgements in its own time.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await jetstream.stream_info("BENCH")).state.messages:
                 await asyncio.sleep(0.02)
 

@@ -9,12 +9,16 @@ import trustme
 
 from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
 from flotilla.client.errors import CertificateNotTrustedError
+from flotilla.client.fleet import CONNECT_PATIENCE_S
 from flotilla.contracts.headers import parse_headers
 from flotilla.provisioning.credentials import load_or_create, new_seed
 from flotilla.provisioning.embedded_server import EmbeddedServer
 from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
+
+DEADLINE_S = 100.0
+"""Whoever waited for it would be told apart from one that fails soon, however busy the machine is."""
 
 
 async def test_no_server_is_known_within_the_patience(nats_server: RunningServer):
@@ -29,7 +33,7 @@ async def test_no_server_is_known_within_the_patience(nats_server: RunningServer
         async with Fleet.connect(url.replace("//", "//user:secret@"), connect_patience_s=0.3):
             pass
 
-    assert time.monotonic() - began_at < 3.0
+    assert time.monotonic() - began_at < CONNECT_PATIENCE_S
     assert "secret" not in str(caught.value)
     assert not isinstance(caught.value, CredentialsRefusedError)
 
@@ -92,16 +96,12 @@ async def test_an_ask_that_was_under_way_when_the_server_died_fails_soon_after_i
         await never.wait()
 
     peer.on_ask = work_on
-    asking = asyncio.ensure_future(fleet.ask("classify", {"document": "one"}, deadline_s=60))
+    asking = asyncio.ensure_future(fleet.ask("classify", {"document": "one"}, deadline_s=DEADLINE_S))
     await asked_for.wait()
     await nats_server.kill()
     await nats_server.start()
-    back_at = time.monotonic()
-
     with pytest.raises(NoFleetError, match="ask again"):
-        await asyncio.wait_for(asking, 20)
-
-    assert time.monotonic() - back_at < 10.0
+        await asyncio.wait_for(asking, DEADLINE_S / 2)
 
 
 async def test_a_call_without_a_server_fails_soon(nats_server: RunningServer, fleet: Fleet):
@@ -112,9 +112,9 @@ async def test_a_call_without_a_server_fails_soon(nats_server: RunningServer, fl
     began_at = time.monotonic()
 
     with pytest.raises(NoFleetError):
-        await fleet.ask("classify", {"document": "one"}, deadline_s=60)
+        await fleet.ask("classify", {"document": "one"}, deadline_s=DEADLINE_S)
 
-    assert time.monotonic() - began_at < 8.0
+    assert time.monotonic() - began_at < DEADLINE_S / 2
 
 
 async def test_a_closed_fleet_says_so(nats_server: RunningServer):

@@ -22,7 +22,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 
-KEPT_WITHIN_S = 2.0
+KEPT_WITHIN_S = 60.0
 
 
 def card_of(replica: str, zone: Zone = "cloud", pool: str = "cloud", *, wide: int = 0, **more: Any) -> ReplicaCard:
@@ -58,7 +58,7 @@ class Watcher:
         self._changed.set()
 
     async def until(self, keys: set[str]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while set(self.seen) != keys:
                 self._changed.clear()
                 await self._changed.wait()
@@ -300,7 +300,7 @@ async def test_a_pool_that_was_too_loud_is_heard_in_the_next_turn(
         watching(nats_server) as watcher,
         connected(nats_server.worker("cloud", "cloud"), name="cloud") as cloud,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while set(watcher.seen) != everyone:
                 for key in everyone - set(watcher.seen):
                     await announce(cloud, card_of(key.rpartition(".")[2]))
@@ -358,7 +358,7 @@ async def test_an_orchestrator_that_starts_knows_the_others_of_a_replica_that_ca
 
         second = Heartbeats(first.connection, first.requests, on_card)
         await second.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await second.listed.wait()
         await second.stop()
 

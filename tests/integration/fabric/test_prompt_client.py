@@ -28,7 +28,7 @@ async def connection(nats_server: RunningServer) -> AsyncGenerator[Connection]:
 
 
 async def _until(holds: asyncio.Event) -> None:
-    await asyncio.wait_for(holds.wait(), 10)
+    await asyncio.wait_for(holds.wait(), 60)
 
 
 async def test_messages_behind_one_whose_handler_waits_are_handled_in_order(connection: Connection):
@@ -59,7 +59,7 @@ async def test_messages_behind_one_whose_handler_waits_are_handled_in_order(conn
     assert ([], False) == (handled, all_handled.done())
 
     go_on.set()
-    await asyncio.wait_for(all_handled, 10)
+    await asyncio.wait_for(all_handled, 60)
 
     assert list(range(50)) == handled
 
@@ -88,7 +88,7 @@ async def test_what_waits_behind_a_handler_has_a_bound_in_number_and_bytes(
             await connection.publish("prompt.behind", LARGE)
         await connection.settle()
         go_on.set()
-        await asyncio.wait_for(connection.nc.handled(sid), 10)
+        await asyncio.wait_for(connection.nc.handled(sid), 60)
         go_on.clear()
         assert [len(LARGE)] * expected == handled
 

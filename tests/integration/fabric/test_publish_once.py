@@ -18,7 +18,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import StreamConfig, topology
 from flotilla.testkit.nats_server import RunningServer
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 RESULTS = subjects.results_stream("default")
 
 

@@ -96,7 +96,7 @@ class Heard:
         """Everything that was sent before, without the last that tells that nothing more comes."""
         hostile.publish(GOOD, LAST)
         await hostile.flush()
-        await asyncio.wait_for(self.last.wait(), 10)
+        await asyncio.wait_for(self.last.wait(), 60)
         return self.messages[:-1]
 
 

@@ -130,7 +130,7 @@ async def test_all_that_is_held_is_kept_by_heartbeats(nats_server: RunningServer
             await acks.until(lambda heard: min(_beats(heard).values()) >= 3 if len(_beats(heard)) == 3 else False)
             let_go.set()
             await results.until(lambda heard: set(heard.counts()) == set(tasks))
-            await fleet.admin.until_empty("TASKS_default")
+            await acks.until(lambda heard: _said(heard) == [b"+ACK"] * len(tasks))
             settled = len(acks.messages)
             await asyncio.sleep(0.5)
             after = len(acks.messages) - settled
@@ -225,7 +225,7 @@ async def test_a_delivery_that_was_settled_before_is_acknowledged_and_not_run(na
 
     async def commit_and_fail(task: Task, _on_piece: OnPiece | None) -> Any:
         body = json.dumps({"task": task.id, "capability": COUNTERSIGN, "status": "ok", "output": {}}).encode()
-        await admin.nc.request(f"commit.default.{COUNTERSIGN}.{task.id}", body, timeout=5)
+        await admin.nc.request(f"commit.default.{COUNTERSIGN}.{task.id}", body, timeout=60)
         raise FabricError("away")
 
     executor = SteeredExecutor(commit_and_fail, capacity=1)

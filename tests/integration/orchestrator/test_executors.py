@@ -87,7 +87,7 @@ async def test_durable_tasks_reach_it_and_no_more_than_it_can_take(nats_server: 
             status = await client.api("status", {"task": next(iter(signer.running))})
             held = await fleet.admin.unacknowledged_in("TASKS_default")
             signer.let_go.set()
-            await results.until(lambda heard: set(heard.counts()) == set(tasks), 20)
+            await results.until(lambda heard: set(heard.counts()) == set(tasks))
             await fleet.admin.until_empty("TASKS_default")
         consumers = [
             await consumer_exists(fleet.requests, scope="default", capability=COUNTERSIGN, priority=priority)
@@ -184,7 +184,7 @@ async def test_an_executor_is_wrapped_by_another(nats_server: RunningServer):
         tasks = [new_task() for _ in range(5)]
         async with client.hearing("results.>") as results:
             await client.submit_many(COUNTERSIGN, DOCUMENT, tasks)
-            await results.until(lambda heard: set(heard.counts()) == set(tasks), 20)
+            await results.until(lambda heard: set(heard.counts()) == set(tasks))
         ended = fleet.ended(capability=COUNTERSIGN, path="durable", outcome="ok")
 
     assert 1 == len(signer.ran)

@@ -169,6 +169,6 @@ async def test_a_bucket_that_does_not_answer_is_waited_for_and_then_given_up(
     with pytest.raises(PolicyFileError):
         await put_in_force(bucket.orchestrators[1], FIRST, instance="o1", patience_s=0.5)
     await nats_server.start()
-    await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(waiting, 60)
 
     assert [FIRST] == await bucket.versions()

@@ -71,7 +71,7 @@ class Scope:
                 await done.acknowledge()
                 self.pulled.give_back(done.size_bytes)
             else:
-                await asyncio.wait_for(self.due.wait(), 5)
+                await asyncio.wait_for(self.due.wait(), 60)
 
 
 @pytest.mark.parametrize(("total", "share"), [(100 * KIB, 0.5), (400 * KIB, 0.6), (40 * KIB, 0.5), (200 * KIB, 1.0)])

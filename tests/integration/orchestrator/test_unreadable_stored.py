@@ -84,7 +84,7 @@ async def test_dead_records_that_cannot_be_read_are_listed_among_the_others(tmp_
             await client.submit("classify", b"{}", task="honest")
             await results.result("honest")
         dead: dict[str, Any] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "honest" not in dead:
                 dead = {entry["task"]: entry for entry in (await client.api("dead"))["dead"]}
         shown = await client.api("dead", {"verb": "show", "task": tasks[0]})

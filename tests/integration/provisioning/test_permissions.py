@@ -48,7 +48,7 @@ STREAMS = (
     *(subjects.bucket_stream(bucket) for bucket in BUCKETS),
 )
 NOTES = subjects.key(subjects.blackboard_bucket("default"), "notes")
-REPLY_TIMEOUT_S = 2.0
+REPLY_TIMEOUT_S = 60.0
 ATTEMPTS = 3_000
 
 
@@ -625,7 +625,7 @@ async def test_a_tenant_sees_its_own_results_and_events_only(fleet: Fleet):
         await orchestrator.nc.publish(subjects.commit(scope, "classify", "t9"), scope.encode())
         await orchestrator.nc.publish(subjects.events(scope, "classify", "finished"), scope.encode())
     # A result is republished once it is stored, by a majority where there are several nodes: no flush waits for that.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(len(subjects) < 2 for subjects in heard.values()):
             await asyncio.sleep(0.01)
     for tenant in tenants.values():
@@ -717,13 +717,13 @@ async def test_attempts_leave_nothing_behind_in_the_server(fleet: Fleet):
     for member in (worker, orchestrator):
         await member.settle()
     # Of what each node does at its start something may be left for a moment.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while any(await _ways_back_of_a_lane(fleet)):
             await asyncio.sleep(0.1)
     for number in range(ATTEMPTS):
         await orchestrator.nc.publish(subjects.infer("cloud", "anthropic", "classify"), SECRET, f"{inbox}.{number}")
         await orchestrator.nc.publish(subjects.infer_control("cloud", "anthropic", "_all"), b"", f"{inbox}.{number}")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(answers) < 2 * ATTEMPTS:
             await asyncio.sleep(0.02)
 

@@ -14,7 +14,7 @@ from flotilla.contracts.providers import PROVIDERS
 from flotilla.testkit.fork_server import ENDED_WITH_ITS_PARENT, StartRequest, can_fork, fork_server
 
 LOG_TAIL_BYTES: Final = 6_000
-EXIT_TIMEOUT_S: Final = 10.0
+EXIT_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.01
 
 

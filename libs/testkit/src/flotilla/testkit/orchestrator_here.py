@@ -15,7 +15,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.provisioning.takeover import make_stores
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
-from flotilla.testkit.plain_client import PlainClient, connect_plainly, eventually
+from flotilla.testkit.plain_client import WAIT_S, PlainClient, connect_plainly, eventually
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -161,7 +161,7 @@ async def running_orchestrator(server: RunningServer, more: MoreExecutors) -> As
             await requests.stop()
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:
     """
     Return when a condition of this process holds.
 

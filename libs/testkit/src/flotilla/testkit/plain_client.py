@@ -20,6 +20,9 @@ from flotilla.contracts.headers import EVENT_TASK
 Json = dict[str, Any]
 Headers = dict[str, str]
 
+WAIT_S: Final = 60.0
+"""For a condition that comes soon on a machine that has time: no test may depend on how busy it is."""
+
 DOCUMENT: Final = "My invoice was charged twice, please refund it."
 BODIES: Final[dict[str, Json]] = {
     "classify": {"document": DOCUMENT, "labels": ["billing", "technical"]},
@@ -73,7 +76,7 @@ class Heard:
         """The first result of a task; None while there is none."""
         return next((json.loads(message.data) for message in self.about(task)), None)
 
-    async def until(self, holds: Callable[["Heard"], object], timeout_s: float = 10.0) -> None:
+    async def until(self, holds: Callable[["Heard"], object], timeout_s: float = WAIT_S) -> None:
         """
         Return when a condition holds of what has arrived.
 
@@ -89,7 +92,7 @@ class Heard:
             text = f"not within {timeout_s:g} s; {len(self.messages)} messages came: {self.subjects[-20:]}"
             raise TimeoutError(text) from None
 
-    async def result(self, task: str, timeout_s: float = 10.0) -> Json:
+    async def result(self, task: str, timeout_s: float = WAIT_S) -> Json:
         """The result of a task, once it is there."""
         await self.until(lambda heard: heard.of(task) is not None, timeout_s)
         found = self.of(task)
@@ -136,13 +139,19 @@ class PlainClient:
         self.nc: Final = nc
 
     async def submit(
-        self, capability: str, body: Json | bytes, *, headers: Headers | None = None, task: str | None = None
+        self,
+        capability: str,
+        body: Json | bytes,
+        *,
+        headers: Headers | None = None,
+        task: str | None = None,
+        timeout_s: float = WAIT_S,
     ) -> Json:
         """Publish a durable task; gives the PubAck."""
         given = dict(headers or {})
         if task is not None:
             given["Nats-Msg-Id"] = task
-        message = await self.nc.request(f"tasks.{capability}", _bytes(body), timeout=10, headers=given or None)
+        message = await self.nc.request(f"tasks.{capability}", _bytes(body), timeout=timeout_s, headers=given or None)
         return json.loads(message.data)
 
     async def submit_many(self, capability: str, body: Json | bytes, tasks: list[str], *, at_once: int = 50) -> None:
@@ -155,7 +164,7 @@ class PlainClient:
             assert not refused, refused[:3]  # noqa: S101
 
     async def ask(
-        self, capability: str, body: Json | bytes, *, headers: Headers | None = None, timeout_s: float = 15.0
+        self, capability: str, body: Json | bytes, *, headers: Headers | None = None, timeout_s: float = WAIT_S
     ) -> Answer:
         """Ask an interactive task, with its pieces if a header wants them."""
         inbox = self.nc.new_inbox()
@@ -181,14 +190,14 @@ class PlainClient:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
 
-    async def api(self, verb: str, question: Json | None = None, *, timeout_s: float = 5.0) -> Json:
+    async def api(self, verb: str, question: Json | None = None, *, timeout_s: float = WAIT_S) -> Json:
         """Ask the fleet; gives the answer as it came, error or not."""
         message = await self.nc.request(f"api.{verb}", _bytes(question) if question else b"", timeout=timeout_s)
         return json.loads(message.data)
 
     async def stream(self, verb: str, name: str, question: Json | None = None) -> Json:
         """What JetStream says of a stream; for those who may ask (`fleet.admin()`)."""
-        message = await self.nc.request(f"$JS.API.{verb}.{name}", _bytes(question) if question else b"", timeout=5)
+        message = await self.nc.request(f"$JS.API.{verb}.{name}", _bytes(question) if question else b"", timeout=WAIT_S)
         return json.loads(message.data)
 
     async def messages_in(self, name: str, subjects: str = ">") -> int:
@@ -202,7 +211,7 @@ class PlainClient:
         answer = await self.stream("CONSUMER.LIST", name)
         return sum(consumer["num_ack_pending"] for consumer in answer["consumers"])
 
-    async def until_empty(self, name: str, timeout_s: float = 25.0) -> None:
+    async def until_empty(self, name: str, timeout_s: float = WAIT_S) -> None:
         """Return when a stream holds nothing any more."""
 
         async def empty() -> bool:
@@ -210,7 +219,7 @@ class PlainClient:
 
         await eventually(empty, timeout_s)
 
-    async def until_status(self, task: str, state: str, timeout_s: float = 10.0) -> Json:
+    async def until_status(self, task: str, state: str, timeout_s: float = WAIT_S) -> Json:
         """The status of a task, once it is in a state."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -239,7 +248,7 @@ class PlainClient:
         await self.nc.flush()
 
 
-async def eventually(holds: Callable[[], Awaitable[object]], timeout_s: float = 10.0, every_s: float = 0.05) -> None:
+async def eventually(holds: Callable[[], Awaitable[object]], timeout_s: float = WAIT_S, every_s: float = 0.05) -> None:
     """
     Return when a question that can only be asked again and again is answered with something true.
 

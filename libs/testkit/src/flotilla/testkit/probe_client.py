@@ -21,7 +21,7 @@ PROBED: Final = {"FLOTILLA_HTTP_PORT": "0", "FLOTILLA_HTTP_HOST": "127.0.0.1"}
 """Settings of a service whose probes a test wants to read: on a free port."""
 
 POLL_S: Final = 0.02
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 60.0
 
 
 class Scrape:

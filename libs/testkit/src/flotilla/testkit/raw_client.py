@@ -18,7 +18,7 @@ import nkeys  # pyright: ignore[reportMissingTypeStubs]
 
 from flotilla.fabric.connection import NatsSettings
 
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 60.0
 _LINE_END: Final = b"\r\n"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from flotilla.testkit.fleet_process import clean_environ
 
 READ_BYTES: Final = 64 * 1024
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 60.0
 
 
 class Terminal:
