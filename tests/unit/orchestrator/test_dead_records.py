@@ -178,3 +178,5 @@ def test_a_document_that_was_to_be_redacted_is_not_kept(capability: str):
         assert (b"", len(message.body)) == (made.body, made.body_dropped_bytes)
     else:
         assert (message.body, UNSET) == (made.body, made.body_dropped_bytes)
+    sealed = dead_record("acme", message, result, error, "restricted", sealed=True)
+    assert (message.body, UNSET) == (sealed.body, sealed.body_dropped_bytes)

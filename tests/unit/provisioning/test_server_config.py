@@ -26,7 +26,9 @@ POOLS: tuple[tuple[Zone, str], ...] = (("local", "ollama"), ("cloud", "anthropic
 def spec_of(**changes: Any) -> ServerSpec:
     scopes = changes.pop("scopes", ("default",))
     pools = changes.pop("pools", POOLS)
-    keys = changes.pop("public_keys", None) or {name: public_key_of(new_seed()) for name in users(scopes, pools)}
+    keys = changes.pop("public_keys", None) or {
+        name: public_key_of(new_seed()) for name in users(scopes, pools, sealed=True)
+    }
     fields: dict[str, Any] = {"store_dir": "/data", "scopes": scopes, "pools": pools, "public_keys": keys}
     return ServerSpec(**(fields | changes))
 
@@ -40,7 +42,7 @@ def test_the_same_spec_gives_the_same_text():
 
 def test_every_user_stands_in_it_once():
     """One key, one user, one account."""
-    spec = spec_of(scopes=("default", "acme"))
+    spec = spec_of(scopes=("default", "acme"), sealed=True)
     text = server_config(spec)
 
     assert {text.count(f'"nkey": "{key}"') for key in spec.public_keys.values()} == {1}
@@ -64,6 +66,37 @@ def test_only_orchestrators_and_the_admin_are_in_the_account_that_holds_the_stre
         "POOL.local.ollama": {keys["local.ollama"]},
         "POOL.cloud.anthropic": {keys["cloud.anthropic"]},
     } | {name: set[str]() for name in ("SYS",) if name in users_of}
+
+
+def accounts_of(spec: ServerSpec) -> dict[str, str]:
+    """What the configuration says of each account."""
+    parts = re.split(r'\n  "(\S+)": \{\n', server_config(spec).partition('"accounts": {')[2])
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_account_of_the_sealed_lane_has_no_way_to_a_cloud_pool():
+    """It exports nothing to one and imports nothing from one, and its orchestrators alone are in it."""
+    spec = spec_of(sealed=True)
+    accounts = accounts_of(spec)
+
+    assert {spec.public_keys["orchestrator-sealed"]} == set(re.findall(r'"nkey": "(\w+)"', accounts["FLEET.sealed"]))
+    assert "cloud" not in accounts["FLEET.sealed"]
+    assert "FLEET.sealed" not in accounts["POOL.cloud.anthropic"]
+    assert "FLEET.sealed" in accounts["POOL.local.ollama"]
+
+
+def test_a_regulated_scope_has_no_way_into_the_ordinary_lane():
+    """All five of its ways in and out are the sealed lane's."""
+    accounts = accounts_of(spec_of(scopes=("default", "acme"), sealed=True, sealed_scopes=("acme",)))
+
+    assert '"FLEET"' not in accounts["acme"]
+    assert '"FLEET.sealed"' in accounts["acme"]
+    assert '"FLEET"' in accounts["default"]
+
+
+def test_without_a_sealed_lane_nothing_of_it_is_said():
+    """What is not used costs nothing, and needs no credentials."""
+    assert "sealed" not in server_config(spec_of())
 
 
 def test_the_way_back_of_an_ask_outlives_the_longest_deadline():
@@ -110,6 +143,7 @@ def test_loopback_has_several_names(host: str):
         ("vault_pools", ("anthropic",)),
         ("vault_pools", ("elsewhere",)),
         ("vault_pools", ("ollama", "ollama")),
+        ("sealed_scopes", ("default",)),
         ("host", 'x"\nport: 1'),
         ("host", "a b"),
         ("monitoring_host", "a/b"),

@@ -61,7 +61,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         yield Served(
             live=beating(lambda: service.attempts.renewed_at),
             ready=lambda: service.stores.complete,
-            facts={"scopes": scopes},
+            facts={"lane": settings.lane, "scopes": scopes},
         )
         await service.leave(settings.grace_s)
         await requests.stop()
@@ -73,7 +73,7 @@ async def run(settings: OrchestratorSettings, instance: str) -> None:
         discovery_name="orchestrator",
         version=orchestrator.__version__,
         description="Flotilla: intake, routing, dispatch, commit",
-        metadata={"instance": instance, "scopes": ",".join(scopes)},
+        metadata={"instance": instance, "lane": settings.lane, "scopes": ",".join(scopes)},
         registry=metrics.registry,
         serve=serve,
     )

@@ -110,6 +110,7 @@ class Orchestrator:
             traces,
             fleet.replicas_of,
             redaction=lambda: router.policy.document.redaction,
+            sealed=settings.sealed,
         )
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
@@ -162,9 +163,9 @@ class Orchestrator:
             for name, pipeline in (pipelines or {}).items()
             if pipeline.deadline_s is not None
         }
-        self._intake = intake = Intake(catalogue, limits, executors.serves, deadlines_ms)
+        self._intake = intake = Intake(catalogue, limits, executors.serves, deadlines_ms, sealed=settings.sealed)
         commits = Commits(requests, unreadable)
-        settlement = Settlement(connection, requests, commits=commits, metrics=metrics)
+        settlement = Settlement(connection, requests, commits=commits, metrics=metrics, sealed=settings.sealed)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
         self._durables = {
             scope: Durable(

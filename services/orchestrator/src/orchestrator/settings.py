@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -29,6 +29,8 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     Settings of an orchestrator.
 
     Attributes:
+        lane: `FLOTILLA_LANE`: `sealed` for one that serves the sealed lane, with the credentials of the lane's account; every
+            task is restricted there.
         scopes: `FLOTILLA_SCOPES`: the tenants it serves, with commas between.
         policy_scopes: `FLOTILLA_POLICY_SCOPES`: the tenants that may change the fleet's policy; empty for none.
         capability_files: `FLOTILLA_CAPABILITY_FILES`: a folder of TOML files that define users' own capabilities.
@@ -51,6 +53,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
         blackboard_bytes_max: Of these values.
     """
 
+    lane: Literal["ordinary", "sealed"] = "ordinary"
     scopes: str = "default"
     policy_scopes: str = "default"
     capability_files: Path | None = None
@@ -71,6 +74,11 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     dead_bytes_max: Size = topology.DEAD_BYTES_MAX
     blackboard_values_max: Count = topology.BLACKBOARD_VALUES_MAX
     blackboard_bytes_max: Size = topology.BLACKBOARD_BYTES_MAX
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it serves the sealed lane."""
+        return self.lane == "sealed"
 
     def scope_names(self) -> tuple[str, ...]:
         """

@@ -20,10 +20,12 @@ POOLS_MAX = 256
 """Of a fleet."""
 OBSERVER_ACCOUNT = "FLEET.observer"
 VAULT_ACCOUNT = "FLEET.vault"
+SEALED_ACCOUNT = "FLEET.sealed"
 REDACTION_POOL = "redaction"
 """The pool that `flotilla up` and the manifests let at the vaults."""
 ORCHESTRATOR = "orchestrator"
-"""The user of the role; so are the next two."""
+SEALED_ORCHESTRATOR = "orchestrator-sealed"
+"""The user of the role; so are the one before and the next two."""
 OBSERVER = "observer"
 ADMIN = "admin"
 

@@ -144,15 +144,17 @@ def infer_control(zone: Zone, pool: str, replica: str) -> str:
     return f"infer-control.{zone}.{pool}.{replica}"
 
 
-def attempt_inbox(zone: Zone, pool: str, orchestrator: str) -> str:
+def attempt_inbox(zone: Zone, pool: str, orchestrator: str, *, sealed: bool = False) -> str:
     """
     The prefix of the inboxes on which one orchestrator receives the replies of one pool's attempts.
 
     The pool stands in the subject so that a worker's credentials can allow replies to its own attempts by a static
     permission. `allow_responses` would do it too, but the server keeps every reply subject until it expires: at a
     thousand tasks a second and the hour that a long task may take, millions of entries, scanned every second.
+
+    Those of the sealed lane are others, which no pool tells the account of the ordinary orchestrators.
     """
-    return f"_INBOX.attempts.{zone}.{pool}.{orchestrator}"
+    return f"_INBOX.{'sealed-attempts' if sealed else 'attempts'}.{zone}.{pool}.{orchestrator}"
 
 
 def dead(scope: str, capability: str, task: str) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Literal, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flotilla.contracts import subjects
-from flotilla.contracts.names import ADMIN, OBSERVER, ORCHESTRATOR
+from flotilla.contracts.names import ADMIN, OBSERVER, ORCHESTRATOR, SEALED_ORCHESTRATOR
 from flotilla.contracts.subjects import ZONES, EventKind, Zone, inbox_prefix
 from flotilla.fabric.jetstream_api import (
     ACCOUNT_INFO,
@@ -28,6 +28,8 @@ from flotilla.fabric.jetstream_api import (
 OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
 OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
 DISCOVERY: Final = "$SRV.>"
+SEALED_PREFIX: Final = "sealed."
+"""Before a tenant's subjects where they are those of the sealed lane."""
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
 _ANY: Final = "*"
@@ -105,12 +107,13 @@ def tenant_user(scope: str) -> str:
     return f"tenant.{scope}"
 
 
-def worker(zone: Zone, pool: str, *, vault: bool = False) -> Role:
+def worker(zone: Zone, pool: str, *, vault: bool = False, sealed: bool = False) -> Role:
     """
     A worker of one pool, in the pool's own account: takes the tasks handed to its pool, answers, and says that it lives.
 
     Nothing that it may publish is answered by anybody, and it has no JetStream; but with `vault`, what `asked_of_vault`
-    lists, which are services of another account: the server puts a reply subject of its own in the place of theirs.
+    lists, which are services of another account: the server puts a reply subject of its own in the place of theirs. With
+    `sealed` it also answers attempts of the sealed lane.
 
     Replies to attempts are a static permission (see `subjects.attempt_inbox`): the server only tracks reply subjects that
     are not allowed anyway, so `responses` costs nothing on the hot path and serves discovery alone.
@@ -118,7 +121,11 @@ def worker(zone: Zone, pool: str, *, vault: bool = False) -> Role:
     return Role(
         user=worker_user(zone, pool),
         inbox_prefix=inbox_prefix(zone, pool),
-        publish=(*told_by_pool(zone, pool), *(asked_of_vault() if vault else ())),
+        publish=(
+            *told_by_pool(zone, pool),
+            *((sealed_reply(zone, pool),) if sealed else ()),
+            *(asked_of_vault() if vault else ()),
+        ),
         subscribe=(*handed_to_pool(zone, pool), f"{inbox_prefix(zone, pool)}.>", *_DISCOVERY),
         responses=ResponseLimit(max_messages=1, expires=DISCOVERY_REPLY_EXPIRES),
     )
@@ -149,8 +156,35 @@ def told_by_pool(zone: Zone, pool: str) -> tuple[str, str, str]:
     )
 
 
+def sealed_reply(zone: Zone, pool: str) -> str:
+    """What the sealed lane alone takes from a pool's account: replies to its own attempts."""
+    return f"{subjects.attempt_inbox(zone, pool, _ANY, sealed=True)}.{_ANY}"
+
+
+def told_to_sealed_lane(pool: str) -> tuple[str, str, str]:
+    """What the sealed lane takes from the account of a pool of the local zone."""
+    heartbeat, free, _ = told_by_pool("local", pool)
+    return (heartbeat, free, sealed_reply("local", pool))
+
+
+def sealed_orchestrator(*, blackboards: Sequence[str] = ()) -> Role:
+    """
+    An orchestrator of the sealed lane, in the lane's own account, which nobody else is in.
+
+    The same role in another place, without the cloud zone: its account has streams of its own, and exports no lane to a
+    cloud pool. So neither it nor an ordinary orchestrator can reach, read or mirror what is the other's.
+    """
+    return structs.replace(
+        orchestrator(zones=("local",), blackboards=blackboards, sealed=True), user=SEALED_ORCHESTRATOR
+    )
+
+
 def orchestrator(
-    *, zones: Sequence[Zone] = ZONES, scopes: Literal["*"] | Sequence[str] = "*", blackboards: Sequence[str] = ()
+    *,
+    zones: Sequence[Zone] = ZONES,
+    scopes: Literal["*"] | Sequence[str] = "*",
+    blackboards: Sequence[str] = (),
+    sealed: bool = False,
 ) -> Role:
     """
     An orchestrator that serves `scopes` and may send attempts into `zones` only.
@@ -183,7 +217,7 @@ def orchestrator(
         subscribe=(
             *chain.from_iterable(_served_for_scope(name) for name in names),
             f"{inbox_prefix(ORCHESTRATOR)}.>",
-            *_attempt_inboxes(zones),
+            *_attempt_inboxes(zones, sealed=sealed),
             _below_root(subjects.infer_free(_ANY_ZONE, _ANY)),
             _below_root(subjects.heartbeat(_ANY_ZONE, _ANY, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
@@ -240,13 +274,18 @@ def admin() -> Role:
     return Role(user=ADMIN, inbox_prefix=inbox_prefix(ADMIN), publish=None, subscribe=None)
 
 
-def tenant(scope: str) -> Role:
-    """Any NATS client of a scope, in the scope's own account: the five ways in and out, and plain inboxes."""
+def tenant(scope: str, *, sealed: bool = False) -> Role:
+    """
+    Any NATS client of a scope, in the scope's own account: the five ways in and out, and plain inboxes.
+
+    With `sealed` it has the same five of the sealed lane too, each behind `sealed.`.
+    """
+    named = (seen_by_tenant, sealed_for_tenant) if sealed else (seen_by_tenant,)
     return Role(
         user=tenant_user(scope),
         inbox_prefix=inbox_prefix(),
-        publish=tuple(seen_by_tenant(scope, subject) for subject in services(scope)),
-        subscribe=(*(seen_by_tenant(scope, subject) for subject in streams(scope)), f"{inbox_prefix()}.>"),
+        publish=tuple(name(scope, subject) for name in named for subject in services(scope)),
+        subscribe=(*(name(scope, subject) for name in named for subject in streams(scope)), f"{inbox_prefix()}.>"),
     )
 
 
@@ -263,6 +302,11 @@ def streams(scope: str) -> tuple[str, str]:
 def seen_by_tenant(scope: str, subject: str) -> str:
     """The same subject as it stands in the scope's own account."""
     return subject.removeprefix(f"scope.{scope}.")
+
+
+def sealed_for_tenant(scope: str, subject: str) -> str:
+    """The sealed lane's subject as it stands in the account of a scope that also has the ordinary one."""
+    return f"{SEALED_PREFIX}{seen_by_tenant(scope, subject)}"
 
 
 def _written_for_scope(scope: str) -> tuple[str, ...]:
@@ -296,10 +340,10 @@ def _control_of(scope: str) -> str:
     return _below_root(subject) if scope == _ANY else subject
 
 
-def _attempt_inboxes(zones: Sequence[Zone]) -> Iterable[str]:
+def _attempt_inboxes(zones: Sequence[Zone], *, sealed: bool) -> Iterable[str]:
     # A subscription over both zones is only a subset of a permission over both.
     named = (_ANY_ZONE,) if set(zones) == set(ZONES) else zones
-    return (f"{subjects.attempt_inbox(zone, _ANY, _ANY)}.>" for zone in named)
+    return (f"{subjects.attempt_inbox(zone, _ANY, _ANY, sealed=sealed)}.>" for zone in named)
 
 
 def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:

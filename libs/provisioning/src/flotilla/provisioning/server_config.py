@@ -5,7 +5,9 @@ Pure. `flotilla up` and the Kubernetes manifests both use it, so what runs on a 
 production. An account is the boundary: FLEET holds the streams, the orchestrators and the admin; each scope, each pool and
 the observer have an account of their own, and a message crosses only on subjects that both sides name. The vaults are in
 an account that nobody is in: local pools that are marked for it ask for its bucket by a few services, and orchestrators
-and the admin of FLEET can neither read, list nor mirror it.
+and the admin of FLEET can neither read, list nor mirror it. The sealed lane is an account of the same form as FLEET with
+streams of its own, which exports nothing to a cloud pool, and in which its orchestrators alone are: within FLEET the
+right to make streams, which every orchestrator has, would let an ordinary one mirror what is sealed.
 
 What tenants and the observer ask are services: the server puts a reply subject of its own in the place of theirs. What
 passes between the fleet and a pool are streams, one way each: neither side answers what it gets on a subject that the
@@ -27,6 +29,8 @@ from flotilla.contracts.names import (
     OBSERVER_ACCOUNT,
     ORCHESTRATOR,
     POOLS_MAX,
+    SEALED_ACCOUNT,
+    SEALED_ORCHESTRATOR,
     VAULT_ACCOUNT,
     is_name,
     is_scope,
@@ -125,8 +129,10 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
         port: Of clients; `RANDOM_PORT` takes a free one.
         store_dir: Of JetStream.
         server_name: "" leaves it to the command line (`--server_name`), as pods that share one file must.
-        public_keys: By user name; must hold every name of `users(spec.scopes, spec.pools)`.
+        public_keys: By user name; must hold every name of `users(spec.scopes, spec.pools, sealed=spec.sealed)`.
         vault_pools: Pools of the local zone, among `pools`, whose workers redact and restore.
+        sealed: Whether there is a sealed lane: an account for its orchestrators, which pools of the local zone serve.
+        sealed_scopes: Scopes, among `scopes`, that have the sealed lane alone: all that they publish is sealed.
         no_auth_scope: The tenant that a client without credentials is. Loopback only.
         monitoring_port: Of the HTTP endpoints (`/healthz`, `/varz`), on `monitoring_host`.
         ports_dir: Where the server writes the ports that it took.
@@ -138,6 +144,8 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
     pools: tuple[tuple[Zone, str], ...] = ()
     vault_pools: tuple[str, ...] = ()
+    sealed: bool = False
+    sealed_scopes: tuple[str, ...] = ()
     no_auth_scope: str | None = None
     host: str = "127.0.0.1"
     port: int = 4222
@@ -152,10 +160,11 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
     log_file: str | None = None
 
 
-def users(scopes: Iterable[str], pools: Iterable[tuple[Zone, str]]) -> tuple[str, ...]:
+def users(scopes: Iterable[str], pools: Iterable[tuple[Zone, str]], *, sealed: bool = False) -> tuple[str, ...]:
     """The names of every user of a fleet, for `credentials.load_or_create`."""
     return (
         ORCHESTRATOR,
+        *((SEALED_ORCHESTRATOR,) if sealed else ()),
         OBSERVER,
         ADMIN,
         *(roles.worker_user(zone, pool) for zone, pool in pools),
@@ -192,6 +201,7 @@ def server_config(spec: ServerSpec) -> str:
             OBSERVER_ACCOUNT: _observer(spec),
             **{pool_account(zone, pool): _pool(spec, zone, pool) for zone, pool in spec.pools},
             **({VAULT_ACCOUNT: _vault(spec)} if spec.vault_pools else {}),
+            **({SEALED_ACCOUNT: _sealed(spec)} if spec.sealed else {}),
             SYSTEM_ACCOUNT: {},
         },
     }
@@ -226,15 +236,11 @@ def _jetstream(spec: ServerSpec) -> dict[str, Any]:
 
 def _fleet(spec: ServerSpec) -> dict[str, Any]:
     members = (roles.orchestrator(blackboards=spec.scopes), roles.admin())
-    tasks, ask, api = roles.services("*")
     return {
         "jetstream": "enabled",
         "users": [_user(spec, role) for role in members],
         "exports": [
-            _service(tasks, "singleton"),
-            _service(ask, "stream") | {"response_threshold": f"{ASK_REPLY_THRESHOLD_S}s"},
-            _service(api, "singleton"),
-            *({"stream": subject, "account_token_position": 2} for subject in roles.streams("*")),
+            *_for_tenants(),
             *(
                 {"stream": subject, "accounts": [pool_account(zone, pool)]}
                 for zone, pool in spec.pools
@@ -249,6 +255,40 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
                 *({"stream": _of(pool_account(zone, pool), subject)} for subject in roles.told_by_pool(zone, pool)),
                 {"service": _of(pool_account(zone, pool), roles.DISCOVERY)},
             )
+        ]
+        + ([{"service": _of(SEALED_ACCOUNT, roles.DISCOVERY)}] if spec.sealed else []),
+    }
+
+
+def _for_tenants() -> list[dict[str, Any]]:
+    tasks, ask, api = roles.services("*")
+    return [
+        _service(tasks, "singleton"),
+        _service(ask, "stream") | {"response_threshold": f"{ASK_REPLY_THRESHOLD_S}s"},
+        _service(api, "singleton"),
+        *({"stream": subject, "account_token_position": 2} for subject in roles.streams("*")),
+    ]
+
+
+def _sealed(spec: ServerSpec) -> dict[str, Any]:
+    local = [pool for zone, pool in spec.pools if zone == "local"]
+    return {
+        "jetstream": "enabled",
+        "users": [_user(spec, roles.sealed_orchestrator(blackboards=spec.scopes))],
+        "exports": [
+            *_for_tenants(),
+            *(
+                {"stream": subject, "accounts": [pool_account("local", pool)]}
+                for pool in local
+                for subject in roles.handed_to_pool("local", pool)
+            ),
+            # Who serves the lane, and nothing of a task: what `flotilla status` shows.
+            _several_replies(roles.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
+        ],
+        "imports": [
+            {"stream": _of(pool_account("local", pool), subject)}
+            for pool in local
+            for subject in roles.told_to_sealed_lane(pool)
         ],
     }
 
@@ -294,15 +334,22 @@ def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
     vault = _has_vault(spec, zone, pool)
     # With the account's info, which no permission lets through, for the reason that `_observer` gives.
     services = (ACCOUNT_INFO, *roles.asked_of_vault()) if vault else ()
-    exports = (
-        _several_replies(roles.DISCOVERY),
-        *({"stream": subject} for subject in roles.told_by_pool(zone, pool)),
-    )
+    sealed = spec.sealed and zone == "local"
+    told = {subject: [FLEET_ACCOUNT] for subject in roles.told_by_pool(zone, pool)}
+    for subject in roles.told_to_sealed_lane(pool) if sealed else ():
+        told[subject] = [*told.get(subject, ()), SEALED_ACCOUNT]
     return {
-        "users": [_user(spec, roles.worker(zone, pool, vault=vault))],
-        "exports": [export | {"accounts": [FLEET_ACCOUNT]} for export in exports],
+        "users": [_user(spec, roles.worker(zone, pool, vault=vault, sealed=sealed))],
+        "exports": [
+            _several_replies(roles.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
+            *({"stream": subject, "accounts": accounts} for subject, accounts in told.items()),
+        ],
         "imports": [
-            *({"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.handed_to_pool(zone, pool)),
+            *(
+                {"stream": _of(account, subject)}
+                for account in (FLEET_ACCOUNT, *((SEALED_ACCOUNT,) if sealed else ()))
+                for subject in roles.handed_to_pool(zone, pool)
+            ),
             *({"service": _of(VAULT_ACCOUNT, subject)} for subject in services),
         ],
     }
@@ -322,14 +369,17 @@ def _service(subject: str, response_type: str) -> dict[str, Any]:
 
 
 def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
-    def imported(kind: str, subject: str) -> dict[str, Any]:
-        return {kind: _of(FLEET_ACCOUNT, subject), "to": roles.seen_by_tenant(scope, subject)}
-
+    regulated = scope in spec.sealed_scopes
+    also_sealed = spec.sealed and not regulated
+    account = SEALED_ACCOUNT if regulated else FLEET_ACCOUNT
+    lanes = [(account, roles.seen_by_tenant), *([(SEALED_ACCOUNT, roles.sealed_for_tenant)] if also_sealed else [])]
     return {
-        "users": [_user(spec, roles.tenant(scope))],
+        "users": [_user(spec, roles.tenant(scope, sealed=also_sealed))],
         "imports": [
-            *(imported("service", subject) for subject in roles.services(scope)),
-            *(imported("stream", subject) for subject in roles.streams(scope)),
+            {kind: _of(account, subject), "to": named(scope, subject)}
+            for account, named in lanes
+            for kind, subjects in (("service", roles.services(scope)), ("stream", roles.streams(scope)))
+            for subject in subjects
         ],
     }
 
@@ -377,6 +427,8 @@ def _check(spec: ServerSpec) -> None:
     _require(len(set(spec.vault_pools)) == len(spec.vault_pools), "vault_pools", "different names")
     for pool in spec.vault_pools:
         _require(("local", pool) in spec.pools, "vault_pools", "pools of the local zone that stand in pools")
+    _require(spec.sealed or not spec.sealed_scopes, "sealed_scopes", "none without a sealed lane (sealed)")
+    _require(set(spec.sealed_scopes) <= set(spec.scopes), "sealed_scopes", "scopes that stand in scopes")
     _check_users(spec)
     _require(_HOST.fullmatch(spec.host) is not None, "host", "a host name or address")
     _require(_HOST.fullmatch(spec.monitoring_host) is not None, "monitoring_host", "a host name or address")
@@ -390,7 +442,7 @@ def _check(spec: ServerSpec) -> None:
 
 
 def _check_users(spec: ServerSpec) -> None:
-    names = users(spec.scopes, spec.pools)
+    names = users(spec.scopes, spec.pools, sealed=spec.sealed)
     for name in names:
         key = spec.public_keys.get(name, "")
         _require(_PUBLIC_KEY.fullmatch(key) is not None, "public_keys", f"a user's public nkey for {name}")

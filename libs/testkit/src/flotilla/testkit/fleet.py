@@ -99,9 +99,14 @@ class RunningFleet:
     async def start_orchestrator(
         self, name: str | None = None, *, env: Mapping[str, str] | None = None, wait: bool = True
     ) -> FleetProcess:
-        """Start an orchestrator, set like those that the fleet began with; with `wait`, return when it serves."""
+        """
+        Start an orchestrator, set like those that the fleet began with; with `wait`, return when it serves.
+
+        With `FLOTILLA_LANE=sealed` in `env` it has the credentials of the sealed lane.
+        """
         name = name or self._next("orchestrator")
-        settings = self.server.orchestrator()
+        sealed = (env or {}).get("FLOTILLA_LANE") == "sealed"
+        settings = self.server.sealed_orchestrator() if sealed else self.server.orchestrator()
         environ = {
             **_connection(settings, name),
             "FLOTILLA_GRACE_S": f"{GRACE_S:g}",
@@ -234,6 +239,8 @@ async def running_fleet(
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
     vault_pools: Sequence[str] = (),
+    sealed: bool = False,
+    sealed_scopes: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     worker_env: Mapping[str, str] | None = None,
     nodes: int = 1,
@@ -254,6 +261,8 @@ async def running_fleet(
         scopes: The tenants.
         pools: Which the server has credentials for.
         vault_pools: The local ones of them that may reach the vaults.
+        sealed: Whether there is a sealed lane; its orchestrator is called `sealed`.
+        sealed_scopes: The tenants that have the sealed lane alone.
         env: More settings of the orchestrators.
         worker_env: More settings of the workers.
         nodes: Of the NATS server; with 3, `server` is a `RunningCluster`, and every stream has 3 replicas.
@@ -262,7 +271,14 @@ async def running_fleet(
     async with AsyncExitStack() as stack:
         running = running_server if nodes == 1 else partial(running_cluster, nodes=nodes)
         server = await stack.enter_async_context(
-            running(directory / "nats", scopes=scopes, pools=pools, vault_pools=vault_pools)
+            running(
+                directory / "nats",
+                scopes=scopes,
+                pools=pools,
+                vault_pools=vault_pools,
+                sealed=sealed,
+                sealed_scopes=sealed_scopes,
+            )
         )
         lock_fd = os.open(directory / "guard.lock", os.O_CREAT | os.O_WRONLY, 0o600)
         stack.callback(os.close, lock_fd)
@@ -284,8 +300,10 @@ async def running_fleet(
             "failure_rate": failure_rate,
             "env": worker_env,
         }
+        lane = {"FLOTILLA_LANE": "sealed"}
         await asyncio.gather(
             *(fleet.start_orchestrator(f"o{index + 1}", wait=False) for index in range(orchestrators)),
+            *(fleet.start_orchestrator("sealed", env=lane, wait=False) for _ in range(int(sealed))),
             *(fleet.start_worker("local", name=f"local-w{index + 1}", wait=False, **work) for index in range(local)),
             *(fleet.start_worker("cloud", name=f"cloud-w{index + 1}", wait=False, **work) for index in range(cloud)),
         )

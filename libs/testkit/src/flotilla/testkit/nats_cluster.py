@@ -135,6 +135,8 @@ async def running_cluster(
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
     vault_pools: Sequence[str] = (),
+    sealed: bool = False,
+    sealed_scopes: Sequence[str] = (),
     no_auth_scope: str | None = DEFAULT_SCOPE,
     nodes: int = NODES,
 ) -> AsyncGenerator[RunningCluster]:
@@ -143,13 +145,15 @@ async def running_cluster(
 
     Uses the binary that the environment variable FLOTILLA_NATS_SERVER names, else the installed one.
     """
-    credentials = load_or_create(directory / "credentials", users(scopes, pools))
+    credentials = load_or_create(directory / "credentials", users(scopes, pools, sealed=sealed))
     spec = ServerSpec(
         store_dir="",
         public_keys=credentials.public_keys,
         scopes=tuple(scopes),
         pools=tuple(pools),
         vault_pools=tuple(vault_pools),
+        sealed=sealed,
+        sealed_scopes=tuple(sealed_scopes),
         no_auth_scope=no_auth_scope,
         monitoring_port=RANDOM_PORT,
     )

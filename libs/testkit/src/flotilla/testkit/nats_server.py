@@ -73,6 +73,10 @@ class RunningServer:
         """How an orchestrator connects."""
         return self._settings(roles.orchestrator())
 
+    def sealed_orchestrator(self) -> NatsSettings:
+        """How an orchestrator of the sealed lane connects, where there is one."""
+        return self._settings(roles.sealed_orchestrator())
+
     def worker(self, zone: Zone, pool: str) -> NatsSettings:
         """How a worker of the pool connects."""
         return self._settings(roles.worker(zone, pool))
@@ -104,6 +108,8 @@ async def running_server(
     scopes: Sequence[str] = (DEFAULT_SCOPE,),
     pools: Sequence[tuple[Zone, str]] = POOLS,
     vault_pools: Sequence[str] = (),
+    sealed: bool = False,
+    sealed_scopes: Sequence[str] = (),
     no_auth_scope: str | None = DEFAULT_SCOPE,
 ) -> AsyncGenerator[RunningServer]:
     """
@@ -111,13 +117,15 @@ async def running_server(
 
     Uses the binary that the environment variable FLOTILLA_NATS_SERVER names, else the installed one.
     """
-    credentials = load_or_create(directory / "credentials", users(scopes, pools))
+    credentials = load_or_create(directory / "credentials", users(scopes, pools, sealed=sealed))
     spec = ServerSpec(
         store_dir="",
         public_keys=credentials.public_keys,
         scopes=tuple(scopes),
         pools=tuple(pools),
         vault_pools=tuple(vault_pools),
+        sealed=sealed,
+        sealed_scopes=tuple(sealed_scopes),
         no_auth_scope=no_auth_scope,
         port=RANDOM_PORT,
         monitoring_port=RANDOM_PORT,

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from flotilla.contracts.api_routing import ExplainedRoute, ExplainQuery, Explanation, RouteReport, StatsReply
-from flotilla.contracts.redaction import task_data_class
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
 from orchestrator.api.requests import ApiRequest, decode_query
@@ -27,7 +26,9 @@ class RoutingHandlers:
         query = decode_query(question, ExplainQuery)
         if not self._intake.knows(query.capability):
             raise self._intake.unknown(query.capability)
-        data_class = task_data_class(query.capability, query.data_class, self._router.data_class_of(question.scope))
+        data_class = self._intake.data_class(
+            query.capability, query.data_class, self._router.data_class_of(question.scope)
+        )
         view = TaskView(
             capability=query.capability,
             scope=question.scope,

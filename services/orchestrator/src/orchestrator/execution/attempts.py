@@ -8,7 +8,7 @@ subscription, task or timer of its own.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.attempts import CancelAttempt, Failed, InferRequest, encode
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
+from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
@@ -51,17 +52,23 @@ class Attempts:
         replicas_of: ReplicasOf = lambda _: frozenset(),
         *,
         redaction: Callable[[], RedactionPolicy] = lambda: EVERY_TYPE,
+        sealed: bool = False,
     ) -> None:
         self._connection = connection
         self._traces = traces
         self._redaction = redaction
         self._instance = instance
-        self._inbox = Inbox(connection, subjects.attempt_inbox("*", "*", instance))  # pyright: ignore[reportArgumentType]  # a wildcard for the zone
+        self._sealed = sealed
+        # Of the sealed lane there are no others, and its credentials allow no wildcard for the zone.
+        every_zone = cast("Zone", "local" if sealed else "*")
+        self._inbox = Inbox(connection, subjects.attempt_inbox(every_zone, "*", instance, sealed=sealed))
         self._count = 0
         self._watching: asyncio.Task[None] | None = None
         self.live: Final[dict[str, Attempt]] = {}
         self.outputs: Final = outputs
-        self.liveness: Final = LivenessWatch(connection, self, instance, inbox=self._inbox, replicas_of=replicas_of)
+        self.liveness: Final = LivenessWatch(
+            connection, self, instance, inbox=self._inbox, replicas_of=replicas_of, sealed=sealed
+        )
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()
 
@@ -116,7 +123,7 @@ class Attempts:
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
         attempt.reply = reply = self._inbox.open(
-            attempt.hear, prefix=subjects.attempt_inbox(route.zone, route.pool, self._instance)
+            attempt.hear, prefix=subjects.attempt_inbox(route.zone, route.pool, self._instance, sealed=self._sealed)
         )
         self._count += 1
         attempt.id = f"{self._instance}.{self._count}"

@@ -69,10 +69,12 @@ class InFlightChecks:
         replicas_of: ReplicasOf,
         states: ReplicaStates,
         now_s: Callable[[], float],
+        sealed: bool = False,
     ) -> None:
         self._connection = connection
         self._inbox = inbox
         self._instance = instance
+        self._sealed = sealed
         self._replicas_of = replicas_of
         self._states = states
         self._loop = asyncio.get_running_loop()
@@ -119,7 +121,8 @@ class InFlightChecks:
             self._inbox.close(reply)
             self._hear(replica, call, message)
 
-        reply = self._inbox.open(on_roll, prefix=subjects.attempt_inbox(zone, replica.pool, self._instance))
+        prefix = subjects.attempt_inbox(zone, replica.pool, self._instance, sealed=self._sealed)
+        reply = self._inbox.open(on_roll, prefix=prefix)
         self._loop.call_later(ANSWER_WITHIN_S, partial(self._inbox.close, reply))
         self._states.asked(replica, self._now_s())
         await self._connection.publish(

@@ -40,7 +40,14 @@ class LivenessWatch:
     """
 
     def __init__(
-        self, connection: Connection, attempts: InFlight, instance: str, *, inbox: Inbox, replicas_of: ReplicasOf
+        self,
+        connection: Connection,
+        attempts: InFlight,
+        instance: str,
+        *,
+        inbox: Inbox,
+        replicas_of: ReplicasOf,
+        sealed: bool = False,
     ) -> None:
         self._connection = connection
         self._attempts = attempts
@@ -48,7 +55,13 @@ class LivenessWatch:
         self.clock_s = 0.0
         self.states: Final = ReplicaStates()
         self._roll_calls = InFlightChecks(
-            connection, inbox, instance, replicas_of=replicas_of, states=self.states, now_s=lambda: self.clock_s
+            connection,
+            inbox,
+            instance,
+            replicas_of=replicas_of,
+            states=self.states,
+            now_s=lambda: self.clock_s,
+            sealed=sealed,
         )
 
     def standing(self, replica: Replica) -> Standing:

@@ -36,10 +36,20 @@ _CUT: Final = {TRACEPARENT: LABEL_LENGTH_MAX, TRACESTATE: TRACESTATE_LENGTH_MAX}
 
 
 def dead_record(
-    scope: str, message: Delivery | StoredMessage, result: Result, error: ErrorBody, data_class: DataClass
+    scope: str,
+    message: Delivery | StoredMessage,
+    result: Result,
+    error: ErrorBody,
+    data_class: DataClass,
+    *,
+    sealed: bool = False,
 ) -> DeadRecord:
-    """The record of a message whose task failed; of one that was to be redacted or restored, without its body."""
-    kept = result.capability not in LOCAL_CAPABILITIES
+    """
+    The record of a message whose task failed.
+
+    Of one that was to be redacted or restored it has the body in the sealed lane alone, whose dead letters nobody else reads.
+    """
+    kept = sealed or result.capability not in LOCAL_CAPABILITIES
     headers = _kept(message.raw_headers)
     return DeadRecord(
         task=result.task,

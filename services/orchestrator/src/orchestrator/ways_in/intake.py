@@ -61,6 +61,8 @@ class Intake:
         limits: Limits,
         serves: Callable[[str], bool] = lambda _capability: False,
         deadlines_ms: Mapping[str, int] = NO_DEADLINES,
+        *,
+        sealed: bool = False,
     ) -> None:
         """
         Know nothing that is announced yet.
@@ -70,9 +72,11 @@ class Intake:
             limits: What a task may ask for.
             serves: Whether somebody serves a capability now, whether or not it was announced.
             deadlines_ms: Of capabilities whose tasks have another deadline than the fleet's where their caller gives none.
+            sealed: Every task is restricted, whatever its headers and the policy say.
         """
         self._catalogue = catalogue
         self._serves = serves
+        self._sealed = sealed
         self._limits = limits
         self._deadlines_ms = deadlines_ms
         self._remembered: dict[str, dict[str, None]] = {}
@@ -140,13 +144,17 @@ class Intake:
             scope=scope,
             capability=capability,
             priority=priority,
-            data_class=task_data_class(capability, options.data_class, data_class_default),
+            data_class=self.data_class(capability, options.data_class, data_class_default),
             body=body,
             options=options,
             accepted_unix_ms=accepted_unix_ms,
             deadline_ms=_deadline_ms(options, self._deadlines_ms.get(capability), durable=durable),
             durable=durable,
         )
+
+    def data_class(self, capability: str, given: DataClass | None, default: DataClass) -> DataClass:
+        """The class of a task that says `given`, in a scope whose tasks are `default` where they say nothing."""
+        return "restricted" if self._sealed else task_data_class(capability, given, default)
 
     def unknown(self, capability: str) -> TaskError:
         """The refusal of a capability that nobody knows; lists those that are known."""

@@ -34,12 +34,19 @@ class Settlement:
     """Ends durable tasks, whether their messages were delivered by a consumer or found in the stream."""
 
     def __init__(
-        self, connection: Connection, requests: Requests, *, commits: Commits, metrics: OrchestratorMetrics
+        self,
+        connection: Connection,
+        requests: Requests,
+        *,
+        commits: Commits,
+        metrics: OrchestratorMetrics,
+        sealed: bool = False,
     ) -> None:
         self._connection = connection
         self._requests = requests
         self._commits = commits
         self._metrics = metrics
+        self._sealed = sealed
         self._sparing = Sparing()
 
     async def settle(
@@ -73,8 +80,9 @@ class Settlement:
                 self._metrics.refused(path="durable", outcome=result.error.kind.value)
         if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
             # What could not be read might have been restricted.
-            data_class = answer.task.data_class if answer.task is not None else "restricted"
-            await self._record(dead_record(scope, message, result, result.error, data_class))
+            data_class = "restricted" if answer.task is None or self._sealed else answer.task.data_class
+            record = dead_record(scope, message, result, result.error, data_class, sealed=self._sealed)
+            await self._record(record)
         if isinstance(message, Delivery):
             await message.acknowledge()
         else:

@@ -22,6 +22,7 @@ def up(
     local: int = 1,
     cloud: int = 1,
     redaction: int = 1,
+    sealed: int = 0,
     slots: int | None = None,
     engine: Engine = "auto",
     engine_latency_ms: float = 0.0,
@@ -58,6 +59,8 @@ def up(
         Replicas of the cloud pool.
     redaction
         Workers that redact and restore.
+    sealed
+        Orchestrators of the sealed lane, which no cloud worker can be reached from.
     slots
         Of each worker: how many tasks it takes at a time.
     engine
@@ -98,6 +101,7 @@ def up(
             local=local,
             cloud=cloud,
             redaction=redaction,
+            sealed=sealed,
             slots=slots,
             engine=engine,
             engine_latency_ms=engine_latency_ms,

@@ -54,6 +54,11 @@ def of_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]
     return clean(environ) | _common(options, place) | bounds | own
 
 
+def of_sealed_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
+    """The same of one that serves the sealed lane."""
+    return of_orchestrator(options, place, environ) | {"FLOTILLA_LANE": "sealed"}
+
+
 def of_worker(
     zone: Zone, options: UpOptions, engines: Engines, place: Place, environ: Mapping[str, str]
 ) -> dict[str, str]:

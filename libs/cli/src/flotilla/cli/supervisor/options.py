@@ -32,6 +32,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         directory: JetStream's files, logs and credentials; made when it is missing.
         orchestrators: 1 to REPLICAS_MAX; `local` and `cloud` replicas may be 0.
         redaction: Workers that redact and restore, in the pool `redaction`; 0 to REPLICAS_MAX.
+        sealed: Orchestrators of the sealed lane; 0 to REPLICAS_MAX.
         slots: Of each worker; None leaves it to the workers.
         engine: `auto` uses an Ollama server and an API key where there is one; the embedded engine stands in only where
             there is neither.
@@ -56,6 +57,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     local: int = 1
     cloud: int = 1
     redaction: int = 1
+    sealed: int = 0
     slots: int | None = None
     engine: Engine = "auto"
     engine_latency_ms: float = 0.0
@@ -102,6 +104,7 @@ def check(options: UpOptions) -> None:
     _within("--local", options.local, 0, REPLICAS_MAX)
     _within("--cloud", options.cloud, 0, REPLICAS_MAX)
     _within("--redaction", options.redaction, 0, REPLICAS_MAX)
+    _within("--sealed", options.sealed, 0, REPLICAS_MAX)
     if options.slots is not None:
         _within("--slots", options.slots, 1, SLOTS_MAX)
     _one_of("--engine", options.engine, ENGINES)

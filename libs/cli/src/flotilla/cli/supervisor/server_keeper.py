@@ -17,7 +17,7 @@ from flotilla.provisioning.server_config import ServerSpec
 
 
 def embedded_server(
-    directory: Path, *, port: int, credentials: Credentials, pools: tuple[tuple[Zone, str], ...]
+    directory: Path, *, port: int, credentials: Credentials, pools: tuple[tuple[Zone, str], ...], sealed: bool
 ) -> EmbeddedServer:
     """
     A server for loopback, where a client without credentials is a client of the default scope.
@@ -32,6 +32,7 @@ def embedded_server(
         scopes=(DEFAULT_SCOPE,),
         pools=pools,
         vault_pools=(REDACTION_POOL,),
+        sealed=sealed,
         no_auth_scope=DEFAULT_SCOPE,
         port=port,
     )

@@ -24,7 +24,7 @@ from flotilla.cli.supervisor.options import UpOptions, pools_of
 from flotilla.cli.supervisor.readiness import Readiness, Wanted, watch_until_ready
 from flotilla.cli.supervisor.server_keeper import ServerKeeper, embedded_server
 from flotilla.cli.supervisor.signals import Stop
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL, SEALED_ORCHESTRATOR
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
@@ -40,6 +40,7 @@ NEEDED_TO_REDACT: Final = ("cryptography", "flotilla.privacy")
 
 MODULES: Final = {
     ORCHESTRATOR: "orchestrator",
+    SEALED_ORCHESTRATOR: "orchestrator",
     "local": "local_inference",
     "cloud": "cloud_inference",
     REDACTION_POOL: "local_inference",
@@ -90,9 +91,11 @@ class Supervisor:
         self._engines = engines
         self._say = say
         self._pools = pools_of(options)
-        self._credentials = load_or_create(directory.credentials, users((DEFAULT_SCOPE,), self._pools))
+        sealed = options.sealed > 0
+        names = users((DEFAULT_SCOPE,), self._pools, sealed=sealed)
+        self._credentials = load_or_create(directory.credentials, names)
         self._server = embedded_server(
-            directory.server, port=options.port, credentials=self._credentials, pools=self._pools
+            directory.server, port=options.port, credentials=self._credentials, pools=self._pools, sealed=sealed
         )
         directory.make_vault_key()
         self._guardian = Guardian(lock_fd)
@@ -148,7 +151,8 @@ class Supervisor:
         await self._keeper.start()
         self._say(f"nats-server listens on {self.url}; everything it keeps is in {self._directory.path}")
         options = self._options
-        for kind, count in {ORCHESTRATOR: options.orchestrators, **self._workers}.items():
+        orchestrators = {ORCHESTRATOR: options.orchestrators, SEALED_ORCHESTRATOR: options.sealed}
+        for kind, count in {**orchestrators, **self._workers}.items():
             self._children[kind] = [
                 Child(self._spec(kind, number), self._guardian, self._on_child) for number in range(1, count + 1)
             ]
@@ -167,7 +171,8 @@ class Supervisor:
         if self._bounding is not None:
             self._bounding.cancel()
         timeout_s = self._options.grace_s + GRACE_MARGIN_S
-        for group in (self._children[ORCHESTRATOR], [*self._workers_running()]):
+        orchestrators = [*self._children[ORCHESTRATOR], *self._children[SEALED_ORCHESTRATOR]]
+        for group in (orchestrators, [*self._workers_running()]):
             if group:
                 await stop_all(group, timeout_s=timeout_s, hurry=stop.hurry)
         await self._keeper.stop()
@@ -182,13 +187,15 @@ class Supervisor:
     def _environment(self, kind: str, place: environment.Place) -> dict[str, str]:
         if kind == ORCHESTRATOR:
             return environment.of_orchestrator(self._options, place, os.environ)
+        if kind == SEALED_ORCHESTRATOR:
+            return environment.of_sealed_orchestrator(self._options, place, os.environ)
         if kind == REDACTION_POOL:
             return environment.of_redaction(self._options, place, self._directory.vault_key, os.environ)
         return environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
 
     def _spec(self, kind: str, number: int) -> ChildSpec:
         name = f"{kind}-{number}"
-        user = ORCHESTRATOR if kind == ORCHESTRATOR else roles.worker_user(_zone(kind), kind)
+        user = kind if MODULES[kind] == "orchestrator" else roles.worker_user(_zone(kind), kind)
         place = environment.Place(nats_url=self.url, creds=str(self._credentials.path(user)), instance=name)
         command = (sys.executable, "-m", MODULES[kind])
         log = self._directory.log(name)
