@@ -5,7 +5,7 @@ import gc
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -20,9 +20,10 @@ from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Priority, presence_key
 from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.errors import FabricError
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator.execution import task_run
+from orchestrator.execution import isolation, task_run
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
@@ -49,11 +50,13 @@ class Core:
     Attributes:
         words: What it says, in order; then what it says `otherwise`, if anything.
         held: The reply subjects of requests that it has said nothing to.
+        deaths: What is known of replicas that died of tasks.
         asked_at: When the worker was asked, by the loop's clock.
     """
 
-    def __init__(self, worker: Connection, fleet: Fleet, dispatcher: Dispatcher) -> None:
+    def __init__(self, worker: Connection, fleet: Fleet, dispatcher: Dispatcher, deaths: DeathNotes) -> None:
         self._worker = worker
+        self.deaths = deaths
         self.fleet = fleet
         self.dispatcher = dispatcher
         self.words: list[WorkerReply] = []
@@ -69,6 +72,10 @@ class Core:
             self.held.append(message.reply)
         else:
             await self._worker.publish(message.reply, encode(word))
+
+    async def release(self) -> None:
+        """Answer the request that was held first."""
+        await self._worker.publish(self.held.pop(0), encode(OK))
 
     def announce(self, *, slots: int = 1) -> None:
         """A replica comes, or changes."""
@@ -118,7 +125,7 @@ async def core_on(server: RunningServer) -> AsyncGenerator[Core]:
         connected(server.orchestrator(), name="core") as connection,
         connected(server.worker("local", POOL), name="worker") as worker,
     ):
-        fleet, router = Fleet(), PolicyRouter("o1")
+        fleet, router, deaths = Fleet(), PolicyRouter("o1"), DeathNotes(connection)
         metrics = OrchestratorMetrics(fleet, router)
         attempts = Attempts(connection, "o1", Outputs(Catalogue.load(())), replicas_of=fleet.replicas_of)
         dependencies = Dependencies(
@@ -127,10 +134,10 @@ async def core_on(server: RunningServer) -> AsyncGenerator[Core]:
             attempts=attempts,
             events=Events(BackgroundPublisher(connection)),
             ledger=Ledger(router.recorder, fleet, metrics),
-            deaths=DeathNotes(connection),
+            deaths=deaths,
         )
         dispatcher = Dispatcher(dependencies, metrics, payload_bytes_max=connection.payload_bytes_max)
-        core = Core(worker, fleet, dispatcher)
+        core = Core(worker, fleet, dispatcher, deaths)
         await attempts.start()
         await worker.subscribe(subjects.infer("local", POOL, "*"), core.on_request, queue=POOL)
         await connection.settle()
@@ -227,6 +234,111 @@ async def test_a_durable_task_that_nobody_keeps_goes_back_to_its_stream(nats_ser
         with pytest.raises(NoRouteNowError):
             await core.dispatcher.run(task_of(durable=True))
         assert not core.dispatcher.held
+
+
+async def test_a_task_that_replicas_died_of_stays_alone_after_a_refusal(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The try goes on with the next request; another such task waits until it has ended.
+    """
+    monkeypatch.setattr(isolation, "ALONE_S", LONG_S)
+    tasks = [task_of(durable=True, name=name) for name in ("first", "second")]
+    for task in tasks:
+        await core.deaths.note(task, 2)
+    parked: list[bool] = []
+    tasks[1].park = parked.append
+    core.words = [Busy()]
+    first = asyncio.create_task(core.dispatcher.run(tasks[0]))
+    await core.until(lambda: core.held)
+    second = asyncio.create_task(core.dispatcher.run(tasks[1]))
+    await core.until(lambda: parked or len(core.held) == 2)
+    asked = len(core.asked_at)
+    core.otherwise = OK
+    await core.release()
+    results = await asyncio.gather(first, second)
+
+    assert 2 == asked
+    assert [True, False] == parked[:2]
+    assert ["ok", "ok"] == [result.status for result in results]
+
+
+async def test_a_task_that_waits_for_a_slot_is_not_in_the_way_of_another(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is tried alone, but it is not being tried.
+    """
+    monkeypatch.setattr(isolation, "ALONE_S", LONG_S)
+    tasks = [task_of(durable=True, name=name) for name in ("first", "second")]
+    for task in tasks:
+        task.park = lambda _begins: None
+        await core.deaths.note(task, 2)
+    core.otherwise = Busy()
+    first = asyncio.create_task(core.dispatcher.run(tasks[0]))
+    await core.until(lambda: len(core.fleet.lane(POOL)) == 1)
+    second = asyncio.create_task(core.dispatcher.run(tasks[1]))
+    await core.until(lambda: len(core.fleet.lane(POOL)) == 2)
+    core.otherwise = OK
+    core.fleet.slot_freed(POOL)
+
+    assert ["ok", "ok"] == [result.status for result in await asyncio.gather(first, second)]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_run_that_crashes_fails_with_the_attempts_that_it_had(
+    core: Core, monkeypatch: pytest.MonkeyPatch, *, durable: bool
+) -> None:
+    """
+    Its end is told as any other's.
+    """
+    told: list[str] = []
+    _break_second_decision(monkeypatch, ZeroDivisionError())
+
+    def tell(_events: Events, _task: Task, kind: str, **_more: Any) -> None:
+        told.append(kind)
+
+    monkeypatch.setattr(Events, "tell", tell)
+    core.words = [failure(FailureKind.RATE_LIMITED)]
+
+    result = await core.dispatcher.run(task_of(durable=durable))
+
+    assert ErrorKind.INTERNAL == kind_of(result)
+    assert ["rate_limited"] == [attempt.outcome for attempt in result.attempts]
+    assert ["queued", "dispatched", "attempt_failed", "failed"] == told
+    assert not core.dispatcher.held
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_without_the_server_a_durable_task_goes_back_and_an_asked_one_fails(
+    core: Core, monkeypatch: pytest.MonkeyPatch, *, durable: bool
+) -> None:
+    """
+    The stream delivers it again.
+    """
+    _break_second_decision(monkeypatch, FabricError("away"))
+    core.words = [failure(FailureKind.RATE_LIMITED)]
+    running = core.dispatcher.run(task_of(durable=durable))
+
+    if durable:
+        with pytest.raises(FabricError):
+            await running
+    else:
+        assert ErrorKind.INTERNAL == kind_of(await running)
+    assert not core.dispatcher.held
+
+
+def _break_second_decision(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    decide = PolicyRouter.decide
+    left: list[Exception | None] = [None, error]
+
+    def once(router: PolicyRouter, *args: Any) -> Any:
+        raises = left.pop(0)
+        if raises is not None:
+            raise raises
+        return decide(router, *args)
+
+    monkeypatch.setattr(PolicyRouter, "decide", once)
 
 
 async def test_a_deadline_ends_every_wait(nats_server: RunningServer) -> None:

@@ -19,7 +19,8 @@ from flotilla.fabric.groups import leave
 from orchestrator.api.requests import Answerer, ApiRequest
 from orchestrator.api.shares import Shares
 from orchestrator.api.turns import Turns
-from orchestrator.ways_in.replies import IMPORTED_REPLY, internal, may_answer, reply_error
+from orchestrator.execution.crashes import internal
+from orchestrator.ways_in.replies import IMPORTED_REPLY, may_answer, reply_error
 
 logger = structlog.get_logger("orchestrator")
 

@@ -1,12 +1,12 @@
 """Tasks in hand: each is run to exactly one result, and can be found, asked about and cancelled while it is held."""
 
-import asyncio
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result, encode
-from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
+from orchestrator.execution.crashes import crashed, goes_back
+from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.task_run import TaskRun
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import NO_TRACES, Traces
@@ -56,10 +56,11 @@ class Dispatcher:
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
         """
-        Take a task to its result; failures are results too.
+        Take a task to its result; failures are results too, and so is a crash.
 
         Raises:
             NoRouteNowError: A durable task has no route now and may get one later.
+            FabricError: Of a durable task: the server could not be asked or told.
         """
         key = (task.scope, task.id)
         run = self.held[key] = TaskRun(self._with, task, on_piece)
@@ -69,27 +70,38 @@ class Dispatcher:
             result = await run.run()
             self._check_size(result)
         except TaskError as error:
-            kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
-            self._with.events.tell(task, kind, error=error.kind.value)
-            # The attempt may have gone well: then its result was too large.
-            run.record_success()
-            result = run.state.failed(error.body)
-            self._ended(run, result, None)
-            return result
-        except NoRouteNowError:
-            self._traces.task_left(span)
-            raise
-        except BaseException as error:
-            self._traces.task_left(span, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+            return self._failed(run, error)
+        except Exception as error:
+            if goes_back(task, error):
+                self._traces.task_left(span)
+                raise
+            return self._failed(run, crashed(task))
+        except BaseException:
+            self._traces.task_left(span, "interrupted")
             raise
         finally:
-            run.leave_lines()
+            run.leave()
             if self.held.get(key) is run:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
         # The caller waits for the answer, and nobody for what is counted and told of it.
         self._with.attempts.loop.call_soon(self._finished, run, result)
+        return result
+
+    def crashed(self, task: Task) -> Result:
+        """The result of a task whose executor raised what is being handled now, and told nothing of it."""
+        result = task.failed(crashed(task).body)
+        self._metrics.task_ended(task, result, None)
+        return result
+
+    def _failed(self, run: TaskRun, error: TaskError) -> Result:
+        kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
+        self._with.events.tell(run.task, kind, error=error.kind.value)
+        # The attempt may have gone well: then its result was too large.
+        run.record_success()
+        result = run.state.failed(error.body)
+        self._ended(run, result, None)
         return result
 
     def _finished(self, run: TaskRun, result: Result) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from flotilla.contracts.results import Result
+from orchestrator.execution.crashes import goes_back
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.fleet import Fleet
@@ -129,6 +130,10 @@ class Executors:
         self.held[key] = task
         try:
             return await executor.run(task, on_piece)
+        except Exception as error:
+            if goes_back(task, error):
+                raise
+            return self._pools.dispatcher.crashed(task)
         finally:
             if self.held.get(key) is task:
                 del self.held[key]

@@ -1,5 +1,5 @@
 """
-Tasks that replicas may have died of twice are tried one at a time.
+Tasks that replicas may have died of twice are tried one at a time in each orchestrator, each for its first ALONE_S.
 
 What was lost at the same time is tried again at the same time: a harmless task that was twice with a replica while a deadly
 one ended it would be there the third time, too, and be taken for deadly itself.

@@ -1,8 +1,8 @@
 """
 What has happened to one task in this orchestrator: all that `next_action` decides by, and all that its result tells.
 
-Only `next_action` and the functions that it calls change it, apart from what the attempt under way tells (`pieces`,
-`queued_ms`). Times are seconds of the loop's clock.
+Only `next_action` and the functions that it calls change it, apart from what is set once before the first step (`span`,
+`may_park`, `deaths`) and what the attempt under way tells (`pieces`, `queued_ms`). Times are seconds of the loop's clock.
 """
 
 import math

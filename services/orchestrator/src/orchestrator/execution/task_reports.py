@@ -1,13 +1,12 @@
 """Events, metrics and spans of tasks that an executor answers itself, as the dispatcher tells them of its own."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import Result
-from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.execution.crashes import crashed, goes_back
 from orchestrator.reporting.events import Events
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import Traces
@@ -24,10 +23,10 @@ class TaskReports:
 
     async def of(self, task: Task, work: Coroutine[Any, Any, Result]) -> Result:
         """
-        Await the result of a task, and tell of its beginning and end; a TaskError is a failed result.
+        Await the result of a task, and tell of its beginning and end; a TaskError is a failed result, and so is a crash.
 
         Raises:
-            NoRouteNowError: As `work` does.
+            NoRouteNowError, FabricError: A durable task goes back to its stream.
         """
         span = self._traces.task_began(task)
         self._events.tell(task, "queued")
@@ -35,11 +34,13 @@ class TaskReports:
             result = await work
         except TaskError as error:
             result = task.failed(error.body)
-        except NoRouteNowError:
-            self._traces.task_left(span)
-            raise
-        except BaseException as error:
-            self._traces.task_left(span, "interrupted" if isinstance(error, asyncio.CancelledError) else "internal")
+        except Exception as error:
+            if goes_back(task, error):
+                self._traces.task_left(span)
+                raise
+            result = task.failed(crashed(task).body)
+        except BaseException:
+            self._traces.task_left(span, "interrupted")
             raise
         finally:
             task.forget_input()

@@ -70,11 +70,12 @@ class TaskRun:
         self.attempt: Attempt | None = None
         self.finished: Finished | None = None
 
-    def leave_lines(self) -> None:
-        """Stand in no line any more; the place is lost."""
+    def leave(self) -> None:
+        """Stand in no line any more, and give up the place of a task that is tried alone."""
         if self._waiter is not None:
-            self._waiter.leave()
-            self._waiter = None
+            self._leave_lines()
+        if self.state.failures or self.state.deaths:
+            self._leave_isolation()
 
     async def run(self) -> Result:
         """
@@ -102,6 +103,8 @@ class TaskRun:
                 case Nak():
                     raise NoRouteNowError
                 case other:
+                    # A refused try goes on with its next `Send`, still alone; here it is over, or waits.
+                    self._leave_isolation()
                     event = await self._perform(other)
 
     async def _perform(self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh) -> RunEvent:
@@ -116,10 +119,10 @@ class TaskRun:
             case Backoff(after_s=after_s):
                 await self._sleep(after_s)
             case Pause(after_s=after_s):
-                self.leave_lines()
+                self._leave_lines()
                 await self._sleep(after_s)
             case Park(after_s=after_s):
-                self.leave_lines()
+                self._leave_lines()
                 await self._park(after_s)
         return self._refreshed()
 
@@ -162,8 +165,6 @@ class TaskRun:
             raise
         finally:
             self.attempt = None
-            if self.state.failures or self.state.deaths:
-                dependencies.isolation.leave(task)
         if found_no_slot(outcome):
             stale = outcome is Ended.BUSY or lane.reasons != reasons
             if send.final or not stale:
@@ -253,6 +254,14 @@ class TaskRun:
         except LanesFullError:
             return LinesFull()
         return self._refreshed(turn_of=turn.name if turn is not None else None)
+
+    def _leave_lines(self) -> None:
+        if self._waiter is not None:
+            self._waiter.leave()
+            self._waiter = None
+
+    def _leave_isolation(self) -> None:
+        self._dependencies.isolation.leave(self.task)
 
     async def _park(self, after_s: float) -> None:
         park = self.task.park or _nobody

@@ -19,7 +19,7 @@ NO_USAGE: Final = Usage()
 
 class Task:
     """
-    One accepted task; nothing of it changes, but that its input is dropped when it is over.
+    One accepted task; what changes are `cancelled`, `park`, and `body`, which is dropped at the end.
 
     Attributes:
         body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.

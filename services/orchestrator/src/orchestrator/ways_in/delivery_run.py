@@ -1,7 +1,6 @@
 """One delivery of a durable task: taken, answered, settled; or given back with a nak, to be delivered again."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +22,6 @@ from orchestrator.ways_in.commits import Commits
 from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
 from orchestrator.ways_in.durable_intake import DurableIntake
 from orchestrator.ways_in.in_hand import InHand, Place
-from orchestrator.ways_in.replies import internal
 from orchestrator.ways_in.settlement import Settlement
 
 logger = structlog.get_logger("orchestrator")
@@ -141,17 +139,10 @@ class DeliveryRun:
         if needs.cancelled.take(task.id):
             task.cancelled.set()
         task.park = self._park
-        try:
-            return DurableAnswer(await needs.executors.run(task), task)
-        except (NoRouteNowError, FabricError):
-            raise
-        except Exception:
-            reference = secrets.token_hex(6)
-            logger.exception("task_crashed", id=reference)
-            return self._failed(task, internal(reference).body)
+        return DurableAnswer(await needs.executors.run(task), task)
 
     def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
-        """The end of a task that no run brought to a result."""
+        """The end of a task that is run no more."""
         result = task.failed(error)
         self._needs.metrics.task_ended(task, result, None)
         return DurableAnswer(result, task)

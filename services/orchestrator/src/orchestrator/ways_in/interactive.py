@@ -4,8 +4,6 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
-import structlog
-
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
@@ -20,9 +18,7 @@ from orchestrator.state.ask_quota import AsksInFlight, size_of
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in.acceptances import Acceptances
 from orchestrator.ways_in.intake import Intake, read_options
-from orchestrator.ways_in.replies import Replies, internal, may_answer
-
-logger = structlog.get_logger("orchestrator")
+from orchestrator.ways_in.replies import Replies, may_answer
 
 
 class Interactive:
@@ -130,11 +126,6 @@ class Interactive:
             stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
             await self._replies.error(reply, stopped)
             return
-        except Exception:
-            reference = secrets.token_hex(6)
-            logger.exception("task_crashed", id=reference, task=task.id, capability=task.capability)
-            result = task.failed(internal(reference).body)
-            self._metrics.task_ended(task, result, None)
         await self._replies.result(reply, result)
 
     async def _refuse(self, reply: str, error: TaskError) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT
 from flotilla.contracts.names import ADMIN, ORCHESTRATOR
 from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, encode
@@ -83,10 +83,3 @@ class Replies:
 def error_headers(error: ErrorBody) -> dict[str, str]:
     """The NATS micro headers of an error."""
     return {ERROR_CODE: str(error.kind.code), ERROR_TEXT: error.kind.value}
-
-
-def internal(reference: str) -> TaskError:
-    """The error for what should not have happened: an id to find it in the logs, no text of it."""
-    return TaskError(
-        ErrorKind.INTERNAL, f"internal error; the logs have it under {reference}", details={"id": reference}
-    )
