@@ -67,6 +67,30 @@ input = { document = "${input.document}", labels = ["billing", "other"] }
 [output]
 label = "${steps.sort.label}"
 """
+INNER = """
+name = "secret"
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+data_class = "restricted"
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[output]
+label = "${steps.sort.label}"
+"""
+AROUND = """
+name = "around"
+[input]
+type = "object"
+[steps.inner]
+capability = "secret"
+input = { document = "${input.document}" }
+[steps.after]
+capability = "summarize"
+input = { document = "${steps.inner.label}" }
+[output]
+text = "${steps.after.summary}"
+"""
 SHAPED = """
 name = "shaped"
 deadline_s = 0.5
@@ -98,7 +122,7 @@ async def _stage(
     """A fleet with these pipelines, and one worker that says what the script says."""
     folder = directory / "capabilities"
     folder.mkdir()
-    for text in (CHAIN, FAN, OUTER, GATED, SHAPED):
+    for text in (CHAIN, FAN, OUTER, GATED, SHAPED, INNER, AROUND):
         name = text.split('"')[1]
         (folder / f"{name}.toml").write_text(text)
     env = {"FLOTILLA_CAPABILITY_FILES": str(folder)}
@@ -262,6 +286,27 @@ async def test_restricted_data_stays_at_home_at_every_step(tmp_path: Path):
     assert ("step_failed", "no_route") == (restricted["error"]["kind"], restricted["error"]["details"]["kind"])
     assert 0 == sent
     assert "ok" == internal["status"]
+
+
+async def test_what_a_run_within_a_run_was_made_from_goes_on(tmp_path: Path):
+    """
+    Its restricted step makes all restricted that is made from its output; asked, durable, and taken from what was kept.
+    """
+    async with _stage(tmp_path) as (_, client, worker):
+        asked = (await client.ask("around", DOCUMENT)).result
+        task, again = new_task(), new_task()
+        async with client.hearing("results.around.>") as results:
+            await client.submit("around", DOCUMENT, task=task)
+            durable = await results.result(task, 60)
+            sent = len(worker.requests)
+            await client.submit("around", DOCUMENT, task=again, headers={"Flotilla-Resume": task})
+            resumed = await results.result(again, 60)
+
+    for result in (asked, durable, resumed):
+        assert {"inner": "internal", "after": "restricted"} == {
+            step["name"]: step["data_class"] for step in result["steps"]
+        }
+    assert sent == len(worker.requests)
 
 
 async def test_events_tell_of_a_run_and_its_steps(tmp_path: Path):

@@ -162,9 +162,9 @@ def dead(scope: str, capability: str, task: str) -> str:
     return f"dead.{scope}.{capability}.{task}"
 
 
-def pipeline_run(scope: str, run: str) -> str:
+def pipeline_run(scope: str, task: str, pipeline: str) -> str:
     """Where the definition that a run of a pipeline began with is kept."""
-    return f"step.{scope}.{run}.definition"
+    return f"step.{scope}.{task}.definition.{pipeline}"
 
 
 def pipeline_step(scope: str, run: str, step: str, index: str, digest: str) -> str:

@@ -15,7 +15,7 @@ from flotilla.pipelines.data_flow import DataFlow
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step
 from flotilla.pipelines.references import Reference
 from flotilla.pipelines.schema_paths import has_path
-from flotilla.routing.data_classes import ORDER, declassified_by
+from flotilla.routing.data_classes import ORDER, declassified_by, highest
 from flotilla.routing.eligibility import open_zones
 from flotilla.routing.types import TaskView
 
@@ -88,6 +88,9 @@ def _reports(pipeline: Pipeline, task_class: DataClass, around: Surroundings) ->
     flow = DataFlow(pipeline, task_class, operator=declassified_by(around.policy))
     for step in pipeline.steps:
         data_class = flow.enter(step)
+        inner = around.pipelines.get(step.capability)
+        if inner is not None:
+            flow.ended(step, _class_of_output(inner, data_class, around, depth=1), failed=False)
         causes: list[str] = []
         if data_class != ORDER[0]:
             causes = [str(read) for read in _read_by(step) if flow.of_reference(read, step) == data_class]
@@ -98,6 +101,17 @@ def _reports(pipeline: Pipeline, task_class: DataClass, around: Surroundings) ->
             zones=open_zones(TaskView(capability=step.capability, scope=DEFAULT_SCOPE, data_class=data_class)),
             causes=tuple(dict.fromkeys(causes)),
         )
+
+
+def _class_of_output(pipeline: Pipeline, task_class: DataClass, around: Surroundings, *, depth: int) -> DataClass:
+    """Of what a step gives that is a pipeline: at least the class of its task."""
+    flow = DataFlow(pipeline, task_class, operator=declassified_by(around.policy))
+    for step in pipeline.steps:
+        data_class = flow.enter(step)
+        inner = around.pipelines.get(step.capability)
+        if inner is not None and depth < NESTING_MAX:
+            flow.ended(step, _class_of_output(inner, data_class, around, depth=depth + 1), failed=False)
+    return highest((task_class, flow.of_output()))
 
 
 def _read_by(step: Step) -> Iterator[Reference]:

@@ -6,13 +6,14 @@ from typing import Protocol
 from msgspec import Struct
 
 from flotilla.capabilities.catalogue import Catalogue
-from flotilla.contracts.results import Result
 from flotilla.routing.data_classes import Declassified
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
+from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.reporting.events import Events
 from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.shared_quota import Room
 from orchestrator.state.tasks import Task
 
 
@@ -24,6 +25,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
         below: Runs the steps that are no pipelines.
         operator: What the policy in force declassifies.
         results: Of durable runs.
+        outputs: Room for the bytes of the outputs that runs hold.
     """
 
     below: Executor
@@ -32,6 +34,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     reports: TaskReports
     results: StepResults
     operator: Callable[[], Declassified]
+    outputs: Room
     metrics: OrchestratorMetrics
     payload_bytes_max: int
 
@@ -39,9 +42,9 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
 class RunStep(Protocol):
     """Runs a step's task."""
 
-    async def __call__(self, task: Task, *, run_id: str, depth: int) -> Result:
+    async def __call__(self, task: Task, *, run_id: str, depth: int) -> Ended:
         """
-        Take it to its result.
+        Take it to its end.
 
         Args:
             task: The step's.

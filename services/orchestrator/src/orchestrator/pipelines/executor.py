@@ -1,6 +1,5 @@
 """The executor of pipelines: each of its tasks is a run, whose steps are tasks of the executor below, or runs again."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
@@ -8,14 +7,16 @@ from typing import Final
 from flotilla.contracts.results import Result
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline
 from orchestrator.pipelines.dependencies import PipelineDependencies
+from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.pipeline_run import PipelineRun
+from orchestrator.pipelines.step_places import StepPlaces
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
 
 RUNS_MAX: Final = 256
 """Durable runs of a scope that one orchestrator works on at a time."""
 STEPS_IN_FLIGHT_MAX: Final = 256
-"""Tasks of a scope's steps that one orchestrator has in hand at a time; the others wait for one to end."""
+"""Tasks of a scope's steps that one orchestrator works on at a time, durable and asked ones each; the others wait."""
 
 
 class PipelineExecutor:
@@ -25,8 +26,8 @@ class PipelineExecutor:
         self._pipelines = dict(pipelines)
         self._names = frozenset(self._pipelines)
         self._needs = dependencies
-        # Of steps that are no runs, so that a run never waits for a place that it holds itself.
-        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(STEPS_IN_FLIGHT_MAX))
+        # Of steps that are no runs, so that a run never waits for a place that it holds itself; asks have their own.
+        self._places: defaultdict[tuple[str, bool], StepPlaces] = defaultdict(lambda: StepPlaces(STEPS_IN_FLIGHT_MAX))
 
     def capabilities(self) -> frozenset[str]:
         """See `Executor`."""
@@ -43,9 +44,10 @@ class PipelineExecutor:
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
         """See `Executor`. What a run gives comes whole."""
         del on_piece
-        return await self._run(task, run_id=task.options.resume or task.id, depth=1)
+        ended = await self._run(task, run_id=task.options.resume or task.id, depth=1)
+        return ended.result
 
-    async def run_step(self, task: Task, *, run_id: str, depth: int) -> Result:
+    async def run_step(self, task: Task, *, run_id: str, depth: int) -> Ended:
         """
         Run a step's task, which may be a run again.
 
@@ -54,10 +56,28 @@ class PipelineExecutor:
         """
         if task.capability in self._names and depth < NESTING_MAX:
             return await self._run(task, run_id=run_id, depth=depth + 1)
-        async with self._places[task.scope]:
-            return await self._needs.below.run(task)
+        places = self._places[task.scope, task.durable]
+        await places.enter()
+        _leave_while_parked(task, places)
+        try:
+            return Ended(await self._needs.below.run(task), task.data_class)
+        finally:
+            places.leave()
 
-    async def _run(self, task: Task, *, run_id: str, depth: int) -> Result:
+    async def _run(self, task: Task, *, run_id: str, depth: int) -> Ended:
         pipeline = self._pipelines[task.capability]
         run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
-        return await self._needs.reports.of(task, run.result())
+        result = await self._needs.reports.of(task, run.result())
+        return Ended(result, run.data_class)
+
+
+def _leave_while_parked(task: Task, places: StepPlaces) -> None:
+    park = task.park
+    if park is None:
+        return
+
+    def parked(begins: bool) -> None:  # noqa: FBT001  (see `Task.park`)
+        (places.leave if begins else places.enter_again)()
+        park(begins)
+
+    task.park = parked

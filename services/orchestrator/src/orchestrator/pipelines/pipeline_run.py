@@ -17,7 +17,10 @@ from flotilla.contracts.results import Result, encode
 from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask
 from flotilla.pipelines.planner import OUTPUT, Planner
+from flotilla.routing.data_classes import highest
+from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
+from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
 from orchestrator.state.tasks import NO_USAGE, Task
@@ -55,6 +58,12 @@ class PipelineRun:
         self._children: set[asyncio.Task[None]] = set()
         self._tallies: dict[str, StepTally] = {}
         self._outputs_bytes = 0
+        self._classes: list[DataClass] = [task.data_class]
+
+    @property
+    def data_class(self) -> DataClass:
+        """Of what the result was made from, once there is one; doubt means the highest of all of the run."""
+        return highest(self._classes)
 
     async def result(self) -> Result:
         """
@@ -66,9 +75,8 @@ class PipelineRun:
         task = self._task
         left_s = max(0.0, task.deadline_at - time.monotonic()) + DEADLINE_MARGIN_S
         cancelled = asyncio.ensure_future(self._tell_when_cancelled())
-        overdue = TaskError(ErrorKind.DEADLINE_EXCEEDED, "the run's deadline passed")
         # No `asyncio.timeout`: a task's coroutine begins without a task of asyncio (`fabric/eager.py`).
-        timer = asyncio.get_running_loop().call_later(left_s, self._ended.put_nowait, overdue)
+        timer = asyncio.get_running_loop().call_later(left_s, lambda: self._ended.put_nowait(self._overdue()))
         try:
             return await self._work()
         finally:
@@ -78,11 +86,12 @@ class PipelineRun:
                 child.cancel()
             if self._children:
                 await asyncio.wait(self._children)
+            self._needs.outputs.give_back(task.scope, self._outputs_bytes)
 
     async def _work(self) -> Result:
         task = self._task
         if task.durable:
-            self._kept = await self._needs.results.begin(task.scope, self._run_id, self._pipeline)
+            self._kept = await self._needs.results.begin(task.scope, task.id, self._run_id, self._pipeline)
             self._pipeline = self._kept.pipeline
         planner = Planner(
             self._pipeline, msgspec.json.decode(task.body), task.data_class, operator=self._needs.operator()
@@ -90,6 +99,7 @@ class PipelineRun:
         said: Plan = planner.start()
         while True:
             if isinstance(said, Done):
+                self._classes[1:] = [said.data_class]
                 return self._succeeded(said)
             if isinstance(said, Failed):
                 return self._failed_at(said)
@@ -116,7 +126,7 @@ class PipelineRun:
             self._needs.events.tell(self._task, "step_started", step=step.key.step)
         kept = self._kept.of(step, data_class) if self._kept is not None else None
         if kept is not None:
-            self._end(step, data_class, tally, kept, kept=True)
+            self._end(step, tally, kept, kept=True)
             return
         child = asyncio.ensure_future(self._step(step, data_class, tally))
         self._children.add(child)
@@ -124,27 +134,28 @@ class PipelineRun:
 
     async def _step(self, step: StepTask, data_class: DataClass, tally: StepTally) -> None:
         try:
-            result = await self._worked(step, data_class)
-            if self._kept is not None and isinstance(result.output, msgspec.Raw):
-                result = await self._kept.keep(step, data_class, result) or self._too_large(result)
-            self._end(step, data_class, tally, result, kept=False)
+            ended = await self._worked(step, data_class)
+            if self._kept is not None and isinstance(ended.result.output, msgspec.Raw):
+                ended = await self._kept.keep(step, data_class, ended) or _too_large(ended)
+            self._end(step, tally, ended, kept=False)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  (whoever waits for the run raises it)
             self._ended.put_nowait(error)
 
-    async def _worked(self, step: StepTask, data_class: DataClass) -> Result:
-        """The result of a step's task; of one that was refused too."""
+    async def _worked(self, step: StepTask, data_class: DataClass) -> Ended:
+        """How a step's task ended; of one that was refused too."""
         child = self._child(step, data_class)
         if step.approval is not None:
             # Nothing passes a gate that nobody can open here.
-            return child.failed(_body(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval, and none can be given"))
+            error = _body(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval, and none can be given")
+            return Ended(child.failed(error), data_class)
         capability = self._needs.catalogue.get(step.capability)
         try:
             if capability is not None:
                 capability.decode_input(step.input)
         except TaskError as error:
-            return child.failed(error.body)
+            return Ended(child.failed(error.body), data_class)
         return await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
 
     def _child(self, step: StepTask, data_class: DataClass) -> Task:
@@ -171,16 +182,17 @@ class PipelineRun:
         child.park = task.park
         return child
 
-    def _end(self, step: StepTask, data_class: DataClass, tally: StepTally, result: Result, *, kept: bool) -> None:
+    def _end(self, step: StepTask, tally: StepTally, ended: Ended, *, kept: bool) -> None:
         """A task of a step is over."""
+        result, data_class = ended
+        self._classes.append(data_class)
         tally.ended(result, kept=kept)
         name = step.key.step
         self._needs.metrics.step_ended(self._pipeline.name, name, result, kept=kept)
         if isinstance(result.output, msgspec.Raw):
-            self._outputs_bytes += len(result.output)
-            if self._outputs_bytes > OUTPUTS_BYTES_MAX:
-                text = f"the outputs of the run's steps have more than {OUTPUTS_BYTES_MAX} bytes"
-                self._ended.put_nowait(TaskError(ErrorKind.TOO_LARGE, text, details={"step": name}))
+            refusal = self._hold(len(result.output), name)
+            if refusal is not None:
+                self._ended.put_nowait(refusal)
                 return
             self._needs.events.tell(self._task, "step_finished", step=name, latency_ms=result.latency_ms)
             outcome = StepOutcome(status="succeeded", output=result.output, data_class=data_class)
@@ -188,12 +200,31 @@ class PipelineRun:
             error = result.error
             body = error if isinstance(error, ErrorBody) else _body(ErrorKind.INTERNAL, "the step gave no output")
             self._needs.events.tell(self._task, "step_failed", step=name, error=body.kind.value)
+            if (
+                body.kind is ErrorKind.DEADLINE_EXCEEDED
+                and time.monotonic() >= self._task.deadline_at - DEADLINE_MARGIN_S
+            ):
+                # The run's own deadline: no step may be passed over for it.
+                self._ended.put_nowait(self._overdue())
+                return
             outcome = StepOutcome(status="failed", error=body, data_class=data_class)
         self._ended.put_nowait((step, outcome))
 
-    def _too_large(self, result: Result) -> Result:
-        error = _body(ErrorKind.TOO_LARGE, "the step's output is too large to be kept")
-        return msgspec.structs.replace(result, status="failed", output=msgspec.UNSET, error=error)
+    def _hold(self, size_bytes: int, step: str) -> Exception | None:
+        """Hold an output until the run is over; why not, where there is no room for it."""
+        if self._outputs_bytes + size_bytes > OUTPUTS_BYTES_MAX:
+            text = f"the outputs of the run's steps have more than {OUTPUTS_BYTES_MAX} bytes"
+            return TaskError(ErrorKind.TOO_LARGE, text, details={"step": step})
+        if not self._needs.outputs.take(self._task.scope, size_bytes):
+            if self._task.durable:
+                return NoRouteNowError()
+            return TaskError(ErrorKind.NO_CAPACITY, "this orchestrator holds no more outputs of runs now")
+        self._outputs_bytes += size_bytes
+        return None
+
+    def _overdue(self) -> TaskError:
+        details = {"pipeline": self._pipeline.name}
+        return TaskError(ErrorKind.DEADLINE_EXCEEDED, "the run's deadline passed", details=details)
 
     def _succeeded(self, done: Done) -> Result:
         capability = self._needs.catalogue.get(self._task.capability)
@@ -242,3 +273,9 @@ class PipelineRun:
 
 def _body(kind: ErrorKind, message: str) -> ErrorBody:
     return ErrorBody(kind=kind, message=message, retryable=kind.retryable)
+
+
+def _too_large(ended: Ended) -> Ended:
+    error = _body(ErrorKind.TOO_LARGE, "the step's output is too large to be kept")
+    result = msgspec.structs.replace(ended.result, status="failed", output=msgspec.UNSET, error=error)
+    return Ended(result, ended.data_class)

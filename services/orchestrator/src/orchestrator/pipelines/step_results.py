@@ -15,7 +15,7 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.results import Result, decode_result, encode
+from flotilla.contracts.results import decode_result, encode
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
@@ -26,6 +26,7 @@ from flotilla.pipelines.errors import PipelineError
 from flotilla.pipelines.plan import StepTask
 from flotilla.pipelines.reading import read_pipeline
 from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.pipelines.ended import Ended
 
 logger = structlog.get_logger("orchestrator")
 
@@ -45,6 +46,22 @@ class KeptDefinition(Struct, frozen=True, kw_only=True):
 _decode_definition: Final = msgspec.json.Decoder(KeptDefinition).decode
 
 
+class KeptResult(Struct, frozen=True, kw_only=True):
+    """
+    A step's result as it is kept.
+
+    Attributes:
+        data_class: Of what it was made from.
+        result: A `Result`.
+    """
+
+    data_class: DataClass
+    result: msgspec.Raw
+
+
+_decode_kept: Final = msgspec.json.Decoder(KeptResult).decode
+
+
 class StepResults:
     """Keeps and finds the results of steps."""
 
@@ -53,22 +70,28 @@ class StepResults:
         self._bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._sparing = Sparing()
 
-    async def begin(self, scope: str, run: str, pipeline: Pipeline) -> "RunResults":
+    async def begin(self, scope: str, task_id: str, run: str, pipeline: Pipeline) -> "RunResults":
         """
         Keep the definition that a run begins with, or find the one that it has begun with, and what it has done.
+
+        Args:
+            scope: Whose run it is.
+            task_id: The run's own id: a run that goes on with another begins with the definition of now.
+            run: Whose results it goes on with; its own id, or that of the other.
+            pipeline: The definition of now.
 
         Raises:
             NoRouteNowError: They can be neither kept nor read now.
         """
-        subject = subjects.pipeline_run(scope, run)
+        subject = subjects.pipeline_run(scope, task_id, pipeline.name)
         body = msgspec.json.encode(KeptDefinition(digest=pipeline.digest, source_text=pipeline.source_text))
         stored = await self.keep(scope, subject, body)
-        if stored is Stored.NOW:
+        if stored is Stored.NOW and run == task_id:
             return RunResults(self, scope, run, pipeline, {})
         try:
-            return RunResults(
-                self, scope, run, await self._definition(scope, subject, pipeline), await self._done(scope, run)
-            )
+            if stored is Stored.BEFORE:
+                pipeline = await self._definition(scope, subject, pipeline)
+            return RunResults(self, scope, run, pipeline, await self._done(scope, run))
         except FabricError:
             raise NoRouteNowError from None
 
@@ -98,7 +121,7 @@ class StepResults:
         """Whether a result can be kept at all."""
         return len(body) <= self._bytes_max
 
-    async def find(self, scope: str, subject: str) -> Result | None:
+    async def find(self, scope: str, subject: str) -> Ended | None:
         """
         What is kept under a subject; None when that cannot be read.
 
@@ -123,9 +146,9 @@ class StepResults:
             logger.warning("definition_unreadable", subject=subject)
             return pipeline
 
-    async def _done(self, scope: str, run: str) -> dict[str, Result]:
+    async def _done(self, scope: str, run: str) -> dict[str, Ended]:
         stream, pattern = subjects.steps_stream(scope), subjects.pipeline_step(scope, run, "*", "*", "*")
-        done: dict[str, Result] = {}
+        done: dict[str, Ended] = {}
         size_bytes = 0
         last = await last_sequence(self._requests, stream)
         async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
@@ -146,31 +169,31 @@ class RunResults:
         pipeline: The definition that it began with.
     """
 
-    def __init__(self, results: StepResults, scope: str, run: str, pipeline: Pipeline, done: dict[str, Result]) -> None:
+    def __init__(self, results: StepResults, scope: str, run: str, pipeline: Pipeline, done: dict[str, Ended]) -> None:
         self.pipeline: Final = pipeline
         self._results = results
         self._scope = scope
         self._run = run
         self._done = done
 
-    def of(self, step: StepTask, data_class: DataClass) -> Result | None:
+    def of(self, step: StepTask, data_class: DataClass) -> Ended | None:
         """What an earlier run of it gave, if it is kept."""
         return self._done.pop(self._subject(step, data_class), None) if self._done else None
 
-    async def keep(self, step: StepTask, data_class: DataClass, result: Result) -> Result | None:
+    async def keep(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended | None:
         """
         Keep a result; gives the one that counts, which is another's where that was kept first. None when it is too large.
 
         Raises:
             NoRouteNowError: It cannot be kept now.
         """
-        body = encode(result)
+        body = msgspec.json.encode(KeptResult(data_class=ended.data_class, result=msgspec.Raw(encode(ended.result))))
         if not self._results.fits(body):
             return None
         subject = self._subject(step, data_class)
         if await self._results.keep(self._scope, subject, body) is Stored.NOW:
-            return result
-        return await self._results.find(self._scope, subject) or result
+            return ended
+        return await self._results.find(self._scope, subject) or ended
 
     def _subject(self, step: StepTask, data_class: DataClass) -> str:
         made_from = f"{self.pipeline.digest}\0{step.capability}\0{data_class}\0{step.input_digest}"
@@ -179,10 +202,11 @@ class RunResults:
         return subjects.pipeline_step(self._scope, self._run, step.key.step, index, digest)
 
 
-def _read(subject: str, body: bytes) -> Result | None:
+def _read(subject: str, body: bytes) -> Ended | None:
     try:
-        result = decode_result(body)
-    except DecodeFailedError as error:
-        logger.warning("step_result_unreadable", subject=subject, error=str(error))
+        kept = _decode_kept(body)
+        result = decode_result(bytes(kept.result))
+    except (msgspec.MsgspecError, UnicodeDecodeError, DecodeFailedError) as error:
+        logger.warning("step_result_unreadable", subject=subject, error=type(error).__name__)
         return None
-    return result if isinstance(result.output, msgspec.Raw) else None
+    return Ended(result, kept.data_class) if isinstance(result.output, msgspec.Raw) else None
