@@ -91,6 +91,10 @@ def test_every_fault_is_named_at_once_with_its_key() -> None:
         ('[default]\nstrategy = "fastst"', "did you mean fastest?"),
         ('[default]\nstrategy = "fastest"\nstrategy_options = { drwas = 2 }', "did you mean draws?"),
         ('[default]\nstrategy = "fastest"\nstrategy_options = { draws = 0 }', "default.strategy_options.draws"),
+        (
+            '[default]\nstrategy = "cascade"\nstrategy_options = { confidence_min = 80 }',
+            "default.strategy_options.confidence_min",
+        ),
         ("[default]\nstrategy_options = { draws = 2 }", "default.strategy_options.draws: unknown key"),
         (
             '[default]\nstrategy = "fastest"\n[capabilities.a]\nstrategy_options = { draws = "2" }',

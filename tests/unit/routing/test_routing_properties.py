@@ -66,7 +66,8 @@ capability_policies = st.builds(
     CapabilityPolicy,
     routes=maybe() | st.lists(entries, min_size=1, max_size=5, unique_by=lambda entry: (entry.pool, entry.model)),
     strategy=maybe() | st.sampled_from((*STRATEGIES, "of-a-newer-version")),
-    strategy_options=maybe() | st.sampled_from(({"draws": 1}, {"draws": 0}, {"draws": 100}, {"of-tomorrow": [1]})),
+    strategy_options=maybe()
+    | st.sampled_from(({"draws": 1}, {"draws": 0}, {"draws": 100}, {"confidence_min": 0.5}, {"of-tomorrow": [1]})),
     data_classes=maybe() | st.lists(data_classes, min_size=1),
     pool_labels=maybe() | st.just({"region": "eu"}),
     task_labels=maybe() | st.just(["team"]),
@@ -151,6 +152,7 @@ def test_every_decision_keeps_what_routing_promises(
         closure = health.closures.get((chosen.pool, chosen.model))
         assert closure is None or choice.probe
     assert len(decision.routes) == len({choice.route for choice in decision.routes})
+    assert decision.escalation is None or {*decision.escalation.order} <= {choice.route for choice in decision.routes}
     assert decision.routes or decision.reason
     assert all(exclusion.reason for exclusion in decision.excluded)
     assert sum(choice.probe for choice in decision.routes) <= 1

@@ -22,7 +22,7 @@ from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.ejections import share
 from flotilla.routing.health import Health
 from flotilla.routing.one_model import unsettled
-from flotilla.routing.strategy import Plan, Planner
+from flotilla.routing.strategy import Plan
 from flotilla.routing.types import Choice, Decision, Exclusion, FleetView, TaskView
 
 MS_PER_S: Final = 1000.0
@@ -70,12 +70,14 @@ def route(
     excluded += sorted_.closed
     probe = _probe(task, rules, health, sorted_, now_unix_ms=now_unix_ms, rng=rng)
     excluded += [_closed_but_for_probes(candidate) for candidate in sorted_.half_open if candidate is not probe]
-    routes = _choices(task, policy.planner_of(task.capability), sorted_, probe, rng)
+    plan = policy.planner_of(task.capability)(sorted_.standing, task, rng) if sorted_.standing else None
+    routes = _choices(task, plan, sorted_, probe)
     return Decision(
         routes=routes,
         excluded=tuple(excluded),
         reason="" if routes else _why_none(task, excluded),
         policy_revision=policy.revision,
+        escalation=plan.escalation if plan is not None else None,
     )
 
 
@@ -198,16 +200,15 @@ def _probe(
 
 def _choices(
     task: TaskView,
-    planner: Planner,
+    plan: Plan | None,
     found: _Sorted,
     probe: Candidate | None,
-    rng: random.Random,
 ) -> tuple[Choice, ...]:
     choices: list[Choice] = []
     if probe is not None:
         choices.append(_choice(probe, "health probe", probe=True))
-    if found.standing:
-        _stand(task, planner(found.standing, task, rng), choices)
+    if plan is not None:
+        _stand(task, plan, choices)
     choices += [_choice(candidate, "returning: not yet its full share") for candidate in found.passed]
     healthy = bool(found.standing or found.passed)
     choices += [

@@ -13,17 +13,22 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.routing.candidates import Candidate
-from flotilla.routing.types import TaskView
+from flotilla.routing.types import Escalation, TaskView
 
 Parameters = TypeVar("Parameters", bound=Struct)
 
 
 class InOrder(NamedTuple):
-    """Ask the candidates one after the other; `first` and `behind` are the reasons for their places."""
+    """
+    Ask the candidates one after the other; `first` and `behind` are the reasons for their places.
+
+    With an `escalation` an answer may not be the last word.
+    """
 
     candidates: list[Candidate]
     first: str
     behind: str
+    escalation: Escalation | None = None
 
 
 Plan = InOrder

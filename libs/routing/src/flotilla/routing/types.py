@@ -136,6 +136,25 @@ class Exclusion(Struct, frozen=True, kw_only=True, gc=False):
     figures: Figures | None = None
 
 
+class Escalation(Struct, frozen=True, gc=False):
+    """
+    When an answer is asked for again, and where.
+
+    Attributes:
+        order: The routes of a cascade; those behind the one that answered are asked.
+        confidence_min: An answer whose `confidence` is lower is not sure enough.
+        answer_anyway: It is the result all the same when none of the routes behind answers.
+    """
+
+    order: tuple[Route, ...]
+    confidence_min: float
+    answer_anyway: bool = True
+
+    def behind(self, route: Route) -> frozenset[Route]:
+        """The routes to escalate to from one; none from the last, nor from one that is not in the order."""
+        return frozenset(self.order[self.order.index(route) + 1 :]) if route in self.order else frozenset()
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """
     Routes in the order to try them; when there is none, `excluded` or `reason` says why.
@@ -143,6 +162,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     Attributes:
         to_hold: The model that the capability is to be held to, before any task of it is routed.
         policy_revision: Of the policy that was followed; 0 without one.
+        escalation: Of a cascade; None where the first answer is the result.
     """
 
     routes: tuple[Choice, ...] = ()
@@ -150,3 +170,4 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason: str = ""
     to_hold: str | None = None
     policy_revision: int = 0
+    escalation: Escalation | None = None

@@ -123,9 +123,9 @@ class Story:
         """What follows an attempt that ended without a last word."""
         return self._ended(TO_HERE, ended, ended.value)
 
-    def finished(self) -> Action:
+    def finished(self, choice: Choice = TO_HERE, output: bytes = b"{}") -> Action:
         """What follows an attempt that went well."""
-        return self._ended(TO_HERE, FINISHED, "ok")
+        return self._ended(choice, msgspec.structs.replace(FINISHED, output=msgspec.Raw(output)), "ok")
 
     def _ended(
         self,

@@ -131,4 +131,6 @@ class Dispatcher:
 
     def _ended(self, run: TaskRun, result: Result, provider_ms: float | None) -> None:
         self._metrics.task_ended(run.task, result, provider_ms)
+        if run.state.kept is not None:
+            self._metrics.escalated(run.task.capability)
         self._traces.task_ended(run.state.span, result)

@@ -9,6 +9,7 @@ from typing import Final
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
+from orchestrator.execution.cascades import after_answer, nobody_behind, routes_behind
 from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
     REFRESH,
@@ -110,13 +111,19 @@ def _if_safe(run: RunState) -> Action:
 
 
 def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
-    choices = event.decision.routes
+    listed = choices = event.decision.routes
+    run.escalation = event.decision.escalation
+    kept = run.kept
+    if kept is not None:
+        listed = choices = routes_behind(kept, listed)
     if run.failures:
-        choices = may_be_tried(run, event.decision.routes)
-        if not choices and event.decision.routes:
+        choices = may_be_tried(run, listed)
+        if not choices and listed:
             reopen_unheard(run)
-            choices = may_be_tried(run, event.decision.routes)
+            choices = may_be_tried(run, listed)
     if not choices:
+        if kept is not None and (kept.answer_anyway or not run.failures):
+            return Fail(nobody_behind(kept))
         return without_route(run, event.decision, event.unix_s, now_s)
     run.choices = choices
     run.tried = 0
@@ -163,7 +170,7 @@ def _after_attempt(run: RunState, event: AttemptEnded, now_s: float) -> Action:
     run.report(event.report, event.usage)
     outcome = event.outcome
     if isinstance(outcome, Finished):
-        return _FINISH
+        return _FINISH if run.escalation is None else after_answer(run, event, outcome)
     if isinstance(outcome, Failed):
         return after_failure(run, event, outcome, now_s)
     # The deadline is by the replica's clock or the sweep's, and may be a moment ahead of the one here.

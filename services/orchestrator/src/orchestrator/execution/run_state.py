@@ -18,7 +18,7 @@ from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.failures import ErrorBody, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
-from flotilla.routing.types import Choice, Route
+from flotilla.routing.types import Choice, Escalation, Route
 from orchestrator.state.replica_states import Replica
 from orchestrator.state.tasks import NO_USAGE, Task
 
@@ -40,6 +40,23 @@ class RouteTries(Struct):
     failures: int = 0
     unheard: int = 0
     status: Literal["open", "resting", "given_up"] = "open"
+
+
+class Kept(Struct, frozen=True):
+    """
+    An answer that was not sure enough.
+
+    Attributes:
+        report: Of its attempt.
+        behind: The routes that may be asked for a better one.
+        why: It was not sure enough.
+        answer_anyway: It is the result when none of them answers.
+    """
+
+    report: AttemptReport
+    behind: frozenset[Route]
+    why: str
+    answer_anyway: bool
 
 
 class RunState(Struct):
@@ -69,6 +86,8 @@ class RunState(Struct):
         rounds: Times that every route rested.
         losses: Attempts lost together with their replica, as far as is known: with one of these.
         deaths: Replicas that have died while they had it.
+        escalation: Of the last decision.
+        kept: The newest answer that was not sure enough.
     """
 
     task: Task
@@ -95,6 +114,8 @@ class RunState(Struct):
     rounds: int = 0
     losses: list[frozenset[Replica]] = []
     deaths: int = 0
+    escalation: Escalation | None = None
+    kept: Kept | None = None
 
     def at(self, route: Route) -> RouteTries:
         """The tries of a route, kept from now on."""

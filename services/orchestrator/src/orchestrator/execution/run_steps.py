@@ -148,6 +148,10 @@ class Nak(Struct, frozen=True, gc=False):
     """Give a durable task back to its stream: no route now, and nobody here keeps it."""
 
 
+class Escalate(Struct, frozen=True, gc=False):
+    """Keep the last attempt's output, which was not sure enough, and look for a better one: gives `Refreshed`."""
+
+
 class Finish(Struct, frozen=True, gc=False):
     """The last attempt's output is the result."""
 
@@ -158,4 +162,6 @@ class Fail(Struct, frozen=True, gc=False):
     error: TaskError
 
 
-Action = Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Nak | Finish | Fail
+Action = (
+    Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Nak | Escalate | Finish | Fail
+)

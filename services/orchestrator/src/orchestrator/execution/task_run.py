@@ -12,6 +12,7 @@ from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Route
+from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
 from orchestrator.execution.next_action import ended_as, next_action
 from orchestrator.execution.run_state import RunState
@@ -20,6 +21,7 @@ from orchestrator.execution.run_steps import (
     AttemptEnded,
     Backoff,
     DeathsTold,
+    Escalate,
     Fail,
     FindRoutes,
     Finish,
@@ -59,12 +61,13 @@ class TaskRun:
         finished: The worker's last word, when it went well.
     """
 
-    __slots__ = ("_dependencies", "_on_piece", "_waiter", "attempt", "finished", "state", "task")
+    __slots__ = ("_dependencies", "_kept", "_on_piece", "_waiter", "attempt", "finished", "state", "task")
 
     def __init__(self, dependencies: Dependencies, task: Task, on_piece: OnPiece | None) -> None:
         self._dependencies = dependencies
         self._on_piece = on_piece
         self._waiter: Waiter | None = None
+        self._kept: tuple[Route, str] | None = None
         self.task: Final = task
         self.state: Final = RunState(task)
         self.attempt: Attempt | None = None
@@ -99,6 +102,8 @@ class TaskRun:
                 case Finish():
                     return self._result()
                 case Fail(error=error):
+                    if answers_anyway(state, error):
+                        return self._result()
                     raise error
                 case Nak():
                     raise NoRouteNowError
@@ -107,7 +112,9 @@ class TaskRun:
                     self._leave_isolation()
                     event = await self._perform(other)
 
-    async def _perform(self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh) -> RunEvent:
+    async def _perform(
+        self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
+    ) -> RunEvent:
         match action:
             case TellDeaths(deaths=deaths):
                 await self._dependencies.deaths.note(self.task, deaths)
@@ -116,6 +123,8 @@ class TaskRun:
                 return await self._wait_for_slot(action)
             case Refresh():
                 pass
+            case Escalate():
+                self._keep()
             case Backoff(after_s=after_s):
                 await self._sleep(after_s)
             case Pause(after_s=after_s):
@@ -208,14 +217,23 @@ class TaskRun:
 
     def _result(self) -> Result:
         attempt, finished = self.attempt, self.finished
-        if attempt is None or finished is None:  # pragma: no cover
+        served = (attempt.route, attempt.replica) if attempt is not None else self._kept
+        if served is None or finished is None:  # pragma: no cover
             raise AssertionError("a run finishes with an attempt that went well")
-        return self.state.ok(finished, attempt.route, attempt.replica, time.monotonic())
+        return self.state.ok(finished, *served, time.monotonic())
+
+    def _keep(self) -> None:
+        """The attempt went well, and is counted so; the run goes on."""
+        if self.attempt is not None:
+            self._kept = (self.attempt.route, self.attempt.replica)
+        self.record_success()
 
     @property
     def route(self) -> Route | None:
         """Of the attempt that went well."""
-        return self.attempt.route if self.attempt is not None else None
+        if self.attempt is not None:
+            return self.attempt.route
+        return self._kept[0] if self._kept is not None else None
 
     @property
     def provider_ms(self) -> float | None:

@@ -32,6 +32,9 @@ class OrchestratorMetrics:
         self._tasks: Final = Counter(
             "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
         )
+        self._escalations: Final = Counter(
+            "flotilla_escalations_total", "Tasks of which an answer was not sure enough.", ("capability",)
+        )
         self._task_s: Final = Histogram(
             "flotilla_task_duration_seconds", "From acceptance to the result.", ("capability", "path")
         )
@@ -72,6 +75,7 @@ class OrchestratorMetrics:
         )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
+            self._escalations,
             self._task_s,
             self._overhead_s,
             self._attempts,
@@ -125,6 +129,10 @@ class OrchestratorMetrics:
         self._steps.add((pipeline, step, "kept" if kept else "ok" if error is None else error.value))
         if not kept:
             self._step_s.add((pipeline, step), result.latency_ms / 1000)
+
+    def escalated(self, capability: str) -> None:
+        """A task has its result, and an answer of it was asked for again behind the route that gave it."""
+        self._escalations.add((capability,))
 
     def refused(self, *, path: str, outcome: str) -> None:
         """A message never became a task; its capability may be anything, so it is not a label."""
