@@ -79,7 +79,8 @@ async def test_an_output_that_only_its_result_makes_too_large_fails_as_that(
     """
     output = {"label": "x" * (caller.nc.max_payload - 3000), "confidence": 1.0}
     headers = {**ONLY_HERE, **{f"Flotilla-Label-L{number}": "v" * 120 for number in range(16)}}
-    async with _scripted(calm_fleet, lambda _: [finished(output=output)]) as worker:
+    # Accepted first: so much text may take longer than the second within which a replica is to be heard of.
+    async with _scripted(calm_fleet, lambda _: [{"type": "accepted"}, finished(output=output)]) as worker:
         asked = await caller.ask("classify", CLASSIFY, headers=headers)
         async with caller.hearing("results.>") as results:
             task = new_task()
