@@ -57,7 +57,8 @@ class FleetFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         dir: Absolute.
-        pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, as of now.
+        pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, and `orchestrator-sealed` where there
+            are some, as of now.
         credentials: Paths of nkey seed files.
     """
 
@@ -112,7 +113,11 @@ class Supervisor:
 
     def facts(self) -> FleetFacts:
         """The fleet as it is at this moment."""
-        pids = {kind: [child.pid for child in children if child.pid] for kind, children in self._children.items()}
+        pids = {
+            kind: [child.pid for child in children if child.pid]
+            for kind, children in self._children.items()
+            if children or kind != SEALED_ORCHESTRATOR
+        }
         named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
         named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
         order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin")
