@@ -25,6 +25,16 @@ TO_THE_CLOUD: Final = """
 strategy = "failover"
 routes = [{ pool = "cloud" }, { pool = "local" }]
 """
+FIXED: Final = """
+name = "fixed"
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+input = { document = "A text of the file, which is public.", labels = ["invoice", "letter"] }
+[output]
+label = "${steps.sort.label}"
+"""
 REGULATED: Final = "acme"
 
 
@@ -36,6 +46,8 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
     folder = tmp_path_factory.mktemp("lanes")
     policy = folder / "policy.toml"
     policy.write_text(TO_THE_CLOUD)
+    (folder / "capabilities").mkdir()
+    (folder / "capabilities" / "fixed.toml").write_text(FIXED)
     async with running_fleet(
         folder,
         local=1,
@@ -43,7 +55,11 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
         scopes=("default", REGULATED),
         sealed=True,
         sealed_scopes=(REGULATED,),
-        env={"FLOTILLA_POLICY_FILE": str(policy), "FLOTILLA_LOG_LEVEL": "debug"},
+        env={
+            "FLOTILLA_POLICY_FILE": str(policy),
+            "FLOTILLA_LOG_LEVEL": "debug",
+            "FLOTILLA_CAPABILITY_FILES": str(folder / "capabilities"),
+        },
         worker_env={"FLOTILLA_LOG_LEVEL": "debug"},
     ) as fleet:
         regulated = await fleet.client(REGULATED)
@@ -66,6 +82,17 @@ async def at(client: PlainClient, capability: str, headers: dict[str, str]) -> t
         result = await results.result(task, PATIENCE_S)
     assert "ok" == answer.result["status"] == result["status"], (answer.result, result)
     return answer.result["pool"], result["pool"]
+
+
+async def test_steps_of_pipelines_are_restricted_in_the_lane_whatever_they_are_made_from(fleet: RunningFleet):
+    """
+    The same step is public in the ordinary lane, and goes to the cloud.
+    """
+    asked = [await (await fleet.client(scope)).ask("fixed", {}, headers=PUBLIC) for scope in ("default", REGULATED)]
+
+    assert [("public", "cloud"), ("restricted", "local")] == [
+        (answer.result["steps"][0]["data_class"], answer.result["steps"][0]["pool"]) for answer in asked
+    ]
 
 
 async def test_a_regulated_tenant_needs_no_other_client(fleet: RunningFleet):

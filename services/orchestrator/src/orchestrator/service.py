@@ -151,6 +151,7 @@ class Orchestrator:
                         reports=reports,
                         results=StepResults(requests, payload_bytes_max=connection.payload_bytes_max),
                         operator=lambda: router.policy.declassified,
+                        at_least="restricted" if settings.sealed else "public",
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
                         metrics=metrics,
                         payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,

@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from flotilla.capabilities.catalogue import Catalogue
+from flotilla.contracts.headers import DataClass
 from flotilla.routing.data_classes import Declassified
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
@@ -25,6 +26,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
         below: Runs the steps that are no pipelines.
         operator: What the policy in force declassifies.
         results: Of durable runs.
+        at_least: The lowest class that a step's task has here; in the sealed lane all are restricted.
         outputs: Room for the bytes of the outputs that runs hold.
     """
 
@@ -34,6 +36,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     reports: TaskReports
     results: StepResults
     operator: Callable[[], Declassified]
+    at_least: DataClass
     outputs: Room
     metrics: OrchestratorMetrics
     payload_bytes_max: int

@@ -119,7 +119,8 @@ class PipelineRun:
         self._ended.put_nowait(TaskError(ErrorKind.CANCELLED, "cancelled by the caller"))
 
     def _start(self, step: StepTask) -> None:
-        data_class = task_data_class(step.capability, step.data_class, step.data_class)
+        planned = highest((step.data_class, self._needs.at_least))
+        data_class = task_data_class(step.capability, planned, planned)
         tally = self._tallies.get(step.key.step)
         if tally is None:
             tally = self._tallies[step.key.step] = StepTally(step, data_class)
