@@ -80,7 +80,7 @@ if __name__ == "__main__":
 '''
 
 
-ORDER: Final = {"starting", "ready", "draining", "drained", "left"}
+ORDER: Final = {"starting", "ready", "draining", "drained", "stopped"}
 
 
 class Toy:
@@ -142,7 +142,7 @@ async def test_a_new_service_has_probes_discovery_and_a_drain(nats_server: Runni
 
     assert 0 == await toy.process.wait(30)
     events = toy.events()
-    assert ["starting", "ready", "draining", "drained", "left"] == [one for one in events if one in ORDER]
+    assert ["starting", "ready", "draining", "drained", "stopped"] == [one for one in events if one in ORDER]
     assert 3 == events["ready"]["toys"]
     assert events["drained"]["connected"] is True
 

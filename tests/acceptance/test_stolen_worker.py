@@ -54,7 +54,7 @@ async def test_a_cloud_worker_cannot_answer_a_local_attempt_even_when_it_knows_i
 
 async def test_one_attempts_token_says_nothing_of_anothers(calm_fleet: RunningFleet, caller: PlainClient):
     """
-    Each is 128 random bits of its own, the roll calls' and the orchestrators' own requests' included.
+    Each is 128 random bits of its own, the in-flight checks' and the orchestrators' own requests' included.
     """
     thief = await calm_fleet.connect(calm_fleet.server.worker("cloud", "cloud"))
     admin = await calm_fleet.admin()

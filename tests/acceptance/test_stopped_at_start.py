@@ -52,7 +52,7 @@ async def _stops(process: FleetProcess) -> None:
     text = process.log_text()
     assert code == 0, text
     assert "Traceback" not in text
-    assert '"left"' in text.splitlines()[-1]
+    assert '"stopped"' in text.splitlines()[-1]
 
 
 async def _until_logged(process: FleetProcess, event: str) -> None:

@@ -294,7 +294,7 @@ async def test_a_collector_in_trouble_disturbs_nothing(tmp_path: Path, trouble: 
     for log in logs:
         lines = [json.loads(line) for line in log.splitlines()]
         assert len([line for line in lines if line["event"] == "traces_not_sent"]) == 1
-        usual = {"traces", "ready", "traces_not_sent", "leaving", "left"}
+        usual = {"traces", "ready", "traces_not_sent", "leaving", "stopped"}
         assert [] == [line for line in lines if line["event"] not in usual]
 
 

@@ -340,7 +340,7 @@ async def test_an_interrupted_ask_stops_the_task(nats_server: RunningServer, pee
     assert await process.wait() == 130
     assert await process.stderr.read() == b""
     task = peer.asked[0].headers["Nats-Msg-Id"]
-    assert [(asked.name, json.loads(asked.body)) for asked in peer.questions] == [("cancel", {"task": task})]
+    assert [(asked.name, json.loads(asked.body)) for asked in peer.api_requests] == [("cancel", {"task": task})]
 
 
 async def test_a_reader_that_goes_away_is_no_error(nats_server: RunningServer, peer: FleetPeer):

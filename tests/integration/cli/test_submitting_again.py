@@ -274,7 +274,7 @@ async def test_an_interrupted_wait_names_the_task(start: Start, peer: FleetPeer)
     await peer.make_streams()
     process = await start("submit", "summarize", "--text", "x", "--id", "mail-1", "--wait")
     assert process.stderr is not None
-    while not any(asked.name == "result" and b"mail-1" in asked.body for asked in peer.questions[1:]):
+    while not any(asked.name == "result" and b"mail-1" in asked.body for asked in peer.api_requests[1:]):
         peer.arrived.clear()
         await peer.arrived.wait()
     process.send_signal(signal.SIGINT)

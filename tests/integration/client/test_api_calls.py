@@ -1,9 +1,8 @@
-"""ApiRequests to the fleet, and events from it."""
+"""API requests to the fleet, and events from it."""
 
 import pytest
 
-from flotilla.client import ErrorKind, Fleet, NoFleetError, TaskError
-from flotilla.client import api_calls as questions
+from flotilla.client import ErrorKind, Fleet, NoFleetError, TaskError, api_calls
 from flotilla.contracts.api import (
     Cancelled,
     DeadEntry,
@@ -69,7 +68,7 @@ async def test_every_question_is_asked_and_its_answer_decoded(fleet: Fleet, peer
     assert await fleet.dead_list(limit=3) == [entry]
     assert await fleet.dead_show("t-1") == RECORD
     assert (await fleet.dead_retry("t-1")).retried_as == "t-1-r1"
-    assert b'"limit":3' in peer.questions[4].body
+    assert b'"limit":3' in peer.api_requests[4].body
 
 
 async def test_what_is_not_known_raises_not_found(fleet: Fleet, peer: FleetPeer):
@@ -90,14 +89,14 @@ async def test_an_id_that_no_task_can_have_is_not_asked_for(fleet: Fleet, peer: 
         await fleet.result("a.b > *", timeout_s=1)
 
     assert caught.value.kind is ErrorKind.BAD_REQUEST
-    assert peer.questions == []
+    assert peer.api_requests == []
 
 
 async def test_a_question_that_nobody_answers_ends(fleet: Fleet, peer: FleetPeer, monkeypatch: pytest.MonkeyPatch):
     """
     An orchestrator that hangs is no fleet.
     """
-    monkeypatch.setattr(questions, "QUESTION_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(api_calls, "API_TIMEOUT_S", 0.2)
     peer.on_question["status"] = None
 
     with pytest.raises(NoFleetError, match=r"no answer on api\.status"):

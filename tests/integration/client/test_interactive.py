@@ -158,8 +158,8 @@ async def test_cancelling_a_call_that_has_a_task_id_cancels_the_task(fleet: Flee
     asking.cancel()
     await peer.arrived.wait()
 
-    assert [(asked.name, asked.body) for asked in peer.questions] == [("cancel", b'{"task":"mail-1"}')]
-    assert peer.questions[0].reply, "an orchestrator answers; it needs somewhere to"
+    assert [(asked.name, asked.body) for asked in peer.api_requests] == [("cancel", b'{"task":"mail-1"}')]
+    assert peer.api_requests[0].reply, "an orchestrator answers; it needs somewhere to"
 
 
 async def test_an_input_that_is_too_large_is_not_sent(fleet: Fleet, peer: FleetPeer):
@@ -232,7 +232,7 @@ async def test_what_was_heard_is_not_asked_again_and_a_second_taker_is_told_to_s
 
     assert answer.output == DOCUMENT
     assert len(peer.asked) == 1
-    assert [("cancel", b'{"task":"ask-2"}')] == [(each.name, each.body) for each in peer.questions]
+    assert [("cancel", b'{"task":"ask-2"}')] == [(each.name, each.body) for each in peer.api_requests]
 
 
 @pytest.mark.usefixtures("_impatient")

@@ -35,7 +35,7 @@ async def test_pieces_come_in_order_and_then_the_answer(fleet: Fleet, peer: Flee
     assert stream.answer.text == "once upon a time"
     assert stream.pieces == 3
     assert parse_headers(peer.asked[0].headers).stream is True
-    assert peer.questions == [], "a stream that was read to its end is not cancelled"
+    assert peer.api_requests == [], "a stream that was read to its end is not cancelled"
 
 
 async def test_it_can_be_read_without_a_block(fleet: Fleet, peer: FleetPeer):
@@ -134,7 +134,7 @@ async def test_leaving_early_cancels_the_task(fleet: Fleet, peer: FleetPeer):
     await peer.arrived.wait()
 
     assert peer.asked[0].headers["Nats-Msg-Id"] == stream.task
-    assert [(asked.name, asked.body) for asked in peer.questions] == [
+    assert [(asked.name, asked.body) for asked in peer.api_requests] == [
         ("cancel", b'{"task":"%s"}' % stream.task.encode())
     ]
 

@@ -1,4 +1,4 @@
-"""ApiRequests about streams that hold more than is read at a time; the bounds are made small instead of the streams long."""
+"""API requests about streams that hold more than is read at a time; the bounds are made small instead of the streams long."""
 
 import json
 from collections.abc import AsyncIterator

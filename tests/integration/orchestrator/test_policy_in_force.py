@@ -255,15 +255,15 @@ async def test_no_version_that_is_no_policy_is_gone_back_to(bucket: Bucket):
     revision = await bucket.set(STRICT)
     by_hand = await bucket.put(b'{"format":1}')
     garbage = await bucket.put(ACK)
-    questions = _questions(bucket)
+    handlers = _handlers(bucket)
 
-    history = await questions.answer(_asking(PolicyQuery(verb="history")))
+    history = await handlers.answer(_asking(PolicyQuery(verb="history")))
     assert isinstance(history, PolicyHistory)
     assert [by_hand, revision] == [version.revision for version in history.versions]
     for wanted in (garbage, by_hand):
         with pytest.raises(TaskError):
-            await questions.answer(_asking(PolicyQuery(verb="rollback", revision=wanted)))
-    back = await questions.answer(_asking(PolicyQuery(verb="rollback", revision=revision)))
+            await handlers.answer(_asking(PolicyQuery(verb="rollback", revision=wanted)))
+    back = await handlers.answer(_asking(PolicyQuery(verb="rollback", revision=revision)))
     assert isinstance(back, PolicyReply)
     assert await bucket.newest() == STRICT
 
@@ -300,9 +300,9 @@ async def test_a_rollback_goes_to_the_last_good_policy_or_to_none(
             await keyvalue.delete(bucket.operator, BUCKET, POLICY_KEY)
         else:
             await bucket.set(toml)
-    questions = _questions(bucket, _fleet_of_local())
+    handlers = _handlers(bucket, _fleet_of_local())
 
-    back = await questions.answer(_asking(PolicyQuery(verb="rollback")))
+    back = await handlers.answer(_asking(PolicyQuery(verb="rollback")))
 
     assert isinstance(back, PolicyReply)
     assert bool(goes_to) == bool(back.revision)
@@ -318,10 +318,10 @@ async def test_no_rollback_goes_to_none_where_older_policies_were_forgotten(buck
     """
     for _ in range(HISTORY):
         await bucket.set(OTHER)
-    questions = _questions(bucket, _fleet_of_local())
+    handlers = _handlers(bucket, _fleet_of_local())
 
     with pytest.raises(TaskError, match="flotilla policy unset") as refused:
-        await questions.answer(_asking(PolicyQuery(verb="rollback")))
+        await handlers.answer(_asking(PolicyQuery(verb="rollback")))
 
     assert refused.value.kind is ErrorKind.NOT_FOUND
     assert OTHER == await bucket.newest()
@@ -333,16 +333,16 @@ async def test_a_policy_that_leaves_a_capability_without_a_route_is_set_by_force
     """
     gone = await bucket.set(OTHER)
     kept = await bucket.set(_here("a"))
-    questions = _questions(bucket, _fleet_of_local())
+    handlers = _handlers(bucket, _fleet_of_local())
 
     for query in (PolicyQuery(verb="set", toml=OTHER), PolicyQuery(verb="rollback", revision=gone)):
         with pytest.raises(TaskError, match="classify without a live route") as refused:
-            await questions.answer(_asking(query))
+            await handlers.answer(_asking(query))
         assert refused.value.kind is ErrorKind.NO_ROUTE
         assert ["classify"] == refused.value.details["unserved"]
         assert _here("a") == await bucket.newest()
-    checked = await questions.answer(_asking(PolicyQuery(verb="check", toml=OTHER)))
-    forced = await questions.answer(_asking(PolicyQuery(verb="set", toml=OTHER, force=True)))
+    checked = await handlers.answer(_asking(PolicyQuery(verb="check", toml=OTHER)))
+    forced = await handlers.answer(_asking(PolicyQuery(verb="set", toml=OTHER, force=True)))
 
     assert isinstance(checked, PolicyReply)
     assert isinstance(forced, PolicyReply)
@@ -356,22 +356,22 @@ async def test_none_can_be_expected_after_a_policy_was_unset(bucket: Bucket):
     """
     A deletion counts as none; unsetting twice is no error, but not what somebody else has put in force meanwhile.
     """
-    questions = _questions(bucket)
+    handlers = _handlers(bucket)
     first = await bucket.set(STRICT)
     for expected in (0, first + 1):
         with pytest.raises(TaskError) as refused:
-            await questions.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
+            await handlers.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
         assert refused.value.kind is ErrorKind.CONFLICT
     for expected in (first, None, 0):
-        unset = await questions.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
+        unset = await handlers.answer(_asking(PolicyQuery(verb="unset", expected_revision=expected)))
         assert unset == PolicyReply(revision=0)
 
-    done = await questions.answer(_asking(PolicyQuery(verb="set", toml=OTHER, expected_revision=0)))
+    done = await handlers.answer(_asking(PolicyQuery(verb="set", toml=OTHER, expected_revision=0)))
 
     assert isinstance(done, PolicyReply)
     assert done.revision > first
     with pytest.raises(TaskError):
-        await questions.answer(_asking(PolicyQuery(verb="set", toml=STRICT, expected_revision=0)))
+        await handlers.answer(_asking(PolicyQuery(verb="set", toml=STRICT, expected_revision=0)))
 
 
 async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_that_says_what_to_do(tmp_path: Path):
@@ -398,7 +398,7 @@ async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_th
     assert served.result["status"] == "ok"
 
 
-def _questions(bucket: Bucket, fleet: Fleet | None = None) -> PolicyHandlers:
+def _handlers(bucket: Bucket, fleet: Fleet | None = None) -> PolicyHandlers:
     return PolicyHandlers(
         bucket.requests,
         instance="o",

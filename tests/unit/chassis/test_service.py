@@ -123,7 +123,7 @@ async def test_a_stop_signal_during_the_start_is_a_good_end(tmp_path: Path, body
     exited, lines = await _ended(tmp_path, f"{body}\n    raise AssertionError")
 
     assert EXIT_OK == exited
-    assert ["left"] == [json.loads(line)["event"] for line in lines] or not lines
+    assert ["stopped"] == [json.loads(line)["event"] for line in lines] or not lines
 
 
 async def test_whoever_cancels_a_start_sees_it_cancelled():

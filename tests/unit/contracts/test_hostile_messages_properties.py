@@ -319,7 +319,7 @@ def _decoded(decode: Decode, body: bytes) -> Any:
         assert len(text) < 1_000
         return None
     except UNDECODABLE:
-        # ApiRequests are decoded where the refusal is made.
+        # API requests are decoded where the refusal is made.
         assert decode.__qualname__.startswith("_query")
         return None
 

@@ -56,7 +56,7 @@ logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
 WALKS_MAX: Final = 3
-"""ApiRequests that read through a stream, each with some 8 MiB of it in memory."""
+"""API requests that read through a stream, each with some 8 MiB of it in memory."""
 
 
 class Orchestrator:
@@ -256,7 +256,7 @@ class Orchestrator:
         Know the fleet and the policy; nothing is taken yet.
 
         Raises:
-            PolicyNotUnderstoodError: See there.
+            PolicyNotUnderstoodError: The policy in force has a newer format than this version can read.
             TimeoutError: The buckets could not be listed.
         """
         await self.attempts.start()

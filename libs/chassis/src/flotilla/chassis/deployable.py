@@ -119,7 +119,7 @@ async def run_deployable(what: Deployable, settings: ServiceSettings, instance: 
         logger.info("ready", **served.facts)
         await _first_of(stop, connection.closed, *served.ends)
         probes.ready = lambda: False
-    logger.info("left")
+    logger.info("stopped")
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -59,9 +59,9 @@ def run_service(name: str, kind: type[SettingsT], run: Run[SettingsT]) -> int:
         print(clean_line(f"{name}: {error}"), file=sys.stderr)  # noqa: T201  (one line, like every other wrong setting)
         return EXIT_USAGE
     except StoppedAtStartError:
-        logger.info("left")
+        logger.info("stopped")
     except FlotillaError as error:
-        # The reason is for people, and whole; a traceback would only store_dead_letter it.
+        # The reason is for people, and whole; a traceback would only hide it.
         logger.error("stopped", error=type(error).__name__, reason=str(error))  # noqa: TRY400
         return EXIT_FAILED
     except Exception:

@@ -28,7 +28,7 @@ from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord, ErrorReply, Result
 from flotilla.fabric.errors import RequestTimeoutError
 
-QUESTION_TIMEOUT_S: Final = 5.0
+API_TIMEOUT_S: Final = 5.0
 
 ReplyT = TypeVar("ReplyT")
 
@@ -72,7 +72,7 @@ class ApiCalls:
         return await self.ask("dead", DeadQuery(verb="retry", task=checked_task(task)), Retried)
 
     async def ask(
-        self, verb: str, query: Struct | None, kind: type[ReplyT], *, timeout_s: float = QUESTION_TIMEOUT_S
+        self, verb: str, query: Struct | None, kind: type[ReplyT], *, timeout_s: float = API_TIMEOUT_S
     ) -> ReplyT:
         """
         Ask `api.<verb>`, and decode the answer.

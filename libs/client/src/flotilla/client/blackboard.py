@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from flotilla.client.api_calls import QUESTION_TIMEOUT_S, ApiCalls
+from flotilla.client.api_calls import API_TIMEOUT_S, ApiCalls
 from flotilla.client.errors import NoFleetError
 from flotilla.contracts.blackboard import (
     VALUE_BYTES_MAX,
@@ -63,8 +63,8 @@ class Blackboard:
     `bad_request` for a key or pattern that is none.
     """
 
-    def __init__(self, questions: ApiCalls) -> None:
-        self._questions = questions
+    def __init__(self, api_calls: ApiCalls) -> None:
+        self._api_calls = api_calls
 
     async def get(self, key: str) -> Entry | None:
         """The newest value of a key; None when it has none, was deleted, or has expired."""
@@ -185,7 +185,7 @@ class Blackboard:
         give_up_at = loop.time() + WATCH_PATIENCE_S
         while True:
             try:
-                timeout_s = query.wait_ms / 1000 + QUESTION_TIMEOUT_S
+                timeout_s = query.wait_ms / 1000 + API_TIMEOUT_S
                 return await self._ask(query, BlackboardEntries, timeout_s=timeout_s)
             except NoFleetError:
                 if loop.time() >= give_up_at:
@@ -224,10 +224,8 @@ class Blackboard:
         )
         return _entry(await self._ask(query, BlackboardEntry))
 
-    async def _ask(
-        self, query: BlackboardQuery, kind: type[ReplyT], *, timeout_s: float = QUESTION_TIMEOUT_S
-    ) -> ReplyT:
-        return await self._questions.ask(_VERB, query, kind, timeout_s=timeout_s)
+    async def _ask(self, query: BlackboardQuery, kind: type[ReplyT], *, timeout_s: float = API_TIMEOUT_S) -> ReplyT:
+        return await self._api_calls.ask(_VERB, query, kind, timeout_s=timeout_s)
 
 
 def _entry(entry: BlackboardEntry) -> Entry:

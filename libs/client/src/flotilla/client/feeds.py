@@ -35,7 +35,7 @@ class ResultFeed:
     def __init__(self, link: Link, subject: str) -> None:
         self._link = link
         self._subject = subject
-        self._questions = ApiCalls(link)
+        self._api_calls = ApiCalls(link)
         self._expected: dict[str, None] = {}
         self._arrived: deque[Answer] = deque()
         self._wake = asyncio.Event()
@@ -97,7 +97,7 @@ class ResultFeed:
             NoFleetError: Nobody answers.
         """
         try:
-            self.settle(task, await self._questions.result(task))
+            self.settle(task, await self._api_calls.result(task))
         except TaskError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 raise

@@ -43,11 +43,11 @@ class Fleet(FleetApi):
     """
 
     def __init__(self, link: Link) -> None:
-        questions = ApiCalls(link)
-        super().__init__(questions)
+        api_calls = ApiCalls(link)
+        super().__init__(api_calls)
         self._link = link
-        self.policy: Final = PolicyBook(questions)
-        self.blackboard: Final = Blackboard(questions)
+        self.policy: Final = PolicyBook(api_calls)
+        self.blackboard: Final = Blackboard(api_calls)
 
     @classmethod
     @asynccontextmanager
@@ -220,7 +220,7 @@ class Fleet(FleetApi):
             TaskError: `not_found`: it has none yet, or there is no such task.
             NoFleetError: Nobody answers.
         """
-        return await self._questions.result(task)
+        return await self._api_calls.result(task)
 
     async def earlier_answer(self, task: str, input: Input) -> Answer | None:  # noqa: A002  (the wire's word)
         """
@@ -299,8 +299,8 @@ class Fleet(FleetApi):
 
         Args:
             capability: As for `submit_many`, like what is not named here.
-            inputs: See there.
-            batch: See there.
+            inputs: One JSON-serialisable input per task; taken as there is room, so it may be endless.
+            batch: A name from which the tasks' ids are made, so that a second run submits none twice.
             resume: Take results that are there already from an earlier run, however long ago; see `earlier_answer`.
             in_flight_max: How many may be without a result at a time.
             on_submitted: Called with an input's place in the batch when its task is safe.

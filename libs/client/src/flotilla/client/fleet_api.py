@@ -15,8 +15,8 @@ from flotilla.contracts.results import DeadRecord
 class FleetApi:
     """The part of `Fleet` that asks."""
 
-    def __init__(self, questions: ApiCalls) -> None:
-        self._questions: Final = questions
+    def __init__(self, api_calls: ApiCalls) -> None:
+        self._api_calls: Final = api_calls
 
     async def status(self) -> FleetStatus:
         """
@@ -25,7 +25,7 @@ class FleetApi:
         Raises:
             NoFleetError: Nobody answers.
         """
-        return await self._questions.status()
+        return await self._api_calls.status()
 
     async def task_status(self, task: str) -> TaskStatus:
         """
@@ -35,7 +35,7 @@ class FleetApi:
             TaskError: `not_found`.
             NoFleetError: Nobody answers.
         """
-        return await self._questions.task_status(task)
+        return await self._api_calls.task_status(task)
 
     async def cancel(self, task: str) -> Cancelled:
         """
@@ -45,7 +45,7 @@ class FleetApi:
             TaskError: `not_found`: it has ended, or there is none of this id.
             NoFleetError: Nobody answers.
         """
-        return await self._questions.cancel(task)
+        return await self._api_calls.cancel(task)
 
     async def replicas(self) -> list[ReplicaCard]:
         """
@@ -54,7 +54,7 @@ class FleetApi:
         Raises:
             NoFleetError: Nobody answers.
         """
-        return await self._questions.replicas()
+        return await self._api_calls.replicas()
 
     async def explain(
         self,
@@ -85,7 +85,7 @@ class FleetApi:
             labels=dict(labels or {}),
             input_bytes=input_bytes,
         )
-        return await self._questions.ask("explain", query, Explanation)
+        return await self._api_calls.ask("explain", query, Explanation)
 
     async def stats(self) -> StatsReply:
         """
@@ -94,7 +94,7 @@ class FleetApi:
         Raises:
             NoFleetError: Nobody answers.
         """
-        return await self._questions.ask("stats", None, StatsReply)
+        return await self._api_calls.ask("stats", None, StatsReply)
 
     async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
         """
@@ -103,7 +103,7 @@ class FleetApi:
         Raises:
             NoFleetError: Nobody answers.
         """
-        return (await self._questions.dead_list(limit)).dead
+        return (await self._api_calls.dead_list(limit)).dead
 
     async def dead_show(self, task: str) -> DeadRecord:
         """
@@ -113,7 +113,7 @@ class FleetApi:
             TaskError: `not_found`.
             NoFleetError: Nobody answers.
         """
-        return await self._questions.dead_show(task)
+        return await self._api_calls.dead_show(task)
 
     async def dead_retry(self, task: str) -> Retried:
         """
@@ -123,4 +123,4 @@ class FleetApi:
             TaskError: `not_found`.
             NoFleetError: Nobody answers.
         """
-        return await self._questions.dead_retry(task)
+        return await self._api_calls.dead_retry(task)

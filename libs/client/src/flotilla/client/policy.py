@@ -27,8 +27,8 @@ class PolicyBook:
     Everything here raises `NoFleetError` when nobody answers.
     """
 
-    def __init__(self, questions: ApiCalls) -> None:
-        self._questions = questions
+    def __init__(self, api_calls: ApiCalls) -> None:
+        self._api_calls = api_calls
 
     async def get(self, revision: int | None = None) -> PolicyReply:
         """
@@ -83,7 +83,7 @@ class PolicyBook:
 
     async def history(self) -> list[PolicyVersion]:
         """The versions that the fleet still has (the last ten), newest first."""
-        return (await self._questions.ask(_VERB, PolicyQuery(verb="history"), PolicyHistory)).versions
+        return (await self._api_calls.ask(_VERB, PolicyQuery(verb="history"), PolicyHistory)).versions
 
     async def rollback(
         self,
@@ -108,7 +108,7 @@ class PolicyBook:
         return await self._ask(query)
 
     async def _ask(self, query: PolicyQuery) -> PolicyReply:
-        return await self._questions.ask(_VERB, query, PolicyReply)
+        return await self._api_calls.ask(_VERB, query, PolicyReply)
 
 
 def _check(toml: str) -> None:

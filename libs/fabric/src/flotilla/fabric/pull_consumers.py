@@ -48,7 +48,7 @@ class Delivery:
     Attributes:
         raw_headers: As the caller wrote them, unchecked; None without. See `Message`.
         sequence: In the task stream; from 1.
-        deliveries: How often it was delivered, this time included; more than 1 after a crash or a hand-back.
+        deliveries: How often it was delivered, this time included; more than 1 after a crash or a nak.
         size_bytes: What the server counts of it against `max_bytes`: subject, reply, headers and body.
         pending: How many more messages its consumer had when it was delivered.
         stored_unix_ms: When the stream accepted it, by the server's clock.

@@ -1,5 +1,5 @@
 """
-Half-open breakers, one per pool and model, over all capabilities: a dead backend is dead for everything.
+Circuit breakers, one per pool and model, over all capabilities: a dead backend is dead for everything.
 
 A breaker opens after so many penalised failures in a row, for a while that is counted from the last failure, a time
 that all orchestrators read in the same stats. Then it is half-open: probes go through, one at a time. The first that

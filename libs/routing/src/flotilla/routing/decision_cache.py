@@ -18,7 +18,7 @@ DECISIONS_CACHED_MAX: Final = 1000
 SETTLED: Final = "settled"
 
 
-class DecisionCache:
+class CachedDecision:
     """A decision, and what it rests on."""
 
     __slots__ = ("_fleet", "_health", "_policy", "_slots", "decision")

@@ -27,7 +27,7 @@ from flotilla.contracts.stats import (
 )
 from flotilla.routing import probes
 from flotilla.routing.compiled import CompiledPolicy
-from flotilla.routing.decision_cache import DECISIONS_CACHED_MAX, DecisionCache, may_be_cached
+from flotilla.routing.decision_cache import DECISIONS_CACHED_MAX, CachedDecision, may_be_cached
 from flotilla.routing.health import UNKNOWN, Health
 from flotilla.routing.observation import observe
 from flotilla.routing.policy_routing import NOT_BUSY, route
@@ -66,7 +66,7 @@ class PolicyRouter:
         self._clock = clock
         self._heard: dict[tuple[RouteKey, str], RouteStats] = {}
         self.on_to_hold: OnToHold = _nothing
-        self._cache: dict[tuple[str, str, str | None, str | None], DecisionCache] = {}
+        self._cache: dict[tuple[str, str, str | None, str | None], CachedDecision] = {}
 
     def use(self, policy: Policy | None, revision: int = 0) -> None:
         """Follow a policy from the next decision on; None is a fleet without one."""
@@ -166,7 +166,7 @@ class PolicyRouter:
         if may_be_cached(decision, self.policy.rules_of(task.capability)):
             if len(self._cache) >= DECISIONS_CACHED_MAX:
                 self._cache.clear()
-            self._cache[wish] = DecisionCache(decision, self.policy, fleet, self.health)
+            self._cache[wish] = CachedDecision(decision, self.policy, fleet, self.health)
         return decision
 
     def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:

@@ -43,7 +43,7 @@ class FleetPeer:
 
     Attributes:
         asked: Every `ask` request, in order.
-        questions: Every `api` request, in order.
+        api_requests: Every `api` request, in order.
         arrived: Set when a request arrives; a test clears it.
         on_ask: What to do with an `ask`; answers with the input unless a test sets it. None stays silent.
         on_question: The same for `api`, by verb; `result` is answered from `committed`, others with `not_found`.
@@ -54,7 +54,7 @@ class FleetPeer:
         self.connection: Final = connection
         self.requests: Final = requests
         self.asked: Final[list[Asked]] = []
-        self.questions: Final[list[Asked]] = []
+        self.api_requests: Final[list[Asked]] = []
         self.arrived: Final = asyncio.Event()
         self.on_ask: Script | None = self.echo
         self.on_question: Final[dict[str, Script | None]] = {}
@@ -143,7 +143,7 @@ class FleetPeer:
 
     async def _on_api(self, message: Message) -> None:
         asked = _asked(message)
-        self.questions.append(asked)
+        self.api_requests.append(asked)
         self.arrived.set()
         script = self.on_question.get(asked.name, self._known)
         if script is not None:

@@ -45,7 +45,7 @@ PURGED_TTL_S: Final = 5
 
 class Blackboard:
     """
-    Answers questions about the blackboard.
+    Answers API requests about the blackboard.
 
     `watch` is a long poll: it is answered when something newer matches, or empty when the time is over. A write wakes
     those of its scope at once. Keys that expire make no sound: while anybody watches, one look every LOOK_EVERY_S finds

@@ -1,4 +1,4 @@
-"""ApiRequests about the dead: `api.dead` lists, shows and retries tasks that could not be processed."""
+"""API requests about the dead: `api.dead` lists, shows and retries tasks that could not be processed."""
 
 import secrets
 from collections import deque
@@ -28,7 +28,7 @@ DEAD_LIST_BYTES_MAX: Final = 512 * 1024
 
 
 class DeadLetterHandlers:
-    """Answers questions about the dead-letter stream."""
+    """Answers API requests about the dead-letter stream."""
 
     def __init__(self, requests: Requests, walks: Turns, unreadable: UnreadableStored) -> None:
         self._requests = requests

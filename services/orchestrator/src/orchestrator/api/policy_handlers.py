@@ -1,4 +1,4 @@
-"""ApiRequests about the policy: `api.policy` reads, checks, changes and takes it back."""
+"""API requests about the policy: `api.policy` reads, checks, changes and takes it back."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""ApiRequests about routing: `api.explain` and `api.stats`."""
+"""API requests about routing: `api.explain` and `api.stats`."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from orchestrator.ways_in.intake import Intake
 
 
 class RoutingHandlers:
-    """Answers questions about routing."""
+    """Answers API requests about routing."""
 
     def __init__(self, *, instance: str, router: PolicyRouter, fleet: Fleet, intake: Intake) -> None:
         self._instance = instance

@@ -1,4 +1,4 @@
-"""ApiRequests to the fleet: `api.<verb>`, answered by any orchestrator of the queue group."""
+"""API requests to the fleet: `api.<verb>`, answered by any orchestrator of the queue group."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ logger = structlog.get_logger("orchestrator")
 RETRY_AFTER_S: Final = 1.0
 AT_ONCE_MAX: Final = 256
 AT_ONCE_PER_SCOPE_MAX: Final = 64
-"""ApiRequests that are being answered; the others wait, and scopes take turns."""
+"""API requests that are being answered; the others wait, and scopes take turns."""
 IN_HAND_MAX: Final = 1024
 IN_HAND_PER_SCOPE_MAX: Final = 256
 IN_HAND_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -36,7 +36,7 @@ QUESTION_BYTES_MAX: Final = 2 * 1024 * 1024
 """A value of the blackboard, and what it is wrapped in, fit."""
 WATCHES_MAX: Final = 2048
 WATCHES_PER_SCOPE_MAX: Final = 256
-"""ApiRequests that wait for something to happen; they take nothing from the others."""
+"""API requests that wait for something to happen; they take nothing from the others."""
 
 _FROM_OBSERVER: Final = f'"acc":"{OBSERVER_ACCOUNT}"'
 
@@ -45,7 +45,7 @@ class Api:
     """
     Serves the `api` subjects of the scopes it was given, a function for each verb.
 
-    What one scope asks never keeps another's questions from being answered: of questions in hand, of their bytes, and of
+    What one scope asks never keeps another's requests from being answered: of requests in hand, of their bytes, and of
     watches each has a bound of its own within that of all, and the places where they are answered go from scope to scope.
     """
 
@@ -69,7 +69,7 @@ class Api:
             self._memberships.append(membership)
 
     async def stop(self) -> None:
-        """Leave the groups; questions under way are still answered, those that wait for something are told at once."""
+        """Leave the groups; requests under way are still answered, those that wait for something are told at once."""
         memberships, self._memberships = self._memberships, []
         await asyncio.gather(*(leave(self._connection, member) for member in memberships))
         if self._serving:
@@ -111,7 +111,7 @@ class Api:
         serving.add_done_callback(over)
 
     async def _refuse(self, reply: str) -> None:
-        text = "as many questions of the scope wait already as may; ask fewer at a time"
+        text = "as many requests of the scope wait already as may; ask fewer at a time"
         error = TaskError(ErrorKind.NO_CAPACITY, text, details={"retry_after_s": RETRY_AFTER_S})
         await reply_error(self._connection, reply, error)
 

@@ -1,4 +1,4 @@
-"""ApiRequests about tasks and replicas: `api.result`, `status`, `cancel` and `replicas`."""
+"""API requests about tasks and replicas: `api.result`, `status`, `cancel` and `replicas`."""
 
 import time
 from typing import Final
@@ -51,7 +51,7 @@ WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 class TaskHandlers:
-    """Answers questions about tasks, asking the other orchestrators for those that are not held here."""
+    """Answers API requests about tasks, asking the other orchestrators for those that are not held here."""
 
     def __init__(
         self,

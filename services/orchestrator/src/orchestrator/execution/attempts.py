@@ -115,7 +115,7 @@ class Attempts:
             route: Of whom.
             lane: Of the route's pool.
             timeout_s: For the attempt alone; the task's deadline holds in any case.
-            on_start: Called at the first word of a replica that took it.
+            on_start: Called at the first reply of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
             parent: The task's span.
         """
@@ -164,7 +164,7 @@ class Attempts:
         """
         Stop waiting for an attempt, and have its replica stop working on it.
 
-        The replica may not be known yet; the attempt is then listened to until its first word tells.
+        The replica may not be known yet; the attempt is then listened to until its first reply tells.
         """
         self.leave(attempt, outcome)
         if attempt.replica:

@@ -3,7 +3,7 @@ Attempts of which nothing is heard: every replica that may have one is asked whi
 
 A server drops a request without a word when it reaches the node of a replica that has just left its queue group there,
 and no other member is left: between the nodes of a cluster the news of the leaving travels, too. A replica that froze
-swallows what it is sent until the server notices. Waiting for the first word would cost each of them its second.
+swallows what it is sent until the server notices. Waiting for an acceptance would cost each of them its second.
 Messages between the same two keep their order, so an attempt that no replica holds has been dropped; and one that no
 replica but a frozen one can hold has been swallowed.
 
@@ -32,7 +32,7 @@ logger = structlog.get_logger("orchestrator")
 ANSWER_WITHIN_S: Final = 10.0
 ASK_AGAIN_EVERY_S: Final = 1.0
 REPLICAS_ASKED_MAX: Final = 256
-"""Of a larger pool nothing is certain, and the first word is waited for."""
+"""Of a larger pool nothing is certain, and the acceptance is waited for."""
 
 ReplicasOf = Callable[[str], frozenset[Replica]]
 """The replicas of a pool that are known to live."""
@@ -42,7 +42,7 @@ OnFound = Callable[[str, Finding], None]
 
 class _Call:
     """
-    One roll call.
+    One in-flight check.
 
     Attributes:
         missing: Attempts that no replica has said to hold, with the times at which they were sent.

@@ -1,4 +1,4 @@
-"""What every attempt came to, told to the recorder behind the stats: each is counted once, from its first word on."""
+"""What every attempt came to, told to the recorder behind the stats: each is counted once, from its first reply on."""
 
 from typing import Final, Protocol
 
@@ -25,7 +25,7 @@ class Ledger:
     """
     Counts attempts for routing and for metrics.
 
-    An attempt that found no slot is none. One that was lost before its first word counts from when it was sent.
+    An attempt that found no slot is none. One that was lost before its first reply counts from when it was sent.
     """
 
     def __init__(self, recorder: Recorder, fleet: Fleet, observer: Observer | None = None) -> None:

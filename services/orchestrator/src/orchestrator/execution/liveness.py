@@ -23,7 +23,7 @@ from orchestrator.state.replica_states import Replica, ReplicaStates, Standing
 
 ROLL_CALL_AFTER_S: Final = 0.2
 """A replica that holds an attempt says so after at most 0.15 s."""
-FIRST_WORD_S: Final = 1.0
+ACCEPTANCE_TIMEOUT_S: Final = 1.0
 QUIET_AFTER_S: Final = 1.5
 LIVENESS_TIMEOUT_S: Final = 3.0
 SWEEP_S: Final = 0.1
@@ -54,7 +54,7 @@ class LivenessWatch:
         self._replicas_of = replicas_of
         self.clock_s = 0.0
         self.states: Final = ReplicaStates()
-        self._roll_calls = InFlightChecks(
+        self._in_flight_checks = InFlightChecks(
             connection,
             inbox,
             instance,
@@ -98,9 +98,9 @@ class LivenessWatch:
                 # A full output buffer while disconnected: the next turn looks again.
                 with guarded("watch", attempt.id):
                     await self._look_at(attempt, now)
-            with guarded("watch", "roll calls"):
+            with guarded("watch", "in-flight checks"):
                 await self._call_the_roll()
-                await self._roll_calls.ask_again()
+                await self._in_flight_checks.ask_again()
 
     async def _look_at(self, attempt: Attempt, now: float) -> None:
         if attempt.abandoned:
@@ -109,8 +109,8 @@ class LivenessWatch:
         elif now >= attempt.gives_up_at:
             await self._attempts.time_out(attempt)
         elif attempt.heard_at is None:
-            if self.clock_s - attempt.sent_at > FIRST_WORD_S:
-                await self._lose(attempt, f"no word from a replica within {FIRST_WORD_S:g} s")
+            if self.clock_s - attempt.sent_at > ACCEPTANCE_TIMEOUT_S:
+                await self._lose(attempt, f"no replica accepted within {ACCEPTANCE_TIMEOUT_S:g} s")
         elif self.clock_s - attempt.heard_at > LIVENESS_TIMEOUT_S:
             await self._lose(attempt, f"the replica was silent for {LIVENESS_TIMEOUT_S:g} s")
         elif self.clock_s > (quiet_at := attempt.heard_at + QUIET_AFTER_S) and attempt.asked_at < quiet_at:
@@ -124,7 +124,7 @@ class LivenessWatch:
         found = next((replica for replica in lives if replica.started_unix_ms <= attempt.started_unix_ms), None)
         attempt.holder = found or Replica(pool, name)
         if found is not None:
-            await self._roll_calls.ask_one(attempt.route.zone, found)
+            await self._in_flight_checks.ask_one(attempt.route.zone, found)
         else:
             self.states.asked(attempt.holder, self.clock_s)
             self.states.absent(attempt.holder)
@@ -139,7 +139,7 @@ class LivenessWatch:
         for (zone, pool), attempts in unheard.items():
             sent = {attempt.id: attempt.sent_at for attempt in attempts.values()}
             with guarded("watch", pool):
-                await self._roll_calls.ask(zone, pool, sent, partial(self._found, attempts))
+                await self._in_flight_checks.ask(zone, pool, sent, partial(self._found, attempts))
 
     def _found(self, attempts: dict[str, Attempt], attempt_id: str, finding: Finding) -> None:
         """No replica has it, or only one that is frozen. Should one come with it yet, it is told to stop."""

@@ -90,7 +90,7 @@ async def put_in_force(requests: Requests, toml: str, *, instance: str, patience
     and the others find it. A policy that this version cannot read is never overwritten by an older file.
 
     Raises:
-        PolicyFileError: See there.
+        PolicyFileError: The file cannot be put in force: it is no policy, or the bucket could not be written in `patience_s`.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + patience_s

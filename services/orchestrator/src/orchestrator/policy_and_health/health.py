@@ -101,7 +101,7 @@ class HealthBoard:
         Read the policy and the stats, then follow both.
 
         Raises:
-            PolicyNotUnderstoodError: See there.
+            PolicyNotUnderstoodError: The policy in force has a newer format than this version can read.
         """
         await self.policy.start()
         await self.stats.start()

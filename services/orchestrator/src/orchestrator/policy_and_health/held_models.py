@@ -52,7 +52,7 @@ class HeldModels:
         self._wanted: dict[str, str] = {}
         self._named: dict[str, str] = {}
         router.on_to_hold = self._on_to_hold
-        self._mirror: Final[KvCache[bytes]] = KvCache(
+        self._cache: Final[KvCache[bytes]] = KvCache(
             connection,
             requests,
             subjects.POLICY_BUCKET,
@@ -64,14 +64,14 @@ class HeldModels:
 
     async def start(self) -> None:
         """Read what is held, then follow it. TimeoutError when the bucket could not be listed."""
-        await self._mirror.start()
-        await asyncio.wait_for(self._mirror.listed.wait(), LIST_TIMEOUT_S)
+        await self._cache.start()
+        await asyncio.wait_for(self._cache.listed.wait(), LIST_TIMEOUT_S)
 
     async def stop(self) -> None:
         """Stop following and writing."""
         if self._writing is not None:
             self._writing.cancel()
-        await self._mirror.stop()
+        await self._cache.stop()
 
     def _on_change(self, _key: str, body: bytes | None) -> None:
         # A bucket that is lost does not change what is held: it is written down again when it is next asked for.

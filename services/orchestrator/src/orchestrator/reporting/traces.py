@@ -21,7 +21,7 @@ from orchestrator.state.tasks import Task
 
 TASK: Final = "flotilla.task"
 ATTEMPT: Final = "flotilla.attempt"
-HANDED_BACK: Final = "handed_back"
+NAKKED: Final = "nakked"
 
 _NO_TRACE: Final = AttemptOptions()
 
@@ -60,10 +60,10 @@ class Traces:
             attributes |= {"flotilla.zone": str(result.zone), "flotilla.pool": result.pool}
         span.end(attributes, error=error)
 
-    def task_left(self, span: Span | None, why: str = HANDED_BACK) -> None:
+    def task_left(self, span: Span | None, why: str = NAKKED) -> None:
         """It leaves this orchestrator without a result: a durable one goes back to its stream. Nothing if it has one."""
         if span is not None:
-            span.end({"flotilla.outcome": why}, error="" if why == HANDED_BACK else why)
+            span.end({"flotilla.outcome": why}, error="" if why == NAKKED else why)
 
     def attempt_began(self, task: Task, route: Route, parent: Span | None) -> Span | None:
         """A request goes out; its span is shown only if it is ended: one that finds no slot is no attempt."""

@@ -76,8 +76,8 @@ class Attempt:
 
     Attributes:
         outcome: Resolves once, with the worker's last word or the way it ended without.
-        heard_at: When the replica last said anything, by the watch's clock; None before its first word.
-        replica: Known from its first word that names it.
+        heard_at: When the replica last said anything, by the watch's clock; None before its first reply.
+        replica: Known from its first reply that names it.
         asked_at: When replicas were last asked about it, by the watch's clock.
         holder: The life of the replica that took it, once it was asked for.
         suspects: Of a lost one: the replicas that it may have brought into trouble.
@@ -183,7 +183,7 @@ class Attempt:
             return Failed(kind=FailureKind.CRASHED, message="the worker's reply did not decode")
 
     def tell_started(self) -> None:
-        """Say once that a replica took it; for an attempt that ends at its first word, whoever awaits it does."""
+        """Say once that a replica took it; for an attempt that ends at its first reply, whoever awaits it does."""
         if not self._told_started:
             self._told_started = True
             self._on_start(self)

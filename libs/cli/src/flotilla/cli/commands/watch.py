@@ -70,7 +70,7 @@ async def watch(  # noqa: D417  (groups of options say it themselves)
     """
     async with where.fleet() as fleet, fleet.events(capability=capability, task=task, kinds=kind or None) as events:
         if where.json or not terminal.out_is_terminal():
-            telling = asyncio.create_task(_tell_moves(fleet, where))
+            telling = asyncio.create_task(_tell_route_changes(fleet, where))
             try:
                 async for event in events:
                     if where.json:
@@ -84,10 +84,10 @@ async def watch(  # noqa: D417  (groups of options say it themselves)
     return exits.OK
 
 
-async def _tell_moves(fleet: Fleet, where: Where) -> None:
-    moves = RouteChanges()
+async def _tell_route_changes(fleet: Fleet, where: Where) -> None:
+    changes = RouteChanges()
     while True:
-        for report in moves.since_last(await _routes(fleet)):
+        for report in changes.since_last(await _routes(fleet)):
             if where.json:
                 terminal.json_line(msgspec.json.encode({"kind": "moved", **msgspec.structs.asdict(report)}))
             else:

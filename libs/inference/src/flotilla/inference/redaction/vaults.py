@@ -48,7 +48,7 @@ _CASE: Final = b"flotilla-case"
 _T = TypeVar("_T")
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class StoredVault(Struct, frozen=True, kw_only=True):
     """
     A vault as it stands in the bucket.
 
@@ -183,22 +183,22 @@ class Vaults:
                 return handle
         return handles[0]
 
-    async def _held(self, scope: str, handle: str) -> Held:
+    async def _held(self, scope: str, handle: str) -> StoredVault:
         entry = await self._entry(scope, handle)
         if entry is None or entry.deleted:
-            return Held(handle=handle, record=None, revision=0 if entry is None else entry.revision)
+            return StoredVault(handle=handle, record=None, revision=0 if entry is None else entry.revision)
         try:
             record = unseal(self._keys, scope, handle, entry.body)
         except UnreadableVaultError as error:
             raise AttemptError(FailureKind.REFUSED, str(error)) from None
         # The server removes it within a moment; until then it counts as gone.
         live = record if record.expires_unix_ms > unix_ms() else None
-        return Held(handle=handle, record=live, revision=entry.revision)
+        return StoredVault(handle=handle, record=live, revision=entry.revision)
 
     async def _entry(self, scope: str, handle: str) -> keyvalue.Entry | None:
         return await self._asked(keyvalue.get(self._requests, VAULT_BUCKET, subjects.vault_key(scope, handle)))
 
-    async def _write(self, scope: str, held: Held, record: VaultRecord) -> bool:
+    async def _write(self, scope: str, held: StoredVault, record: VaultRecord) -> bool:
         try:
             body = seal(self._keys, scope, held.handle, record)
         except FullVaultError:

@@ -1,4 +1,4 @@
-"""ApiRequests to the fleet: results, status, replicas, the dead, and NATS micro discovery."""
+"""API requests to the fleet: results, status, replicas, the dead, and NATS micro discovery."""
 
 import asyncio
 import base64
