@@ -15,7 +15,7 @@ from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import load_settings
 from flotilla.cli.command import build
 from flotilla.provisioning.kubernetes import KubernetesSpec, secret_name
-from flotilla.provisioning.server_config import users
+from flotilla.provisioning.server_spec import users
 from flotilla.testkit.manifests import (
     K8S,
     REPOSITORY,

@@ -8,7 +8,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import PRIORITIES
-from flotilla.provisioning.server_config import FLEET_ACCOUNT
+from flotilla.provisioning.server_spec import FLEET_ACCOUNT
 from flotilla.testkit.manifests import K8S, REPOSITORY, Fleet, containers_of, environment_of, kind, name_of, named
 
 METRIC = re.compile(r"\bflotilla_[a-z_]+")

@@ -16,7 +16,8 @@ from flotilla.provisioning.credentials import load_or_create
 from flotilla.provisioning.embedded_server import find_nats_server
 from flotilla.provisioning.errors import ServerSpecError
 from flotilla.provisioning.kubernetes import GIB, KubernetesSpec, layouts, secret_name
-from flotilla.provisioning.server_config import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, server_config, users
+from flotilla.provisioning.server_config import server_config
+from flotilla.provisioning.server_spec import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, users
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.manifests import (
     REPOSITORY,

@@ -13,7 +13,7 @@ from flotilla.client.fleet import CONNECT_PATIENCE_S
 from flotilla.contracts.headers import parse_headers
 from flotilla.provisioning.credentials import load_or_create, new_seed
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
+from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
 

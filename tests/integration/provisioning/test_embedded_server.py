@@ -28,7 +28,7 @@ from flotilla.provisioning.errors import (
     ServerNotFoundError,
     ServerSpecError,
 )
-from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, TlsFiles, users
+from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.nats_server import RunningServer
 
 AT_ONCE_S = 20.0
@@ -161,7 +161,7 @@ async def test_the_directory_stays_locked_when_only_the_parent_was_killed(tmp_pa
         from pathlib import Path
         from flotilla.provisioning.credentials import load_or_create
         from flotilla.provisioning.embedded_server import EmbeddedServer
-        from flotilla.provisioning.server_config import ServerSpec, users
+        from flotilla.provisioning.server_spec import ServerSpec, users
 
         async def main(directory):
             keys = load_or_create(directory / "credentials", users(("default",), ())).public_keys

@@ -17,7 +17,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_config import ClusterSpec, JetStreamLimits, ServerSpec, users
+from flotilla.provisioning.server_spec import ClusterSpec, JetStreamLimits, ServerSpec, users
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import StreamConfig, TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer

@@ -28,7 +28,7 @@ from flotilla.fabric.presence import announce
 from flotilla.provisioning import embedded_server
 from flotilla.provisioning.credentials import load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, users
+from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, users
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import POOLS, RunningServer

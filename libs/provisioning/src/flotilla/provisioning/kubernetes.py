@@ -28,7 +28,8 @@ from flotilla.fabric.errors import FabricError
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.errors import ServerSpecError
-from flotilla.provisioning.server_config import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, server_config, users
+from flotilla.provisioning.server_config import server_config
+from flotilla.provisioning.server_spec import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, users
 
 NODES: Final = 3
 SEED_KEY: Final = "seed.nk"

@@ -1,7 +1,7 @@
 """
 Who may publish and subscribe to what: one role per kind of member, deny by default.
 
-Pure: a role is data, and `server_config.py` writes it into the server's configuration. Those who are not trusted with the
+Pure: a role is data, and `accounts.py` writes it into the server's configuration. Those who are not trusted with the
 fleet's own account have accounts of their own, and what crosses between is listed here too. NATS wildcards stand for
 whole tokens, so "every task stream" cannot be said as `TASKS_*`: an orchestrator's JetStream permissions are listed per
 stream when its scopes are known, and per verb for any stream of the FLEET account when they are not.

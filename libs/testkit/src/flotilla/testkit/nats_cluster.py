@@ -16,7 +16,7 @@ from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
 from flotilla.provisioning.errors import PortInUseError, ServerDidNotStartError
-from flotilla.provisioning.server_config import RANDOM_PORT, ClusterSpec, ServerSpec, users
+from flotilla.provisioning.server_spec import RANDOM_PORT, ClusterSpec, ServerSpec, users
 from flotilla.testkit.nats_server import POOLS, RunningServer
 from flotilla.testkit.plain_client import connect_plainly
 from flotilla.testkit.ports import free_ports

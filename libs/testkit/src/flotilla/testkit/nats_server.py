@@ -12,7 +12,7 @@ from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_config import RANDOM_PORT, ServerSpec, users
+from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, users
 
 POOLS: Final[tuple[tuple[Zone, str], ...]] = (("local", "local"), ("cloud", "cloud"))
 

@@ -13,7 +13,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import FabricError
 from flotilla.provisioning.credentials import Credentials
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_config import ServerSpec
+from flotilla.provisioning.server_spec import ServerSpec
 
 
 def embedded_server(

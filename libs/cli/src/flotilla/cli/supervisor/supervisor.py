@@ -29,7 +29,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import load_or_create
-from flotilla.provisioning.server_config import users
+from flotilla.provisioning.server_spec import users
 
 READY_TIMEOUT_S: Final = 60.0
 READY_PER_CHILD_S: Final = 2.0
