@@ -26,7 +26,7 @@ from flotilla.testkit.nats_server import RunningServer
 from orchestrator.execution import isolation, task_run
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
-from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
+from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.ledger import Ledger
 from orchestrator.execution.next_action import RESENT_MAX
@@ -224,16 +224,6 @@ async def test_a_parked_task_says_so_and_goes_on_when_a_replica_comes(nats_serve
 
         assert "ok" == (await running).status
         assert [True, False] == parked
-
-
-async def test_a_durable_task_that_nobody_keeps_goes_back_to_its_stream(nats_server: RunningServer) -> None:
-    """
-    It is not held any more.
-    """
-    async with core_on(nats_server) as core:
-        with pytest.raises(NoRouteNowError):
-            await core.dispatcher.run(task_of(durable=True))
-        assert not core.dispatcher.held
 
 
 async def test_a_task_that_replicas_died_of_stays_alone_after_a_refusal(

@@ -28,7 +28,6 @@ from orchestrator.execution.run_steps import (
     FindRoutes,
     Finish,
     LinesFull,
-    Nak,
     NotAlone,
     Park,
     Pause,
@@ -284,15 +283,15 @@ def test_an_attempt_that_the_caller_or_the_clock_ended_is_no_failure(ended: Ende
 
 
 @pytest.mark.parametrize(
-    ("durable", "may_park", "follows"),
-    [(False, False, Pause(0.5)), (True, True, Park(0.5)), (True, False, Nak())],
-    ids=["an asked task waits", "a durable one is parked", "or goes back to its stream"],
+    ("durable", "follows"),
+    [(False, Pause(0.5)), (True, Park(0.5))],
+    ids=["an asked task waits", "a durable one is parked"],
 )
-def test_a_task_waits_while_another_suspicious_one_is_tried(durable: bool, may_park: bool, follows: Action) -> None:  # noqa: FBT001
+def test_a_task_waits_while_another_suspicious_one_is_tried(durable: bool, follows: Action) -> None:  # noqa: FBT001
     """
     Out of every line.
     """
-    assert follows == Story(durable=durable, may_park=may_park).event(NotAlone())
+    assert follows == Story(durable=durable).event(NotAlone())
 
 
 def test_the_first_and_the_last_attempts_are_reported() -> None:

@@ -6,7 +6,7 @@ from flotilla.contracts.failures import ErrorKind
 from flotilla.testkit.run_story import ONLY_HERE, Story, told
 from orchestrator.execution.next_action import UNSAFE_LOOK_S
 from orchestrator.execution.poison_tasks import DEATHS_MAX, deaths_to_tell
-from orchestrator.execution.run_steps import Action, Fail, FindRoutes, Nak, Park, Pause, Refreshed, TellDeaths
+from orchestrator.execution.run_steps import Action, Fail, FindRoutes, Park, Pause, Refreshed, TellDeaths
 from orchestrator.state.replica_states import Replica, Standing
 
 
@@ -45,17 +45,16 @@ def test_a_task_is_given_to_no_more_replicas_than_may_die_of_it(
     assert deaths == story.run.deaths
 
 
-@pytest.mark.parametrize(("may_park", "follows"), [(True, Park(UNSAFE_LOOK_S)), (False, Nak())])
-def test_a_durable_task_in_doubt_is_parked(follows: Action, *, may_park: bool) -> None:
+def test_a_durable_task_in_doubt_is_parked() -> None:
     """
     It takes no room from others.
     """
-    story = Story(durable=True, may_park=may_park)
+    story = Story(durable=True)
     names = ("one", "two", "three")
     for name in names:
         lost(story, name)
 
-    assert follows == story.refreshed(standings=dict.fromkeys(names, "silent"))
+    assert Park(UNSAFE_LOOK_S) == story.refreshed(standings=dict.fromkeys(names, "silent"))
 
 
 def test_a_task_that_was_given_up_says_how_many_died_and_where() -> None:

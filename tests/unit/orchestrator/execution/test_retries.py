@@ -36,7 +36,7 @@ from orchestrator.execution.retries import (
     REST_S_MAX,
     UNHEARD_IN_A_ROW_MAX,
 )
-from orchestrator.execution.run_steps import Action, Backoff, Fail, Nak, Park, Pause, Refresh, Send
+from orchestrator.execution.run_steps import Action, Backoff, Fail, Park, Pause, Refresh, Send
 from orchestrator.state.outcomes import Ended
 
 PROBE: Final = Choice(route=HERE, reason="probe", probe=True)
@@ -408,16 +408,13 @@ def test_a_stream_that_broke_is_not_begun_again(kind: str) -> None:
     ],
     ids=["no live pool", "breaker open", "rate limited", "rate limited for long", "open again just now"],
 )
-@pytest.mark.parametrize("may_park", [True, False])
-def test_a_durable_task_without_a_route_is_parked_or_goes_back(
-    decision: Decision, waits_s: float, *, may_park: bool
-) -> None:
+def test_a_durable_task_without_a_route_is_parked(decision: Decision, waits_s: float) -> None:
     """
     It looks again when the route is back, or every few seconds.
     """
-    story = Story(durable=True, may_park=may_park)
+    story = Story(durable=True)
 
-    assert (Park(waits_s) if may_park else Nak()) == story.routed(decision)
+    assert Park(waits_s) == story.routed(decision)
 
 
 @pytest.mark.parametrize(

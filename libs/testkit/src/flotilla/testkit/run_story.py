@@ -63,9 +63,7 @@ class Story:
         now_s: Since acceptance.
     """
 
-    def __init__(
-        self, *, durable: bool = False, may_park: bool = True, deaths: int = 0, rules: Rules | None = None
-    ) -> None:
+    def __init__(self, *, durable: bool = False, deaths: int = 0, rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
         self.now_s = 0.0
         task = Task(
@@ -80,7 +78,7 @@ class Story:
             deadline_ms=round(DEADLINE_S * 1000),
             durable=durable,
         )
-        self.run = RunState(task, may_park=may_park, jitter=lambda: 0.5, deaths=deaths)
+        self.run = RunState(task, jitter=lambda: 0.5, deaths=deaths)
         self.refreshed()
 
     def event(self, event: RunEvent) -> Action:

@@ -59,7 +59,6 @@ class Dispatcher:
         Take a task to its result; failures are results too, and so is a crash.
 
         Raises:
-            NoRouteNowError: A durable task has no route now and may get one later.
             FabricError: Of a durable task: the server could not be asked or told.
         """
         key = (task.scope, task.id)
@@ -73,11 +72,11 @@ class Dispatcher:
             return self._failed(run, error)
         except Exception as error:
             if goes_back(task, error):
-                self._traces.task_left(span)
+                self._traces.task_nakked(span)
                 raise
             return self._failed(run, crashed(task))
         except BaseException:
-            self._traces.task_left(span, "interrupted")
+            self._traces.task_nakked(span, "interrupted")
             raise
         finally:
             run.leave()
@@ -85,7 +84,7 @@ class Dispatcher:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
-        # The caller waits for the answer, and nobody for what is counted and told of it.
+        # Counted and told of after the caller has its answer.
         self._with.attempts.loop.call_soon(self._finished, run, result)
         return result
 

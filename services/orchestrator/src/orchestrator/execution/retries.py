@@ -13,7 +13,7 @@ from flotilla.contracts.failures import RULES, ErrorKind, FailureKind, Rule
 from flotilla.routing.types import Choice, Decision
 from orchestrator.execution.run_errors import back_in_s, every_route_failed, is_timed, no_route, not_now, stream_broke
 from orchestrator.execution.run_state import RouteTries, RunState
-from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Nak, Park, Pause, Refresh
+from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Park, Pause, Refresh
 
 ATTEMPTS_MAX: Final = 10
 """Of those that count."""
@@ -31,7 +31,6 @@ PARKED_LOOK_S: Final = 5.0
 _DOUBLINGS_MAX: Final = 10
 
 REFRESH: Final = Refresh()
-NAK: Final = Nak()
 
 
 def may_be_tried(run: RunState, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
@@ -132,10 +131,8 @@ def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float
 
 
 def wait_for_route(run: RunState, after_s: float) -> Action:
-    """A durable task is parked for so long, or goes back to its stream where nobody keeps it; an asked one waits."""
-    if not run.task.durable:
-        return Pause(after_s)
-    return Park(after_s) if run.may_park else NAK
+    """A durable task is parked for so long; an asked one waits."""
+    return Park(after_s) if run.task.durable else Pause(after_s)
 
 
 def _be_patient(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:

@@ -2,7 +2,7 @@
 What has happened to one task in this orchestrator: all that `next_action` decides by, and all that its result tells.
 
 Only `next_action` and the functions that it calls change it, apart from what is set once before the first step (`span`,
-`may_park`, `deaths`) and what the attempt under way tells (`pieces`, `queued_ms`). Times are seconds of the loop's clock.
+`deaths`) and what the attempt under way tells (`pieces`, `queued_ms`). Times are seconds of the loop's clock.
 """
 
 import math
@@ -67,7 +67,6 @@ class RunState(Struct):
         span: Of its caller's trace; None while traces are off.
         rules: As last read from the policy in force.
         deadline_at: The task's own deadline, or the policy's when that is earlier.
-        may_park: Somebody keeps the task while it waits for a route; else a durable one goes back to its stream.
         jitter: Gives 0 to 1, for pauses.
         attempts: Those that a replica took, or may have taken, as the result tells of them.
         usage: Of all attempts.
@@ -94,7 +93,6 @@ class RunState(Struct):
     span: Span | None = None
     rules: Rules = _NO_RULES
     deadline_at: float = 0.0
-    may_park: bool = False
     jitter: Callable[[], float] = random.random
     attempts: list[AttemptReport] = []
     usage: Usage = NO_USAGE

@@ -144,10 +144,6 @@ class Park(Struct, frozen=True, gc=False):
     after_s: float
 
 
-class Nak(Struct, frozen=True, gc=False):
-    """Give a durable task back to its stream: no route now, and nobody here keeps it."""
-
-
 class Escalate(Struct, frozen=True, gc=False):
     """Keep the last attempt's output, which was not sure enough, and look for a better one: gives `Refreshed`."""
 
@@ -162,6 +158,4 @@ class Fail(Struct, frozen=True, gc=False):
     error: TaskError
 
 
-Action = (
-    Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Nak | Escalate | Finish | Fail
-)
+Action = Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Escalate | Finish | Fail

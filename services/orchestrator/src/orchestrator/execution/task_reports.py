@@ -36,11 +36,11 @@ class TaskReports:
             result = task.failed(error.body)
         except Exception as error:
             if goes_back(task, error):
-                self._traces.task_left(span)
+                self._traces.task_nakked(span)
                 raise
             result = task.failed(crashed(task).body)
         except BaseException:
-            self._traces.task_left(span, "interrupted")
+            self._traces.task_nakked(span, "interrupted")
             raise
         finally:
             task.forget_input()

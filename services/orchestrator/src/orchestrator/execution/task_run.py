@@ -13,7 +13,7 @@ from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Route
 from orchestrator.execution.cascades import answers_anyway
-from orchestrator.execution.dependencies import Dependencies, NoRouteNowError
+from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.next_action import ended_as, next_action
 from orchestrator.execution.run_state import RunState
 from orchestrator.execution.run_steps import (
@@ -26,7 +26,6 @@ from orchestrator.execution.run_steps import (
     FindRoutes,
     Finish,
     LinesFull,
-    Nak,
     NoSlot,
     NotAlone,
     Park,
@@ -86,11 +85,9 @@ class TaskRun:
 
         Raises:
             TaskError: It failed; of a kind of the wire's table.
-            NoRouteNowError: See `Dispatcher.run`.
         """
         state = self.state
         if self.task.durable:
-            state.may_park = self.task.park is not None
             state.deaths = self._dependencies.deaths.of(self.task)
         event: RunEvent = self._refreshed()
         while True:
@@ -105,8 +102,6 @@ class TaskRun:
                     if answers_anyway(state, error):
                         return self._result()
                     raise error
-                case Nak():
-                    raise NoRouteNowError
                 case other:
                     # A refused try goes on with its next `Send`, still alone; here it is over, or waits.
                     self._leave_isolation()

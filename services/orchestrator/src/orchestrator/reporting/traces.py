@@ -60,7 +60,7 @@ class Traces:
             attributes |= {"flotilla.zone": str(result.zone), "flotilla.pool": result.pool}
         span.end(attributes, error=error)
 
-    def task_left(self, span: Span | None, why: str = NAKKED) -> None:
+    def task_nakked(self, span: Span | None, why: str = NAKKED) -> None:
         """It leaves this orchestrator without a result: a durable one goes back to its stream. Nothing if it has one."""
         if span is not None:
             span.end({"flotilla.outcome": why}, error="" if why == NAKKED else why)
