@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flotilla.contracts import api, attempts, headers, presence, redaction, results, stats, subjects
+from flotilla.contracts import api, api_approvals, attempts, headers, presence, redaction, results, stats, subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,6 +67,27 @@ def _json(kind: Any) -> Decode:
     return msgspec.json.Decoder(kind).decode
 
 
+APPROVAL = api_approvals.ApprovalEntry(
+    id="0" * 32,
+    digest="0" * 64,
+    scope="acme",
+    task="seq-7",
+    step="report",
+    index=3,
+    capability="synthesize",
+    data_class="internal",
+    zones=["cloud", "local"],
+    input_sha256="1" * 64,
+    input_bytes=17,
+    submitted_by="acme",
+    group="privacy",
+    created_unix_ms=1_750_000_000_000,
+    expires_unix_ms=1_750_086_400_000,
+    status="denied",
+    decided_by="ann",
+    decided_unix_ms=1_750_000_100_000,
+    comment="names are left in it",
+)
 HANDLE = "abcdefghijklmnopqrstuvwx23"
 MESSAGES: dict[str, tuple[Any, Decode]] = {
     # a task's input and output, where the local zone alone serves it
@@ -299,6 +320,49 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         _json(api.DeadList),
     ),
     "api-retried": (api.Retried(task="t", retried_as="t-r1a2b3c"), _json(api.Retried)),
+    "api-approvals-query": (
+        api_approvals.ApprovalsQuery(verb="show", id="0" * 32, limit=7),
+        _json(api_approvals.ApprovalsQuery),
+    ),
+    "api-approval-list": (
+        api_approvals.ApprovalList(approvals=[APPROVAL], waiting=1),
+        _json(api_approvals.ApprovalList),
+    ),
+    "api-approval-shown": (
+        api_approvals.ApprovalShown(approval=APPROVAL, payload=msgspec.Raw(b'{"document":"x"}')),
+        _json(api_approvals.ApprovalShown),
+    ),
+    "api-decide-query": (
+        api_approvals.DecideQuery(
+            id="0" * 32, decision="grant", digest="0" * 64, comment="read it", grant="e30.c2ln", by="ann"
+        ),
+        _json(api_approvals.DecideQuery),
+    ),
+    "api-audit-list": (
+        api_approvals.AuditList(
+            audit=[
+                api_approvals.AuditEntry(
+                    at_unix_ms=1_750_000_100_000,
+                    id="0" * 32,
+                    digest="0" * 64,
+                    scope="acme",
+                    task="seq-7",
+                    step="report",
+                    index=3,
+                    capability="synthesize",
+                    data_class="internal",
+                    zones=["cloud", "local"],
+                    status="consumed",
+                    who="ann",
+                    who_as="UABC",
+                    comment="read it",
+                    signed=True,
+                    consumed_by="SUSPENDED_acme 4",
+                )
+            ]
+        ),
+        _json(api_approvals.AuditList),
+    ),
     "api-fleet-status": (
         api.FleetStatus(
             scope="default",
@@ -461,4 +525,4 @@ _OPEN = frozenset(
 
 
 def _holds_raw(message: Any) -> bool:
-    return any(isinstance(getattr(message, name, None), msgspec.Raw) for name in ("input", "output"))
+    return any(isinstance(getattr(message, name, None), msgspec.Raw) for name in ("input", "output", "payload"))

@@ -20,6 +20,7 @@ EventKind = Literal[
     "failed",
     "cancelled",
     "awaiting_approval",
+    "approval_decided",
     "step_started",
     "step_finished",
     "step_failed",
