@@ -39,6 +39,7 @@ COMMANDS: Final = (
     ("watch", "Pools and events, live.", _FLEET),
     ("explain", "Where a task would go now, and why.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
+    ("replay", "Try policies on recorded traffic: accuracy, cost, latency of each.", _FLEET),
     ("pipeline", "Capabilities made of steps, in files: check, list, show.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
     ("doctor", "What is wrong with models, keys, NATS or the clock, and the line that mends it.", _FLEET),

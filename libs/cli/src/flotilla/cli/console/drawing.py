@@ -27,6 +27,11 @@ _NUMBERS: Final = frozenset(
         "errors",
         "free",
         "revision",
+        "accuracy",
+        "escalated",
+        "failed",
+        "calls",
+        "of tasks",
     }
 )
 

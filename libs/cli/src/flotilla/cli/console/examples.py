@@ -64,6 +64,12 @@ flotilla policy history
 flotilla policy rollback
 flotilla policy unset
 """,
+    "replay": """
+flotilla replay traffic.csv --label truth
+flotilla replay traffic.jsonl --policy policy.toml --plot accuracy.png
+flotilla replay traffic.csv --cascade small,large --confidence-min 0.5 0.7 0.9
+flotilla replay traffic.csv --consensus small,other,large --only --json
+""",
     "pipeline": """
 flotilla pipeline check process-document.toml
 flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool claude --json

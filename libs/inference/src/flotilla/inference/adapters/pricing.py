@@ -9,6 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final, NamedTuple
 
 from flotilla.contracts.providers import providers_of
@@ -86,6 +87,17 @@ def cost_usd(
     return None
 
 
+def list_price_usd(model: str, *, input_tokens: int, output_tokens: int) -> float | None:
+    """
+    The list price of a call in US dollars by the name of the model alone, at the provider that it is best known of.
+
+    None where the list has no such model, or is not installed.
+    """
+    if find_spec("genai_prices") is None or not _may_be_looked_up("", model):
+        return None
+    return _price_list()("", model, plain=input_tokens, read=0, write=0, output=output_tokens)
+
+
 def _may_be_looked_up(provider: str, name: str) -> bool:
     """A server may answer under ever new names, and the list remembers every one that it was asked for."""
     if (provider, name) not in names_looked_up and len(names_looked_up) >= NAMES_MAX:
@@ -107,7 +119,7 @@ def _price_list() -> _PriceOf:
         """`UNLISTED` where there is no price; None where that of a token depends on how many there are."""
         del period
         try:
-            prices = vars(calc_price(Usage(input_tokens=1), model, provider_id=provider).model_price)
+            prices = vars(calc_price(Usage(input_tokens=1), model, provider_id=provider or None).model_price)
         except (LookupError, ValueError):
             return UNLISTED
         if any(isinstance(price, TieredPrices) for price in prices.values()):
@@ -132,7 +144,7 @@ def _price_list() -> _PriceOf:
                 counts = {"input_tokens": plain + read + write, "cache_read_tokens": read}
                 counts |= {"cache_write_tokens": write, "output_tokens": output}
                 usage = Usage(**{name: count for name, count in counts.items() if count})
-                return float(calc_price(usage, model, provider_id=provider).total_price)
+                return float(calc_price(usage, model, provider_id=provider or None).total_price)
         except (LookupError, ValueError):
             return None
         return found.call + plain * found.plain + read * found.read + write * found.write + output * found.output
