@@ -164,7 +164,8 @@ def test_what_pods_need_is_applied_and_what_clients_need_is_not(folder: Path, ku
         *(f"nats-{zone}-{pool}" for zone, pool in SPEC.pools),
     } == {name_of(secret) for secret in kind(applied, "Secret")}
     clients = written(folder, "clients/*.yaml")
-    assert {"nats-admin", "nats-observer", "nats-tenant-default", "nats-tenant-acme"} == {name_of(c) for c in clients}
+    tenants = {f"nats-{role}-{scope}" for role in ("tenant", "approver") for scope in SPEC.scopes}
+    assert {"nats-admin", "nats-observer", *tenants} == {name_of(client) for client in clients}
     assert all("namespace" not in client["metadata"] for client in clients)
 
 
@@ -210,7 +211,8 @@ def test_running_it_again_keeps_what_is_there(folder: Path):
 
     kubernetes.write(folder, wider, {})
 
-    assert seeds_of(folder) == before | {"tenant.umbrella": seeds_of(folder)["tenant.umbrella"]}
+    after = seeds_of(folder)
+    assert after == before | {name: after[name] for name in ("tenant.umbrella", "approver.umbrella")}
 
 
 def test_a_providers_key_is_written_once_given_and_kept(folder: Path, kustomize: tuple[str, ...]):

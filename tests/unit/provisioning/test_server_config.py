@@ -55,8 +55,8 @@ def test_only_orchestrators_and_the_admin_are_in_the_account_that_holds_the_stre
 
     assert users_of == {
         "FLEET": {keys["orchestrator"], keys["admin"]},
-        "default": {keys["tenant.default"]},
-        "acme": {keys["tenant.acme"]},
+        "default": {keys["tenant.default"], keys["approver.default"]},
+        "acme": {keys["tenant.acme"], keys["approver.acme"]},
         "FLEET.observer": {keys["observer"]},
         "POOL.local.ollama": {keys["local.ollama"]},
         "POOL.cloud.anthropic": {keys["cloud.anthropic"]},

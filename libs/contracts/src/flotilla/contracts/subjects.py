@@ -40,7 +40,10 @@ API_VERBS: Final = (
     "blackboard",
     "dead",
     "approvals",
+    "decide",
 )
+APPROVER_VERBS: Final = ("approvals", "decide")
+"""Of these, what the scope's approver alone may ask."""
 
 
 class TaskSubject(NamedTuple):
@@ -182,6 +185,26 @@ def pipeline_step(scope: str, run: str, step: str, index: str, digest: str) -> s
     return f"step.{scope}.{run}.{step}.{index}.{digest}"
 
 
+def step_payload(scope: str, task: str, request: str) -> str:
+    """Where the input is kept that an approver is shown, once per request for approval."""
+    return f"step.{scope}.{task}.approval.{request}"
+
+
+def suspended(scope: str, task: str) -> str:
+    """Where a task that waits for an approval is kept, as a message that is due at a time (ADR-51)."""
+    return f"suspended.{scope}.wait.{task}"
+
+
+def resumed(scope: str, task: str) -> str:
+    """Where the same task is delivered once it is due."""
+    return f"suspended.{scope}.due.{task}"
+
+
+def audit(scope: str, request: str, status: str) -> str:
+    """Where it is written, once, that a request for approval has become this."""
+    return f"audit.{scope}.{request}.{status}"
+
+
 def orchestrator_control(scope: str, verb: str) -> str:
     """Where orchestrators tell one another what all of them must know (a cancelled task)."""
     return f"orchestrator-control.{scope}.{verb}"
@@ -230,6 +253,21 @@ def dead_stream(scope: str) -> str:
 def steps_stream(scope: str) -> str:
     """The stream that keeps the results of the steps of a scope's pipelines."""
     return f"STEPS_{scope}"
+
+
+def suspended_stream(scope: str) -> str:
+    """The stream of a scope's tasks that wait for an approval, and of those that are due again."""
+    return f"SUSPENDED_{scope}"
+
+
+def audit_stream(scope: str) -> str:
+    """The stream that keeps what became of a scope's requests for approval."""
+    return f"AUDIT_{scope}"
+
+
+def approvals_bucket(scope: str) -> str:
+    """The bucket of a scope's requests for approval."""
+    return f"approvals_{scope}"
 
 
 def blackboard_bucket(scope: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from flotilla.contracts.headers import ASK_DEADLINE_MS_MAX
 from flotilla.contracts.names import OBSERVER_ACCOUNT, SEALED_ACCOUNT, VAULT_ACCOUNT
-from flotilla.contracts.subjects import Zone
+from flotilla.contracts.subjects import Zone, api
 from flotilla.fabric.jetstream_api import ACCOUNT_INFO
 from flotilla.provisioning import roles
 from flotilla.provisioning.server_spec import FLEET_ACCOUNT, SYSTEM_ACCOUNT, ServerSpec
@@ -189,9 +189,9 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
     account = SEALED_ACCOUNT if regulated else FLEET_ACCOUNT
     lanes = [(account, roles.seen_by_tenant), *([(SEALED_ACCOUNT, roles.sealed_for_tenant)] if also_sealed else [])]
     return {
-        "users": [_user(spec, roles.tenant(scope, sealed=also_sealed))],
+        "users": [_user(spec, role(scope, sealed=also_sealed)) for role in (roles.tenant, roles.approver)],
         "imports": [
-            {kind: _of(account, subject), "to": named(scope, subject)}
+            {kind: _of(account, subject), "to": named(scope, subject)} | _says_who(scope, subject)
             for account, named in lanes
             for kind, subjects in (("service", roles.services(scope)), ("stream", roles.streams(scope)))
             for subject in subjects
@@ -199,11 +199,18 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
     }
 
 
+def _says_who(scope: str, subject: str) -> dict[str, Any]:
+    """With what is asked of `api` the server says which user of the account asks; decisions on approvals are kept by that."""
+    return {"share": True} if subject == api(scope, ">") else {}
+
+
 def _user(spec: ServerSpec, role: roles.Role) -> dict[str, Any]:
     user: dict[str, Any] = {"nkey": spec.public_keys[role.user]}
     permissions: dict[str, Any] = {}
     if role.publish is not None:
         permissions["publish"] = {"allow": list(role.publish)}
+    if role.publish_not:
+        permissions["publish"] |= {"deny": list(role.publish_not)}
     if role.subscribe is not None:
         permissions["subscribe"] = {"allow": list(role.subscribe)}
     if role.responses is not None:

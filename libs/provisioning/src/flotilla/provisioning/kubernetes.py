@@ -124,7 +124,11 @@ def manifests(spec: KubernetesSpec, credentials: Credentials, environ: Mapping[s
         ServerSpecError: A name or number cannot be used, or a configuration is larger than a ConfigMap may be.
     """
     pods = (ORCHESTRATOR, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
-    clients = (OBSERVER, ADMIN, *(roles.tenant_user(scope) for scope in spec.scopes))
+    clients = (
+        OBSERVER,
+        ADMIN,
+        *(of(scope) for of in (roles.tenant_user, roles.approver_user) for scope in spec.scopes),
+    )
     return {
         **{f"{secret_name(user)}.yaml": _seed_secret(credentials, user, spec.namespace) for user in pods},
         **{

@@ -32,6 +32,9 @@ SEALED_PREFIX: Final = "sealed."
 """Before a tenant's subjects where they are those of the sealed lane."""
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
+APPROVER_INBOX: Final = "_APPROVER"
+"""Not below `_INBOX`, all of which the ordinary user of a tenant's account may hear."""
+
 _ANY: Final = "*"
 _ANY_ZONE: Final = cast("Zone", _ANY)  # a wildcard where a subject names its zone
 _ANY_KIND: Final = cast("EventKind", _ANY)
@@ -88,12 +91,14 @@ class Role(Struct, frozen=True, kw_only=True):
         publish: Subjects, wildcards allowed; None stands for everything in its account.
         subscribe: The same; queue groups included.
         responses: None allows no reply but to subjects in `publish`.
+        publish_not: Subjects that it may not publish to although `publish` has them.
     """
 
     user: str
     inbox_prefix: str
     publish: tuple[str, ...] | None
     subscribe: tuple[str, ...] | None
+    publish_not: tuple[str, ...] = ()
     responses: ResponseLimit | None = None
 
 
@@ -105,6 +110,11 @@ def worker_user(zone: Zone, pool: str) -> str:
 def tenant_user(scope: str) -> str:
     """The name of a scope's credentials."""
     return f"tenant.{scope}"
+
+
+def approver_user(scope: str) -> str:
+    """The name of the credentials of those who decide what of a scope may leave."""
+    return f"approver.{scope}"
 
 
 def worker(zone: Zone, pool: str, *, vault: bool = False, sealed: bool = False) -> Role:
@@ -189,7 +199,8 @@ def orchestrator(
     """
     An orchestrator that serves `scopes` and may send attempts into `zones` only.
 
-    With "*" the scopes whose blackboards it keeps are named in `blackboards`: no wildcard stands for a part of a token.
+    With "*" the scopes whose blackboards and requests for approval it keeps are named in `blackboards`: no wildcard stands
+    for a part of a token.
 
     Its zones are what seals restricted tasks at the transport: one without the cloud zone cannot reach a cloud lane,
     whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin or another
@@ -197,7 +208,9 @@ def orchestrator(
     """
     names = (_ANY,) if scopes == "*" else tuple(scopes)
     kept = tuple(
-        subjects.key(subjects.blackboard_bucket(scope), ">") for scope in (blackboards if scopes == "*" else names)
+        subjects.key(bucket(scope), ">")
+        for scope in (blackboards if scopes == "*" else names)
+        for bucket in (subjects.blackboard_bucket, subjects.approvals_bucket)
     )
     return Role(
         user=ORCHESTRATOR,
@@ -278,7 +291,8 @@ def tenant(scope: str, *, sealed: bool = False) -> Role:
     """
     Any NATS client of a scope, in the scope's own account: the five ways in and out, and plain inboxes.
 
-    With `sealed` it has the same five of the sealed lane too, each behind `sealed.`.
+    With `sealed` it has the same five of the sealed lane too, each behind `sealed.`. What the scope's approver asks is the
+    approver's alone: whoever submits decides nothing.
     """
     named = (seen_by_tenant, sealed_for_tenant) if sealed else (seen_by_tenant,)
     return Role(
@@ -286,7 +300,29 @@ def tenant(scope: str, *, sealed: bool = False) -> Role:
         inbox_prefix=inbox_prefix(),
         publish=tuple(name(scope, subject) for name in named for subject in services(scope)),
         subscribe=(*(name(scope, subject) for name in named for subject in streams(scope)), f"{inbox_prefix()}.>"),
+        publish_not=tuple(name(scope, subject) for name in named for subject in asked_by_approver(scope)),
     )
+
+
+def approver(scope: str, *, sealed: bool = False) -> Role:
+    """
+    Who decides what of a scope may leave, in the scope's own account: asks what waits, decides it, and hears events.
+
+    It submits nothing, so nobody approves with these credentials what was submitted with them; and nobody else in the account
+    hears its inbox, on which whole inputs arrive.
+    """
+    named = (seen_by_tenant, sealed_for_tenant) if sealed else (seen_by_tenant,)
+    return Role(
+        user=approver_user(scope),
+        inbox_prefix=APPROVER_INBOX,
+        publish=tuple(name(scope, subject) for name in named for subject in asked_by_approver(scope)),
+        subscribe=(*(name(scope, _events_of(scope)) for name in named), f"{APPROVER_INBOX}.>"),
+    )
+
+
+def asked_by_approver(scope: str) -> tuple[str, ...]:
+    """What a scope's approver alone asks of the fleet, as it stands in the FLEET account."""
+    return tuple(subjects.api(scope, verb) for verb in subjects.APPROVER_VERBS)
 
 
 def services(scope: str) -> tuple[str, str, str]:
@@ -318,6 +354,8 @@ def _written_for_scope(scope: str) -> tuple[str, ...]:
         subjects.tasks(scope, ">"),
         subjects.dead(scope, _ANY, _ANY),
         f"step.{scope}.>",
+        subjects.suspended(scope, _ANY),
+        subjects.audit(scope, _ANY, _ANY),
         _control_of(scope),
     )
 
@@ -356,6 +394,9 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.events_stream(scope) for scope in scopes),
             *(subjects.dead_stream(scope) for scope in scopes),
             *(subjects.steps_stream(scope) for scope in scopes),
+            *(subjects.suspended_stream(scope) for scope in scopes),
+            *(subjects.audit_stream(scope) for scope in scopes),
+            *(subjects.bucket_stream(subjects.approvals_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
             *subjects.SHARED_BEFORE,

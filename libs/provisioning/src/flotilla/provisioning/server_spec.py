@@ -134,6 +134,7 @@ def users(scopes: Iterable[str], pools: Iterable[tuple[Zone, str]], *, sealed: b
         ADMIN,
         *(roles.worker_user(zone, pool) for zone, pool in pools),
         *(roles.tenant_user(scope) for scope in scopes),
+        *(roles.approver_user(scope) for scope in scopes),
     )
 
 

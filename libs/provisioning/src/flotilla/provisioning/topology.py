@@ -29,6 +29,18 @@ RESULTS_BYTES_MAX: Final = 1 * GIB
 RESULTS_AGE_S: Final = 7 * DAY_S
 STEPS_MAX: Final = 100_000
 STEPS_BYTES_MAX: Final = 256 * MIB
+SUSPENDED_MAX: Final = 50_000
+SUSPENDED_BYTES_MAX: Final = 128 * MIB
+"""
+Orchestrators suspend no further task once half of this is taken: a stream that holds schedules cannot refuse what is too
+much (error 10052), it would drop the oldest.
+"""
+APPROVALS_MAX: Final = 50_000
+APPROVALS_BYTES_MAX: Final = 32 * MIB
+APPROVALS_AGE_S: Final = 37 * DAY_S
+"""Longer than a request may wait."""
+AUDIT_BYTES_MAX: Final = 32 * MIB
+AUDIT_AGE_S: Final = 90 * DAY_S
 EVENTS_BYTES_MAX: Final = 256 * MIB
 EVENTS_AGE_S: Final = 1 * DAY_S
 DEAD_MAX: Final = 10_000
@@ -85,8 +97,10 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     duplicate_window: int = 0
     allow_direct: bool = False
     allow_msg_ttl: bool = False
+    allow_msg_schedules: bool = False
     allow_rollup_hdrs: bool = False
     deny_delete: bool = False
+    deny_purge: bool = False
     subject_delete_marker_ttl: int = 0
     subject_transform: SubjectMapping | None = None
     republish: SubjectMapping | None = None
@@ -134,6 +148,7 @@ def topology(
             *(tasks_stream(scope, limits) for scope in scopes),
             *(results_stream(scope, limits) for scope in scopes),
             *(steps_stream(scope) for scope in scopes),
+            *(config for scope in scopes for config in of_approvals(scope)),
             *(events_stream(scope, limits) for scope in scopes),
             *(dead_stream(scope, limits) for scope in scopes),
             *(blackboard(scope, limits) for scope in scopes),
@@ -204,6 +219,38 @@ def steps_stream(scope: str) -> StreamConfig:
         duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
         allow_direct=True,
     )
+
+
+def of_approvals(scope: str) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
+    """A scope's requests for approval, the tasks that wait for them, and the audit, from which nothing can be removed."""
+    requests = _bucket(subjects.approvals_bucket(scope), bytes_max=APPROVALS_BYTES_MAX, ttl_s=APPROVALS_AGE_S)
+    suspended = StreamConfig(
+        name=subjects.suspended_stream(scope),
+        subjects=(subjects.suspended(scope, "*"), subjects.resumed(scope, "*")),
+        retention="workqueue",
+        discard="old",
+        max_bytes=SUSPENDED_BYTES_MAX,
+        max_msgs=2 * SUSPENDED_MAX,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        allow_msg_schedules=True,
+        # The server says so itself where there are schedules.
+        allow_rollup_hdrs=True,
+    )
+    audit = StreamConfig(
+        name=subjects.audit_stream(scope),
+        subjects=(subjects.audit(scope, "*", "*"),),
+        retention="limits",
+        discard="old",
+        max_age=AUDIT_AGE_S * _NS_PER_S,
+        max_bytes=AUDIT_BYTES_MAX,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+        deny_delete=True,
+        deny_purge=True,
+    )
+    return msgspec.structs.replace(requests, max_msgs=APPROVALS_MAX), suspended, audit
 
 
 def events_stream(scope: str, limits: TopologyLimits) -> StreamConfig:

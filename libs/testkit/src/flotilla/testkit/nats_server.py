@@ -93,6 +93,10 @@ class RunningServer:
         """How a client of the scope connects with credentials."""
         return self._settings(roles.tenant(scope))
 
+    def approver(self, scope: str = DEFAULT_SCOPE) -> NatsSettings:
+        """How the scope's approver connects."""
+        return self._settings(roles.approver(scope))
+
     def anonymous(self) -> NatsSettings:
         """How a client without credentials connects: it is the default scope's tenant."""
         return NatsSettings(url=self.url)
