@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flotilla.contracts.limits import BudgetEntry, LimitEntry
 from flotilla.contracts.policy import (
     BreakerPolicy,
     CapabilityPolicy,
@@ -20,8 +21,9 @@ from flotilla.routing.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "routing.md").read_text()
+ECONOMY = (ROOT / "docs" / "economy.md").read_text()
 EXAMPLE = (ROOT / "examples" / "policy.toml").read_text()
-DOCUMENTS = [EXAMPLE, *re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
+DOCUMENTS = [EXAMPLE, *re.findall(r"```toml\n(.*?)```", PAGE + ECONOMY, re.DOTALL)]
 POOLS = {"ollama", "anthropic", "openai", "local", "cloud"}
 
 
@@ -44,10 +46,12 @@ def test_every_key_is_documented():
     keys |= {f"probe.{field.name}" for field in msgspec.structs.fields(ProbeEntry)}
     keys |= {field.name for field in msgspec.structs.fields(BreakerPolicy)}
     keys |= {field.name for field in msgspec.structs.fields(RedactionPolicy)}
-    tables = {"capabilities", "default", "scopes", "breaker", "redaction", "declassify"}
+    tables = {"capabilities", "default", "scopes", "breaker", "redaction", "declassify", "limits", "budgets"}
     keys |= {field.name for field in msgspec.structs.fields(Policy)} - tables
 
     assert [] == sorted(key for key in keys if f"`{key}`" not in PAGE)
+    economy = {field.name for kind in (LimitEntry, BudgetEntry) for field in msgspec.structs.fields(kind)}
+    assert [] == sorted(key for key in economy if f"`{key}`" not in ECONOMY)
     assert [] == sorted(table for table in tables if f"[{table}" not in PAGE)
     rows = {
         name: next((row for row in PAGE.splitlines() if row.startswith(f"| `{name}` |")), "") for name in STRATEGIES

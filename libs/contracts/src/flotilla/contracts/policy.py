@@ -17,6 +17,7 @@ from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyErr
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance
 from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
+from flotilla.contracts.limits import Budgets, Limits
 from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
 
 FORMAT: Final = 1
@@ -159,6 +160,8 @@ class Policy(Struct, frozen=True, kw_only=True):
             capability without an entry is routed as in a fleet without a policy.
         declassify: By capability and field of its output, the class of what stands there, whatever the task's class was.
         redaction: Which types of personal data `redact` replaces.
+        limits: How much the whole fleet may ask, by name.
+        budgets: How much it may spend, by name.
     """
 
     format: Annotated[int, Meta(ge=1, le=FORMAT_MAX)] = FORMAT
@@ -171,6 +174,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         Meta(max_length=ENTRIES_MAX),
     ] = {}
     redaction: RedactionPolicy = EVERY_TYPE
+    limits: Limits = {}
+    budgets: Budgets = {}
 
     def data_class_of(self, scope: str) -> DataClass:
         """The data class of a scope's tasks that name none: `internal` unless the policy says otherwise."""

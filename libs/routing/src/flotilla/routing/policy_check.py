@@ -18,6 +18,7 @@ from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.policy import FORMAT, STRATEGY_DEFAULT, CapabilityPolicy, Policy, RouteEntry, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.routing.limit_checks import limit_faults, limit_warnings
 from flotilla.routing.strategies import STRATEGIES
 
 FAULTS_MAX: Final = 100
@@ -44,7 +45,12 @@ def parse_policy(text: str) -> Policy:
     faults = [*_faults(Policy, document, ""), *_meaning(document)]
     if faults:
         raise PolicyError(list(dict.fromkeys(faults))[:FAULTS_MAX])
-    return msgspec.convert(document, Policy)
+    try:
+        return msgspec.convert(document, Policy)
+    except msgspec.ValidationError as error:
+        # Too many entries of a table, each of which is well.
+        says, _, path = str(error).partition(" - at `$.")
+        raise PolicyError([f"{path.rstrip('`')}: {says}"]) from error
 
 
 def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: Collection[str]) -> list[str]:
@@ -64,6 +70,7 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
         if capability not in known_capabilities:
             near = _near(capability, known_capabilities)
             found.append(f"capabilities.{capability}: no live pool serves a capability of that name{near}")
+    found += limit_warnings(policy, known_pools)
     return [*found, *_declassify_warnings(policy, known_capabilities)]
 
 
@@ -169,6 +176,7 @@ def _meaning(document: Table) -> Iterator[str]:
         yield from _option_faults(entry, default, path)
         yield from _listed_twice(entry.get("routes"), path)
     yield from _no_such_fields(document.get("declassify"))
+    yield from limit_faults(document.get("limits"))
 
 
 def _no_such_fields(declassify: object) -> Iterator[str]:

@@ -1,0 +1,190 @@
+"""A rate limit holds over all orchestrators, whatever their clocks say and however late they hear of one another."""
+
+import heapq
+import random
+from collections.abc import Callable
+
+import pytest
+
+from flotilla.routing.rate_windows import LEASE_S, WINDOW_S, Leases, RateWindow
+
+Event = tuple[float, int, Callable[[], None]]
+
+
+class Fleet:
+    """
+    Orchestrators that share a counter, in simulated time; each has its own clock.
+
+    Attributes:
+        used_at_s: When tokens were used, in true time.
+    """
+
+    def __init__(self, *, limit: int, orchestrators: int, delay_s: float, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now_s = 0.0
+        self.total = 0
+        self.delay_s = delay_s
+        self.events: list[Event] = []
+        self.count = 0
+        self.used_at_s: list[float] = []
+        self.orchestrators = [Orchestrator(self, limit) for _ in range(orchestrators)]
+
+    def later(self, after_s: float, call: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.events, (self.now_s + after_s, self.count, call))
+
+    def add(self, amount: int, acknowledge: Callable[[int], None]) -> None:
+        """Reach the counter after a while; then everybody hears, each a while later."""
+
+        def stored() -> None:
+            self.total += amount
+            total = self.total
+            self.later(self.random.random() * self.delay_s, lambda: acknowledge(total))
+            for each in self.orchestrators:
+                # Messages of one subject are heard in their order.
+                each.hears_at_s = max(each.hears_at_s, self.now_s + self.random.random() * self.delay_s)
+                self.later(each.hears_at_s - self.now_s, lambda each=each: each.window.heard(total, each.clock_s))
+
+        self.later(self.random.random() * self.delay_s, stored)
+
+    def run(self, until_s: float) -> None:
+        while self.events and self.events[0][0] <= until_s:
+            self.now_s, _, call = heapq.heappop(self.events)
+            call()
+        self.now_s = until_s
+
+    def most_within(self, span_s: float) -> int:
+        most = first = 0
+        for index, at_s in enumerate(self.used_at_s):
+            while self.used_at_s[first] <= at_s - span_s:
+                first += 1
+            most = max(most, index - first + 1)
+        return most
+
+
+class Orchestrator:
+    """Takes tokens as fast as it may, one task after another."""
+
+    def __init__(self, fleet: Fleet, limit: int) -> None:
+        self.fleet = fleet
+        self.window = RateWindow(limit)
+        self.leases = Leases()
+        self.offset_s = fleet.random.uniform(-5, 5) + 1000
+        self.hears_at_s = 0.0
+        self.waiting = 0
+        self.asking = False
+
+    @property
+    def clock_s(self) -> float:
+        return self.fleet.now_s + self.offset_s
+
+    def wants(self) -> None:
+        """One more task."""
+        self.waiting += 1
+        self.serve()
+
+    def serve(self) -> None:
+        while self.waiting and self.leases.take(1, self.clock_s):
+            self.waiting -= 1
+            self.fleet.used_at_s.append(self.fleet.now_s)
+        if not self.waiting or self.asking:
+            return
+        asked = self.leases.to_ask(min(self.waiting, 4), self.window.room(self.clock_s), self.clock_s)
+        if not asked:
+            self.fleet.later(self.window.free_in_s(1, self.clock_s) + 0.01, self.serve)
+            return
+        self.asking = True
+        asked_at_s, known = self.clock_s, self.window.latest
+
+        def acknowledged(total: int) -> None:
+            self.asking = False
+            self.leases.add(self.window.granted(asked, total, self.clock_s, known=known), asked_at_s)
+            self.serve()
+
+        self.fleet.add(asked, acknowledged)
+
+
+@pytest.mark.parametrize("delay_s", [0.001, 0.5])
+@pytest.mark.parametrize("orchestrators", [1, 2, 5])
+def test_no_minute_has_more_than_the_limit(orchestrators: int, delay_s: float) -> None:
+    """
+    Any 60 s, wherever they begin; and nearly all of the limit is used where there is the demand.
+    """
+    fleet = Fleet(limit=100, orchestrators=orchestrators, delay_s=delay_s, seed=orchestrators)
+    for index in range(1000):
+        fleet.later(index * 0.01, fleet.orchestrators[index % orchestrators].wants)
+    fleet.run(300.0)
+
+    assert fleet.most_within(60.0) <= 100
+    assert len(fleet.used_at_s) >= 4 * 85
+
+
+def test_a_slow_trickle_wastes_little() -> None:
+    """
+    An orchestrator that needs a token a second takes about one a second.
+    """
+    fleet = Fleet(limit=100, orchestrators=1, delay_s=0.001, seed=1)
+    for index in range(50):
+        fleet.later(index * 1.0, fleet.orchestrators[0].wants)
+    fleet.run(50.0)
+
+    assert len(fleet.used_at_s) == 50
+    assert fleet.total <= 60
+
+
+def test_a_limit_that_is_lowered_holds_from_the_next_block_on() -> None:
+    """
+    What is used beyond the new limit leaves no room until it is a minute old.
+    """
+    window = RateWindow(100)
+    assert window.granted(60, 60, 0.0, known=0) == 60
+    window.limit = 50
+
+    assert window.room(1.0) == -10
+    assert window.free_in_s(1, 1.0) == pytest.approx(WINDOW_S - 1.0)
+    assert window.room(WINDOW_S) == 50
+
+
+def test_of_a_block_beyond_the_limit_only_the_rest_is_granted() -> None:
+    """
+    Two ask at once: whoever comes second gets what is left.
+    """
+    window = RateWindow(10)
+    assert window.granted(8, 8, 0.0, known=0) == 8
+    assert window.granted(8, 16, 0.1, known=0) == 2
+    assert window.granted(8, 24, 0.2, known=0) == 0
+
+
+def test_a_counter_that_was_lost_gives_nothing_away() -> None:
+    """
+    The stream was deleted and begins at 0: what was used within the minute is used all the same.
+    """
+    window = RateWindow(10)
+    window.heard(8, 0.0)
+    assert window.granted(5, 5, 1.0, known=8) == 0
+    window.heard(5, 1.0)
+    assert window.room(1.5) == -3
+    assert window.room(WINDOW_S + 2.0) == 10
+
+
+def test_tokens_of_a_lease_end_with_it() -> None:
+    """
+    A frozen orchestrator uses nothing that the others count as a minute old.
+    """
+    leases = Leases()
+    leases.add(5, asked_at_s=0.0)
+    assert leases.take(2, LEASE_S)
+    assert not leases.take(1, LEASE_S + 0.001)
+
+
+def test_what_was_used_beyond_the_estimate_is_paid_from_the_next_block() -> None:
+    """
+    Tokens of a model are known when it has answered.
+    """
+    leases = Leases()
+    leases.add(10, asked_at_s=0.0)
+    assert leases.take(10, 0.1)
+    leases.owe(30, most=25)
+    assert leases.to_ask(10, room=1000, now_s=0.2) >= 35
+    leases.add(35, asked_at_s=0.2)
+    assert leases.left(0.3) == 10
