@@ -330,3 +330,27 @@ def test_nearest_rank_is_a_value_that_was_there():
     The least that so great a share does not exceed.
     """
     assert (1, 2, 4, 4) == tuple(nearest_rank([1, 2, 3, 4], share) for share in (0.25, 0.5, 0.95, 1.0))
+
+
+def test_calibrate_finds_a_threshold_to_paste(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """
+    Or says that there is none; with too few pairs nothing is said.
+    """
+    file = tmp_path / "pairs.csv"
+    header = "input,small.output,small.confidence,large.output\n"
+    sure, unsure = "x,a,0.9,a\n" * 300, "x,a,0.4,b\n" * 100
+    command = ["experiment", "calibrate", str(file), "--cheap", "small", "--dear", "large"]
+
+    file.write_text(header + sure + unsure)
+    assert 0 == main(command)
+    out, err = capsys.readouterr()
+    assert "strategy_options = { confidence_min = 0.9 }\n" == out
+    assert "large is asked for 25.0% of 400 tasks" in err
+    assert 0 == main([*command, "--json"])
+    assert 0.25 == json.loads(capsys.readouterr().out)["escalated"]
+
+    file.write_text(header + unsure)
+    assert 1 == main(command)
+    file.write_text(header + "x,a,0.9,a\n" * 3)
+    assert 2 == main(command)
+    assert 2 == main([*command[:-1], "huge"])

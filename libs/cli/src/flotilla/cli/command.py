@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("explain", "Where a task would go now, and why.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
     ("replay", "Try policies on recorded traffic: accuracy, cost, latency of each.", _FLEET),
+    ("experiment", "What may be concluded from recorded and live traffic: calibrate.", _FLEET),
     ("pipeline", "Capabilities made of steps, in files: check, list, show.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
     ("doctor", "What is wrong with models, keys, NATS or the clock, and the line that mends it.", _FLEET),
@@ -54,7 +55,7 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-APPS: Final = frozenset({"approvals", "blackboard", "dead", "pipeline", "policy", "vault"})
+APPS: Final = frozenset({"approvals", "blackboard", "dead", "experiment", "pipeline", "policy", "vault"})
 """Commands that have commands of their own; these bring their examples along."""
 
 

@@ -70,6 +70,10 @@ flotilla replay traffic.jsonl --policy policy.toml --plot accuracy.png
 flotilla replay traffic.csv --cascade small,large --confidence-min 0.5 0.7 0.9
 flotilla replay traffic.csv --consensus small,other,large --only --json
 """,
+    "experiment": """
+flotilla experiment calibrate traffic.csv --cheap small --dear large
+flotilla experiment calibrate t.csv --cheap s --dear l --agreement 0.99
+""",
     "pipeline": """
 flotilla pipeline check process-document.toml
 flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool claude --json

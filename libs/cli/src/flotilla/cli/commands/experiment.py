@@ -1,0 +1,88 @@
+"""`flotilla experiment`: what may be concluded from recorded pairs and from live arms."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from flotilla.cli.console import exits, terminal
+from flotilla.cli.console.examples import examples_of
+from flotilla.cli.console.exits import UsageError
+from flotilla.cli.replay.errors import ReplayError
+from flotilla.cli.replay.reading import read_recording
+from flotilla.cli.replay.recording import Recording
+from flotilla.routing.calibration import ERROR_DEFAULT, PAIRS_MIN, Calibration, Pair
+from flotilla.routing.calibration import calibrate as calibrated
+
+experiment: Final = App(name="experiment", help_format="plaintext", help_epilogue=examples_of("experiment"))
+Share = Annotated[float, Parameter(validator=Number(gt=0.0, lt=1.0))]
+
+
+@experiment.command
+def calibrate(
+    file: Path,
+    /,
+    *,
+    cheap: str,
+    dear: str,
+    agreement: Share = 0.97,
+    error: Share = ERROR_DEFAULT,
+    input: str | None = None,  # noqa: A002  (the option's name)
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """
+    Find the threshold of a cascade from recorded pairs. Exits with 1 when no threshold keeps the agreement.
+
+    Parameters
+    ----------
+    file
+        A recording as `flotilla replay` reads it, with the confidence of the cheap model.
+    cheap
+        The recorded model that is asked first.
+    dear
+        The one that is asked where the first is not sure enough.
+    agreement
+        The share of results that must be the dear model's, 0 to 1.
+    error
+        How probable it may be that further traffic agrees less.
+    input
+        The column or key of the input.
+    json
+        One JSON object.
+    """
+    pairs = _pairs(read_recording(file, input_name=input, label_name=None), cheap, dear)
+    if len(pairs) < PAIRS_MIN:
+        raise UsageError(f"{len(pairs)} rows with a confidence of {cheap} and both answers; {PAIRS_MIN} are needed")
+    found = calibrated(pairs, agreement, error=error)
+    if json:
+        terminal.json_line(msgspec.json.encode(found))
+    else:
+        _say(found, cheap, dear, agreement, error)
+    return exits.OK if found.is_met else exits.FAILED
+
+
+def _say(found: Calibration, cheap: str, dear: str, agreement: float, error: float) -> None:
+    if not found.is_met:
+        terminal.aside(
+            f"no threshold keeps {agreement:.1%} by {found.pairs:,} pairs: {cheap} is sure and differs too often"
+        )
+        return
+    terminal.write(f"strategy_options = {{ confidence_min = {found.confidence_min:g} }}\n")
+    terminal.aside(f"{dear} is asked for {found.escalated:.1%} of {found.pairs:,} tasks")
+    terminal.aside(
+        f"{found.agreement:.2%} agree with it here, {found.agreement_low:.2%} at least elsewhere ({1 - error:.0%} sure)"
+    )
+
+
+def _pairs(recording: Recording, cheap: str, dear: str) -> list[Pair]:
+    for option, model in (("--cheap", cheap), ("--dear", dear)):
+        if model not in recording.models:
+            raise ReplayError(f"{option} {model}: not recorded; recorded are {', '.join(recording.models)}")
+    rows = [(row.by_model[cheap], row.by_model[dear]) for row in recording.rows]
+    return [
+        Pair(first.confidence, first.answer == second.answer)
+        for first, second in rows
+        if first.confidence is not None and first.answer is not None and second.answer is not None
+    ]
