@@ -175,6 +175,32 @@ async def test_an_asked_run_gives_its_output_and_tells_of_its_steps(tmp_path: Pa
     assert 0 == kept
 
 
+async def test_where_a_pipeline_would_go_is_told_step_by_step(tmp_path: Path):
+    """
+    Under the class that each step's data has: what a restricted step gave keeps the next one at home.
+    """
+    async with _stage(tmp_path) as (fleet, client, _):
+        cloud = await fleet.connect(fleet.server.worker("cloud", "cloud"))
+        async with scripted_worker(cloud, _says, zone="cloud", pool="cloud", replica="cloud-w1"):
+            await fleet.until_replicas({"scripted-w1", "cloud-w1"})
+            told = await client.api("explain", {"capability": "around", "data_class": "public"})
+            chain = await client.api("explain", {"capability": "chain", "data_class": "public"})
+
+    inner, after = told["steps"]
+    sort = inner["explanation"]["steps"][0]
+    assert ("pipeline", [], []) == (told["strategy"], told["routes"], told["excluded"])
+    assert ["inner", "sort", "after"] == [inner["step"], sort["step"], after["step"]]
+    assert ["public", "restricted"] == [each["explanation"]["data_class"] for each in (inner, sort)]
+    assert ["local"] == [route["zone"] for route in sort["explanation"]["routes"]]
+    assert ("restricted", {"local"}) == (
+        after["explanation"]["data_class"],
+        {route["zone"] for route in after["explanation"]["routes"]},
+    )
+    assert [{"local", "cloud"}] * 3 == [
+        {route["zone"] for route in each["explanation"]["routes"]} for each in chain["steps"]
+    ]
+
+
 async def test_a_durable_run_repeats_no_kept_step_whoever_is_killed(tmp_path: Path):
     """
     The orchestrator dies while the last step runs; the next one goes on with that step alone, by the file of before.

@@ -26,6 +26,19 @@ CLASSIFY = BODIES["classify"]
 MARK = "Zaphod-4711-Beeblebrox"
 MARKED = {"document": f"Dear {MARK}, your invoice.", "labels": [MARK, "other"]}
 SERVER, CLIENT, CONSUMER = 2, 3, 5
+TWICE = """
+name = "twice"
+[input]
+type = "object"
+[steps.first]
+capability = "classify"
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[steps.second]
+capability = "classify"
+input = { document = "${steps.first.label}", labels = ["billing", "other"] }
+[output]
+label = "${steps.second.label}"
+"""
 DEAD_SERVER = {"FLOTILLA_NATS_URL": "nats://127.0.0.1:1"}
 
 
@@ -57,7 +70,11 @@ async def traced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trac
         env = sent_to(collector)
         pools: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "scripted"), ("local", "slow"))
         directory = tmp_path_factory.mktemp("traced")
-        async with running_fleet(directory, env=env, worker_env=env, pools=pools) as fleet:
+        files = directory / "capabilities"
+        files.mkdir()
+        (files / "twice.toml").write_text(TWICE)
+        own = {**env, "FLOTILLA_CAPABILITY_FILES": str(files)}
+        async with running_fleet(directory, env=own, worker_env=env, pools=pools) as fleet:
             yield Traced(fleet, await fleet.client(), collector)
 
 
@@ -85,6 +102,22 @@ async def _hanging() -> AsyncGenerator[str]:
         writer.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_the_steps_of_a_pipeline_are_under_the_run(traced: Traced):
+    """
+    Each with its attempt below it.
+    """
+    task = new_task()
+    result = (await traced.caller.ask("twice", {"document": "An invoice."}, headers={"Nats-Msg-Id": task})).result
+    await traced.collector.until(lambda seen: len(seen.of_task(task)) >= 7)
+    spans = traced.collector.of_task(task)
+
+    run = next(span for span in spans if span.attributes.get("flotilla.task.id") == task)
+    steps = [span for span in spans if span.name == "flotilla.task" and span is not run]
+    assert "ok" == result["status"]
+    assert [run.span] * 2 == [step.parent for step in steps]
+    assert {step.span for step in steps} == {span.parent for span in spans if span.name == "flotilla.attempt"}
 
 
 async def test_one_trace_goes_from_the_caller_through_the_orchestrator_to_the_worker(traced: Traced):

@@ -1,7 +1,16 @@
 """How the command shows routes: rows, and a line when one moves."""
 
-from flotilla.cli.console.routes import RouteChanges, change_line, explained_rows, route_rows
-from flotilla.contracts.api_routing import ExplainedRoute, Explanation, RouteReport
+from msgspec import UNSET
+
+from flotilla.cli.console.routes import (
+    RouteChanges,
+    change_line,
+    explained_rows,
+    explained_steps,
+    goes_nowhere,
+    route_rows,
+)
+from flotilla.contracts.api_routing import ExplainedRoute, ExplainedStep, Explanation, RouteReport
 
 
 def report(standing: str = "settled", breaker: str = "closed", why: str = "") -> RouteReport:
@@ -89,3 +98,39 @@ def test_an_explanation_lists_the_routes_in_order_and_then_those_that_are_out():
     assert ("1", "local", "local/m", "0") == rows[0][:4]
     assert ("-", "", "cloud", "") == rows[1][:4]
     assert "restricted data never enters the cloud zone" == rows[1][-1]
+
+
+def explained(capability: str, *routes: ExplainedRoute, steps: list[ExplainedStep] | None = None) -> Explanation:
+    """Where a task would go."""
+    out = ExplainedRoute(pool="claude", model="m", reason="restricted data stays in the local zone")
+    return Explanation(
+        capability=capability,
+        data_class="restricted",
+        strategy="failover",
+        policy_revision=1,
+        routes=[*routes],
+        excluded=[] if steps else [out],
+        steps=steps or UNSET,
+    )
+
+
+def test_the_steps_of_a_pipeline_are_rows_and_those_of_a_step_follow_it():
+    """
+    With the first route, those behind it, or why there is none; one step without a route is enough to fail.
+    """
+    home = ExplainedRoute(pool="ollama", model="m", zone="local", reason="first in the list", in_order=1)
+    spare = ExplainedRoute(pool="vllm", model="n", zone="local", reason="behind", in_order=2)
+    served = ExplainedStep(step="sort", explanation=explained("classify", home, spare))
+    stuck = ExplainedStep(step="write", explanation=explained("synthesize"))
+
+    _, rows = explained_steps(
+        explained("outer", steps=[served, ExplainedStep(step="in", explanation=explained("inner", steps=[stuck]))])
+    )
+
+    assert [
+        ("sort", "classify", "restricted", "local", "ollama/m", "vllm/n", "first in the list"),
+        ("in", "inner", "restricted", "", "", "", ""),
+        ("in.write", "synthesize", "restricted", "", "-", "", "restricted data stays in the local zone"),
+    ] == rows
+    assert not goes_nowhere(explained("outer", steps=[served]))
+    assert goes_nowhere(explained("outer", steps=[served, stuck]))

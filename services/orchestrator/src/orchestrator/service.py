@@ -222,7 +222,14 @@ class Orchestrator:
             durables=self._durables,
             walks=walks,
         )
-        routing = RoutingHandlers(instance=instance, router=router, fleet=fleet, intake=intake)
+        routing = RoutingHandlers(
+            instance=instance,
+            router=router,
+            fleet=fleet,
+            intake=intake,
+            pipelines=pipelines or {},
+            at_least="restricted" if settings.sealed else "public",
+        )
         policy = PolicyHandlers(
             requests,
             instance=instance,

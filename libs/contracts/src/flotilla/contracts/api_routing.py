@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flotilla.contracts.fields import SEQUENCE_MAX, Labels, ModelName, Name, Sequence, Size, Word
 from flotilla.contracts.headers import STICKY_LENGTH_MAX, DataClass
@@ -49,6 +49,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     Attributes:
         reason: Why there is none, when there is none.
         policy_revision: Of the policy in force; 0 without one.
+        steps: Of a pipeline, which has no routes of its own, in the order of its definition.
     """
 
     capability: str
@@ -58,6 +59,14 @@ class Explanation(Struct, frozen=True, kw_only=True):
     routes: list[ExplainedRoute]
     excluded: list[ExplainedRoute]
     reason: str = ""
+    steps: list["ExplainedStep"] | UnsetType = UNSET
+
+
+class ExplainedStep(Struct, frozen=True, kw_only=True):
+    """A step of a pipeline, and where its task would go: under the data class that it has when all goes well."""
+
+    step: str
+    explanation: Explanation
 
 
 class RouteReport(Struct, frozen=True, kw_only=True):

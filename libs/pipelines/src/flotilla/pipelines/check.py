@@ -11,11 +11,11 @@ from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.policy import Policy, rules_for
 from flotilla.contracts.subjects import Zone
-from flotilla.pipelines.data_flow import DataFlow
+from flotilla.pipelines.data_flow import DataFlow, enter_whole
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step
 from flotilla.pipelines.references import Reference
 from flotilla.pipelines.schema_paths import has_path
-from flotilla.routing.data_classes import ORDER, declassified_by, highest
+from flotilla.routing.data_classes import ORDER, declassified_by
 from flotilla.routing.eligibility import open_zones
 from flotilla.routing.types import TaskView
 
@@ -85,12 +85,10 @@ def check(pipeline: Pipeline, task_class: DataClass, around: Surroundings, *, de
 
 
 def _reports(pipeline: Pipeline, task_class: DataClass, around: Surroundings) -> Iterator[StepReport]:
-    flow = DataFlow(pipeline, task_class, operator=declassified_by(around.policy))
+    operator = declassified_by(around.policy)
+    flow = DataFlow(pipeline, task_class, operator=operator)
     for step in pipeline.steps:
-        data_class = flow.enter(step)
-        inner = around.pipelines.get(step.capability)
-        if inner is not None:
-            flow.ended(step, _class_of_output(inner, data_class, around, depth=1), failed=False)
+        data_class = enter_whole(flow, step, operator, around.pipelines)
         causes: list[str] = []
         if data_class != ORDER[0]:
             causes = [str(read) for read in _read_by(step) if flow.of_reference(read, step) == data_class]
@@ -101,17 +99,6 @@ def _reports(pipeline: Pipeline, task_class: DataClass, around: Surroundings) ->
             zones=open_zones(TaskView(capability=step.capability, scope=DEFAULT_SCOPE, data_class=data_class)),
             causes=tuple(dict.fromkeys(causes)),
         )
-
-
-def _class_of_output(pipeline: Pipeline, task_class: DataClass, around: Surroundings, *, depth: int) -> DataClass:
-    """Of what a step gives that is a pipeline: at least the class of its task."""
-    flow = DataFlow(pipeline, task_class, operator=declassified_by(around.policy))
-    for step in pipeline.steps:
-        data_class = flow.enter(step)
-        inner = around.pipelines.get(step.capability)
-        if inner is not None and depth < NESTING_MAX:
-            flow.ended(step, _class_of_output(inner, data_class, around, depth=depth + 1), failed=False)
-    return highest((task_class, flow.of_output()))
 
 
 def _read_by(step: Step) -> Iterator[Reference]:

@@ -12,16 +12,17 @@ field of a step that failed, or was left out, is not declassified. The failure t
 caller.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.redaction import task_data_class
-from flotilla.pipelines.definition import Pipeline, Step
+from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step
 from flotilla.pipelines.references import EACH, Reference
 from flotilla.routing.data_classes import NONE_OF_THE_OPERATOR, Declassified, class_of_field, highest
 
 LOWEST: Final[DataClass] = "public"
+NO_PIPELINES: Final[Mapping[str, Pipeline]] = {}
 
 
 class DataFlow:
@@ -109,8 +110,34 @@ def _field(source: Step, read: Reference) -> str | None:
 
 
 def classes(
-    pipeline: Pipeline, task_class: DataClass, *, operator: Declassified = NONE_OF_THE_OPERATOR
+    pipeline: Pipeline,
+    task_class: DataClass,
+    *,
+    operator: Declassified = NONE_OF_THE_OPERATOR,
+    pipelines: Mapping[str, Pipeline] = NO_PIPELINES,
 ) -> dict[str, DataClass]:
-    """The class of each step's task where all goes well, by name, in the order of the definition."""
+    """
+    The class of each step's task where all goes well, by name, in the order of the definition.
+
+    Args:
+        pipeline: Whose steps.
+        task_class: Of the run's task.
+        operator: What the policy declassifies.
+        pipelines: By name, those that steps may be: what one gives has the class of what it was made from.
+    """
     flow = DataFlow(pipeline, task_class, operator=operator)
-    return {step.name: flow.enter(step) for step in pipeline.steps}
+    return {step.name: enter_whole(flow, step, operator, pipelines) for step in pipeline.steps}
+
+
+def enter_whole(
+    flow: DataFlow, step: Step, operator: Declassified, pipelines: Mapping[str, Pipeline], *, depth: int = 1
+) -> DataClass:
+    """Enter a step before it has run, and the steps that it is made of; gives the class of its task."""
+    data_class = flow.enter(step)
+    inner = pipelines.get(step.capability)
+    if inner is not None and depth <= NESTING_MAX:
+        within = DataFlow(inner, data_class, operator=operator)
+        for each in inner.steps:
+            enter_whole(within, each, operator, pipelines, depth=depth + 1)
+        flow.ended(step, highest((data_class, within.of_output())), failed=False)
+    return data_class

@@ -1,10 +1,23 @@
 """API requests about routing: `api.explain` and `api.stats`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from flotilla.contracts.api_routing import ExplainedRoute, ExplainQuery, Explanation, RouteReport, StatsReply
+from flotilla.contracts.api_routing import (
+    ExplainedRoute,
+    ExplainedStep,
+    ExplainQuery,
+    Explanation,
+    RouteReport,
+    StatsReply,
+)
+from flotilla.contracts.headers import DataClass
+from flotilla.contracts.redaction import task_data_class
+from flotilla.pipelines.data_flow import classes
+from flotilla.pipelines.definition import Pipeline
+from flotilla.routing.data_classes import highest
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
 from orchestrator.api.requests import ApiRequest, decode_query
@@ -15,11 +28,22 @@ from orchestrator.ways_in.intake import Intake
 class RoutingHandlers:
     """Answers API requests about routing."""
 
-    def __init__(self, *, instance: str, router: PolicyRouter, fleet: Fleet, intake: Intake) -> None:
+    def __init__(
+        self,
+        *,
+        instance: str,
+        router: PolicyRouter,
+        fleet: Fleet,
+        intake: Intake,
+        pipelines: Mapping[str, Pipeline],
+        at_least: DataClass,
+    ) -> None:
         self._instance = instance
         self._router = router
         self._fleet = fleet
         self._intake = intake
+        self._pipelines = pipelines
+        self._at_least: DataClass = at_least
 
     async def explain(self, question: ApiRequest) -> Explanation:
         """Where a task like this would go now, and why."""
@@ -29,9 +53,15 @@ class RoutingHandlers:
         data_class = self._intake.data_class(
             query.capability, query.data_class, self._router.data_class_of(question.scope)
         )
+        return self._explain(query, question.scope, data_class)
+
+    def _explain(self, query: ExplainQuery, scope: str, data_class: DataClass) -> Explanation:
+        pipeline = self._pipelines.get(query.capability)
+        if pipeline is not None:
+            return self._of_pipeline(pipeline, query, scope, data_class)
         view = TaskView(
             capability=query.capability,
-            scope=question.scope,
+            scope=scope,
             data_class=data_class,
             wanted_pool=query.pool,
             wanted_model=query.model,
@@ -68,6 +98,25 @@ class RoutingHandlers:
                 for exclusion in decision.excluded
             ],
             reason=decision.reason,
+        )
+
+    def _of_pipeline(self, pipeline: Pipeline, query: ExplainQuery, scope: str, data_class: DataClass) -> Explanation:
+        """Each step as a task of its own; the caller's wish for a route is none of theirs."""
+        planned = classes(pipeline, data_class, operator=self._router.policy.declassified, pipelines=self._pipelines)
+        steps: list[ExplainedStep] = []
+        for step in pipeline.steps:
+            least = highest((planned[step.name], self._at_least))
+            asked = ExplainQuery(capability=step.capability, sticky=query.sticky, labels=query.labels)
+            explained = self._explain(asked, scope, task_data_class(step.capability, least, least))
+            steps.append(ExplainedStep(step=step.name, explanation=explained))
+        return Explanation(
+            capability=query.capability,
+            data_class=data_class,
+            strategy="pipeline",
+            policy_revision=self._router.policy.revision,
+            routes=[],
+            excluded=[],
+            steps=steps,
         )
 
     async def stats(self, _question: ApiRequest) -> StatsReply:

@@ -1,8 +1,9 @@
 """Events, metrics and spans of tasks that an executor answers itself, as the dispatcher tells them of its own."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from flotilla.chassis.tracing import Span
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import Result
@@ -11,6 +12,8 @@ from orchestrator.reporting.events import Events
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import Traces
 from orchestrator.state.tasks import Task
+
+OnSpan = Callable[[Span], None]
 
 
 class TaskReports:
@@ -21,14 +24,21 @@ class TaskReports:
         self._metrics = metrics
         self._traces = traces
 
-    async def of(self, task: Task, work: Coroutine[Any, Any, Result]) -> Result:
+    async def of(self, task: Task, work: Coroutine[Any, Any, Result], on_span: OnSpan | None = None) -> Result:
         """
         Await the result of a task, and tell of its beginning and end; a TaskError is a failed result, and so is a crash.
+
+        Args:
+            task: What is told of.
+            work: Gives its result; begins after `on_span`.
+            on_span: Called with the task's span, unless traces are off: those of its parts belong under it.
 
         Raises:
             NoRouteNowError, FabricError: A durable task goes back to its stream.
         """
         span = self._traces.task_began(task)
+        if on_span is not None and span is not None:
+            on_span(span)
         self._events.tell(task, "queued")
         try:
             result = await work

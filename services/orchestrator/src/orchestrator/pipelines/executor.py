@@ -67,7 +67,7 @@ class PipelineExecutor:
     async def _run(self, task: Task, *, run_id: str, depth: int) -> Ended:
         pipeline = self._pipelines[task.capability]
         run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
-        result = await self._needs.reports.of(task, run.result())
+        result = await self._needs.reports.of(task, run.result(), run.trace_under)
         return Ended(result, run.data_class)
 
 

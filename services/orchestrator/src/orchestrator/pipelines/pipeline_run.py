@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from flotilla.capabilities.errors import AttemptError
+from flotilla.chassis.tracing import Context, Span
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
@@ -58,12 +59,17 @@ class PipelineRun:
         self._children: set[asyncio.Task[None]] = set()
         self._tallies: dict[str, StepTally] = {}
         self._outputs_bytes = 0
+        self._context: Context = task.options
         self._classes: list[DataClass] = [task.data_class]
 
     @property
     def data_class(self) -> DataClass:
         """Of what the result was made from, once there is one; doubt means the highest of all of the run."""
         return highest(self._classes)
+
+    def trace_under(self, span: Span) -> None:
+        """Have the spans of the steps under the run's own."""
+        self._context = span
 
     async def result(self) -> Result:
         """
@@ -173,8 +179,8 @@ class PipelineRun:
                 NO_OPTIONS,
                 labels=task.options.labels,
                 sticky=task.options.sticky,
-                traceparent=task.options.traceparent,
-                tracestate=task.options.tracestate,
+                traceparent=self._context.traceparent,
+                tracestate=self._context.tracestate,
             ),
             accepted_unix_ms=now_ms,
             deadline_ms=max(1, task.deadline_unix_ms - now_ms),

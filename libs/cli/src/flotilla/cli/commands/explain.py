@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from flotilla.cli.console import exits, terminal
 from flotilla.cli.console.arguments import NO_WHERE, Where, labels_of
-from flotilla.cli.console.routes import explained_rows
+from flotilla.cli.console.routes import explained_rows, explained_steps, goes_nowhere
 from flotilla.cli.console.tables import table
 from flotilla.contracts.headers import DataClass
 
@@ -25,6 +25,8 @@ async def explain(  # noqa: D417  (groups of options say it themselves)
 ) -> int:
     """
     Where a task would go now, and why; nothing is sent. Exits with 1 when it would go nowhere.
+
+    Of a pipeline, where each step would go, under the data class that it has when all goes well.
 
     Parameters
     ----------
@@ -53,9 +55,9 @@ async def explain(  # noqa: D417  (groups of options say it themselves)
     if where.json:
         terminal.json_line(msgspec.json.encode(found))
     else:
-        table(*explained_rows(found))
+        table(*(explained_steps(found) if found.steps else explained_rows(found)))
         policy = f"policy revision {found.policy_revision}" if found.policy_revision else "no policy"
         terminal.aside(f"{found.capability}, {found.data_class} data: {found.strategy}, {policy}")
         if found.reason:
             terminal.aside(found.reason)
-    return exits.OK if found.routes else exits.FAILED
+    return exits.FAILED if goes_nowhere(found) else exits.OK

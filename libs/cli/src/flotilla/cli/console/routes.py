@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from flotilla.cli.console.pools import Rows
 from flotilla.cli.console.readable import milliseconds
 from flotilla.contracts.api_routing import ExplainedRoute, Explanation, RouteReport
@@ -39,6 +41,38 @@ def explained_rows(found: Explanation) -> Rows:
     """A row per route: those in order, then those that are out."""
     columns = ("order", "zone", "route", "free", "p50", "p95", "errors", "standing", "reason")
     return columns, [_explained(route) for route in (*found.routes, *found.excluded)]
+
+
+def explained_steps(found: Explanation) -> Rows:
+    """A row per step of a pipeline, with the route that is tried first and those behind it; steps of steps follow them."""
+    columns = ("step", "capability", "data", "zone", "first", "behind", "reason")
+    return columns, _steps(found, "")
+
+
+def goes_nowhere(found: Explanation) -> bool:
+    """Whether a task like this, or a step of it, has no route now."""
+    if isinstance(found.steps, msgspec.UnsetType):
+        return not found.routes
+    return any(goes_nowhere(each.explanation) for each in found.steps)
+
+
+def _steps(found: Explanation, prefix: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for each in found.steps or ():
+        step, inner = f"{prefix}{each.step}", each.explanation
+        behind = ", ".join(_route(route.pool, route.model) for route in inner.routes[1:])
+        if inner.routes:
+            first = inner.routes[0]
+            way = (first.zone or "", _route(first.pool, first.model), behind, first.reason)
+        else:
+            way = ("", "" if inner.steps else OUT, "", inner.reason or _why_out(inner))
+        rows.append((step, inner.capability, inner.data_class, *way))
+        rows.extend(_steps(inner, f"{step}."))
+    return rows
+
+
+def _why_out(found: Explanation) -> str:
+    return "; ".join(dict.fromkeys(route.reason for route in found.excluded))
 
 
 def change_line(report: RouteReport) -> str:
