@@ -15,8 +15,6 @@ from flotilla.cli.bench.figures import Figure, ratio_of
 from flotilla.cli.bench.stage import Stage
 from flotilla.cli.bench.traffic import (
     BODY_BYTES,
-    RESULTS_SUBJECT,
-    TASKS_SUBJECT,
     check_ok,
     classify_body,
     publish_acknowledged,
@@ -93,9 +91,11 @@ async def pull_all_s(connection: Connection, count: int) -> float:
     return elapsed_s
 
 
-async def submit_all_s(connection: Connection, count: int) -> float:
+async def submit_all_s(connection: Connection, count: int, *, capability: str = "classify") -> float:
     """
-    Submit tasks and await their committed results; gives the seconds from the first to the last.
+    Submit tasks, all with the input of `classify`, and await their committed results.
+
+    Gives the seconds from the first submission to the last result.
 
     Raises:
         WrongAnswerError: A task failed, or not all results came within RESULTS_WITHIN_S.
@@ -108,11 +108,11 @@ async def submit_all_s(connection: Connection, count: int) -> float:
         if len(results) == count:
             complete.set()
 
-    subscription = await connection.subscribe(RESULTS_SUBJECT, on_result)
+    subscription = await connection.subscribe(f"results.{capability}.*", on_result)
     await connection.settle()
     began = time.perf_counter()
     try:
-        await publish_acknowledged(connection, TASKS_SUBJECT, classify_body(), count)
+        await publish_acknowledged(connection, f"tasks.{capability}", classify_body(), count)
         await asyncio.wait_for(complete.wait(), RESULTS_WITHIN_S)
         elapsed_s = time.perf_counter() - began
     except TimeoutError:

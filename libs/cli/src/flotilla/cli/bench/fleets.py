@@ -24,9 +24,11 @@ _decode_facts: Final = msgspec.json.Decoder(FleetFacts).decode
 
 
 @asynccontextmanager
-async def running_fleet(directory: Path, *, local: int, slots: int) -> AsyncGenerator[FleetFacts]:
+async def running_fleet(
+    directory: Path, *, local: int, slots: int, capabilities: Path | None = None
+) -> AsyncGenerator[FleetFacts]:
     """
-    Run one orchestrator and `local` local workers while the block runs.
+    Run one orchestrator and `local` local workers while the block runs, with the files of a folder of capabilities.
 
     Raises:
         FleetNotUpError: It is not ready within READY_WITHIN_S, or ended; with the last line that it said.
@@ -49,6 +51,7 @@ async def running_fleet(directory: Path, *, local: int, slots: int) -> AsyncGene
             ),
             *("--engine", "noop", "--local", str(local), "--cloud", "0", "--slots", str(slots)),
             *("--log-level", "warning"),
+            *(("--capabilities", str(capabilities)) if capabilities is not None else ()),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             # Ctrl-C is for the benchmark, which then stops the fleet.

@@ -15,6 +15,7 @@ from flotilla.cli.bench import (
     interactive_latency,
     interactive_throughput,
     memory,
+    pipelines,
 )
 from flotilla.cli.bench.errors import BenchError
 from flotilla.cli.bench.figures import Figure
@@ -37,7 +38,8 @@ ON_STAGE: Final = {
     durable_throughput.NAME: durable_throughput.measure,
 }
 SHAPES: Final = {shape.name: shape for shape in (balance.FEW_LARGE, balance.MANY_SMALL)}
-MEASUREMENTS: Final = (*ON_STAGE, chat_throughput.NAME, *SHAPES)
+OWN_FLEET: Final = {chat_throughput.NAME: chat_throughput.measure, pipelines.NAME: pipelines.measure}
+MEASUREMENTS: Final = (*ON_STAGE, *OWN_FLEET, *SHAPES)
 
 Say = Callable[[str], None]
 
@@ -82,10 +84,10 @@ async def _all(only: Collection[str], say: Say, directory: Path) -> list[Figure]
     if any(name in ON_STAGE for name in wanted):
         async with staged(directory / "stage", slots=SLOTS) as stage:
             figures += await _on_stage(stage, [name for name in wanted if name in ON_STAGE], say)
-    if chat_throughput.NAME in wanted:
-        say(chat_throughput.NAME)
-        figures += await chat_throughput.measure(directory / chat_throughput.NAME)
     for name in wanted:
+        if name in OWN_FLEET:
+            say(name)
+            figures += await OWN_FLEET[name](directory / name)
         if name in SHAPES:
             say(name)
             figures += await balance.measure(SHAPES[name], directory / name)

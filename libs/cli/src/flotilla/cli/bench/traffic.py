@@ -20,7 +20,6 @@ UNACKNOWLEDGED_MAX: Final = 512
 ACKS_WITHIN_S: Final = 60.0
 ASK_SUBJECT: Final = "ask.classify"
 TASKS_SUBJECT: Final = "tasks.classify"
-RESULTS_SUBJECT: Final = "results.classify.*"
 
 _decode_refusal: Final = msgspec.json.Decoder(ErrorReply).decode
 _OK: Final = b'"status":"ok"'
