@@ -16,7 +16,9 @@ TEMPTED: tuple[Headers, ...] = (
     {"Flotilla-Stream": "true"},
 )
 ROUTES = 'routes = [{ pool = "cloud", cost_usd_hint = 0.0 }, { pool = "local", cost_usd_hint = 1.0 }]'
-CAPABILITIES = dict(zip(("classify", "summarize", "translate", "chat", "reason"), STRATEGIES, strict=True))
+CAPABILITIES = dict(
+    zip(("classify", "summarize", "translate", "chat", "reason", "extract-entities"), STRATEGIES, strict=True)
+)
 POLICY = "\n".join(f'[capabilities.{name}]\nstrategy = "{each}"\n{ROUTES}' for name, each in CAPABILITIES.items())
 
 

@@ -13,6 +13,7 @@ from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.breakers import Breaker
 from flotilla.routing.compiled import CompiledPolicy
+from flotilla.routing.consensus import asked_together
 from flotilla.routing.ejections import Phase, Standing
 from flotilla.routing.eligibility import is_called
 from flotilla.routing.health import Closure, Health, RouteHealth
@@ -67,7 +68,9 @@ capability_policies = st.builds(
     routes=maybe() | st.lists(entries, min_size=1, max_size=5, unique_by=lambda entry: (entry.pool, entry.model)),
     strategy=maybe() | st.sampled_from((*STRATEGIES, "of-a-newer-version")),
     strategy_options=maybe()
-    | st.sampled_from(({"draws": 1}, {"draws": 0}, {"draws": 100}, {"confidence_min": 0.5}, {"of-tomorrow": [1]})),
+    | st.sampled_from(
+        ({"draws": 1}, {"draws": 0}, {"draws": 100}, {"confidence_min": 0.5}, {"ask": 3}, {"of-tomorrow": [1]})
+    ),
     data_classes=maybe() | st.lists(data_classes, min_size=1),
     pool_labels=maybe() | st.just({"region": "eu"}),
     task_labels=maybe() | st.just(["team"]),
@@ -153,6 +156,12 @@ def test_every_decision_keeps_what_routing_promises(
         assert closure is None or choice.probe
     assert len(decision.routes) == len({choice.route for choice in decision.routes})
     assert decision.escalation is None or {*decision.escalation.order} <= {choice.route for choice in decision.routes}
+    assert decision.panel is None or {*decision.panel.order} <= {choice.route for choice in decision.routes}
+    if decision.panel is not None:
+        together = asked_together(decision.panel, decision.routes)
+        assert {each.route for each in together} <= {choice.route for choice in decision.routes}
+        assert len({each.route for each in together}) == len(together) <= decision.panel.ask
+        assert all(each.reason for each in together)
     assert decision.routes or decision.reason
     assert all(exclusion.reason for exclusion in decision.excluded)
     assert sum(choice.probe for choice in decision.routes) <= 1

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.agreement import BUILT_IN_COMPARISONS, WHOLE
 from flotilla.capabilities.capability import Capability
 from flotilla.capabilities.inputs import INPUT_CHECKS
 from flotilla.capabilities.json_schema import canonical, decode_json, encode_json, flaw_of, refuse_input, refuse_output
@@ -45,6 +46,7 @@ class BuiltInCapability(Capability):
             output_schema=msgspec.json.schema(output_type),
             text_field=TEXT_FIELDS.get(name),
             built_in=True,
+            comparison=BUILT_IN_COMPARISONS.get(name, WHOLE),
         )
         self._decode_input = msgspec.json.Decoder(input_type).decode
         self._decode_output = msgspec.json.Decoder(output_type).decode

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from flotilla.capabilities.agreement import WHOLE, Comparison
+
 
 class Capability(ABC):
     """
@@ -16,10 +18,11 @@ class Capability(ABC):
         output_schema: JSON Schema of the output.
         text_field: The field of the output that the pieces of a streamed answer concatenate to (a dotted path), or
             None when the output is streamed as one piece of JSON.
+        comparison: What of two outputs is compared to see whether they agree.
         built_in: Whether inputs are the Structs of `flotilla.contracts.capabilities`; else they are JSON objects.
     """
 
-    __slots__ = ("built_in", "description", "input_schema", "name", "output_schema", "text_field")
+    __slots__ = ("built_in", "comparison", "description", "input_schema", "name", "output_schema", "text_field")
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Capability(ABC):
         output_schema: dict[str, Any],
         text_field: str | None,
         built_in: bool,
+        comparison: Comparison = WHOLE,
     ) -> None:
         self.name = name
         self.description = description
@@ -37,6 +41,7 @@ class Capability(ABC):
         self.output_schema = output_schema
         self.text_field = text_field
         self.built_in = built_in
+        self.comparison = comparison
 
     @abstractmethod
     def decode_input(self, raw: bytes | msgspec.Raw) -> Any:

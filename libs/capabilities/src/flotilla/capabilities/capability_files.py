@@ -5,6 +5,8 @@ Reading users' capabilities from TOML files.
     description = "..."                 # optional
     text_field = "reply"                # optional: the answer is plain text, it is this field, and it can be streamed
 
+    agree_on = ["team"]                 # optional: two outputs with these fields alike agree (consensus, shadow)
+
     [input]                             # JSON Schema of an object
     [output]                            # JSON Schema of an object
     [prompt]                            # optional: without it only a handler of one's own can serve the capability
@@ -25,6 +27,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from flotilla.capabilities.agreement import AGREE_ON_MAX, Comparison
 from flotilla.capabilities.built_in import TYPES
 from flotilla.capabilities.errors import CatalogueError
 from flotilla.capabilities.json_schema import JsonSchema, flaw_of
@@ -41,6 +44,7 @@ class CapabilityDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     name: str
     description: str = ""
     text_field: str | None = None
+    agree_on: list[str] = []
     input: dict[str, Any]
     output: dict[str, Any]
     prompt: dict[str, Any] | None = None
@@ -74,6 +78,7 @@ def read_capability(file: Path) -> UserCapability:
         _check_fields(file, template, document)
     _check_text_field(file, document)
     _check_defaults(file, document, given)
+    _check_agree_on(file, document)
     return UserCapability(
         name=document.name,
         description=document.description,
@@ -82,6 +87,7 @@ def read_capability(file: Path) -> UserCapability:
         template=template,
         defaults=document.defaults,
         text_field=document.text_field,
+        comparison=Comparison(fields=tuple(document.agree_on)),
     )
 
 
@@ -158,6 +164,16 @@ def _check_text_field(file: Path, document: CapabilityDocument) -> None:
     required: Any = document.output.get("required", [])
     if any(name != field for name in required):
         _complain(file, "text_field", "expected that no other property of the output is required: the text is all")
+
+
+def _check_agree_on(file: Path, document: CapabilityDocument) -> None:
+    if len(document.agree_on) > AGREE_ON_MAX:
+        _complain(file, "agree_on", f"expected at most {AGREE_ON_MAX} fields")
+    known = _properties(document.output)
+    for field in document.agree_on:
+        if field not in known:
+            names = ", ".join(sorted(known)) or "none"
+            _complain(file, "agree_on", f"{field} is not a property of the output (those are: {names})")
 
 
 def _check_defaults(file: Path, document: CapabilityDocument, given: JsonSchema) -> None:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.capabilities.agreement import WHOLE, Comparison
 from flotilla.capabilities.capability import Capability
 from flotilla.capabilities.json_schema import (
     JsonSchema,
@@ -49,6 +50,7 @@ class UserCapability(Capability):
         template: Template | None,
         defaults: dict[str, Any] | None = None,
         text_field: str | None = None,
+        comparison: Comparison = WHOLE,
     ) -> None:
         super().__init__(
             name=name,
@@ -57,6 +59,7 @@ class UserCapability(Capability):
             output_schema=output_schema.document,
             text_field=text_field,
             built_in=False,
+            comparison=comparison,
         )
         self._input = input_schema
         self._output = output_schema

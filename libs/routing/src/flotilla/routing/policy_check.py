@@ -198,7 +198,9 @@ def _option_faults(entry: Mapping[str, Any], default: object, path: str) -> Iter
     inherited = cast("Table", default).get("strategy") if isinstance(default, dict) else None
     strategy = STRATEGIES.get(str(entry.get("strategy") or inherited or STRATEGY_DEFAULT))
     if strategy is not None:
-        yield from _faults(strategy.parameters, cast("Table", options), f"{path}.strategy_options")
+        faults = [*_faults(strategy.parameters, cast("Table", options), f"{path}.strategy_options")]
+        flaw = "" if faults else strategy.flaw(msgspec.convert(options, strategy.parameters))
+        yield from [*faults, *([f"{path}.strategy_options.{flaw}"] if flaw else [])]
 
 
 def _tables(document: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -78,6 +78,7 @@ def route(
         reason="" if routes else _why_none(task, excluded),
         policy_revision=policy.revision,
         escalation=plan.escalation if plan is not None else None,
+        panel=plan.panel if plan is not None else None,
     )
 
 

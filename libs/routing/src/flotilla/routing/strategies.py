@@ -6,11 +6,11 @@ the documentation's test and the benchmark read this table.
 from typing import Any, Final
 
 from flotilla.contracts.policy import STRATEGY_DEFAULT
-from flotilla.routing import cascade, cheapest, failover, fastest, split
+from flotilla.routing import cascade, cheapest, consensus, failover, fastest, split
 from flotilla.routing.strategy import Strategy
 
 STRATEGIES: Final[dict[str, Strategy[Any]]] = {
-    each.STRATEGY.name: each.STRATEGY for each in (failover, fastest, cheapest, split, cascade)
+    each.STRATEGY.name: each.STRATEGY for each in (failover, fastest, cheapest, split, cascade, consensus)
 }
 
 

@@ -1,8 +1,8 @@
 """
 What a strategy is: a name, typed parameters, and a pure function from healthy candidates to a plan.
 
-A plan says how the candidates are to be asked. `InOrder` is one after the other; a strategy that asks several at once, or
-that escalates, adds a member to `Plan`, and the type checker then names every place that has to know of it.
+A plan says how the candidates are to be asked: one after the other, unless it has a panel, whose first routes are asked at
+the same time; with an escalation an answer may be asked for again.
 """
 
 import random
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.routing.candidates import Candidate
-from flotilla.routing.types import Escalation, TaskView
+from flotilla.routing.types import Escalation, Panel, TaskView
 
 Parameters = TypeVar("Parameters", bound=Struct)
 
@@ -22,13 +22,14 @@ class InOrder(NamedTuple):
     """
     Ask the candidates one after the other; `first` and `behind` are the reasons for their places.
 
-    With an `escalation` an answer may not be the last word.
+    With an `escalation` an answer may not be the last word; with a `panel` several are asked for at the same time.
     """
 
     candidates: list[Candidate]
     first: str
     behind: str
     escalation: Escalation | None = None
+    panel: Panel | None = None
 
 
 Plan = InOrder
@@ -41,6 +42,10 @@ class NoParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Of a strategy that has none."""
 
 
+def _no_flaw(_parameters: Any) -> str:
+    return ""
+
+
 class Strategy(Struct, Generic[Parameters], frozen=True, kw_only=True):
     """
     One strategy.
@@ -49,6 +54,7 @@ class Strategy(Struct, Generic[Parameters], frozen=True, kw_only=True):
         parameters: What `strategy_options` of a policy may hold; every field needs a default and bounds.
         plan: `(candidates, task, parameters, rng) -> Plan`. It neither adds candidates nor sees those that the task's
             data may not reach.
+        flaw: What is wrong with parameters that are within their bounds, beginning with the key; empty where nothing is.
         depends_on_task: Whether the plan for two tasks of a kind may differ; else decisions are kept for the next one.
     """
 
@@ -56,6 +62,7 @@ class Strategy(Struct, Generic[Parameters], frozen=True, kw_only=True):
     parameters: type[Parameters]
     plan: Callable[[list[Candidate], TaskView, Parameters, random.Random], Plan]
     depends_on_task: bool = True
+    flaw: Callable[[Parameters], str] = _no_flaw
 
     def planner(self, options: dict[str, Any]) -> Planner:
         """

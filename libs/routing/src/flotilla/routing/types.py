@@ -155,6 +155,22 @@ class Escalation(Struct, frozen=True, gc=False):
         return frozenset(self.order[self.order.index(route) + 1 :]) if route in self.order else frozenset()
 
 
+class Panel(Struct, frozen=True, gc=False):
+    """
+    Of a consensus: which routes are asked at the same time, and when their answers are the result.
+
+    Attributes:
+        order: The healthy routes as the policy lists them; the first `ask` of them are asked.
+        agree: So many answers must say the same.
+        answer_anyway: Without agreement, and without an answer of the routes behind, the first answer is the result.
+    """
+
+    order: tuple[Route, ...]
+    ask: int
+    agree: int
+    answer_anyway: bool = True
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """
     Routes in the order to try them; when there is none, `excluded` or `reason` says why.
@@ -163,6 +179,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         to_hold: The model that the capability is to be held to, before any task of it is routed.
         policy_revision: Of the policy that was followed; 0 without one.
         escalation: Of a cascade; None where the first answer is the result.
+        panel: Of a consensus; None where one route is asked at a time.
     """
 
     routes: tuple[Choice, ...] = ()
@@ -171,3 +188,4 @@ class Decision(Struct, frozen=True, kw_only=True):
     to_hold: str | None = None
     policy_revision: int = 0
     escalation: Escalation | None = None
+    panel: Panel | None = None

@@ -30,6 +30,7 @@ BODIES: Final[dict[str, Json]] = {
     "chat": {"messages": [{"role": "user", "content": "hello"}]},
     "reason": {"question": "why?"},
     "translate": {"text": "good day", "target": "de"},
+    "extract-entities": {"document": DOCUMENT},
 }
 """A valid input for some capabilities."""
 

@@ -157,8 +157,9 @@ class TaskHandlers:
                     task=task_id, state="running", capability=held.capability, input_sha256=held.input_sha256
                 )
             )
-        task, attempt = run.task, run.attempt
-        if attempt is None or attempt.heard_at is None:
+        task = run.task
+        attempt = next((each for each in run.running() if each.heard_at is not None), None)
+        if attempt is None:
             return TaskStatus(task=task_id, state="waiting", capability=task.capability, input_sha256=task.input_sha256)
         return TaskStatus(
             task=task_id,

@@ -60,7 +60,7 @@ def routes_behind(kept: Kept, choices: tuple[Choice, ...]) -> tuple[Choice, ...]
 
 def nobody_behind(kept: Kept) -> TaskError:
     """Every route to escalate to is out, or has failed for good."""
-    return TaskError(ErrorKind.NO_ROUTE, f"no route of the cascade behind {kept.report.pool} answered: {kept.why}")
+    return TaskError(ErrorKind.NO_ROUTE, f"no route behind {kept.report.pool} answered: {kept.why}")
 
 
 def answers_anyway(run: RunState, error: TaskError) -> bool:

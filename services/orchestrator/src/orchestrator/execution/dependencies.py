@@ -20,6 +20,10 @@ class Router(Protocol):
         """The routes for a task, in order, or why there is none. Fast: it runs for every try."""
         ...
 
+    def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Decision:
+        """The same, without a probe being taken as sent."""
+        ...
+
     def rules_of(self, capability: str) -> Rules:
         """The timeouts of a capability."""
         ...

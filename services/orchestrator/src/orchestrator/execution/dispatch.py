@@ -48,11 +48,10 @@ class Dispatcher:
         if run is None:
             return None
         run.task.cancelled.set()
-        attempt = run.attempt
-        if attempt is None:
-            return "waiting"
-        await self._with.attempts.abandon(attempt, Ended.CANCELLED)
-        return "running"
+        running = run.running()
+        for attempt in running:
+            await self._with.attempts.abandon(attempt, Ended.CANCELLED)
+        return "running" if running else "waiting"
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
         """

@@ -9,7 +9,9 @@ from typing import Final
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
+from flotilla.routing.types import Choice
 from orchestrator.execution.cascades import after_answer, nobody_behind, routes_behind
+from orchestrator.execution.panels import after_panel, panel_due, without_vote
 from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
     REFRESH,
@@ -32,6 +34,7 @@ from orchestrator.execution.run_steps import (
     LinesFull,
     NoSlot,
     NotAlone,
+    PanelEnded,
     Refreshed,
     Routed,
     RunEvent,
@@ -72,6 +75,8 @@ def next_action(run: RunState, event: RunEvent, now_s: float) -> Action:  # noqa
             return wait_for_route(run, UNSAFE_LOOK_S)
         case LinesFull():
             return Fail(lines_full())
+        case PanelEnded():
+            return after_panel(run, event)
 
 
 def ended_as(run: RunState, outcome: Failed | Ended, now_s: float) -> Failed | Ended:
@@ -92,6 +97,9 @@ def _after_refresh(run: RunState, event: Refreshed, now_s: float) -> Action:
         return Fail(too_late(run))
     if not (run.losses or run.deaths):
         return _FIND_ROUTES
+    if run.part is not None:
+        # Whether its replica died of the task is for the whole run to find out.
+        return Fail(without_vote(run))
     if not run.losses and run.deaths < DEATHS_MAX:
         # Told of by whoever had the task before.
         return _if_safe(run)
@@ -112,6 +120,8 @@ def _if_safe(run: RunState) -> Action:
 
 def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
     listed = choices = event.decision.routes
+    if run.part is not None:
+        return _after_routing_part(run, run.part.of(listed), now_s)
     run.escalation = event.decision.escalation
     kept = run.kept
     if kept is not None:
@@ -125,6 +135,20 @@ def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
         if kept is not None and (kept.answer_anyway or not run.failures):
             return Fail(nobody_behind(kept))
         return without_route(run, event.decision, event.unix_s, now_s)
+    panel = run.panel = event.decision.panel
+    if panel is not None and (together := panel_due(run, panel, choices)) is not None:
+        return together
+    run.choices = choices
+    run.tried = 0
+    return _next_choice(run, now_s)
+
+
+def _after_routing_part(run: RunState, choices: tuple[Choice, ...], now_s: float) -> Action:
+    """A part has one route, and nothing to wait for without it."""
+    if run.failures:
+        choices = may_be_tried(run, choices)
+    if not choices:
+        return Fail(without_vote(run))
     run.choices = choices
     run.tried = 0
     return _next_choice(run, now_s)
@@ -154,6 +178,8 @@ def _after_refusal(run: RunState, now_s: float, *, stale: bool) -> Action:
 
 def _wait_for_slot(run: RunState, now_s: float) -> Action:
     """Stand in line for any of the routes until it is this task's turn, or time to look at the routes again."""
+    if run.part is not None and run.part.once:
+        return Fail(all_slots_busy(0.0))
     queue_timeout_s = run.rules.queue_timeout_s
     if queue_timeout_s is None and not run.task.durable:
         queue_timeout_s = QUEUE_TIMEOUT_S
@@ -172,6 +198,7 @@ def _after_attempt(run: RunState, event: AttemptEnded, now_s: float) -> Action:
     if isinstance(outcome, Finished):
         return _FINISH if run.escalation is None else after_answer(run, event, outcome)
     if isinstance(outcome, Failed):
-        return after_failure(run, event, outcome, now_s)
+        action = after_failure(run, event, outcome, now_s)
+        return Fail(without_vote(run)) if run.part is not None and run.part.once else action
     # The deadline is by the replica's clock or the sweep's, and may be a moment ahead of the one here.
     return Backoff(DEADLINE_MARGIN_S) if outcome is Ended.DEADLINE else REFRESH

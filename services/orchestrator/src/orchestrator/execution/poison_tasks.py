@@ -25,6 +25,11 @@ def goes_alone(run: RunState) -> bool:
     return run.deaths + len(run.losses) >= ALONE_FROM
 
 
+def losses_left(run: RunState) -> int:
+    """How many replicas may still die of the task, and so have it at a time."""
+    return max(0, DEATHS_MAX - run.deaths - len(run.losses))
+
+
 def deaths_to_tell(run: RunState) -> int:
     """
     For whoever gets the task next: the deaths, and the losses that may have been some.

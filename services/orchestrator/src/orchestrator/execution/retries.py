@@ -147,6 +147,9 @@ def _be_patient(run: RunState, decision: Decision, unix_s: float, now_s: float) 
 
 
 def _next_round(run: RunState) -> None:
+    if run.asked:
+        # Of a consensus without a result: in the new round the routes are asked together again.
+        run.asked, run.kept = frozenset(), None
     for tries in run.routes.values():
         if tries.status == "resting":
             tries.status = "open"

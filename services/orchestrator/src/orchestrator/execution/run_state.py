@@ -18,7 +18,7 @@ from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.failures import ErrorBody, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
-from flotilla.routing.types import Choice, Escalation, Route
+from flotilla.routing.types import Choice, Escalation, Panel, Route
 from orchestrator.state.replica_states import Replica
 from orchestrator.state.tasks import NO_USAGE, Task
 
@@ -44,12 +44,12 @@ class RouteTries(Struct):
 
 class Kept(Struct, frozen=True):
     """
-    An answer that was not sure enough.
+    An answer that was not sure enough, or that not enough others agree with.
 
     Attributes:
         report: Of its attempt.
         behind: The routes that may be asked for a better one.
-        why: It was not sure enough.
+        why: It is not the result yet.
         answer_anyway: It is the result when none of them answers.
     """
 
@@ -57,6 +57,22 @@ class Kept(Struct, frozen=True):
     behind: frozenset[Route]
     why: str
     answer_anyway: bool
+
+
+class Part(Struct, frozen=True):
+    """
+    What a run is limited to that is a part of another's: it asks one route, waits for no other, and settles nothing.
+
+    Attributes:
+        once: It is one attempt, made only where a slot is free.
+    """
+
+    route: Route
+    once: bool = False
+
+    def of(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """What it may try of a decision's choices."""
+        return tuple(each for each in choices if each.route == self.route and not each.last_resort)
 
 
 class RunState(Struct):
@@ -86,7 +102,10 @@ class RunState(Struct):
         losses: Attempts lost together with their replica, as far as is known: with one of these.
         deaths: Replicas that have died while they had it.
         escalation: Of the last decision.
-        kept: The newest answer that was not sure enough.
+        kept: The newest answer that was not sure enough, or that not enough others agree with.
+        panel: Of the last decision.
+        asked: The routes that were asked at the same time in this round.
+        part: What it is limited to; None of a whole task's run.
     """
 
     task: Task
@@ -114,6 +133,9 @@ class RunState(Struct):
     deaths: int = 0
     escalation: Escalation | None = None
     kept: Kept | None = None
+    panel: Panel | None = None
+    asked: frozenset[Route] = frozenset()
+    part: Part | None = None
 
     def at(self, route: Route) -> RouteTries:
         """The tries of a route, kept from now on."""
@@ -129,6 +151,24 @@ class RunState(Struct):
         self.attempts.append(report)
         if len(self.attempts) > ATTEMPTS_REPORTED_MAX:
             del self.attempts[ATTEMPTS_REPORTED_MAX // 2]
+
+    def take_in(self, part: "RunState") -> None:
+        """A part of the run is over: its attempts are the task's, are paid for and count."""
+        usage = part.usage
+        for report in part.attempts:
+            self.report(report, usage)
+            usage = NO_USAGE
+        if self.queued_ms is None or (part.queued_ms is not None and part.queued_ms < self.queued_ms):
+            self.queued_ms = part.queued_ms
+        for route, tries in part.routes.items():
+            at = self.at(route)
+            at.failures += tries.failures
+            at.unheard, at.status = tries.unheard, tries.status
+        self.failures += part.failures
+        self.counted += part.counted
+        self.kinds |= part.kinds
+        self.losses += part.losses
+        self.deaths += part.deaths
 
     def ok(self, finished: Finished, route: Route, replica: str, now_s: float) -> Result:
         """The result of a task that went well."""

@@ -9,11 +9,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.contracts.attempts import Usage
+from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision
+from orchestrator.execution.run_state import RunState
 from orchestrator.state.outcomes import Outcome
 from orchestrator.state.replica_states import Replica, Standing
 
@@ -86,7 +87,38 @@ class AttemptEnded(Struct, frozen=True, gc=False):
     suspects: frozenset[Replica] = frozenset()
 
 
-RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | LinesFull | AttemptEnded
+class PartEnded(Struct, frozen=True, gc=False):
+    """
+    A part of the task's run is over: one route that was asked beside others.
+
+    Attributes:
+        state: All that happened in it.
+        finished: The answer; None where it has none.
+        replica: That gave it.
+        error: Why it has none; None of one that was not waited for to its end.
+    """
+
+    choice: Choice
+    state: RunState
+    finished: Finished | None = None
+    replica: str = ""
+    error: TaskError | None = None
+
+
+class PanelEnded(Struct, frozen=True, gc=False):
+    """
+    The routes that were asked at the same time have answered, as far as they were waited for.
+
+    Attributes:
+        parts: In the order of the choices.
+        agreed: The place of the answer that enough of them agree on; None where they do not.
+    """
+
+    parts: tuple[PartEnded, ...]
+    agreed: int | None
+
+
+RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | LinesFull | AttemptEnded | PanelEnded
 
 
 class Refresh(Struct, frozen=True, gc=False):
@@ -117,6 +149,13 @@ class Send(Struct, frozen=True, gc=False):
     choice: Choice
     has_turn: bool = False
     final: bool = False
+
+
+class AskPanel(Struct, frozen=True, gc=False):
+    """Ask these routes at the same time, until `agree` of their answers say the same or no more can: gives `PanelEnded`."""
+
+    choices: tuple[Choice, ...]
+    agree: int
 
 
 class WaitForSlot(Struct, frozen=True, gc=False):
@@ -158,4 +197,17 @@ class Fail(Struct, frozen=True, gc=False):
     error: TaskError
 
 
-Action = Refresh | TellDeaths | FindRoutes | Send | WaitForSlot | Backoff | Pause | Park | Escalate | Finish | Fail
+Action = (
+    Refresh
+    | TellDeaths
+    | FindRoutes
+    | Send
+    | AskPanel
+    | WaitForSlot
+    | Backoff
+    | Pause
+    | Park
+    | Escalate
+    | Finish
+    | Fail
+)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -11,13 +12,16 @@ from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
-from flotilla.routing.types import Choice, Route
+from flotilla.routing.types import Choice, Decision, Route
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.next_action import ended_as, next_action
-from orchestrator.execution.run_state import RunState
+from orchestrator.execution.panels import chosen_part
+from orchestrator.execution.parts import ask_parts
+from orchestrator.execution.run_state import Part, RunState
 from orchestrator.execution.run_steps import (
     NO_STANDINGS,
+    AskPanel,
     AttemptEnded,
     Backoff,
     DeathsTold,
@@ -28,6 +32,7 @@ from orchestrator.execution.run_steps import (
     LinesFull,
     NoSlot,
     NotAlone,
+    PanelEnded,
     Park,
     Pause,
     Refresh,
@@ -52,25 +57,51 @@ _STALE: Final = NoSlot(stale=True)
 
 class TaskRun:
     """
-    One task's run.
+    One task's run, or a part of one (`parts.py`).
 
     Attributes:
         state: What has happened to it.
-        attempt: The one that it is in; after the end, the one that went well.
+        attempt: The one that it is in itself; after the end, the one that went well.
         finished: The worker's last word, when it went well.
     """
 
-    __slots__ = ("_dependencies", "_kept", "_on_piece", "_waiter", "attempt", "finished", "state", "task")
+    __slots__ = (
+        "_dependencies",
+        "_first",
+        "_kept",
+        "_on_piece",
+        "_parts",
+        "_waiter",
+        "attempt",
+        "finished",
+        "state",
+        "task",
+    )
 
     def __init__(self, dependencies: Dependencies, task: Task, on_piece: OnPiece | None) -> None:
         self._dependencies = dependencies
         self._on_piece = on_piece
         self._waiter: Waiter | None = None
         self._kept: tuple[Route, str] | None = None
+        self._parts: Sequence[TaskRun] = ()
+        self._first: Choice | None = None
         self.task: Final = task
         self.state: Final = RunState(task)
         self.attempt: Attempt | None = None
         self.finished: Finished | None = None
+
+    def part(self, choice: Choice, *, once: bool = False) -> "TaskRun":
+        """A run of the same task, limited to one route, which it begins with; see `Part`."""
+        run = TaskRun(self._dependencies, self.task, None)
+        run.state.part = Part(choice.route, once)
+        run.state.span = self.state.span
+        run._first = choice
+        return run
+
+    def running(self) -> list[Attempt]:
+        """Its attempts in flight, those of its parts included."""
+        found = [attempt for part in self._parts for attempt in part.running()]
+        return found if self.attempt is None else [self.attempt, *found]
 
     def leave(self) -> None:
         """Stand in no line any more, and give up the place of a task that is tried alone."""
@@ -87,7 +118,7 @@ class TaskRun:
             TaskError: It failed; of a kind of the wire's table.
         """
         state = self.state
-        if self.task.durable:
+        if self.task.durable and state.part is None:
             state.deaths = self._dependencies.deaths.of(self.task)
         event: RunEvent = self._refreshed()
         while True:
@@ -108,12 +139,14 @@ class TaskRun:
                     event = await self._perform(other)
 
     async def _perform(
-        self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
+        self, action: TellDeaths | AskPanel | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
     ) -> RunEvent:
         match action:
             case TellDeaths(deaths=deaths):
                 await self._dependencies.deaths.note(self.task, deaths)
                 return DeathsTold()
+            case AskPanel():
+                return await self._ask_panel(action)
             case WaitForSlot():
                 return await self._wait_for_slot(action)
             case Refresh():
@@ -142,8 +175,31 @@ class TaskRun:
     def _find_routes(self, *, alone: bool) -> Routed | NotAlone:
         if alone and not self._dependencies.isolation.take(self.task, time.monotonic()):
             return NotAlone()
-        fleet = self._dependencies.fleet
-        return Routed(self._dependencies.router.decide(self.task.view, fleet.view, fleet.busy), time.time())
+        fleet, router = self._dependencies.fleet, self._dependencies.router
+        if self.state.part is None:
+            return Routed(router.decide(self.task.view, fleet.view, fleet.busy), time.time())
+        first, self._first = self._first, None
+        # A decision may hold a probe, which counts as sent, and a part sends it only where it is its own.
+        decision = (
+            router.explain(self.task.view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
+        )
+        return Routed(decision, time.time())
+
+    async def _ask_panel(self, ask: AskPanel) -> PanelEnded:
+        """Several routes at the same time; the answer that is the result for now is kept."""
+        self._leave_lines()
+        self._parts = [self.part(choice) for choice in ask.choices]
+        outputs, capability = self._dependencies.attempts.outputs, self.task.capability
+        try:
+            ended = await ask_parts(
+                self._parts, ask, lambda finished: outputs.agreement_key(finished.output, capability=capability)
+            )
+        finally:
+            self._parts = ()
+        chosen = chosen_part(ended)
+        if chosen is not None and chosen.finished is not None:
+            self.finished, self._kept = chosen.finished, (chosen.choice.route, chosen.replica)
+        return ended
 
     async def _send(self, send: Send) -> NoSlot | AttemptEnded:
         """One request to one lane, heard out."""
@@ -165,6 +221,8 @@ class TaskRun:
             outcome = await attempt.outcome
         except asyncio.CancelledError:
             dependencies.ledger.cancelled(attempt)
+            if attempt.heard_at is not None:
+                self.state.report(_report(choice, attempt, Ended.CANCELLED.value), NO_USAGE)
             await dependencies.attempts.abandon(attempt, Ended.CANCELLED)
             raise
         finally:

@@ -33,7 +33,9 @@ class OrchestratorMetrics:
             "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
         )
         self._escalations: Final = Counter(
-            "flotilla_escalations_total", "Tasks of which an answer was not sure enough.", ("capability",)
+            "flotilla_escalations_total",
+            "Tasks of which an answer was not sure enough, or not enough agreed.",
+            ("capability",),
         )
         self._task_s: Final = Histogram(
             "flotilla_task_duration_seconds", "From acceptance to the result.", ("capability", "path")

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from flotilla.capabilities.agreement import WHOLE, agreement_key
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.capabilities.errors import AttemptError
 from flotilla.capabilities.json_schema import flaw_of, refuse_output
@@ -58,6 +59,11 @@ class Outputs:
                 usage=finished.usage,
             )
         return finished
+
+    def agreement_key(self, output: msgspec.Raw, *, capability: str) -> bytes:
+        """What stands for an output when it is compared with others of its capability; equal keys agree."""
+        definition = self._catalogue.get(capability)
+        return agreement_key(output, WHOLE if definition is None else definition.comparison)
 
 
 def _check_readable(output: msgspec.Raw) -> None:

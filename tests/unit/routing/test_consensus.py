@@ -1,0 +1,110 @@
+"""Consensus, the pure part: which routes are asked at the same time, and what their answers come to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flotilla.contracts.errors import PolicyError
+from flotilla.routing.consensus import agreed_on, asked_together, may_still_agree
+from flotilla.routing.policy_check import parse_policy
+from flotilla.routing.types import Choice, Panel, Route
+
+A, B, C = (Route(zone="local", pool=name, model="m") for name in "abc")
+PANEL = Panel((A, B, C), 2, 2)
+LISTED = tuple(Choice(route=route, reason="listed") for route in (A, B, C))
+PROBE = Choice(route=C, reason="health probe", probe=True)
+ILL = Choice(route=A, reason="ejected", last_resort=True)
+keys = st.lists(st.none() | st.sampled_from("xyz"), max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("choices", "asked"),
+    [
+        (LISTED, [A, B]),
+        (LISTED[::-1], [A, B]),
+        (LISTED[1:], [B, C]),
+        (LISTED[:1], [A]),
+        ((PROBE, *LISTED[:2]), [C, A]),
+        ((*LISTED[1:], ILL), [B, C]),
+        ((), []),
+    ],
+    ids=[
+        "the first two of the policy",
+        "wherever full ones stand in the decision",
+        "the next where the first is out",
+        "one alone",
+        "a health probe has a place",
+        "an ejected one has none",
+        "nobody",
+    ],
+)
+def test_the_first_routes_of_the_policy_are_asked(choices: tuple[Choice, ...], asked: list[Route]) -> None:
+    """
+    As many as there are.
+    """
+    assert asked == [choice.route for choice in asked_together(PANEL, choices)]
+
+
+def test_each_says_with_how_many_it_was_asked() -> None:
+    """
+    A health probe says that it is one; one alone keeps the reason that it has.
+    """
+    assert ["one of 2 asked at the same time"] * 2 == [each.reason for each in asked_together(PANEL, LISTED)]
+    assert "health probe" == asked_together(PANEL, (PROBE, *LISTED))[0].reason
+    assert "listed" == asked_together(PANEL, LISTED[:1])[0].reason
+
+
+@pytest.mark.parametrize(
+    ("answers", "agree", "place"),
+    [
+        (["x", "x"], 2, 0),
+        (["x", "y"], 2, None),
+        ([None, "x"], 2, None),
+        (["x", "y", "y"], 2, 1),
+        (["x", None, "x"], 2, 0),
+        (["x", "y", "y"], 3, None),
+        (["y", "x", "x", "y", "x"], 2, 1),
+        ([], 2, None),
+        ([None, None], 2, None),
+    ],
+)
+def test_what_enough_say_is_the_result(answers: list[str | None], agree: int, place: int | None) -> None:
+    """
+    The first in the policy's order of those that agree.
+    """
+    assert place == agreed_on(answers, agree)
+
+
+@given(keys, st.integers(1, 3))
+def test_an_answer_that_is_taken_has_so_many_behind_it(answers: list[str | None], agree: int) -> None:
+    """
+    And where none is taken, none has.
+    """
+    place = agreed_on(answers, agree)
+
+    most = max((answers.count(each) for each in answers if each is not None), default=0)
+    assert (place is not None) == (most >= agree)
+    assert place is None or answers.count(answers[place]) == most
+
+
+@given(keys, keys, st.integers(2, 3))
+def test_nothing_is_given_up_that_could_still_agree(
+    known: list[str | None], more: list[str | None], agree: int
+) -> None:
+    """
+    Whatever the rest says.
+    """
+    if not may_still_agree(known, agree, pending=len(more)):
+        assert agreed_on([*known, *more], agree) is None
+
+
+def test_more_cannot_agree_than_are_asked() -> None:
+    """
+    The policy is refused, with the key.
+    """
+    with pytest.raises(PolicyError) as caught:
+        parse_policy('[default]\nstrategy = "consensus"\nstrategy_options = { ask = 2, agree = 3 }')
+
+    assert (
+        "default.strategy_options.agree: 3 answers cannot agree where 2 are asked for (ask)",
+    ) == caught.value.faults
