@@ -45,6 +45,7 @@ STREAMS = (
     *(subjects.events_stream(scope) for scope in SCOPES),
     *(subjects.dead_stream(scope) for scope in SCOPES),
     *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in SCOPES),
+    *(subjects.bucket_stream(subjects.cache_bucket(scope)) for scope in SCOPES),
     *(subjects.bucket_stream(bucket) for bucket in BUCKETS),
 )
 NOTES = subjects.key(subjects.blackboard_bucket("default"), "notes")

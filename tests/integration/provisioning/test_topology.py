@@ -91,6 +91,7 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
         "KV_stats",
         "KV_policy",
         "KV_blackboard_default",
+        "KV_cache_default",
     }
     assert {config["storage"] for config in configs.values()} == {"file"}
     assert all(config["max_bytes"] > 0 for config in configs.values())

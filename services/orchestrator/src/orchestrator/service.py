@@ -19,6 +19,9 @@ from orchestrator.api.routing_handlers import RoutingHandlers
 from orchestrator.api.server import Api
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
+from orchestrator.caching.executor import CachingExecutor
+from orchestrator.caching.flights import Flights
+from orchestrator.caching.store import AnswerStore
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies
@@ -55,6 +58,8 @@ from orchestrator.ways_in.sweep import Sweep
 logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
+CACHE_GRACE_S: Final = 2.0
+"""For what was left to be kept when the last task was over."""
 WALKS_MAX: Final = 3
 """API requests that read through a stream, each with some 8 MiB of it in memory."""
 
@@ -103,10 +108,11 @@ class Orchestrator:
         share_max = settings.scope_share_max
         self._connection = connection
         self._fleet = fleet
+        outputs = Outputs(catalogue)
         self.attempts: Final = Attempts(
             connection,
             instance,
-            Outputs(catalogue),
+            outputs,
             traces,
             fleet.replicas_of,
             redaction=lambda: router.policy.document.redaction,
@@ -139,13 +145,23 @@ class Orchestrator:
         dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
         pools = PoolExecutor(fleet, dispatcher)
         reports = TaskReports(events, metrics, traces)
+        answers = AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable)
+        self._flights = Flights(answers)
+        cached_pools = CachingExecutor(
+            pools,
+            self._flights,
+            policy=lambda: router.policy,
+            catalogue=catalogue,
+            reports=reports,
+            metrics=metrics,
+        )
         others = [*more_executors(pools, reports)]
         if pipelines:
             others.append(
                 PipelineExecutor(
                     pipelines,
                     PipelineDependencies(
-                        below=pools,
+                        below=cached_pools,
                         catalogue=catalogue,
                         events=events,
                         reports=reports,
@@ -158,7 +174,7 @@ class Orchestrator:
                     ),
                 )
             )
-        executors = Executors(pools, others)
+        executors = Executors(pools, others, before_pools=cached_pools)
         limits = Limits(payload_bytes_max=connection.payload_bytes_max)
         deadlines_ms = {
             name: int(pipeline.deadline_s * 1000)
@@ -296,6 +312,7 @@ class Orchestrator:
             await sweep.stop()
         await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
+        await self._flights.finish(CACHE_GRACE_S)
         await self._publisher.flush()
         await self._heartbeats.stop()
         await self._board.stop()

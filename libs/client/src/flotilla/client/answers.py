@@ -147,6 +147,23 @@ class Answer:
         return self.result.usage
 
     @property
+    def cached(self) -> bool:
+        """Whether it is another task's answer to the same input; then it cost nothing."""
+        return self.result.cached is True
+
+    @property
+    def original_task(self) -> str | None:
+        """The id of the task whose answer it is; None when it is this one's own."""
+        task = self.result.original_task
+        return None if task is UNSET else task
+
+    @property
+    def saved_usd(self) -> float | None:
+        """What a cached answer cost the original task; None when that is not known, or the answer is its own."""
+        saved = self.result.saved_usd
+        return None if saved is UNSET else saved
+
+    @property
     def attempts(self) -> list[AttemptReport]:
         """What was tried, in order, and why."""
         return self.result.attempts

@@ -35,7 +35,8 @@ class AskOptions(TypedDict, total=False):
             reaches the cloud zone.
         route: `pool` or `pool/model`: ask for a route. Policy and data class still rule.
         sticky: A key, 1 to 256 characters: tasks with the same one take the same branch of a split.
-        cache: `off` (the default), `use` or `refresh`; no fleet keeps answers yet, so every task is done anew.
+        cache: `use`: an earlier answer to the same input will do. `refresh`: it will not, and the new one takes its
+            place. `off`: no part in it. The fleet's policy decides where it is not given.
         approval: A grant for this very input, as `flotilla approvals sign` gives it, for workers that ask for one.
         resume_run: The id of an earlier run of the pipeline, whose finished steps are not worked on again.
         labels: At most 16; carried to events and to the result, so they must not hold what is secret.

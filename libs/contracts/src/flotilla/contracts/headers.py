@@ -63,6 +63,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         approval: A grant as it travels (`approvals.py`), unchecked: the worker that needs one checks it.
         resume: The id of the run of a pipeline that this one goes on with.
         accepted: Of an `ask`: its caller wants to be told that it was taken, before the answer comes.
+        cache: Whether a kept answer will do; None leaves it to the policy.
     """
 
     task_id: str | None = None
@@ -72,7 +73,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     route_model: str | None = None
     stream: bool = False
     sticky: str | None = None
-    cache: Cache = "off"
+    cache: Cache | None = None
     approval: str | None = None
     resume: str | None = None
     accepted: bool = False

@@ -7,7 +7,7 @@ keys that it does not know; `decode_policy` passes over them, so that an orchest
 policy of the next one. A key that an older reader must not miss (one that forbids something) raises `FORMAT`.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -45,6 +45,8 @@ MIN_SAMPLES_DEFAULT: Final = 20
 RETURN_AFTER_S_DEFAULT: Final = 4.0
 RAMP_S_DEFAULT: Final = 2.0
 ATTEMPT_TIMEOUT_S_DEFAULT: Final = 600.0
+CACHE_TTL_S_DEFAULT: Final = 3600
+CACHE_TTL_S_MAX: Final = 7 * 24 * 3600
 DATA_CLASSES_DEFAULT: Final[tuple[DataClass, ...]] = ("public", "internal", "restricted")
 
 
@@ -96,6 +98,24 @@ class ProbeEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     successes_min: Count | None = None
 
 
+CachedTasks = Literal["all", "asked", "none"]
+
+
+class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    Whether answers are kept, and given to later tasks of the same input.
+
+    Attributes:
+        tasks: `all` but those that say `Flotilla-Cache: off`, only those that have `asked` for it, or `none`.
+        ttl_s: How long an answer is kept; whole seconds, as NATS has them.
+        restricted: Keep answers of restricted tasks too, for restricted tasks.
+    """
+
+    tasks: CachedTasks | None = None
+    ttl_s: Annotated[int, Meta(ge=1, le=CACHE_TTL_S_MAX)] | None = None
+    restricted: bool | None = None
+
+
 class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What the policy says of one capability, or by default.
@@ -112,6 +132,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
         pool_labels: A route's pool must carry all of them on its card (`region = "eu"`).
         task_labels: Labels that a caller must have given (`Flotilla-Label-*`), whatever their value.
         cost_usd_max: Leaves out routes on which a task is expected to cost more.
+        cache: Without it answers are kept for an hour, of tasks that ask for it and are not restricted.
     """
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
@@ -128,6 +149,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     task_labels: Annotated[list[LabelText], Meta(max_length=LABELS_MAX)] | None = None
     cost_usd_max: Usd | None = None
     probe: ProbeEntry | None = None
+    cache: CacheEntry | None = None
 
 
 class BreakerPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -200,6 +222,14 @@ class Probe(Struct, frozen=True, kw_only=True):
     successes_min: int = 2
 
 
+class CacheRules(Struct, frozen=True, kw_only=True):
+    """`CacheEntry` with everything filled in."""
+
+    tasks: CachedTasks = "asked"
+    ttl_s: int = CACHE_TTL_S_DEFAULT
+    restricted: bool = False
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """`CapabilityPolicy` with everything filled in. A timeout of None leaves the bound to the task's deadline."""
 
@@ -217,6 +247,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     task_labels: tuple[str, ...] = ()
     cost_usd_max: float | None = None
     probe: Probe = Probe()
+    cache: CacheRules = CacheRules()
 
 
 def rules_for(policy: Policy, capability: str) -> Rules | None:
@@ -229,10 +260,14 @@ def rules_for(policy: Policy, capability: str) -> Rules | None:
         given.pop("strategy_options", None)  # those of the default were meant for the default's strategy
     guards = _given(policy.default and policy.default.guards) | _given(entry and entry.guards)
     probe = _given(policy.default and policy.default.probe) | _given(entry and entry.probe)
+    caches = [each.cache for each in (policy.default, entry) if each is not None and each.cache is not None]
     if guards:
         given["guards"] = guards
     if probe:
         given["probe"] = probe
+    if caches:
+        # Who writes the table wants answers kept.
+        given["cache"] = {"tasks": "all", **_given(caches[0]), **_given(caches[-1])}
     return msgspec.convert(given, Rules)
 
 

@@ -102,6 +102,10 @@ class Result(Struct, frozen=True, kw_only=True):
         usage: Of all attempts together.
         steps: Of a pipeline's run, in the order of their first start.
         input_sha256: Of a durable task's input, so that a caller who uses an id twice sees which of two inputs it was.
+        cached: True where the answer is another task's, of the same input: then nothing was asked of a model, and
+            `provider`, `model`, `zone` and `pool` say who gave it to that task.
+        original_task: That task's id.
+        saved_usd: What the answer cost that task; unset where it is not known.
     """
 
     task: TaskId
@@ -121,6 +125,9 @@ class Result(Struct, frozen=True, kw_only=True):
     labels: Labels | UnsetType = UNSET
     steps: Annotated[list[StepReport], Meta(max_length=REPORTS_MAX)] | UnsetType = UNSET
     input_sha256: Sha256 | UnsetType = UNSET
+    cached: bool | UnsetType = UNSET
+    original_task: TaskId | UnsetType = UNSET
+    saved_usd: CostUsd | UnsetType = UNSET
 
 
 class PieceMessage(Struct, frozen=True, kw_only=True, tag="piece"):
@@ -151,6 +158,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         error: The kind of a failure.
         cost_usd: None where it is not known.
         step: Of a pipeline's run.
+        cached: Of `finished`: the answer is another task's.
     """
 
     task: TaskId
@@ -165,6 +173,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: CostUsd | None = 0.0
     labels: Labels = {}
     step: Word = ""
+    cached: bool = False
 
 
 class DeadRecord(Struct, frozen=True, kw_only=True):

@@ -275,6 +275,11 @@ def blackboard_bucket(scope: str) -> str:
     return f"blackboard_{scope}"
 
 
+def cache_bucket(scope: str) -> str:
+    """The bucket of a scope's kept answers."""
+    return f"cache_{scope}"
+
+
 def consumer(capability: str, priority: Priority) -> str:
     """The durable consumer of one capability and priority in a scope's task stream."""
     return f"{capability}_{priority}"

@@ -199,8 +199,8 @@ def orchestrator(
     """
     An orchestrator that serves `scopes` and may send attempts into `zones` only.
 
-    With "*" the scopes whose blackboards and requests for approval it keeps are named in `blackboards`: no wildcard stands
-    for a part of a token.
+    With "*" the scopes whose blackboards, requests for approval and kept answers it has are named in `blackboards`: no
+    wildcard stands for a part of a token.
 
     Its zones are what seals restricted tasks at the transport: one without the cloud zone cannot reach a cloud lane,
     whatever its routing says. Requests from inside the FLEET account bring the inboxes of the admin or another
@@ -210,7 +210,7 @@ def orchestrator(
     kept = tuple(
         subjects.key(bucket(scope), ">")
         for scope in (blackboards if scopes == "*" else names)
-        for bucket in (subjects.blackboard_bucket, subjects.approvals_bucket)
+        for bucket in (subjects.blackboard_bucket, subjects.approvals_bucket, subjects.cache_bucket)
     )
     return Role(
         user=ORCHESTRATOR,
@@ -398,6 +398,7 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.audit_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.approvals_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
+            *(subjects.bucket_stream(subjects.cache_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),
             *subjects.SHARED_BEFORE,
         )

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.names import DEFAULT_SCOPE
+from flotilla.contracts.policy import CACHE_TTL_S_MAX
 from flotilla.contracts.presence import EXPIRY_S
 from flotilla.contracts.redaction import VAULT_LIFETIME_S_MAX
 from flotilla.provisioning import roles
@@ -48,6 +49,8 @@ DEAD_BYTES_MAX: Final = 256 * MIB
 DEAD_AGE_S: Final = 30 * DAY_S
 BLACKBOARD_VALUES_MAX: Final = 50_000
 BLACKBOARD_BYTES_MAX: Final = 256 * MIB
+CACHE_ENTRIES_MAX: Final = 20_000
+CACHE_BYTES_MAX: Final = 64 * MIB
 PRESENCE_BYTES_MAX: Final = 64 * MIB
 STATS_BYTES_MAX: Final = 256 * MIB
 STATS_TTL_S: Final = 60
@@ -152,6 +155,7 @@ def topology(
             *(events_stream(scope, limits) for scope in scopes),
             *(dead_stream(scope, limits) for scope in scopes),
             *(blackboard(scope, limits) for scope in scopes),
+            *(cache(scope) for scope in scopes),
             *BUCKETS,
         )
     )
@@ -289,6 +293,16 @@ def blackboard(scope: str, limits: TopologyLimits) -> StreamConfig:
         marker_ttl_s=BLACKBOARD_MARKER_TTL_S,
     )
     return msgspec.structs.replace(bucket, max_msgs=limits.blackboard_values_max)
+
+
+def cache(scope: str) -> StreamConfig:
+    """
+    A scope's kept answers, each with a lifetime of its own: when it is full the oldest goes.
+
+    Expired keys leave no markers: whoever waits for a key knows its lifetime.
+    """
+    bucket = _bucket(subjects.cache_bucket(scope), bytes_max=CACHE_BYTES_MAX, ttl_s=CACHE_TTL_S_MAX, marker_ttl_s=0)
+    return msgspec.structs.replace(bucket, max_msgs=CACHE_ENTRIES_MAX, discard="old")
 
 
 def _bucket(

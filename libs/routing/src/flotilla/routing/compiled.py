@@ -31,6 +31,7 @@ class CompiledPolicy:
 
     Attributes:
         declassified: What the document declassifies, for `data_classes.class_of_field`.
+        caches: Whether it has any capability's answers kept without having been asked to by the task.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class CompiledPolicy:
         # The pools that the default lists are those of models; a pool that redacts is not among them unless it is named.
         unlisted = msgspec.structs.replace(self._default, routes=None)
         self._rules |= {name: unlisted for name in LOCAL_CAPABILITIES if name not in self._rules}
+        self.caches: Final = any(rules.cache.tasks == "all" for rules in (self._default, *self._rules.values()))
         self._default_planner = _planner(self._default)
         self._planners = {name: _planner(rules) for name, rules in self._rules.items()}
 

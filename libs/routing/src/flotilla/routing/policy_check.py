@@ -177,6 +177,15 @@ def _meaning(document: Table) -> Iterator[str]:
         yield from _listed_twice(entry.get("routes"), path)
     yield from _no_such_fields(document.get("declassify"))
     yield from limit_faults(document.get("limits"))
+    yield from _never_cached(document.get("capabilities"))
+
+
+def _never_cached(capabilities: object) -> Iterator[str]:
+    """What changes vaults, or gives personal data back, is done anew for each task."""
+    tables = cast("Table", capabilities) if isinstance(capabilities, dict) else {}
+    for capability in tables.keys() & LOCAL_CAPABILITIES.keys():
+        if isinstance(tables[capability], dict) and "cache" in tables[capability]:
+            yield f"{_join('capabilities', capability)}.cache: answers of {capability} are never kept"
 
 
 def _no_such_fields(declassify: object) -> Iterator[str]:

@@ -76,6 +76,18 @@ class PoolExecutor:
         return IN_HAND_PER_SLOT_MAX * self._fleet.slots()
 
 
+class BeforePools(Protocol):
+    """Runs some of the tasks that pools serve, in its own way."""
+
+    def wants(self, task: Task) -> bool:
+        """Whether it is to run a task. Fast: it is asked for each."""
+        ...
+
+    async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
+        """See `Executor`."""
+        ...
+
+
 class Executors:
     """
     All executors: of several that serve a capability the first runs its tasks, and pools what no other serves.
@@ -84,8 +96,11 @@ class Executors:
         held: Tasks in hand of other executors than the pools', by scope and id.
     """
 
-    def __init__(self, pools: PoolExecutor, others: Sequence[Executor] = ()) -> None:
+    def __init__(
+        self, pools: PoolExecutor, others: Sequence[Executor] = (), *, before_pools: BeforePools | None = None
+    ) -> None:
         self._pools = pools
+        self._before_pools = before_pools
         self._held_by_pools = pools.dispatcher.held
         self._others = tuple(others)
         self.held: Final[dict[tuple[str, str], Task]] = {}
@@ -121,11 +136,13 @@ class Executors:
     def run(self, task: Task, on_piece: OnPiece | None = None) -> Coroutine[Any, Any, Result]:
         """See `Executor`."""
         executor = self.of(task.capability)
-        if executor is self._pools:
-            return self._pools.run(task, on_piece)
-        return self._hold(executor, task, on_piece)
+        if executor is not self._pools:
+            return self._hold(executor, task, on_piece)
+        if self._before_pools is not None and self._before_pools.wants(task):
+            return self._hold(self._before_pools, task, on_piece)
+        return self._pools.run(task, on_piece)
 
-    async def _hold(self, executor: Executor, task: Task, on_piece: OnPiece | None) -> Result:
+    async def _hold(self, executor: Executor | BeforePools, task: Task, on_piece: OnPiece | None) -> Result:
         key = (task.scope, task.id)
         self.held[key] = task
         try:

@@ -58,7 +58,13 @@ class TaskReports:
             kind = "cancelled" if result.error.kind is ErrorKind.CANCELLED else "failed"
             self._events.tell(task, kind, error=result.error.kind.value)
         else:
-            self._events.tell(task, "finished", latency_ms=result.latency_ms, cost_usd=result.usage.cost_usd)
+            self._events.tell(
+                task,
+                "finished",
+                latency_ms=result.latency_ms,
+                cost_usd=result.usage.cost_usd,
+                cached=result.cached is True,
+            )
         self._metrics.task_ended(task, result, None)
         self._traces.task_ended(span, result)
         return result

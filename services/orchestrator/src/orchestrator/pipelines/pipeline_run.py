@@ -179,6 +179,7 @@ class PipelineRun:
                 NO_OPTIONS,
                 labels=task.options.labels,
                 sticky=task.options.sticky,
+                cache=task.options.cache,
                 traceparent=self._context.traceparent,
                 tracestate=self._context.tracestate,
             ),

@@ -34,6 +34,7 @@ class Events:
         latency_ms: float = 0.0,
         cost_usd: float | None = 0.0,
         step: str = "",
+        cached: bool = False,
     ) -> None:
         """Publish one event; it is never waited for, and a lost one loses nothing else."""
         event = Event(
@@ -49,6 +50,7 @@ class Events:
             cost_usd=cost_usd,
             labels=task.options.labels,
             step=step,
+            cached=cached,
         )
         self._publisher.publish(partial(_message, task.scope, event))
 

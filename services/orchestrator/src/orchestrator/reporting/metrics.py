@@ -72,6 +72,21 @@ class OrchestratorMetrics:
         self._step_s: Final = Histogram(
             "flotilla_pipeline_step_seconds", "From a step's task to its result.", ("pipeline", "step")
         )
+        self._cache_hits: Final = Counter(
+            "flotilla_cache_hits_total",
+            "Tasks that were given the answer of another; `source` says whether it was kept, or just being made.",
+            ("capability", "source"),
+        )
+        self._cache_misses: Final = Counter(
+            "flotilla_cache_misses_total",
+            "Tasks that a kept answer would have done for, and none was there.",
+            ("capability",),
+        )
+        self._cache_saved_usd: Final = Counter(
+            "flotilla_cache_saved_usd_total",
+            "What the answers cost the tasks that they were made for.",
+            ("capability",),
+        )
         self._stores_made_again: Final = Counter(
             "flotilla_stores_recreated_total", "Streams and buckets that had vanished and were made again.", ()
         )
@@ -90,6 +105,9 @@ class OrchestratorMetrics:
             self._stores_made_again,
             self._steps,
             self._step_s,
+            self._cache_hits,
+            self._cache_misses,
+            self._cache_saved_usd,
             Gauge(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -131,6 +149,15 @@ class OrchestratorMetrics:
         self._steps.add((pipeline, step, "kept" if kept else "ok" if error is None else error.value))
         if not kept:
             self._step_s.add((pipeline, step), result.latency_ms / 1000)
+
+    def cache_hit(self, capability: str, *, kept: bool, saved_usd: float) -> None:
+        """A task was given the answer of another: a kept one, or one that was just being made."""
+        self._cache_hits.add((capability, "kept" if kept else "in_flight"))
+        self._cache_saved_usd.add((capability,), saved_usd)
+
+    def cache_missed(self, capability: str) -> None:
+        """A task is run whose answer would have been taken from the cache."""
+        self._cache_misses.add((capability,))
 
     def escalated(self, capability: str) -> None:
         """A task has its result, and an answer of it was asked for again behind the route that gave it."""

@@ -42,12 +42,8 @@ class Outputs:
 
     def checked(self, finished: Finished, *, capability: str, pool: str) -> Finished | Failed:
         """The same, or the failure that it is when its output is not one of the capability."""
-        definition = self._catalogue.get(capability)
         try:
-            if definition is None:
-                _check_readable(finished.output)
-            else:
-                definition.check_form(finished.output)
+            self.check(finished.output, capability)
         except AttemptError as error:
             unsaid = self._sparing.due(pool)
             if unsaid is not None:
@@ -64,6 +60,19 @@ class Outputs:
         """What stands for an output when it is compared with others of its capability; equal keys agree."""
         definition = self._catalogue.get(capability)
         return agreement_key(output, WHOLE if definition is None else definition.comparison)
+
+    def check(self, output: msgspec.Raw, capability: str) -> None:
+        """
+        See that an output is one of a capability, as far as that can be told without its input.
+
+        Raises:
+            AttemptError: It is not.
+        """
+        definition = self._catalogue.get(capability)
+        if definition is None:
+            _check_readable(output)
+        else:
+            definition.check_form(output)
 
 
 def _check_readable(output: msgspec.Raw) -> None:

@@ -158,7 +158,7 @@ class Wishes:
     """Tasks with the same key take the same branch of a split."""
 
     cache: Annotated[Cache | None, Parameter(group=_TASK)] = None
-    """Whether an earlier answer to the same input will do. No fleet keeps any yet: every task is done anew."""
+    """use: an earlier answer to the same input will do. refresh: make a new one, to be kept. off: neither."""
 
     approval: Annotated[str | None, Parameter(group=_TASK)] = None
     """A grant for this very input (flotilla approvals sign), where a worker asks for one."""

@@ -79,7 +79,10 @@ def tokens(answer: Answer) -> str:
 
 
 def cost(answer: Answer) -> str:
-    """US dollars; empty when it cost nothing, and said when it is not known."""
+    """US dollars; empty when it cost nothing, and said when it is not known, or was saved."""
+    if answer.cached:
+        saved = dollars(answer.saved_usd or 0.0)
+        return f"cached, saved {saved}" if saved else "cached"
     return dollars(answer.usage.cost_usd)
 
 
