@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLASSIFY = BODIES["classify"]
 POLICY = "$KV.policy.routing"
 GHOST = "$KV.stats.local.noop-1.summarize.ghost"
-UP = (sys.executable, "-m", "flotilla.cli", "up", "--engine", "noop", "--port", "0", "--json")
+UP = (sys.executable, "-m", "flotilla.cli", "up", "--engine", "noop", "--port", "0", "--no-portal", "--json")
 LOCAL = {"pool": "local"}
 CLOUD = {"pool": "cloud"}
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from flotilla.cli.supervisor.supervisor import FleetFacts
@@ -67,6 +68,7 @@ async def launch(directory: Path, *options: str, port: int = 0) -> Process:
 async def running(directory: Path, *options: str) -> AsyncGenerator[Up, None]:
     """A fleet on the noop engine while the block runs; whatever is left of it is killed."""
     without = () if "--redaction" in options else ("--redaction", "0")
+    without += () if "--portal" in options else ("--no-portal",)
     process = await launch(directory, "--engine", "noop", "--json", *without, *options)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -129,9 +131,22 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
     """
     The ready line is alone on standard output; no service holds a key; SIGTERM drains, ends every child, and exits 0.
     """
-    async with running(tmp_path, "--orchestrators", "2", "--local", "2", "--slots", "3", "--redaction", "1") as up:
+    options = (
+        "--orchestrators",
+        "2",
+        "--local",
+        "2",
+        "--slots",
+        "3",
+        "--redaction",
+        "1",
+        "--portal",
+        "--portal-port",
+        "0",
+    )
+    async with running(tmp_path, *options) as up:
         counts = {kind: len(pids) for kind, pids in up.facts.pids.items()}
-        assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1, "redaction": 1}
+        assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1, "redaction": 1, "portal": 1}
         assert str(tmp_path) == up.facts.dir
         assert {"orchestrator", "local", "cloud", "redaction", "observer", "admin"} == set(up.facts.credentials)
         for path in map(Path, up.facts.credentials.values()):
@@ -151,6 +166,29 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
         assert (code, out) == (0, ""), err
         assert not [pid for pid in up.pids if is_alive(pid)]
         assert not (tmp_path / "fleet.json").exists()
+
+
+async def test_its_portal_is_found_where_it_says_and_its_owner_can_sign_in(tmp_path: Path):
+    """
+    The ready line does not wait for it; its address follows on the next line, and the token is its owner's alone.
+    """
+    process = await launch(tmp_path, "--engine", "noop", "--redaction", "0", "--cloud", "0", "--portal-port", "0")
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            ready, portal = await process.stdout.readline(), await process.stdout.readline()
+        assert ready.startswith(b"ready nats://127.0.0.1:")
+        assert portal.startswith(b"portal http://127.0.0.1:")
+        token = tmp_path / "portal" / "token"
+        assert stat.S_IMODE(token.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+        async with httpx.AsyncClient(base_url=portal.split()[1].decode(), timeout=END_TIMEOUT_S) as browser:
+            assert (await browser.get("/session")).json()["role"] == "viewer"
+            signed_in = (await browser.post("/session", json={"token": token.read_text().strip()})).json()
+        assert (signed_in["signed_in"], signed_in["role"]) == (True, "admin")
+    finally:
+        process.terminate()
+        code, _, err = await rest_of(process)
+    assert code == 0, err
 
 
 async def test_everything_in_its_directory_is_its_owners_alone(tmp_path: Path):

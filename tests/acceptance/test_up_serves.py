@@ -49,7 +49,7 @@ async def up(directory: Path, *options: str, **environ: str) -> AsyncGenerator[U
     known = {name: value for name, value in os.environ.items() if name not in KEYS}
     known |= {"OLLAMA_HOST": f"127.0.0.1:{free_ports(1)[0]}"} | environ
     command = ("-m", "flotilla.cli", "up", "--dir", str(directory), "--port", "0", "--redaction", "0", "--json")
-    command += options
+    command += ("--no-portal", *options)
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=known)
     assert process.stdout is not None
     assert process.stderr is not None

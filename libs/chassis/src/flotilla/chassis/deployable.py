@@ -66,7 +66,7 @@ class Deployable(Struct, frozen=True, kw_only=True):
         inbox_prefix: Of its role.
         trace_service: `service.name` of its traces.
         trace_attributes: Of its traces' resource, beside `service.*`.
-        discovery_name: As `nats micro ls` shows it, with the four that follow.
+        discovery_name: As `nats micro ls` shows it, with the three that follow; None for a role that may not be asked.
         registry: Its metrics.
         serve: Begins to serve, and drains when the block ends. A StoppedAtStartError out of it is a good end.
     """
@@ -74,7 +74,7 @@ class Deployable(Struct, frozen=True, kw_only=True):
     connection_name: str
     inbox_prefix: str
     trace_service: str
-    discovery_name: str
+    discovery_name: str | None
     version: str
     description: str
     metadata: dict[str, str]
@@ -105,15 +105,16 @@ async def run_deployable(what: Deployable, settings: ServiceSettings, instance: 
             )
         served = await stack.enter_async_context(what.serve(Runtime(connection, tracer, stop)))
         probes.live = served.live
-        await stack.enter_async_context(
-            discoverable(
-                connection,
-                name=what.discovery_name,
-                version=what.version,
-                description=what.description,
-                metadata=what.metadata,
+        if what.discovery_name is not None:
+            await stack.enter_async_context(
+                discoverable(
+                    connection,
+                    name=what.discovery_name,
+                    version=what.version,
+                    description=what.description,
+                    metadata=what.metadata,
+                )
             )
-        )
         await connection.settle()
         probes.ready = lambda: connection.is_connected and not stop.is_set() and served.ready()
         logger.info("ready", **served.facts)

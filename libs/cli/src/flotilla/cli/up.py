@@ -1,7 +1,7 @@
 """
 `flotilla up`: a whole fleet on this machine, in the foreground, until it is told to stop.
 
-The ready line alone goes to standard output; what happens on the way, and afterwards, goes to standard error.
+The ready line and the portal's address go to standard output; what happens on the way, and afterwards, to standard error.
 """
 
 import asyncio
@@ -123,17 +123,32 @@ async def _run(options: UpOptions, apply_policy: ApplyPolicy) -> int:
 async def _serve(options: UpOptions, supervisor: Supervisor, stop: Stop, apply_policy: ApplyPolicy) -> None:
     starting = asyncio.ensure_future(_start(options, supervisor, apply_policy))
     stopped = asyncio.ensure_future(stop.asked.wait())
+    telling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return
         await starting
         _announce(options, supervisor)
+        telling = asyncio.ensure_future(_tell_of_portal(options, supervisor))
         await stopped
     finally:
-        for waiting in (starting, stopped):
+        for waiting in (starting, stopped, telling):
             waiting.cancel()
-        await asyncio.gather(starting, stopped, return_exceptions=True)
+        await asyncio.gather(starting, stopped, telling, return_exceptions=True)
+
+
+async def _tell_of_portal(options: UpOptions, supervisor: Supervisor) -> None:
+    """Say where the portal is once it answers; the ready line does not wait for it."""
+    if not supervisor.portal_url:
+        return
+    if not await supervisor.portal_ready():
+        say(f"the portal does not answer yet on {supervisor.portal_url}")
+        return
+    if not options.json:
+        with suppress(OSError, ValueError):
+            terminal.write(f"portal {supervisor.portal_url}\n")
+        say(f"to change things there, sign in with what stands in {supervisor.facts().portal_token}")
 
 
 async def _start(options: UpOptions, supervisor: Supervisor, apply_policy: ApplyPolicy) -> None:

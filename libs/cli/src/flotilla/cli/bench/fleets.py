@@ -46,6 +46,7 @@ async def running_fleet(
                 "0",
                 "--redaction",
                 "0",
+                "--no-portal",
                 "--dir",
                 str(directory / "fleet"),
             ),

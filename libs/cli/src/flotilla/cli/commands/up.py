@@ -34,6 +34,8 @@ def up(
     cloud_models: str = "",
     pull: Annotated[bool, Parameter(negative="")] = False,
     pool: Annotated[list[str] | None, Parameter(negative="")] = None,
+    portal: bool = True,
+    portal_port: int | None = None,
     grace_s: float = GRACE_S_DEFAULT,
     log_level: str = "info",
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -42,8 +44,8 @@ def up(
     Run a whole fleet on this machine, until Ctrl-C.
 
     A real nats-server with the accounts and roles of production, on loopback, and the services as processes of their
-    own; what dies is started again. Prints one line once tasks will be served. Ctrl-C drains, and a second one does
-    not wait.
+    own; what dies is started again. Prints a line once tasks will be served, and one with the portal's address. Ctrl-C
+    drains, and a second one does not wait.
 
     Parameters
     ----------
@@ -84,6 +86,10 @@ def up(
         Have the Ollama server pull those of --local-models that it has not, before the fleet starts.
     pool
         One more pool, for workers of your own that you start yourself: it gets credentials. May be repeated.
+    portal
+        The fleet in a browser, on loopback; its address is the second line that is printed.
+    portal_port
+        Of the portal; 8642 or another free one, unless given.
     grace_s
         How long a service may finish what it holds when the fleet is stopped.
     log_level
@@ -113,6 +119,8 @@ def up(
             cloud_models=cloud_models,
             pull=pull,
             pools=tuple(pool or ()),
+            portal=portal,
+            portal_port=portal_port,
             json=json,
             grace_s=grace_s,
             log_level=log_level,

@@ -13,6 +13,7 @@ from typing import IO, Final
 from flotilla.chassis.errors import PrivateFileError
 from flotilla.chassis.private_files import OTHERS, close_tree, make_directory, open_file, own_place, replace_file
 from flotilla.cli.supervisor.errors import FleetRunningError, OptionError
+from flotilla.cli.supervisor.portal import PortalFiles
 from flotilla.inference.redaction.vault_keys import new_key
 
 TRACES: Final = ("up.lock", "credentials", "nats", "logs")
@@ -28,6 +29,7 @@ class Directory:
 
     Attributes:
         vault_key: What the values of redacted documents are encrypted with; without it they are lost.
+        portal: Who may sign in to the portal.
         state: JSON as `flotilla up --json` prints it, kept up to date while the fleet runs, and gone afterwards.
     """
 
@@ -39,6 +41,7 @@ class Directory:
         self.lock: Final = self.path / "up.lock"
         self.state: Final = self.path / "fleet.json"
         self.vault_key: Final = self.path / "vault.key"
+        self.portal: Final = PortalFiles(self.path / "portal")
 
     def log(self, name: str) -> Path:
         """The log of a child."""

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from flotilla.cli.supervisor.engines import Engines
 from flotilla.cli.supervisor.options import UpOptions
+from flotilla.cli.supervisor.portal import PortalFiles
 from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.providers import PROVIDERS
 from flotilla.contracts.subjects import Zone
@@ -96,6 +97,22 @@ def of_redaction(options: UpOptions, place: Place, key_file: Path, environ: Mapp
     if options.slots is not None:
         own["FLOTILLA_SLOTS"] = str(options.slots)
     return clean(environ) | _common(options, place) | own
+
+
+def of_portal(
+    options: UpOptions, place: Place, files: PortalFiles, port: int, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of the portal: an observer's credentials, and no keys."""
+    return clean(environ) | {
+        "FLOTILLA_NATS_URL": place.nats_url,
+        "FLOTILLA_NATS_CREDS": place.creds,
+        "FLOTILLA_INSTANCE": place.instance,
+        "FLOTILLA_LOG_LEVEL": options.log_level,
+        "FLOTILLA_SCOPES": DEFAULT_SCOPE,
+        "FLOTILLA_PORTAL_PORT": str(port),
+        "FLOTILLA_PORTAL_PEOPLE": str(files.people),
+        "FLOTILLA_PORTAL_SESSION_KEY": str(files.session_key),
+    }
 
 
 def _common(options: UpOptions, place: Place) -> dict[str, str]:

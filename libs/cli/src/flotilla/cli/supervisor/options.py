@@ -47,6 +47,8 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         capabilities: A folder of users' capability files (TOML).
         pools: More pools, for workers of one's own that are started by hand: `triage`, or with its zone `cloud/mine`.
             They get credentials; nothing is started.
+        portal: Whether it has a portal, where that is installed.
+        portal_port: Of the portal, on loopback; 0 takes any free one, None its usual one if that is free.
         json: One line of JSON instead of the ready line.
         grace_s: How long a service may finish what it holds when the fleet is stopped.
     """
@@ -69,6 +71,8 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     policy: Path | None = None
     capabilities: Path | None = None
     pools: tuple[str, ...] = ()
+    portal: bool = False
+    portal_port: int | None = None
     json: bool = False
     grace_s: float = GRACE_S_DEFAULT
     log_level: str = "info"
@@ -107,6 +111,8 @@ def check(options: UpOptions) -> None:
     _within("--sealed", options.sealed, 0, REPLICAS_MAX)
     if options.slots is not None:
         _within("--slots", options.slots, 1, SLOTS_MAX)
+    if options.portal_port is not None:
+        _within("--portal-port", options.portal_port, 0, PORT_MAX)
     _one_of("--engine", options.engine, ENGINES)
     _within("--engine-latency-ms", options.engine_latency_ms, 0, LATENCY_MS_MAX)
     _within("--engine-jitter", options.engine_jitter, 0, 1)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.chassis.errors import PrivateFileError
-from flotilla.cli.supervisor import environment
+from flotilla.cli.supervisor import environment, portal
 from flotilla.cli.supervisor.child import Child, ChildSpec, how_it_ended, stop_all
 from flotilla.cli.supervisor.child_logs import keep_bounded, last_line
 from flotilla.cli.supervisor.directory import Directory
@@ -35,7 +35,10 @@ READY_TIMEOUT_S: Final = 60.0
 READY_PER_CHILD_S: Final = 2.0
 DEATHS_BEFORE_READY_MAX: Final = 4
 GRACE_MARGIN_S: Final = 5.0
+PORTAL_TIMEOUT_S: Final = 30.0
+PORTAL_POLL_S: Final = 0.1
 EXIT_USAGE: Final = 2
+PORTAL: Final = "portal"
 NEEDED_TO_REDACT: Final = ("cryptography", "flotilla.privacy")
 
 MODULES: Final = {
@@ -44,6 +47,7 @@ MODULES: Final = {
     "local": "local_inference",
     "cloud": "cloud_inference",
     REDACTION_POOL: "local_inference",
+    PORTAL: "portal",
 }
 
 Say = Callable[[str], None]
@@ -57,15 +61,19 @@ class FleetFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         dir: Absolute.
-        pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, and `orchestrator-sealed` where there
-            are some, as of now.
+        pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, and `orchestrator-sealed` and `portal`
+            where there are some, as of now.
         credentials: Paths of nkey seed files.
+        portal: Where a browser finds the fleet; empty where it has no portal.
+        portal_token: Path of the file with what one signs in there with.
     """
 
     url: str
     dir: str
     pids: dict[str, list[int]]
     credentials: dict[str, str]
+    portal: str = ""
+    portal_token: str = ""
 
 
 class Supervisor:
@@ -99,6 +107,10 @@ class Supervisor:
             directory.server, port=options.port, credentials=self._credentials, pools=self._pools, sealed=sealed
         )
         directory.make_vault_key()
+        self._portal_port = portal.choose_port(options.portal_port) if options.portal and portal.can_serve() else 0
+        if self._portal_port:
+            directory.portal.make()
+        self._portal_runs = asyncio.Event()
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
         self._children: dict[str, list[Child]] = {kind: [] for kind in MODULES}
@@ -116,7 +128,7 @@ class Supervisor:
         pids = {
             kind: [child.pid for child in children if child.pid]
             for kind, children in self._children.items()
-            if children or kind != SEALED_ORCHESTRATOR
+            if children or kind not in (SEALED_ORCHESTRATOR, PORTAL)
         }
         named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
         named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
@@ -126,7 +138,26 @@ class Supervisor:
             dir=str(self._directory.path),
             pids={"nats": [self._server.pid] if self._server.pid else [], **pids},
             credentials={name: str(self._credentials.path(named[name])) for name in order},
+            portal=self.portal_url,
+            portal_token=str(self._directory.portal.token) if self.portal_url else "",
         )
+
+    @property
+    def portal_url(self) -> str:
+        """Where a browser finds the fleet; empty where it has no portal."""
+        return f"http://{portal.HOST}:{self._portal_port}" if self._portal_port else ""
+
+    async def portal_ready(self) -> bool:
+        """Return when the portal takes connections, or has not within PORTAL_TIMEOUT_S; says which."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + PORTAL_TIMEOUT_S
+        while loop.time() < give_up_at:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(portal.HOST, self._portal_port)
+                writer.close()
+                return True
+            await asyncio.sleep(PORTAL_POLL_S)
+        return False
 
     @property
     def _workers(self) -> dict[str, int]:
@@ -163,20 +194,30 @@ class Supervisor:
             ]
         for child in self._all():
             child.start()
-        self._bounding = asyncio.get_running_loop().create_task(keep_bounded([c.spec.log for c in self._all()]))
+        self._bounding = asyncio.get_running_loop().create_task(keep_bounded(self._logs()))
         await self._until_ready()
         if options.policy is not None and apply_policy is not None:
             await apply_policy(options.policy, self._settings(roles.admin()))
         self._ready = True
+        if self._portal_port:
+            await self._start_portal()
         self._write_state()
 
+    async def _start_portal(self) -> None:
+        """Last, so that the fleet is ready no later for it: only its process is waited for."""
+        child = Child(self._spec(PORTAL, 1), self._guardian, self._on_child)
+        self._children[PORTAL] = [child]
+        child.start()
+        await self._portal_runs.wait()
+
     async def drain(self, stop: Stop) -> None:
-        """Stop the orchestrators first, then the workers that serve them, then nats-server."""
+        """Stop the orchestrators and the portal first, then the workers that serve them, then nats-server."""
         self._ready = False
         if self._bounding is not None:
             self._bounding.cancel()
         timeout_s = self._options.grace_s + GRACE_MARGIN_S
-        orchestrators = [*self._children[ORCHESTRATOR], *self._children[SEALED_ORCHESTRATOR]]
+        first = (PORTAL, ORCHESTRATOR, SEALED_ORCHESTRATOR)
+        orchestrators = [child for kind in first for child in self._children[kind]]
         for group in (orchestrators, [*self._workers_running()]):
             if group:
                 await stop_all(group, timeout_s=timeout_s, hurry=stop.hurry)
@@ -185,6 +226,10 @@ class Supervisor:
 
     def _all(self) -> list[Child]:
         return [child for children in self._children.values() for child in children]
+
+    def _logs(self) -> list[Path]:
+        """Of every child, the portal that starts last included."""
+        return [*(child.spec.log for child in self._all()), self._directory.log(f"{PORTAL}-1")]
 
     def _workers_running(self) -> list[Child]:
         return [child for kind in self._workers for child in self._children[kind]]
@@ -196,11 +241,13 @@ class Supervisor:
             return environment.of_sealed_orchestrator(self._options, place, os.environ)
         if kind == REDACTION_POOL:
             return environment.of_redaction(self._options, place, self._directory.vault_key, os.environ)
+        if kind == PORTAL:
+            return environment.of_portal(self._options, place, self._directory.portal, self._portal_port, os.environ)
         return environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
 
     def _spec(self, kind: str, number: int) -> ChildSpec:
         name = f"{kind}-{number}"
-        user = kind if MODULES[kind] == "orchestrator" else roles.worker_user(_zone(kind), kind)
+        user = _user(kind)
         place = environment.Place(nats_url=self.url, creds=str(self._credentials.path(user)), instance=name)
         command = (sys.executable, "-m", MODULES[kind])
         log = self._directory.log(name)
@@ -241,6 +288,8 @@ class Supervisor:
         self._write_state()
 
     def _on_child(self, child: Child, event: str) -> None:
+        if child.spec.name.startswith(PORTAL):
+            self._portal_runs.set()
         if event and not self._ready:
             self._look_for_a_reason(child)
         if event and not self._failed.done():
@@ -291,6 +340,8 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
         )
         for note in engines.notes:
             say(note)
+        if options.portal and not portal.can_serve():
+            say("portal: what it needs is not installed; pip install flotilla-portal mends it")
         if options.redaction and not can_redact():
             say("redact: what it needs is not installed; pip install 'flotilla-local-inference[redaction]' mends it")
         tuned = options.engine_latency_ms or options.engine_jitter or options.engine_failure_rate
@@ -301,6 +352,13 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
             yield supervisor
         finally:
             await supervisor.drain(stop)
+
+
+def _user(kind: str) -> str:
+    """Whose credentials a child has."""
+    if kind == PORTAL:
+        return OBSERVER
+    return kind if MODULES[kind] == "orchestrator" else roles.worker_user(_zone(kind), kind)
 
 
 def _zone(kind: str) -> Zone:

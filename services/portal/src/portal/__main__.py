@@ -1,0 +1,81 @@
+"""`python -m portal`: wiring only."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import structlog
+
+import portal
+from flotilla.chassis.deployable import Deployable, Runtime, Served, run_deployable
+from flotilla.chassis.probes import beating
+from flotilla.chassis.service import run_service
+from flotilla.chassis.signals import starting
+from flotilla.fabric.inbox import Requests
+from portal.access.people import load_people
+from portal.access.sessions import Sessions, session_key
+from portal.live.view import FleetView
+from portal.metrics import PortalMetrics
+from portal.settings import LOOPBACK_NAMES, PortalSettings
+from portal.web.app import StreamAnswers, application
+from portal.web.server import listen, served
+from portal.web.session_answers import SessionAnswers
+from portal.web.who import Doors
+
+INBOX_PREFIX = "_INBOX.observer"
+
+logger = structlog.get_logger("portal")
+
+
+async def run(settings: PortalSettings, instance: str) -> None:
+    """Serve until a stop signal, then close every stream."""
+    settings.check()
+    people = load_people(settings.portal_people)
+    sessions = Sessions(people, session_key(settings.portal_session_key))
+    doors = Doors(sessions, open_view=settings.is_loopback, https=settings.portal_https)
+    scopes = settings.scope_names()
+    names = settings.names() | (frozenset(LOOPBACK_NAMES) if settings.is_loopback else frozenset[str]())
+    listening = listen(settings.portal_host, settings.portal_port)
+    metrics = PortalMetrics()
+
+    @asynccontextmanager
+    async def serve(runtime: Runtime) -> AsyncGenerator[Served]:
+        requests = Requests(runtime.connection)
+        stopping = asyncio.Event()
+        with starting(runtime.stop):
+            await requests.start()
+            view = FleetView(runtime.connection, requests, scopes=scopes)
+            metrics.view = view
+            await view.start()
+        session = SessionAnswers(doors, people, sessions, scopes=scopes)
+        stream = StreamAnswers(doors, view, viewers_max=settings.viewers_max, stopping=stopping)
+        app = application(session, stream, {}, names=names, https=settings.portal_https)
+        async with served(app, listening, viewers_max=settings.viewers_max) as ended:
+            host, port = listening.getsockname()[:2]
+            logger.info("portal", host=host, port=port)
+            yield Served(
+                live=beating(lambda: view.turned_s),
+                ends=(ended,),
+                facts={"scopes": scopes, "people": len(people), "port": port},
+            )
+            stopping.set()
+        await view.stop()
+        await requests.stop()
+
+    what = Deployable(
+        connection_name="portal",
+        inbox_prefix=INBOX_PREFIX,
+        trace_service="portal",
+        discovery_name=None,
+        version=portal.__version__,
+        description="Flotilla: the fleet, live, in a browser",
+        metadata={"instance": instance},
+        registry=metrics.registry,
+        serve=serve,
+    )
+    await run_deployable(what, settings, instance)
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("portal", PortalSettings, run))

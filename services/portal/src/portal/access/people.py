@@ -1,0 +1,175 @@
+"""
+Who may sign in, as a TOML file says.
+
+    [[person]]
+    name = "Ada Lovelace"
+    role = "admin"                        # viewer, approver or admin
+    token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>"
+    creds = "tenant.default"              # NATS credentials that she acts with; none for a server that asks for none
+    documents = true                      # may read inputs and results
+
+Paths are relative to the file. A person acts with the credentials that stand here and never with the portal's own, which
+are an observer's: what somebody may do is decided by NATS and the fleet, and the role only takes away from it.
+"""
+
+import hashlib
+import hmac
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.fields import SHA256, Instance, Word
+from flotilla.contracts.names import DEFAULT_SCOPE
+
+PEOPLE_MAX: Final = 1_000
+FILE_BYTES_MAX: Final = 1024 * 1024
+TOKEN_LENGTH_MIN: Final = 20
+TOKEN_LENGTH_MAX: Final = 512
+
+Role = Literal["viewer", "approver", "admin"]
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+
+class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    One table of the file.
+
+    Attributes:
+        scope: Whose tasks are meant. Tenant credentials are of one scope; the admin's work in any.
+        admin_creds: `creds` are of the FLEET account's admin, in place of a tenant's.
+    """
+
+    name: Annotated[Word, Meta(min_length=1)]
+    role: Role = "viewer"
+    token_file: str | None = None
+    token_sha256: Annotated[str, Meta(pattern=SHA256)] | None = None
+    creds: str | None = None
+    admin_creds: bool = False
+    scope: Instance = DEFAULT_SCOPE
+    documents: bool = False
+
+
+class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    person: Annotated[list[PersonEntry], Meta(max_length=PEOPLE_MAX)] = []
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    """
+    Somebody who may sign in.
+
+    Attributes:
+        token_digest: SHA-256 of the token.
+        creds: Of NATS; None for a server that asks for none.
+    """
+
+    name: str
+    role: Role
+    token_digest: bytes
+    creds: Path | None
+    admin_creds: bool
+    scope: str
+    documents: bool
+
+    @property
+    def key(self) -> str:
+        """Names this person with this token: a session of an older token is none of theirs."""
+        return hashlib.sha256(self.name.encode() + b"\0" + self.token_digest).hexdigest()[:32]
+
+
+class People:
+    """Those who may sign in."""
+
+    def __init__(self, people: Iterable[Person] = ()) -> None:
+        self._people: Final = tuple(people)
+        self._by_key: Final = {person.key: person for person in self._people}
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def with_token(self, token: str) -> Person | None:
+        """Whose token it is; every one is compared, so that the time tells nothing."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        found: Person | None = None
+        for person in self._people:
+            if hmac.compare_digest(person.token_digest, digest):
+                found = person
+        return found
+
+    def with_key(self, key: str) -> Person | None:
+        """Whom a session names; None when they are in the file no more."""
+        return self._by_key.get(key)
+
+
+def load_people(path: Path | None) -> People:
+    """
+    Read the file; nobody without one.
+
+    Raises:
+        SettingsError: It cannot be read or is wrong; says where, and repeats no token.
+    """
+    if path is None:
+        return People()
+    try:
+        raw = path.read_bytes()
+        if len(raw) > FILE_BYTES_MAX:
+            raise _wrong(f"more than {FILE_BYTES_MAX} bytes")
+        entries = msgspec.convert(tomllib.loads(raw.decode()), _File).person
+    except OSError as error:
+        raise _wrong(f"{path}: {error.strerror or type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise _wrong(f"no TOML: {error}") from None
+    except (UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise _wrong(str(error).partition(" - at ")[2] or "not as docs/portal.md says") from None
+    people = [_person(entry, path.parent) for entry in entries]
+    if len({person.name for person in people}) < len(people):
+        raise _wrong("two people have one name")
+    if len({person.token_digest for person in people}) < len(people):
+        raise _wrong("two people have one token")
+    return People(people)
+
+
+def _person(entry: PersonEntry, folder: Path) -> Person:
+    if (entry.token_file is None) == (entry.token_sha256 is None):
+        raise _wrong(f"{entry.name}: expected either token_file or token_sha256")
+    if entry.admin_creds and entry.creds is None:
+        raise _wrong(f"{entry.name}: admin_creds without creds")
+    if entry.token_sha256 is not None:
+        digest = bytes.fromhex(entry.token_sha256)
+    else:
+        digest = hashlib.sha256(_token_in(folder / str(entry.token_file), entry.name).encode()).digest()
+    creds = None if entry.creds is None else folder / entry.creds
+    if creds is not None and not creds.is_file():
+        raise _wrong(f"{entry.name}: creds {creds}: there is no such file")
+    return Person(
+        name=entry.name,
+        role=entry.role,
+        token_digest=digest,
+        creds=creds,
+        admin_creds=entry.admin_creds,
+        scope=entry.scope,
+        documents=entry.documents,
+    )
+
+
+def _token_in(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            token = file.read(TOKEN_LENGTH_MAX + 2).decode("ascii").strip()
+    except OSError as error:
+        raise _wrong(f"{name}: token_file {path}: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError:
+        token = ""
+    if not TOKEN_LENGTH_MIN <= len(token) <= TOKEN_LENGTH_MAX or _TOKEN.fullmatch(token) is None:
+        expected = f"{TOKEN_LENGTH_MIN} to {TOKEN_LENGTH_MAX} printable ASCII characters without spaces"
+        raise _wrong(f"{name}: token_file {path}: expected {expected}")
+    return token
+
+
+def _wrong(reason: str) -> SettingsError:
+    return SettingsError(f"setting FLOTILLA_PORTAL_PEOPLE: {reason}")

@@ -1,0 +1,111 @@
+"""
+Sessions without a table: a signed text in a cookie, which any portal with the same key takes.
+
+    v1.<key of the person>.<expiry, unix s>.<nonce>.<HMAC-SHA256>
+
+The token against cross-site requests is made of the same nonce by another use of the key, so nobody who has only seen the
+one can make the other. Signing out is remembered until the session would have expired.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.contracts.errors import SettingsError
+from portal.access.people import People, Person
+
+LIFETIME_S: Final = 12 * 3600
+NONCE_BYTES: Final = 16
+KEY_BYTES_MIN: Final = 32
+KEY_BYTES_MAX: Final = 4096
+COOKIE_LENGTH_MAX: Final = 512
+REVOKED_MAX: Final = 10_000
+_PARTS: Final = 5
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """
+    Somebody who has signed in.
+
+    Attributes:
+        csrf: What changing requests must carry.
+    """
+
+    person: Person
+    csrf: str
+    nonce: str
+    expires_unix_s: int
+
+
+class Sessions:
+    """Opens, recognises and ends sessions."""
+
+    def __init__(self, people: People, key: bytes, *, revoked_max: int = REVOKED_MAX) -> None:
+        self._people = people
+        self._revoked_max: Final = revoked_max
+        self._key = key
+        self._revoked: Final[OrderedDict[str, int]] = OrderedDict()
+
+    @property
+    def revoked(self) -> int:
+        """How many that were ended are remembered."""
+        return len(self._revoked)
+
+    def open(self, person: Person, *, now_unix_s: float) -> tuple[str, Session]:
+        """A new session; gives the cookie's text."""
+        expires, nonce = int(now_unix_s) + LIFETIME_S, secrets.token_hex(NONCE_BYTES)
+        text = f"v1.{person.key}.{expires}.{nonce}"
+        return f"{text}.{self._sign('session', text)}", self._session(person, nonce, expires)
+
+    def find(self, cookie: str, *, now_unix_s: float) -> Session | None:
+        """The session of a cookie; None when it is forged, over, or of somebody who may sign in no more."""
+        parts = cookie.split(".")
+        if len(cookie) > COOKIE_LENGTH_MAX or not cookie.isascii() or len(parts) != _PARTS:
+            return None
+        text, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(self._sign("session", text), signature):
+            return None
+        _, key, expires, nonce, _ = parts
+        person = self._people.with_key(key)
+        if person is None or int(expires) <= now_unix_s or nonce in self._revoked:
+            return None
+        return self._session(person, nonce, int(expires))
+
+    def end(self, session: Session, *, now_unix_s: float) -> None:
+        """Take the session no more; of more than REVOKED_MAX the oldest are forgotten."""
+        for nonce in [nonce for nonce, expires in self._revoked.items() if expires <= now_unix_s]:
+            del self._revoked[nonce]
+        self._revoked[session.nonce] = session.expires_unix_s
+        while len(self._revoked) > self._revoked_max:
+            self._revoked.popitem(last=False)
+
+    def _session(self, person: Person, nonce: str, expires: int) -> Session:
+        return Session(person=person, csrf=self._sign("csrf", nonce), nonce=nonce, expires_unix_s=expires)
+
+    def _sign(self, use: str, text: str) -> str:
+        return hmac.new(self._key, f"{use}\n{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def session_key(path: Path | None) -> bytes:
+    """
+    The key that signs sessions: a file's, or one of this process alone.
+
+    Raises:
+        SettingsError: The file cannot be read, or is too short.
+    """
+    if path is None:
+        return secrets.token_bytes(KEY_BYTES_MIN)
+    try:
+        with path.open("rb") as file:
+            key = file.read(KEY_BYTES_MAX)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY: {reason}") from None
+    if len(key) < KEY_BYTES_MIN:
+        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY: expected at least {KEY_BYTES_MIN} random bytes")
+    return key

@@ -1,0 +1,166 @@
+"""
+The fleet's events as frames for browsers: at most five a second, of at most 200 events, encoded once for all viewers.
+
+Every event is counted by its subject. Of more than EVENTS_READ_MAX in a frame the others are not read: what is shown of
+them is that they were.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from flotilla.contracts import subjects
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.names import is_scope
+from flotilla.contracts.results import Event, decode_event
+from flotilla.contracts.subjects import EventKind
+from flotilla.fabric.connection import Connection, Message
+
+FRAME_EVENTS_MAX: Final = 200
+EVENTS_READ_MAX: Final = 2_000
+"""Of one frame: ten thousand a second, at 3 us each."""
+FRAMES_KEPT_MAX: Final = 25
+"""Five seconds: whoever lags further behind has a slow line, and gets what is new."""
+RECENT_MAX: Final = 200
+BOOT_BYTES: Final = 6
+NUMBER_DIGITS_MAX: Final = 18
+PRICED_KINDS: Final = ("finished", "attempt_failed", "step_finished")
+"""Of the others the wire says 0, which is no price."""
+_SUBJECT_PARTS: Final = 5
+
+encode: Final = msgspec.json.Encoder().encode
+OnEvent = Callable[[str, Event], None]
+OnCounted = Callable[[EventKind | str], None]
+
+
+class FleetEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event with the scope that it belongs to, as the browser gets it; the fields are those of `Event`."""
+
+    scope: str
+    task: str
+    capability: str
+    kind: EventKind
+    at_unix_ms: int
+    pool: str = ""
+    model: str = ""
+    replica: str = ""
+    error: str = ""
+    latency_ms: float | UnsetType = UNSET
+    cost_usd: float | UnsetType | None = UNSET
+    labels: dict[str, str] = {}
+    step: str = ""
+
+
+def _shown(scope: str, event: Event) -> FleetEvent:
+    return FleetEvent(
+        scope=scope,
+        task=event.task,
+        capability=event.capability,
+        kind=event.kind,
+        at_unix_ms=event.at_unix_ms,
+        pool=event.pool,
+        model=event.model,
+        replica=event.replica,
+        error=event.error,
+        latency_ms=event.latency_ms or UNSET,
+        cost_usd=event.cost_usd if event.kind in PRICED_KINDS else UNSET,
+        labels=event.labels,
+        step=event.step,
+    )
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """
+    What came in one turn.
+
+    Attributes:
+        start: How many events there were before it.
+        end: How many there were with it.
+        chunk: As it stands in the stream.
+    """
+
+    start: int
+    end: int
+    chunk: bytes
+
+
+class EventFeed:
+    """Collects events into frames; viewers hold a place among these and nothing else."""
+
+    def __init__(self, *, on_event: OnEvent, on_counted: OnCounted) -> None:
+        self._on_event = on_event
+        self._on_counted = on_counted
+        self._boot: Final = secrets.token_hex(BOOT_BYTES)
+        self._frames: Final[deque[Frame]] = deque(maxlen=FRAMES_KEPT_MAX)
+        self._recent: Final[deque[FleetEvent]] = deque(maxlen=RECENT_MAX)
+        self._unframed: Final[deque[FleetEvent]] = deque(maxlen=FRAME_EVENTS_MAX)
+        self._came = 0
+        self._read = 0
+        self.total = 0
+
+    async def start(self, connection: Connection) -> None:
+        """Subscribe to the events of every scope, which is what an observer may."""
+        await connection.subscribe(subjects.events("*", "*", "*"), self.take)  # pyright: ignore[reportArgumentType]  # a wildcard
+
+    async def take(self, message: Message) -> None:
+        """Take one message of an event's subject."""
+        parts = message.subject.split(".")
+        if len(parts) != _SUBJECT_PARTS or not is_scope(parts[1]):
+            return
+        scope, kind = parts[1], parts[4]
+        self._came += 1
+        self._on_counted(kind)
+        if self._read >= EVENTS_READ_MAX:
+            return
+        self._read += 1
+        try:
+            event = decode_event(message.data)
+        except DecodeFailedError:
+            return  # of a newer orchestrator: a watcher shows what it can read
+        self._on_event(scope, event)
+        self._unframed.append(_shown(scope, event))
+
+    def end_frame(self) -> bool:
+        """Make a frame of what came since the last; says whether there was anything."""
+        if not self._came:
+            return False
+        events = list(self._unframed)
+        self._recent.extend(events)
+        start, self.total = self.total, self.total + self._came
+        chunk = self._chunk(events, dropped=self._came - len(events))
+        self._frames.append(Frame(start=start, end=self.total, chunk=chunk))
+        self._unframed.clear()
+        self._came = self._read = 0
+        return True
+
+    def recent(self) -> bytes:
+        """The newest events, for a page that opens."""
+        return self._chunk(list(self._recent), dropped=0)
+
+    def after(self, seen: int) -> list[bytes]:
+        """
+        What a viewer gets who has seen so many of the `total` events.
+
+        Whoever lags behind all that is kept is told how many events he has missed, and gets the newest frame.
+        """
+        if seen >= self.total:
+            return []
+        if self._frames[0].start <= seen:
+            return [frame.chunk for frame in self._frames if frame.end > seen]
+        newest = self._frames[-1]
+        return [self._chunk([], dropped=newest.start - seen), newest.chunk]
+
+    def place_of(self, last_event_id: str) -> int | None:
+        """How much a browser has seen, by the id that it gives back; None where that is of another portal."""
+        boot, dash, number = last_event_id.partition("-")
+        if boot != self._boot or not dash or not number.isdecimal() or len(number) > NUMBER_DIGITS_MAX:
+            return None
+        return int(number) if int(number) <= self.total else None
+
+    def _chunk(self, events: list[FleetEvent], *, dropped: int) -> bytes:
+        body = encode({"events": events, "dropped": dropped})
+        return b"event: events\nid: %s-%d\ndata: %s\n\n" % (self._boot.encode(), self.total, body)

@@ -1,0 +1,137 @@
+"""The newest tasks, put together from their events; the oldest are forgotten."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from flotilla.contracts.results import Event
+from flotilla.contracts.subjects import EventKind
+
+TASKS_MAX: Final = 5_000
+EVENTS_PER_TASK_MAX: Final = 100
+
+TaskState = Literal["waiting", "running", "ok", "failed", "cancelled"]
+STATE_AFTER: Final[dict[EventKind, TaskState]] = {
+    "queued": "waiting",
+    "awaiting_approval": "waiting",
+    "dispatched": "running",
+    "progress": "running",
+    "step_started": "running",
+    "finished": "ok",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+ENDED: Final = ("ok", "failed", "cancelled")
+
+
+class SeenTask:
+    """
+    One task, as its events have told of it.
+
+    Attributes:
+        pool: Of the last attempt, as model and replica.
+        cost_usd: None where it is not known.
+        events: The first EVENTS_PER_TASK_MAX, and the one that ended it.
+        events_dropped: How many came after those.
+    """
+
+    __slots__ = (
+        "at_unix_ms",
+        "capability",
+        "cost_usd",
+        "error",
+        "events",
+        "events_dropped",
+        "labels",
+        "latency_ms",
+        "model",
+        "pool",
+        "replica",
+        "scope",
+        "state",
+        "task",
+    )
+
+    def __init__(self, scope: str, event: Event) -> None:
+        self.scope: Final = scope
+        self.task: Final = event.task
+        self.capability: Final = event.capability
+        self.labels: Final = event.labels
+        self.at_unix_ms = event.at_unix_ms
+        self.state: TaskState = "waiting"
+        self.pool = self.model = self.replica = self.error = ""
+        self.latency_ms: float | None = None
+        self.cost_usd: float | None = None
+        self.events: Final[list[Event]] = []
+        self.events_dropped = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has a result."""
+        return self.state in ENDED
+
+    def take(self, event: Event) -> None:
+        """Take what happened next."""
+        ends = not self.has_ended and STATE_AFTER.get(event.kind) in ENDED
+        if ends or len(self.events) < EVENTS_PER_TASK_MAX:
+            self.events.append(event)
+        else:
+            self.events_dropped += 1
+        self.state = STATE_AFTER.get(event.kind, self.state)
+        if event.kind == "dispatched":
+            self.pool, self.model, self.replica = event.pool, event.model, event.replica
+        elif self.has_ended:
+            self.error = event.error
+            if event.latency_ms:
+                self.latency_ms = event.latency_ms
+            # Nothing is said of the cost of what failed: unknown is not free.
+            self.cost_usd = event.cost_usd if event.kind == "finished" else None
+
+
+class TaskSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of the list of tasks."""
+
+    scope: str
+    task: str
+    capability: str
+    state: TaskState
+    at_unix_ms: int
+    pool: str = ""
+    model: str = ""
+    zone: str = ""
+    error: str = ""
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    labels: dict[str, str] = {}
+
+
+class SeenTasks:
+    """The newest TASKS_MAX tasks by scope and id."""
+
+    def __init__(self, tasks_max: int = TASKS_MAX) -> None:
+        self._tasks_max: Final = tasks_max
+        self._tasks: Final[OrderedDict[tuple[str, str], SeenTask]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def take(self, scope: str, event: Event) -> SeenTask:
+        """Take an event; gives its task as it stands after it."""
+        key = (scope, event.task)
+        seen = self._tasks.get(key)
+        if seen is None:
+            if len(self._tasks) >= self._tasks_max:
+                self._tasks.popitem(last=False)
+            seen = self._tasks[key] = SeenTask(scope, event)
+        seen.take(event)
+        return seen
+
+    def get(self, scope: str, task: str) -> SeenTask | None:
+        """One task; None where it is not known, or not any more."""
+        return self._tasks.get((scope, task))
+
+    def newest_first(self) -> Iterator[SeenTask]:
+        """All of them, by their first event."""
+        return reversed(self._tasks.values())

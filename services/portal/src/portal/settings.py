@@ -1,0 +1,94 @@
+"""What a portal can be told."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from flotilla.chassis.settings import Port, ServiceSettings
+from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.names import DEFAULT_SCOPE, is_scope
+
+PORT_DEFAULT: Final = 8642
+VIEWERS_MAX: Final = 256
+HOSTS_MAX: Final = 32
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
+    """
+    Settings of a portal. `FLOTILLA_NATS_CREDS` are those of an observer: the portal itself changes nothing.
+
+    Attributes:
+        portal_host: `FLOTILLA_PORTAL_HOST`: the address that browsers connect to; loopback unless told.
+        portal_port: `FLOTILLA_PORTAL_PORT`; 0 for a free one, which the log event `portal` names.
+        portal_names: `FLOTILLA_PORTAL_NAMES`: the host names that browsers may use for it, with commas between; a request
+            for any other name is refused. Beside loopback's, which are known.
+        portal_people: `FLOTILLA_PORTAL_PEOPLE`: a TOML file of who may sign in; nobody unless told.
+        portal_session_key: `FLOTILLA_PORTAL_SESSION_KEY`: a file of at least 32 random bytes that signs sessions. Portals
+            that share one take each other's sessions; without, a session ends with its portal.
+        portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
+        scopes: `FLOTILLA_SCOPES`: the tenants whose tasks and backlog are shown, with commas between.
+        viewers_max: Pages that may be open at a time; more are refused.
+    """
+
+    portal_host: str = "127.0.0.1"
+    portal_port: Port = PORT_DEFAULT
+    portal_names: str = ""
+    portal_people: Path | None = None
+    portal_session_key: Path | None = None
+    portal_https: bool = False
+    scopes: str = DEFAULT_SCOPE
+    viewers_max: Annotated[int, Meta(ge=1, le=4096)] = VIEWERS_MAX
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody but users of this machine can connect."""
+        try:
+            return self.portal_host == "localhost" or ip_address(self.portal_host).is_loopback
+        except ValueError:
+            return False
+
+    def check(self) -> None:
+        """
+        Refuse what would be open to everybody.
+
+        Raises:
+            SettingsError: It listens beyond loopback and nobody can sign in, or nobody has said under which name.
+        """
+        if self.is_loopback:
+            return
+        if self.portal_people is None:
+            raise SettingsError(
+                f"setting FLOTILLA_PORTAL_PEOPLE is missing: {self.portal_host} can be reached from other machines, so a "
+                "file must say who may sign in"
+            )
+        if not self.names():
+            raise SettingsError(
+                "setting FLOTILLA_PORTAL_NAMES is missing: expected the host names that browsers use, with commas between"
+            )
+
+    def names(self) -> frozenset[str]:
+        """
+        The host names that were given, in lower case.
+
+        Raises:
+            SettingsError: Too many, or one that is none.
+        """
+        names = frozenset(name.strip().lower() for name in self.portal_names.split(",") if name.strip())
+        if len(names) > HOSTS_MAX or any(not name.isascii() or set(name) & set("/@ *") for name in names):
+            raise SettingsError(f"setting FLOTILLA_PORTAL_NAMES: expected at most {HOSTS_MAX} host names, no wildcards")
+        return names
+
+    def scope_names(self) -> tuple[str, ...]:
+        """
+        The scopes, checked; at least one.
+
+        Raises:
+            SettingsError: A name that cannot be one.
+        """
+        names = tuple(dict.fromkeys(name.strip() for name in self.scopes.split(",") if name.strip()))
+        if not names or not all(is_scope(name) for name in names):
+            raise SettingsError("setting FLOTILLA_SCOPES: expected names of A-Za-z0-9_- with commas between")
+        return names

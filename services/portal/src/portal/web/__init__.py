@@ -1,0 +1,1 @@
+"""What browsers get: the page, the stream and the answers, and what guards them."""

@@ -1,0 +1,106 @@
+"""Which path is answered by what."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from flotilla.contracts.errors import FlotillaError
+from portal.live.view import FleetView
+from portal.web.errors import RefusedError, error_response
+from portal.web.guard import Guard
+from portal.web.page_files import INDEX, page_response, read_page_files
+from portal.web.session_answers import SessionAnswers
+from portal.web.stream import EventStream
+from portal.web.who import Doors
+
+logger = structlog.get_logger("portal")
+
+PATH_LOGGED_MAX: Final = 200
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class StreamAnswers:
+    """Opens streams, up to a bound."""
+
+    def __init__(self, doors: Doors, view: FleetView, *, viewers_max: int, stopping: asyncio.Event) -> None:
+        self._doors = doors
+        self._view = view
+        self._viewers_max = viewers_max
+        self._stopping = stopping
+
+    async def open(self, request: Request) -> Response:
+        """The stream of the fleet."""
+        self._doors.viewer(request)
+        if self._view.viewers >= self._viewers_max:
+            raise RefusedError(503, "no_capacity", f"{self._viewers_max} pages are open already; close one")
+        last_event_id = request.headers.get("last-event-id", "")
+        return EventStream(self._view, last_event_id=last_event_id, stopping=self._stopping)
+
+
+def application(
+    session: SessionAnswers,
+    stream: StreamAnswers,
+    answers: dict[tuple[str, str], Answer],
+    *,
+    names: frozenset[str],
+    https: bool,
+) -> ASGIApp:
+    """
+    The whole application, guarded.
+
+    Args:
+        session: Answers `/session`.
+        stream: Answers `/stream`.
+        answers: Of data, by method and path.
+        names: See `Guard`.
+        https: See `Guard`.
+    """
+    files: Final = read_page_files()
+
+    async def index(request: Request) -> Response:
+        return page_response(request, files, INDEX)
+
+    async def asset(request: Request) -> Response:
+        return page_response(request, files, request.path_params["path"])
+
+    every: dict[tuple[str, str], Answer] = {
+        ("GET", "/"): index,
+        ("GET", "/assets/{path:path}"): asset,
+        ("GET", "/session"): session.show,
+        ("POST", "/session"): session.sign_in,
+        ("DELETE", "/session"): session.sign_out,
+        ("GET", "/stream"): stream.open,
+        **answers,
+    }
+    routes = [Route(path, _told(answer), methods=[method]) for (method, path), answer in every.items()]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={404: _not_found, 405: _not_found, Exception: _crashed},
+    )
+    return Guard(app, names=names, https=https)
+
+
+def _told(answer: Answer) -> Answer:
+    async def told(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except FlotillaError as error:
+            return error_response(error)
+
+    return told
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return error_response(RefusedError(404, "not_found", "There is nothing at this address"))
+
+
+async def _crashed(request: Request, error: Exception) -> Response:
+    logger.error("request_failed", path=request.scope["path"][:PATH_LOGGED_MAX], exc_info=error)
+    return error_response(RefusedError(503, "internal", "The portal failed; its log says why"))

@@ -1,0 +1,88 @@
+"""
+The stream of server-sent events: `state` and `events`, for any number of viewers up to a bound.
+
+A viewer is two numbers: which snapshot and how many events he has been sent. What he gets is encoded once for everybody,
+so one whose line is slow holds nothing but what the socket has not taken yet, and gets the newest snapshot when it has.
+"""
+
+import asyncio
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from portal.live.view import FleetView
+
+HEARTBEAT_S: Final = 10.0
+SEND_TIMEOUT_S: Final = 30.0
+"""For one chunk: who takes nothing for so long is gone."""
+HEARTBEAT: Final = b": heartbeat\n\n"
+RETRY: Final = b"retry: 1000\n\n"
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    # Proxies that buffer would hold events back.
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream(Response):
+    """The answer to `GET /stream`; ends when the browser leaves, or the portal does."""
+
+    def __init__(self, view: FleetView, *, last_event_id: str, stopping: asyncio.Event) -> None:
+        super().__init__()
+        self._view = view
+        self._seen_version = 0
+        self._seen_events = view.events.place_of(last_event_id)
+        self._stopping = stopping
+        self._loop = asyncio.get_running_loop()
+        self._sent_s = self._loop.time()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until somebody leaves."""
+        del scope
+        self._view.opened()
+        tasks = [asyncio.ensure_future(each) for each in (self._send_all(send), _left(receive), self._stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._view.left()
+        if self._stopping.is_set():
+            await self._send(send, b"", more=False)
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await self._send(send, RETRY)
+        view = self._view
+        if self._seen_events is None:
+            await self._send_state(send)
+            self._seen_events = view.events.total
+            await self._send(send, view.events.recent())
+        while True:
+            await self._send_state(send)
+            chunks = view.events.after(self._seen_events)
+            self._seen_events = view.events.total
+            for chunk in chunks:
+                await self._send(send, chunk)
+            if self._loop.time() - self._sent_s >= HEARTBEAT_S:
+                await self._send(send, HEARTBEAT)
+            if self._seen_version == view.version:
+                await view.turn()
+
+    async def _send_state(self, send: Send) -> None:
+        if self._seen_version != self._view.version:
+            self._seen_version = self._view.version
+            await self._send(send, self._view.state)
+
+    async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self._sent_s = self._loop.time()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

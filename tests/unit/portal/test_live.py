@@ -1,0 +1,182 @@
+"""What is kept of a fleet's events: rates, sums, tasks and frames, each within its bound."""
+
+import json
+from typing import Any
+
+from flotilla.contracts.results import Event, encode
+from flotilla.contracts.subjects import EventKind
+from flotilla.fabric.message import Message
+from portal.live import event_feed
+from portal.live.event_feed import EventFeed
+from portal.live.rates import HOUR_STEPS_MAX, HourSum, Rate
+from portal.live.tasks import EVENTS_PER_TASK_MAX, SeenTasks
+
+
+def event(kind: EventKind, task: str = "t1", **more: object) -> Event:
+    return Event(task=task, capability="classify", kind=kind, at_unix_ms=1, **more)  # pyright: ignore[reportArgumentType]
+
+
+def ignore(scope: str, what: Event) -> None:
+    del scope, what
+
+
+def ignore_kind(kind: str) -> None:
+    del kind
+
+
+def message(what: Event, scope: str = "default") -> Message:
+    return Message(f"scope.{scope}.events.{what.capability}.{what.kind}", "", encode(what))
+
+
+def test_a_rate_is_of_the_last_ten_whole_seconds():
+    """
+    The one that has only begun is not in it, and older ones are not either.
+    """
+    rate = Rate()
+    for second in range(100, 130):
+        rate.add(second + 0.5, 3)
+
+    assert 3.0 == rate.per_s(130.0)
+    assert 0.3 == rate.per_s(139.9)
+    assert 0.0 == rate.per_s(141.0)
+
+
+def test_a_sum_is_of_the_last_hour():
+    """
+    In steps of ten seconds, and no more of them than make an hour.
+    """
+    hour = HourSum()
+    for second in range(0, 7200, 5):
+        hour.add(second, 1.0)
+
+    assert 3600 / 5 == hour.total(7199)
+    assert HOUR_STEPS_MAX == len(hour)
+    assert 0.0 == hour.total(7199 + 3600)
+
+
+def test_a_task_is_what_its_events_say():
+    """
+    Where it ran last, how it ended, how long it took; a cost that nobody told is unknown, not nothing.
+    """
+    tasks = SeenTasks()
+    for one in (
+        event("queued"),
+        event("dispatched", pool="local", model="m", replica="w1"),
+        event("attempt_failed", pool="local", model="m", error="timeout"),
+        event("dispatched", pool="cloud", model="n", replica="w2"),
+        event("finished", latency_ms=12.5, cost_usd=None),
+    ):
+        tasks.take("default", one)
+    seen = tasks.get("default", "t1")
+
+    assert seen is not None
+    assert ("ok", "cloud", "n", "w2", 12.5, None) == (
+        seen.state,
+        seen.pool,
+        seen.model,
+        seen.replica,
+        seen.latency_ms,
+        seen.cost_usd,
+    )
+    assert tasks.get("acme", "t1") is None
+
+
+def test_tasks_and_their_events_have_bounds():
+    """
+    The oldest task goes; of a task with too many events those in between do, and the one that ended it stays.
+    """
+    tasks = SeenTasks(tasks_max=3)
+    for number in range(10):
+        tasks.take("default", event("queued", f"t{number}"))
+    for _ in range(2 * EVENTS_PER_TASK_MAX):
+        tasks.take("default", event("progress", "t9"))
+    seen = tasks.take("default", event("failed", "t9", error="timeout"))
+    for _ in range(4):
+        tasks.take("default", event("failed", "t9", error="timeout"))
+
+    assert ["t9", "t8", "t7"] == [one.task for one in tasks.newest_first()]
+    assert "failed" == seen.events[-1].kind
+    assert EVENTS_PER_TASK_MAX + 1 == len(seen.events)
+    assert EVENTS_PER_TASK_MAX + 1 + 4 == seen.events_dropped
+
+
+def data_of(chunk: bytes) -> dict[str, Any]:
+    return json.loads(chunk.split(b"data: ", 1)[1])
+
+
+async def test_a_frame_holds_the_newest_events_and_counts_the_others():
+    """
+    Also those that were not even read: an orchestrator can send faster than anybody looks.
+    """
+    read: list[str] = []
+    counted: list[str] = []
+    feed = EventFeed(on_event=lambda _scope, one: read.append(one.task), on_counted=counted.append)
+    for number in range(event_feed.EVENTS_READ_MAX + 500):
+        await feed.take(message(event("queued", f"t{number}")))
+    feed.end_frame()
+    (chunk,) = feed.after(0)
+    data = data_of(chunk)
+
+    assert event_feed.EVENTS_READ_MAX == len(read)
+    assert event_feed.EVENTS_READ_MAX + 500 == len(counted) == feed.total
+    assert 200 == len(data["events"])
+    assert event_feed.EVENTS_READ_MAX + 300 == data["dropped"]
+
+
+async def test_a_slow_viewer_is_told_what_he_has_missed_and_gets_what_is_new():
+    """
+    However long he was away, there is no more for him than the frames that are kept for everybody.
+    """
+    feed = EventFeed(on_event=ignore, on_counted=ignore_kind)
+    for number in range(100):
+        await feed.take(message(event("queued", f"t{number}")))
+        feed.end_frame()
+    gap, newest = feed.after(10)
+    lately = feed.after(95)
+
+    assert ({"events": [], "dropped": 89}, ["t99"]) == (
+        data_of(gap),
+        [one["task"] for one in data_of(newest)["events"]],
+    )
+    assert 5 == len(lately)
+    assert [] == feed.after(feed.total)
+
+
+async def test_what_is_no_event_is_passed_over():
+    """
+    Bytes of any kind, on any subject that the subscription lets through.
+    """
+    read: list[str] = []
+    feed = EventFeed(on_event=lambda _scope, one: read.append(one.task), on_counted=ignore_kind)
+    for subject, body in (
+        ("scope.default.events.classify.queued", b"\xff"),
+        ("scope.default.events.classify.queued", b"{}"),
+        ("scope.default.events.classify.queued", b"[" * 1000),
+        ("scope.-.events.classify.queued", encode(event("queued"))),
+        ("scope.default.events", encode(event("queued"))),
+    ):
+        await feed.take(Message(subject, "", body))
+    feed.end_frame()
+
+    assert [] == read
+
+
+def test_an_id_of_another_portal_or_of_none_is_no_place():
+    """
+    A browser gives back what it was given, and somebody else anything.
+    """
+    feed = EventFeed(on_event=ignore, on_counted=ignore_kind)
+    boot = feed.recent().partition(b"id: ")[2].partition(b"-")[0].decode()
+
+    assert 0 == feed.place_of(f"{boot}-0")
+    for text in (
+        "",
+        "-",
+        f"{boot}-1",
+        f"{boot}-",
+        f"{boot}-²",
+        f"{boot}--1",
+        "x-0",
+        "0" * 10_000,
+    ):
+        assert feed.place_of(text) is None
