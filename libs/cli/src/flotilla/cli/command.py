@@ -42,6 +42,7 @@ COMMANDS: Final = (
     ("replay", "Try policies on recorded traffic: accuracy, cost, latency of each.", _FLEET),
     ("experiment", "What may be concluded from recorded and live traffic: calibrate.", _FLEET),
     ("pipeline", "Capabilities made of steps, in files: check, list, show.", _FLEET),
+    ("privacy", "Whether what must stay in the local zone stays there: prove.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),
     ("doctor", "What is wrong with models, keys, NATS or the clock, and the line that mends it.", _FLEET),
     ("up", "Run a whole fleet on this machine.", _FLEET),
@@ -55,7 +56,7 @@ _HELP: Final = """Have work done by the fleet: local models and cloud models beh
 
 Exit codes: 0 ok, 1 the task failed, 2 usage, 3 no fleet.
 """
-APPS: Final = frozenset({"approvals", "blackboard", "dead", "experiment", "pipeline", "policy", "vault"})
+APPS: Final = frozenset({"approvals", "blackboard", "dead", "experiment", "pipeline", "policy", "privacy", "vault"})
 """Commands that have commands of their own; these bring their examples along."""
 
 

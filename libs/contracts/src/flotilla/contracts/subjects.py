@@ -205,6 +205,11 @@ def audit(scope: str, request: str, status: str) -> str:
     return f"audit.{scope}.{request}.{status}"
 
 
+def pipeline_steps(scope: str, run: str) -> str:
+    """Where all that is kept of a run is."""
+    return f"step.{scope}.{run}.>"
+
+
 def orchestrator_control(scope: str, verb: str) -> str:
     """Where orchestrators tell one another what all of them must know (a cancelled task)."""
     return f"orchestrator-control.{scope}.{verb}"

@@ -196,6 +196,12 @@ async def delete_message(requests: Requests, stream: str, sequence: int) -> bool
     return bool(answer.get("success"))
 
 
+async def purge(requests: Requests, stream: str, pattern: str) -> int:
+    """Delete the messages on the subjects that match; gives how many there were."""
+    answer = await _api(requests, jetstream_api.stream_purge(stream), {"filter": pattern})
+    return int(answer.get("purged", 0))
+
+
 async def _batch(requests: Requests, stream: str, pattern: str, sequence: int, length: int) -> list[StoredMessage]:
     ask = {"seq": sequence, "next_by_subj": pattern, "batch": length, "max_bytes": SCAN_BATCH_BYTES}
     batch, _ = await requests.collect(

@@ -32,6 +32,10 @@ _NUMBERS: Final = frozenset(
         "failed",
         "calls",
         "of tasks",
+        "tasks",
+        "messages",
+        "canaries",
+        "at home",
     }
 )
 

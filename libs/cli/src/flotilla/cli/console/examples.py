@@ -80,6 +80,11 @@ flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool 
 flotilla pipeline list --capabilities capabilities/
 flotilla pipeline show process-document --capabilities capabilities/ --mermaid
 """,
+    "privacy": """
+flotilla privacy prove
+flotilla privacy prove --tasks 1000 --capability process-document
+flotilla privacy prove --creds admin.nk --scope acme --json
+""",
     "approvals": """
 flotilla approvals key approver.nk
 flotilla approvals sign synthesize notes.txt --instruction "Write a report" --key approver.nk

@@ -1,0 +1,132 @@
+"""One run: listen, send, wait for what comes late, look at what is stored, and remove the traces."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.cli.prove.canaries import Canaries
+from flotilla.cli.prove.clean_up import clean_up
+from flotilla.cli.prove.places import BUCKETS
+from flotilla.cli.prove.plan import Plan, plan_for
+from flotilla.cli.prove.trial import Trial
+from flotilla.cli.prove.verdict import Run
+from flotilla.cli.prove.watch import LogReader, Watch
+from flotilla.client.fleet import Fleet
+from flotilla.contracts import subjects
+from flotilla.contracts.names import ADMIN
+from flotilla.fabric.connection import NatsSettings, connected
+from flotilla.fabric.errors import FabricError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import between, sequences
+from flotilla.routing.policy_check import parse_policy
+
+SETTLE_S: Final = 3.0
+"""After the last answer: heartbeats come every two seconds, and events, statistics and logs are written behind."""
+RUN_BYTES: Final = 4
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """
+    What is to be proven, and with whose eyes.
+
+    Attributes:
+        settings: The connection of the fleet's admin.
+        scope: Whose tasks they are.
+        documents: How many letters are sent.
+        capabilities: That are tried besides those of the live pools, such as pipelines.
+        timeout_s: For all of the letters together.
+        logs: Folders with the logs of a fleet on this machine.
+    """
+
+    settings: NatsSettings
+    scope: str
+    documents: int
+    capabilities: tuple[str, ...] = ()
+    timeout_s: float
+    logs: Sequence[Path] = ()
+
+
+async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
+    """
+    Run it; `advance` is called for each letter.
+
+    Raises:
+        NoFleetError: Nobody answers.
+        TaskError: The fleet refuses to say what its policy is.
+    """
+    settings = proof.settings
+    canaries = Canaries()
+    watch = Watch(canaries)
+    logs = LogReader(proof.logs)
+    began_at = time.monotonic()
+    async with (
+        Fleet.connect(
+            settings.url,
+            creds=settings.creds,
+            tls_ca=settings.tls_ca,
+            scope=proof.scope,
+            inbox_prefix=subjects.inbox_prefix(ADMIN),
+            connect_patience_s=settings.connect_patience_s,
+            name="flotilla-prove",
+        ) as fleet,
+        connected(settings, name="flotilla-prove-watch") as connection,
+    ):
+        plan = await _plan(fleet, proof.capabilities)
+        trial = Trial(fleet, plan, canaries, watch, run=f"prove-{secrets.token_hex(RUN_BYTES)}")
+        requests = Requests(connection)
+        await requests.start()
+        try:
+            await watch.listen(connection)
+            await _send(trial, proof, advance)
+            await asyncio.sleep(SETTLE_S)
+            for bucket in (*subjects.BUCKETS, subjects.blackboard_bucket(proof.scope)):
+                await _look_into(requests, bucket, watch)
+            await asyncio.to_thread(logs.read_into, watch)
+        finally:
+            interrupted = connection.reconnects > 0
+            left = await clean_up(fleet, requests, proof.scope, trial.tasks)
+            await requests.stop()
+    return Run(
+        wanted=proof.documents,
+        documents=trial.documents,
+        served=trial.served,
+        decoys_served=trial.decoys,
+        decoys_heard=watch.decoys,
+        interrupted=interrupted,
+        left=left,
+        elapsed_s=time.monotonic() - began_at,
+        ends=trial.ends,
+        sights=watch.sights(),
+    )
+
+
+async def _plan(fleet: Fleet, capabilities: tuple[str, ...]) -> Plan:
+    status = await fleet.status()
+    in_force = await fleet.policy.get()
+    return plan_for(status.pools, parse_policy(in_force.toml) if in_force.revision else None, capabilities)
+
+
+async def _send(trial: Trial, proof: Proof, advance: Callable[[], None]) -> None:
+    try:
+        async with asyncio.timeout(proof.timeout_s):
+            await trial.run(proof.documents, advance)
+    except TimeoutError:
+        return  # what was not sent is missing in the count
+
+
+async def _look_into(requests: Requests, bucket: str, watch: Watch) -> None:
+    stream = subjects.bucket_stream(bucket)
+    try:
+        first, last = await sequences(requests, stream)
+        async for message in between(
+            requests, stream, subjects.key(bucket, ">"), from_sequence=max(1, first), before=last + 1
+        ):
+            watch.see(BUCKETS, message.body, beside=message.subject.encode())
+    except FabricError:
+        # A bucket that nobody has made yet holds nothing.
+        return

@@ -1,0 +1,74 @@
+"""What a run came to: proven, or why not. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.cli.prove.places import TASK_STREAM
+from flotilla.cli.prove.watch import Sight
+
+OK: Final = "ok"
+LEAK: Final = "leak"
+DEAF: Final = "nothing heard"
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """
+    What was done and seen.
+
+    Attributes:
+        documents: Letters sent, of `wanted`.
+        served: Restricted tasks that went well.
+        decoys_served: Decoys that a cloud pool has served; `decoys_heard` are those that were heard on their way.
+        interrupted: Whether the connection that listens was lost for a moment.
+        left: Tasks whose traces could not be removed.
+        ends: How tasks ended, by the way that they went.
+    """
+
+    wanted: int
+    documents: int
+    served: int
+    decoys_served: int
+    decoys_heard: int
+    interrupted: bool
+    left: int
+    elapsed_s: float
+    ends: Mapping[str, Mapping[str, int]]
+    sights: Sequence[Sight]
+
+
+def status_of(sight: Sight) -> str:
+    """A place's own verdict."""
+    if sight.leaks:
+        return LEAK
+    return DEAF if sight.place == TASK_STREAM and not sight.at_home else OK
+
+
+def faults(run: Run) -> list[str]:
+    """
+    Why nothing is proven, the worst first; empty when it is.
+
+    That nothing was seen proves something only where it would have been seen: the task stream must have held canaries, and
+    what a cloud pool has served must have been heard on its way there.
+    """
+    found = [
+        f"leak: {sight.place}: {sight.leaks:,} with a canary that must not be there"
+        for sight in run.sights
+        if sight.leaks
+    ]
+    if any(status_of(sight) == DEAF for sight in run.sights):
+        found.append("deaf: the tasks themselves were not heard; are these the credentials of the fleet's admin?")
+    if run.decoys_heard < run.decoys_served:
+        found.append(
+            f"deaf: cloud pools served {run.decoys_served:,} decoys, and {run.decoys_heard:,} were heard on their way"
+        )
+    if run.interrupted:
+        found.append("interrupted: the connection was lost, and what passed meanwhile was not heard; try again")
+    if run.documents < run.wanted:
+        found.append(
+            f"unfinished: {run.documents:,} of {run.wanted:,} documents before the time was over; give it --timeout-s"
+        )
+    if not run.served:
+        found.append("nothing done: no restricted task was served; `flotilla status` shows what the local pools can do")
+    return found

@@ -1,0 +1,127 @@
+"""What is seen while canaries are under way: every place's messages, counted as they come and kept nowhere."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.cli.prove.canaries import Canaries
+from flotilla.cli.prove.places import CLOUD_LANES, HEARD, LOGS, READ, Place
+from flotilla.fabric.connection import Connection, Message
+
+LOG_CHUNK_BYTES: Final = 1024 * 1024
+LOGS_MAX: Final = 2_000
+
+
+class Sight(Struct, frozen=True, kw_only=True):
+    """What was seen at a place: messages, those of them with a canary where none may be, and with one where it may."""
+
+    place: str
+    messages: int
+    leaks: int
+    at_home: int
+
+
+class Watch:
+    """
+    Counts what is heard and read; holds a few numbers for each place.
+
+    Attributes:
+        decoys: How many messages with a decoy were heard in cloud lanes.
+        part_bytes_max: The length of the longest part of a canary that is looked for.
+    """
+
+    def __init__(self, canaries: Canaries) -> None:
+        self._canaries: Final = canaries
+        self._places: Final = {place.name: place for place in (*HEARD, *READ)}
+        self._messages: Final = dict.fromkeys(self._places, 0)
+        self._leaks: Final = dict.fromkeys(self._places, 0)
+        self._home: Final = dict.fromkeys(self._places, 0)
+        self.part_bytes_max: Final = canaries.part_bytes_max
+        self.decoys = 0
+
+    def sights(self) -> list[Sight]:
+        """All places, in their order."""
+        return [
+            Sight(place=name, messages=self._messages[name], leaks=self._leaks[name], at_home=self._home[name])
+            for name in self._places
+        ]
+
+    def see(self, name: str, body: bytes, *, beside: bytes = b"", count: int = 1) -> None:
+        """
+        Take one message of a place.
+
+        Args:
+            name: Of the place.
+            body: What the place's own rule is for.
+            beside: What came with it, and may hold a canary nowhere.
+            count: How many messages it stands for.
+        """
+        place = self._places[name]
+        self._messages[name] += count
+        if name == CLOUD_LANES and self._canaries.decoy_is_in(body):
+            self.decoys += 1
+        if self._canaries.are_in(beside):
+            self._leaks[name] += 1
+        elif self._canaries.are_in(body):
+            allowed = place.at_home or not self._canaries.are_in(place.watched(body))
+            counted = self._home if allowed else self._leaks
+            counted[name] += 1
+
+    def leak(self, name: str) -> None:
+        """Count one leak that is seen without its text."""
+        self._leaks[name] += 1
+
+    async def listen(self, connection: Connection) -> None:
+        """Subscribe to all places; returns when the server has taken every subscription."""
+        for place in HEARD:
+            for subject in place.subjects:
+                await self._subscribe(connection, place, subject)
+        await connection.settle()
+
+    async def _subscribe(self, connection: Connection, place: Place, subject: str) -> None:
+        async def on_message(message: Message) -> None:
+            beside = message.subject.encode("utf-8", "replace") + (message.raw_headers or b"")
+            self.see(place.name, message.data, beside=beside)
+
+        await connection.subscribe(subject, on_message)
+
+
+class LogReader:
+    """Reads what a fleet on this machine has logged since this was made, a piece at a time."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders: Final = folders
+        self._began_at: Final = {path: _size(path) for path in self._files()}
+
+    def read_into(self, watch: Watch) -> None:
+        """Look through all that was written meanwhile. Blocks: to be run in a thread."""
+        for path in self._files():
+            before = b""
+            for chunk in _chunks(path, self._began_at.get(path, 0)):
+                watch.see(LOGS, before + chunk, count=chunk.count(b"\n"))
+                # What is cut in two is found, and what is whole in the first chunk is not found twice.
+                before = chunk[1 - watch.part_bytes_max :]
+
+    def _files(self) -> list[Path]:
+        found = (path for folder in self._folders if folder.is_dir() for path in sorted(folder.glob("*.log*")))
+        return [path for path, _ in zip(found, range(LOGS_MAX), strict=False)]
+
+
+def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            # A log that was begun anew is read from its beginning.
+            file.seek(offset if offset <= _size(path) else 0)
+            while chunk := file.read(LOG_CHUNK_BYTES):
+                yield chunk
+    except OSError:
+        return
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
