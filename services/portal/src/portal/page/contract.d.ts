@@ -1,0 +1,241 @@
+// What the portal's server sends, as the page reads it. Types only: never served.
+// Every figure may be null or absent, which means that it is not known. Shares and rates of errors are 0 to 1.
+
+export type Role = "viewer" | "approver" | "admin";
+export type Zone = "local" | "cloud";
+export type DataClass = "public" | "internal" | "restricted";
+export type Figure = number | null | undefined;
+
+export interface Session {
+  /** Whoever is not signed in may look where there is a role: on loopback. */
+  signed_in: boolean;
+  role: Role | null;
+  name: string;
+  csrf: string;
+  scopes: string[];
+  can: { decide?: boolean; retry?: boolean; policy?: boolean; documents?: boolean };
+}
+
+export interface Replica {
+  instance: string;
+  slots: number;
+  slots_free: number;
+  status: string;
+  words?: string;
+  age_s?: Figure;
+}
+
+export interface Pool {
+  name: string;
+  zone: Zone;
+  provider?: string;
+  models: string[];
+  capabilities: string[];
+  slots: number;
+  slots_free: number;
+  tasks_per_s: Figure;
+  status: string;
+  words?: string;
+  replicas: Replica[];
+  replicas_total?: number;
+}
+
+export interface Route {
+  capability: string;
+  pool: string;
+  model: string;
+  zone: Zone;
+  status: string;
+  words?: string;
+  share: Figure;
+  p50_ms: Figure;
+  p95_ms: Figure;
+  error_rate: Figure;
+  tokens_per_s: Figure;
+  cost_usd_task: Figure;
+  p95_ms_guard?: Figure;
+}
+
+export interface Need {
+  severity: string;
+  text: string;
+  href?: string;
+}
+
+export interface Snapshot {
+  at_unix_ms: number;
+  connected: boolean;
+  fleet: { orchestrators: { instance: string; tasks_in_flight?: Figure }[]; version?: string };
+  totals: {
+    /** Figures of the hour count from then. */
+    since_unix_ms?: Figure;
+    tasks_per_s: Figure;
+    tasks_hour: Figure;
+    ok_share: Figure;
+    local_ms_avg: Figure;
+    cloud_ms_avg: Figure;
+    cost_usd_hour: Figure;
+  };
+  pools: Pool[];
+  routes: Route[];
+  /** Per second, of the tasks that went to the cloud. */
+  boundary: { tasks_per_s: Figure; by_class: Partial<Record<DataClass, Figure>> };
+  backlog: { scope: string; capability: string; pending: number }[];
+  needs_you: Need[];
+}
+
+export interface FleetEvent {
+  scope?: string;
+  task: string;
+  capability: string;
+  kind: string;
+  at_unix_ms: number;
+  pool?: string;
+  model?: string;
+  replica?: string;
+  error?: string;
+  latency_ms?: Figure;
+  cost_usd?: Figure;
+  labels?: Record<string, string>;
+  step?: string;
+}
+
+export interface TaskLine {
+  scope: string;
+  task: string;
+  capability: string;
+  state: string;
+  pool?: string;
+  model?: string;
+  zone?: Zone;
+  latency_ms?: Figure;
+  cost_usd?: Figure;
+  at_unix_ms: number;
+  labels?: Record<string, string>;
+  /** The kind of the failure. */
+  error?: string;
+}
+
+export interface Attempt {
+  pool?: string;
+  model?: string;
+  zone?: Zone;
+  replica?: string;
+  status?: string;
+  reason?: string;
+  message?: string;
+  latency_ms?: Figure;
+  tokens?: Figure;
+  cost_usd?: Figure;
+}
+
+export interface Step {
+  step: string;
+  index?: number;
+  capability: string;
+  status: string;
+  zone?: Zone;
+  pool?: string;
+  model?: string;
+  data_class?: string;
+  latency_ms?: Figure;
+  cost_usd?: Figure;
+  needs?: string[];
+  reason?: string;
+}
+
+export interface Story extends Omit<TaskLine, "error"> {
+  error?: { kind?: string; message?: string } | string | null;
+  queued_ms?: Figure;
+  attempts?: Attempt[];
+  steps?: Step[];
+  events?: FleetEvent[];
+}
+
+export interface HistoryPoint {
+  at_unix_s: number;
+  p50_ms: Figure;
+  p95_ms: Figure;
+  error_rate: Figure;
+  tasks: Figure;
+  cost_usd: Figure;
+  tokens: Figure;
+}
+
+export interface History {
+  step_s: number;
+  points: HistoryPoint[];
+}
+
+export interface ExplainedRoute {
+  pool: string;
+  model: string;
+  reason: string;
+  in_order?: number;
+  zone?: Zone;
+  free_slots?: number;
+  probe?: boolean;
+}
+
+export interface Explanation {
+  capability: string;
+  data_class: string;
+  strategy: string;
+  policy_revision: number;
+  routes: ExplainedRoute[];
+  excluded: ExplainedRoute[];
+  reason?: string;
+}
+
+export interface PolicyVersion {
+  revision: number;
+  author?: string;
+  at_unix_ms?: number;
+  in_force?: boolean;
+}
+
+export interface Policy {
+  toml: string;
+  revision: number;
+  history?: PolicyVersion[];
+}
+
+export interface DeadLetter {
+  scope: string;
+  task: string;
+  capability: string;
+  error?: { kind?: string; message?: string };
+  at_unix_ms: number;
+  data_class?: string;
+  attempts?: unknown[];
+}
+
+export interface Approval {
+  id: string;
+  scope: string;
+  task?: string;
+  run?: string;
+  step?: string;
+  capability: string;
+  data_class?: string;
+  zones?: string[];
+  submitted_by?: string;
+  group?: string;
+  created_unix_ms?: number;
+  expires_unix_ms?: number;
+  status?: string;
+  payload?: unknown;
+  input_sha256?: string;
+  decided_by?: string;
+  comment?: string;
+}
+
+export interface BlackboardEntry {
+  scope?: string;
+  key: string;
+  value: unknown;
+  revision?: number;
+  author?: string;
+  at_unix_ms?: number;
+  expires_unix_ms?: number;
+}

@@ -1,0 +1,75 @@
+/** Requests to the portal's own server. */
+
+import { app } from "./state.js";
+
+const TIMEOUT_MS = 20_000;
+
+/** What the server said no with, or that it could not be asked (`kind` is `unreachable` then). */
+export class ServerError extends Error {
+  /** @param {number} status 0 where there was no answer. @param {string} kind @param {string} message */
+  constructor(status, kind, message) {
+    super(message);
+    this.status = status;
+    this.kind = kind;
+  }
+}
+
+/**
+ * Ask for JSON.
+ *
+ * @param {string} path
+ * @param {{ method?: string, body?: unknown }} [how] Anything but GET carries the session's CSRF token.
+ * @returns {Promise<any>}
+ * @throws {ServerError}
+ */
+export async function request(path, { method = "GET", body } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method !== "GET" && app.session?.csrf) headers["X-CSRF-Token"] = app.session.csrf;
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      credentials: "same-origin",
+      redirect: "error",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch {
+    throw new ServerError(0, "unreachable", "The portal does not answer.");
+  }
+  if (!response.ok) throw await refusal(response);
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch {
+    throw new ServerError(response.status, "unreadable", "The portal's answer could not be read.");
+  }
+}
+
+/** @param {Response} response @returns {Promise<ServerError>} */
+export async function refusal(response) {
+  let said;
+  try {
+    said = (await response.json()).error;
+  } catch {
+    said = null;
+  }
+  const words = typeof said?.message === "string" && said.message ? said.message : `The portal answered ${response.status}.`;
+  return new ServerError(response.status, typeof said?.kind === "string" ? said.kind : "", words);
+}
+
+/** @param {Record<string, string | undefined>} parameters Empty ones are left out. @returns {string} `?a=b`, or nothing. */
+export function query(parameters) {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value) search.set(name, value);
+  const text = search.toString();
+  return text ? `?${text}` : "";
+}
+
+/** @param {string[]} parts @returns {string} */
+export function path(...parts) {
+  return `/${parts.map(encodeURIComponent).join("/")}`;
+}

@@ -1,0 +1,149 @@
+/**
+ * Lines over the last hour, as SVG. Gaps are gaps: what was not measured is not drawn.
+ *
+ * @typedef {{ name: string, tone: string, values: (number | null | undefined)[] }} Line `tone` is a class: `p50`, `p95`...
+ * @typedef {{ title: string, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
+ *   floor?: number }} PlotData `guard`: a dashed line; `floor`: the least that the axis reaches.
+ */
+
+import { clock, isKnown, UNKNOWN } from "../core/format.js";
+import { drawNow } from "../core/frames.js";
+import { h } from "../core/render.js";
+
+const HEIGHT = 150;
+const LEFT = 58;
+const RIGHT = 8;
+const TOP = 10;
+const BOTTOM = 22;
+const TICKS = 3;
+
+/** Which point is under the pointer, by the plot's title. @type {Map<string, number>} */
+const pointed = new Map();
+
+/** @param {PlotData} data */
+export function plot(data) {
+  const points = data.at_unix_s.length;
+  const at = pointed.get(data.title);
+  const index = at !== undefined && at < points ? at : points - 1;
+  return h(
+    "figure",
+    { class: "plot", key: data.title },
+    h("figcaption", null, h("span", { class: "plot-title" }, data.title), legend(data, index, at !== undefined)),
+    points < 2 ? h("p", { class: "dim plot-empty" }, "Nothing was measured in the last hour.") : picture(data, at),
+  );
+}
+
+/** @param {PlotData} data @param {number} index @param {boolean} isPointed */
+function legend(data, index, isPointed) {
+  const at = data.at_unix_s[index];
+  return h(
+    "span",
+    { class: "legend" },
+    data.lines.map((line) => {
+      const value = line.values[index];
+      return h("span", { class: `key ${line.tone}` }, `${line.name} `, h("b", null, isKnown(value) ? data.format(value) : UNKNOWN));
+    }),
+    isKnown(data.guard) ? h("span", { class: "key guard" }, "guard ", h("b", null, data.format(data.guard))) : null,
+    h("span", { class: "dim" }, isPointed && at !== undefined ? clock(at * 1000) : "now"),
+  );
+}
+
+/** In a narrow window the letters would be too small to be read otherwise. */
+function widthNow() {
+  const window_px = document.documentElement.clientWidth;
+  return window_px < 640 ? 360 : window_px < 1100 ? 480 : 640;
+}
+
+/** @param {PlotData} data @param {number | undefined} at */
+function picture(data, at) {
+  const width = widthNow();
+  const first = data.at_unix_s[0] ?? 0;
+  const last = data.at_unix_s.at(-1) ?? 1;
+  const top = scaleTop(data);
+  const x = (/** @type {number} */ second) => LEFT + ((second - first) / Math.max(1, last - first)) * (width - LEFT - RIGHT);
+  const y = (/** @type {number} */ value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
+  const spoken = data.lines.map((line) => `${line.name} ${lastOf(line, data.format)}`).join(", ");
+  const pointedAt = at === undefined ? undefined : data.at_unix_s[at];
+  return h(
+    "svg",
+    {
+      viewBox: `0 0 ${width} ${HEIGHT}`,
+      role: "img",
+      "aria-label": `${data.title} over the last hour; now ${spoken}`,
+      onpointermove: (/** @type {PointerEvent} */ event) => point(data, event, first, last),
+      onpointerleave: () => {
+        pointed.delete(data.title);
+        drawNow();
+      },
+    },
+    Array.from({ length: TICKS + 1 }, (_, tick) => {
+      const value = (top / TICKS) * tick;
+      return [
+        h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+        h("text", { class: "axis", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, tick ? data.format(value) : "0"),
+      ];
+    }),
+    [first, (first + last) / 2, last].map((second, index) =>
+      h(
+        "text",
+        { class: "axis", x: x(second), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][index] ?? "middle" },
+        clock(second * 1000).slice(0, 5),
+      ),
+    ),
+    isKnown(data.guard) && data.guard <= top
+      ? h("line", { class: "guard", x1: LEFT, x2: width - RIGHT, y1: y(data.guard), y2: y(data.guard) })
+      : null,
+    data.lines.map((line) => h("path", { class: `line ${line.tone}`, d: way(data.at_unix_s, line.values, x, y) })),
+    pointedAt === undefined ? null : h("line", { class: "pointed", x1: x(pointedAt), x2: x(pointedAt), y1: TOP, y2: HEIGHT - BOTTOM }),
+  );
+}
+
+/** @param {PlotData} data @returns {number} A round number that is above every value. */
+function scaleTop(data) {
+  let most = Math.max(data.floor ?? 0, isKnown(data.guard) ? data.guard : 0);
+  for (const line of data.lines) for (const value of line.values) if (isKnown(value) && value > most) most = value;
+  if (most <= 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(most / TICKS));
+  const step = [1, 1.5, 2, 3, 5, 10].find((each) => each * power * TICKS >= most) ?? 10;
+  return step * power * TICKS;
+}
+
+/**
+ * @param {number[]} seconds
+ * @param {(number | null | undefined)[]} values
+ * @param {(second: number) => number} x
+ * @param {(value: number) => number} y
+ */
+function way(seconds, values, x, y) {
+  let d = "";
+  let drawing = false;
+  seconds.forEach((second, index) => {
+    const value = values[index];
+    if (isKnown(value)) {
+      // A point between two gaps is a dot: a line of no length with round ends.
+      d += drawing ? `L${x(second).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(second).toFixed(1)} ${y(value).toFixed(1)}h0`;
+    }
+    drawing = isKnown(value);
+  });
+  return d;
+}
+
+/** @param {Line} line @param {(value: number) => string} format */
+function lastOf(line, format) {
+  const value = line.values.at(-1);
+  return isKnown(value) ? format(value) : "not known";
+}
+
+/** @param {PlotData} data @param {PointerEvent} event @param {number} first @param {number} last */
+function point(data, event, first, last) {
+  const box = /** @type {Element} */ (event.currentTarget).getBoundingClientRect();
+  const width = widthNow();
+  const inPicture = ((event.clientX - box.left) / box.width) * width;
+  const second = first + ((inPicture - LEFT) / (width - LEFT - RIGHT)) * (last - first);
+  let nearest = 0;
+  data.at_unix_s.forEach((each, index) => {
+    if (Math.abs(each - second) < Math.abs((data.at_unix_s[nearest] ?? 0) - second)) nearest = index;
+  });
+  pointed.set(data.title, nearest);
+  drawNow();
+}

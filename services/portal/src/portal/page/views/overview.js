@@ -1,0 +1,130 @@
+/** The first view: the fleet as a picture, its figures, and what waits for a person. */
+
+import { count, ms, percent, rate, span, usd } from "../core/format.js";
+import { h } from "../core/render.js";
+import { resource } from "../core/resource.js";
+import { app, nowMs } from "../core/state.js";
+import { plot } from "../parts/plot.js";
+import { empty, loading } from "../parts/states.js";
+import { topology } from "../parts/topology.js";
+import { tone } from "../parts/words.js";
+import { taskTable } from "./task_table.js";
+
+/** @import { Need, Snapshot } from "../contract.js" */
+
+const TASKS_SHOWN = 8;
+const TASKS_AGE_MS = 3000;
+const HISTORY_AGE_MS = 10_000;
+
+export const title = "Overview";
+
+export function view() {
+  const snapshot = app.snapshot;
+  if (!snapshot) return loading();
+  return h(
+    "div",
+    { class: "overview" },
+    figures(snapshot),
+    h("section", { class: "panel topology-panel", "aria-labelledby": "topology-title" }, topology(snapshot)),
+    h("div", { class: "aside" }, needsYou(snapshot.needs_you), boundary(snapshot)),
+    latency(),
+    newestTasks(),
+  );
+}
+
+/** @param {Snapshot} snapshot */
+function figures({ totals, pools }) {
+  const home = pools.reduce((sum, pool) => sum + (pool.zone === "local" ? (pool.tasks_per_s ?? 0) : 0), 0);
+  const all = pools.reduce((sum, pool) => sum + (pool.tasks_per_s ?? 0), 0);
+  const since_s = totals.since_unix_ms ? (nowMs() - totals.since_unix_ms) / 1000 : 3600;
+  const period = since_s >= 3590 ? "in the last hour" : `in the last ${span(Math.max(1, since_s))}`;
+  /** @type {[string, string][]} */
+  const shown = [
+    [rate(totals.tasks_per_s), `tasks · ${count(totals.tasks_hour)} ${period}`],
+    [percent(totals.ok_share), "went well"],
+    [ms(totals.local_ms_avg), "average, local"],
+    [ms(totals.cloud_ms_avg), "average, cloud"],
+    [all > 0 ? percent(home / all) : "–", "stays at home now"],
+    [usd(totals.cost_usd_hour), `spent ${period}`],
+  ];
+  return h("dl", { class: "figures panel" }, shown.map(([value, name]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))));
+}
+
+/** @param {Need[]} needs */
+function needsYou(needs) {
+  return h(
+    "section",
+    { class: "panel", "aria-labelledby": "needs-title" },
+    h("h2", { id: "needs-title" }, "Needs you"),
+    needs.length
+      ? h(
+          "ul",
+          { class: "needs" },
+          needs.map((need) =>
+            h(
+              "li",
+              { key: need.text },
+              h("span", { class: `tag ${tone(need.severity)}` }, { bad: "broken", warn: "look", info: "note" }[need.severity] ?? "note"),
+              h("p", { class: "data" }, need.text),
+              need.href?.startsWith("#") ? h("a", { class: "button", href: need.href, "aria-label": `Open: ${need.text}` }, "Open") : null,
+            ),
+          ),
+        )
+      : empty("Nothing", "No approval waits, no route is out, no task is dead."),
+  );
+}
+
+/** @param {Snapshot} snapshot */
+function boundary({ boundary: crossed, pools }) {
+  if (!pools.some((pool) => pool.zone === "cloud")) return null;
+  const classes = /** @type {const} */ (["restricted", "internal", "public"]);
+  return h(
+    "section",
+    { class: "panel", "aria-labelledby": "boundary-title" },
+    h("h2", { id: "boundary-title" }, "To the cloud ", h("small", null, `${rate(crossed.tasks_per_s)} now`)),
+    h(
+      "table",
+      null,
+      h("caption", { class: "unseen" }, "Tasks per second that leave your network, by data class"),
+      h("tbody", null, classes.map((name) => h("tr", { key: name }, h("th", { scope: "row" }, name), h("td", { class: "r" }, rate(crossed.by_class[name]))))),
+    ),
+  );
+}
+
+function latency() {
+  const found = resource("/api/history", HISTORY_AGE_MS);
+  if (!found.data) return null;
+  /** @type {import("../contract.js").HistoryPoint[]} */
+  const points = found.data.points ?? [];
+  return h(
+    "section",
+    { class: "panel plots two", "aria-label": "The last hour" },
+    plot({
+      title: "Latency",
+      at_unix_s: points.map((point) => point.at_unix_s),
+      lines: [
+        { name: "p95", tone: "p95", values: points.map((point) => point.p95_ms) },
+        { name: "p50", tone: "p50", values: points.map((point) => point.p50_ms) },
+      ],
+      format: ms,
+    }),
+    plot({
+      title: "Tasks",
+      at_unix_s: points.map((point) => point.at_unix_s),
+      lines: [{ name: `in ${span(found.data.step_s)}`, tone: "p50", values: points.map((point) => point.tasks) }],
+      format: count,
+    }),
+  );
+}
+
+function newestTasks() {
+  const found = resource("/api/tasks", TASKS_AGE_MS);
+  const tasks = (found.data?.tasks ?? []).slice(0, TASKS_SHOWN);
+  return h(
+    "section",
+    { class: "panel wide", "aria-labelledby": "newest-title" },
+    h("h2", { id: "newest-title" }, "Newest tasks ", h("small", null, h("a", { href: "#/tasks" }, "all of them"))),
+    tasks.length ? taskTable(tasks) : found.loading && !found.data ? loading() : empty("No task yet", h("code", null, "flotilla ask classify FILE"), " sends one."),
+  );
+}
+

@@ -1,0 +1,68 @@
+/** Who may look must say who they are, where the fleet asks for it: a token for a cookie. */
+
+import { drawNow } from "../core/frames.js";
+import { forgetAll } from "../core/resource.js";
+import { h } from "../core/render.js";
+import { request } from "../core/server.js";
+import { app } from "../core/state.js";
+import { follow, reopen } from "../core/stream.js";
+
+const TOKEN_CHARS_MAX = 4096;
+
+let failure = "";
+let isBusy = false;
+
+export const title = "Sign in";
+
+export function view() {
+  return h(
+    "form",
+    { class: "panel sign-in", onsubmit: signIn, autocomplete: "off" },
+    h("h2", { class: "title" }, "Sign in"),
+    h("p", { class: "dim" }, "With the token that whoever runs the fleet gave you. It is exchanged for a cookie and not kept here."),
+    h("label", { class: "field" }, h("span", null, "Token"), h("input", { type: "password", name: "token", required: true, maxlength: TOKEN_CHARS_MAX, autocomplete: "current-password", spellcheck: "false" })),
+    failure ? h("p", { class: "notice bad", role: "alert" }, failure) : null,
+    h("p", { class: "actions" }, app.session?.role ? h("a", { class: "button", href: "#/" }, "Only look") : null, h("button", { class: "primary", disabled: isBusy }, "Sign in")),
+  );
+}
+
+/** @param {SubmitEvent} event */
+async function signIn(event) {
+  event.preventDefault();
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  const token = String(new FormData(form).get("token") ?? "").trim();
+  isBusy = true;
+  failure = "";
+  drawNow();
+  try {
+    await request("/session", { method: "POST", body: { token } });
+    form.reset();
+    await changed();
+    if (location.hash.startsWith("#/sign-in")) location.hash = "#/";
+  } catch (error) {
+    failure = /** @type {Error} */ (error).message;
+  } finally {
+    isBusy = false;
+    drawNow();
+  }
+}
+
+export async function signOut() {
+  try {
+    await request("/session", { method: "DELETE" });
+  } finally {
+    await changed();
+  }
+}
+
+/** Somebody else looks now: nothing of what the one before saw stays. */
+async function changed() {
+  const wasOut = app.link === "signed_out";
+  app.snapshot = null;
+  app.events = [];
+  app.session = null;
+  app.link = "connecting";
+  forgetAll();
+  if (wasOut) void follow();
+  else reopen();
+}

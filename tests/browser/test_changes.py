@@ -1,0 +1,110 @@
+"""What changes in the fleet is seen on an open page, and so is that nothing can be seen any more."""
+
+import pytest
+from playwright.async_api import Browser
+
+from flotilla.testkit.browser_page import BrowserPage, open_page
+from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.portal import PortalHere, start_portal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_worker_that_starts_is_seen_and_one_that_is_killed_too(page: BrowserPage, fleet: RunningFleet):
+    """
+    Its pool appears, with the replica; killed, it is said to be silent or gone, in words.
+    """
+    await page.go("overview")
+    worker = await fleet.start_worker("local", "spare", "spare-w1", slots=2)
+    pool = page.page.locator('[data-node="local/spare"]')
+    await pool.wait_for()
+    assert "0 of 2 slots · 1 replica" in await pool.inner_text()
+
+    worker.kill()
+    await page.until(
+        """(() => {
+          const pool = document.querySelector('[data-node="local/spare"]');
+          return !pool || /silent|gone|0 replicas/.test(pool.textContent);
+        })()"""
+    )
+
+
+async def test_a_portal_that_is_started_again_is_found_by_the_open_page(browser: Browser, fleet: RunningFleet):
+    """
+    Meanwhile the page says that it is disconnected, and how old its figures are.
+    """
+    first = await start_portal(fleet, "portal-first")
+    async with open_page(browser, first) as page:
+        await page.go("overview")
+        first.process.kill()
+        await first.process.wait()
+        await page.see("Disconnected from the portal.")
+        assert "Figures are from" in await page.page.locator(".banner").inner_text()
+
+        await start_portal(fleet, "portal-again", env={"FLOTILLA_PORTAL_PORT": str(first.port)})
+        await page.page.locator(".banner").wait_for(state="detached")
+        await page.page.locator("header .link.ok-text").wait_for()
+        assert page.errors == []
+
+
+async def test_a_frozen_portal_is_noticed(browser: Browser, fleet: RunningFleet):
+    """
+    No connection ends, but nothing is said any more, heartbeats included.
+    """
+    frozen = await start_portal(fleet, "portal-frozen")
+    async with open_page(browser, frozen) as page:
+        await page.page.clock.install()
+        await page.go("overview")
+        frozen.process.freeze()
+        try:
+            for _ in range(int(WAIT_S)):
+                await page.page.clock.run_for(1000)
+                if await page.page.locator(".banner").count():
+                    break
+            await page.see("Disconnected from the portal.")
+        finally:
+            frozen.process.thaw()
+
+
+async def test_a_page_that_nobody_looks_at_draws_nothing(page: BrowserPage, portal: PortalHere):
+    """
+    Frames are asked for only while the page is visible, and at most five a second then.
+    """
+    await page.page.add_init_script(
+        """
+        window.frames_asked = 0;
+        const ask = window.requestAnimationFrame;
+        window.requestAnimationFrame = (how) => { window.frames_asked += 1; return ask(how); };
+        window.hide = (is) => Object.defineProperty(document, 'hidden', { get: () => is, configurable: true });
+        """
+    )
+    await page.go("overview")
+    started = await page.page.evaluate("hide(true); frames_asked = 0; performance.now()")
+    await page.until(f"performance.now() > {started} + 2500")
+    assert await page.page.evaluate("frames_asked") == 0
+    await page.page.evaluate("hide(false); document.dispatchEvent(new Event('visibilitychange'))")
+    await page.until("frames_asked > 0")
+
+
+async def test_a_fleet_in_a_hurry_is_drawn_five_times_a_second(page: BrowserPage):
+    """
+    However often something comes; after a pause two frames may follow each other at once.
+    """
+    await page.go("overview")
+    frames, took_ms = await page.page.evaluate(
+        """async () => {
+          const { drawSoon } = await import('/assets/core/frames.js');
+          let frames = 0;
+          const ask = window.requestAnimationFrame;
+          window.requestAnimationFrame = (how) => { frames += 1; return ask(how); };
+          const start = performance.now();
+          const hurry = setInterval(drawSoon, 2);
+          await new Promise((resolve) => setTimeout(resolve, 2000));
+          clearInterval(hurry);
+          window.requestAnimationFrame = ask;
+          return [frames, performance.now() - start];
+        }"""
+    )
+
+    assert 2 <= frames <= 2 + took_ms / 200

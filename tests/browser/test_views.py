@@ -1,0 +1,125 @@
+"""Every view opens on a fleet with traffic, for who only looks and for who may change things."""
+
+import pytest
+from playwright.async_api import Browser
+
+from flotilla.testkit.browser_page import VIEWS, BrowserPage, Traffic, open_page
+from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.portal import PortalHere
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_every_view_opens_without_an_error(page: BrowserPage, traffic: Traffic):
+    """
+    For who only looks: what they may not see says so in words.
+    """
+    for view in VIEWS:
+        await page.go(view)
+        assert await page.page.locator("main").inner_text()
+        assert await page.page.locator("header nav [aria-current=page]").count() == 1
+
+
+async def test_who_may_change_things_sees_every_view(browser: Browser, portal: PortalHere, traffic: Traffic):
+    """
+    For an admin, who signs in with a token and out again.
+    """
+    async with open_page(browser, portal) as page:
+        await page.sign_in("admin")
+        for view in VIEWS:
+            await page.go(view)
+        await page.page.get_by_role("button", name="Sign out").click()
+        await page.page.get_by_role("link", name="Sign in").wait_for()
+        assert page.errors == []
+
+
+async def test_the_overview_has_pools_replicas_and_the_boundary(
+    page: BrowserPage, fleet: RunningFleet, traffic: Traffic
+):
+    """
+    Pools stand in their zones; opened, a pool shows its replicas.
+    """
+    await page.go("overview")
+    local = page.page.locator("section.zone.local")
+    await local.locator(".pool").first.wait_for()
+    assert await page.page.locator("section.zone.cloud .pool").count() == 1
+    await page.see("privacy boundary")
+    await local.locator(".pool-button").first.click()
+    await page.see("local-w1")
+    assert await page.page.locator(".edges g:not([hidden])").count() == 3
+
+
+async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
+    """
+    From the list by its id: its attempts with the reason of each route, and its events.
+    """
+    await page.go("tasks")
+    await page.page.get_by_role("link", name=traffic.task).click()
+    await page.see("Attempts")
+    await page.page.locator("main").get_by_text("finished").first.wait_for()
+
+
+async def test_the_story_of_a_pipeline_has_its_steps_as_a_graph(page: BrowserPage, traffic: Traffic):
+    """
+    Each step with its zone and data class; an arrow from what a step needs.
+    """
+    await page.go(f"tasks/default/{traffic.run}")
+    await page.page.locator(".step").nth(2).wait_for()
+    last = page.page.locator(".step", has_text="german")
+    assert "cloud" in await last.inner_text()
+    assert "internal" in await last.inner_text()
+
+
+async def test_tabs_are_reached_by_the_keyboard(page: BrowserPage):
+    """
+    `g` and a letter; `/` goes to the search; `?` tells the keys.
+    """
+    await page.go("overview")
+    await page.page.keyboard.press("g")
+    await page.page.keyboard.press("e")
+    await page.until("location.hash === '#/events'")
+    await page.page.keyboard.press("/")
+    assert await page.page.evaluate("document.activeElement.type") == "search"
+    await page.page.keyboard.press("Escape")
+    await page.page.keyboard.press("?")
+    await page.page.get_by_role("dialog").wait_for()
+    await page.page.keyboard.press("Escape")
+    await page.page.get_by_role("dialog").wait_for(state="detached")
+
+
+async def test_colours_are_chosen_and_kept(page: BrowserPage):
+    """
+    As the system, light, dark, by the button in the head; the choice outlives the page.
+    """
+    await page.go("overview")
+    button = page.page.get_by_role("button", name="Colours")
+    await button.click()
+    await button.click()
+    assert await page.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    await page.page.reload()
+    assert await page.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert await page.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 19, 25)"
+
+
+async def test_events_are_paused_searched_and_copied(page: BrowserPage, caller: PlainClient):
+    """
+    What is paused stands still while events come; a search narrows; the command for a terminal has the same filter.
+    """
+    await page.go("events")
+    await caller.ask("classify", BODIES["classify"])
+    await page.page.locator("main tbody tr").first.wait_for()
+    await page.page.get_by_role("button", name="Pause").click()
+    first = await page.page.locator("main tbody tr").first.inner_text()
+    late = new_task("late")
+    await caller.ask("classify", BODIES["classify"], headers={"Nats-Msg-Id": late})
+    await page.page.get_by_label("search").fill(late)
+    await page.see("None matches")
+    await page.page.get_by_label("search").fill("")
+    assert await page.page.locator("main tbody tr").first.inner_text() == first
+    await page.page.get_by_role("button", name="Go on").click()
+    await page.page.get_by_label("search").fill(late)
+    await page.see(late)
+    await page.page.get_by_label("kind").select_option("finished")
+    command = page.page.get_by_role("button", name="Copy as nats sub")
+    assert await command.get_attribute("title") == "nats sub 'events.*.finished'"
