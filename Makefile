@@ -11,10 +11,13 @@ LOCKED := uv.lock requirements-uv.txt pyproject.toml $(wildcard libs/*/pyproject
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements-uv.txt)
 # Where the machine has certificates of its own, uv trusts them, as pip does; elsewhere those that it brings.
 CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),UV_SYSTEM_CERTS=true)
-TESTS := $(wildcard tests/unit tests/wire tests/integration tests/acceptance)
+# The long ones first: at the end all processes are busy with short ones.
+TESTS := $(wildcard tests/acceptance tests/integration tests/wire tests/unit)
+# Every process of a test run imports the same; where a shell forbids compiled files, each would compile all of it again.
+export PYTHONDONTWRITEBYTECODE :=
 
 ENGINE ?= embedded
-WORKERS ?= 4
+WORKERS ?= 6
 ARGS ?=
 
 CONTAINER ?= $(if $(shell command -v docker 2>/dev/null),docker,podman)
