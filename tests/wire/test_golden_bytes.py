@@ -13,7 +13,18 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from flotilla.contracts import api, api_approvals, attempts, headers, presence, redaction, results, stats, subjects
+from flotilla.contracts import (
+    api,
+    api_approvals,
+    attempts,
+    experiments,
+    headers,
+    presence,
+    redaction,
+    results,
+    stats,
+    subjects,
+)
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -305,6 +316,29 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     "api-result-query": (api.ResultQuery(task="t"), _json(api.ResultQuery)),
     "api-status-query": (api.StatusQuery(task="t"), _json(api.StatusQuery)),
     "api-cancel-query": (api.CancelQuery(task="t"), _json(api.CancelQuery)),
+    "api-feedback-query": (
+        experiments.FeedbackQuery(task="t", score=0.5, label="billing", scorer="judge"),
+        _json(experiments.FeedbackQuery),
+    ),
+    "arms": (
+        experiments.ArmsRecord(
+            began_unix_ms=1_750_000_000_000,
+            arms=[
+                experiments.ArmTotals(
+                    pool="ollama",
+                    model="llama3.1:8b",
+                    ok=2,
+                    failed=1,
+                    latency_ms=experiments.Moments(count=2, total=30.0, squares=500.0),
+                )
+            ],
+        ),
+        experiments.decode_arms,
+    ),
+    "score": (
+        experiments.ScoreRecord(experiment="0123456789ab", pool="ollama", model="m", score=0.5, label="billing"),
+        experiments.decode_score,
+    ),
     "api-cancelled": (api.Cancelled(task="t", was="running"), _json(api.Cancelled)),
     "api-task-status": (
         api.TaskStatus(

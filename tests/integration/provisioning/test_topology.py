@@ -83,6 +83,7 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
         "RESULTS_default",
         "EVENTS_default",
         "STEPS_default",
+        "SCORES_default",
         "DEAD_default",
         "SUSPENDED_default",
         "AUDIT_default",
@@ -90,6 +91,7 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
         "KV_presence",
         "KV_stats",
         "KV_policy",
+        "KV_experiments",
         "KV_blackboard_default",
         "KV_cache_default",
     }

@@ -7,10 +7,10 @@ from statistics import fmean, variance
 
 import pytest
 
+from flotilla.contracts.experiments import Moments
 from flotilla.routing.confidence_sequence import (
     LEVEL_DEFAULT,
     TASKS_MIN,
-    Moments,
     boundary,
     difference,
     proportion,

@@ -14,6 +14,7 @@ from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
 from orchestrator.api.blackboard_handlers import Blackboard
 from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
+from orchestrator.api.experiment_handlers import ExperimentHandlers
 from orchestrator.api.policy_handlers import PolicyHandlers
 from orchestrator.api.routing_handlers import RoutingHandlers
 from orchestrator.api.server import Api
@@ -33,6 +34,7 @@ from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.dependencies import PipelineDependencies
 from orchestrator.pipelines.executor import PipelineExecutor
 from orchestrator.pipelines.step_results import StepResults
+from orchestrator.policy_and_health.experiments import Experiments
 from orchestrator.policy_and_health.health import HealthBoard
 from orchestrator.policy_and_health.held_models import HeldModels
 from orchestrator.policy_and_health.stores import Stores
@@ -143,6 +145,8 @@ class Orchestrator:
             deaths=deaths,
         )
         dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
+        self._experiments = experiments = Experiments(connection, requests, unreadable, instance=instance)
+        dispatcher.on_split = experiments.ended
         pools = PoolExecutor(fleet, dispatcher)
         reports = TaskReports(events, metrics, traces)
         answers = AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable)
@@ -253,6 +257,16 @@ class Orchestrator:
             fleet=fleet,
             policy_scopes=frozenset(settings.policy_scope_names()),
         )
+        self._experiment_handlers = arms = ExperimentHandlers(
+            connection,
+            requests,
+            experiments=experiments,
+            router=router,
+            commits=commits,
+            walks=walks,
+            unreadable=unreadable,
+            scopes=tuple(scopes),
+        )
         self._blackboard = blackboard = Blackboard(connection, requests, scopes=scopes)
         self._api = Api(
             connection,
@@ -267,6 +281,8 @@ class Orchestrator:
                 "stats": routing.stats,
                 "policy": policy.answer,
                 "blackboard": blackboard.answer,
+                "feedback": arms.feedback,
+                "experiment": arms.experiment,
             },
         )
         fleet.on_change = self._on_fleet_change
@@ -297,6 +313,8 @@ class Orchestrator:
         for sweep in self._sweeps:
             await sweep.start()
         await self._tasks.start()
+        await self._experiment_handlers.start()
+        self._experiments.start()
         await self._blackboard.start()
         await self._api.start()
         await self._interactive.start()
@@ -314,6 +332,7 @@ class Orchestrator:
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
         await self._flights.finish(CACHE_GRACE_S)
         await self._publisher.flush()
+        await self._experiments.stop()
         await self._heartbeats.stop()
         await self._board.stop()
         await self._held_models.stop()

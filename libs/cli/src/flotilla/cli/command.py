@@ -40,7 +40,7 @@ COMMANDS: Final = (
     ("explain", "Where a task would go now, and why.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
     ("replay", "Try policies on recorded traffic: accuracy, cost, latency of each.", _FLEET),
-    ("experiment", "What may be concluded from recorded and live traffic: calibrate.", _FLEET),
+    ("experiment", "What may be concluded from live and recorded traffic: report, calibrate.", _FLEET),
     ("pipeline", "Capabilities made of steps, in files: check, list, show.", _FLEET),
     ("privacy", "Whether what must stay in the local zone stays there: prove.", _FLEET),
     ("blackboard", "Values that fleet and callers share: get, set, update, delete, list, watch, history.", _FLEET),

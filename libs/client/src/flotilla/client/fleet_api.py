@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from flotilla.client.addresses import checked
+from flotilla.client.addresses import checked, checked_task
 from flotilla.client.api_calls import ApiCalls
 from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, FleetStatus, Retried, TaskStatus
 from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
+from flotilla.contracts.experiments import CALLER, ExperimentQuery, ExperimentReport, Feedback, FeedbackQuery
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord
@@ -95,6 +96,36 @@ class FleetApi:
             NoFleetError: Nobody answers.
         """
         return await self._api_calls.ask("stats", None, StatsReply)
+
+    async def feedback(self, task: str, score: float, *, label: str = "", scorer: str = CALLER) -> Feedback:
+        """
+        Say how good the answer to a task was; it counts for the route that a split gave the task to.
+
+        Args:
+            task: Its id.
+            score: 0 (of no use) to 1.
+            label: What was right, or why; never a document's text.
+            scorer: Who says so, of A-Za-z0-9_-; each counts once.
+
+        Raises:
+            TaskError: `not_found`: no split that is in force gave it to a route, or it ended too long ago; `conflict`:
+                the scorer has scored it before; `bad_request`.
+            NoFleetError: Nobody answers.
+        """
+        query = FeedbackQuery(task=checked_task(task), score=score, label=label, scorer=scorer)
+        return await self._api_calls.ask("feedback", query, Feedback)
+
+    async def experiment(self, capability: str) -> ExperimentReport:
+        """
+        The arms of a capability's split: tasks, failures, latency, cost, and the scores of this scope.
+
+        Raises:
+            TaskError: `not_found`: no split is in force for it.
+            NoFleetError: Nobody answers.
+        """
+        return await self._api_calls.ask(
+            "experiment", ExperimentQuery(capability=checked(capability)), ExperimentReport
+        )
 
     async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
         """

@@ -41,6 +41,8 @@ API_VERBS: Final = (
     "dead",
     "approvals",
     "decide",
+    "feedback",
+    "experiment",
 )
 APPROVER_VERBS: Final = ("approvals", "decide")
 """Of these, what the scope's approver alone may ask."""
@@ -210,6 +212,11 @@ def pipeline_steps(scope: str, run: str) -> str:
     return f"step.{scope}.{run}.>"
 
 
+def score(scope: str, capability: str, task: str, scorer: str) -> str:
+    """Where what somebody said of a task's answer is kept, once."""
+    return f"score.{scope}.{capability}.{task}.{scorer}"
+
+
 def orchestrator_control(scope: str, verb: str) -> str:
     """Where orchestrators tell one another what all of them must know (a cancelled task)."""
     return f"orchestrator-control.{scope}.{verb}"
@@ -220,7 +227,8 @@ def orchestrator_control(scope: str, verb: str) -> str:
 PRESENCE_BUCKET: Final = "presence"
 STATS_BUCKET: Final = "stats"
 POLICY_BUCKET: Final = "policy"
-BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET)
+EXPERIMENTS_BUCKET: Final = "experiments"
+BUCKETS: Final = (PRESENCE_BUCKET, STATS_BUCKET, POLICY_BUCKET, EXPERIMENTS_BUCKET)
 """
 Of the fleet, in the account of the orchestrators.
 
@@ -273,6 +281,16 @@ def audit_stream(scope: str) -> str:
 def approvals_bucket(scope: str) -> str:
     """The bucket of a scope's requests for approval."""
     return f"approvals_{scope}"
+
+
+def scores_stream(scope: str) -> str:
+    """The stream that keeps what a scope's callers said of answers."""
+    return f"SCORES_{scope}"
+
+
+def arms_key(capability: str, experiment: str, writer: str) -> str:
+    """The key of one orchestrator's totals in the bucket of experiments; `*` stands for any."""
+    return f"arms.{capability}.{experiment}.{writer}"
 
 
 def blackboard_bucket(scope: str) -> str:

@@ -27,6 +27,7 @@ Loop = Literal[
     "background",
     "blackboard",
     "deliveries",
+    "experiments",
     "heartbeats",
     "held_models",
     "kv_caches",

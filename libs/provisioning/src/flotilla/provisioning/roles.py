@@ -356,6 +356,7 @@ def _written_for_scope(scope: str) -> tuple[str, ...]:
         f"step.{scope}.>",
         subjects.suspended(scope, _ANY),
         subjects.audit(scope, _ANY, _ANY),
+        f"score.{scope}.>",
         _control_of(scope),
     )
 
@@ -397,6 +398,7 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.suspended_stream(scope) for scope in scopes),
             *(subjects.audit_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.approvals_bucket(scope)) for scope in scopes),
+            *(subjects.scores_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(subjects.cache_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),

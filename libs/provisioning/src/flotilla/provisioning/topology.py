@@ -42,6 +42,9 @@ APPROVALS_AGE_S: Final = 37 * DAY_S
 """Longer than a request may wait."""
 AUDIT_BYTES_MAX: Final = 32 * MIB
 AUDIT_AGE_S: Final = 90 * DAY_S
+SCORES_MAX: Final = 20_000
+SCORES_BYTES_MAX: Final = 32 * MIB
+SCORES_AGE_S: Final = 30 * DAY_S
 EVENTS_BYTES_MAX: Final = 256 * MIB
 EVENTS_AGE_S: Final = 1 * DAY_S
 DEAD_MAX: Final = 10_000
@@ -55,6 +58,8 @@ PRESENCE_BYTES_MAX: Final = 64 * MIB
 STATS_BYTES_MAX: Final = 256 * MIB
 STATS_TTL_S: Final = 60
 POLICY_BYTES_MAX: Final = 64 * MIB
+EXPERIMENTS_BYTES_MAX: Final = 64 * MIB
+EXPERIMENTS_TTL_S: Final = 30 * DAY_S
 VAULT_BYTES_MAX: Final = 1 * GIB
 HISTORY: Final = 10
 MARKER_TTL_S: Final = 10
@@ -152,6 +157,7 @@ def topology(
             *(results_stream(scope, limits) for scope in scopes),
             *(steps_stream(scope) for scope in scopes),
             *(config for scope in scopes for config in of_approvals(scope)),
+            *(scores_stream(scope) for scope in scopes),
             *(events_stream(scope, limits) for scope in scopes),
             *(dead_stream(scope, limits) for scope in scopes),
             *(blackboard(scope, limits) for scope in scopes),
@@ -257,6 +263,22 @@ def of_approvals(scope: str) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
     return msgspec.structs.replace(requests, max_msgs=APPROVALS_MAX), suspended, audit
 
 
+def scores_stream(scope: str) -> StreamConfig:
+    """What a scope's callers said of answers, one per task and scorer; when it is full the oldest goes."""
+    return StreamConfig(
+        name=subjects.scores_stream(scope),
+        subjects=(f"score.{scope}.>",),
+        retention="limits",
+        discard="old",
+        max_msgs_per_subject=1,
+        max_age=SCORES_AGE_S * _NS_PER_S,
+        max_bytes=SCORES_BYTES_MAX,
+        max_msgs=SCORES_MAX,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+    )
+
+
 def events_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
     """A scope's events of the last day, or as many as fit."""
     return StreamConfig(
@@ -342,4 +364,5 @@ BUCKETS: Final = (
     _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
     _bucket(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
     _bucket(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
+    _bucket(subjects.EXPERIMENTS_BUCKET, bytes_max=EXPERIMENTS_BYTES_MAX, ttl_s=EXPERIMENTS_TTL_S),
 )

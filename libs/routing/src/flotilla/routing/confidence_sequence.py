@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import inf, log, sqrt
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from flotilla.contracts.experiments import Moments
 
 LEVEL_DEFAULT: Final = 0.05
 """Of runs without any difference, so many at most end with one being reported."""
@@ -20,35 +20,6 @@ TIGHTEST_AT: Final = 1_000
 TASKS_MIN: Final = 50
 """Of each arm: below that the normal distribution is no good likeness of a mean."""
 BOUNDARIES_MAX: Final = 4_096
-
-
-class Moments(Struct, frozen=True, kw_only=True):
-    """
-    A quantity over an arm's tasks: how many, their sum, and the sum of their squares.
-
-    Adding those of two orchestrators gives those of both.
-    """
-
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
-            count=self.count + other.count, total=self.total + other.total, squares=self.squares + other.squares
-        )
-
-    @property
-    def mean(self) -> float | None:
-        """None without tasks."""
-        return self.total / self.count if self.count else None
-
-    @property
-    def variance(self) -> float:
-        """Of one task; 0 below two."""
-        if self.count < 2:  # noqa: PLR2004  (one value does not vary)
-            return 0.0
-        return max(0.0, (self.squares - self.total * self.total / self.count) / (self.count - 1))
 
 
 class Difference(NamedTuple):

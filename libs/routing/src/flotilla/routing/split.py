@@ -10,6 +10,8 @@ from flotilla.routing.strategy import InOrder, NoParameters, Strategy
 from flotilla.routing.types import Route, TaskView
 
 _SCALE: Final = 1.0 / (1 << 64)
+DRAWN: Final = ("drawn by its share of the split", "drawn by its sticky share of the split")
+"""Why a route stands first: by chance, or by a sticky key."""
 
 
 def plan(candidates: list[Candidate], task: TaskView, parameters: NoParameters, rng: random.Random) -> InOrder:
@@ -26,8 +28,7 @@ def plan(candidates: list[Candidate], task: TaskView, parameters: NoParameters, 
     # Exponential variables with the weights as rates: the lowest of several falls to each in proportion.
     drawn = [-log(draw) / (candidate.entry.weight or 1.0) for draw, candidate in zip(draws, candidates, strict=True)]
     ranks = sorted(range(len(candidates)), key=drawn.__getitem__)
-    kind = "sticky share" if task.sticky is not None else "share"
-    return InOrder([candidates[rank] for rank in ranks], f"drawn by its {kind} of the split", "behind in the draw")
+    return InOrder([candidates[rank] for rank in ranks], DRAWN[task.sticky is not None], "behind in the draw")
 
 
 def _sticky_draw(sticky: str, route: Route) -> float:

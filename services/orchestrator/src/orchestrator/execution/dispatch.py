@@ -1,9 +1,12 @@
 """Tasks in hand: each is run to exactly one result, and can be found, asked about and cancelled while it is held."""
 
+from collections.abc import Callable
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
+from flotilla.contracts.experiments import SPLIT
 from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import Result, encode
 from orchestrator.execution.crashes import crashed, goes_back
 from orchestrator.execution.dependencies import Dependencies
@@ -26,6 +29,7 @@ class Dispatcher:
 
     Attributes:
         held: The runs of tasks in hand, by scope and id.
+        on_split: Called with each task that a split has routed, its result, and the rules that it had.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Dispatcher:
         self._metrics = metrics
         self._traces = traces
         self.held: Final[dict[tuple[str, str], TaskRun]] = {}
+        self.on_split: Callable[[Task, Result, Rules], None] = _nothing
 
     async def cancel(self, scope: str, task_id: str) -> str | None:
         """Cancel a task that is held here; gives `running` or `waiting`, None when it is not."""
@@ -129,6 +134,12 @@ class Dispatcher:
 
     def _ended(self, run: TaskRun, result: Result, provider_ms: float | None) -> None:
         self._metrics.task_ended(run.task, result, provider_ms)
+        if run.state.rules.strategy == SPLIT:
+            self.on_split(run.task, result, run.state.rules)
         if run.state.kept is not None:
             self._metrics.escalated(run.task.capability)
         self._traces.task_ended(run.state.span, result)
+
+
+def _nothing(_task: Task, _result: Result, _rules: Rules) -> None:
+    pass

@@ -16,7 +16,7 @@ from flotilla.fabric.unreadable import Sparing
 
 logger = structlog.get_logger("orchestrator")
 
-What = Literal["policy", "result", "dead_record", "stats", "cache"]
+What = Literal["policy", "result", "dead_record", "stats", "cache", "experiment"]
 
 
 class UnreadableStored:

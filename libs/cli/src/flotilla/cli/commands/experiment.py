@@ -8,13 +8,18 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from flotilla.cli.console import exits, terminal
+from flotilla.cli.console.arguments import NO_WHERE, Where
 from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.exits import UsageError
+from flotilla.cli.console.readable import dollars, milliseconds, moment
+from flotilla.cli.console.tables import table
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.reading import read_recording
 from flotilla.cli.replay.recording import Recording
+from flotilla.contracts.experiments import CALLER, ArmTotals
 from flotilla.routing.calibration import ERROR_DEFAULT, PAIRS_MIN, Calibration, Pair
 from flotilla.routing.calibration import calibrate as calibrated
+from flotilla.routing.conclusions import Comparison, comparisons, conclusion, name_of
 
 experiment: Final = App(name="experiment", help_format="plaintext", help_epilogue=examples_of("experiment"))
 Share = Annotated[float, Parameter(validator=Number(gt=0.0, lt=1.0))]
@@ -61,6 +66,97 @@ def calibrate(
     else:
         _say(found, cheap, dear, agreement, error)
     return exits.OK if found.is_met else exits.FAILED
+
+
+@experiment.command
+async def report(  # noqa: D417  (groups of options say it themselves)
+    capability: str, /, *, where: Where = NO_WHERE
+) -> int:
+    """
+    Compare the arms of a capability's split: success, latency, cost and scores, and what may be concluded.
+
+    Parameters
+    ----------
+    capability
+        Whose policy is a split over listed routes.
+    """
+    async with where.fleet() as fleet:
+        found = await fleet.experiment(capability)
+    compared = comparisons(found.arms)
+    sentence = conclusion(found.arms, compared)
+    if where.json:
+        terminal.json_line(
+            msgspec.json.encode(
+                {
+                    **msgspec.to_builtins(found),
+                    "comparisons": [{**msgspec.to_builtins(each), "certain": each.is_certain} for each in compared],
+                    "conclusion": sentence,
+                }
+            )
+        )
+        return exits.OK
+    table(("arm", "tasks", "success", "latency", "cost", "score"), [_arm_row(arm) for arm in found.arms])
+    if terminal.out_is_terminal() and compared:
+        terminal.write("\n")
+        table(("arm", "quantity", "difference", "interval"), [_difference_row(each) for each in compared])
+    since = f"since {moment(found.began_unix_ms)}" if found.began_unix_ms else "no task yet"
+    terminal.aside(f"{capability}: experiment {found.experiment}, {since}")
+    terminal.aside(sentence)
+    return exits.OK
+
+
+@experiment.command
+async def feedback(  # noqa: D417  (groups of options say it themselves)
+    task: str,
+    score: Annotated[float, Parameter(validator=Number(gte=0.0, lte=1.0))],
+    /,
+    *,
+    label: str = "",
+    scorer: str = CALLER,
+    where: Where = NO_WHERE,
+) -> int:
+    """
+    Say how good the answer to a task was; it counts for the arm that had the task. Once per task and scorer.
+
+    Parameters
+    ----------
+    task
+        Its id.
+    score
+        0 (of no use) to 1.
+    label
+        What was right, or why.
+    scorer
+        Who says so.
+    """
+    async with where.fleet() as fleet:
+        done = await fleet.feedback(task, score, label=label, scorer=scorer)
+    if where.json:
+        terminal.json_line(msgspec.json.encode(done))
+    else:
+        terminal.aside(f"{score:g} for {done.pool}/{done.model}, {done.capability}")
+    return exits.OK
+
+
+def _arm_row(arm: ArmTotals) -> tuple[str, ...]:
+    tasks = arm.ok + arm.failed
+    latency_ms, cost_usd, score = arm.latency_ms.mean, arm.cost_usd.mean, arm.score.mean
+    return (
+        name_of(arm),
+        f"{tasks:,}",
+        f"{arm.ok / tasks:.2%}" if tasks else "",
+        "" if latency_ms is None else milliseconds(latency_ms),
+        "" if cost_usd is None else dollars(cost_usd),
+        "" if score is None else f"{score:.3f} ({arm.score.count:,})",
+    )
+
+
+def _difference_row(each: Comparison) -> tuple[str, ...]:
+    found = each.difference
+    if found is None:
+        return (each.arm, each.quantity, "", "too few tasks")
+    mark = "" if found.is_certain else "  may be chance"
+    return (each.arm, each.quantity, f"{found.estimate:+.4g}", f"{found.low:+.4g} to {found.high:+.4g}{mark}")
 
 
 def _say(found: Calibration, cheap: str, dear: str, agreement: float, error: float) -> None:

@@ -71,6 +71,8 @@ flotilla replay traffic.csv --cascade small,large --confidence-min 0.5 0.7 0.9
 flotilla replay traffic.csv --consensus small,other,large --only --json
 """,
     "experiment": """
+flotilla experiment report classify
+flotilla experiment feedback seq-12 0.9 --scorer reviewer
 flotilla experiment calibrate traffic.csv --cheap small --dear large
 flotilla experiment calibrate t.csv --cheap s --dear l --agreement 0.99
 """,

@@ -1,0 +1,97 @@
+"""
+One orchestrator's totals of the arms of splits: each task counts for the route that it was drawn for.
+
+By what it was drawn for, not by who answered: the draw is by chance, so arms differ only in what they are; a task that
+failed on its arm and went well on another counts as a failure of the first. No I/O; times come in.
+"""
+
+from typing import Final
+
+from flotilla.contracts.experiments import ArmOfTask, ArmsRecord, ArmTotals
+from flotilla.contracts.results import Result
+from flotilla.routing.split import DRAWN
+
+EXPERIMENTS_MAX: Final = 200
+"""Of one orchestrator; the one that had no task for the longest time goes."""
+RECENT_MAX: Final = 20_000
+"""Tasks of which the arm is remembered for a score; the oldest goes."""
+CANCELLED: Final = "cancelled"
+
+
+class Arms:
+    """
+    Totals by experiment, and the arms of the newest tasks.
+
+    Attributes:
+        changed: Experiments of which there is something new, until whoever publishes takes them out.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[tuple[str, str], dict[tuple[str, str], ArmTotals]] = {}
+        self._began_unix_ms: dict[tuple[str, str], int] = {}
+        self._recent: dict[tuple[str, str], ArmOfTask] = {}
+        self.changed: set[tuple[str, str]] = set()
+
+    def ended(self, scope: str, result: Result, experiment: str, now_unix_ms: int) -> None:
+        """A task of a split has its result; one that was not drawn, or that its caller gave up, does not count."""
+        arm = arm_of(result, experiment)
+        if arm is None:
+            return
+        key = (arm.capability, experiment)
+        arms = self._totals.pop(key, None)
+        if arms is None:
+            arms = {}
+            while len(self._totals) >= EXPERIMENTS_MAX:
+                self._forget(next(iter(self._totals)))
+        self._totals[key] = arms
+        self._began_unix_ms.setdefault(key, now_unix_ms)
+        route = (arm.pool, arm.model)
+        known = arms.get(route) or ArmTotals(pool=arm.pool, model=arm.model)
+        arms[route] = known + _one_task(arm, result)
+        self.changed.add(key)
+        while len(self._recent) >= RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
+        self._recent[scope, result.task] = arm
+
+    def arm_of_recent(self, scope: str, task: str) -> ArmOfTask | None:
+        """The arm of a task that ended here lately."""
+        return self._recent.get((scope, task))
+
+    def record(self, capability: str, experiment: str) -> ArmsRecord | None:
+        """The totals of an experiment as they stand; None without any."""
+        arms = self._totals.get((capability, experiment))
+        if arms is None:
+            return None
+        return ArmsRecord(began_unix_ms=self._began_unix_ms[capability, experiment], arms=list(arms.values()))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        del self._totals[key]
+        self._began_unix_ms.pop(key, None)
+        self.changed.discard(key)
+
+
+def arm_of(result: Result, experiment: str) -> ArmOfTask | None:
+    """The arm that a result's task was drawn for; None where it was not drawn, or was cancelled before it ended there."""
+    first = result.attempts[0] if result.attempts else None
+    if first is None or first.reason not in DRAWN or first.outcome == CANCELLED or not first.pool:
+        return None
+    return ArmOfTask(capability=result.capability, experiment=experiment, pool=first.pool, model=first.model)
+
+
+def _one_task(arm: ArmOfTask, result: Result) -> ArmTotals:
+    first = result.attempts[0]
+    ok = first.outcome == "ok"
+    totals = ArmTotals(pool=arm.pool, model=arm.model, ok=int(ok), failed=int(not ok))
+    latency_ms, cost_usd = totals.latency_ms, totals.cost_usd
+    if ok:
+        latency_ms = latency_ms.with_value(max(0.0, first.latency_ms))
+    if result.usage.cost_usd is not None:
+        cost_usd = cost_usd.with_value(result.usage.cost_usd)
+    return ArmTotals(
+        pool=arm.pool,
+        model=arm.model,
+        ok=totals.ok,
+        failed=totals.failed,
+        latency_ms=latency_ms,
+        cost_usd=cost_usd,
+    )

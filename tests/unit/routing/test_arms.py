@@ -1,0 +1,148 @@
+"""What counts for which arm of a split, and what may be concluded of arms."""
+
+import random
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.experiments import ArmTotals, Moments, experiment_of
+from flotilla.contracts.policy import RouteEntry, Rules
+from flotilla.contracts.results import AttemptReport, Result
+from flotilla.routing.arms import EXPERIMENTS_MAX, RECENT_MAX, Arms
+from flotilla.routing.conclusions import Comparison, comparisons, conclusion
+from flotilla.routing.split import DRAWN
+
+NOW = 1_800_000_000_000
+EXPERIMENT = "0" * 12
+
+
+def attempt(pool: str, outcome: str = "ok", *, reason: str = DRAWN[0], latency_ms: float = 10.0) -> AttemptReport:
+    return AttemptReport(pool=pool, model="m", outcome=outcome, latency_ms=latency_ms, reason=reason)
+
+
+def result(task: str, *attempts: AttemptReport, capability: str = "classify", cost_usd: float | None = 0.5) -> Result:
+    return Result(
+        task=task, capability=capability, status="ok", attempts=list(attempts), usage=Usage(cost_usd=cost_usd)
+    )
+
+
+def test_a_task_counts_for_the_route_that_it_was_drawn_for():
+    """
+    Whoever answered it in the end; with the cost of all its attempts, and only a good attempt's latency.
+    """
+    arms = Arms()
+    arms.ended("default", result("1", attempt("one", latency_ms=40.0)), EXPERIMENT, NOW)
+    arms.ended("default", result("2", attempt("one", "timeout"), attempt("two", reason="failover")), EXPERIMENT, NOW)
+    arms.ended("default", result("3", attempt("two", reason=DRAWN[1]), cost_usd=None), EXPERIMENT, NOW)
+
+    record = arms.record("classify", EXPERIMENT)
+
+    assert record is not None
+    assert [
+        ArmTotals(
+            pool="one",
+            model="m",
+            ok=1,
+            failed=1,
+            latency_ms=Moments(count=1, total=40.0, squares=1600.0),
+            cost_usd=Moments(count=2, total=1.0, squares=0.5),
+        ),
+        ArmTotals(pool="two", model="m", ok=1, latency_ms=Moments(count=1, total=10.0, squares=100.0)),
+    ] == record.arms
+    assert {("classify", EXPERIMENT)} == arms.changed
+
+
+def test_what_was_not_drawn_or_was_given_up_does_not_count():
+    """
+    A probe, a wish of the caller, a task without an attempt, a cancelled one.
+    """
+    arms = Arms()
+    for each in (
+        result("1", attempt("one", reason="health probe")),
+        result("2", attempt("one", reason="asked for by the caller")),
+        result("3"),
+        result("4", attempt("one", "cancelled")),
+    ):
+        arms.ended("default", each, EXPERIMENT, NOW)
+
+    assert arms.record("classify", EXPERIMENT) is None
+    assert not arms.changed
+
+
+def test_what_is_remembered_is_bounded():
+    """
+    Arms of tasks, a scope's not another's; and experiments.
+    """
+    arms = Arms()
+    for task in range(RECENT_MAX + 1):
+        arms.ended("default", result(str(task), attempt("one")), EXPERIMENT, NOW)
+    assert arms.arm_of_recent("default", "0") is None
+    assert arms.arm_of_recent("acme", "1") is None
+    assert arms.arm_of_recent("default", str(RECENT_MAX)) is not None
+    for number in range(EXPERIMENTS_MAX):
+        arms.ended("default", result("x", attempt("one"), capability=f"c-{number}"), EXPERIMENT, NOW)
+    assert arms.record("classify", EXPERIMENT) is None
+    assert EXPERIMENTS_MAX == len(arms.changed)
+
+
+def test_other_routes_or_weights_are_another_experiment():
+    """
+    Their order is not.
+    """
+    one, two = RouteEntry(pool="one", weight=9.0), RouteEntry(pool="two")
+
+    def name(*routes: RouteEntry, strategy: str = "split") -> str:
+        return experiment_of("classify", Rules(strategy=strategy, routes=routes))
+
+    assert name(one, two) == name(two, one) == name(one, RouteEntry(pool="two", weight=1.0))
+    assert 3 == len({name(one, two), name(RouteEntry(pool="one", weight=8.0), two), name(one)})
+    assert "" == name(one, two, strategy="failover") == experiment_of("classify", Rules(strategy="split"))
+
+
+def arm(pool: str, rng: random.Random, *, rate: float, latency_ms: float, score: float, tasks: int = 600) -> ArmTotals:
+    totals = ArmTotals(pool=pool, model="m")
+    for _ in range(tasks):
+        ok = rng.random() < rate
+        totals += ArmTotals(
+            pool=pool,
+            model="m",
+            ok=int(ok),
+            failed=int(not ok),
+            latency_ms=Moments().with_value(rng.expovariate(1 / latency_ms)),
+            score=Moments().with_value(float(rng.random() < score)),
+        )
+    return totals
+
+
+def certain(found: list[Comparison]) -> set[str]:
+    return {each.quantity for each in found if each.is_certain}
+
+
+def test_a_planted_difference_is_named_and_no_other():
+    """
+    Each quantity by itself; nothing is said of costs, of which there were none.
+    """
+    rng = random.Random(3)
+    first = arm("one", rng, rate=0.9, latency_ms=100.0, score=0.7)
+    second = arm("two", rng, rate=0.9, latency_ms=100.0, score=0.9)
+    third = arm("three", rng, rate=0.7, latency_ms=200.0, score=0.7)
+
+    assert {"score"} == certain(comparisons([first, second]))
+    assert {"success", "latency_ms"} == certain(comparisons([first, third]))
+    assert set() == certain(comparisons([first, first]))
+    found = comparisons([first, second, third])
+    assert 6 == len(found)
+    assert (
+        "compared with one/m: two/m scores higher, three/m fails more, three/m is slower; the rest may be chance"
+        == (conclusion([first, second, third], found))
+    )
+
+
+def test_nothing_is_concluded_from_too_little():
+    """
+    And it is said what is missing.
+    """
+    rng = random.Random(4)
+    first, second = (arm(pool, rng, rate=1.0, latency_ms=9.0, score=0.5, tasks=20) for pool in ("one", "two"))
+
+    assert "fewer than two arms" in conclusion([first], comparisons([first]))
+    assert "one/m has had 20 of 50 tasks" in conclusion([first, second], comparisons([first, second]))
+    assert set() == certain(comparisons([first, second]))
