@@ -60,10 +60,11 @@ async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
     await page.page.locator("main").get_by_text("finished").first.wait_for()
 
 
-async def test_the_story_of_a_pipeline_has_its_steps_as_a_graph(page: BrowserPage, traffic: Traffic):
+async def test_the_story_of_a_pipeline_has_its_steps(page: BrowserPage, traffic: Traffic):
     """
-    Each step with its zone and data class; an arrow from what a step needs.
+    Each with its zone and its data class, which are told to who has signed in.
     """
+    await page.sign_in("admin")
     await page.go(f"tasks/default/{traffic.run}")
     await page.page.locator(".step").nth(2).wait_for()
     last = page.page.locator(".step", has_text="german")

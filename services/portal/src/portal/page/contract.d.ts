@@ -12,6 +12,8 @@ export interface Session {
   role: Role | null;
   name: string;
   csrf: string;
+  /** Whether anybody can sign in at all. */
+  sign_in?: boolean;
   scopes: string[];
   can: { decide?: boolean; retry?: boolean; policy?: boolean; documents?: boolean };
 }
@@ -125,8 +127,6 @@ export interface Attempt {
   reason?: string;
   message?: string;
   latency_ms?: Figure;
-  tokens?: Figure;
-  cost_usd?: Figure;
 }
 
 export interface Step {
@@ -140,13 +140,23 @@ export interface Step {
   data_class?: string;
   latency_ms?: Figure;
   cost_usd?: Figure;
+  tokens?: Figure;
+  /** How many tasks it had: more than one where it ran for each item. */
+  tasks?: number;
+  /** Names of steps; left out where it is not known what needs what. */
   needs?: string[];
   reason?: string;
+  error?: string;
 }
 
 export interface Story extends Omit<TaskLine, "error"> {
   error?: { kind?: string; message?: string } | string | null;
   queued_ms?: Figure;
+  input_tokens?: Figure;
+  output_tokens?: Figure;
+  replica?: string;
+  has_result?: boolean;
+  events_dropped?: number;
   attempts?: Attempt[];
   steps?: Step[];
   events?: FleetEvent[];
@@ -191,7 +201,8 @@ export interface PolicyVersion {
   revision: number;
   author?: string;
   at_unix_ms?: number;
-  in_force?: boolean;
+  toml?: string;
+  deleted?: boolean;
 }
 
 export interface Policy {
@@ -206,8 +217,7 @@ export interface DeadLetter {
   capability: string;
   error?: { kind?: string; message?: string };
   at_unix_ms: number;
-  data_class?: string;
-  attempts?: unknown[];
+  size_bytes?: number;
 }
 
 export interface Approval {
@@ -233,7 +243,9 @@ export interface Approval {
 export interface BlackboardEntry {
   scope?: string;
   key: string;
-  value: unknown;
+  /** Left out for who may not read it, and where it is long. */
+  value?: unknown;
+  size_bytes?: number;
   revision?: number;
   author?: string;
   at_unix_ms?: number;

@@ -100,7 +100,7 @@ function linkState() {
 function person() {
   const session = app.session;
   if (!session) return null;
-  if (!session.signed_in) return session.role ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
+  if (!session.signed_in) return session.role && session.sign_in !== false ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
   return [h("span", { class: "dim cut", title: session.name }, h("bdi", null, session.name), ` · ${session.role}`), h("button", { type: "button", class: "quiet", onclick: () => void signIn.signOut() }, "Sign out")];
 }
 

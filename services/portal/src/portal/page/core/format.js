@@ -67,6 +67,14 @@ export function usd(value) {
   return `$${fixed(value, value < 0.1 ? 4 : 2)}`;
 }
 
+/** @param {number | null | undefined} value @returns {string} `512 B`, `3.4 KB`, `12 MB` */
+export function bytes(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  if (value < 1000) return `${fixed(value, 0)} B`;
+  if (value < 1e6) return `${fixed(value / 1000, value < 10_000 ? 1 : 0)} KB`;
+  return `${fixed(value / 1e6, value < 1e7 ? 1 : 0)} MB`;
+}
+
 /** @param {number} unixMs @returns {string} In the viewer's own time zone, to the millisecond. */
 export function absolute(unixMs) {
   const at = new Date(unixMs);

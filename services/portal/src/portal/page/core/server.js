@@ -6,11 +6,17 @@ const TIMEOUT_MS = 20_000;
 
 /** What the server said no with, or that it could not be asked (`kind` is `unreachable` then). */
 export class ServerError extends Error {
-  /** @param {number} status 0 where there was no answer. @param {string} kind @param {string} message */
-  constructor(status, kind, message) {
+  /**
+   * @param {number} status 0 where there was no answer.
+   * @param {string} kind
+   * @param {string} message
+   * @param {string[]} [faults] Of a document that was sent, one by one.
+   */
+  constructor(status, kind, message, faults = []) {
     super(message);
     this.status = status;
     this.kind = kind;
+    this.faults = faults;
   }
 }
 
@@ -58,7 +64,8 @@ export async function refusal(response) {
     said = null;
   }
   const words = typeof said?.message === "string" && said.message ? said.message : `The portal answered ${response.status}.`;
-  return new ServerError(response.status, typeof said?.kind === "string" ? said.kind : "", words);
+  const faults = Array.isArray(said?.faults) ? said.faults.map(String) : [];
+  return new ServerError(response.status, typeof said?.kind === "string" ? said.kind : "", words, faults);
 }
 
 /** @param {Record<string, string | undefined>} parameters Empty ones are left out. @returns {string} `?a=b`, or nothing. */

@@ -11,6 +11,7 @@ import { classTag, tag, whereText } from "./words.js";
 
 /** @param {import("../contract.js").Step[]} steps */
 export function stepGraph(steps) {
+  if (!steps.some((step) => step.needs)) return h("ol", { class: "steps-boxes in-order" }, arrange(steps).boxes.map(boxView));
   const { boxes, arrows, width, height } = arrange(steps);
   return h(
     "div",
@@ -43,9 +44,9 @@ function boxView({ step, parts, column, y }) {
     "li",
     { key: step.step, class: `step ${step.zone ?? ""}`, style: { left: `${column * (BOX_WIDTH + GAP_X)}px`, top: `${y}px` } },
     h("div", { class: "step-head" }, h("b", { class: "cut", title: step.step }, step.step), h("span", { class: "dim" }, figures)),
-    h("div", { class: "dim cut", title: step.capability }, step.capability, parts.length > 1 ? ` × ${parts.length}` : null),
+    h("div", { class: "dim cut", title: step.capability }, step.capability, (step.tasks ?? parts.length) > 1 ? ` × ${step.tasks ?? parts.length}` : null),
     h("div", { class: "cut" }, whereText(step)),
-    h("div", { class: "step-foot" }, tag(step.status), classTag(step.data_class)),
+    h("div", { class: "step-foot" }, tag(step.status, undefined, step.error), classTag(step.data_class)),
   );
 }
 

@@ -1,6 +1,6 @@
 /** What agents have written down for each other: keys with their newest values. */
 
-import { ago, count, documentText } from "../core/format.js";
+import { ago, bytes, count, documentText } from "../core/format.js";
 import { link, replace } from "../core/place.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
@@ -68,10 +68,10 @@ function entries(list) {
     "Keys with their newest values",
     [{ head: "key", class: "mono first" }, { head: "value", class: "whole" }, { head: "by" }, { head: "revision", class: "r" }, { head: "expires", class: "r" }, { head: "written", class: "r when" }],
     list.map((entry) => ({
-      key: `${entry.scope} ${entry.key}`,
+      key: entry.key,
       cells: [
         h("bdi", { class: "data" }, entry.key),
-        h("pre", { class: "value" }, shortened(documentText(entry.value))),
+        entry.value === undefined ? h("span", { class: "dim" }, `${bytes(entry.size_bytes)}, not shown here`) : h("pre", { class: "value" }, shortened(documentText(entry.value))),
         h("bdi", null, entry.author || "–"),
         count(entry.revision),
         entry.expires_unix_ms ? ago(entry.expires_unix_ms) : "–",

@@ -1,6 +1,6 @@
 /** Tasks that could not be done: why, and retried or discarded, one or many. */
 
-import { ago, count, words } from "../core/format.js";
+import { ago, bytes, count, words } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
 import { link, replace } from "../core/place.js";
 import { h } from "../core/render.js";
@@ -10,7 +10,7 @@ import { app, may } from "../core/state.js";
 import { confirm } from "../parts/dialog.js";
 import { empty, whenLoaded } from "../parts/states.js";
 import { pager, table } from "../parts/table.js";
-import { classTag, tag } from "../parts/words.js";
+import { tag } from "../parts/words.js";
 
 /** @import { DeadLetter } from "../contract.js" */
 
@@ -102,8 +102,7 @@ function letters(list) {
       { head: "task", class: "mono first" },
       { head: "capability" },
       { head: "why", class: "whole" },
-      { head: "data" },
-      { head: "attempts", class: "r" },
+      { head: "size", class: "r" },
       { head: "scope" },
       { head: "when", class: "r when" },
     ],
@@ -114,8 +113,7 @@ function letters(list) {
         h("a", { class: "cut id", href: link(["tasks", letter.scope, letter.task]), title: letter.task }, h("bdi", null, letter.task)),
         h("bdi", null, letter.capability),
         h("div", { class: "why" }, tag(letter.error?.kind ? words(letter.error.kind) : "failed", "bad"), letter.error?.message ? h("div", { class: "dim data" }, letter.error.message) : null),
-        classTag(letter.data_class),
-        count(letter.attempts?.length),
+        bytes(letter.size_bytes),
         h("bdi", null, letter.scope),
         ago(letter.at_unix_ms),
       ],
@@ -148,9 +146,12 @@ function ask(what, ticked) {
     run: async () => {
       const ids = ticked.map(({ scope, task }) => ({ scope, task }));
       const answer = await request(`/api/dead/${what}`, { method: "POST", body: { ids } });
-      const failed = Array.isArray(answer?.failed) ? answer.failed.length : 0;
-      const done = typeof answer?.done === "number" ? answer.done : ids.length - failed;
-      said = `${count(done)} ${what === "retry" ? "tried again" : "discarded"}${failed ? `, ${count(failed)} not` : ""}.`;
+      /** @type {{ error?: { message?: string } | string }[]} */
+      const results = Array.isArray(answer?.results) ? answer.results : [];
+      const failed = results.filter((result) => result.error);
+      const why = failed[0]?.error;
+      const reason = typeof why === "string" ? why : (why?.message ?? "");
+      said = `${count(ids.length - failed.length)} ${what === "retry" ? "tried again" : "discarded"}${failed.length ? `, ${count(failed.length)} not: ${reason}` : ""}.`;
       for (const letter of ticked) chosen.delete(nameOf(letter));
       forget("/api/dead");
     },

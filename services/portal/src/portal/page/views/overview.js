@@ -4,17 +4,16 @@ import { count, ms, percent, rate, span, usd } from "../core/format.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
 import { app, nowMs } from "../core/state.js";
-import { plot } from "../parts/plot.js";
 import { empty, loading } from "../parts/states.js";
 import { topology } from "../parts/topology.js";
 import { tone } from "../parts/words.js";
+import { lastHour } from "./latency.js";
 import { taskTable } from "./task_table.js";
 
 /** @import { Need, Snapshot } from "../contract.js" */
 
 const TASKS_SHOWN = 8;
 const TASKS_AGE_MS = 3000;
-const HISTORY_AGE_MS = 10_000;
 
 export const title = "Overview";
 
@@ -27,7 +26,7 @@ export function view() {
     figures(snapshot),
     h("section", { class: "panel topology-panel", "aria-labelledby": "topology-title" }, topology(snapshot)),
     h("div", { class: "aside" }, needsYou(snapshot.needs_you), boundary(snapshot)),
-    latency(),
+    lastHour(snapshot),
     newestTasks(),
   );
 }
@@ -88,32 +87,6 @@ function boundary({ boundary: crossed, pools }) {
       h("caption", { class: "unseen" }, "Tasks per second that leave your network, by data class"),
       h("tbody", null, classes.map((name) => h("tr", { key: name }, h("th", { scope: "row" }, name), h("td", { class: "r" }, rate(crossed.by_class[name]))))),
     ),
-  );
-}
-
-function latency() {
-  const found = resource("/api/history", HISTORY_AGE_MS);
-  if (!found.data) return null;
-  /** @type {import("../contract.js").HistoryPoint[]} */
-  const points = found.data.points ?? [];
-  return h(
-    "section",
-    { class: "panel plots two", "aria-label": "The last hour" },
-    plot({
-      title: "Latency",
-      at_unix_s: points.map((point) => point.at_unix_s),
-      lines: [
-        { name: "p95", tone: "p95", values: points.map((point) => point.p95_ms) },
-        { name: "p50", tone: "p50", values: points.map((point) => point.p50_ms) },
-      ],
-      format: ms,
-    }),
-    plot({
-      title: "Tasks",
-      at_unix_s: points.map((point) => point.at_unix_s),
-      lines: [{ name: `in ${span(found.data.step_s)}`, tone: "p50", values: points.map((point) => point.tasks) }],
-      format: count,
-    }),
   );
 }
 

@@ -1,6 +1,6 @@
 /** The policy in force, its history; for an admin its check and its change. */
 
-import { ago } from "../core/format.js";
+import { ago, documentText } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
 import { h } from "../core/render.js";
 import { forget, resource } from "../core/resource.js";
@@ -34,7 +34,7 @@ export function policyView() {
         h("h2", { id: "policy-title" }, policy.revision ? `Policy, revision ${policy.revision}` : "Policy"),
         draft ? editor(policy, draft) : shown(policy),
       ),
-      history(policy.history ?? []),
+      history(policy.history ?? [], policy.revision),
     ]),
   );
 }
@@ -101,8 +101,8 @@ function verdictView(said) {
   return h("div", { class: `notice ${said.tone}`, role: "status" }, said.lines.map((line, index) => h("p", { key: index, class: "data" }, line)));
 }
 
-/** @param {PolicyVersion[]} versions */
-function history(versions) {
+/** @param {PolicyVersion[]} versions @param {number} inForce */
+function history(versions, inForce) {
   return h(
     "section",
     { class: "panel", "aria-labelledby": "versions-title" },
@@ -110,14 +110,25 @@ function history(versions) {
     versions.length
       ? table(
           "Versions of the policy, newest first",
-          [{ head: "revision", class: "r" }, { head: h("span", { class: "unseen" }, "state") }, { head: "by" }, { head: "when", class: "r" }],
+          [{ head: "revision" }, { head: "state" }, { head: "by" }, { head: "when", class: "r when" }, { head: "document" }],
           versions.map((version) => ({
             key: version.revision,
-            cells: [version.revision, version.in_force ? tag("in force", "ok") : null, h("bdi", null, version.author || "–"), ago(version.at_unix_ms)],
+            cells: [
+              version.revision,
+              version.revision === inForce ? tag("in force", "ok") : tag(version.deleted ? "none in force" : "before", "quiet"),
+              h("bdi", null, version.author || "–"),
+              ago(version.at_unix_ms),
+              version.toml ? versionView(version.revision, version.toml) : "–",
+            ],
           })),
         )
       : empty("No version is kept"),
   );
+}
+
+/** @param {number} revision @param {string} toml */
+function versionView(revision, toml) {
+  return h("details", { class: "version" }, h("summary", { "aria-label": `Revision ${revision}` }, "show"), h("pre", null, documentText(toml)));
 }
 
 /** @param {{ toml: string }} writing */
@@ -129,7 +140,8 @@ async function check(writing) {
     const warnings = warningsOf(answer);
     verdict = warnings.length ? { tone: "warn", lines: ["It may be put in force, but:", ...warnings] } : { tone: "ok", lines: ["Nothing is wrong with it."] };
   } catch (error) {
-    verdict = { tone: "bad", lines: /** @type {Error} */ (error).message.split("\n") };
+    const { message, faults } = /** @type {import("../core/server.js").ServerError} */ (error);
+    verdict = { tone: "bad", lines: faults.length ? faults : message.split("\n") };
   } finally {
     isBusy = false;
     drawNow();

@@ -108,7 +108,7 @@ function lastHour(route) {
         }),
         plot({ title: "Errors", at_unix_s, lines: [{ name: "share", tone: "errors", values: data.points.map((point) => point.error_rate) }], format: percent, floor: 0.01 }),
         plot({ title: "Tasks", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tasks) }], format: count }),
-        plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd }),
+        plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.03 }),
       );
     }),
   );

@@ -33,7 +33,7 @@ export function view() {
         return h(
           "div",
           { class: "plots two" },
-          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd }),
+          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.03 }),
           plot({ title: "Tokens", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tokens) }], format: count }),
         );
       }),

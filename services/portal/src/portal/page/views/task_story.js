@@ -1,6 +1,6 @@
 /** One task: what became of it, every attempt with its reason, a pipeline's steps, and its documents on request. */
 
-import { absolute, ago, count, documentText, ms, usd, words } from "../core/format.js";
+import { absolute, ago, count, documentText, isKnown, ms, usd, words } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
@@ -30,10 +30,10 @@ export function taskStory(scope, task) {
     whenLoaded(found, (/** @type {Story} */ story) => [
       summary(story),
       story.steps?.length
-        ? h("section", { class: "panel" }, h("h2", null, "Steps ", h("small", null, "arrows: what a step needs")), stepGraph(story.steps))
+        ? h("section", { class: "panel" }, h("h2", null, "Steps ", h("small", null, story.steps.some((step) => step.needs) ? "arrows: what a step needs" : "in the order in which they began")), stepGraph(story.steps))
         : null,
       attempts(story.attempts ?? []),
-      events(story.events ?? []),
+      events(story.events ?? [], story.events_dropped ?? 0),
       documents(where, story),
     ]),
   );
@@ -56,6 +56,7 @@ function summary(story) {
       fact("latency", ms(story.latency_ms)),
       typeof story.queued_ms === "number" ? fact("of it waiting", ms(story.queued_ms)) : null,
       fact("cost", usd(story.cost_usd)),
+      isKnown(story.input_tokens) ? fact("tokens", `${count(story.input_tokens)} in, ${count(story.output_tokens)} out`) : null,
       fact("when", ago(story.at_unix_ms)),
       story.labels && Object.keys(story.labels).length ? fact("labels", labelsText(story.labels)) : null,
     ),
@@ -83,8 +84,6 @@ function attempts(list) {
             { head: "why there", class: "whole" },
             { head: "replica", class: "mono" },
             { head: "latency", class: "r" },
-            { head: "tokens", class: "r" },
-            { head: "cost", class: "r" },
           ],
           list.map((attempt, index) => ({
             key: index,
@@ -95,8 +94,6 @@ function attempts(list) {
               h("span", { class: "data" }, attempt.reason || "–"),
               h("bdi", null, attempt.replica || "–"),
               ms(attempt.latency_ms),
-              count(attempt.tokens),
-              usd(attempt.cost_usd),
             ],
           })),
         )
@@ -109,8 +106,8 @@ function outcome(status) {
   return tag(status, status === "ok" ? "ok" : status === "cancelled" || !status ? "quiet" : "warn");
 }
 
-/** @param {FleetEvent[]} list */
-function events(list) {
+/** @param {FleetEvent[]} list @param {number} dropped */
+function events(list, dropped) {
   if (!list.length) return null;
   const first = list[0]?.at_unix_ms ?? 0;
   return h(
@@ -130,12 +127,13 @@ function events(list) {
         ),
       ),
     ),
+    dropped ? h("p", { class: "facts-line dim" }, `and ${count(dropped)} more, which the portal did not keep`) : null,
   );
 }
 
 /** @param {string} where @param {Story} story */
 function documents(where, story) {
-  const isOver = ENDED.has(story.state);
+  const isOver = story.has_result ?? ENDED.has(story.state);
   return h(
     "section",
     { class: "panel" },
