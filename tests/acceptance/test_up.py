@@ -191,6 +191,54 @@ async def test_its_portal_is_found_where_it_says_and_its_owner_can_sign_in(tmp_p
     assert code == 0, err
 
 
+async def test_the_sealed_lane_is_up_when_the_fleet_is_called_ready(tmp_path: Path):
+    """
+    A tenant of --sealed-scopes has it alone: what it asks is answered at home although the policy prefers the cloud, at
+    once; status says who serves the lane, and none of it is heard by the admin.
+    """
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[default]\nstrategy = "failover"\nroutes = [{ pool = "cloud" }, { pool = "local" }]\n')
+    lane = ("--sealed", "1", "--sealed-scopes", "acme", "--policy", str(policy))
+    async with running(tmp_path / "fleet", *lane) as up:
+        assert 1 == len(up.facts.pids["orchestrator-sealed"])
+        acme, admin = (up.facts.credentials[name] for name in ("tenant.acme", "admin"))
+        admin_sees = Fleet.connect(up.facts.url, creds=admin, scope="acme", inbox_prefix="_INBOX.admin")
+        async with Fleet.connect(up.facts.url, creds=acme) as sealed, Fleet.connect(up.facts.url) as both:
+            answer = await sealed.ask("classify", DOCUMENT, data_class="public")
+            ordinary = await both.ask("classify", DOCUMENT, data_class="public")
+            submitted = await sealed.submit("classify", DOCUMENT, task_id="kept-sealed", data_class="public")
+            result = await sealed.result(submitted.task)
+            seen = (await sealed.status()).lane, (await both.status()).lane, await both.sealed_status()
+        async with admin_sees as fleet:
+            try:
+                await fleet.committed("kept-sealed")
+            except TaskError as error:
+                unknown = error.kind.value
+            else:
+                unknown = "known"
+        told = [await flotilla(up, "status", "--creds", acme), await flotilla(up, "status")]
+        examined = await flotilla(up, "doctor", "--json")
+
+    assert ("local", "local", "cloud") == (answer.zone, result.zone, ordinary.zone)
+    assert "not_found" == unknown
+    assert ("sealed", msgspec.UNSET) == seen[:2]
+    assert seen[2] is not None
+    assert "orchestrator-sealed-1" == seen[2].orchestrator
+    assert "all that you send is sealed; orchestrator-sealed-1 serves it, and sees 1 local replicas" in told[0]
+    assert "sealed lane: orchestrator-sealed-1 serves it" in told[1]
+    assert '"subject":"sealed lane","state":"ok"' in examined
+
+
+async def flotilla(up: Up, *arguments: str) -> str:
+    """What the command writes, of both outputs."""
+    environ = os.environ | {"FLOTILLA_NATS_URL": up.facts.url}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla.cli", *arguments, stdout=PIPE, stderr=PIPE, env=environ
+    )
+    _, out, err = await rest_of(process)
+    return out + err
+
+
 async def test_everything_in_its_directory_is_its_owners_alone(tmp_path: Path):
     """
     Also under an open umask, and in a folder that was open; what nats-server writes included.

@@ -415,6 +415,10 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         _json(api_approvals.AuditList),
     ),
+    "api-fleet-status-sealed": (
+        api.FleetStatus(scope="acme", orchestrator="s1", pools=[], backlog=[], lane="sealed"),
+        _json(api.FleetStatus),
+    ),
     "api-fleet-status": (
         api.FleetStatus(
             scope="default",

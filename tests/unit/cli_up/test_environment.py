@@ -8,7 +8,14 @@ import pytest
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import load_settings
 from flotilla.cli.supervisor.engines import Engines
-from flotilla.cli.supervisor.environment import Place, clean, of_orchestrator, of_redaction, of_worker
+from flotilla.cli.supervisor.environment import (
+    Place,
+    clean,
+    of_orchestrator,
+    of_redaction,
+    of_sealed_orchestrator,
+    of_worker,
+)
 from flotilla.cli.supervisor.options import UpOptions
 from flotilla.contracts.subjects import ZONES
 from local_inference.settings import LocalSettings
@@ -48,6 +55,19 @@ def test_an_orchestrator_holds_no_key_and_reads_its_settings():
     assert (settings.nats_url, settings.instance, settings.grace_s) == (PLACE.nats_url, "some-1", 3.0)
     assert (settings.scope_names(), settings.stream_replicas) == (("default",), 1)
     assert (environ["PATH"], environ["HOME"]) == ("/usr/bin", "/home/somebody")
+
+
+def test_an_orchestrator_of_the_sealed_lane_serves_the_same_tenants_under_the_same_policy():
+    """
+    Which it is told as a file: no admin can set one there.
+    """
+    options = UpOptions(sealed=1, sealed_scopes="acme, beta", policy=Path("/somewhere/policy.toml"))
+    sealed = load_settings(OrchestratorSettings, of_sealed_orchestrator(options, PLACE, SHELL))
+    ordinary = load_settings(OrchestratorSettings, of_orchestrator(options, PLACE, SHELL))
+
+    assert (True, False) == (sealed.sealed, ordinary.sealed)
+    assert ("default", "acme", "beta") == sealed.scope_names() == ordinary.scope_names()
+    assert (options.policy, None) == (sealed.policy_file, ordinary.policy_file)
 
 
 def test_what_the_stores_may_hold_is_passed_on():

@@ -36,6 +36,11 @@ def test_the_defaults_make_sense():
         ({"engine_jitter": 1.5}, "--engine-jitter 1.5: expected 0 to 1"),
         ({"engine_failure_rate": float("nan")}, "--engine-failure-rate nan: expected 0 to 1"),
         ({"grace_s": -0.5}, "--grace-s -0.5: expected 0 to 86400"),
+        ({"sealed_scopes": "acme"}, "--sealed-scopes: nobody would serve them; give --sealed 1 too"),
+        (
+            {"sealed": 1, "sealed_scopes": "acme,a.b"},
+            "--sealed-scopes a.b: expected names of 1 to 63 of A-Za-z0-9_-, not FLEET or SYS",
+        ),
         ({"log_level": "loud"}, "--log-level loud: expected one of debug, info, warning, error"),
         ({"pull": True}, "--pull: expected --local-models, and an engine that uses them (--engine auto)"),
         ({"policy": Path("/no/such/file")}, "--policy /no/such/file: there is no such file"),

@@ -41,6 +41,19 @@ def test_every_orchestrator_must_see_every_replica():
     assert readiness.is_ready
 
 
+def test_of_the_sealed_lane_nobody_is_missing_where_nobody_is_wanted():
+    """
+    And it is named where somebody is.
+    """
+    assert Readiness(Wanted(orchestrators=0, replicas={"local": 2}), lane="sealed ").is_ready
+    readiness = Readiness(Wanted(orchestrators=1, replicas={"local": 2}), lane="sealed ")
+    assert readiness.missing == "no sealed orchestrator has answered"
+    readiness.hear(status("orchestrator-sealed-1", local=1))
+    assert not readiness.is_ready
+    readiness.hear(status("orchestrator-sealed-1", local=2))
+    assert readiness.is_ready
+
+
 def test_a_fleet_without_workers_is_ready_with_its_orchestrators():
     """
     It takes tasks, which wait.

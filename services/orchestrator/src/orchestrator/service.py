@@ -241,6 +241,7 @@ class Orchestrator:
             commits=commits,
             durables=self._durables,
             walks=walks,
+            sealed=settings.sealed,
         )
         routing = RoutingHandlers(
             instance=instance,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.cli.console.arguments import Where
+from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.supervisor.engines import APIS, ollama_models
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.cli.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
@@ -61,6 +62,7 @@ async def check_fleet(where: Where) -> list[Finding]:
             asked_at_s = time.time()
             status = await fleet.status()
             answered_at_s = time.time()
+            lane = await sealed_lane(fleet, status)
     except CredentialsUnusableError as error:
         mend = "name a seed file that this user may read (--creds, FLOTILLA_NATS_CREDS)"
         return [Finding(subject="credentials", state="wrong", says=str(error), mend=mend)]
@@ -78,10 +80,23 @@ async def check_fleet(where: Where) -> list[Finding]:
     found.append(Finding(subject="nats", state="ok", says=f"{status.orchestrator} answers at {fleet.url}"))
     if status.now_unix_ms:
         found.append(clock(status.now_unix_ms / 1000, asked_at_s, answered_at_s))
+    if lane is not None:
+        found.append(check_lane(lane))
     if not status.pools:
         mend = "start a worker: flotilla up, or a pool of your own"
         found.append(Finding(subject="pools", state="wrong", says="no worker is live; tasks wait", mend=mend))
     return found
+
+
+def check_lane(lane: SealedLane) -> Finding:
+    """Whether somebody serves the sealed lane, with workers that it sees."""
+    says = told(lane).removeprefix("sealed lane: ")
+    mend = ""
+    if not lane.orchestrator:
+        mend = "start one: flotilla up --sealed 1, or an orchestrator with FLOTILLA_LANE=sealed"
+    elif not lane.local_replicas:
+        mend = "start a worker of the local zone: no other serves the lane"
+    return Finding(subject="sealed lane", state="wrong" if mend else "ok", says=says, mend=mend)
 
 
 def clock(orchestrator_s: float, asked_at_s: float, answered_at_s: float) -> Finding:

@@ -5,7 +5,7 @@ from typing import Final
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import BadRequestError
-from flotilla.contracts.names import is_name, is_scope, is_stored_task_id
+from flotilla.contracts.names import SEALED_PREFIX, is_name, is_scope, is_stored_task_id
 from flotilla.contracts.subjects import PRIORITIES, Priority
 
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
@@ -51,6 +51,10 @@ class Addresses:
     def api(self, verb: str) -> str:
         """Where a question to the fleet is requested."""
         return subjects.api(self._name, verb)[self._cut :]
+
+    def sealed_api(self, verb: str) -> str | None:
+        """The same of the sealed lane, for a tenant that has both; None for a user of the FLEET account, which has it not."""
+        return None if self.scope else f"{SEALED_PREFIX}{self.api(verb)}"
 
 
 def checked(capability: str) -> str:

@@ -26,7 +26,8 @@ from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.headers import ERROR_CODE
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord, ErrorReply, Result
-from flotilla.fabric.errors import RequestTimeoutError
+from flotilla.fabric.connection import Message
+from flotilla.fabric.errors import RequestDeniedError, RequestTimeoutError
 
 API_TIMEOUT_S: Final = 5.0
 
@@ -46,6 +47,21 @@ class ApiCalls:
     async def status(self) -> FleetStatus:
         """See `Fleet.status`."""
         return await self.ask("status", StatusQuery(), FleetStatus)
+
+    async def sealed_status(self) -> FleetStatus | None:
+        """See `Fleet.sealed_status`."""
+        subject = self._link.addresses.sealed_api("status")
+        if subject is None:
+            return None
+        try:
+            message = await self._link.request(
+                subject, msgspec.json.encode(StatusQuery()), timeout_s=API_TIMEOUT_S, may_be_denied=True
+            )
+        except RequestDeniedError:
+            return None
+        except RequestTimeoutError as error:
+            raise self._silent(subject, API_TIMEOUT_S) from error
+        return _answer(message, "status", FleetStatus)
 
     async def task_status(self, task: str) -> TaskStatus:
         """See `Fleet.task_status`."""
@@ -87,11 +103,18 @@ class ApiCalls:
         try:
             message = await self._link.request(subject, body, timeout_s=timeout_s)
         except RequestTimeoutError as error:
-            raise NoFleetError(self._link.url, f"no answer on {subject} within {timeout_s:g} s") from error
-        try:
-            # A task's status has an `error` of its own: the header tells a refusal from it.
-            if message.headers and ERROR_CODE in message.headers:
-                raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
-            return msgspec.json.decode(message.data, type=kind)
-        except UNDECODABLE as error:
-            raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error
+            raise self._silent(subject, timeout_s) from error
+        return _answer(message, verb, kind)
+
+    def _silent(self, subject: str, timeout_s: float) -> NoFleetError:
+        return NoFleetError(self._link.url, f"no answer on {subject} within {timeout_s:g} s")
+
+
+def _answer(message: Message, verb: str, kind: type[ReplyT]) -> ReplyT:
+    try:
+        # A task's status has an `error` of its own: the header tells a refusal from it.
+        if message.headers and ERROR_CODE in message.headers:
+            raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
+        return msgspec.json.decode(message.data, type=kind)
+    except UNDECODABLE as error:
+        raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error

@@ -28,6 +28,18 @@ class FleetApi:
         """
         return await self._api_calls.status()
 
+    async def sealed_status(self) -> FleetStatus | None:
+        """
+        The same of the sealed lane, as one of its orchestrators sees it; None where this caller has no such lane.
+
+        A tenant that has the sealed lane alone is answered by it when it asks for `status` (`lane` says so), and has no
+        other; the fleet's admin cannot ask the lane anything.
+
+        Raises:
+            NoFleetError: There is such a lane, and nobody serves it.
+        """
+        return await self._api_calls.sealed_status()
+
     async def task_status(self, task: str) -> TaskStatus:
         """
         Where one task stands.

@@ -96,6 +96,7 @@ class Link:
         headers: dict[str, str] | None = None,
         timeout_s: float,
         lost_with_connection: bool = False,
+        may_be_denied: bool = False,
         is_interim: IsInterim | None = None,
     ) -> Message:
         """
@@ -113,6 +114,7 @@ class Link:
                 headers=headers,
                 timeout_s=timeout_s,
                 lost_with_connection=lost_with_connection,
+                may_be_denied=may_be_denied,
                 is_interim=is_interim,
             )
         except NoRespondersError as error:

@@ -103,6 +103,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
     Attributes:
         dead: Records in the dead-letter stream for this scope.
         now_unix_ms: By the orchestrator's clock; deadlines are told by it. 0 from one of an older version.
+        lane: `sealed` from one that serves the sealed lane; unset from any other.
     """
 
     scope: str
@@ -111,6 +112,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
     backlog: list[Backlog]
     dead: int = 0
     now_unix_ms: int = 0
+    lane: Literal["sealed"] | UnsetType = UNSET
 
 
 class ReplicasReply(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ POOLS_MAX = 256
 OBSERVER_ACCOUNT = "FLEET.observer"
 VAULT_ACCOUNT = "FLEET.vault"
 SEALED_ACCOUNT = "FLEET.sealed"
+SEALED_PREFIX = "sealed."
+"""Before a tenant's subjects where they are those of the sealed lane."""
 REDACTION_POOL = "redaction"
 """The pool that `flotilla up` and the manifests let at the vaults."""
 ORCHESTRATOR = "orchestrator"

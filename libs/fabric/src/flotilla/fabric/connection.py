@@ -8,6 +8,7 @@ what was published. nats-py's own `drain()` is not used: it loses messages (see 
 import asyncio
 import logging
 import random
+import re
 import secrets
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -42,6 +43,7 @@ FLUSH_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
 INBOX_ID_BYTES: Final = 9
 DETAIL_LENGTH_MAX: Final = 500
+_DENIED_PUBLISH: Final = re.compile(r'permissions violation for publish to "([^"\s]{1,1024})"')
 URL_SCHEMES: Final = ("nats", "tls")
 URL_EXPECTED: Final = "expected nats://HOST:PORT or tls://HOST:PORT, several with commas between"
 
@@ -82,6 +84,7 @@ class Connection:
         self._settings = settings
         self._name = name
         self._reconnected: list[Callable[[], None]] = []
+        self._refused_subject: list[Callable[[str], None]] = []
         self._closing = False
         self._denied = Sparing()
         self._troubles = Sparing()
@@ -106,6 +109,10 @@ class Connection:
     def on_reconnect(self, call: Callable[[], None]) -> None:
         """Have `call` run after each reconnect, subscriptions being restored already."""
         self._reconnected.append(call)
+
+    def on_denied(self, call: Callable[[str], None]) -> None:
+        """Have `call` run with each subject, in small letters, on which the server has refused a publish."""
+        self._refused_subject.append(call)
 
     async def open(self) -> None:
         """
@@ -217,6 +224,7 @@ class Connection:
         # A permission violation names the subject in its text; it would otherwise surface only as a timeout.
         text = str(error) or type(error).__name__
         if "permissions violation" in text.lower():
+            self._on_denied(text.lower())
             unsaid = self._denied.due(text)
             if unsaid is not None:
                 logger.error("nats_permission_denied", extra={"detail": text, "unsaid": unsaid})
@@ -232,6 +240,12 @@ class Connection:
             if unsaid is not None:
                 extra = {"error": type(error).__name__, "detail": text[:DETAIL_LENGTH_MAX], "unsaid": unsaid}
                 logger.warning("nats_error", extra=extra)
+
+    def _on_denied(self, text: str) -> None:
+        found = _DENIED_PUBLISH.search(text)
+        if found is not None:
+            for call in self._refused_subject:
+                call(found.group(1))
 
     async def _on_disconnected(self) -> None:
         if not self._closing:

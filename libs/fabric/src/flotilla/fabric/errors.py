@@ -6,6 +6,7 @@ What can go wrong between a member of the fleet and NATS.
          ├─ ConnectFailedError        no server answered, or it refused the credentials
          ├─ NoRespondersError         nobody listens on a subject
          ├─ RequestTimeoutError       no reply in time
+         │   └─ RequestDeniedError    nor can there be one: this user may not publish there
          ├─ TooManyCallsError         more calls are open than the bound allows
          ├─ LanesFullError            as many tasks wait for a slot as the bound allows
          ├─ MalformedSubjectError     what was to be published or subscribed to is no subject
@@ -50,6 +51,10 @@ class RequestTimeoutError(FabricError):
     def __init__(self, subject: str) -> None:
         super().__init__(f"no reply in time from {subject}")
         self.subject = subject
+
+
+class RequestDeniedError(RequestTimeoutError):
+    """No reply can come: this user may not publish to `subject`."""
 
 
 class TooManyCallsError(FabricError):

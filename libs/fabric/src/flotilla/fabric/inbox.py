@@ -15,7 +15,13 @@ import nats.errors
 from nats.aio.subscription import Subscription
 
 from flotilla.fabric.connection import Connection, Message, is_status
-from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError, TooManyCallsError
+from flotilla.fabric.errors import (
+    FabricError,
+    NoRespondersError,
+    RequestDeniedError,
+    RequestTimeoutError,
+    TooManyCallsError,
+)
 
 logger = logging.getLogger("flotilla.fabric")
 
@@ -25,6 +31,8 @@ LOST_AFTER_S: Final = 1.0
 """After a reconnect, for replies that were on their way when the connection broke and found another."""
 UNHEARD_S: Final = 1.0
 UNHEARD_GROWTH: Final = 1.5
+DENIED_MAX: Final = 1000
+"""Subjects that are remembered from one sweep to the next."""
 SENT_MAX: Final = 6
 """
 Times that a request which nobody has heard is sent: at once and after 1, 2.5, 4.8, 8.1 and 13.2 s. A frozen member is
@@ -107,7 +115,16 @@ class Inbox:
 class _Waiting:
     """A request whose reply has not come."""
 
-    __slots__ = ("again", "again_at", "future", "give_up_at", "lost_with_connection", "sent", "subject")
+    __slots__ = (
+        "again",
+        "again_at",
+        "future",
+        "give_up_at",
+        "lost_with_connection",
+        "may_be_denied",
+        "sent",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -116,6 +133,7 @@ class _Waiting:
         give_up_at: float,
         *,
         lost_with_connection: bool = False,
+        may_be_denied: bool = False,
     ) -> None:
         self.again: Callable[[], Awaitable[None]] | None = None
         self.again_at = math.inf
@@ -124,6 +142,7 @@ class _Waiting:
         self.subject: Final = subject
         self.give_up_at = give_up_at
         self.lost_with_connection: Final = lost_with_connection
+        self.may_be_denied: Final = may_be_denied
 
 
 class Requests:
@@ -135,7 +154,9 @@ class Requests:
         self._waiting: dict[str, _Waiting] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._denied: set[str] = set()
         connection.on_reconnect(self._on_reconnect)
+        connection.on_denied(self._on_denied)
 
     async def start(self) -> None:
         """Subscribe to the inbox and begin to watch for timeouts."""
@@ -158,6 +179,7 @@ class Requests:
         headers: dict[str, str] | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
         lost_with_connection: bool = False,
+        may_be_denied: bool = False,
         is_interim: IsInterim | None = None,
     ) -> Message:
         """
@@ -170,8 +192,11 @@ class Requests:
         With `lost_with_connection`, the way back does not survive the server that the request went through: no reply
         within LOST_AFTER_S of a reconnect is a timeout too.
 
+        With `may_be_denied`, a subject that this user may not publish to is told at once, and is a timeout otherwise.
+
         Raises:
             NoRespondersError: Nobody listens on the subject.
+            RequestDeniedError: This user may not publish to the subject.
             RequestTimeoutError: No reply in time; names the subject.
         """
         future: asyncio.Future[Message] = self._loop.create_future()
@@ -191,7 +216,11 @@ class Requests:
         reply = self._inbox.open(on_reply)
         now = self._loop.time()
         waiting = self._waiting[reply] = _Waiting(
-            future, subject, now + timeout_s, lost_with_connection=lost_with_connection
+            future,
+            subject,
+            now + timeout_s,
+            lost_with_connection=lost_with_connection,
+            may_be_denied=may_be_denied,
         )
         if is_interim is not None:
             waiting.again = again
@@ -243,10 +272,13 @@ class Requests:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = self._loop.time()
+            denied, self._denied = self._denied, set()
             for waiting in list(self._waiting.values()):
                 if waiting.future.done():
                     continue
-                if now >= waiting.give_up_at:
+                if denied and waiting.may_be_denied and waiting.subject.lower() in denied:
+                    waiting.future.set_exception(RequestDeniedError(waiting.subject))
+                elif now >= waiting.give_up_at:
                     waiting.future.set_exception(RequestTimeoutError(waiting.subject))
                 elif now >= waiting.again_at:
                     await self._send_again(waiting, now)
@@ -260,6 +292,10 @@ class Requests:
                 await waiting.again()
             except (FabricError, nats.errors.Error) as error:
                 logger.warning("request_not_resent", extra={"error": type(error).__name__})
+
+    def _on_denied(self, subject: str) -> None:
+        if len(self._denied) < DENIED_MAX:
+            self._denied.add(subject)
 
     def _on_reconnect(self) -> None:
         lost_at = self._loop.time() + LOST_AFTER_S

@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from msgspec import Struct, structs
 
 from flotilla.contracts import subjects
-from flotilla.contracts.names import ADMIN, OBSERVER, ORCHESTRATOR, SEALED_ORCHESTRATOR
+from flotilla.contracts.names import ADMIN, OBSERVER, ORCHESTRATOR, SEALED_ORCHESTRATOR, SEALED_PREFIX
 from flotilla.contracts.subjects import ZONES, EventKind, Zone, inbox_prefix
 from flotilla.fabric.jetstream_api import (
     ACCOUNT_INFO,
@@ -28,8 +28,6 @@ from flotilla.fabric.jetstream_api import (
 OBSERVER_VERBS: Final = ("status", "replicas", "stats", "explain")
 OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subjects.POLICY_BUCKET)
 DISCOVERY: Final = "$SRV.>"
-SEALED_PREFIX: Final = "sealed."
-"""Before a tenant's subjects where they are those of the sealed lane."""
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
 APPROVER_INBOX: Final = "_APPROVER"

@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from flotilla.contracts import subjects
 from flotilla.contracts.api import (
@@ -65,6 +66,7 @@ class TaskHandlers:
         commits: Commits,
         durables: dict[str, Durable],
         walks: Turns,
+        sealed: bool = False,
     ) -> None:
         self._connection = connection
         self._requests = requests
@@ -75,6 +77,7 @@ class TaskHandlers:
         self._commits = commits
         self._durables = durables
         self._walks = walks
+        self._sealed = sealed
 
     async def start(self) -> None:
         """Listen to the other orchestrators."""
@@ -186,6 +189,7 @@ class TaskHandlers:
             backlog=[Backlog(capability=name, **counts) for name, counts in sorted(backlog.items())],
             dead=(await held_by(self._requests, subjects.dead_stream(scope))).messages,
             now_unix_ms=time.time_ns() // 1_000_000,
+            lane="sealed" if self._sealed else UNSET,
         )
 
     async def cancel(self, question: ApiRequest) -> Cancelled:

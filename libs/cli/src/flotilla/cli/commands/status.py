@@ -1,7 +1,7 @@
 """`flotilla status`: the fleet and its routes, or one task."""
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from flotilla.chassis.terminal_text import clean_line
 from flotilla.cli.console import exits, terminal
 from flotilla.cli.console.arguments import NO_WHERE, Where
+from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.console.pools import backlog_rows, pool_rows, replica_rows
 from flotilla.cli.console.readable import counted, milliseconds
 from flotilla.cli.console.routes import route_rows
@@ -42,7 +43,8 @@ async def status(  # noqa: D417  (groups of options say it themselves)
         if task is not None:
             return _show_task(await fleet.task_status(task), where)
         if not replicas:
-            return _show_fleet(await fleet.status(), await _routes(fleet), where)
+            found = await fleet.status()
+            return _show_fleet(found, await _routes(fleet), await sealed_lane(fleet, found), where)
         cards = await fleet.replicas()
     if where.json:
         for card in cards:
@@ -73,9 +75,10 @@ def _show_task(found: TaskStatus, where: Where) -> int:
     return exits.OK
 
 
-def _show_fleet(found: FleetStatus, routes: list[RouteReport], where: Where) -> int:
+def _show_fleet(found: FleetStatus, routes: list[RouteReport], lane: SealedLane | None, where: Where) -> int:
     if where.json:
-        terminal.json_line(msgspec.json.encode({**msgspec.structs.asdict(found), "routes": routes}))
+        sealed = {} if lane is None else {"sealed_lane": lane}
+        terminal.json_line(msgspec.json.encode({**_fields(found), "routes": routes, **sealed}))
         return exits.OK
     if found.pools:
         table(*pool_rows(found.pools))
@@ -87,6 +90,12 @@ def _show_fleet(found: FleetStatus, routes: list[RouteReport], where: Where) -> 
     if found.backlog:
         terminal.write("\n")
         table(*backlog_rows(found.backlog))
+    if lane is not None:
+        terminal.aside(told(lane))
     if found.dead:
         terminal.aside(f"{counted(found.dead, 'dead task')}: flotilla dead list")
     return exits.OK
+
+
+def _fields(found: FleetStatus) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(found).items() if value is not msgspec.UNSET}

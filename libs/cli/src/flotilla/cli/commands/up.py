@@ -23,6 +23,7 @@ def up(
     cloud: int = 1,
     redaction: int = 1,
     sealed: int = 0,
+    sealed_scopes: Annotated[str, Parameter(env_var="FLOTILLA_SEALED_SCOPES")] = "",
     slots: int | None = None,
     engine: Engine = "auto",
     engine_latency_ms: float = 0.0,
@@ -63,6 +64,9 @@ def up(
         Workers that redact and restore.
     sealed
         Orchestrators of the sealed lane, which no cloud worker can be reached from.
+    sealed_scopes
+        Tenants, with commas between, that have the sealed lane alone: all that they send is sealed. `default` is who has
+        no credentials; the others get a file each in the folder's credentials.
     slots
         Of each worker: how many tasks it takes at a time.
     engine
@@ -108,6 +112,7 @@ def up(
             cloud=cloud,
             redaction=redaction,
             sealed=sealed,
+            sealed_scopes=sealed_scopes,
             slots=slots,
             engine=engine,
             engine_latency_ms=engine_latency_ms,

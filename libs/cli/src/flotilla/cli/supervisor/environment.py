@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from flotilla.cli.supervisor.engines import Engines
-from flotilla.cli.supervisor.options import UpOptions
+from flotilla.cli.supervisor.options import UpOptions, scopes_of
 from flotilla.cli.supervisor.portal import PortalFiles
 from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.providers import PROVIDERS
@@ -51,13 +51,20 @@ def clean(environ: Mapping[str, str], *, provider: str = "") -> dict[str, str]:
 def of_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of an orchestrator: it holds no keys."""
     bounds = {name: environ[name] for name in STORE_BOUNDS if name in environ}
-    own = {"FLOTILLA_SCOPES": DEFAULT_SCOPE, "FLOTILLA_STREAM_REPLICAS": "1"}
+    own = {"FLOTILLA_SCOPES": ",".join(scopes_of(options)), "FLOTILLA_STREAM_REPLICAS": "1"}
     return clean(environ) | _common(options, place) | bounds | own
 
 
 def of_sealed_orchestrator(options: UpOptions, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
-    """The same of one that serves the sealed lane."""
-    return of_orchestrator(options, place, environ) | {"FLOTILLA_LANE": "sealed"}
+    """
+    The same of one that serves the sealed lane.
+
+    The lane has a policy of its own, which no admin of the fleet can set: it is told the file.
+    """
+    own = {"FLOTILLA_LANE": "sealed"}
+    if options.policy is not None:
+        own["FLOTILLA_POLICY_FILE"] = str(options.policy.absolute())
+    return of_orchestrator(options, place, environ) | own
 
 
 def of_worker(

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.contracts.fields import SLOTS_MAX
-from flotilla.contracts.names import REDACTION_POOL, is_name
+from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL, is_name, is_scope
 from flotilla.contracts.subjects import ZONES, Zone
 
 Engine = Literal["auto", "embedded", "noop"]
@@ -20,6 +20,9 @@ REPLICAS_MAX: Final = 256
 LATENCY_MS_MAX: Final = 600_000.0
 GRACE_S_DEFAULT: Final = 10.0
 GRACE_S_MAX: Final = 86_400.0
+SEALED_SCOPES_MAX: Final = 32
+RESERVED_SCOPES: Final = ("FLEET", "SYS")
+"""Accounts of the fleet's own."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -33,6 +36,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
         orchestrators: 1 to REPLICAS_MAX; `local` and `cloud` replicas may be 0.
         redaction: Workers that redact and restore, in the pool `redaction`; 0 to REPLICAS_MAX.
         sealed: Orchestrators of the sealed lane; 0 to REPLICAS_MAX.
+        sealed_scopes: Tenants, with commas between, that have the sealed lane alone: all that they send is sealed.
         slots: Of each worker; None leaves it to the workers.
         engine: `auto` uses an Ollama server and an API key where there is one; the embedded engine stands in only where
             there is neither.
@@ -60,6 +64,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     cloud: int = 1
     redaction: int = 1
     sealed: int = 0
+    sealed_scopes: str = ""
     slots: int | None = None
     engine: Engine = "auto"
     engine_latency_ms: float = 0.0
@@ -96,6 +101,29 @@ def pools_of(options: UpOptions) -> tuple[tuple[Zone, str], ...]:
     return tuple(found)
 
 
+def sealed_scopes_of(options: UpOptions) -> tuple[str, ...]:
+    """
+    The tenants that have the sealed lane alone.
+
+    Raises:
+        OptionError: One that cannot be a scope, or nobody who would serve them.
+    """
+    found = tuple(dict.fromkeys(part.strip() for part in options.sealed_scopes.split(",") if part.strip()))
+    for scope in found:
+        if not is_scope(scope) or scope in RESERVED_SCOPES:
+            raise OptionError(f"--sealed-scopes {scope}: expected names of 1 to 63 of A-Za-z0-9_-, not FLEET or SYS")
+    if len(found) > SEALED_SCOPES_MAX:
+        raise OptionError(f"--sealed-scopes: expected at most {SEALED_SCOPES_MAX}")
+    if found and not options.sealed:
+        raise OptionError("--sealed-scopes: nobody would serve them; give --sealed 1 too")
+    return found
+
+
+def scopes_of(options: UpOptions) -> tuple[str, ...]:
+    """Every tenant of the fleet: `default`, which a client without credentials is, and those of `sealed_scopes`."""
+    return tuple(dict.fromkeys((DEFAULT_SCOPE, *sealed_scopes_of(options))))
+
+
 def check(options: UpOptions) -> None:
     """
     Refuse what cannot be started.
@@ -120,6 +148,7 @@ def check(options: UpOptions) -> None:
     _within("--grace-s", options.grace_s, 0, GRACE_S_MAX)
     _one_of("--log-level", options.log_level, LOG_LEVELS)
     pools_of(options)
+    sealed_scopes_of(options)
     if options.pull and not (options.local_models and options.local and options.engine == "auto"):
         raise OptionError("--pull: expected --local-models, and an engine that uses them (--engine auto)")
     if options.policy is not None and not options.policy.is_file():

@@ -1,5 +1,5 @@
 """
-Whether tasks will be served: asked of the fleet itself, as an observer.
+Whether tasks will be served: asked of the fleet itself, as an observer, and of the sealed lane as a tenant.
 
 Each orchestrator answers for what it sees, and only one of them answers a question, so the question is asked until
 every one has said that it sees every replica.
@@ -42,10 +42,11 @@ class Readiness:
         missing: What was not there when it was last asked, for people.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, *, lane: str = "") -> None:
         self._wanted = wanted
+        self._lane = lane
         self._complete: set[str] = set()
-        self.missing = "no orchestrator has answered"
+        self.missing = f"no {lane}orchestrator has answered"
 
     @property
     def orchestrators(self) -> int:
@@ -68,17 +69,20 @@ class Readiness:
             return
         self._complete.add(status.orchestrator)
         if not self.is_ready:
-            self.missing = f"{self._wanted.orchestrators - len(self._complete)} of the orchestrators"
+            self.missing = f"{self._wanted.orchestrators - len(self._complete)} of the {self._lane}orchestrators"
 
 
-async def watch_until_ready(settings: NatsSettings, readiness: Readiness) -> None:
+async def watch_until_ready(
+    settings: NatsSettings, readiness: Readiness, *, subject: str = subjects.api(DEFAULT_SCOPE, "status")
+) -> None:
     """
-    Return when the fleet is ready; asks until then.
+    Return when the fleet is ready; asks on `subject` until then. Nobody is asked where nobody is wanted.
 
     Raises:
         ConnectFailedError: No server answers.
     """
-    subject = subjects.api(DEFAULT_SCOPE, "status")
+    if readiness.is_ready:
+        return
     async with connected(settings, name="flotilla up") as connection:
         requests = Requests(connection)
         await requests.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 from flotilla.cli.supervisor.child import how_it_ended, restart_pause_s
 from flotilla.cli.supervisor.guard import NATS
 from flotilla.cli.supervisor.guardian import Guardian
+from flotilla.cli.supervisor.options import UpOptions, scopes_of, sealed_scopes_of
 from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import FabricError
@@ -17,7 +18,7 @@ from flotilla.provisioning.server_spec import ServerSpec
 
 
 def embedded_server(
-    directory: Path, *, port: int, credentials: Credentials, pools: tuple[tuple[Zone, str], ...], sealed: bool
+    directory: Path, options: UpOptions, credentials: Credentials, pools: tuple[tuple[Zone, str], ...]
 ) -> EmbeddedServer:
     """
     A server for loopback, where a client without credentials is a client of the default scope.
@@ -29,12 +30,13 @@ def embedded_server(
     spec = ServerSpec(
         store_dir="",
         public_keys=credentials.public_keys,
-        scopes=(DEFAULT_SCOPE,),
+        scopes=scopes_of(options),
         pools=pools,
         vault_pools=(REDACTION_POOL,),
-        sealed=sealed,
+        sealed=options.sealed > 0,
+        sealed_scopes=sealed_scopes_of(options),
         no_auth_scope=DEFAULT_SCOPE,
-        port=port,
+        port=options.port,
     )
     return EmbeddedServer(directory, spec, binary=Path(named) if named else None)
 

@@ -20,11 +20,19 @@ from flotilla.cli.supervisor.directory import Directory
 from flotilla.cli.supervisor.engines import Engines, choose, ollama_models
 from flotilla.cli.supervisor.errors import NotReadyError
 from flotilla.cli.supervisor.guardian import Guardian
-from flotilla.cli.supervisor.options import UpOptions, pools_of
+from flotilla.cli.supervisor.options import UpOptions, pools_of, scopes_of, sealed_scopes_of
 from flotilla.cli.supervisor.readiness import Readiness, Wanted, watch_until_ready
 from flotilla.cli.supervisor.server_keeper import ServerKeeper, embedded_server
 from flotilla.cli.supervisor.signals import Stop
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL, SEALED_ORCHESTRATOR
+from flotilla.contracts.names import (
+    ADMIN,
+    DEFAULT_SCOPE,
+    OBSERVER,
+    ORCHESTRATOR,
+    REDACTION_POOL,
+    SEALED_ORCHESTRATOR,
+    SEALED_PREFIX,
+)
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
@@ -63,7 +71,7 @@ class FleetFacts(Struct, frozen=True, kw_only=True):
         dir: Absolute.
         pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, and `orchestrator-sealed` and `portal`
             where there are some, as of now.
-        credentials: Paths of nkey seed files.
+        credentials: Paths of nkey seed files; of tenants those that have the sealed lane alone, as `tenant.<scope>`.
         portal: Where a browser finds the fleet; empty where it has no portal.
         portal_token: Path of the file with what one signs in there with.
     """
@@ -100,12 +108,9 @@ class Supervisor:
         self._engines = engines
         self._say = say
         self._pools = pools_of(options)
-        sealed = options.sealed > 0
-        names = users((DEFAULT_SCOPE,), self._pools, sealed=sealed)
+        names = users(scopes_of(options), self._pools, sealed=options.sealed > 0)
         self._credentials = load_or_create(directory.credentials, names)
-        self._server = embedded_server(
-            directory.server, port=options.port, credentials=self._credentials, pools=self._pools, sealed=sealed
-        )
+        self._server = embedded_server(directory.server, options, self._credentials, self._pools)
         directory.make_vault_key()
         self._portal_port = portal.choose_port(options.portal_port) if options.portal and portal.can_serve() else 0
         if self._portal_port:
@@ -132,7 +137,9 @@ class Supervisor:
         }
         named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
         named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
-        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin")
+        tenants = {f"tenant.{scope}": roles.tenant_user(scope) for scope in sealed_scopes_of(self._options)}
+        named |= tenants
+        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin", *tenants)
         return FleetFacts(
             url=self.url,
             dir=str(self._directory.path),
@@ -265,8 +272,14 @@ class Supervisor:
 
     async def _until_ready(self) -> None:
         options = self._options
-        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=self._replicas()))
-        watching = asyncio.ensure_future(watch_until_ready(self._settings(roles.observer()), readiness))
+        replicas = self._replicas()
+        readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=replicas))
+        sealed = Readiness(Wanted(orchestrators=options.sealed, replicas={"local": replicas["local"]}), lane="sealed ")
+        asked_there = "api.status" if DEFAULT_SCOPE in sealed_scopes_of(options) else f"{SEALED_PREFIX}api.status"
+        watching = asyncio.gather(
+            watch_until_ready(self._settings(roles.observer()), readiness),
+            watch_until_ready(NatsSettings(url=self.url), sealed, subject=asked_there),
+        )
         timeout_s = READY_TIMEOUT_S + READY_PER_CHILD_S * len(self._all())
         try:
             done, _ = await asyncio.wait(
@@ -279,9 +292,8 @@ class Supervisor:
         if self._failed in done:
             raise NotReadyError(self._failed.result())
         if not done:
-            raise NotReadyError(
-                f"not ready after {timeout_s:g} s, missing: {readiness.missing} (see {self._directory.logs})"
-            )
+            missing = sealed.missing if readiness.is_ready else readiness.missing
+            raise NotReadyError(f"not ready after {timeout_s:g} s, missing: {missing} (see {self._directory.logs})")
 
     def _on_server(self, event: str) -> None:
         self._say(event)
