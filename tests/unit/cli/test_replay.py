@@ -147,6 +147,33 @@ def test_a_policy_file_is_followed_and_its_thresholds_are_varied(
     assert [1, 3] == [varied[f"mine at {each}"]["calls"]["large"] for each in ("0.5", "0.92")]
 
 
+def test_a_consensus_of_a_policy_is_the_first_that_enough_agree_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """
+    Two of three: it ends with the second that says the same; without agreement, and nobody behind, the first answer counts
+    unless the policy says that it does not.
+    """
+    file = tmp_path / "three.csv"
+    file.write_text(
+        "input,label,a.output,a.seconds,b.output,b.seconds,c.output,c.seconds\n"
+        "x,1,1,1,2,2,1,4\n"  # a and c agree when c is there
+        "x,1,1,3,1,2,2,9\n"  # a and b agree before c is there
+        "x,1,1,1,2,2,3,5\n"  # nobody agrees
+    )
+    options = "ask = 3, agree = 2"
+    found: list[dict[str, Any]] = []
+    for more in ("", ", answer_anyway = false"):
+        policy = tmp_path / "panel.toml"
+        policy.write_text(
+            f'[default]\nstrategy = "consensus"\nstrategy_options = {{ {options}{more} }}\n'
+            'routes = [{ pool = "p", model = "a" }, { pool = "p", model = "b" }, { pool = "p", model = "c" }]\n'
+        )
+        found.append(replayed(capsys, str(file), "--policy", str(policy), "--only")["panel"])
+
+    assert [(3, 0, 1), (2, 1, 1)] == [(each["correct"], each["failed"], each["escalated"]) for each in found]
+    assert [(4.0, 5.0)] * 2 == [(each["p50_s"], each["p95_s"]) for each in found]
+    assert {"a": 3, "b": 3, "c": 3} == found[0]["calls"]
+
+
 def test_an_outage_moves_tasks_to_the_route_behind(traffic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """
     Of a failover; the model alone fails them.

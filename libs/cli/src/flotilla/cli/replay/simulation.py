@@ -22,9 +22,10 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import RULES, FailureKind
 from flotilla.contracts.policy import Policy
 from flotilla.contracts.stats import RouteKey
+from flotilla.routing.consensus import agreed_on, asked_together, may_still_agree
 from flotilla.routing.observation import UPDATE_INTERVAL_MS
 from flotilla.routing.router import PolicyRouter
-from flotilla.routing.types import Choice, Decision, Escalation, Route
+from flotilla.routing.types import Choice, Decision, Escalation, Panel, Route
 
 START_UNIX_MS: Final = 1_800_000_000_000
 MS_PER_S: Final = 1000.0
@@ -99,15 +100,9 @@ def simulate(
     rate_per_s: float = RATE_PER_S_DEFAULT,
     seed: int = SEED_DEFAULT,
     outages: tuple[Outage, ...] = (),
-    agreeing: int = 0,
 ) -> list[Outcome]:
-    """
-    Every row's outcome under a policy, in the recording's order; the same arguments give the same outcomes.
-
-    With `agreeing` the first so many routes of each decision are asked at once: what they agree on is the answer, and the
-    routes behind are asked where they do not agree or one of them fails.
-    """
-    played = _Simulation(recording, policy, fleet, rate_per_s=rate_per_s, seed=seed, outages=outages, agreeing=agreeing)
+    """Every row's outcome under a policy, in the recording's order; the same arguments give the same outcomes."""
+    played = _Simulation(recording, policy, fleet, rate_per_s=rate_per_s, seed=seed, outages=outages)
     return played.run()
 
 
@@ -121,12 +116,10 @@ class _Simulation:
         rate_per_s: float,
         seed: int,
         outages: tuple[Outage, ...],
-        agreeing: int,
     ) -> None:
         self._rows = recording.rows
         self._fleet = fleet
         self._outages = outages
-        self._agreeing = agreeing
         self._gap_ms = MS_PER_S / rate_per_s
         self._now_ms = 0.0
         self._observed_ms = 0.0
@@ -170,23 +163,57 @@ class _Simulation:
     def _task(self, place: int) -> _Steps:
         row, spent = self._rows[place], _Spent()
         decision = self._decide(row)
-        choices = list(decision.routes)
-        if self._agreeing:
-            found = [self._attempt(place, row, choice, spent) for choice in choices[: self._agreeing]]
-            spent.seconds = max((each.seconds for each in found), default=0.0)
-            yield spent.seconds
-            answers = {each.answer for each in found}
-            if len(answers) == 1 and None not in answers:
-                return spent.outcome(row, found[0].answer)
-            spent.escalated = True
-            choices = choices[self._agreeing :]
-        return (yield from self._in_order(place, row, spent, choices, decision.escalation))
+        if decision.panel is not None:
+            return (yield from self._together(place, row, spent, decision, decision.panel))
+        escalation = decision.escalation
+        anyway = escalation is not None and escalation.answer_anyway
+        return (yield from self._in_order(place, row, spent, list(decision.routes), escalation, anyway=anyway))
+
+    def _together(self, place: int, row: Row, spent: _Spent, decision: Decision, panel: Panel) -> _Steps:
+        """Several routes at the same time, until enough of them agree or no more can; then those behind, in order."""
+        together = asked_together(panel, decision.routes)
+        if len(together) < panel.agree and not panel.answer_anyway:
+            return spent.outcome(row, None)
+        if len(together) <= 1:
+            return (yield from self._in_order(place, row, spent, list(decision.routes), None, anyway=False))
+        agree = min(panel.agree, len(together))
+        found = [self._attempt(place, row, choice, spent) for choice in together]
+        answers: list[str | None] = [None] * len(found)
+        pending = len(found)
+        for index in sorted(range(len(found)), key=lambda index: found[index].seconds):
+            yield found[index].seconds - spent.seconds
+            spent.seconds = found[index].seconds
+            answers[index] = found[index].answer
+            pending -= 1
+            chosen = agreed_on(answers, agree)
+            if chosen is not None:
+                return spent.outcome(row, answers[chosen])
+            if not may_still_agree(answers, agree, pending=pending):
+                break
+        if any(each.failure is not None and not RULES[each.failure].next_route for each in found):
+            return spent.outcome(row, None)
+        spent.escalated = True
+        asked = {choice.route for choice in together}
+        behind = [each for each in decision.routes if each.route not in asked]
+        kept = next((answer for answer in answers if answer is not None), None)
+        return (yield from self._in_order(place, row, spent, behind, None, anyway=panel.answer_anyway, kept=kept))
 
     def _in_order(
-        self, place: int, row: Row, spent: _Spent, left: list[Choice], escalation: Escalation | None
+        self,
+        place: int,
+        row: Row,
+        spent: _Spent,
+        left: list[Choice],
+        escalation: Escalation | None,
+        *,
+        anyway: bool,
+        kept: str | None = None,
     ) -> _Steps:
-        """One route after the other, until an answer is the result."""
-        kept = None
+        """
+        One route after the other, until an answer is the result.
+
+        With `anyway` the answer that was kept, being not sure enough or not agreed with, is the result in the end.
+        """
         while left:
             choice = left.pop(0)
             if choice.last_resort and not spent.calls:
@@ -205,7 +232,7 @@ class _Simulation:
                 return spent.outcome(row, found.answer)
             kept, spent.escalated = found.answer, True
             left = [each for each in left if each.route in behind]
-        return spent.outcome(row, kept if escalation is not None and escalation.answer_anyway else None)
+        return spent.outcome(row, kept if anyway else None)
 
     def _attempt(self, place: int, row: Row, choice: Choice, spent: _Spent) -> Recorded:
         """Begin an attempt; the router hears of its end when its time has passed."""

@@ -15,22 +15,16 @@ from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry, rule
 from flotilla.routing.policy_check import parse_policy
 
 CAPABILITY_DEFAULT = "classify"
-AGREEING = 2
-"""How many models a consensus asks at once."""
+ASKED = 2
+"""How many models a consensus of the command line asks at the same time; a policy may say otherwise."""
 MODELS_MIN = 2
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """
-    A policy to be tried.
-
-    Attributes:
-        agreeing: How many of its routes are asked at once; 0 for one after the other.
-    """
+    """A policy to be tried."""
 
     name: str
     policy: Policy
-    agreeing: int = 0
 
 
 def play(
@@ -54,7 +48,6 @@ def play(
         rate_per_s=rate_per_s,
         seed=seed,
         outages=outages,
-        agreeing=trial.agreeing,
     )
     return figures_of(trial.name, outcomes)
 
@@ -83,11 +76,11 @@ def cascades(text: str, recording: Recording, capability: str, confidences: Sequ
 
 
 def consensus(text: str, recording: Recording, capability: str) -> Trial:
-    """`one,other,behind...`: two models that are asked at once, and those behind for where they do not agree."""
+    """`one,other,behind...`: two models that are asked at the same time, and those behind for where they do not agree."""
     models = _models(text, recording, "--consensus")
-    behind = "".join(f" > {model}" for model in models[AGREEING:])
-    name = " = ".join(models[:AGREEING]) + behind
-    return Trial(name=name, policy=_policy(capability, "failover", models), agreeing=AGREEING)
+    behind = "".join(f" > {model}" for model in models[ASKED:])
+    name = " = ".join(models[:ASKED]) + behind
+    return Trial(name=name, policy=_policy(capability, "consensus", models))
 
 
 def outage(text: str, recording: Recording) -> Outage:
