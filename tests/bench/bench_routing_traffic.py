@@ -1,0 +1,134 @@
+"""
+Real traffic through a real fleet: 600 complaints, with the answers and latencies of real models, under several policies.
+
+Run it by itself: `python tests/bench/bench_routing_traffic.py [--file CSV] [--scale 0.02] [--rows 600]`. Stand-ins speak
+Ollama's, Anthropic's and OpenAI's protocol; outages, 429s and torn answers come on a schedule. It fails when an answer is
+not the one that was recorded, or a policy's accuracy is not the one that its simulation has. Skips where the file is absent.
+"""
+
+import argparse
+import asyncio
+import csv
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flotilla.cli.replay.figures import nearest_rank
+from flotilla.cli.replay.prices import priced
+from flotilla.cli.replay.reading import read_recording
+from flotilla.cli.replay.recording import Recording
+from flotilla.cli.replay.trials import consensus, play, single_models
+from flotilla.testkit.recorded_provider import End, Served, Trouble, recorded_fleet
+from flotilla.testkit.recorded_traffic import complaints
+
+CHEAP, OTHER, DEAR = "gemini-2.0-flash-lite", "gemini-2.0-flash", "o1"
+SERVED = (Served("cheap", "ollama", CHEAP), Served("other", "anthropic", OTHER), Served("dear", "openai", DEAR))
+SCALE = 0.02
+
+
+class Played(NamedTuple):
+    """A policy, the troubles on the way, and the accuracy that its simulation has; None where it depends on the mix."""
+
+    name: str
+    strategy: str
+    pools: tuple[str, ...]
+    troubles: tuple[Trouble, ...] = ()
+    accuracy: float | None = None
+
+
+def plays(recording: Recording) -> list[Played]:
+    """What is played."""
+    rows = len(recording.rows)
+    alone = {each.name: play(each, recording, "classify").accuracy for each in single_models(recording, "classify")}
+    both = play(consensus(f"{CHEAP},{OTHER},{DEAR}", recording, "classify"), recording, "classify").accuracy
+    troubles = (
+        Trouble(CHEAP, "away", rows // 4, rows // 2),
+        Trouble(CHEAP, "rate_limited", 3 * rows // 4, 3 * rows // 4 + 1, times=1),
+        Trouble(OTHER, "cut", rows // 4, rows, every=20, times=1),
+    )
+    return [
+        Played(f"{CHEAP} alone", "failover", ("cheap",), accuracy=alone[CHEAP]),
+        Played(f"{DEAR} alone", "failover", ("dear",), accuracy=alone[DEAR]),
+        Played("consensus, o1 behind", "consensus", ("cheap", "other", "dear"), accuracy=both),
+        Played("failover with troubles", "failover", ("cheap", "other", "dear"), troubles),
+    ]
+
+
+def said_otherwise(ends: Sequence[End], recording: Recording) -> int:
+    """Answers that are not what the model that gave them had said of that row."""
+    return sum(
+        end.answer is not None and end.answer.output["label"] != row.by_model[end.answer.result.model].answer
+        for end, row in zip(ends, recording.rows, strict=True)
+    )
+
+
+def report(played: Played, ends: Sequence[End], recording: Recording, calls: Counter[str]) -> bool:
+    """Print a policy's line; whether it is as it should be."""
+    rows = len(ends)
+    pairs = list(zip(ends, recording.rows, strict=True))
+    correct = sum(end.answer is not None and end.answer.output["label"] == row.label for end, row in pairs)
+    costs = [
+        row.by_model[attempt.model].cost_usd or 0.0
+        for end, row in pairs
+        if end.answer is not None
+        for attempt in end.answer.attempts
+        if attempt.outcome == "ok"
+    ]
+    seconds = sorted(end.seconds for end in ends)
+    failed = sum(end.answer is None for end in ends)
+    other = said_otherwise(ends, recording)
+    accuracy = correct / rows
+    shown = ", ".join(f"{model} {calls[model]}" for model in (CHEAP, OTHER, DEAR) if calls[model])
+    sys.stdout.write(
+        f"{played.name:28} {accuracy:.4f}  ~${sum(costs):<7.4f} {nearest_rank(seconds, 0.5) * 1000:5.0f} ms"
+        f" {nearest_rank(seconds, 0.95) * 1000:5.0f} ms  {failed:3} failed, {other} mixed up\n{'':28} calls: {shown}\n"
+    )
+    return not failed and not other and played.accuracy in (None, accuracy)
+
+
+async def run(recording: Recording, texts: Sequence[str], labels: Sequence[str], scale: float) -> bool:
+    """Play every policy; whether all are as they should be."""
+    well = True
+    sys.stdout.write(f"{'policy':28} accuracy  cost     p50      p95 (scaled by {scale:g})\n")
+    for played in plays(recording):
+        routes = ", ".join(f'{{ pool = "{pool}" }}' for pool in played.pools)
+        policy = f'[capabilities.classify]\nstrategy = "{played.strategy}"\nroutes = [{routes}]\n'
+        served = [each for each in SERVED if each.pool in played.pools]
+        with tempfile.TemporaryDirectory() as directory:
+            async with recorded_fleet(
+                Path(directory), recording, served, policy=policy, scale=scale, troubles=played.troubles
+            ) as fleet:
+                ends = await fleet.ask_all(texts, labels)
+                calls = Counter({model: each.calls.total() for model, each in fleet.answers.items()})
+        well = report(played, ends, recording, calls) and well
+    return well
+
+
+def main() -> int:
+    """Print the figures; 1 when one is not as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", type=Path, default=complaints())
+    parser.add_argument("--scale", type=float, default=SCALE)
+    parser.add_argument("--rows", type=int, default=600)
+    given = parser.parse_args()
+    if given.file is None:
+        sys.stdout.write(
+            "recorded traffic: skipped, shared/data/complaints/complaints.csv is not beside this checkout\n"
+        )
+        return 0
+    found = priced(read_recording(given.file, label_name="product"), {})
+    recording = Recording(models=found.models, rows=found.rows[: given.rows], costs=found.costs)
+    with given.file.open(newline="", encoding="utf-8") as opened:
+        texts = [row["narrative"] for row in csv.DictReader(opened)][: given.rows]
+    labels = sorted(
+        {row.by_model[each.model].answer or "" for row in recording.rows for each in SERVED}
+        | {row.label or "" for row in recording.rows}
+    )
+    return 0 if asyncio.run(run(recording, texts, labels, given.scale)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
