@@ -13,12 +13,14 @@ from flotilla.chassis.probes import beating
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import starting
 from flotilla.fabric.inbox import Requests
+from portal.access.fleets import Fleets
 from portal.access.people import load_people
 from portal.access.sessions import Sessions, session_key
 from portal.live.view import FleetView
 from portal.metrics import PortalMetrics
 from portal.settings import LOOPBACK_NAMES, PortalSettings
 from portal.web.app import StreamAnswers, application
+from portal.web.data_answers import data_answers
 from portal.web.server import listen, served
 from portal.web.session_answers import SessionAnswers
 from portal.web.who import Doors
@@ -48,9 +50,12 @@ async def run(settings: PortalSettings, instance: str) -> None:
             view = FleetView(runtime.connection, requests, scopes=scopes)
             metrics.view = view
             await view.start()
+            fleets = Fleets(settings.nats_url, settings.nats_tls_ca)
+            await fleets.start()
         session = SessionAnswers(doors, people, sessions, scopes=scopes)
         stream = StreamAnswers(doors, view, viewers_max=settings.viewers_max, stopping=stopping)
-        app = application(session, stream, {}, names=names, https=settings.portal_https)
+        answers = data_answers(doors, view, requests, fleets)
+        app = application(session, stream, answers, names=names, https=settings.portal_https)
         async with served(app, listening, viewers_max=settings.viewers_max) as ended:
             host, port = listening.getsockname()[:2]
             logger.info("portal", host=host, port=port)
@@ -60,6 +65,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
                 facts={"scopes": scopes, "people": len(people), "port": port},
             )
             stopping.set()
+        await fleets.stop()
         await view.stop()
         await requests.stop()
 

@@ -144,13 +144,17 @@ class Blackboard:
     async def list(self, pattern: str = ">") -> "list[Entry]":
         """The newest values of the keys that match, by key; all of them, however many requests that takes."""
         found: list[Entry] = []
-        while True:
-            after = found[-1].key if found else None
-            query = BlackboardQuery(verb="list", pattern=pattern, after=after)
-            page = await self._ask(query, BlackboardEntries)
-            found += [_entry(entry) for entry in page.entries]
-            if not page.more:
-                return found
+        more = True
+        while more:
+            entries, more = await self.page(pattern, after=found[-1].key if found else None)
+            found += entries
+        return found
+
+    async def page(self, pattern: str = ">", *, after: str | None = None) -> "tuple[list[Entry], bool]":
+        """The first thousand of them behind the key `after`, or fewer of great values; and whether there are more."""
+        query = BlackboardQuery(verb="list", pattern=pattern, after=after)
+        answer = await self._ask(query, BlackboardEntries)
+        return [_entry(entry) for entry in answer.entries], answer.more
 
     async def history(self, key: str) -> "list[Entry]":
         """The values of a key that the fleet still has (the last ten, at most 4 MiB), oldest first."""

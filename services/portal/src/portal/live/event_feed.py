@@ -55,7 +55,8 @@ class FleetEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: str = ""
 
 
-def _shown(scope: str, event: Event) -> FleetEvent:
+def shown(scope: str, event: Event) -> FleetEvent:
+    """The event as the browser gets it."""
     return FleetEvent(
         scope=scope,
         task=event.task,
@@ -122,7 +123,7 @@ class EventFeed:
         except DecodeFailedError:
             return  # of a newer orchestrator: a watcher shows what it can read
         self._on_event(scope, event)
-        self._unframed.append(_shown(scope, event))
+        self._unframed.append(shown(scope, event))
 
     def end_frame(self) -> bool:
         """Make a frame of what came since the last; says whether there was anything."""

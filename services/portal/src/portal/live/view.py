@@ -22,6 +22,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
+from portal.live.history import History
 from portal.live.needs_you import needs_you
 from portal.live.pool_views import pool_views
 from portal.live.questions import Questions
@@ -46,6 +47,7 @@ class FleetView:
     Attributes:
         events: In frames.
         tasks: The newest.
+        history: Of the routes.
         version: Of the snapshot; a viewer who has seen this one has seen the newest.
         viewers: How many look at it now.
     """
@@ -78,6 +80,7 @@ class FleetView:
             on_change=lambda _key, _policy: self.changed(),
             verified=True,
         )
+        self.history: Final = History(connection, requests)
         connection.on_reconnect(self.changed)
 
     async def start(self) -> None:
@@ -90,6 +93,7 @@ class FleetView:
         await self.events.start(self._connection)
         await self.replicas.cache.start()
         await self.policy.start()
+        await self.history.start()
         await self.questions.start()
         await asyncio.wait_for(self.replicas.cache.listed.wait(), LIST_TIMEOUT_S)
         self._turning = self._loop.create_task(self._turn())
@@ -99,6 +103,7 @@ class FleetView:
         if self._turning is not None:
             self._turning.cancel()
         await self.questions.stop()
+        await self.history.stop()
         await self.policy.stop()
         await self.replicas.cache.stop()
 

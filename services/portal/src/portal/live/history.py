@@ -1,0 +1,173 @@
+"""
+How the routes did in the last hour: a point for each ten seconds, out of what the orchestrators write about each second.
+
+Kept here alone, so it begins when the portal does. Steps in which a route was not used have no point.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from flotilla.contracts.histogram import quantile_ms
+from flotilla.contracts.stats import (
+    EMPTY_SUB_WINDOW,
+    RouteKey,
+    RouteStats,
+    SubWindow,
+    decode_stats,
+    merge_sub_windows,
+    parse_stats_key,
+)
+from flotilla.contracts.subjects import STATS_BUCKET
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.kv_cache import KvCache
+
+STEP_S: Final = 10
+POINTS_MAX: Final = 360
+SERIES_MAX: Final = 200
+LAG_S: Final = 3
+"""Orchestrators write about once a second; the last second's attempts come a little later."""
+
+logger = structlog.get_logger("portal")
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """
+    What one route did in one step.
+
+    Attributes:
+        p50_ms: None where several routes are put together, as is p95_ms.
+        cost_usd: As far as it is known.
+        tokens: In and out.
+    """
+
+    at_unix_s: int
+    p50_ms: float | None
+    p95_ms: float | None
+    error_rate: float | None
+    tasks: int
+    cost_usd: float
+    tokens: int
+
+
+class History:
+    """Follows the stats bucket, and keeps a point a step for each route that was used."""
+
+    def __init__(self, connection: Connection, requests: Requests) -> None:
+        self._series: Final[dict[RouteKey, deque[Point]]] = {}
+        self._done_unix_s = int(time.time()) // STEP_S * STEP_S
+        self._sampling: asyncio.Task[None] | None = None
+        self.cache: Final[KvCache[RouteStats]] = KvCache(
+            connection, requests, STATS_BUCKET, decode=decode_stats, on_change=_ignore
+        )
+
+    async def start(self) -> None:
+        """Follow, until `stop`."""
+        await self.cache.start()
+        self._sampling = asyncio.get_running_loop().create_task(self._sample())
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        if self._sampling is not None:
+            self._sampling.cancel()
+        await self.cache.stop()
+
+    def points(self, *, capability: str = "", pool: str = "", model: str = "") -> list[Point]:
+        """The steps of the routes that match, oldest first; an empty word matches all."""
+        wanted = (pool, model, capability)
+        found = [
+            series
+            for key, series in self._series.items()
+            if all(word in ("", part) for word, part in zip(wanted, key, strict=True))
+        ]
+        if len(found) == 1:
+            return list(found[0])
+        by_step: dict[int, list[Point]] = {}
+        for series in found:
+            for point in series:
+                by_step.setdefault(point.at_unix_s, []).append(point)
+        return [together(by_step[step]) for step in sorted(by_step)]
+
+    def take_step(self, until_unix_s: int) -> None:
+        """Add the points of the step that ended at this time."""
+        seconds = range(until_unix_s - STEP_S, until_unix_s)
+        windows: dict[RouteKey, SubWindow] = {}
+        for key, stats in self.cache.values.items():
+            parsed = parse_stats_key(key)
+            if parsed is None:
+                continue
+            for second in seconds:
+                window = stats.windows.get(second)
+                if window is not None:
+                    windows[parsed[0]] = merge_sub_windows(windows.get(parsed[0], EMPTY_SUB_WINDOW), window)
+        for route, window in windows.items():
+            if window.attempts:
+                self._add(route, point_of(window, until_unix_s))
+        oldest = until_unix_s - STEP_S * POINTS_MAX
+        for route in [route for route, series in self._series.items() if series[-1].at_unix_s <= oldest]:
+            del self._series[route]
+
+    def _add(self, route: RouteKey, point: Point) -> None:
+        series = self._series.get(route)
+        if series is None:
+            if len(self._series) >= SERIES_MAX:
+                del self._series[min(self._series, key=lambda one: self._series[one][-1].at_unix_s)]
+            series = self._series[route] = deque(maxlen=POINTS_MAX)
+        series.append(point)
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            until = (int(time.time()) - LAG_S) // STEP_S * STEP_S
+            if until <= self._done_unix_s:
+                continue
+            self._done_unix_s = until
+            try:
+                self.take_step(until)
+            except Exception:
+                logger.exception("history_failed")
+
+
+def point_of(window: SubWindow, at_unix_s: int) -> Point:
+    """The point of one route."""
+    return Point(
+        at_unix_s=at_unix_s,
+        p50_ms=_rounded(quantile_ms(window.latency, 0.5)),
+        p95_ms=_rounded(quantile_ms(window.latency, 0.95)),
+        error_rate=window.error_rate,
+        tasks=window.attempts,
+        cost_usd=window.cost_usd,
+        tokens=window.input_tokens + window.output_tokens,
+    )
+
+
+def together(points: Iterable[Point]) -> Point:
+    """One point for several of one step; quantiles cannot be put together."""
+    listed = list(points)
+    if len(listed) == 1:
+        return listed[0]
+    tasks = sum(point.tasks for point in listed)
+    errors = sum((point.error_rate or 0.0) * point.tasks for point in listed)
+    return Point(
+        at_unix_s=listed[0].at_unix_s,
+        p50_ms=None,
+        p95_ms=None,
+        error_rate=errors / tasks if tasks else None,
+        tasks=tasks,
+        cost_usd=sum(point.cost_usd for point in listed),
+        tokens=sum(point.tokens for point in listed),
+    )
+
+
+def _rounded(value_ms: float | None) -> float | None:
+    return None if value_ms is None else round(value_ms, 1)
+
+
+def _ignore(_key: str, _stats: RouteStats | None) -> None:
+    pass
