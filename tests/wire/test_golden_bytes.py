@@ -371,6 +371,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         _json(api.DeadList),
     ),
+    "api-discarded": (api.Discarded(task="t"), _json(api.Discarded)),
     "api-retried": (api.Retried(task="t", retried_as="t-r1a2b3c"), _json(api.Retried)),
     "api-approvals-query": (
         api_approvals.ApprovalsQuery(verb="show", id="0" * 32, limit=7),

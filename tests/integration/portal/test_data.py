@@ -219,7 +219,7 @@ async def test_the_policy_is_read_by_all_checked_by_people_and_changed_by_admins
     assert after["revision"] == after["history"][0]["revision"]
 
 
-async def test_dead_letters_are_retried_by_who_may(portal: PortalHere, caller: PlainClient):
+async def test_dead_letters_are_retried_and_discarded_by_who_may(portal: PortalHere, caller: PlainClient):
     """
     One or many; a viewer sees them, and nobody who has not signed in does.
     """
@@ -237,6 +237,10 @@ async def test_dead_letters_are_retried_by_who_may(portal: PortalHere, caller: P
         refused = [await one.post("/api/dead/retry", json={"ids": ids}) for one in (anybody, viewer)]
         retried = (await approver.post("/api/dead/retry", json={"ids": ids})).json()["results"]
         others = await approver.post("/api/dead/retry", json={"ids": [{"scope": "acme", "task": "x"}]})
+        discard = {"ids": ids[1:]}
+        kept = await viewer.post("/api/dead/discard", json=discard)
+        discarded = (await approver.post("/api/dead/discard", json=discard)).json()["results"]
+        left = {one["task"] for one in (await viewer.get("/api/dead")).json()["dead"]}
         many = await approver.post("/api/dead/retry", json={"ids": ids[:1] * 101})
 
     assert 403 == hidden.status_code
@@ -246,6 +250,9 @@ async def test_dead_letters_are_retried_by_who_may(portal: PortalHere, caller: P
     assert [True, True, False] == ["retried_as" in one for one in retried]
     assert "not_found" == retried[2]["error"]["kind"]
     assert 403 == others.status_code
+    assert 403 == kept.status_code
+    assert [True, False] == [one.get("discarded", False) for one in discarded]
+    assert (True, False) == (tasks[0] in left, tasks[1] in left)
     assert 400 == many.status_code
 
 

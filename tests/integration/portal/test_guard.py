@@ -167,7 +167,7 @@ async def test_more_pages_than_the_bound_are_refused_until_one_is_closed(portal_
         ({"FLOTILLA_PORTAL_HOST": "no such host"}, "FLOTILLA_PORTAL_PEOPLE"),
         ({"FLOTILLA_PORTAL_PEOPLE": "/nowhere/people.toml"}, "FLOTILLA_PORTAL_PEOPLE"),
         ({"FLOTILLA_PORTAL_NAMES": "*.example.com"}, "FLOTILLA_PORTAL_NAMES"),
-        ({"FLOTILLA_PORTAL_SESSION_KEY": "/dev/null"}, "FLOTILLA_PORTAL_SESSION_KEY"),
+        ({"FLOTILLA_PORTAL_SESSION_KEY_FILE": "/dev/null"}, "FLOTILLA_PORTAL_SESSION_KEY_FILE"),
     ],
 )
 async def test_what_would_be_open_to_everybody_does_not_start(

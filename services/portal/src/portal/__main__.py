@@ -34,7 +34,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
     """Serve until a stop signal, then close every stream."""
     settings.check()
     people = load_people(settings.portal_people)
-    sessions = Sessions(people, session_key(settings.portal_session_key))
+    sessions = Sessions(people, session_key(settings.portal_session_key_file))
     doors = Doors(sessions, open_view=settings.is_loopback, https=settings.portal_https)
     scopes = settings.scope_names()
     names = settings.names() | (frozenset(LOOPBACK_NAMES) if settings.is_loopback else frozenset[str]())

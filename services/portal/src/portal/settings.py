@@ -26,8 +26,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_names: `FLOTILLA_PORTAL_NAMES`: the host names that browsers may use for it, with commas between; a request
             for any other name is refused. Beside loopback's, which are known.
         portal_people: `FLOTILLA_PORTAL_PEOPLE`: a TOML file of who may sign in; nobody unless told.
-        portal_session_key: `FLOTILLA_PORTAL_SESSION_KEY`: a file of at least 32 random bytes that signs sessions. Portals
-            that share one take each other's sessions; without, a session ends with its portal.
+        portal_session_key_file: `FLOTILLA_PORTAL_SESSION_KEY_FILE`: a file of at least 32 random bytes that signs sessions.
+            Portals that share one take each other's sessions; without, a session ends with its portal.
         portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
         scopes: `FLOTILLA_SCOPES`: the tenants whose tasks and backlog are shown, with commas between.
         viewers_max: Pages that may be open at a time; more are refused.
@@ -37,7 +37,7 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
     portal_port: Port = PORT_DEFAULT
     portal_names: str = ""
     portal_people: Path | None = None
-    portal_session_key: Path | None = None
+    portal_session_key_file: Path | None = None
     portal_https: bool = False
     scopes: str = DEFAULT_SCOPE
     viewers_max: Annotated[int, Meta(ge=1, le=4096)] = VIEWERS_MAX

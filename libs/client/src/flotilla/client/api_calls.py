@@ -14,6 +14,7 @@ from flotilla.contracts.api import (
     CancelQuery,
     DeadList,
     DeadQuery,
+    Discarded,
     FleetStatus,
     ReplicasReply,
     ResultQuery,
@@ -86,6 +87,10 @@ class ApiCalls:
     async def dead_retry(self, task: str) -> Retried:
         """See `Fleet.dead_retry`."""
         return await self.ask("dead", DeadQuery(verb="retry", task=checked_task(task)), Retried)
+
+    async def dead_discard(self, task: str) -> Discarded:
+        """See `Fleet.dead_discard`."""
+        return await self.ask("dead", DeadQuery(verb="discard", task=checked_task(task)), Discarded)
 
     async def ask(
         self, verb: str, query: Struct | None, kind: type[ReplyT], *, timeout_s: float = API_TIMEOUT_S

@@ -5,7 +5,7 @@ from typing import Final
 
 from flotilla.client.addresses import checked, checked_task
 from flotilla.client.api_calls import ApiCalls
-from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, FleetStatus, Retried, TaskStatus
+from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, Discarded, FleetStatus, Retried, TaskStatus
 from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
 from flotilla.contracts.experiments import CALLER, ExperimentQuery, ExperimentReport, Feedback, FeedbackQuery
 from flotilla.contracts.headers import DataClass
@@ -167,3 +167,13 @@ class FleetApi:
             NoFleetError: Nobody answers.
         """
         return await self._api_calls.dead_retry(task)
+
+    async def dead_discard(self, task: str) -> Discarded:
+        """
+        Delete the record of a dead task, its input with it; its failed result stays.
+
+        Raises:
+            TaskError: `not_found`.
+            NoFleetError: Nobody answers.
+        """
+        return await self._api_calls.dead_discard(task)

@@ -123,14 +123,15 @@ class ReplicasReply(Struct, frozen=True, kw_only=True):
 
 class DeadQuery(Struct, frozen=True, kw_only=True):
     """
-    `api.dead`: `list` the newest records (DeadList), `show` one (DeadRecord), or `retry` one (Retried).
+    `api.dead`: `list` the newest records (DeadList), `show` one (DeadRecord), `retry` one (Retried), or `discard` one
+    (Discarded).
 
     Attributes:
-        task: For `show` and `retry`.
+        task: For all but `list`.
         limit: For `list`.
     """
 
-    verb: Literal["list", "show", "retry"] = "list"
+    verb: Literal["list", "show", "retry", "discard"] = "list"
     task: TaskId | None = None
     limit: Annotated[int, Meta(ge=1, le=DEAD_LIST_MAX)] = DEAD_LIST_DEFAULT
 
@@ -161,3 +162,10 @@ class Retried(Struct, frozen=True, kw_only=True):
 
     task: str
     retried_as: str
+
+
+class Discarded(Struct, frozen=True, kw_only=True):
+    """The record of a dead task was deleted, its input with it; its result stays."""
+
+    task: str
+    discarded: bool = True

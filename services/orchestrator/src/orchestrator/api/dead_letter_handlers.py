@@ -1,4 +1,4 @@
-"""API requests about the dead: `api.dead` lists, shows and retries tasks that could not be processed."""
+"""API requests about the dead: `api.dead` lists, shows, retries and discards tasks that could not be processed."""
 
 import secrets
 from collections import deque
@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from flotilla.contracts import subjects
-from flotilla.contracts.api import DeadEntry, DeadList, DeadQuery, Retried
+from flotilla.contracts.api import DeadEntry, DeadList, DeadQuery, Discarded, Retried
 from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import RESUME, TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, between, last_message, sequences
+from flotilla.fabric.stored import StoredMessage, between, delete_message, last_message, sequences
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.state.unreadable_stored import UnreadableStored, standing_for
@@ -35,7 +35,7 @@ class DeadLetterHandlers:
         self._walks = walks
         self._unreadable = unreadable
 
-    async def answer(self, question: ApiRequest) -> DeadList | DeadRecord | Retried:
+    async def answer(self, question: ApiRequest) -> DeadList | DeadRecord | Retried | Discarded:
         """Do what the question asks."""
         scope = question.scope
         query = decode_query(question, DeadQuery)
@@ -44,6 +44,8 @@ class DeadLetterHandlers:
                 return await self._dead_list(scope, query.limit)
         if query.task is None:
             raise BadRequestError(f"dead {query.verb} needs a task", path="$.task", expected="a task id")
+        if query.verb == "discard":
+            return await self._discard(scope, query.task)
         record = await self._dead_record(scope, query.task)
         return record if query.verb == "show" else await self._retry(scope, record)
 
@@ -94,10 +96,20 @@ class DeadLetterHandlers:
                 size_bytes=len(message.body),
             )
 
-    async def _dead_record(self, scope: str, task_id: str) -> DeadRecord:
+    async def _discard(self, scope: str, task_id: str) -> Discarded:
+        """Delete a record, one that cannot be read as well."""
+        message = await self._stored(scope, task_id)
+        await delete_message(self._requests, subjects.dead_stream(scope), message.sequence)
+        return Discarded(task=task_id)
+
+    async def _stored(self, scope: str, task_id: str) -> StoredMessage:
         message = await last_message(self._requests, subjects.dead_stream(scope), subjects.dead(scope, "*", task_id))
         if message is None:
             raise not_found(task_id, "is not among the dead")
+        return message
+
+    async def _dead_record(self, scope: str, task_id: str) -> DeadRecord:
+        message = await self._stored(scope, task_id)
         try:
             return decode_dead(message.body)
         except DecodeFailedError as error:

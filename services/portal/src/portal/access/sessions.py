@@ -105,7 +105,7 @@ def session_key(path: Path | None) -> bytes:
             key = file.read(KEY_BYTES_MAX)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY: {reason}") from None
+        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY_FILE: {reason}") from None
     if len(key) < KEY_BYTES_MIN:
-        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY: expected at least {KEY_BYTES_MIN} random bytes")
+        raise SettingsError(f"setting FLOTILLA_PORTAL_SESSION_KEY_FILE: expected at least {KEY_BYTES_MIN} random bytes")
     return key

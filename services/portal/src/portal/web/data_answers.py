@@ -30,6 +30,7 @@ def data_answers(doors: Doors, view: FleetView, requests: Requests, fleets: Flee
         ("PUT", "/api/policy"): routes.change,
         ("GET", "/api/dead"): dead.listed,
         ("POST", "/api/dead/retry"): dead.retry,
+        ("POST", "/api/dead/discard"): dead.discard,
         ("GET", "/api/blackboard"): blackboard.listed,
         ("GET", "/api/approvals"): approvals.listed,
     }

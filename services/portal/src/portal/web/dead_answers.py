@@ -1,6 +1,7 @@
 """Dead letters: why, and once more."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -35,6 +36,9 @@ class DeadIds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ids: Annotated[list[DeadId], Meta(min_length=1, max_length=CHANGED_MAX)]
 
 
+Change = Callable[[Fleet, str], Awaitable[dict[str, object]]]
+
+
 class DeadAnswers:
     """Answers `/api/dead`, with the credentials of who asks."""
 
@@ -67,27 +71,38 @@ class DeadAnswers:
 
     async def retry(self, request: Request) -> Response:
         """Submit some again; each has a new id then."""
+
+        async def again(fleet: Fleet, task: str) -> dict[str, object]:
+            return {"retried_as": (await fleet.dead_retry(task)).retried_as}
+
+        return await self._each(request, again)
+
+    async def discard(self, request: Request) -> Response:
+        """Delete the records of some."""
+
+        async def away(fleet: Fleet, task: str) -> dict[str, object]:
+            return {"discarded": (await fleet.dead_discard(task)).discarded}
+
+        return await self._each(request, away)
+
+    async def _each(self, request: Request, change: Change) -> Response:
         session = self._doors.changes(request, "retry")
         ids = (await read_body(request, DeadIds)).ids
         for one in ids:
             self._own(session, one.scope)
         room = asyncio.Semaphore(AT_ONCE_MAX)
 
-        async def again(fleet: Fleet, one: DeadId) -> dict[str, object]:
+        async def changed(fleet: Fleet, one: DeadId) -> dict[str, object]:
             async with room:
                 try:
-                    retried = await fleet.dead_retry(one.task)
+                    done = await change(fleet, one.task)
                 except TaskError as error:
-                    return {
-                        "scope": one.scope,
-                        "task": one.task,
-                        "error": {"kind": error.kind, "message": error.message},
-                    }
-                return {"scope": one.scope, "task": one.task, "retried_as": retried.retried_as}
+                    done = {"error": {"kind": error.kind, "message": error.message}}
+                return {"scope": one.scope, "task": one.task, **done}
 
         async with self._fleets.of(session.person) as fleet:
-            done = await asyncio.gather(*(again(fleet, one) for one in ids))
-        return as_json({"results": done})
+            results = await asyncio.gather(*(changed(fleet, one) for one in ids))
+        return as_json({"results": results})
 
     @staticmethod
     def _own(session: Session, scope: str) -> str:

@@ -99,6 +99,33 @@ async def retry(*tasks: str, where: Where = NO_WHERE) -> int:  # noqa: D417  (gr
     return worst
 
 
+@dead.command
+async def discard(*tasks: str, where: Where = NO_WHERE) -> int:  # noqa: D417  (groups of options say it themselves)
+    """
+    Delete the records of dead tasks, with their inputs; their failed results stay.
+
+    Parameters
+    ----------
+    tasks
+        Their ids.
+    """
+    if not tasks:
+        raise exits.UsageError("give the id of a dead task; `flotilla dead list` shows them")
+    worst = exits.OK
+    async with where.fleet() as fleet:
+        for task in tasks:
+            try:
+                discarded = await fleet.dead_discard(task)
+            except TaskError as error:
+                worst = max(worst, exits.report(error, as_json=where.json))
+                continue
+            if where.json:
+                terminal.json_line(msgspec.json.encode(discarded))
+            else:
+                terminal.write(f"{task} was discarded\n")
+    return worst
+
+
 def _lines(record: DeadRecord) -> list[str]:
     lines = [
         f"task        {record.task}",

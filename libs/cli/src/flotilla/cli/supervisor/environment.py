@@ -118,7 +118,7 @@ def of_portal(
         "FLOTILLA_SCOPES": DEFAULT_SCOPE,
         "FLOTILLA_PORTAL_PORT": str(port),
         "FLOTILLA_PORTAL_PEOPLE": str(files.people),
-        "FLOTILLA_PORTAL_SESSION_KEY": str(files.session_key),
+        "FLOTILLA_PORTAL_SESSION_KEY_FILE": str(files.session_key),
     }
 
 
