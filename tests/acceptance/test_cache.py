@@ -32,6 +32,18 @@ cache = { ttl_s = 600, restricted = true }
 routes = [{ pool = "local" }]
 cache = { ttl_s = 1 }
 """
+PIPELINE: Final = """
+name = "pages"
+[input]
+type = "object"
+properties.pages.type = "array"
+[steps.page]
+capability = "summarize"
+for_each = "${input.pages}"
+input = { document = "${item}" }
+[output]
+pages = "${steps.page.*.summary}"
+"""
 USE: Final = {"Flotilla-Cache": "use"}
 RESTRICTED: Final = {"Flotilla-Data-Class": "restricted"}
 ASKS: Final = 40
@@ -85,7 +97,10 @@ async def cached(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cach
     directory = tmp_path_factory.mktemp("cached")
     policy = directory / "policy.toml"
     policy.write_text(POLICY)
-    env = PROBED | {"FLOTILLA_POLICY_FILE": str(policy)}
+    capabilities = directory / "capabilities"
+    capabilities.mkdir()
+    (capabilities / "pages.toml").write_text(PIPELINE)
+    env = PROBED | {"FLOTILLA_POLICY_FILE": str(policy), "FLOTILLA_CAPABILITY_FILES": str(capabilities)}
     scopes = ("default", "acme")
     async with (
         OpenAIServer() as server,
@@ -296,6 +311,40 @@ async def test_identical_durable_tasks_make_one_call(cached: Cached, client: Pla
     assert dict.fromkeys(tasks, 1) == results.counts()
     assert 11 == sum(result.get("cached", False) for result in results.bodies())
     assert 1 == len({result["input_sha256"] for result in results.bodies()})
+
+
+async def test_steps_of_a_pipeline_have_the_runs_wish(cached: Cached, client: PlainClient):
+    """
+    Three pages that are the same are summarised once, and a later run asks for none; a run without the wish for all.
+    """
+    pages = {"pages": [new_task("page")] * 3}
+    with_it = [await ask(client, pages, USE, "pages") for _ in range(2)]
+    asked_with_it = cached.asked_about(pages["pages"][0])
+    without = await ask(client, pages, {}, "pages")
+
+    assert 1 == asked_with_it
+    assert [2, 3, 0] == [run["steps"][0].get("cached", 0) for run in (*with_it, without)]
+    assert [0.0, 0] == [with_it[1]["usage"]["cost_usd"], with_it[1]["usage"]["input_tokens"]]
+    assert 4 == cached.asked_about(pages["pages"][0])
+
+
+async def test_while_the_bucket_is_away_tasks_run_without_it(tmp_path: Path):
+    """
+    Nobody waits for it twice, and once it is there again answers are kept again.
+    """
+    async with running_fleet(tmp_path) as fleet:
+        admin, client = await fleet.admin(), await fleet.client()
+        body = document("away")
+        deleted = await admin.stream("STREAM.DELETE", BUCKET)
+        away = [await ask(client, body, USE) for _ in range(3)]
+
+        async def is_kept() -> bool:
+            return (await ask(client, body, USE)).get("cached") is True
+
+        await eventually(is_kept)
+
+    assert deleted["success"]
+    assert "ok" == away[0]["status"]
 
 
 POISON: Final = {

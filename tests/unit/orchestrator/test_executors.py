@@ -209,3 +209,25 @@ async def test_what_pools_hold_is_theirs_to_cancel():
     assert executors.holds("default", "t")
     assert "waiting" == await executors.cancel("default", "t")
     assert await executors.cancel("default", "other") is None
+
+
+class Before(Named):
+    """Stands before the pools, for the tasks of one capability."""
+
+    def wants(self, task: Task) -> bool:
+        """See `BeforePools`."""
+        return task.capability in self.served
+
+
+async def test_what_stands_before_the_pools_runs_what_it_wants_and_holds_it():
+    """
+    Of what pools serve alone: an executor's tasks are its own.
+    """
+    before, other = Before("before", {"classify", "sign"}), Named("other", {"sign"})
+    pools = PoolExecutor(_fleet(4), cast("Any", Routed()))
+    executors = before.executors = other.executors = Executors(pools, [other], before_pools=before)
+    ran = [(await executors.run(cast("Any", ATask(name)))).capability for name in ("classify", "sign", "summarize")]
+
+    assert ["before", "other", "routed"] == ran
+    assert [True, False] == before.held
+    assert not executors.held

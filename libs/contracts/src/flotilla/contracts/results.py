@@ -68,6 +68,7 @@ class StepReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tasks: How many it had: 1, or one for each item.
         failed: How many of them failed.
         kept: How many were not worked on, since an earlier run had their results.
+        cached: How many were given the answer of another task (`Result.cached`).
         pool: Of its last task, as model and zone.
         latency_ms: From the first start to the last end.
         usage: Of all its tasks together.
@@ -82,6 +83,7 @@ class StepReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: Size = 1
     failed: Size = 0
     kept: Size = 0
+    cached: Size = 0
     pool: MaybeName = ""
     model: ModelName = ""
     zone: Zone | UnsetType = UNSET

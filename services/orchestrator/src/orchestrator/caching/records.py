@@ -15,6 +15,7 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import CostUsd, Instance, MaybeName, ModelName, Name, Sha256, TaskId, UnixMs, Word
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Zone
+from orchestrator.execution.cascades import is_makeshift
 from orchestrator.state.tasks import Task
 
 RECORD_BYTES_MAX: Final = 256 * 1024
@@ -92,11 +93,10 @@ def will_do(answer: KeptAnswer, *, ttl_s: int, now_unix_ms: int) -> bool:
 
 
 def answer_of(result: Result, key: str, now_unix_ms: int) -> KeptAnswer | None:
-    """The answer that a result has for others; None where it has none: only what went well, and is not too large."""
+    """The answer that a result has for others; None where it has none: only what went well, is sure, and is not too large."""
     if result.status != "ok" or not isinstance(result.output, msgspec.Raw) or len(result.output) > OUTPUT_BYTES_MAX:
         return None
-    if not result.attempts or result.attempts[-1].outcome != "ok":
-        # The answer of a cascade that was not sure enough, and stands only since nobody else answered.
+    if is_makeshift(result):
         return None
     return KeptAnswer(
         key=key,

@@ -13,12 +13,14 @@ from msgspec import Struct
 from flotilla.contracts.attempts import Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.results import Result
 from flotilla.routing.types import Choice
 from orchestrator.execution.run_state import Kept, RunState
 from orchestrator.execution.run_steps import AttemptEnded, Escalate, Finish
 
 _FINISH: Final = Finish()
 _ESCALATE: Final = Escalate()
+_NOBODY_ANSWERED: Final = "no route behind it answered"
 
 
 class _Rated(Struct):
@@ -68,8 +70,13 @@ def answers_anyway(run: RunState, error: TaskError) -> bool:
     kept = run.kept
     if kept is None or not kept.answer_anyway or run.pieces or error.kind is ErrorKind.CANCELLED:
         return False
-    reason = f"{kept.report.reason}; {kept.why}, and no route behind it answered"
+    reason = f"{kept.report.reason}; {kept.why}, and {_NOBODY_ANSWERED}"
     run.attempts[:] = [
         msgspec.structs.replace(each, reason=reason) if each is kept.report else each for each in run.attempts
     ]
     return True
+
+
+def is_makeshift(result: Result) -> bool:
+    """Whether a result that went well is an answer that was not sure enough, and stands since nobody answered behind it."""
+    return any(attempt.reason.endswith(_NOBODY_ANSWERED) for attempt in result.attempts)

@@ -24,6 +24,7 @@ class StepTally:
         self._tasks = 0
         self._failed = 0
         self._kept = 0
+        self._cached = 0
         self._error = ""
         self.usage: Usage = NO_USAGE
 
@@ -35,6 +36,7 @@ class StepTally:
         if kept:
             self._kept += 1
         else:
+            self._cached += result.cached is True
             self.usage = self.usage + result.usage
         if isinstance(result.error, ErrorBody):
             self._failed += 1
@@ -51,6 +53,7 @@ class StepTally:
             tasks=self._tasks,
             failed=self._failed,
             kept=self._kept,
+            cached=self._cached,
             pool=last.pool if last else "",
             model=last.model if last else "",
             zone=last.zone if last else msgspec.UNSET,
