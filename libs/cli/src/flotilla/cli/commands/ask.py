@@ -66,6 +66,8 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
         terminal.write(readable.full(answer).rstrip("\n") + "\n")
         if capability == "redact":
             terminal.aside(readable.redaction(answer.output_as(RedactOutput)))
+        for line in readable.steps(answer):
+            terminal.aside(line)
         terminal.aside(readable.origin(answer))
     return exits.OK
 

@@ -4,11 +4,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from flotilla.client.answers import Answer
 from flotilla.contracts.capabilities import ClassifyOutput, EmbedOutput, ExtractEntitiesOutput
 from flotilla.contracts.redaction import RedactOutput, RestoreOutput
+from flotilla.contracts.results import StepReport
 
 BRIEF_LENGTH_MAX: Final = 60
+STEP_LENGTH_MAX: Final = 20
+COLUMNS_MAX: Final = 80
 
 
 def full(answer: Answer) -> str:
@@ -40,13 +45,44 @@ def brief(answer: Answer) -> str:
 def origin(answer: Answer) -> str:
     """Where it ran and what it took, on one line."""
     result = answer.result
-    parts = [f"{answer.zone or '?'}: {result.pool}/{result.model}"]
+    steps = result.steps
+    if isinstance(steps, list):
+        parts = [counted(len(steps), "step")]
+    else:
+        parts = [f"{answer.zone or '?'}: {result.pool}/{result.model}"]
     if result.provider and result.provider not in (result.pool, result.model):
         parts.append(result.provider)
     parts += [milliseconds(result.latency_ms), tokens(answer), cost(answer)]
     if len(result.attempts) > 1:
         parts.append(f"{len(result.attempts)} attempts")
     return " · ".join(part for part in (*parts, result.task) if part)
+
+
+def steps(answer: Answer) -> list[str]:
+    """Of a pipeline's run: a line for each step, with where it ran, what it took and what it cost; at most 80 columns."""
+    found = answer.result.steps
+    reports = found if isinstance(found, list) else []
+    width = max((min(len(each.name), STEP_LENGTH_MAX) for each in reports), default=0)
+    return [_step(each, width) for each in reports]
+
+
+def _step(step: StepReport, width: int) -> str:
+    place = f"{'' if step.zone is UNSET else step.zone}: {step.pool}/{step.model}" if step.pool else "-"
+    parts = [milliseconds(step.latency_ms)]
+    if step.tasks != 1:
+        parts.append(counted(step.tasks, "task"))
+    parts += [f"{count:,} {what}" for count, what in ((step.kept, "kept"), (step.cached, "cached")) if count]
+    parts.append(dollars(step.usage.cost_usd))
+    if step.status != "succeeded":
+        parts.append(f"{step.status} {step.error}".rstrip())
+    took = " · ".join(part for part in parts if part)
+    name = _cut(step.name, width).ljust(width)
+    room = max(8, COLUMNS_MAX - width - len(took) - 4)
+    return f"{name}  {_cut(place, room)}  {took}"
+
+
+def _cut(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
 
 
 def redaction(found: RedactOutput) -> str:
