@@ -5,32 +5,21 @@ The browser is the system's Chromium (`apt install chromium`), since the one tha
 everywhere; without one the tests are skipped, and say so.
 """
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
-from flotilla.testkit.browser_page import BrowserPage, Traffic, open_page
+from flotilla.testkit.browser_page import BrowserPage, Traffic, chromium, open_page, running_browser
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.fleet_report import pytest_runtest_makereport
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 from flotilla.testkit.portal import PortalHere, people_file, start_portal
 
 __all__ = ["pytest_runtest_makereport"]
-
-CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_ARGUMENTS: Final = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-domain-reliability",
-    "--no-first-run",
-)
 
 LETTER: Final = """
 name = "letter"
@@ -54,23 +43,15 @@ text = "${steps.german.text}"
 """A pipeline whose last step is in the cloud and needs one of the first two."""
 
 
-def chromium() -> str | None:
-    """Where the system's Chromium is; `CHROMIUM` names another one."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """
     One browser for all tests; each page has a profile of its own.
     """
-    path = chromium()
-    if path is None:
+    if chromium() is None:
         pytest.skip("no Chromium is installed: apt install chromium, or set CHROMIUM to the path of one")
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+    async with running_browser() as running:
         yield running
-        await running.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

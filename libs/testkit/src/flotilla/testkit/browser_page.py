@@ -1,17 +1,28 @@
 """A page of the portal in a browser, and what went wrong in it."""
 
+import os
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from msgspec import Struct
-from playwright.async_api import Browser, ConsoleMessage, Page, Request
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 from flotilla.testkit.plain_client import WAIT_S, eventually
 from flotilla.testkit.portal import TOKENS, PortalHere
 
 VIEWS: Final = ("overview", "tasks", "routes", "routes/policy", "approvals", "dead", "blackboard", "events", "spend")
 """What stands after `#/` for each view."""
+
+CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--no-first-run",
+)
 
 Scheme = Literal["light", "dark"]
 
@@ -96,6 +107,30 @@ class BrowserPage:
     def _request(self, request: Request) -> None:
         if not request.url.startswith((f"{self.portal.url}/", "data:")):
             self.errors.append(f"asked for {request.url}")
+
+
+def chromium() -> str | None:
+    """Where the system's Chromium is; `CHROMIUM` names another one. None where there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+@asynccontextmanager
+async def running_browser() -> AsyncGenerator[Browser]:
+    """
+    The system's Chromium while the block runs, without a window.
+
+    Raises:
+        FileNotFoundError: None is installed.
+    """
+    path = chromium()
+    if path is None:
+        raise FileNotFoundError("no Chromium is installed: apt install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            await browser.close()
 
 
 @asynccontextmanager

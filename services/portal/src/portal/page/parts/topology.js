@@ -4,7 +4,7 @@
  * Everything but the arrows is ordinary text in ordinary boxes, so names are cut by the browser and not by guesses, and
  * on a narrow window the same elements are a list. The arrows lie behind, between the places that the browser chose.
  *
- * @import { Pool, Replica, Snapshot } from "../contract.js"
+ * @import { Pool, Replica, Route, Snapshot } from "../contract.js"
  */
 
 import { count, ms, percent, rate, span, words } from "../core/format.js";
@@ -109,7 +109,8 @@ function zoneView(pools, zone, name, meaning) {
 
 /** @param {Snapshot} snapshot */
 function boundaryView({ boundary }) {
-  const restricted = boundary.by_class.restricted;
+  const { restricted, internal, public: open } = boundary.by_class;
+  const byClass = [["restricted", restricted], ["internal", internal], ["public", open]].filter(([, crosses]) => typeof crosses === "number");
   return h(
     "div",
     { class: "boundary" },
@@ -117,8 +118,9 @@ function boundaryView({ boundary }) {
       "span",
       null,
       "privacy boundary · ",
-      h("span", { class: restricted ? "bad-text" : null }, `restricted ${rate(restricted)}`),
-      ` · internal ${rate(boundary.by_class.internal)} · public ${rate(boundary.by_class.public)}`,
+      byClass.length
+        ? byClass.map(([name, crosses], index) => [index ? " · " : null, h("span", { class: name === "restricted" && crosses ? "bad-text" : null }, `${name} ${rate(Number(crosses))}`)])
+        : `${rate(boundary.tasks_per_s)} cross it`,
     ),
   );
 }
@@ -129,26 +131,35 @@ function poolView(pool) {
   const isOpen = opened.has(key);
   const total = pool.replicas_total ?? pool.replicas.length;
   const models = pool.models.join(", ");
+  const out = routesOf(pool).filter((route) => tone(route.status) !== "ok");
+  const status = tone(pool.status) === "ok" && out[0] ? out[0].status : pool.status;
   return h(
     "li",
-    { key, class: `node pool ${tone(pool.status)}`, "data-node": key },
+    { key, class: `node pool ${tone(status)}`, "data-node": key },
     h(
       "button",
       { type: "button", class: "pool-button", "aria-expanded": String(isOpen), onclick: () => toggle(key), title: `${pool.name}: ${models}` },
       h("span", { class: "pool-name" }, h("b", { class: "cut" }, h("bdi", null, pool.name)), h("bdi", { class: "dim cut" }, models)),
-      h("span", { class: "pool-status" }, tag(pool.status)),
+      h("span", { class: "pool-status" }, tag(status)),
       slots(pool.slots, pool.slots_free),
       h("span", { class: "dim pool-slots" }, `${pool.slots - pool.slots_free} of ${pool.slots} slots · ${total} ${total === 1 ? "replica" : "replicas"}`),
       h("span", { class: "pool-rate" }, rate(pool.tasks_per_s)),
-      h("span", { class: "dim cut pool-words" }, pool.words && tone(pool.status) !== "ok" ? pool.words : poolFigures(pool)),
+      h("span", { class: "dim cut pool-words" }, poolWords(pool, out)),
     ),
     isOpen ? replicas(pool.replicas, total) : null,
   );
 }
 
-/** The slowest and the worst of its routes. @param {Pool} pool */
-function poolFigures(pool) {
-  const routes = (app.snapshot?.routes ?? []).filter((route) => route.pool === pool.name && typeof route.p95_ms === "number");
+/** @param {Pool} pool @returns {Route[]} */
+function routesOf(pool) {
+  return (app.snapshot?.routes ?? []).filter((route) => route.pool === pool.name);
+}
+
+/** What is wrong with it or with a route to it; else the slowest and the worst of its routes. @param {Pool} pool @param {Route[]} out */
+function poolWords(pool, out) {
+  if (pool.words && tone(pool.status) !== "ok") return pool.words;
+  if (out[0]) return `${out[0].capability}: ${out[0].words || words(out[0].status)}${out.length > 1 ? `, and ${out.length - 1} more` : ""}`;
+  const routes = routesOf(pool).filter((route) => typeof route.p95_ms === "number");
   if (!routes.length) return pool.capabilities.join(", ");
   const p95 = Math.max(...routes.map((route) => route.p95_ms ?? 0));
   const errors = Math.max(...routes.map((route) => route.error_rate ?? 0));

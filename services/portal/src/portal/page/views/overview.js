@@ -36,7 +36,7 @@ function figures({ totals, pools }) {
   const home = pools.reduce((sum, pool) => sum + (pool.zone === "local" ? (pool.tasks_per_s ?? 0) : 0), 0);
   const all = pools.reduce((sum, pool) => sum + (pool.tasks_per_s ?? 0), 0);
   const since_s = totals.since_unix_ms ? (nowMs() - totals.since_unix_ms) / 1000 : 3600;
-  const period = since_s >= 3590 ? "in the last hour" : `in the last ${span(Math.max(1, since_s))}`;
+  const period = since_s >= 3590 ? "in the last hour" : `in the last ${since_s < 60 ? span(Math.max(1, since_s)) : span(60 * Math.floor(since_s / 60))}`;
   /** @type {[string, string][]} */
   const shown = [
     [rate(totals.tasks_per_s), `tasks · ${count(totals.tasks_hour)} ${period}`],
@@ -75,7 +75,7 @@ function needsYou(needs) {
 
 /** @param {Snapshot} snapshot */
 function boundary({ boundary: crossed, pools }) {
-  if (!pools.some((pool) => pool.zone === "cloud")) return null;
+  if (!pools.some((pool) => pool.zone === "cloud") || !Object.keys(crossed.by_class).length) return null;
   const classes = /** @type {const} */ (["restricted", "internal", "public"]);
   return h(
     "section",

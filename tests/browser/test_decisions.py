@@ -1,0 +1,96 @@
+"""What a person may change from the page: the policy, dead letters; and who may not."""
+
+import json
+
+import pytest
+from playwright.async_api import Browser
+
+from flotilla.testkit.browser_page import open_page
+from flotilla.testkit.plain_client import PlainClient, eventually, new_task
+from flotilla.testkit.portal import PortalHere
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+POLICY = 'format = 1\n[default]\nroutes = [{ pool = "local" }, { pool = "cloud" }]\n'
+
+
+async def test_an_admin_checks_a_policy_and_puts_it_in_force(browser: Browser, portal: PortalHere, caller: PlainClient):
+    """
+    A fault is shown and nothing changes; the right one is asked about once more, and is in force then.
+    """
+    async with open_page(browser, portal) as page:
+        await page.sign_in("admin")
+        await page.go("routes/policy")
+        await page.page.get_by_role("button", name="Change it").click()
+        document = page.page.get_by_label("The new policy")
+        await document.fill("format = 1\nno_such_key = 7\n")
+        await page.page.get_by_role("button", name="Check").click()
+        await page.page.locator(".notice.bad").wait_for()
+        assert "no_such_key" in await page.page.locator(".notice.bad").inner_text()
+
+        await document.fill(POLICY)
+        await page.page.get_by_role("button", name="Check").click()
+        await page.page.locator(".notice.ok, .notice.warn").wait_for()
+        await page.page.get_by_role("button", name="Put in force").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Put in force").click()
+        await page.see("is in force.")
+        assert page.errors == []
+    in_force = await caller.api("policy", {"verb": "get"})
+    assert in_force["toml"] == POLICY
+
+
+async def test_dead_letters_are_tried_again_and_discarded(browser: Browser, portal: PortalHere, caller: PlainClient):
+    """
+    Only what has a tick; each is asked about once more.
+    """
+    again, away, stays = (new_task(stem) for stem in ("again", "away", "stays"))
+    for task in (again, away, stays):
+        await caller.submit("classify", json.dumps({"document": 7}).encode(), task=task)
+        await caller.until_status(task, "failed")
+    async with open_page(browser, portal) as page:
+        await page.sign_in("approver")
+        await page.go("dead")
+        await page.page.get_by_label(f"Choose {again}").check()
+        await page.page.get_by_role("button", name="Retry 1").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+        await page.see("1 tried again")
+        await page.page.get_by_label(f"Choose {away}").check()
+        await page.page.get_by_role("button", name="Discard 1").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+        await page.see("1 discarded")
+        await page.page.get_by_label(f"Choose {away}").wait_for(state="detached")
+        assert await page.page.get_by_label(f"Choose {stays}").count() == 1
+        assert page.errors == []
+
+    async def discarded() -> bool:
+        dead = await caller.api("dead")
+        return away not in json.dumps(dead) and stays in json.dumps(dead)
+
+    await eventually(discarded)
+
+
+async def test_who_only_looks_has_no_buttons_that_change_anything(browser: Browser, portal: PortalHere):
+    """
+    The server refuses them too; the page says who may.
+    """
+    async with open_page(browser, portal) as page:
+        await page.sign_in("viewer")
+        await page.go("routes/policy")
+        await page.see("An admin may change it here")
+        assert await page.page.get_by_role("button", name="Change it").count() == 0
+        await page.go("dead")
+        assert await page.page.get_by_role("checkbox").count() == 0
+
+
+async def test_a_wrong_token_is_refused_in_words(browser: Browser, portal: PortalHere):
+    """
+    Nobody is signed in by it, and the page goes on.
+    """
+    async with open_page(browser, portal) as page:
+        await page.page.goto(f"{portal.url}/#/sign-in")
+        await page.page.get_by_label("Token").fill("no token of anybody, but long enough")
+        await page.page.get_by_role("button", name="Sign in").click()
+        await page.page.get_by_role("alert").wait_for()
+        await page.go("overview")
+        await page.page.get_by_role("link", name="Sign in").wait_for()
+        assert page.errors == []
