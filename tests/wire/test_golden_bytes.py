@@ -211,6 +211,10 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     ),
     "slot-free": (attempts.SlotFree(replica="ollama-7c9f", attempt="o1.17"), attempts.decode_slot_free),
     "replica-card": (CARD, presence.decode_card),
+    "replica-card-with-a-price": (
+        msgspec.structs.replace(CARD, price=presence.PriceCard(second_usd=0.0005)),
+        presence.decode_card,
+    ),
     # orchestrator to caller
     "result-ok": (
         results.Result(

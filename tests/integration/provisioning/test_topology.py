@@ -84,6 +84,8 @@ async def test_a_fleet_gets_every_stream_bounded_and_on_disk(orchestrator: Recor
         "EVENTS_default",
         "STEPS_default",
         "SCORES_default",
+        "LEDGER_default",
+        "COUNTERS",
         "DEAD_default",
         "SUSPENDED_default",
         "AUDIT_default",

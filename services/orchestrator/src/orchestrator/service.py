@@ -18,11 +18,13 @@ from orchestrator.api.experiment_handlers import ExperimentHandlers
 from orchestrator.api.policy_handlers import PolicyHandlers
 from orchestrator.api.routing_handlers import RoutingHandlers
 from orchestrator.api.server import Api
+from orchestrator.api.spend_handlers import SpendHandlers
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
 from orchestrator.caching.executor import CachingExecutor
 from orchestrator.caching.flights import Flights
 from orchestrator.caching.store import AnswerStore
+from orchestrator.economy.economy import Economy
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies
@@ -111,6 +113,9 @@ class Orchestrator:
         self._connection = connection
         self._fleet = fleet
         outputs = Outputs(catalogue)
+        self._economy = economy = Economy(
+            connection, requests, instance, policy=lambda: router.policy.document, metrics=metrics
+        )
         self.attempts: Final = Attempts(
             connection,
             instance,
@@ -119,6 +124,7 @@ class Orchestrator:
             fleet.replicas_of,
             redaction=lambda: router.policy.document.redaction,
             sealed=settings.sealed,
+            gate=economy.gate,
         )
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
@@ -144,7 +150,9 @@ class Orchestrator:
             ledger=ledger,
             deaths=deaths,
         )
-        dispatcher = Dispatcher(dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max)
+        dispatcher = Dispatcher(
+            dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max, spend=economy.ledger
+        )
         self._experiments = experiments = Experiments(connection, requests, unreadable, instance=instance)
         dispatcher.on_split = experiments.ended
         pools = PoolExecutor(fleet, dispatcher)
@@ -179,13 +187,18 @@ class Orchestrator:
                 )
             )
         executors = Executors(pools, others, before_pools=cached_pools)
-        limits = Limits(payload_bytes_max=connection.payload_bytes_max)
         deadlines_ms = {
             name: int(pipeline.deadline_s * 1000)
             for name, pipeline in (pipelines or {}).items()
             if pipeline.deadline_s is not None
         }
-        self._intake = intake = Intake(catalogue, limits, executors.serves, deadlines_ms, sealed=settings.sealed)
+        self._intake = intake = Intake(
+            catalogue,
+            Limits(payload_bytes_max=connection.payload_bytes_max),
+            executors.serves,
+            deadlines_ms,
+            sealed=settings.sealed,
+        )
         commits = Commits(requests, unreadable)
         settlement = Settlement(connection, requests, commits=commits, metrics=metrics, sealed=settings.sealed)
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
@@ -250,6 +263,7 @@ class Orchestrator:
             intake=intake,
             pipelines=pipelines or {},
             at_least="restricted" if settings.sealed else "public",
+            gate=economy.gate,
         )
         policy = PolicyHandlers(
             requests,
@@ -284,6 +298,9 @@ class Orchestrator:
                 "blackboard": blackboard.answer,
                 "feedback": arms.feedback,
                 "experiment": arms.experiment,
+                "spend": SpendHandlers(
+                    requests, walks, scopes=scopes, policy_scopes=frozenset(settings.policy_scope_names())
+                ).spend,
             },
         )
         fleet.on_change = self._on_fleet_change
@@ -300,6 +317,7 @@ class Orchestrator:
             TimeoutError: The buckets could not be listed.
         """
         await self.attempts.start()
+        await self._economy.start()
         await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
         await self._board.start()
         await self._held_models.start()
@@ -334,6 +352,7 @@ class Orchestrator:
         await self._flights.finish(CACHE_GRACE_S)
         await self._publisher.flush()
         await self._experiments.stop()
+        await self._economy.stop()
         await self._heartbeats.stop()
         await self._board.stop()
         await self._held_models.stop()

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,25 +25,42 @@ from flotilla.testkit.run_story import (
     closed_for,
     told,
 )
-from orchestrator.execution.next_action import ended_as
+from orchestrator.execution.next_action import ended_as, next_action
 from orchestrator.execution.retries import (
     ABSENT_PATIENCE_S,
     ASK_REST_S_MAX,
     ATTEMPTS_MAX,
     BACKOFF_S_MAX,
+    LIMITED_PATIENCE_S,
     PARKED_LOOK_S,
     PROBES_SPENT_MAX,
     REOPENED_PATIENCE_S,
     REST_S_MAX,
     UNHEARD_IN_A_ROW_MAX,
 )
-from orchestrator.execution.run_steps import Action, Backoff, Fail, Park, Pause, Refresh, Send
+from orchestrator.execution.run_steps import Action, Backoff, Fail, OverLimit, Park, Pause, Refresh, Send
 from orchestrator.state.outcomes import Ended
 
 PROBE: Final = Choice(route=HERE, reason="probe", probe=True)
 PASSING: Final = ["rate_limited", "unavailable", "timeout", "interrupted", "lost", "loading"]
 FINAL: Final = ["refused", "invalid_output", "unknown_model", "not_releasable", "crashed", "auth", "too_large"]
 UNCOUNTED: Final = [kind for kind in PASSING if not RULES[FailureKind(kind)].counts]
+
+
+def over_a_limit_for(left_s: float) -> Decision:
+    """No route but one for which a limit of the policy has no room."""
+    excluded = tuple(msgspec.structs.replace(each, limited=True) for each in closed_for(left_s).excluded)
+    return Decision(excluded=excluded)
+
+
+def test_an_attempt_that_a_limit_refuses_is_decided_anew() -> None:
+    """
+    The decision then knows of it; nothing counts as tried.
+    """
+    story = Story()
+    story.routed(ONLY_HERE)
+    assert isinstance(next_action(story.run, OverLimit(), story.now_s), Refresh)
+    assert story.run.attempts == []
 
 
 def out_of_tries(story: Story, kind: str, choice: Choice = TO_HERE) -> Action:
@@ -427,6 +445,10 @@ def test_a_durable_task_without_a_route_is_parked(decision: Decision, waits_s: f
         (closed_for(0.25), 0.0, Pause(0.25)),
         (closed_for(60.0), 0.0, Pause(ABSENT_PATIENCE_S)),
         (closed_for(60.0), ABSENT_PATIENCE_S, ErrorKind.NO_CAPACITY),
+        (over_a_limit_for(0.25), 0.0, Pause(0.25)),
+        (over_a_limit_for(0.25), LIMITED_PATIENCE_S - 1.0, Pause(0.25)),
+        (over_a_limit_for(0.25), LIMITED_PATIENCE_S, ErrorKind.NO_CAPACITY),
+        (over_a_limit_for(60.0), 0.0, ErrorKind.NO_CAPACITY),
         (FORBIDDEN, 0.0, ErrorKind.NO_ROUTE),
     ],
     ids=[
@@ -437,6 +459,10 @@ def test_a_durable_task_without_a_route_is_parked(decision: Decision, waits_s: f
         "rate limited",
         "rate limited for long",
         "rate limited for too long",
+        "over a limit",
+        "over a limit for some time",
+        "over a limit for too long",
+        "over a limit for longer than it would wait",
         "not permitted",
     ],
 )

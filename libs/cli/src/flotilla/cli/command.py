@@ -38,6 +38,7 @@ COMMANDS: Final = (
     ("status", "The pools that are live and the backlog; or where one task stands.", _FLEET),
     ("watch", "Pools and events, live.", _FLEET),
     ("explain", "Where a task would go now, and why.", _FLEET),
+    ("spend", "What tasks have cost, by pool, model, day, scope, capability or label.", _FLEET),
     ("policy", "The routing policy: get, check, set, unset, history, rollback.", _FLEET),
     ("replay", "Try policies on recorded traffic: accuracy, cost, latency of each.", _FLEET),
     ("experiment", "What may be concluded from live and recorded traffic: report, calibrate.", _FLEET),

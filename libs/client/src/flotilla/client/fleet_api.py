@@ -1,16 +1,20 @@
 """What a caller may ask about the fleet and its tasks, without having anything done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flotilla.client.addresses import checked, checked_task
 from flotilla.client.api_calls import ApiCalls
 from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, Discarded, FleetStatus, Retried, TaskStatus
 from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
+from flotilla.contracts.api_spend import Spend, SpendQuery
 from flotilla.contracts.experiments import CALLER, ExperimentQuery, ExperimentReport, Feedback, FeedbackQuery
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord
+
+SPEND_TIMEOUT_S: Final = 60.0
+"""A ledger of hundreds of thousands of entries is read through."""
 
 
 class FleetApi:
@@ -138,6 +142,30 @@ class FleetApi:
         return await self._api_calls.ask(
             "experiment", ExperimentQuery(capability=checked(capability)), ExperimentReport
         )
+
+    async def spend(
+        self,
+        *,
+        by: Sequence[str] = ("pool",),
+        since: str | None = None,
+        until: str | None = None,
+        every_scope: bool = False,
+    ) -> Spend:
+        """
+        What tasks have cost, in micro-dollars.
+
+        Args:
+            by: Up to four of `day`, `pool`, `model`, `scope`, `capability` and `label.NAME`.
+            since: The first day, as `2026-11-01` (UTC).
+            until: The last day; today unless given.
+            every_scope: Of all tenants; for those who may change the policy.
+
+        Raises:
+            TaskError: `bad_request`; `not_permitted`.
+            NoFleetError: Nobody answers.
+        """
+        query = SpendQuery(by=tuple(by), since=since, until=until, every_scope=every_scope)
+        return await self._api_calls.ask("spend", query, Spend, timeout_s=SPEND_TIMEOUT_S)
 
     async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
         """

@@ -3,18 +3,21 @@
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.fields import Instance, ModelName, Name, Slots, UnixMs, Word
+from flotilla.contracts.fields import COST_USD_MAX, Instance, ModelName, Name, Slots, UnixMs, Word
 from flotilla.contracts.headers import LABELS_MAX
+from flotilla.contracts.limits import USD_MICROS
 from flotilla.contracts.subjects import Zone
 
 REFRESH_S: Final = 2.0
 EXPIRY_S: Final = 6.0
 MODELS_MAX: Final = 64
 CAPABILITIES_MAX: Final = 128
+TOKENS_PER_PRICE: Final = 1_000_000
+PriceUsd = Annotated[float, Meta(ge=0.0, le=COST_USD_MAX)]
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -22,6 +25,26 @@ class ModelCard(Struct, frozen=True, kw_only=True):
 
     name: ModelName
     capabilities: Annotated[list[Name], Meta(max_length=CAPABILITIES_MAX)]
+
+
+class PriceCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What work on one's own hardware costs; its parts add up.
+
+    Attributes:
+        call_usd: An attempt.
+        second_usd: A second in which a slot is taken.
+        mtok_usd: A million tokens, in and out.
+    """
+
+    call_usd: PriceUsd = 0.0
+    second_usd: PriceUsd = 0.0
+    mtok_usd: PriceUsd = 0.0
+
+    def of(self, *, seconds: float, tokens: int) -> float:
+        """Dollars, in whole micro-dollars."""
+        usd = self.call_usd + seconds * self.second_usd + tokens * self.mtok_usd / TOKENS_PER_PRICE
+        return min(COST_USD_MAX, round(usd * USD_MICROS) / USD_MICROS)
 
 
 class ReplicaCard(Struct, frozen=True, kw_only=True):
@@ -49,6 +72,7 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
     started_unix_ms: UnixMs = 0
     labels: Annotated[dict[Word, Word], Meta(max_length=LABELS_MAX)] = {}
     stand_in: bool = False
+    price: PriceCard | UnsetType = UNSET
 
     @property
     def capabilities(self) -> frozenset[str]:

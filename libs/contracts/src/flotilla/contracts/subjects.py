@@ -7,7 +7,7 @@ without it. Functions that take names do not check them: `names.py` does, where 
 
 from typing import Final, Literal, NamedTuple, get_args
 
-from flotilla.contracts.names import is_name, is_replica
+from flotilla.contracts.names import is_name, is_replica, token_of
 
 Zone = Literal["local", "cloud"]
 Priority = Literal["high", "normal", "low"]
@@ -43,6 +43,7 @@ API_VERBS: Final = (
     "decide",
     "feedback",
     "experiment",
+    "spend",
 )
 APPROVER_VERBS: Final = ("approvals", "decide")
 """Of these, what the scope's approver alone may ask."""
@@ -222,6 +223,36 @@ def orchestrator_control(scope: str, verb: str) -> str:
     return f"orchestrator-control.{scope}.{verb}"
 
 
+def rate_counter(limit: str, measure: str) -> str:
+    """The counter of what a limit's orchestrators have taken (`requests`, `tokens`); it only grows."""
+    return f"counter.rate.{limit}.{measure}"
+
+
+def held_counter(limit: str) -> str:
+    """The counter of attempts under way that a limit counts."""
+    return f"counter.held.{limit}"
+
+
+def budget_counter(budget: str, period: str) -> str:
+    """The counter of what is spent and reserved of a budget in one day or month, in micro-dollars."""
+    return f"counter.budget.{budget}.{period}"
+
+
+def counted(counter: str) -> str:
+    """Where a counter's messages are told once they are stored, with the total that each came to."""
+    return f"counted.{counter.removeprefix('counter.')}"
+
+
+def reserving_owner(owner: str) -> str:
+    """Where an orchestrator that holds reservations says that it lives."""
+    return f"counted.owner.{owner}"
+
+
+def ledger(scope: str, day: str, pool: str, model: str) -> str:
+    """The counter of what a scope's tasks cost in a day on a pool's model, in micro-dollars; its messages are the ledger."""
+    return f"ledger.{scope}.{day}.{pool}.{token_of(model) or '='}"
+
+
 # --- streams and buckets -------------------------------------------------------------------------------------------
 
 PRESENCE_BUCKET: Final = "presence"
@@ -291,6 +322,15 @@ def scores_stream(scope: str) -> str:
 def arms_key(capability: str, experiment: str, writer: str) -> str:
     """The key of one orchestrator's totals in the bucket of experiments; `*` stands for any."""
     return f"arms.{capability}.{experiment}.{writer}"
+
+
+COUNTERS_STREAM: Final = "COUNTERS"
+"""Of the fleet: what limits and budgets count, over all scopes."""
+
+
+def ledger_stream(scope: str) -> str:
+    """The stream that keeps what a scope's tasks cost."""
+    return f"LEDGER_{scope}"
 
 
 def blackboard_bucket(scope: str) -> str:

@@ -75,12 +75,14 @@ class PubAck(Struct, frozen=True, kw_only=True):
         seq: Of the message in the stream; of the first one when it is a duplicate.
         duplicate: A message with the same `Nats-Msg-Id` was stored within the window already.
         error: Set when nothing was stored.
+        val: The total that a counter has come to, as text; "" where it is none, or a duplicate.
     """
 
     stream: str = ""
     seq: int = 0
     duplicate: bool = False
     error: ApiError | None = None
+    val: str = ""
 
 
 _decode_ack: Final = msgspec.json.Decoder(PubAck).decode

@@ -26,6 +26,7 @@ DETAIL_LENGTH_MAX: Final = 500
 Loop = Literal[
     "background",
     "blackboard",
+    "counters",
     "deliveries",
     "experiments",
     "heartbeats",

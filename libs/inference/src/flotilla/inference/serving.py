@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import Final
 
 import structlog
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.chassis.deployable import Deployable, Runtime, Served, run_deployable
@@ -58,6 +58,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     """Serve until a stop signal, then leave gracefully: no task fails because a replica stopped."""
     zone, pool = settings.zone, settings.checked_pool()
     provider = what.backend.provider
+    price = settings.price()
     metrics = WorkerMetrics(zone=zone, pool=pool, provider=provider, models=what.models)
     worker = Worker(
         what.backend,
@@ -66,6 +67,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
         replica=replica,
         approvals=settings.approvals(),
         observe=metrics.ended,
+        price=price,
     )
 
     def card(lane: Slots | None) -> ReplicaCard:
@@ -82,6 +84,7 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
             version=version,
             started_unix_ms=started_unix_ms,
             stand_in=what.stand_in,
+            price=UNSET if price is None else price,
         )
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from flotilla.chassis.settings import ServiceSettings
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, SLOTS_MAX, printable
 from flotilla.contracts.names import is_name
-from flotilla.contracts.presence import MODELS_MAX, ModelCard
+from flotilla.contracts.presence import MODELS_MAX, ModelCard, PriceCard, PriceUsd
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.approver_keys import is_public_key
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
@@ -45,6 +45,10 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         approval_capabilities: `FLOTILLA_APPROVAL_CAPABILITIES`: ask for grants for these alone; by default for all.
         local_hosts: `FLOTILLA_LOCAL_HOSTS`: names, addresses and networks that are one's own, beside private addresses;
             a local worker connects to nothing else.
+        price_per_call_usd: `FLOTILLA_PRICE_PER_CALL_USD`: what an attempt costs here, for hardware of one's own. It and the
+            two that follow add up, and count where the provider's price list says nothing.
+        price_per_second_usd: `FLOTILLA_PRICE_PER_SECOND_USD`: of a second in which a slot is taken.
+        price_per_mtok_usd: `FLOTILLA_PRICE_PER_MTOK_USD`: of a million tokens, in and out.
         engine_latency_ms: Of the noop engine, like the two that follow.
     """
 
@@ -60,9 +64,19 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     approvers: str = ""
     approval_capabilities: str = ""
     local_hosts: str = ""
+    price_per_call_usd: PriceUsd = 0.0
+    price_per_second_usd: PriceUsd = 0.0
+    price_per_mtok_usd: PriceUsd = 0.0
     engine_latency_ms: Annotated[float, Meta(ge=0.0, le=3_600_000.0)] = 0.0
     engine_jitter: Fraction = 0.0
     engine_failure_rate: Fraction = 0.0
+
+    def price(self) -> PriceCard | None:
+        """What work costs here; None where it costs nothing, or what the price list says."""
+        price = PriceCard(
+            call_usd=self.price_per_call_usd, second_usd=self.price_per_second_usd, mtok_usd=self.price_per_mtok_usd
+        )
+        return None if price == PriceCard() else price
 
     def checked_pool(self) -> str:
         """

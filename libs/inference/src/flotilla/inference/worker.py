@@ -16,6 +16,7 @@ from flotilla.contracts.attempts import Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, TEXT_LENGTH_MAX, WORD_LENGTH_MAX, printable
+from flotilla.contracts.presence import PriceCard
 from flotilla.contracts.redaction import EVERY_TYPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.slots import ActiveAttempt
@@ -49,6 +50,7 @@ class Worker:
         replica: str,
         approvals: ApprovalCheck | None = None,
         observe: WorkerObserver | None = None,
+        price: PriceCard | None = None,
     ) -> None:
         self._backend = backend
         self._catalogue = catalogue
@@ -56,6 +58,7 @@ class Worker:
         self._replica = replica
         self._approvals = approvals
         self._observe = observe
+        self._price = price
         self._sparing = Sparing()
         self._never_waits = isinstance(backend, NeverWaits) and backend.never_waits
 
@@ -90,6 +93,8 @@ class Worker:
                 where=where(error),
             )
             answer = self._failed(FailureKind.CRASHED, f"the worker failed ({type(error).__name__})")
+        if self._price is not None:
+            answer = priced(answer, self._price, time.perf_counter() - started_at)
         if self._observe is not None:
             self._observe(held, answer, time.perf_counter() - started_at)
         return answer
@@ -156,3 +161,12 @@ class Worker:
 
     def _failed(self, kind: FailureKind, message: str) -> Failed:
         return Failed(kind=kind, message=printable(message, TEXT_LENGTH_MAX), replica=self._replica)
+
+
+def priced(answer: Finished | Failed, price: PriceCard, seconds: float) -> Finished | Failed:
+    """With what the work cost here, where nobody else has said what it cost."""
+    usage = answer.usage
+    if usage.cost_usd:
+        return answer
+    cost_usd = price.of(seconds=seconds, tokens=usage.input_tokens + usage.output_tokens)
+    return msgspec.structs.replace(answer, usage=msgspec.structs.replace(usage, cost_usd=cost_usd))

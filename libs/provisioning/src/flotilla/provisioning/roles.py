@@ -62,6 +62,7 @@ _STREAM_VERBS: Final = (
 _REMOVING_VERBS: Final = ("STREAM.PURGE.{0}", "STREAM.DELETE.{0}")
 """What else it may ask of those that the version before has left."""
 _VAULT_VERBS: Final = ("STREAM.INFO.{0}", "STREAM.CREATE.{0}", "STREAM.UPDATE.{0}", "STREAM.MSG.GET.{0}")
+_COUNTERS: Final = "counter.>"
 _BLACKBOARD_BEFORE: Final = "$KV.blackboard.>"
 """Orchestrators of the version before may still serve while those of this one start."""
 
@@ -218,6 +219,8 @@ def orchestrator(
             *(subjects.infer_control(zone, _ANY, _ANY) for zone in zones),
             *chain.from_iterable(_written_for_scope(name) for name in names),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
+            _COUNTERS,
+            subjects.reserving_owner(_ANY),
             *kept,
             _BLACKBOARD_BEFORE,
             *(f"{inbox_prefix(user)}.>" for user in (ORCHESTRATOR, ADMIN)),
@@ -232,6 +235,7 @@ def orchestrator(
             _below_root(subjects.infer_free(_ANY_ZONE, _ANY)),
             _below_root(subjects.heartbeat(_ANY_ZONE, _ANY, _ANY)),
             *(subjects.key(bucket, ">") for bucket in subjects.BUCKETS),
+            subjects.counted(_COUNTERS),
             *kept,
             _BLACKBOARD_BEFORE,
             MAX_DELIVERIES_ADVISORIES,
@@ -355,6 +359,7 @@ def _written_for_scope(scope: str) -> tuple[str, ...]:
         subjects.suspended(scope, _ANY),
         subjects.audit(scope, _ANY, _ANY),
         f"score.{scope}.>",
+        f"ledger.{scope}.>",
         _control_of(scope),
     )
 
@@ -397,6 +402,8 @@ def _orchestrator_api(scopes: Sequence[str]) -> Iterable[str]:
             *(subjects.audit_stream(scope) for scope in scopes),
             *(subjects.bucket_stream(subjects.approvals_bucket(scope)) for scope in scopes),
             *(subjects.scores_stream(scope) for scope in scopes),
+            *(subjects.ledger_stream(scope) for scope in scopes),
+            subjects.COUNTERS_STREAM,
             *(subjects.bucket_stream(subjects.blackboard_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(subjects.cache_bucket(scope)) for scope in scopes),
             *(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS),

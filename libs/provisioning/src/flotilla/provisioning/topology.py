@@ -54,6 +54,13 @@ BLACKBOARD_VALUES_MAX: Final = 50_000
 BLACKBOARD_BYTES_MAX: Final = 256 * MIB
 CACHE_ENTRIES_MAX: Final = 20_000
 CACHE_BYTES_MAX: Final = 64 * MIB
+COUNTERS_BYTES_MAX: Final = 256 * MIB
+COUNTERS_AGE_S: Final = 40 * DAY_S
+"""Longer than a month, which a budget may be for."""
+COUNTS_PER_SUBJECT_MAX: Final = 20_000
+"""Of one counter: reservations that are older than so many messages are not seen by an orchestrator that starts."""
+LEDGER_BYTES_MAX: Final = 256 * MIB
+LEDGER_AGE_S: Final = 400 * DAY_S
 PRESENCE_BYTES_MAX: Final = 64 * MIB
 STATS_BYTES_MAX: Final = 256 * MIB
 STATS_TTL_S: Final = 60
@@ -88,6 +95,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         max_age: In nanoseconds, like every duration here; 0 keeps for ever.
+        allow_msg_counter: Whether its messages are increments of counters, one counter for each subject (ADR-49).
         allow_msg_ttl: Whether a message may bring a lifetime of its own (header `Nats-TTL`).
         first_seq: Of a stream that is made; 0 leaves it to the server.
         subject_delete_marker_ttl: How long a marker tells watchers that a key's last value expired.
@@ -115,6 +123,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     num_replicas: int = 0
     first_seq: int = 0
     storage: Literal["", "file", "memory"] = ""
+    allow_msg_counter: bool = False
 
 
 class TopologyLimits(Struct, frozen=True, kw_only=True):
@@ -160,8 +169,10 @@ def topology(
             *(scores_stream(scope) for scope in scopes),
             *(events_stream(scope, limits) for scope in scopes),
             *(dead_stream(scope, limits) for scope in scopes),
+            *(ledger_stream(scope) for scope in scopes),
             *(blackboard(scope, limits) for scope in scopes),
             *(cache(scope) for scope in scopes),
+            COUNTERS,
             *BUCKETS,
         )
     )
@@ -306,6 +317,25 @@ def dead_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
     )
 
 
+def ledger_stream(scope: str) -> StreamConfig:
+    """
+    What a scope's tasks cost, a message for each task and route; when it is full the oldest goes.
+
+    A day's total on a route is in its newest message, and so outlives the older ones.
+    """
+    return StreamConfig(
+        name=subjects.ledger_stream(scope),
+        subjects=(f"ledger.{scope}.>",),
+        retention="limits",
+        discard="old",
+        max_age=LEDGER_AGE_S * _NS_PER_S,
+        max_bytes=LEDGER_BYTES_MAX,
+        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        allow_direct=True,
+        allow_msg_counter=True,
+    )
+
+
 def blackboard(scope: str, limits: TopologyLimits) -> StreamConfig:
     """A scope's blackboard: what does not fit is refused."""
     bucket = _bucket(
@@ -359,6 +389,24 @@ def vault_bucket(replicas: int) -> StreamConfig:
     bucket = _bucket(subjects.VAULT_BUCKET, bytes_max=VAULT_BYTES_MAX, ttl_s=VAULT_LIFETIME_S_MAX)
     return msgspec.structs.replace(bucket, num_replicas=replicas, storage="file")
 
+
+COUNTERS: Final = StreamConfig(
+    name=subjects.COUNTERS_STREAM,
+    subjects=("counter.>",),
+    republish=SubjectMapping(src="counter.>", dest=subjects.counted("counter.>")),
+    retention="limits",
+    discard="old",
+    max_msgs_per_subject=COUNTS_PER_SUBJECT_MAX,
+    max_age=COUNTERS_AGE_S * _NS_PER_S,
+    max_bytes=COUNTERS_BYTES_MAX,
+    duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+    allow_direct=True,
+    allow_msg_counter=True,
+)
+"""
+What limits and budgets count. Each message is told once more with the total that it came to, so that orchestrators know
+one another's without asking.
+"""
 
 BUCKETS: Final = (
     _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),

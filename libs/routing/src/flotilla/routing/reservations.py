@@ -11,11 +11,13 @@ from typing import Final
 
 from msgspec import Struct
 
-OWNER_SILENT_S: Final = 15.0
+OWNER_SILENT_S: Final = 10.0
 OWNER_SAYS_EVERY_S: Final = 2.0
 OPEN_MAX: Final = 100_000
 """Open reservations that are watched; of more, those of an orchestrator that dies are not given back."""
 OWNERS_MAX: Final = 10_000
+EARLY_MAX: Final = 10_000
+"""Ends that were heard before what they end."""
 
 
 class Reservation(Struct, frozen=True, gc=False):
@@ -40,6 +42,7 @@ class OpenReservations:
     def __init__(self) -> None:
         self._open: dict[str, Reservation] = {}
         self._heard_of: dict[str, float] = {}
+        self._ended_early: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -49,13 +52,18 @@ class OpenReservations:
 
     def made(self, reservation: Reservation, now_s: float) -> None:
         """A reservation was made."""
+        if self._ended_early.pop(reservation.id, self) is None:
+            return
         if len(self._open) < OPEN_MAX:
             self._open[reservation.id] = reservation
         self._heard_of.setdefault(reservation.owner, now_s)
 
     def ended(self, reservation: str) -> None:
         """It has its end."""
-        self._open.pop(reservation, None)
+        if self._open.pop(reservation, None) is None:
+            if len(self._ended_early) >= EARLY_MAX:
+                del self._ended_early[next(iter(self._ended_early))]
+            self._ended_early[reservation] = None
 
     def lives(self, owner: str, now_s: float) -> None:
         """An orchestrator says that it lives."""

@@ -126,6 +126,7 @@ class Exclusion(Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         waits: It may come back without a change of policy (no live replica, an open breaker): a durable task waits.
         until_unix_ms: When it comes back, where that is known; else 0.
+        limited: A limit or budget of the policy has no room for it.
     """
 
     pool: str
@@ -134,6 +135,7 @@ class Exclusion(Struct, frozen=True, kw_only=True, gc=False):
     waits: bool = False
     until_unix_ms: int = 0
     figures: Figures | None = None
+    limited: bool = False
 
 
 class Escalation(Struct, frozen=True, gc=False):

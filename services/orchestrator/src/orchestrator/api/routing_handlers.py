@@ -21,6 +21,7 @@ from flotilla.routing.data_classes import highest
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
 from orchestrator.api.requests import ApiRequest, decode_query
+from orchestrator.economy.gate import Gate
 from orchestrator.state.fleet import Fleet
 from orchestrator.ways_in.intake import Intake
 
@@ -37,6 +38,7 @@ class RoutingHandlers:
         intake: Intake,
         pipelines: Mapping[str, Pipeline],
         at_least: DataClass,
+        gate: Gate,
     ) -> None:
         self._instance = instance
         self._router = router
@@ -44,6 +46,7 @@ class RoutingHandlers:
         self._intake = intake
         self._pipelines = pipelines
         self._at_least: DataClass = at_least
+        self._gate = gate
 
     async def explain(self, question: ApiRequest) -> Explanation:
         """Where a task like this would go now, and why."""
@@ -69,7 +72,7 @@ class RoutingHandlers:
             labels=query.labels,
             input_bytes=query.input_bytes,
         )
-        decision = self._router.explain(view, self._fleet.view, self._fleet.busy)
+        decision = self._gate.decided(view, self._router.explain(view, self._fleet.view, self._fleet.busy))
         return Explanation(
             capability=query.capability,
             data_class=data_class,

@@ -22,6 +22,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
 from flotilla.routing.types import Route
+from orchestrator.economy.gate import Gate
 from orchestrator.execution.in_flight_checks import ReplicasOf
 from orchestrator.execution.liveness import LivenessWatch
 from orchestrator.reporting.traces import NO_TRACES, Traces, end_attempt, options_of
@@ -40,6 +41,7 @@ class Attempts:
     Attributes:
         live: Those in flight, by their reply subjects.
         outputs: Looks at what workers give.
+        gate: Of limits and budgets.
         renewed_at: When the watch last turned, by the loop's clock; a liveness probe looks at it.
     """
 
@@ -53,6 +55,7 @@ class Attempts:
         *,
         redaction: Callable[[], RedactionPolicy] = lambda: EVERY_TYPE,
         sealed: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         self._connection = connection
         self._traces = traces
@@ -69,6 +72,7 @@ class Attempts:
         self.liveness: Final = LivenessWatch(
             connection, self, instance, inbox=self._inbox, replicas_of=replicas_of, sealed=sealed
         )
+        self.gate: Final = gate
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()
 
@@ -118,10 +122,16 @@ class Attempts:
             on_start: Called at the first reply of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
             parent: The task's span.
+
+        Raises:
+            OverLimitError: A limit or budget has no room for it now; nothing was sent.
         """
+        permit = await self.gate.admit(task.view, route) if self.gate is not None and self.gate.in_use else None
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
+        if permit is not None:
+            attempt.outcome.add_done_callback(permit.close)
         attempt.reply = reply = self._inbox.open(
             attempt.hear, prefix=subjects.attempt_inbox(route.zone, route.pool, self._instance, sealed=self._sealed)
         )
@@ -148,6 +158,7 @@ class Attempts:
             )
         except BaseException:
             self.forget(attempt)
+            attempt.outcome.cancel()
             raise
         return attempt
 

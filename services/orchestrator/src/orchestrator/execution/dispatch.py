@@ -8,6 +8,7 @@ from flotilla.contracts.experiments import SPLIT
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import Result, encode
+from orchestrator.economy.spend import SpendLedger
 from orchestrator.execution.crashes import crashed, goes_back
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.task_run import TaskRun
@@ -39,11 +40,13 @@ class Dispatcher:
         traces: Traces = NO_TRACES,
         *,
         payload_bytes_max: int,
+        spend: SpendLedger | None = None,
     ) -> None:
         self._with = dependencies
         self._result_bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._metrics = metrics
         self._traces = traces
+        self._spend = spend
         self.held: Final[dict[tuple[str, str], TaskRun]] = {}
         self.on_split: Callable[[Task, Result, Rules], None] = _nothing
 
@@ -88,6 +91,7 @@ class Dispatcher:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
+        self._record_spend(run)
         # Counted and told of after the caller has its answer.
         self._with.attempts.loop.call_soon(self._finished, run, result)
         return result
@@ -101,11 +105,17 @@ class Dispatcher:
     def _failed(self, run: TaskRun, error: TaskError) -> Result:
         kind = "cancelled" if error.kind is ErrorKind.CANCELLED else "failed"
         self._with.events.tell(run.task, kind, error=error.kind.value)
+        self._record_spend(run)
         # The attempt may have gone well: then its result was too large.
         run.record_success()
         result = run.state.failed(error.body)
         self._ended(run, result, None)
         return result
+
+    def _record_spend(self, run: TaskRun) -> None:
+        """Before the result is sent or committed: should this process die, the server has had both, or not the result."""
+        if self._spend is not None and run.state.paid:
+            self._spend.record(run.task, run.state.paid)
 
     def _finished(self, run: TaskRun, result: Result) -> None:
         route = run.route

@@ -34,6 +34,7 @@ from orchestrator.execution.run_steps import (
     LinesFull,
     NoSlot,
     NotAlone,
+    OverLimit,
     PanelEnded,
     Refreshed,
     Routed,
@@ -69,6 +70,8 @@ def next_action(run: RunState, event: RunEvent, now_s: float) -> Action:  # noqa
             return _after_refresh(run, event, now_s)
         case NoSlot(stale=stale):
             return _after_refusal(run, now_s, stale=stale)
+        case OverLimit():
+            return REFRESH
         case DeathsTold():
             return _if_safe(run)
         case NotAlone():

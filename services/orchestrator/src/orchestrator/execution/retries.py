@@ -25,6 +25,8 @@ REST_S_MAX: Final = 15.0
 ASK_REST_S_MAX: Final = 2.0
 ABSENT_PATIENCE_S: Final = 2.0
 """An asked task waits so long for a replica to come."""
+LIMITED_PATIENCE_S: Final = 30.0
+"""And so long for a limit, where the policy has no `queue_timeout_s`."""
 REOPENED_PATIENCE_S: Final = 1.0
 """And so long, after a route should be open again that a provider closed for a time."""
 PARKED_LOOK_S: Final = 5.0
@@ -139,11 +141,16 @@ def _be_patient(run: RunState, decision: Decision, unix_s: float, now_s: float) 
     """An asked task waits a moment for a replica to come, or for a route to be open again."""
     if run.waiting_since is None:
         run.waiting_since = now_s
+    back_s = back_in_s(decision, unix_s)
+    if any(each.limited for each in decision.excluded):
+        # As for a slot. One that frees later than that is not waited for at all: the caller is told when.
+        left_s = min(run.waiting_since + (run.rules.queue_timeout_s or LIMITED_PATIENCE_S), run.deadline_at) - now_s
+        return Pause(back_s) if back_s < left_s else Fail(not_now(run.task, decision, unix_s))
     patient_until = max(run.waiting_since + ABSENT_PATIENCE_S, run.closed_until + REOPENED_PATIENCE_S)
     left_s = min(patient_until, run.deadline_at) - now_s
     if left_s <= 0:
         return Fail(not_now(run.task, decision, unix_s)) if now_s < run.deadline_at else REFRESH
-    return Pause(min(left_s, back_in_s(decision, unix_s)))
+    return Pause(min(left_s, back_s))
 
 
 def _next_round(run: RunState) -> None:

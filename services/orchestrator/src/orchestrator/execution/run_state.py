@@ -19,6 +19,7 @@ from flotilla.contracts.failures import ErrorBody, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.routing.types import Choice, Escalation, Panel, Route
+from orchestrator.state.paid import Paid
 from orchestrator.state.replica_states import Replica
 from orchestrator.state.tasks import NO_USAGE, Task
 
@@ -106,6 +107,7 @@ class RunState(Struct):
         panel: Of the last decision.
         asked: The routes that were asked at the same time in this round.
         part: What it is limited to; None of a whole task's run.
+        paid: What attempts cost.
     """
 
     task: Task
@@ -136,6 +138,7 @@ class RunState(Struct):
     panel: Panel | None = None
     asked: frozenset[Route] = frozenset()
     part: Part | None = None
+    paid: list[Paid] = []
 
     def at(self, route: Route) -> RouteTries:
         """The tries of a route, kept from now on."""
@@ -149,15 +152,18 @@ class RunState(Struct):
         # Nearly every task has one attempt: its usage is the sum, and need not be added up.
         self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         self.attempts.append(report)
+        if usage.cost_usd != 0.0:
+            self.paid.append(Paid(report.pool, report.model, usage.cost_usd))
         if len(self.attempts) > ATTEMPTS_REPORTED_MAX:
             del self.attempts[ATTEMPTS_REPORTED_MAX // 2]
 
     def take_in(self, part: "RunState") -> None:
         """A part of the run is over: its attempts are the task's, are paid for and count."""
-        usage = part.usage
+        usage, paid_before = part.usage, len(self.paid)
         for report in part.attempts:
             self.report(report, usage)
             usage = NO_USAGE
+        self.paid[paid_before:] = part.paid
         if self.queued_ms is None or (part.queued_ms is not None and part.queued_ms < self.queued_ms):
             self.queued_ms = part.queued_ms
         for route, tries in part.routes.items():

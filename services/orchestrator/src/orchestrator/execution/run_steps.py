@@ -64,6 +64,10 @@ class NoSlot(Struct, frozen=True, gc=False):
     stale: bool = False
 
 
+class OverLimit(Struct, frozen=True, gc=False):
+    """A limit or budget had no room for the attempt: nothing was sent, and the next decision knows of it."""
+
+
 class LinesFull(Struct, frozen=True, gc=False):
     """No line of any of the pools takes one more task."""
 
@@ -118,7 +122,7 @@ class PanelEnded(Struct, frozen=True, gc=False):
     agreed: int | None
 
 
-RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | LinesFull | AttemptEnded | PanelEnded
+RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | OverLimit | LinesFull | AttemptEnded | PanelEnded
 
 
 class Refresh(Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from flotilla.contracts.results import AttemptReport, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Decision, Route
+from orchestrator.economy.errors import OverLimitError
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.next_action import ended_as, next_action
@@ -32,6 +33,7 @@ from orchestrator.execution.run_steps import (
     LinesFull,
     NoSlot,
     NotAlone,
+    OverLimit,
     PanelEnded,
     Park,
     Pause,
@@ -53,6 +55,7 @@ _log_levels: Final = logging.getLogger("orchestrator")
 """Asked first: a line that nobody wants must not cost every attempt the making of it."""
 _NO_SLOT: Final = NoSlot()
 _STALE: Final = NoSlot(stale=True)
+_OVER_LIMIT: Final = OverLimit()
 
 
 class TaskRun:
@@ -177,13 +180,17 @@ class TaskRun:
             return NotAlone()
         fleet, router = self._dependencies.fleet, self._dependencies.router
         if self.state.part is None:
-            return Routed(router.decide(self.task.view, fleet.view, fleet.busy), time.time())
+            return Routed(self._within_limits(router.decide(self.task.view, fleet.view, fleet.busy)), time.time())
         first, self._first = self._first, None
         # A decision may hold a probe, which counts as sent, and a part sends it only where it is its own.
         decision = (
             router.explain(self.task.view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
         )
-        return Routed(decision, time.time())
+        return Routed(self._within_limits(decision), time.time())
+
+    def _within_limits(self, decision: Decision) -> Decision:
+        gate = self._dependencies.attempts.gate
+        return decision if gate is None else gate.decided(self.task.view, decision)
 
     async def _ask_panel(self, ask: AskPanel) -> PanelEnded:
         """Several routes at the same time; the answer that is the result for now is kept."""
@@ -201,22 +208,25 @@ class TaskRun:
             self.finished, self._kept = chosen.finished, (chosen.choice.route, chosen.replica)
         return ended
 
-    async def _send(self, send: Send) -> NoSlot | AttemptEnded:
+    async def _send(self, send: Send) -> NoSlot | OverLimit | AttemptEnded:
         """One request to one lane, heard out."""
         dependencies, task, choice = self._dependencies, self.task, send.choice
         lane = dependencies.fleet.lane(choice.route.pool)
         if not send.has_turn and lane.is_ahead(task.priority):
             return _NO_SLOT
         reasons = lane.reasons
-        attempt = self.attempt = await dependencies.attempts.send(
-            task,
-            choice.route,
-            lane,
-            timeout_s=self.state.rules.attempt_timeout_s,
-            on_start=self._started,
-            on_piece=self._piece if self._on_piece else None,
-            parent=self.state.span,
-        )
+        try:
+            attempt = self.attempt = await dependencies.attempts.send(
+                task,
+                choice.route,
+                lane,
+                timeout_s=self.state.rules.attempt_timeout_s,
+                on_start=self._started,
+                on_piece=self._piece if self._on_piece else None,
+                parent=self.state.span,
+            )
+        except OverLimitError:
+            return _OVER_LIMIT
         try:
             outcome = await attempt.outcome
         except asyncio.CancelledError:

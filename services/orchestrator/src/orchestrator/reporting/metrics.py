@@ -90,6 +90,14 @@ class OrchestratorMetrics:
         self._stores_made_again: Final = Counter(
             "flotilla_stores_recreated_total", "Streams and buckets that had vanished and were made again.", ()
         )
+        self._over: Final = Counter(
+            "flotilla_over_limit_total",
+            "Attempts for which a limit or budget had no room: `refused`, only `reported`, or `away` (not counted).",
+            ("kind", "name", "outcome"),
+        )
+        self._counts_lost: Final = Counter(
+            "flotilla_counts_lost_total", "Increments of limits, budgets or the ledger that were given up.", ()
+        )
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._escalations,
@@ -108,6 +116,8 @@ class OrchestratorMetrics:
             self._cache_hits,
             self._cache_misses,
             self._cache_saved_usd,
+            self._over,
+            self._counts_lost,
             Gauge(
                 "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
             ),
@@ -166,6 +176,14 @@ class OrchestratorMetrics:
     def refused(self, *, path: str, outcome: str) -> None:
         """A message never became a task; its capability may be anything, so it is not a label."""
         self._tasks.add(("", path, outcome))
+
+    def over_limit(self, kind: str, name: str, outcome: str) -> None:
+        """A limit or budget had no room for an attempt."""
+        self._over.add((kind, name, outcome))
+
+    def count_lost(self) -> None:
+        """An increment of a counter was given up."""
+        self._counts_lost.add(())
 
     def card_refused(self, pool: str) -> None:
         """A replica of a pool announces what it may not."""

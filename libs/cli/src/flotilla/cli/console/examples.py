@@ -56,6 +56,11 @@ flotilla explain classify
 flotilla explain summarize --data-class restricted
 flotilla explain summarize --route cloud
 """,
+    "spend": """
+flotilla spend
+flotilla spend --by day,pool --since 2026-11-01
+flotilla spend --by label.team --json
+""",
     "policy": """
 flotilla policy check policy.toml
 flotilla policy set policy.toml

@@ -1,0 +1,72 @@
+"""Questions about money: the bodies of `api.spend` and of its answer."""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from flotilla.contracts.fields import SEQUENCE_MAX
+from flotilla.contracts.headers import LABEL_LENGTH_MAX
+
+GROUPS_MAX: Final = 4
+LINES_MAX: Final = 5_000
+LABEL_PREFIX: Final = "label."
+DAY: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
+
+Day = Annotated[str, Meta(pattern=DAY)]
+Micros = Annotated[int, Meta(ge=-SEQUENCE_MAX, le=SEQUENCE_MAX)]
+Group = Annotated[str, Meta(min_length=1, max_length=len(LABEL_PREFIX) + LABEL_LENGTH_MAX)]
+"""`day`, `pool`, `model`, `scope`, `capability`, or `label.` and the name of a label."""
+
+PLAIN_GROUPS: Final[tuple[Literal["day", "scope", "pool", "model"], ...]] = ("day", "scope", "pool", "model")
+"""Read from the totals; the others from the ledger's messages."""
+
+
+class SpendQuery(Struct, frozen=True, kw_only=True):
+    """
+    `api.spend`: what the tasks of a scope have cost; answered with Spend.
+
+    Attributes:
+        by: What the lines are for; each adds a column.
+        since: The first day (UTC); None for the first of the ledger.
+        until: The last day; None for today.
+        every_scope: Of all scopes that the orchestrator serves; for those who may change the policy.
+    """
+
+    by: Annotated[tuple[Group, ...], Meta(min_length=1, max_length=GROUPS_MAX)] = ("pool",)
+    since: Day | None = None
+    until: Day | None = None
+    every_scope: bool = False
+
+
+class SpendLine(Struct, frozen=True, kw_only=True):
+    """
+    One line.
+
+    Attributes:
+        key: A value for each of `by`, in its order; "" where there is none.
+        usd_micros: In millionths of a dollar.
+        entries: A task has one for each pool and model that it was tried on and that cost something.
+        unpriced: Those of them whose cost is not known.
+    """
+
+    key: list[str]
+    usd_micros: Micros
+    entries: int
+    unpriced: int = 0
+
+
+class Spend(Struct, frozen=True, kw_only=True):
+    """
+    Lines, the dearest first, and the sum of all.
+
+    Attributes:
+        complete: False when there were more lines, or more of the ledger, than one answer looks at; the sum then is of
+            what was looked at.
+    """
+
+    by: tuple[str, ...]
+    lines: list[SpendLine]
+    usd_micros: Micros
+    entries: int
+    unpriced: int = 0
+    complete: bool = True

@@ -1,0 +1,162 @@
+"""
+Counters in a stream (ADR-49): each message adds to its subject's total, and the acknowledgement has the new total.
+
+A message with the same id as one that was stored within the stream's window of duplicates adds nothing, and its
+acknowledgement has no total. Totals are whole numbers of any size.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.fabric.connection import Message, status_of
+from flotilla.fabric.errors import TopologyError
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import direct_get, read_ack
+from flotilla.fabric.stored import SCAN_BATCH, SCAN_BATCH_BYTES, last_message
+
+INCREMENT: Final = "Nats-Incr"
+MESSAGE_ID: Final = "Nats-Msg-Id"
+TIMEOUT_S: Final = 2.0
+DIGITS_MAX: Final = 30
+"""Of a total or an increment that is believed."""
+
+
+class Added(Struct, frozen=True):
+    """
+    What became of an increment.
+
+    Attributes:
+        total: What the counter came to; None when a message of the same id had been counted before.
+    """
+
+    total: int | None
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """
+    One message of a counter.
+
+    Attributes:
+        total: What the counter came to with it.
+        stored_unix_ms: By the server's clock; 0 where it is not known.
+        headers: Those of the sender among them.
+    """
+
+    subject: str
+    increment: int
+    total: int
+    stored_unix_ms: int
+    headers: Mapping[str, str]
+
+
+class _Value(Struct, frozen=True):
+    val: str
+
+
+_decode: Final = msgspec.json.Decoder(_Value).decode
+
+
+async def add(
+    requests: Requests,
+    counter: str,
+    amount: int,
+    *,
+    message_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Added:
+    """
+    Add to a counter; the amount may be less than 0.
+
+    Raises:
+        TopologyError: The server refused; says why.
+        FabricError: No answer: it may have been counted. With the same `message_id` it is counted once.
+    """
+    given = {**(headers or {}), INCREMENT: f"{amount:+d}"}
+    if message_id is not None:
+        given[MESSAGE_ID] = message_id
+    reply = await requests.request(counter, headers=given, timeout_s=timeout_s)
+    try:
+        ack = read_ack(reply.data)
+        total = None if ack.duplicate else _number(ack.val)
+    except (DecodeFailedError, ValueError) as error:
+        raise TopologyError(f"counter {counter}: the acknowledgement is none of a counter") from error
+    if ack.error is not None:
+        raise TopologyError(f"counter {counter}: {ack.error.description} ({ack.error.err_code})")
+    return Added(total)
+
+
+def read_count(subject: str, message: Message) -> Count | None:
+    """A counter's message as it is told or stored; None when it is none. `subject` is the counter's."""
+    try:
+        headers = message.headers
+        return Count(
+            subject=subject,
+            increment=_number(headers.get(INCREMENT, "")),
+            total=_number(_decode(message.data).val),
+            stored_unix_ms=_unix_ms(headers.get("Nats-Time-Stamp", "")),
+            headers=headers,
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        return None
+
+
+async def total_of(requests: Requests, stream: str, counter: str) -> int:
+    """
+    What a counter has come to, as the stream's leader knows it; 0 for one that nobody has added to.
+
+    Raises:
+        TopologyError: What is stored is no counter.
+        FabricError: No answer.
+    """
+    found = await last_message(requests, stream, counter)
+    if found is None:
+        return 0
+    try:
+        return _number(_decode(found.body).val)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise TopologyError(f"counter {counter}: what is stored is no counter") from error
+
+
+async def counts(
+    requests: Requests, stream: str, pattern: str, *, since_unix_ms: int = 0, counts_max: int
+) -> AsyncIterator[Count]:
+    """
+    The messages of counters that match, oldest first, from a time of the server's clock on; at most `counts_max`.
+
+    The stream must allow direct gets. No more than one batch is held at a time.
+    """
+    ask: dict[str, object] = {"next_by_subj": pattern, "batch": SCAN_BATCH, "max_bytes": SCAN_BATCH_BYTES}
+    start = datetime.fromtimestamp(since_unix_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+    given: dict[str, object] = {"start_time": start} if since_unix_ms else {"seq": 1}
+    seen = 0
+    while seen < counts_max:
+        batch, _ = await requests.collect(
+            direct_get(stream),
+            msgspec.json.encode({**ask, **given}),
+            is_last=lambda message: status_of(message) is not None,
+        )
+        for message in batch[: counts_max - seen]:
+            count = read_count(message.headers.get("Nats-Subject", ""), message)
+            if count is not None:
+                yield count
+        if not batch:
+            return
+        seen += len(batch)
+        given = {"seq": int(batch[-1].headers["Nats-Sequence"]) + 1}
+
+
+def _number(text: str) -> int:
+    if len(text) > DIGITS_MAX:
+        raise ValueError
+    return int(text)
+
+
+def _unix_ms(time: str) -> int:
+    """Of a time as RFC 3339 writes it; 0 for none."""
+    return round(datetime.fromisoformat(time).timestamp() * 1000) if time else 0

@@ -1,0 +1,125 @@
+"""Questions about money: `api.spend`."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from flotilla.contracts import subjects
+from flotilla.contracts.api_spend import LABEL_PREFIX, LINES_MAX, PLAIN_GROUPS, Spend, SpendLine, SpendQuery
+from flotilla.contracts.errors import BadRequestError, TaskError
+from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.names import name_of
+from flotilla.fabric.counters import Count, counts
+from flotilla.fabric.inbox import Requests
+from flotilla.routing.limit_rules import period_of
+from orchestrator.api.requests import ApiRequest, decode_query
+from orchestrator.api.turns import Turns
+from orchestrator.economy.spend import CAPABILITY, LABELS, UNPRICED
+
+ENTRIES_READ_MAX: Final = 200_000
+"""Of one scope's ledger, for one answer."""
+GROUPS: Final = (*PLAIN_GROUPS, "capability")
+
+Sum = list[int]
+"""Micro-dollars, entries, entries without a price."""
+
+
+class SpendHandlers:
+    """Adds up the ledger of a scope, or of all."""
+
+    def __init__(
+        self, requests: Requests, walks: Turns, *, scopes: Sequence[str], policy_scopes: frozenset[str]
+    ) -> None:
+        self._requests = requests
+        self._walks = walks
+        self._scopes = scopes
+        self._policy_scopes = policy_scopes
+
+    async def spend(self, question: ApiRequest) -> Spend:
+        """What tasks have cost."""
+        query = decode_query(question, SpendQuery)
+        for group in query.by:
+            if group not in GROUPS and not group.startswith(LABEL_PREFIX):
+                expected = f"{', '.join(GROUPS)}, or label. and a label's name"
+                raise BadRequestError(f"spend is not told by {group}; {expected}", path="$.by", expected=expected)
+        if query.every_scope and question.from_tenant and question.scope not in self._policy_scopes:
+            raise TaskError(ErrorKind.NOT_PERMITTED, f"the scope {question.scope} may not see what others spend")
+        scopes = self._scopes if query.every_scope else (question.scope,)
+        sums: dict[tuple[str, ...], Sum] = {}
+        complete = True
+        async with self._walks.turn(question.scope):
+            for scope in scopes:
+                complete = await self._add_up(scope, query, sums) and complete
+        lines = [
+            SpendLine(key=list(key), usd_micros=micros, entries=entries, unpriced=unpriced)
+            for key, (micros, entries, unpriced) in sums.items()
+        ]
+        lines.sort(key=lambda line: (-line.usd_micros, line.key))
+        return Spend(
+            by=query.by,
+            lines=lines[:LINES_MAX],
+            usd_micros=sum(line.usd_micros for line in lines),
+            entries=sum(line.entries for line in lines),
+            unpriced=sum(line.unpriced for line in lines),
+            complete=complete and len(lines) <= LINES_MAX,
+        )
+
+    async def _add_up(self, scope: str, query: SpendQuery, sums: dict[tuple[str, ...], Sum]) -> bool:
+        """One scope's entries; False when there are more than are read."""
+        until = query.until or period_of("day", time.time())
+        read = 0
+        seen: set[str] = set()
+        stream = subjects.ledger_stream(scope)
+        # An entry is of the day on which it was written, by a clock that may differ from the server's: all are looked at.
+        async for count in counts(self._requests, stream, f"ledger.{scope}.>", counts_max=ENTRIES_READ_MAX):
+            read += 1
+            found = _entry(count)
+            if found is None or not (query.since or "") <= found["day"] <= until:
+                continue
+            if count.subject not in seen:
+                seen.add(count.subject)
+                # What was counted before the oldest entry that is left: the stream was full.
+                _add(sums, query, {**found, "capability": ""}, "{}", (count.total - count.increment, 0, 0))
+            unpriced = int(count.headers.get(UNPRICED) == "1")
+            _add(sums, query, found, count.headers.get(LABELS, "{}"), (count.increment, 1, unpriced))
+        return read < ENTRIES_READ_MAX
+
+
+def _add(
+    sums: dict[tuple[str, ...], Sum], query: SpendQuery, entry: dict[str, str], labels: str, more: tuple[int, int, int]
+) -> None:
+    if not any(more):
+        return
+    given: dict[str, str] = {}
+    if any(group.startswith(LABEL_PREFIX) for group in query.by):
+        given = _labels(labels)
+    key = tuple(
+        given.get(group.removeprefix(LABEL_PREFIX), "") if group.startswith(LABEL_PREFIX) else entry[group]
+        for group in query.by
+    )
+    total = sums.setdefault(key, [0, 0, 0])
+    for index, amount in enumerate(more):
+        total[index] += amount
+
+
+def _entry(count: Count) -> dict[str, str] | None:
+    """What an entry's subject says; None when it is none."""
+    match count.subject.split("."):
+        case ["ledger", scope, day, pool, model]:
+            try:
+                named = "" if model == "=" else name_of(model)
+            except ValueError:
+                return None
+            capability = count.headers.get(CAPABILITY, "")
+            return {"scope": scope, "day": day, "pool": pool, "model": named, "capability": capability}
+        case _:
+            return None
+
+
+def _labels(encoded: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(encoded, type=dict[str, str])
+    except msgspec.MsgspecError:
+        return {}

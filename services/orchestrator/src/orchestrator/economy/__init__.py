@@ -1,0 +1,1 @@
+"""What the fleet may ask of providers, may spend, and has spent: limits, budgets and the ledger."""

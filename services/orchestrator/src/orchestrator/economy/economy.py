@@ -1,0 +1,39 @@
+"""Limits, budgets and the ledger of one orchestrator, put together."""
+
+from collections.abc import Callable
+from typing import Final
+
+from flotilla.contracts.policy import Policy
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from orchestrator.economy.counters import Counters
+from orchestrator.economy.gate import Gate
+from orchestrator.economy.spend import SpendLedger
+from orchestrator.reporting.metrics import OrchestratorMetrics
+
+
+class Economy:
+    """
+    What the fleet may ask, may spend, and has spent.
+
+    Attributes:
+        gate: Passed by every attempt.
+        ledger: Told of every task that cost something.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        instance: str,
+        *,
+        policy: Callable[[], Policy],
+        metrics: OrchestratorMetrics,
+    ) -> None:
+        counters = Counters(connection, requests, instance)
+        counters.on_lost = metrics.count_lost
+        self.gate: Final = Gate(counters, policy)
+        self.gate.on_over = metrics.over_limit
+        self.ledger: Final = SpendLedger(counters)
+        self.start: Final = counters.start
+        self.stop: Final = counters.stop

@@ -1,0 +1,61 @@
+"""What an attempt is expected to use, from what those before it on its route have used. Pure."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from flotilla.contracts.attempts import Usage
+from flotilla.contracts.limits import USD_MICROS
+
+ROUTES_MAX: Final = 4_096
+BYTES_PER_TOKEN: Final = 4
+OUTPUT_TOKENS_FIRST: Final = 256
+"""Of an attempt on a route of which nothing is known."""
+USD_MICROS_FIRST: Final = 50_000
+NEWEST_SHARE: Final = 0.1
+"""Of the newest attempt in the mean of tokens."""
+
+RouteOf = tuple[str, str, str]
+"""Pool, model and capability."""
+
+
+class _Seen(Struct):
+    tokens: float = 0.0
+    usd_micros: int = 0
+
+
+class Estimates:
+    """Means of tokens, and the dearest attempt, by route and capability."""
+
+    def __init__(self) -> None:
+        self._seen: dict[RouteOf, _Seen] = {}
+
+    def tokens(self, route: RouteOf, input_bytes: int) -> int:
+        """Tokens that an attempt is expected to use, in and out."""
+        seen = self._seen.get(route)
+        if seen is None or not seen.tokens:
+            return input_bytes // BYTES_PER_TOKEN + OUTPUT_TOKENS_FIRST
+        return max(1, round(seen.tokens))
+
+    def usd_micros(self, route: RouteOf, hint_usd: float | None) -> int:
+        """Micro-dollars that an attempt may cost: the dearest seen, else the policy's hint, else USD_MICROS_FIRST."""
+        seen = self._seen.get(route)
+        if seen is not None and seen.usd_micros:
+            return seen.usd_micros
+        return USD_MICROS_FIRST if hint_usd is None else round(hint_usd * USD_MICROS)
+
+    def seen(self, route: RouteOf, usage: Usage) -> None:
+        """An attempt went well."""
+        seen = self._seen.get(route)
+        if seen is None:
+            if len(self._seen) >= ROUTES_MAX:
+                self._seen.clear()
+            seen = self._seen[route] = _Seen()
+        tokens = usage.input_tokens + usage.output_tokens
+        seen.tokens = tokens if not seen.tokens else seen.tokens + (tokens - seen.tokens) * NEWEST_SHARE
+        seen.usd_micros = max(seen.usd_micros, micros_of(usage.cost_usd or 0.0))
+
+
+def micros_of(usd: float) -> int:
+    """Dollars in whole micro-dollars, to the nearest."""
+    return round(usd * USD_MICROS)

@@ -1,0 +1,154 @@
+"""Limits, budgets and spend over two orchestrators, by callers of any language."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+
+from flotilla.client import Fleet
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.plain_client import BODIES, Answer, PlainClient, eventually, new_task
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CLASSIFY: Final = BODIES["classify"]
+PRICE_USD: Final = 0.0125
+PRICE_MICROS: Final = 12_500
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
+    """
+    Two orchestrators, and a pool of one's own hardware that costs something.
+    """
+    directory = tmp_path_factory.mktemp("limits")
+    price = {"FLOTILLA_PRICE_PER_CALL_USD": str(PRICE_USD)}
+    async with running_fleet(directory, orchestrators=2, local=1, slots=16, worker_env=price) as fleet:
+        yield fleet
+
+
+async def in_force(fleet: RunningFleet, policy: str) -> None:
+    """Set a policy, and wait until every orchestrator follows it."""
+    async with Fleet.connect(fleet.url) as api:
+        revision = (await api.policy.set(policy)).revision
+        async with asyncio.timeout(60):
+            in_a_row = 0
+            while in_a_row < 12:
+                followed = (await api.explain("classify")).policy_revision == revision
+                in_a_row = in_a_row + 1 if followed else 0
+
+
+async def asked(client: PlainClient, count: int, headers: dict[str, str] | None = None) -> list[Answer]:
+    """So many asks at a time."""
+    return await asyncio.gather(*(client.ask("classify", CLASSIFY, headers=headers) for _ in range(count)))
+
+
+def kinds(answers: list[Answer]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for answer in answers:
+        found[answer.kind or "ok"] = found.get(answer.kind or "ok", 0) + 1
+    return found
+
+
+async def test_a_rate_holds_over_all_orchestrators(fleet: RunningFleet):
+    """
+    Of a thousand tasks a hundred are served in the minute; the others are told when to come again, and explain says why.
+    """
+    await in_force(fleet, "[limits.provider]\npools = ['local']\nrequests_per_minute = 100\n")
+    client = await fleet.client()
+    answers = [answer for _ in range(5) for answer in await asked(client, 200)]
+    found = kinds(answers)
+
+    # Blocks that a machine without time does not use within two seconds are lost.
+    assert 50 <= found["ok"] <= 100
+    assert found["ok"] + found["no_capacity"] == 1000
+    error = next(answer.result["error"] for answer in answers if answer.kind)
+    assert 0 < error["details"]["retry_after_s"] <= 62
+    assert "limit provider: 100 requests a minute are used" in error["message"]
+    explained = await client.api("explain", {"capability": "classify"})
+    assert explained["routes"] == []
+    assert "limit provider" in explained["excluded"][0]["reason"]
+
+
+async def test_a_limit_that_is_raised_takes_effect_at_once(fleet: RunningFleet):
+    """
+    And one for others' tasks is none for these.
+    """
+    others = "[limits.acme]\nscopes = ['acme']\nrequests_per_minute = 1\n"
+    await in_force(fleet, f"{others}[limits.low]\nrequests_per_minute = 10\n")
+    client = await fleet.client()
+    before = kinds(await asked(client, 30))["ok"]
+    await in_force(fleet, f"{others}[limits.low]\nrequests_per_minute = 60\n")
+    after = kinds(await asked(client, 90))["ok"]
+
+    assert before <= 10
+    assert 10 < before + after <= 60
+
+
+async def test_a_budget_is_never_exceeded(fleet: RunningFleet):
+    """
+    A dollar buys eighty attempts, whoever sends them; a label says what counts.
+    """
+    await in_force(
+        fleet,
+        f"[budgets.team]\nusd = 1.0\nper = 'month'\nlabels = {{ team = 'x' }}\nreserve_usd = {PRICE_USD}\n",
+    )
+    client = await fleet.client()
+    labelled = await asked(client, 200, {"Flotilla-Label-team": "x"})
+    others = await asked(client, 20)
+
+    assert {"ok": 80, "no_capacity": 120} == kinds(labelled)
+    assert {"ok": 20} == kinds(others)
+    error = next(answer.result["error"] for answer in labelled if answer.kind)
+    assert "budget team: 1.00 USD a month are spent or reserved" in error["message"]
+
+
+async def test_attempts_at_a_time_are_bounded_and_all_are_served(fleet: RunningFleet):
+    """
+    Whoever finds no room waits for it.
+    """
+    await in_force(fleet, "[limits.few]\nconcurrent_requests = 3\n")
+    assert {"ok": 60} == kinds(await asked(await fleet.client(), 60))
+
+
+async def test_in_report_mode_nothing_is_refused(fleet: RunningFleet):
+    """
+    What would have been refused is only counted.
+    """
+    await in_force(
+        fleet,
+        "[limits.shadow]\nrequests_per_minute = 5\nmode = 'report'\n"
+        f"[budgets.shadow]\nusd = 0.05\nper = 'day'\nreserve_usd = {PRICE_USD}\nmode = 'report'\n",
+    )
+    assert {"ok": 40} == kinds(await asked(await fleet.client(), 40))
+
+
+async def test_spend_adds_up_to_the_results_also_when_an_orchestrator_is_killed(fleet: RunningFleet):
+    """
+    To the micro-dollar; by label, pool and model; every durable task once.
+    """
+    await in_force(fleet, "[budgets.all]\nusd = 1000\nper = 'day'\n")
+    client = await fleet.client()
+    async with Fleet.connect(fleet.url) as api:
+        before = await api.spend(by=["pool"])
+        async with client.hearing("results.>") as heard:
+            tasks = [new_task("paid") for _ in range(200)]
+            await asyncio.gather(
+                *(client.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Label-run": "k"}) for task in tasks)
+            )
+            await heard.until(lambda heard: len(heard.messages) > 20)
+            fleet.orchestrators[0].kill()
+            results = [await heard.result(task) for task in tasks]
+        cost = sum(round(result["usage"]["cost_usd"] * 1_000_000) for result in results)
+
+        async def adds_up() -> bool:
+            return (await api.spend(by=["pool"])).usd_micros == before.usd_micros + cost
+
+        await eventually(adds_up)
+        labelled = await api.spend(by=["label.run", "model"])
+
+    assert cost >= 200 * PRICE_MICROS
+    run: dict[str, Any] = {line.key[0]: line for line in labelled.lines}
+    assert (["k", "noop-1"], cost, 200) == (run["k"].key, run["k"].usd_micros, run["k"].entries)

@@ -1,0 +1,128 @@
+"""The ledger, and what is told of it, with a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.headers import TaskOptions
+from flotilla.fabric.connection import connected
+from flotilla.fabric.inbox import Requests
+from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.orchestrator_here import RunningOrchestrator, running_orchestrator
+from flotilla.testkit.plain_client import eventually, new_task
+from orchestrator.economy.counters import Counters
+from orchestrator.economy.spend import SpendLedger
+from orchestrator.state.paid import Paid
+from orchestrator.state.tasks import Task
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SMALL_USD: Final = 0.0000004
+"""Less than half a micro-dollar."""
+
+
+def paid_task(*, durable: bool = True, labels: dict[str, str] | None = None) -> Task:
+    """A task of the default scope."""
+    return Task(
+        task_id=new_task("paid"),
+        scope="default",
+        capability="classify",
+        priority="normal",
+        data_class="internal",
+        body=b"{}",
+        options=TaskOptions(labels=labels or {}),
+        accepted_unix_ms=unix_ms(),
+        deadline_ms=60_000,
+        durable=durable,
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def here(nats_server: RunningServer) -> AsyncIterator[RunningOrchestrator]:
+    """
+    An orchestrator without workers.
+    """
+    async with running_orchestrator(nats_server, lambda _pools, _reports: ()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ledgers(
+    nats_server: RunningServer, here: RunningOrchestrator
+) -> AsyncIterator[tuple[SpendLedger, SpendLedger]]:
+    """
+    Those of two more orchestrators.
+    """
+    del here  # it has made the streams
+    async with connected(nats_server.orchestrator(), name="ledgers") as connection:
+        requests = Requests(connection)
+        await requests.start()
+        counters = [Counters(connection, requests, name) for name in ("o8", "o9")]
+        for each in counters:
+            await each.start()
+        yield SpendLedger(counters[0]), SpendLedger(counters[1])
+        await asyncio.gather(*(each.stop() for each in counters))
+        await requests.stop()
+
+
+async def told(here: RunningOrchestrator, entries: int, **query: Any) -> dict[str, Any]:
+    """What is told, once there are so many entries."""
+    found: dict[str, Any] = {}
+
+    async def all_there() -> bool:
+        found.update(await here.client.api("spend", query))
+        return found.get("entries") == entries
+
+    await eventually(all_there)
+    return found
+
+
+async def test_a_durable_task_is_paid_for_once_whoever_ran_it(
+    here: RunningOrchestrator, ledgers: tuple[SpendLedger, SpendLedger]
+):
+    """
+    Two orchestrators ran it, since one froze; it has one result. An asked one is run as often as it is asked.
+    """
+    before = await here.client.api("spend")
+    durable, asked = paid_task(labels={"team": "x"}), paid_task(durable=False)
+    for ledger in ledgers:
+        ledger.record(durable, [Paid("anthropic", "claude:1", 0.25), Paid("openai", "o1", 1.0)])
+        ledger.record(asked, [Paid("anthropic", "claude:1", None)])
+    found = await told(here, before["entries"] + 4, by=["pool", "model", "label.team"])
+
+    assert before["usd_micros"] + 1_250_000 == found["usd_micros"]
+    assert [(["openai", "o1", "x"], 1_000_000), (["anthropic", "claude:1", "x"], 250_000)] == [
+        (line["key"], line["usd_micros"]) for line in found["lines"][:2]
+    ]
+    unpriced = next(line for line in found["lines"] if line["key"] == ["anthropic", "claude:1", ""])
+    assert (0, 2, 2) == (unpriced["usd_micros"], unpriced["entries"], unpriced["unpriced"])
+
+
+async def test_what_is_less_than_a_micro_dollar_is_not_lost(
+    here: RunningOrchestrator, ledgers: tuple[SpendLedger, SpendLedger]
+):
+    """
+    Ten thousand answers of a small model come to what they cost.
+    """
+    before = await here.client.api("spend")
+    for _ in range(1_000):
+        ledgers[0].record(paid_task(), [Paid("local", "small", SMALL_USD)])
+    found = await told(here, before["entries"] + 1_000, by=["model"])
+
+    assert 400 == next(line["usd_micros"] for line in found["lines"] if line["key"] == ["small"])
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [({"by": ["colour"]}, "$.by"), ({"by": []}, "$.by"), ({"since": "yesterday"}, "$.since")],
+)
+async def test_a_question_that_is_none_says_where(here: RunningOrchestrator, query: dict[str, Any], path: str):
+    """
+    And what was expected there.
+    """
+    error = (await here.client.api("spend", query))["error"]
+    assert ("bad_request", path) == (error["kind"], error["details"]["path"])
