@@ -8,7 +8,7 @@
 # Where wheels for musl are missing there would be compilers: a glibc image. Its publisher could push the tag again:
 # --build-arg PYTHON_IMAGE=docker.io/library/python@sha256:... (`docker buildx imagetools inspect TAG` says the digest).
 ARG PYTHON_IMAGE=docker.io/library/python:3.13.9-slim-bookworm
-# orchestrator | local-inference | cloud-inference
+# orchestrator | portal | local-inference | cloud-inference
 ARG SERVICE
 
 # --- what the lock file is about; sources change more often, and these layers stay ---------------------------------
@@ -68,6 +68,10 @@ LABEL org.opencontainers.image.title="flotilla-${SERVICE}" \
 # The service is process 1, without a shell before it: SIGTERM reaches it.
 FROM runtime AS orchestrator
 ENTRYPOINT ["python", "-m", "orchestrator"]
+
+FROM runtime AS portal
+EXPOSE 8642
+ENTRYPOINT ["python", "-m", "portal"]
 
 FROM runtime AS local-inference
 ENTRYPOINT ["python", "-m", "local_inference"]

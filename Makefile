@@ -26,7 +26,7 @@ TAG ?= 0.1.0
 # What the images are built on, by digest where a tag is too little: PYTHON_IMAGE=docker.io/library/python@sha256:...
 PYTHON_IMAGE ?=
 # A service, and after + the provider that its workers speak to: one image each, so that none has another's SDK.
-IMAGES ?= orchestrator local-inference local-inference+ollama local-inference+openai local-inference+redaction cloud-inference+anthropic cloud-inference+openai
+IMAGES ?= orchestrator portal local-inference local-inference+ollama local-inference+openai local-inference+redaction cloud-inference+anthropic cloud-inference+openai
 SCOPES ?= default
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 

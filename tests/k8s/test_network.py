@@ -95,6 +95,7 @@ def permitted(found: list[Manifest], direction: str, pod: Pod, other: Pod | str,
         "kube-system": {"kubernetes.io/metadata.name": "kube-system"},
         "keda": {"kubernetes.io/metadata.name": "keda"},
         "monitoring": {"kubernetes.io/metadata.name": "monitoring"},
+        "ingress": {"kubernetes.io/metadata.name": "ingress", "flotilla-portal": "true"},
         "shop": {"kubernetes.io/metadata.name": "shop", "flotilla-client": "true"},
         "stranger": {"kubernetes.io/metadata.name": "stranger"},
     }
@@ -125,6 +126,7 @@ def test_each_pod_reaches_what_it_needs_and_nothing_else(fleets: Mapping[str, Fl
     ports = {
         "nats": (4222, 6222, 8222),
         "orchestrator": (8080,),
+        "portal": (8080, 8642),
         "ollama": (11434,),
         "vllm": (8000,),
         "llamacpp": (8080,),
@@ -139,7 +141,9 @@ def test_each_pod_reaches_what_it_needs_and_nothing_else(fleets: Mapping[str, Fl
             for port in ports.get(pods[receiver]["app.kubernetes.io/name"], (8080,))
             if reaches(fleet, pods[sender], pods[receiver], port)
         }
-        services = [pod for pod in pods if pod.startswith(("orchestrator", "local-inference", "cloud-inference"))]
+        services = [
+            pod for pod in pods if pod.startswith(("orchestrator", "portal", "local-inference", "cloud-inference"))
+        ]
         expected = {(service, "nats", 4222) for service in services} | {("nats", "nats", 6222)}
         if "prod" in parts:
             expected.add(("local-inference-ollama", "ollama", 11434))
@@ -205,6 +209,18 @@ def test_monitoring_opens_the_metrics_to_prometheus_and_keda_the_lines_lengths(f
         assert reaches(fleet, prometheus, pod_named(fleet, "orchestrator"), 8080) == ("monitoring" in parts), name
         assert not reaches(fleet, prometheus, pod_named(fleet, "nats"), 4222), name
         assert reaches(fleet, keda, pod_named(fleet, "nats"), 8222) == ("autoscaling-keda" in parts), name
+
+
+def test_browsers_come_through_the_ingress_and_no_other_way(dev: Fleet):
+    """
+    From the namespace that is labelled for it, to the portal's one port.
+    """
+    portal = pod_named(dev, "portal")
+
+    assert reaches(dev, {"namespace": "ingress"}, portal, 8642)
+    assert not reaches(dev, {"namespace": "ingress"}, portal, 8080)
+    assert not [space for space in ("shop", "stranger", "keda") if reaches(dev, {"namespace": space}, portal, 8642)]
+    assert not reaches(dev, {"namespace": "ingress"}, pod_named(dev, "nats"), 4222)
 
 
 def test_a_new_pod_in_the_namespace_reaches_nothing(fleets: Mapping[str, Fleet]):

@@ -8,7 +8,7 @@ import pytest
 
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import ServiceSettings, environment_names, load_settings
-from flotilla.contracts.names import ORCHESTRATOR, is_replica
+from flotilla.contracts.names import OBSERVER, ORCHESTRATOR, is_replica
 from flotilla.inference.settings import WorkerSettings
 from flotilla.provisioning.kubernetes import secret_name
 from flotilla.provisioning.roles import worker_user
@@ -27,11 +27,13 @@ from flotilla.testkit.manifests import (
 )
 from local_inference.settings import LocalSettings
 from orchestrator.settings import OrchestratorSettings
+from portal.settings import PortalSettings
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "orchestrator": OrchestratorSettings,
     "local-inference": LocalSettings,
     "cloud-inference": CloudSettings,
+    "portal": PortalSettings,
 }
 POD_VOLUMES = {
     "configMap",
@@ -310,6 +312,8 @@ def test_a_pod_has_its_own_credentials_and_no_others(pods: list[tuple[str, Manif
         match labels["app.kubernetes.io/name"]:
             case "orchestrator":
                 expected = [secret_name(ORCHESTRATOR)]
+            case "portal":
+                expected = [secret_name(OBSERVER)]
             case "local-inference":
                 expected = [secret_name(worker_user("local", labels["pool"]))]
             case "cloud-inference":
@@ -340,6 +344,8 @@ def test_capabilities_of_ones_own_reach_orchestrators_and_workers_alike(services
     From the same ConfigMap, whose name changes with its contents.
     """
     for name, workload, container in services:
+        if labels_of(workload)["app.kubernetes.io/name"] == "portal":
+            continue  # it knows none
         mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         volumes = {volume["name"]: volume for volume in pod_of(workload)["volumes"]}
         assert mounted["capabilities"] == environment_of(container)["FLOTILLA_CAPABILITY_FILES"], name

@@ -42,9 +42,11 @@ APPLIED_APART = {
     *(f"nats-config-{layout}" for layout in ("single", "cluster", "single-tls", "cluster-tls")),
     *(f"nats-local-{pool}" for pool in ("ollama", "embedded", "vllm", "llamacpp", "redaction")),
     *(f"nats-cloud-{pool}" for pool in ("anthropic", "openai")),
+    "nats-observer",
     "nats-orchestrator",
     "nats-tls",
     "provider-anthropic",
+    "portal-people",
     "provider-openai",
     "vault-key",
 }  # fmt: skip

@@ -32,6 +32,8 @@ from flotilla.testkit.manifests import (
     pod_of,
     render,
 )
+from portal.access.people import load_people
+from portal.access.sessions import session_key
 
 SPEC = KubernetesSpec(scopes=("default", "acme"))
 LAYOUTS = ("single", "single-tls", "cluster", "cluster-tls")
@@ -115,7 +117,7 @@ def test_each_role_has_a_secret_with_its_own_seed(folder: Path):
     secrets = {
         name_of(secret): secret["stringData"]["seed.nk"].encode()
         for secret in kind(written(folder), "Secret")
-        if name_of(secret) != kubernetes.VAULT_KEY_OBJECT
+        if name_of(secret) not in (kubernetes.VAULT_KEY_OBJECT, kubernetes.PORTAL_OBJECT)
     }
     expected = {secret_name(user): seed for user, seed in seeds_of(folder).items()}
 
@@ -142,6 +144,29 @@ def test_the_key_of_the_vaults_is_made_once_and_stands_in_one_secret(folder: Pat
     assert ["vault-key.yaml"] == holding
 
 
+def test_the_portal_knows_one_who_may_look_and_keeps_who_was_added(folder: Path, tmp_path: Path):
+    """
+    The token stands in a file beside the Secrets, its digest in the Secret; written again, neither changes.
+    """
+    [secret] = written(folder, "portal-people.yaml")
+    place = tmp_path / "mounted"
+    place.mkdir()
+    for name, text in secret["stringData"].items():
+        (place / name).write_text(text)
+    token = (folder / "portal.token").read_text().strip()
+    person = load_people(place / "people.toml").with_token(token)
+    added = (folder / "portal-people.yaml").read_text() + "# and another\n"
+    (folder / "portal-people.yaml").write_text(added)
+    kubernetes.write(folder, SPEC, {})
+
+    assert person is not None
+    assert ("viewer", None) == (person.role, person.creds)
+    assert token not in str(secret)
+    assert session_key(place / "session.key")
+    assert added == (folder / "portal-people.yaml").read_text()
+    assert token == (folder / "portal.token").read_text().strip()
+
+
 def test_no_configuration_holds_a_seed(folder: Path):
     """
     Public keys are no secret, so a ConfigMap may hold them; nothing else may be in it.
@@ -159,7 +184,9 @@ def test_what_pods_need_is_applied_and_what_clients_need_is_not(folder: Path, ku
 
     assert {"flotilla"} == {manifest["metadata"]["namespace"] for manifest in applied}
     assert {
+        "nats-observer",
         "nats-orchestrator",
+        "portal-people",
         "vault-key",
         *(f"nats-{zone}-{pool}" for zone, pool in SPEC.pools),
     } == {name_of(secret) for secret in kind(applied, "Secret")}

@@ -44,6 +44,9 @@ VAULT_KEY_OBJECT: Final = "vault-key"
 VAULT_KEY_FILE: Final = "vault.key"
 """In the Secret, and in the folder that is written."""
 VAULT_KEY_BYTES: Final = 32
+PORTAL_OBJECT: Final = "portal-people"
+PORTAL_TOKEN_FILE: Final = "portal.token"  # noqa: S105  (a file's name)
+PORTAL_TOKEN_BYTES: Final = 32
 PROVIDER_KEYS: Final = {provider.secret: provider.key for provider in providers_of("cloud")}
 DEFAULT_POOLS: Final[tuple[tuple[Zone, str], ...]] = (
     ("local", "embedded"),
@@ -123,7 +126,7 @@ def manifests(spec: KubernetesSpec, credentials: Credentials, environ: Mapping[s
     Raises:
         ServerSpecError: A name or number cannot be used, or a configuration is larger than a ConfigMap may be.
     """
-    pods = (ORCHESTRATOR, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
+    pods = (ORCHESTRATOR, OBSERVER, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
     clients = (
         OBSERVER,
         ADMIN,
@@ -167,13 +170,17 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
     credentials = load_or_create(directory / "seeds", users(spec.scopes, spec.pools))
     kept = {
         f"{name}.yaml": text
-        for name in PROVIDER_KEYS
+        for name in (*PROVIDER_KEYS, PORTAL_OBJECT)
         if (text := _text_of(directory / f"{name}.yaml")) is not None
     }  # fmt: skip
     files = {**kept, **manifests(spec, credentials, environ)}
     if spec.vault_pools:
         key = _vault_key(directory / VAULT_KEY_FILE)
         files[f"{VAULT_KEY_OBJECT}.yaml"] = _secret(VAULT_KEY_OBJECT, {VAULT_KEY_FILE: key}, spec.namespace)
+    if f"{PORTAL_OBJECT}.yaml" not in files:
+        files[f"{PORTAL_OBJECT}.yaml"] = _secret(
+            PORTAL_OBJECT, _portal_people(directory / PORTAL_TOKEN_FILE), spec.namespace
+        )
     files["kustomization.yaml"] = _kustomization(name for name in files if not name.startswith(f"{CLIENTS}/"))
     for name, text in files.items():
         path = directory / name
@@ -234,6 +241,17 @@ def _vault_key(path: Path) -> str:
         kept = base64.b64encode(secrets.token_bytes(VAULT_KEY_BYTES)).decode() + "\n"
         replace_file(path, kept.encode())
     return kept.strip()
+
+
+def _portal_people(token_file: Path) -> dict[str, str]:
+    """Who may sign in to the portal at first: one who looks, and acts with no credentials; docs/portal.md adds others."""
+    token = secrets.token_urlsafe(PORTAL_TOKEN_BYTES)
+    replace_file(token_file, f"{token}\n".encode())
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return {
+        "people.toml": f'[[person]]\nname = "operator"\nrole = "viewer"\ntoken_sha256 = "{digest}"\n',
+        "session.key": base64.b64encode(secrets.token_bytes(PORTAL_TOKEN_BYTES)).decode(),
+    }
 
 
 def _seed_secret(credentials: Credentials, user: str, namespace: str | None) -> str:
