@@ -99,6 +99,10 @@ check-page: install $(PAGE_TOOLS) ## Types of the portal's page
 test-browser: install $(PAGE_TOOLS) ## The portal's page in the system's Chromium; pictures of every view in tests/browser/pictures
 	$(RUN) pytest tests/browser $(ARGS)
 
+.PHONY: portal-picture
+portal-picture: install ## The picture of the portal in the docs, from a fleet with stand-ins for models; three minutes
+	@$(VENV)/bin/python tests/browser/overview_picture.py docs/portal.png
+
 .PHONY: format
 format: install ## Format, and mend what the linter can
 	$(RUN) ruff check --fix
