@@ -1,14 +1,26 @@
 """What changes in the fleet is seen on an open page, and so is that nothing can be seen any more."""
 
+import asyncio
+from typing import Final
+
 import pytest
 from playwright.async_api import Browser
 
 from flotilla.testkit.browser_page import BrowserPage, open_page
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, WAIT_S, PlainClient, eventually
 from flotilla.testkit.portal import PortalHere, start_portal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GUARDED: Final = """
+format = 1
+[default]
+routes = [{ pool = "local" }, { pool = "cloud" }]
+[capabilities.classify]
+routes = [{ pool = "spare" }, { pool = "local" }]
+guards = { p95_ms = 100, min_samples = 5 }
+"""
 
 
 async def test_a_worker_that_starts_is_seen_and_one_that_is_killed_too(page: BrowserPage, fleet: RunningFleet):
@@ -108,3 +120,31 @@ async def test_a_fleet_in_a_hurry_is_drawn_five_times_a_second(page: BrowserPage
     )
 
     assert 2 <= frames <= 2 + took_ms / 200
+
+
+async def test_a_worker_that_is_too_slow_is_seen_to_lose_its_route(
+    page: BrowserPage, fleet: RunningFleet, caller: PlainClient
+):
+    """
+    Its pool says so, with its p95 and the guard; so does what needs a person.
+    """
+    worker = await fleet.start_worker(
+        "local", "spare", "slow-w1", latency_ms=400, env={"FLOTILLA_CAPABILITIES": "classify"}
+    )
+    answer = await caller.api("policy", {"verb": "set", "toml": GUARDED})
+    try:
+        assert "error" not in answer
+        await page.go("overview")
+        pool = page.page.locator('[data-node="local/spare"]')
+
+        async def is_said() -> bool:
+            await asyncio.gather(*(caller.ask("classify", BODIES["classify"]) for _ in range(4)))
+            return await pool.count() == 1 and "ejected" in await pool.inner_text()
+
+        await eventually(is_said)
+        assert "over 100 ms" in await pool.inner_text()
+        await page.page.locator(".needs").get_by_text("spare/").first.wait_for()
+    finally:
+        await caller.api("policy", {"verb": "unset"})
+        worker.kill()
+        await worker.wait()
