@@ -11,6 +11,7 @@ import msgspec
 
 SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 TIMEOUT_S = 120.0
+PERSONAL = ("Wiesenthau", "h.wiesenthau@postfach-beispiel.example", "+49 30 23125 067", "Lindenblütenweg 27")
 
 
 async def demo(*options: str) -> tuple[int, str]:
@@ -50,6 +51,19 @@ async def test_it_runs_documents_through_both_zones_and_leaves_its_outputs(tmp_p
     assert letter["class"]["label"] == "cancellation"
     assert letter["summary"]
     assert (output / "report.md").read_text().strip()
+    runs = msgspec.json.decode((output / "pipeline.json").read_bytes())
+    zones = {step["name"]: step["zone"] for step in runs["support-kuendigung-de"]}
+    assert {"local": {"classify", "entities", "redact", "final"}, "cloud": {"summary", "report"}} == {
+        zone: {name for name, where in zones.items() if where == zone} for zone in ("local", "cloud")
+    }
+    assert "What the cloud saw" in shown
+    seen = (output / "reports" / "support-kuendigung-de.as-the-cloud-saw-it.md").read_text()
+    original = (documents / "support-kuendigung-de.md").read_text()
+    for value in PERSONAL:
+        assert value in original
+        assert value not in seen
+    assert "[EMAIL_" in seen
+    assert "[EMAIL_" not in (output / "reports" / "support-kuendigung-de.md").read_text()
 
 
 async def test_a_folder_without_documents_is_refused_before_anything_is_started(tmp_path: Path):

@@ -12,6 +12,16 @@ from typing import Final
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from flotilla.cli.demo.documents import Document, NoDocumentsError, read_documents
 from flotilla.cli.demo.outputs import REPORT_FILE, output_of, write_outputs
+from flotilla.cli.demo.pipeline import (
+    FILE_DEFAULT,
+    REPORTS,
+    NoPipelineError,
+    Processed,
+    process,
+    read_pipeline,
+    write_pipeline,
+    write_runs,
+)
 from flotilla.cli.demo.screen import Screen
 from flotilla.cli.demo.summary import failures
 from flotilla.cli.demo.work import REPORT, Batch, Ran, batches, classify, report, run_batches, try_the_cloud
@@ -27,6 +37,7 @@ EXIT_INTERRUPTED: Final = 130
 REPLICAS: Final = 2
 PASSAGES_MAX: Final = 50
 PASSAGES_MAX_WITH_MODELS: Final = 1
+RUNS_MAX_WITH_MODELS: Final = 2
 """A model takes its time, or money."""
 
 
@@ -46,6 +57,9 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
         screen.classified(document, ran[-1])
 
     offline = engines.local == engines.cloud
+    # What is not redacted yet is read at home, or nowhere.
+    own = (documents if offline else documents[:RUNS_MAX_WITH_MODELS]) if engines.local else []
+    runs = await _show_pipeline(fleet, own, screen) if own else []
     work = batches(documents, PASSAGES_MAX if offline else PASSAGES_MAX_WITH_MODELS, near=near, cloud=far)
     screen.head("Durable", "accepted by JetStream, done by whoever has a free slot")
     with screen.progress(work) as bars:
@@ -63,11 +77,25 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
     screen.documents(documents, ran)
     screen.head("What ran where")
     screen.table(ran)
-    files = write_outputs(output, ran, _report_of(ran))
+    files = [*write_outputs(output, ran, _report_of(ran)), *write_runs(output, runs)]
     screen.end(ran, output, len(files))
     for line in failures(ran):
         screen.fail(line)
-    return kept and all(each.answer.ok for each in ran)
+    return kept and all(each.answer.ok for each in (*ran, *runs))
+
+
+async def _show_pipeline(fleet: Fleet, documents: list[Document], screen: Screen) -> list[Processed]:
+    screen.head("Pipeline", "redacted at home, written in the cloud, restored at home; without its gate")
+    with screen.waiting(f"{len(documents)} documents, each through six steps"):
+        runs = await process(fleet, documents)
+    for run in runs:
+        screen.run(run)
+    seen = [run for run in runs if run.cloud_steps and run.redacted]
+    if seen:
+        most = max(seen, key=lambda run: (run.document.name.endswith("-de"), len(run.redacted)))
+        screen.head("What the cloud saw", f"of {most.document.name}; of the others: {REPORTS}/")
+        screen.seen(most)
+    return runs
 
 
 async def _show_boundary(fleet: Fleet, documents: list[Document], screen: Screen) -> bool:
@@ -108,6 +136,7 @@ def _report_of(ran: list[Ran]) -> str:
 async def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Start a fleet, show it at work, drain it; gives the exit code."""
     documents = read_documents(arguments.documents)
+    pipeline = read_pipeline(arguments.pipeline)
     with (
         tempfile.TemporaryDirectory(prefix="flotilla-demo-") as folder,
         stop_signals(lambda _: screen.say("stopping")) as stop,
@@ -117,8 +146,9 @@ async def run(arguments: argparse.Namespace, screen: Screen) -> int:
             directory=Path(folder),
             local=REPLICAS,
             cloud=REPLICAS,
-            redaction=0,
+            redaction=1,
             engine=arguments.engine,
+            capabilities=write_pipeline(Path(folder) / "pipelines", pipeline),
             log_level="warning",
         )
         events: list[str] = []
@@ -139,7 +169,7 @@ async def _start_and_show(supervisor: Supervisor, documents: list[Document], scr
     began_at = time.monotonic()
     screen.engines(supervisor.engines)
     engines = supervisor.engines
-    parts = f"1 orchestrator, {(bool(engines.local) + bool(engines.cloud)) * REPLICAS} workers"
+    parts = f"1 orchestrator, {(bool(engines.local) + bool(engines.cloud)) * REPLICAS + 1} workers"
     with screen.waiting(f"Starting nats-server, {parts}"):
         await supervisor.start()
     took_s = time.monotonic() - began_at
@@ -166,12 +196,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description="A fleet on this machine, and documents through it.")
     parser.add_argument("--engine", choices=ENGINES, default="embedded")
     parser.add_argument("--documents", type=Path, default=Path("examples/documents"), metavar="FOLDER")
+    parser.add_argument("--pipeline", type=Path, default=FILE_DEFAULT, metavar="FILE")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="FOLDER")
     arguments = parser.parse_args()
     screen = Screen()
     try:
         return asyncio.run(run(arguments, screen))
-    except NoDocumentsError as error:
+    except (NoDocumentsError, NoPipelineError) as error:
         screen.fail(str(error))
         return EXIT_USAGE
     except (FlotillaError, OSError) as error:

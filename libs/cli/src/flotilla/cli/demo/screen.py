@@ -23,6 +23,7 @@ from flotilla.cli.console import terminal
 from flotilla.cli.console.readable import counted
 from flotilla.cli.demo.documents import Document
 from flotilla.cli.demo.outputs import output_of
+from flotilla.cli.demo.pipeline import Processed, parts_of, unseen
 from flotilla.cli.demo.summary import dollars, milliseconds, rows, summary_line
 from flotilla.cli.demo.work import DOCUMENT_ENTITIES, SUMMARIES, TITLES, Batch, Ran
 from flotilla.cli.supervisor.engines import Engines
@@ -30,6 +31,7 @@ from flotilla.cli.supervisor.engines import Engines
 WIDTH_MAX: Final = 100
 ENTITY_TYPES_SHOWN: Final = 3
 REPORT_LINES_MAX: Final = 10
+SEEN_LINES_MAX: Final = 14
 
 
 class Screen:
@@ -91,6 +93,38 @@ class Screen:
                 (f"{milliseconds(answer.latency_ms):>8}  {answer.model}", "dim"),
             )
         )
+
+    def run(self, run: Processed) -> None:
+        """A document's run: which step ran where, with which model, what it took and cost."""
+        document, answer = run.document, run.answer
+        category = str(answer.output.get("category", "")) if answer.ok else "failed"
+        took = milliseconds(answer.latency_ms)
+        self._console.print()
+        self._console.print(Text.assemble(f"  {document.name}  ", (category, "bold"), (f"  {took} in all", "dim")))
+        table = _table("step", "zone", "model", right=("took", "cost"))
+        for step in run.steps:
+            zone = step.zone if isinstance(step.zone, str) else "-"
+            table.add_row(
+                step.name,
+                Text(zone, style="bold cyan" if zone == "cloud" else ""),
+                step.model or step.error or "-",
+                milliseconds(step.latency_ms),
+                dollars(step.usage.cost_usd),
+            )
+        self._console.print(Padding(table, (0, 0, 0, 4)))
+        if answer.error is not None:
+            self.fail(f"    {answer.error.message}")
+
+    def seen(self, run: Processed) -> None:
+        """What the cloud saw of a document: each placeholder stands for a value that it did not see."""
+        lines = run.redacted.strip().splitlines()
+        shown = Text()
+        for part, is_placeholder in parts_of("\n".join(lines[:SEEN_LINES_MAX])):
+            shown.append(part, style="black on yellow" if is_placeholder else "")
+        self._console.print(Padding(shown, (0, 0, 0, 2)))
+        kinds = unseen(run.redacted)
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        self.say(f"  {counted(kinds.total(), 'value')} that it did not see: {listed}")
 
     @contextmanager
     def progress(self, work: list[Batch]) -> Generator["Bars", None, None]:
