@@ -21,11 +21,11 @@ PRICE_MICROS: Final = 12_500
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
-    Two orchestrators, and a pool of one's own hardware that costs something.
+    Two orchestrators, and two pools whose work costs something.
     """
     directory = tmp_path_factory.mktemp("limits")
     price = {"FLOTILLA_PRICE_PER_CALL_USD": str(PRICE_USD)}
-    async with running_fleet(directory, orchestrators=2, local=1, slots=16, worker_env=price) as fleet:
+    async with running_fleet(directory, orchestrators=2, local=1, cloud=1, slots=16, worker_env=price) as fleet:
         yield fleet
 
 
@@ -56,7 +56,7 @@ async def test_a_rate_holds_over_all_orchestrators(fleet: RunningFleet):
     """
     Of a thousand tasks a hundred are served in the minute; the others are told when to come again, and explain says why.
     """
-    await in_force(fleet, "[limits.provider]\npools = ['local']\nrequests_per_minute = 100\n")
+    await in_force(fleet, "[limits.provider]\nrequests_per_minute = 100\n")
     client = await fleet.client()
     answers = [answer for _ in range(5) for answer in await asked(client, 200)]
     found = kinds(answers)
@@ -69,7 +69,7 @@ async def test_a_rate_holds_over_all_orchestrators(fleet: RunningFleet):
     assert "limit provider: 100 requests a minute are used" in error["message"]
     explained = await client.api("explain", {"capability": "classify"})
     assert explained["routes"] == []
-    assert "limit provider" in explained["excluded"][0]["reason"]
+    assert {"local", "cloud"} == {each["pool"] for each in explained["excluded"] if "limit provider" in each["reason"]}
 
 
 async def test_a_limit_that_is_raised_takes_effect_at_once(fleet: RunningFleet):
@@ -85,6 +85,23 @@ async def test_a_limit_that_is_raised_takes_effect_at_once(fleet: RunningFleet):
 
     assert before <= 10
     assert 10 < before + after <= 60
+
+
+async def test_over_a_limit_the_next_route_is_taken_and_the_result_says_why(fleet: RunningFleet):
+    """
+    Nobody waits where another pool has room.
+    """
+    await in_force(
+        fleet,
+        "[default]\nroutes = [{ pool = 'local' }, { pool = 'cloud' }]\n"
+        "[limits.local]\npools = ['local']\nrequests_per_minute = 10\n",
+    )
+    answers = await asked(await fleet.client(), 40)
+    reasons = [answer.result["attempts"][0]["reason"] for answer in answers if answer.result["pool"] == "cloud"]
+
+    assert {"ok": 40} == kinds(answers)
+    assert len(reasons) >= 30
+    assert any("local is over: limit local: 10 requests a minute are used" in reason for reason in reasons)
 
 
 async def test_a_budget_is_never_exceeded(fleet: RunningFleet):

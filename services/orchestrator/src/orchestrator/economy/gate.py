@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flotilla.contracts.fields import TEXT_LENGTH_MAX
 from flotilla.contracts.limits import BudgetEntry, LimitEntry
 from flotilla.contracts.policy import Policy
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s
@@ -65,10 +66,12 @@ class Gate:
         out: list[Exclusion] = []
         for choice in decision.routes:
             closed = self._closed(task, choice.route)
-            if closed is None:
-                left.append(choice)
-            else:
+            if closed is not None:
                 out.append(_exclusion(choice, closed))
+            elif out and not left:
+                left.append(_instead(choice, out[0]))
+            else:
+                left.append(choice)
         if not out:
             return decision
         reason = decision.reason or ("" if left else f"every route for {task.capability} is over a limit")
@@ -212,6 +215,12 @@ async def _all(holding: Sequence[Coroutine[Any, Any, None]]) -> None:
     for outcome in await asyncio.gather(*holding, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+def _instead(choice: Choice, over: Exclusion) -> Choice:
+    """The first route that is left, with why it is not the one before it."""
+    reason = f"{choice.reason}; {over.pool} is over: {over.reason}"
+    return msgspec.structs.replace(choice, reason=reason[:TEXT_LENGTH_MAX])
 
 
 def _exclusion(choice: Choice, over: OverLimitError) -> Exclusion:
