@@ -94,6 +94,8 @@ def test_other_routes_or_weights_are_another_experiment():
 
     assert name(one, two) == name(two, one) == name(one, RouteEntry(pool="two", weight=1.0))
     assert 3 == len({name(one, two), name(RouteEntry(pool="one", weight=8.0), two), name(one)})
+    moving = Rules(strategy="split", routes=(one, two), strategy_options={"allocation": "thompson"})
+    assert "" == experiment_of("classify", moving)
     assert "" == name(one, two, strategy="failover") == experiment_of("classify", Rules(strategy="split"))
 
 

@@ -19,6 +19,8 @@ FORMAT: Final = 1
 SUM_MAX: Final = 1e300
 COUNT_MAX: Final = 2**53
 SPLIT: Final = "split"
+BY_WEIGHT: Final = "weights"
+"""The allocation of a split whose shares stay."""
 CALLER: Final = "caller"
 """Who scores, where nobody is named."""
 
@@ -172,9 +174,11 @@ def experiment_of(capability: str, rules: Rules) -> str:
     """
     The name of the experiment that the rules of a capability make; empty where they are no split over listed routes.
 
-    Weights count: tasks of a time with other shares are not to be compared with those of this one.
+    Weights count: tasks of a time with other shares are not to be compared with those of this one. So a split whose shares
+    move by themselves (`allocation`) is none.
     """
-    if rules.strategy != SPLIT or rules.routes is None:
+    moves = rules.strategy_options.get("allocation", BY_WEIGHT) != BY_WEIGHT
+    if rules.strategy != SPLIT or rules.routes is None or moves:
         return ""
     arms = sorted(f"{entry.pool}\0{entry.model or ''}\0{entry.weight or 1.0!r}" for entry in rules.routes)
     return hashlib.sha256("\0\0".join((capability, *arms)).encode()).hexdigest()[:12]

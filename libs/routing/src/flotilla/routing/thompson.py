@@ -9,27 +9,40 @@ sampling to increase estimation precision", 2015, for the floor). Pure: chance c
 
 import random
 from collections.abc import Sequence
-from typing import Final
-
-from msgspec import Struct
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 DRAWS: Final = 1_000
 """Joint draws that the shares are estimated by; their error is at most 1.6 parts in a hundred (one standard error)."""
 FLOOR_DEFAULT: Final = 0.05
+SHARE_MIN: Final = 1e-6
+"""Of a route without a floor, so that it can still be drawn."""
+SHARES_CACHED_MAX: Final = 1_024
 
 
-class Arm(Struct, frozen=True):
-    """What is known of an arm: counts, or sums of scores from 0 to 1 and of what is left to 1."""
+class Arm(NamedTuple):
+    """What is known of an arm."""
 
-    successes: float = 0.0
-    failures: float = 0.0
+    successes: int = 0
+    failures: int = 0
+
+
+@lru_cache(maxsize=SHARES_CACHED_MAX)
+def shares_of(arms: tuple[Arm, ...], floor: float) -> tuple[float, ...]:
+    """
+    `propensities` for what is known now, each at least `SHARE_MIN`.
+
+    The same arms have the same shares in every orchestrator, since chance begins with what is known. They are kept: what is
+    known changes a few times a second, and tasks come in by thousands.
+    """
+    return tuple(max(SHARE_MIN, share) for share in propensities(arms, random.Random(repr(arms)), floor=floor))
 
 
 def propensities(arms: Sequence[Arm], rng: random.Random, *, floor: float = FLOOR_DEFAULT) -> list[float]:
     """
     The share of tasks for each arm: they add up to 1 and none is below the floor, or below an equal share of it.
 
-    Work them out once in a while, not for each task: a thousand draws of each arm take a millisecond.
+    Work them out once in a while, not for each task (`shares_of`): a thousand draws of each arm take a millisecond.
     """
     if not arms:
         return []

@@ -108,7 +108,7 @@ class ExperimentHandlers:
         rules = self._router.rules_of(query.capability)
         name = self._experiments.name_of(query.capability, rules)
         if not name:
-            text = f"no split over listed routes is in force for {query.capability}"
+            text = f"no split over listed routes, by weights, is in force for {query.capability}"
             raise TaskError(ErrorKind.NOT_FOUND, text, details={"capability": query.capability})
         began_unix_ms, totals = await self._experiments.totals(query.capability, name)
         scores = await self._scores(question.scope, query.capability, name)
