@@ -82,8 +82,9 @@ def conclusion(arms: Sequence[ArmTotals], found: Sequence[Comparison]) -> str:
     first = name_of(arms[0])
     certain = [each for each in found if each.is_certain]
     if certain:
-        said = ", ".join(f"{each.arm} {_verdict(each)}" for each in certain)
-        return f"compared with {first}: {said}; the rest may be chance"
+        by_arm = {each.arm: [_verdict(other) for other in certain if other.arm == each.arm] for each in certain}
+        said = "; ".join(f"{name} {' and '.join(verdicts)}" for name, verdicts in by_arm.items())
+        return f"compared with {first}, {said}; the rest may be chance"
     fewest = min(arms, key=lambda arm: arm.ok + arm.failed)
     if fewest.ok + fewest.failed < TASKS_MIN:
         return (

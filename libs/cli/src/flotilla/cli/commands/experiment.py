@@ -1,5 +1,6 @@
 """`flotilla experiment`: what may be concluded from recorded pairs and from live arms."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,6 +23,9 @@ from flotilla.routing.calibration import calibrate as calibrated
 from flotilla.routing.conclusions import Comparison, comparisons, conclusion, name_of
 
 experiment: Final = App(name="experiment", help_format="plaintext", help_epilogue=examples_of("experiment"))
+ARM_COLUMNS: Final = ("arm", "tasks", "success", "latency", "cost", "score")
+DIFFERENCE_COLUMNS: Final = ("arm", "quantity", "by", "interval", "differs")
+SENTENCE_WIDTH: Final = 80
 Share = Annotated[float, Parameter(validator=Number(gt=0.0, lt=1.0))]
 
 
@@ -95,13 +99,14 @@ async def report(  # noqa: D417  (groups of options say it themselves)
             )
         )
         return exits.OK
-    table(("arm", "tasks", "success", "latency", "cost", "score"), [_arm_row(arm) for arm in found.arms])
+    table(ARM_COLUMNS, [arm_row(arm) for arm in found.arms])
     if terminal.out_is_terminal() and compared:
         terminal.write("\n")
-        table(("arm", "quantity", "difference", "interval"), [_difference_row(each) for each in compared])
+        table(DIFFERENCE_COLUMNS, [difference_row(each) for each in compared])
     since = f"since {moment(found.began_unix_ms)}" if found.began_unix_ms else "no task yet"
     terminal.aside(f"{capability}: experiment {found.experiment}, {since}")
-    terminal.aside(sentence)
+    for line in textwrap.wrap(sentence, SENTENCE_WIDTH):
+        terminal.aside(line)
     return exits.OK
 
 
@@ -138,7 +143,8 @@ async def feedback(  # noqa: D417  (groups of options say it themselves)
     return exits.OK
 
 
-def _arm_row(arm: ArmTotals) -> tuple[str, ...]:
+def arm_row(arm: ArmTotals) -> tuple[str, ...]:
+    """An arm's line of the report."""
     tasks = arm.ok + arm.failed
     latency_ms, cost_usd, score = arm.latency_ms.mean, arm.cost_usd.mean, arm.score.mean
     return (
@@ -151,12 +157,13 @@ def _arm_row(arm: ArmTotals) -> tuple[str, ...]:
     )
 
 
-def _difference_row(each: Comparison) -> tuple[str, ...]:
+def difference_row(each: Comparison) -> tuple[str, ...]:
+    """The line of an arm beside the first, in one quantity: the difference, its interval, and whether it is certain."""
     found = each.difference
     if found is None:
-        return (each.arm, each.quantity, "", "too few tasks")
-    mark = "" if found.is_certain else "  may be chance"
-    return (each.arm, each.quantity, f"{found.estimate:+.4g}", f"{found.low:+.4g} to {found.high:+.4g}{mark}")
+        return (each.arm, each.quantity, "", "", "too few tasks")
+    interval = f"{found.low:+.3g} to {found.high:+.3g}"
+    return (each.arm, each.quantity, f"{found.estimate:+.3g}", interval, "yes" if found.is_certain else "may be chance")
 
 
 def _say(found: Calibration, cheap: str, dear: str, agreement: float, error: float) -> None:

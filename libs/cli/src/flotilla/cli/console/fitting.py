@@ -22,7 +22,7 @@ LIST_MIN: Final = 12
 ROUTES: Final = frozenset({"route"})
 """Pool and model: the pool stays whole."""
 MODEL_MIN: Final = 5
-NAMES: Final = frozenset({"model", "file", "batch", "provider", "author", "policy"})
+NAMES: Final = frozenset({"model", "file", "batch", "provider", "author", "policy", "arm"})
 NAME_MIN: Final = 10
 WHOLE: Final = frozenset({"task", "key", "replica"})
 """Of no use when they are shortened: cut into lines where nothing else helps."""
