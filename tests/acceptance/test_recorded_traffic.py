@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from flotilla.cli.replay.recorded_fleet import RecordedFleet
 from flotilla.cli.replay.recording import Recorded, Recording, Row
-from flotilla.cli.replay.trials import consensus, play
-from flotilla.testkit.recorded_provider import PlayedFleet, Served, Trouble, recorded_fleet
+from flotilla.cli.replay.simulation import simulate
+from flotilla.cli.replay.trials import consensus
+from flotilla.testkit.recorded_provider import Served, Trouble, recorded_fleet
 
 LABELS: Final = ("billing", "technical", "legal")
 ROWS: Final = 90
@@ -37,14 +37,6 @@ def recording_of(rows: int) -> Recording:
 def policy(strategy: str, *pools: str) -> str:
     routes = ", ".join(f'{{ pool = "{pool}" }}' for pool in pools)
     return f'[capabilities.classify]\nstrategy = "{strategy}"\nroutes = [{routes}]\n'
-
-
-async def answers(played: PlayedFleet, rows: int) -> list[tuple[str, str]]:
-    """Of each row: the model that answered, and its label."""
-    ends = await played.ask_all([f"text {row}" for row in range(rows)], LABELS)
-    return [
-        ("", "failed") if end.answer is None else (end.answer.result.model, end.answer.output["label"]) for end in ends
-    ]
 
 
 async def test_an_outage_limits_and_torn_answers_lose_and_mix_up_nothing(tmp_path: Path):
@@ -83,16 +75,25 @@ async def test_an_outage_limits_and_torn_answers_lose_and_mix_up_nothing(tmp_pat
 
 async def test_a_fleet_and_its_simulation_agree_on_a_consensus(tmp_path: Path):
     """
-    Which answers they give, and how often each model is called.
+    Which models are called for which row, and what is answered. A row of which an attempt was lost on a machine under load
+    has been escalated for that, rightly, and is left out.
     """
     recording = recording_of(ROWS)
-    simulated = play(consensus("small,other,large", recording, "classify"), recording, "classify")
+    trial = consensus("small,other,large", recording, "classify")
+    simulated = simulate(recording, trial.policy, RecordedFleet(trial.policy, "classify", recording.models))
     async with recorded_fleet(
         tmp_path, recording, SERVED, policy=policy("consensus", "near", "far", "dear"), scale=1.0
     ) as played:
-        said = await answers(played, ROWS)
-        calls = {model: sum(each.calls.values()) for model, each in played.answers.items()}
+        ends = await played.ask_all([f"text {row}" for row in range(ROWS)], LABELS)
 
-    correct = sum(label == row.label for (_, label), row in zip(said, recording.rows, strict=True))
-    assert (simulated.correct, simulated.calls) == (correct, calls)
-    assert simulated.accuracy == pytest.approx(correct / ROWS)
+    compared = 0
+    for expected, end in zip(simulated, ends, strict=True):
+        assert end.answer is not None
+        attempts = end.answer.attempts
+        if all(each.outcome == "ok" for each in attempts):
+            compared += 1
+            assert (expected.answer, sorted(expected.calls)) == (
+                end.answer.output["label"],
+                sorted(each.model for each in attempts),
+            )
+    assert compared > ROWS * 0.8
