@@ -282,6 +282,22 @@ async def test_the_blackboard_is_read_by_people_and_its_values_by_those_who_may_
     )
 
 
+async def test_what_waits_for_an_approval_needs_an_approvers_credentials(portal: PortalHere):
+    """
+    Whatever the role says: an admin without them sees nothing of it, and decides nothing.
+    """
+    async with portal.browser() as anybody, portal.signed_in("viewer") as viewer, portal.signed_in("admin") as admin:
+        hidden = [await one.get("/api/approvals") for one in (anybody, viewer, admin)]
+        decided = [
+            await one.post(f"/api/approvals/{'0' * 32}", json={"decision": "grant", "comment": ""})
+            for one in (anybody, viewer, admin)
+        ]
+
+    assert [403] * 3 == [answer.status_code for answer in hidden]
+    assert [403] * 3 == [answer.status_code for answer in decided]
+    assert "approver_creds" in hidden[2].json()["error"]["message"]
+
+
 async def test_people_act_with_their_own_credentials(portal_fleet: RunningFleet, tmp_path: Path):
     """
     Those of an observer read no dead letters, whatever the role says: NATS decides.

@@ -100,6 +100,20 @@ def test_tasks_and_their_events_have_bounds():
     assert EVENTS_PER_TASK_MAX + 1 + 4 == seen.events_dropped
 
 
+def test_events_of_all_tasks_have_a_bound_and_labels_are_kept_once():
+    """
+    However many events each has, and however long the labels are that stand in every one.
+    """
+    tasks = SeenTasks(events_max=50)
+    for number in range(30):
+        for _ in range(10):
+            seen = tasks.take("default", event("progress", f"t{number}", labels={"a": "b"}))
+            assert {"a": "b"} == seen.labels
+            assert not [one for one in seen.events if one.labels]
+
+    assert 50 >= sum(len(one.events) for one in tasks.newest_first()) > 40
+
+
 def data_of(chunk: bytes) -> dict[str, Any]:
     return json.loads(chunk.split(b"data: ", 1)[1])
 
@@ -114,8 +128,9 @@ async def test_a_frame_holds_the_newest_events_and_counts_the_others():
     for number in range(event_feed.EVENTS_READ_MAX + 500):
         await feed.take(message(event("queued", f"t{number}")))
     feed.end_frame()
-    (chunk,) = feed.after(0)
-    data = data_of(chunk)
+    found = feed.after(0)
+    assert found is not None
+    data = data_of(found[0])
 
     assert event_feed.EVENTS_READ_MAX == len(read)
     assert event_feed.EVENTS_READ_MAX + 500 == len(counted) == feed.total
@@ -131,15 +146,18 @@ async def test_a_slow_viewer_is_told_what_he_has_missed_and_gets_what_is_new():
     for number in range(100):
         await feed.take(message(event("queued", f"t{number}")))
         feed.end_frame()
-    gap, newest = feed.after(10)
+    got: list[dict[str, Any]] = []
+    seen = 10
+    while (found := feed.after(seen)) is not None:
+        got.append(data_of(found[0]))
+        seen = found[1]
     lately = feed.after(95)
 
-    assert ({"events": [], "dropped": 89}, ["t99"]) == (
-        data_of(gap),
-        [one["task"] for one in data_of(newest)["events"]],
-    )
-    assert 5 == len(lately)
-    assert [] == feed.after(feed.total)
+    assert [{"events": [], "dropped": 89}] == got[:1]
+    assert ["t99"] == [one["task"] for frame in got[1:] for one in frame["events"]]
+    assert lately is not None
+    assert (["t95"], 96) == ([one["task"] for one in data_of(lately[0])["events"]], lately[1])
+    assert feed.total == seen
 
 
 async def test_what_is_no_event_is_passed_over():

@@ -13,6 +13,7 @@ from flotilla.chassis.probes import beating
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import starting
 from flotilla.fabric.inbox import Requests
+from portal.access.approvers import Approvers
 from portal.access.fleets import Fleets
 from portal.access.people import load_people
 from portal.access.sessions import Sessions, session_key
@@ -52,9 +53,10 @@ async def run(settings: PortalSettings, instance: str) -> None:
             await view.start()
             fleets = Fleets(settings.nats_url, settings.nats_tls_ca)
             await fleets.start()
+            approvers = Approvers(settings.nats_url, settings.nats_tls_ca)
         session = SessionAnswers(doors, people, sessions, scopes=scopes)
         stream = StreamAnswers(doors, view, viewers_max=settings.viewers_max, stopping=stopping)
-        answers = data_answers(doors, view, requests, fleets)
+        answers = data_answers(doors, view, requests, fleets, approvers)
         app = application(session, stream, answers, names=names, https=settings.portal_https)
         async with served(app, listening, viewers_max=settings.viewers_max) as ended:
             host, port = listening.getsockname()[:2]

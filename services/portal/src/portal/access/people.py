@@ -6,6 +6,7 @@ Who may sign in, as a TOML file says.
     role = "admin"                        # viewer, approver or admin
     token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>"
     creds = "tenant.default"              # NATS credentials that she acts with; none for a server that asks for none
+    approver_creds = "approver.default"   # of the scope's approver, for what waits for an approval; none unless given
     documents = true                      # may read inputs and results
 
 Paths are relative to the file. A person acts with the credentials that stand here and never with the portal's own, which
@@ -51,6 +52,7 @@ class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     token_sha256: Annotated[str, Meta(pattern=SHA256)] | None = None
     creds: str | None = None
     admin_creds: bool = False
+    approver_creds: str | None = None
     scope: Instance = DEFAULT_SCOPE
     documents: bool = False
 
@@ -66,6 +68,7 @@ class Person(Struct, frozen=True, kw_only=True):
     Attributes:
         token_digest: SHA-256 of the token.
         creds: Of NATS; None for a server that asks for none.
+        approver_creds: Of the scope's approver; None for who decides nothing.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Person(Struct, frozen=True, kw_only=True):
     admin_creds: bool
     scope: str
     documents: bool
+    approver_creds: Path | None = None
 
     @property
     def key(self) -> str:
@@ -143,9 +147,12 @@ def _person(entry: PersonEntry, folder: Path) -> Person:
         digest = bytes.fromhex(entry.token_sha256)
     else:
         digest = hashlib.sha256(_token_in(folder / str(entry.token_file), entry.name).encode()).digest()
-    creds = None if entry.creds is None else folder / entry.creds
-    if creds is not None and not creds.is_file():
-        raise _wrong(f"{entry.name}: creds {creds}: there is no such file")
+    creds, approver_creds = (
+        None if given is None else folder / given for given in (entry.creds, entry.approver_creds)
+    )  # fmt: skip
+    for path in (creds, approver_creds):
+        if path is not None and not path.is_file():
+            raise _wrong(f"{entry.name}: creds {path}: there is no such file")
     return Person(
         name=entry.name,
         role=entry.role,
@@ -154,6 +161,7 @@ def _person(entry: PersonEntry, folder: Path) -> Person:
         admin_creds=entry.admin_creds,
         scope=entry.scope,
         documents=entry.documents,
+        approver_creds=approver_creds,
     )
 
 

@@ -50,14 +50,18 @@ async def ask(requests: Requests, scope: str, verb: str, query: Struct, kind: ty
         FabricError: Nobody answered.
         DecodeFailedError: The answer is none.
     """
-    body = msgspec.json.encode(query)
-    message = await requests.request(subjects.api(scope, verb), body, timeout_s=ASK_TIMEOUT_S)
+    return await ask_subject(requests, subjects.api(scope, verb), query, kind)
+
+
+async def ask_subject(requests: Requests, subject: str, query: Struct, kind: type[ReplyT]) -> ReplyT:
+    """The same on any subject."""
+    message = await requests.request(subject, msgspec.json.encode(query), timeout_s=ASK_TIMEOUT_S)
     try:
         if ERROR_CODE in message.headers:
             raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
         return msgspec.json.decode(checked(message.data), type=kind)
     except UNDECODABLE as error:
-        raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error
+        raise DecodeFailedError(f"answer on {subject}: {safe_text(error)}") from error
 
 
 async def policy_versions(requests: Requests) -> list[PolicySource]:

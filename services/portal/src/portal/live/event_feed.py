@@ -23,8 +23,8 @@ from flotilla.fabric.connection import Connection, Message
 FRAME_EVENTS_MAX: Final = 200
 EVENTS_READ_MAX: Final = 2_000
 """Of one frame: ten thousand a second, at 3 us each."""
-FRAMES_KEPT_MAX: Final = 25
-"""Five seconds: whoever lags further behind has a slow line, and gets what is new."""
+FRAMES_KEPT_MAX: Final = 10
+"""Two seconds: whoever lags further behind has a slow line, and gets what is new."""
 RECENT_MAX: Final = 200
 BOOT_BYTES: Final = 6
 NUMBER_DIGITS_MAX: Final = 18
@@ -142,18 +142,20 @@ class EventFeed:
         """The newest events, for a page that opens."""
         return self._chunk(list(self._recent), dropped=0)
 
-    def after(self, seen: int) -> list[bytes]:
+    def after(self, seen: int) -> tuple[bytes, int] | None:
         """
-        What a viewer gets who has seen so many of the `total` events.
+        The next frame for a viewer who has seen so many of the `total` events, and how many he has seen with it.
 
-        Whoever lags behind all that is kept is told how many events he has missed, and gets the newest frame.
+        One at a time: who takes long for it holds no other. Whoever lags behind all that is kept is told how many events
+        he has missed, and gets the newest frame next. None for who has seen everything.
         """
         if seen >= self.total:
-            return []
+            return None
         if self._frames[0].start <= seen:
-            return [frame.chunk for frame in self._frames if frame.end > seen]
+            frame = next(frame for frame in self._frames if frame.end > seen)
+            return frame.chunk, frame.end
         newest = self._frames[-1]
-        return [self._chunk([], dropped=newest.start - seen), newest.chunk]
+        return self._chunk([], dropped=newest.start - seen), newest.start
 
     def place_of(self, last_event_id: str) -> int | None:
         """How much a browser has seen, by the id that it gives back; None where that is of another portal."""

@@ -4,13 +4,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import EventKind
 
 TASKS_MAX: Final = 5_000
 EVENTS_PER_TASK_MAX: Final = 100
+EVENTS_MAX: Final = 50_000
+"""Of all tasks together: some 35 MB at most. Labels, which may be long, are kept once for each task."""
 
 TaskState = Literal["waiting", "running", "ok", "failed", "cancelled"]
 STATE_AFTER: Final[dict[EventKind, TaskState]] = {
@@ -76,7 +78,7 @@ class SeenTask:
         """Take what happened next."""
         ends = not self.has_ended and STATE_AFTER.get(event.kind) in ENDED
         if ends or len(self.events) < EVENTS_PER_TASK_MAX:
-            self.events.append(event)
+            self.events.append(structs.replace(event, labels={}) if event.labels else event)
         else:
             self.events_dropped += 1
         self.state = STATE_AFTER.get(event.kind, self.state)
@@ -108,10 +110,12 @@ class TaskSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SeenTasks:
-    """The newest TASKS_MAX tasks by scope and id."""
+    """The newest tasks by scope and id: TASKS_MAX, and fewer where their events are more than EVENTS_MAX."""
 
-    def __init__(self, tasks_max: int = TASKS_MAX) -> None:
+    def __init__(self, tasks_max: int = TASKS_MAX, events_max: int = EVENTS_MAX) -> None:
         self._tasks_max: Final = tasks_max
+        self._events_max: Final = events_max
+        self._events = 0
         self._tasks: Final[OrderedDict[tuple[str, str], SeenTask]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -123,10 +127,18 @@ class SeenTasks:
         seen = self._tasks.get(key)
         if seen is None:
             if len(self._tasks) >= self._tasks_max:
-                self._tasks.popitem(last=False)
+                self._forget_oldest()
             seen = self._tasks[key] = SeenTask(scope, event)
+        held = len(seen.events)
         seen.take(event)
+        self._events += len(seen.events) - held
+        while self._events > self._events_max and len(self._tasks) > 1:
+            self._forget_oldest()
         return seen
+
+    def _forget_oldest(self) -> None:
+        _, oldest = self._tasks.popitem(last=False)
+        self._events -= len(oldest.events)
 
     def get(self, scope: str, task: str) -> SeenTask | None:
         """One task; None where it is not known, or not any more."""

@@ -1,6 +1,7 @@
 """Which path of `/api` is answered by what."""
 
 from flotilla.fabric.inbox import Requests
+from portal.access.approvers import Approvers
 from portal.access.fleets import Fleets
 from portal.live.view import FleetView
 from portal.web.app import Answer
@@ -12,13 +13,15 @@ from portal.web.task_answers import TaskAnswers
 from portal.web.who import Doors
 
 
-def data_answers(doors: Doors, view: FleetView, requests: Requests, fleets: Fleets) -> dict[tuple[str, str], Answer]:
+def data_answers(
+    doors: Doors, view: FleetView, requests: Requests, fleets: Fleets, approvers: Approvers
+) -> dict[tuple[str, str], Answer]:
     """By method and path."""
     tasks = TaskAnswers(doors, view, fleets)
     routes = RouteAnswers(doors, view, requests, fleets)
     dead = DeadAnswers(doors, fleets)
     blackboard = BlackboardAnswers(doors, fleets)
-    approvals = ApprovalAnswers(doors)
+    approvals = ApprovalAnswers(doors, approvers)
     return {
         ("GET", "/api/tasks"): tasks.listed,
         ("GET", "/api/tasks/{scope}/{task}"): tasks.story,
@@ -33,4 +36,6 @@ def data_answers(doors: Doors, view: FleetView, requests: Requests, fleets: Flee
         ("POST", "/api/dead/discard"): dead.discard,
         ("GET", "/api/blackboard"): blackboard.listed,
         ("GET", "/api/approvals"): approvals.listed,
+        ("GET", "/api/approvals/{id}"): approvals.shown,
+        ("POST", "/api/approvals/{id}"): approvals.decide,
     }

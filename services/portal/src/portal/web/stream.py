@@ -63,10 +63,11 @@ class EventStream(Response):
             await self._send(send, view.events.recent())
         while True:
             await self._send_state(send)
-            chunks = view.events.after(self._seen_events)
-            self._seen_events = view.events.total
-            for chunk in chunks:
+            found = view.events.after(self._seen_events)
+            if found is not None:
+                chunk, self._seen_events = found
                 await self._send(send, chunk)
+                continue
             if self._loop.time() - self._sent_s >= HEARTBEAT_S:
                 await self._send(send, HEARTBEAT)
             if self._seen_version == view.version:

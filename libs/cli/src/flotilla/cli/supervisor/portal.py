@@ -30,6 +30,7 @@ _PEOPLE: Final = """\
 name = {name}
 role = "admin"
 token_file = "token"
+approver_creds = {approver}
 documents = true
 """
 
@@ -48,9 +49,9 @@ class PortalFiles:
         self.token: Final = folder / "token"
         self.session_key: Final = folder / "session.key"
 
-    def make(self) -> None:
+    def make(self, approver_creds: Path) -> None:
         """
-        Make those that are missing; the fleet's lock is held.
+        Make those that are missing, whoever started the fleet being who approves; the fleet's lock is held.
 
         Raises:
             PrivateFileError: They cannot be made, or are not this user's alone.
@@ -59,7 +60,7 @@ class PortalFiles:
         contents = {
             self.token: f"{secrets.token_urlsafe(SECRET_BYTES)}\n".encode(),
             self.session_key: secrets.token_bytes(SECRET_BYTES),
-            self.people: _PEOPLE.format(name=json.dumps(_user())).encode(),
+            self.people: _PEOPLE.format(name=json.dumps(_user()), approver=json.dumps(str(approver_creds))).encode(),
         }
         for path, content in contents.items():
             if not os.path.lexists(path):

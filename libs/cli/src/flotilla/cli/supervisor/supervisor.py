@@ -114,7 +114,7 @@ class Supervisor:
         directory.make_vault_key()
         self._portal_port = portal.choose_port(options.portal_port) if options.portal and portal.can_serve() else 0
         if self._portal_port:
-            directory.portal.make()
+            directory.portal.make(self._credentials.path(roles.approver_user(DEFAULT_SCOPE)))
         self._portal_runs = asyncio.Event()
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
