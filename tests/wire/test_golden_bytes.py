@@ -290,6 +290,21 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         results.decode_event,
     ),
+    "event-shadow-compared": (
+        results.Event(
+            task="t",
+            capability="classify",
+            kind="shadow_compared",
+            at_unix_ms=1_750_000_000_000,
+            pool="candidate",
+            model="m",
+            replica="candidate-1",
+            latency_ms=12.5,
+            cost_usd=0.25,
+            outcome="differed",
+        ),
+        results.decode_event,
+    ),
     "finished-unpriced": (
         attempts.Finished(
             output=msgspec.Raw(b"{}"), usage=attempts.Usage(input_tokens=3, cost_usd=None), provider="p", model="m"

@@ -11,9 +11,13 @@ from flotilla.contracts.policy import (
     BreakerPolicy,
     CapabilityPolicy,
     GuardsEntry,
+    Hedge,
+    HedgeEntry,
     Policy,
     ProbeEntry,
     Rules,
+    Shadow,
+    ShadowEntry,
 )
 from flotilla.contracts.redaction import RedactionPolicy
 from flotilla.routing.policy_check import parse_policy, warnings
@@ -41,9 +45,11 @@ def test_every_key_is_documented():
     """
     In the table, as it is written in a policy.
     """
-    keys = {field.name for field in msgspec.structs.fields(CapabilityPolicy)} - {"guards", "probe"}
+    keys = {field.name for field in msgspec.structs.fields(CapabilityPolicy)} - {"guards", "probe", "hedge", "shadow"}
     keys |= {f"guards.{field.name}" for field in msgspec.structs.fields(GuardsEntry)}
     keys |= {f"probe.{field.name}" for field in msgspec.structs.fields(ProbeEntry)}
+    keys |= {f"hedge.{field.name}" for field in msgspec.structs.fields(HedgeEntry)}
+    keys |= {f"shadow.{field.name}" for field in msgspec.structs.fields(ShadowEntry)}
     keys |= {field.name for field in msgspec.structs.fields(BreakerPolicy)}
     keys |= {field.name for field in msgspec.structs.fields(RedactionPolicy)}
     tables = {"capabilities", "default", "scopes", "breaker", "redaction", "declassify", "limits", "budgets"}
@@ -68,7 +74,7 @@ def test_the_documented_defaults_are_those_of_the_code():
     Row by row, where the default is a number.
     """
     rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| ([0-9.]+) \|", PAGE, re.MULTILINE))
-    rules = Rules()
+    rules = Rules(hedge=Hedge(), shadow=Shadow(pool="any"))
     found = {
         key: getattr(getattr(rules, key.split(".")[0]), key.split(".")[1]) if "." in key else getattr(rules, key)
         for key in rows

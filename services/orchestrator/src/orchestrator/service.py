@@ -150,7 +150,7 @@ class Orchestrator:
             ledger=ledger,
             deaths=deaths,
         )
-        dispatcher = Dispatcher(
+        self._dispatcher = dispatcher = Dispatcher(
             dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max, spend=economy.ledger
         )
         self._experiments = experiments = Experiments(connection, requests, unreadable, instance=instance)
@@ -357,6 +357,7 @@ class Orchestrator:
         await self._board.stop()
         await self._held_models.stop()
         await self.stores.stop()
+        await self._dispatcher.shadows.stop()
         await self.attempts.stop()
 
     def _on_fleet_change(self, pool: str) -> None:

@@ -44,6 +44,8 @@ ERROR_RATE_DEFAULT: Final = 0.5
 MIN_SAMPLES_DEFAULT: Final = 20
 RETURN_AFTER_S_DEFAULT: Final = 4.0
 RAMP_S_DEFAULT: Final = 2.0
+HEDGE_SHARE_DEFAULT: Final = 0.05
+SHADOW_SHARE_DEFAULT: Final = 0.05
 ATTEMPT_TIMEOUT_S_DEFAULT: Final = 600.0
 CACHE_TTL_S_DEFAULT: Final = 3600
 CACHE_TTL_S_MAX: Final = 7 * 24 * 3600
@@ -116,6 +118,35 @@ class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restricted: bool | None = None
 
 
+class HedgeEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A second attempt beside one that takes long.
+
+    Attributes:
+        after: `p95`: after the p95 of the route's newest attempts, which is what holds where neither is given.
+        after_ms: After so long, whatever the route's attempts take.
+        share_max: Of a capability's attempts, by each orchestrator; no more are hedged.
+    """
+
+    after: Literal["p95"] | None = None
+    after_ms: Annotated[float, Meta(ge=1.0, le=SECONDS_MAX * 1000)] | None = None
+    share_max: Share | None = None
+
+
+class ShadowEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A route that gets a share of the tasks besides, and whose answers are compared and never returned.
+
+    Attributes:
+        model: None stands for the pool's first model that has the capability.
+        share: Of the tasks that went well.
+    """
+
+    pool: PoolName
+    model: Model | None = None
+    share: Share | None = None
+
+
 class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What the policy says of one capability, or by default.
@@ -133,6 +164,8 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
         task_labels: Labels that a caller must have given (`Flotilla-Label-*`), whatever their value.
         cost_usd_max: Leaves out routes on which a task is expected to cost more.
         cache: Without it answers are kept for an hour, of tasks that ask for it and are not restricted.
+        hedge: None for no second attempts.
+        shadow: None for no shadow.
     """
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
@@ -150,6 +183,8 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd_max: Usd | None = None
     probe: ProbeEntry | None = None
     cache: CacheEntry | None = None
+    hedge: HedgeEntry | None = None
+    shadow: ShadowEntry | None = None
 
 
 class BreakerPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,6 +265,21 @@ class CacheRules(Struct, frozen=True, kw_only=True):
     restricted: bool = False
 
 
+class Hedge(Struct, frozen=True, kw_only=True):
+    """`HedgeEntry` with everything filled in; `after_ms` None stands for the route's p95."""
+
+    after_ms: float | None = None
+    share_max: float = HEDGE_SHARE_DEFAULT
+
+
+class Shadow(Struct, frozen=True, kw_only=True):
+    """`ShadowEntry` with everything filled in."""
+
+    pool: str
+    model: str | None = None
+    share: float = SHADOW_SHARE_DEFAULT
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """`CapabilityPolicy` with everything filled in. A timeout of None leaves the bound to the task's deadline."""
 
@@ -248,6 +298,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     cost_usd_max: float | None = None
     probe: Probe = Probe()
     cache: CacheRules = CacheRules()
+    hedge: Hedge | None = None
+    shadow: Shadow | None = None
 
 
 def rules_for(policy: Policy, capability: str) -> Rules | None:

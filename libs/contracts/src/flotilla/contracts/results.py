@@ -161,6 +161,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         cost_usd: None where it is not known.
         step: Of a pipeline's run.
         cached: Of `finished`: the answer is another task's.
+        outcome: Of a comparison with a shadow: `agreed`, `differed`, or `failed`.
     """
 
     task: TaskId
@@ -176,6 +177,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: Labels = {}
     step: Word = ""
     cached: bool = False
+    outcome: Word = ""
 
 
 class DeadRecord(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ EventKind = Literal[
     "step_started",
     "step_finished",
     "step_failed",
+    "shadow_compared",
 ]
 
 ZONES: Final[tuple[Zone, ...]] = get_args(Zone)

@@ -130,7 +130,7 @@ def _shortlisted(
     for entry, pool, model in found:
         route = Route(zone=pool.zone, pool=pool.pool, model=model)
         row = Row(route, entry, pool, by_model.get((pool.pool, model), UNSEEN))
-        out = _ruled_out(rules, row)
+        out = ruled_out(rules, row)
         if out is None:
             rows.append(row)
         else:
@@ -221,7 +221,7 @@ def _unserved(task: TaskView, entry: RouteEntry, pool: PoolView) -> Exclusion:
     return Exclusion(pool=pool.pool, model=model, reason=reason, waits=True)
 
 
-def _ruled_out(rules: Rules, row: Row) -> Exclusion | None:
+def ruled_out(rules: Rules, row: Row) -> Exclusion | None:
     """What the policy itself says against a route that is live and open to the task's data."""
     route = row.route
     for name, value in rules.pool_labels.items():

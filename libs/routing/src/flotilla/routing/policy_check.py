@@ -64,6 +64,9 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
                 )
             if route.weight is not None and _strategy(policy, path) != "split":
                 found.append(f"{path}.routes[{index}].weight: only the strategy split looks at it")
+        if entry.shadow is not None and entry.shadow.pool not in known_pools:
+            near = _near(entry.shadow.pool, known_pools)
+            found.append(f"{path}.shadow.pool: no live pool is called {entry.shadow.pool}{near}")
         if entry.total_timeout_s is not None and (entry.attempt_timeout_s or 0.0) > entry.total_timeout_s:
             found.append(f"{path}.attempt_timeout_s: longer than total_timeout_s, which ends the task first")
     for capability in policy.capabilities:
@@ -174,6 +177,9 @@ def _meaning(document: Table) -> Iterator[str]:
             near = _near(strategy, STRATEGIES) or f"; known are {', '.join(STRATEGIES)}"
             yield f"{path}.strategy: unknown strategy {strategy[:_TEXT_MAX]}{near}"
         yield from _option_faults(entry, default, path)
+        hedge: object = entry.get("hedge")
+        if isinstance(hedge, dict) and {"after", "after_ms"} <= hedge.keys():
+            yield f"{path}.hedge.after_ms: stands beside after; only one of them can say when"
         yield from _listed_twice(entry.get("routes"), path)
     yield from _no_such_fields(document.get("declassify"))
     yield from limit_faults(document.get("limits"))

@@ -32,7 +32,8 @@ from flotilla.routing.health import UNKNOWN, Health
 from flotilla.routing.observation import observe
 from flotilla.routing.policy_routing import NOT_BUSY, route
 from flotilla.routing.recorder import Recorder
-from flotilla.routing.types import Decision, FleetView, TaskView
+from flotilla.routing.shadow import shadow_route
+from flotilla.routing.types import Decision, FleetView, Route, TaskView
 
 PUBLISH_INTERVAL_MS: Final = 1_000
 
@@ -172,6 +173,11 @@ class PolicyRouter:
     def explain(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Decision:
         """Where such a task would go now, and why; changes nothing."""
         return route(task, self.policy, fleet, self.health, now_unix_ms=self._clock(), rng=self._rng, busy=busy)
+
+    def shadow_of(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int] = NOT_BUSY) -> Route | None:
+        """Where such a task goes besides, now; None where the policy names no shadow, or it is not to be used."""
+        found = shadow_route(task, self.policy, fleet, self.health, now_unix_ms=self._clock(), busy=busy)
+        return found if isinstance(found, Route) else None
 
     def _close_at_once(self) -> None:
         """Put what providers have just asked for into the health; from the next update on the stats have it too."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from flotilla.contracts.policy import Rules
-from flotilla.routing.types import Decision, FleetView, TaskView
+from flotilla.routing.types import Decision, FleetView, Route, TaskView
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
+from orchestrator.execution.hedges import HedgeShares
 from orchestrator.execution.isolation import Isolation
 from orchestrator.execution.ledger import Ledger
 from orchestrator.reporting.events import Events
@@ -24,6 +25,10 @@ class Router(Protocol):
         """The same, without a probe being taken as sent."""
         ...
 
+    def shadow_of(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Route | None:
+        """The route that compares itself with the task's, where there is one that may have it now."""
+        ...
+
     def rules_of(self, capability: str) -> Rules:
         """The timeouts of a capability."""
         ...
@@ -39,9 +44,10 @@ class Dependencies:
 
     Attributes:
         isolation: For tasks that replicas may die of.
+        hedge_shares: How many second attempts may still be made.
     """
 
-    __slots__ = ("attempts", "deaths", "events", "fleet", "isolation", "ledger", "router")
+    __slots__ = ("attempts", "deaths", "events", "fleet", "hedge_shares", "isolation", "ledger", "router")
 
     def __init__(
         self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger, deaths: DeathNotes
@@ -53,3 +59,4 @@ class Dependencies:
         self.events: Final = events
         self.ledger: Final = ledger
         self.isolation: Final = Isolation()
+        self.hedge_shares: Final = HedgeShares()

@@ -11,6 +11,7 @@ from flotilla.contracts.results import Result, encode
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.execution.crashes import crashed, goes_back
 from orchestrator.execution.dependencies import Dependencies
+from orchestrator.execution.shadows import Shadows
 from orchestrator.execution.task_run import TaskRun
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import NO_TRACES, Traces
@@ -29,6 +30,7 @@ class Dispatcher:
     Runs tasks.
 
     Attributes:
+        shadows: Compares other routes with the results.
         held: The runs of tasks in hand, by scope and id.
         on_split: Called with each task that a split has routed, its result, and the rules that it had.
     """
@@ -47,6 +49,7 @@ class Dispatcher:
         self._metrics = metrics
         self._traces = traces
         self._spend = spend
+        self.shadows: Final = Shadows(dependencies, metrics, spend)
         self.held: Final[dict[tuple[str, str], TaskRun]] = {}
         self.on_split: Callable[[Task, Result, Rules], None] = _nothing
 
@@ -75,6 +78,8 @@ class Dispatcher:
         try:
             result = await run.run()
             self._check_size(result)
+            if run.state.rules.shadow is not None:
+                self.shadows.consider(task, result, run.state.rules.shadow)
         except TaskError as error:
             return self._failed(run, error)
         except Exception as error:
@@ -128,7 +133,7 @@ class Dispatcher:
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
-        self._ended(run, result, run.provider_ms if len(result.attempts) == 1 else None)
+        self._ended(run, result, _provider_ms(run) if len(result.attempts) == 1 else None)
 
     def _check_size(self, result: Result) -> None:
         """The worker kept its output within what can be sent; labels and attempts come on top of that here."""
@@ -153,3 +158,8 @@ class Dispatcher:
 
 def _nothing(_task: Task, _result: Result, _rules: Rules) -> None:
     pass
+
+
+def _provider_ms(run: TaskRun) -> float | None:
+    """The model's time in the attempt that went well."""
+    return run.finished.timings.provider_ms if run.finished is not None else None

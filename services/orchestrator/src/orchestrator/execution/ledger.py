@@ -20,6 +20,10 @@ class Observer(Protocol):
         """`outcome` is `ok`, a failure kind, or `cancelled`."""
         ...
 
+    def hedged(self, capability: str, end: str) -> None:
+        """A second attempt is over: `won`, `lost` or `failed`."""
+        ...
+
 
 class Ledger:
     """
@@ -89,6 +93,11 @@ class Ledger:
             self.cancelled(attempt)
         else:
             self.failed(attempt, Failed(kind=FailureKind.TIMEOUT, message="no answer before the task's deadline"))
+
+    def hedged(self, capability: str, end: str) -> None:
+        """A second attempt beside a slow one is over; the attempts themselves are counted as all others."""
+        if self._observer is not None:
+            self._observer.hedged(capability, end)
 
     def _close(self, attempt: Attempt) -> tuple[RouteRecorder, int]:
         if attempt.id not in self._open:

@@ -7,6 +7,7 @@ is asked; what is lost is told with the replicas that it may have brought into t
 
 import asyncio
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
@@ -67,6 +68,10 @@ class LivenessWatch:
     def standing(self, replica: Replica) -> Standing:
         """How a replica stands now."""
         return self.states.standing(replica, self.clock_s)
+
+    def standings(self, losses: Iterable[frozenset[Replica]]) -> dict[Replica, Standing]:
+        """How the replicas stand now that attempts were lost with."""
+        return {replica: self.standing(replica) for suspects in losses for replica in suspects}
 
     def counts_against_route(self, attempt: Attempt, failed: Failed) -> bool:
         """

@@ -11,6 +11,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.routing.types import Choice
 from orchestrator.execution.cascades import after_answer, nobody_behind, routes_behind
+from orchestrator.execution.hedges import hedge_after_s
 from orchestrator.execution.panels import after_panel, panel_due, without_vote
 from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
@@ -168,7 +169,7 @@ def _next_choice(run: RunState, now_s: float) -> Action:
         if choice.last_resort and not run.attempts:
             continue
         run.resent = 0
-        return Send(choice, has_turn=turn_of is not None)
+        return Send(choice, has_turn=turn_of is not None, hedge_after_s=hedge_after_s(run, choice))
     return _wait_for_slot(run, now_s)
 
 
@@ -176,7 +177,8 @@ def _after_refusal(run: RunState, now_s: float, *, stale: bool) -> Action:
     if not stale or run.resent >= RESENT_MAX:
         return _next_choice(run, now_s)
     run.resent += 1
-    return Send(run.choices[run.tried - 1], has_turn=True, final=run.resent == RESENT_MAX)
+    choice = run.choices[run.tried - 1]
+    return Send(choice, has_turn=True, final=run.resent == RESENT_MAX, hedge_after_s=hedge_after_s(run, choice))
 
 
 def _wait_for_slot(run: RunState, now_s: float) -> Action:

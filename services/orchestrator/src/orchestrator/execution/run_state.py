@@ -2,7 +2,8 @@
 What has happened to one task in this orchestrator: all that `next_action` decides by, and all that its result tells.
 
 Only `next_action` and the functions that it calls change it, apart from what is set once before the first step (`span`,
-`deaths`) and what the attempt under way tells (`pieces`, `queued_ms`). Times are seconds of the loop's clock.
+`deaths`), what the attempt under way tells (`pieces`, `queued_ms`), and what ended beside it (`take_in`,
+`report`). Times are seconds of the loop's clock.
 """
 
 import math

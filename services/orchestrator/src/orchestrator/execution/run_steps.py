@@ -148,11 +148,13 @@ class Send(Struct, frozen=True, gc=False):
     Attributes:
         has_turn: Also when others stand in the pool's line.
         final: A refusal is believed, stale or not: what called the line's head is used up.
+        hedge_after_s: When a second attempt may be made beside it; None for never.
     """
 
     choice: Choice
     has_turn: bool = False
     final: bool = False
+    hedge_after_s: float | None = None
 
 
 class AskPanel(Struct, frozen=True, gc=False):

@@ -1,21 +1,22 @@
 """One task's run, from intake to its result: performs what `next_action` says, and tells it what came of it."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
+from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Failed, Finished
-from flotilla.contracts.results import AttemptReport, Result
+from flotilla.contracts.results import Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Decision, Route
 from orchestrator.economy.errors import OverLimitError
+from orchestrator.execution.attempt_reports import log_attempt, report_of
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies
+from orchestrator.execution.hedges import second_choice
+from orchestrator.execution.hedging import Hedge, quiet_for
 from orchestrator.execution.next_action import ended_as, next_action
 from orchestrator.execution.panels import chosen_part
 from orchestrator.execution.parts import ask_parts
@@ -47,12 +48,8 @@ from orchestrator.execution.run_steps import (
 )
 from orchestrator.state.attempt import Attempt, OnPiece
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
-from orchestrator.state.replica_states import Replica, Standing
 from orchestrator.state.tasks import NO_USAGE, Task
 
-logger = structlog.get_logger("orchestrator")
-_log_levels: Final = logging.getLogger("orchestrator")
-"""Asked first: a line that nobody wants must not cost every attempt the making of it."""
 _NO_SLOT: Final = NoSlot()
 _STALE: Final = NoSlot(stale=True)
 _OVER_LIMIT: Final = OverLimit()
@@ -71,6 +68,7 @@ class TaskRun:
     __slots__ = (
         "_dependencies",
         "_first",
+        "_hedge",
         "_kept",
         "_on_piece",
         "_parts",
@@ -88,18 +86,23 @@ class TaskRun:
         self._kept: tuple[Route, str] | None = None
         self._parts: Sequence[TaskRun] = ()
         self._first: Choice | None = None
+        self._hedge: Hedge | None = None
         self.task: Final = task
         self.state: Final = RunState(task)
         self.attempt: Attempt | None = None
         self.finished: Finished | None = None
 
-    def part(self, choice: Choice, *, once: bool = False) -> "TaskRun":
-        """A run of the same task, limited to one route, which it begins with; see `Part`."""
-        run = TaskRun(self._dependencies, self.task, None)
-        run.state.part = Part(choice.route, once)
-        run.state.span = self.state.span
-        run._first = choice
+    @classmethod
+    def limited(
+        cls, dependencies: Dependencies, task: Task, choice: Choice, *, once: bool, span: Span | None = None
+    ) -> "TaskRun":
+        """A run that asks one route, which need not be one of the policy's; see `Part`."""
+        run = cls(dependencies, task, None)
+        run.state.part, run.state.span, run._first = Part(choice.route, once), span, choice
         return run
+
+    def _part(self, choice: Choice, *, once: bool) -> "TaskRun":
+        return TaskRun.limited(self._dependencies, self.task, choice, once=once, span=self.state.span)
 
     def running(self) -> list[Attempt]:
         """Its attempts in flight, those of its parts included."""
@@ -108,10 +111,9 @@ class TaskRun:
 
     def leave(self) -> None:
         """Stand in no line any more, and give up the place of a task that is tried alone."""
-        if self._waiter is not None:
-            self._leave_lines()
+        self._leave_lines()
         if self.state.failures or self.state.deaths:
-            self._leave_isolation()
+            self._dependencies.isolation.leave(self.task)
 
     async def run(self) -> Result:
         """
@@ -138,7 +140,7 @@ class TaskRun:
                     raise error
                 case other:
                     # A refused try goes on with its next `Send`, still alone; here it is over, or waits.
-                    self._leave_isolation()
+                    self._dependencies.isolation.leave(self.task)
                     event = await self._perform(other)
 
     async def _perform(
@@ -167,13 +169,10 @@ class TaskRun:
         return self._refreshed()
 
     def _refreshed(self, turn_of: str | None = None) -> Refreshed:
-        standings = self._standings() if self.state.losses else NO_STANDINGS
+        losses, liveness = self.state.losses, self._dependencies.attempts.liveness
+        standings = liveness.standings(losses) if losses else NO_STANDINGS
         rules = self._dependencies.router.rules_of(self.task.capability)
         return Refreshed(rules, self.task.cancelled.is_set(), standings, turn_of)
-
-    def _standings(self) -> dict[Replica, Standing]:
-        standing = self._dependencies.attempts.liveness.standing
-        return {replica: standing(replica) for suspects in self.state.losses for replica in suspects}
 
     def _find_routes(self, *, alone: bool) -> Routed | NotAlone:
         if alone and not self._dependencies.isolation.take(self.task, time.monotonic()):
@@ -195,7 +194,7 @@ class TaskRun:
     async def _ask_panel(self, ask: AskPanel) -> PanelEnded:
         """Several routes at the same time; the answer that is the result for now is kept."""
         self._leave_lines()
-        self._parts = [self.part(choice) for choice in ask.choices]
+        self._parts = [self._part(choice, once=False) for choice in ask.choices]
         outputs, capability = self._dependencies.attempts.outputs, self.task.capability
         try:
             ended = await ask_parts(
@@ -228,12 +227,11 @@ class TaskRun:
         except OverLimitError:
             return _OVER_LIMIT
         try:
+            if send.hedge_after_s is not None and (won := await self._hedged(send, attempt, send.hedge_after_s)):
+                return won
             outcome = await attempt.outcome
         except asyncio.CancelledError:
-            dependencies.ledger.cancelled(attempt)
-            if attempt.heard_at is not None:
-                self.state.report(_report(choice, attempt, Ended.CANCELLED.value), NO_USAGE)
-            await dependencies.attempts.abandon(attempt, Ended.CANCELLED)
+            await self._drop(choice, attempt)
             raise
         finally:
             self.attempt = None
@@ -245,9 +243,47 @@ class TaskRun:
         if self._waiter is not None:
             self._waiter.leave()
         ended = self._ended(choice, attempt, outcome)
-        if _log_levels.isEnabledFor(logging.DEBUG):
-            _log_attempt(task, attempt, ended.report)
+        log_attempt(task, attempt, ended.report)
         return ended
+
+    async def _hedged(self, send: Send, attempt: Attempt, after_s: float) -> AttemptEnded | None:
+        """Make a second attempt where this one takes long; its end where it answered first, else None."""
+        dependencies, state = self._dependencies, self.state
+        capability, shares, fleet = self.task.capability, dependencies.hedge_shares, dependencies.fleet
+        shares.sent(capability, state.rules.hedge.share_max if state.rules.hedge is not None else 0.0)
+        if not await quiet_for(attempt.outcome, after_s) or state.pieces:
+            return None
+        why = f"hedge: no answer of {send.choice.route.pool} within {after_s * 1000:.0f} ms"
+        choice = second_choice(state, send.choice, fleet.view.pools, fleet.busy, why=why)
+        if choice is None or not shares.take(capability):
+            return None
+        part = self._part(choice, once=True)
+        self._parts, self._hedge = (part,), Hedge(part, choice)
+        try:
+            end, answer = await self._hedge.beside(attempt.outcome)
+        finally:
+            self._parts, self._hedge = (), None
+        if answer is None or answer.finished is None or state.pieces:
+            dependencies.ledger.hedged(capability, "lost" if end == "won" else end)
+            state.take_in(part.state)
+            return None
+        dependencies.ledger.hedged(capability, end)
+        if not attempt.outcome.done():
+            await self._drop(send.choice, attempt)
+        elif not found_no_slot(failed := attempt.outcome.result()):
+            ended = self._ended(send.choice, attempt, failed)
+            state.report(ended.report, ended.usage)
+        state.queued_ms = part.state.queued_ms if state.queued_ms is None else state.queued_ms
+        if self._waiter is not None:
+            self._waiter.leave()
+        self.finished, self._kept = answer.finished, (choice.route, answer.replica)
+        return AttemptEnded(choice, answer.finished, part.state.attempts[-1], part.state.usage)
+
+    async def _drop(self, choice: Choice, attempt: Attempt) -> None:
+        """Nobody waits for an attempt any more, which a replica may have taken: it is cancelled at its worker."""
+        self._dependencies.ledger.cancelled(attempt)
+        self.state.report(report_of(choice, attempt, Ended.CANCELLED.value), NO_USAGE)
+        await self._dependencies.attempts.abandon(attempt, Ended.CANCELLED)
 
     def _ended(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> AttemptEnded:
         """Count an attempt that had a slot, and say how it ended."""
@@ -255,14 +291,14 @@ class TaskRun:
             # It is counted by `record_success` in the next turn of the loop, when the caller has the answer.
             self._note_start(attempt)
             self.attempt, self.finished = attempt, outcome
-            return AttemptEnded(choice, outcome, _report(choice, attempt, "ok"), outcome.usage)
+            return AttemptEnded(choice, outcome, report_of(choice, attempt, "ok"), outcome.usage)
         usage = outcome.usage if isinstance(outcome, Failed) else NO_USAGE
         outcome = ended_as(self.state, outcome, time.monotonic())
         if not isinstance(outcome, Failed):
             (self._dependencies.ledger.ran_out if outcome is Ended.DEADLINE else self._dependencies.ledger.cancelled)(
                 attempt
             )
-            return AttemptEnded(choice, outcome, _report(choice, attempt, outcome.value), usage)
+            return AttemptEnded(choice, outcome, report_of(choice, attempt, outcome.value), usage)
         attempt.tell_started()
         blameless = not self._dependencies.attempts.liveness.counts_against_route(attempt, outcome)
         self._dependencies.ledger.failed(attempt, outcome, blameless=blameless)
@@ -275,7 +311,7 @@ class TaskRun:
             error=kind,
             latency_ms=attempt.elapsed_ms,
         )
-        report = _report(choice, attempt, kind, outcome.message)
+        report = report_of(choice, attempt, kind, outcome.message)
         return AttemptEnded(choice, outcome, report, usage, attempt.heard_at is not None, attempt.suspects)
 
     def _result(self) -> Result:
@@ -298,11 +334,6 @@ class TaskRun:
             return self.attempt.route
         return self._kept[0] if self._kept is not None else None
 
-    @property
-    def provider_ms(self) -> float | None:
-        """The model's time in the attempt that went well."""
-        return self.finished.timings.provider_ms if self.finished is not None else None
-
     def record_success(self) -> None:
         """Count the attempt that went well, after the caller has the answer; and let go of it."""
         # The attempt knows this run: kept, each task would be a cycle for the garbage collector to find.
@@ -323,6 +354,8 @@ class TaskRun:
 
     async def _piece(self, text: str) -> None:
         self.state.pieces += 1
+        if self._hedge is not None:
+            self._hedge.stop()
         if self._on_piece is not None:
             await self._on_piece(text)
 
@@ -340,9 +373,6 @@ class TaskRun:
         if self._waiter is not None:
             self._waiter.leave()
             self._waiter = None
-
-    def _leave_isolation(self) -> None:
-        self._dependencies.isolation.leave(self.task)
 
     async def _park(self, after_s: float) -> None:
         park = self.task.park or _nobody
@@ -368,31 +398,3 @@ class TaskRun:
 
 def _nobody(_begins: bool) -> None:  # noqa: FBT001  (see `Task.park`)
     pass
-
-
-def _report(choice: Choice, attempt: Attempt, outcome: str, message: str = "") -> AttemptReport:
-    """One attempt, as the result tells of it."""
-    return AttemptReport(
-        pool=choice.route.pool,
-        model=choice.route.model,
-        outcome=outcome,
-        latency_ms=attempt.elapsed_ms,
-        reason=choice.reason,
-        replica=attempt.replica,
-        message=message,
-    )
-
-
-def _log_attempt(task: Task, attempt: Attempt, report: AttemptReport) -> None:
-    logger.debug(
-        "attempt_ended",
-        task=task.id,
-        attempt=attempt.id,
-        capability=task.capability,
-        scope=task.scope,
-        pool=report.pool,
-        model=report.model,
-        replica=report.replica,
-        outcome=report.outcome,
-        latency_ms=round(report.latency_ms, 1),
-    )

@@ -35,6 +35,7 @@ class Events:
         cost_usd: float | None = 0.0,
         step: str = "",
         cached: bool = False,
+        outcome: str = "",
     ) -> None:
         """Publish one event; it is never waited for, and a lost one loses nothing else."""
         event = Event(
@@ -51,8 +52,19 @@ class Events:
             labels=task.options.labels,
             step=step,
             cached=cached,
+            outcome=outcome,
         )
         self._publisher.publish(partial(_message, task.scope, event))
+
+
+class NoEvents(Events):
+    """For attempts that nobody outside hears of: tells nothing."""
+
+    def __init__(self) -> None:
+        """Without a way out."""
+
+    def tell(self, task: Task, kind: EventKind, **_more: object) -> None:
+        """Nothing."""
 
 
 def _message(scope: str, event: Event) -> Outgoing:

@@ -37,6 +37,19 @@ class OrchestratorMetrics:
             "Tasks of which an answer was not sure enough, or not enough agreed.",
             ("capability",),
         )
+        self._hedges: Final = Counter(
+            "flotilla_hedges_total", "Second attempts beside slow ones, by how they ended.", ("capability", "outcome")
+        )
+        self._shadows: Final = Counter(
+            "flotilla_shadow_comparisons_total",
+            "Tasks that a shadow had too, by what became of its answer; `skipped` were not sent.",
+            ("capability", "pool", "model", "outcome"),
+        )
+        self._shadow_cost_usd: Final = Counter(
+            "flotilla_shadow_cost_usd_total",
+            "What of `flotilla_cost_usd_total` shadows cost, in US dollars.",
+            ("capability", "pool", "model"),
+        )
         self._task_s: Final = Histogram(
             "flotilla_task_duration_seconds", "From acceptance to the result.", ("capability", "path")
         )
@@ -101,6 +114,9 @@ class OrchestratorMetrics:
         self.registry: Final[CollectorRegistry] = registry_of(
             self._tasks,
             self._escalations,
+            self._hedges,
+            self._shadows,
+            self._shadow_cost_usd,
             self._task_s,
             self._overhead_s,
             self._attempts,
@@ -172,6 +188,16 @@ class OrchestratorMetrics:
     def escalated(self, capability: str) -> None:
         """A task has its result, and an answer of it was asked for again behind the route that gave it."""
         self._escalations.add((capability,))
+
+    def hedged(self, capability: str, end: str) -> None:
+        """A second attempt is over; `end` is one of a few words."""
+        self._hedges.add((capability, end))
+
+    def shadowed(self, capability: str, *, pool: str, model: str, outcome: str, cost_usd: float | None) -> None:
+        """A shadow had a task too: `agreed`, `differed` or `failed`; or was to have it, and was `skipped`."""
+        self._shadows.add((capability, pool, model, outcome))
+        if cost_usd:
+            self._shadow_cost_usd.add((capability, pool, model), cost_usd)
 
     def refused(self, *, path: str, outcome: str) -> None:
         """A message never became a task; its capability may be anything, so it is not a label."""
