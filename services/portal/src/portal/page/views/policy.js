@@ -128,7 +128,7 @@ function history(versions, inForce) {
 
 /** @param {number} revision @param {string} toml */
 function versionView(revision, toml) {
-  return h("details", { class: "version" }, h("summary", { "aria-label": `Revision ${revision}` }, "show"), h("pre", null, documentText(toml)));
+  return h("details", { class: "version" }, h("summary", { "aria-label": `show revision ${revision}` }, "show"), h("pre", null, documentText(toml)));
 }
 
 /** @param {{ toml: string }} writing */
