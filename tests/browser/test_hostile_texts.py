@@ -1,6 +1,5 @@
 """What a document, a label, a name or an answer contains is text on the page and nothing else."""
 
-import asyncio
 import json
 
 import pytest
@@ -76,10 +75,11 @@ async def test_hostile_texts_in_every_field_of_every_answer_are_texts(
         for view in (*VIEWS, f"tasks/default/{task}"):
             await page.page.goto(f"{portal.url}/#/{view}")
             await page.page.wait_for_selector("main .panel, main .state")
-            await asyncio.sleep(0)
+            await page.until("!document.querySelector('main').textContent.includes('Loading…')")
             assert await page.page.evaluate(IS_CLEAN) == CLEAN, view
         await page.page.goto(f"{portal.url}/#/overview")
-        await page.see("onerror=")
+        await page.page.locator(".needs .data").get_by_text("onerror=").wait_for()
+        assert await page.page.evaluate(IS_CLEAN) == CLEAN
         assert page.errors == []
 
 

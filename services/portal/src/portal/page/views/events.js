@@ -32,7 +32,9 @@ export function view(place) {
     app.eventsDropped
       ? h("p", { class: "facts-line dim" }, `${count(app.eventsDropped)} events were left out here: more came than a page is sent. The stream has them all.`)
       : null,
-    found.length ? lines(found.slice(0, SHOWN_MAX)) : empty(app.events.length ? "None matches" : "No event yet", "Of the newest ", count(EVENTS_MAX), " events."),
+    found.length ? lines(found.slice(0, SHOWN_MAX)) : app.events.length
+        ? empty("None matches", "Of the newest ", count(EVENTS_MAX), " events.")
+        : empty("No event yet", "What happens to tasks is here as it happens."),
     found.length > SHOWN_MAX ? h("p", { class: "facts-line dim" }, `and ${count(found.length - SHOWN_MAX)} older ones that match; search to see them`) : null,
   );
 }
