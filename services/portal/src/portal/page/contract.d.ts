@@ -235,7 +235,8 @@ export interface Approval {
   expires_unix_ms?: number;
   status?: string;
   payload?: unknown;
-  input_sha256?: string;
+  /** Of the payload, in hexadecimal. */
+  digest?: string;
   decided_by?: string;
   comment?: string;
 }

@@ -100,9 +100,14 @@ export function ago(unixMs) {
 /** Long texts are cut where they are shown, not where they are kept. */
 const SHOWN_CHARS_MAX = 50_000;
 
-/** @param {unknown} value Any JSON. @returns {string} A text as it is, anything else as indented JSON. */
+/** @param {unknown} value Any JSON. @returns {string} A text as it is, anything else as indented JSON; all of it. */
+export function wholeText(value) {
+  return typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
+}
+
+/** @param {unknown} value Any JSON. @returns {string} The same, cut where it is long. */
 export function documentText(value) {
-  const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
+  const text = wholeText(value);
   if (text.length <= SHOWN_CHARS_MAX) return text;
   return `${text.slice(0, SHOWN_CHARS_MAX)}\n… and ${count(text.length - SHOWN_CHARS_MAX)} characters more`;
 }

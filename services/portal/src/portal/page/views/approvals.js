@@ -1,6 +1,6 @@
 /** What waits for a person's word: exactly what would leave, who asked, until when; granted or denied with a comment. */
 
-import { ago, documentText } from "../core/format.js";
+import { ago, wholeText } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
 import { go, link } from "../core/place.js";
 import { h } from "../core/render.js";
@@ -85,9 +85,9 @@ function one(id) {
         "section",
         { class: "panel", "aria-labelledby": "payload-title" },
         h("h2", { id: "payload-title" }, "What would leave ", h("small", null, "all of it; placeholders are marked")),
-        h("pre", { class: "document payload", tabindex: "0" }, marked(documentText(approval.payload ?? ""))),
+        h("pre", { class: "document payload", tabindex: "0" }, marked(wholeText(approval.payload ?? ""))),
       ),
-      (approval.status || "pending") === "pending" ? decision(id, approval) : null,
+      (approval.status || "pending") === "pending" ? decision(approval) : null,
     ]),
   );
 }
@@ -104,7 +104,7 @@ function facts(approval) {
     ["group", approval.group || "–"],
     ["asked", ago(approval.created_unix_ms)],
     ["expires", ago(approval.expires_unix_ms)],
-    ["SHA-256", h("span", { class: "mono" }, approval.input_sha256 || "–")],
+    ["SHA-256", h("span", { class: "mono" }, approval.digest || "–")],
   ];
   if (approval.decided_by) list.push(["decided by", approval.decided_by], ["comment", approval.comment || "–"]);
   return h("dl", { class: "facts" }, list.map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", { class: "data" }, value))));
@@ -115,8 +115,8 @@ function marked(text) {
   return text.split(PLACEHOLDER).map((part, index) => (index % 2 ? h("mark", { title: "A placeholder: the value stays at home" }, part) : part));
 }
 
-/** @param {string} id @param {Approval} approval */
-function decision(id, approval) {
+/** @param {Approval} approval */
+function decision(approval) {
   if (!may("decide")) {
     return h("section", { class: "panel" }, empty("An approver decides", "Sign in with an approver's token to grant or deny it."));
   }
@@ -140,25 +140,32 @@ function decision(id, approval) {
     h(
       "p",
       { class: "actions" },
-      h("button", { type: "button", class: "danger", onclick: () => ask(id, "deny", "Deny it?", "The task fails, and nothing leaves.") }, "Deny"),
+      h("button", { type: "button", class: "danger", onclick: () => ask(approval, "deny", "Deny it?", "The task fails, and nothing leaves.") }, "Deny"),
       h(
         "button",
-        { type: "button", class: "primary", onclick: () => ask(id, "grant", "Let it leave?", `Exactly what is shown goes to ${(approval.zones ?? ["the cloud"]).join(" or ")}. This cannot be taken back.`) },
+        { type: "button", class: "primary", onclick: () => ask(approval, "grant", "Let it leave?", `Exactly what is shown goes to ${(approval.zones ?? ["the cloud"]).join(" or ")}. This cannot be taken back.`) },
         "Grant",
       ),
     ),
   );
 }
 
-/** @param {string} id @param {"grant" | "deny"} what @param {string} heading @param {string} text */
-function ask(id, what, heading, text) {
+/**
+ * Decide on exactly what was shown: the digest goes along, and another payload under the same id is refused.
+ *
+ * @param {Approval} approval
+ * @param {"grant" | "deny"} what
+ * @param {string} heading
+ * @param {string} text
+ */
+function ask({ id, digest }, what, heading, text) {
   confirm({
     title: heading,
     text,
     action: what === "grant" ? "Grant" : "Deny",
     danger: what === "deny",
     run: async () => {
-      await request(`/api/approvals${path(id)}`, { method: "POST", body: { decision: what, comment } });
+      await request(`/api/approvals${path(id)}`, { method: "POST", body: { decision: what, comment, digest } });
       comment = "";
       forget("/api/approvals");
       go(link(["approvals"]));
