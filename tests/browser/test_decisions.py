@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from flotilla.testkit.browser_page import open_page
 from flotilla.testkit.plain_client import PlainClient, eventually, new_task
@@ -94,3 +94,50 @@ async def test_a_wrong_token_is_refused_in_words(browser: Browser, portal: Porta
         await page.go("overview")
         await page.page.get_by_role("link", name="Sign in").wait_for()
         assert page.errors == []
+
+
+async def test_what_is_granted_is_exactly_what_was_shown(browser: Browser, portal: PortalHere):
+    """
+    The whole payload stands there with its placeholders marked, and its digest goes along with the decision.
+    """
+    end = "[PERSON_1_KQXRT] <b>signs</b>"
+    request = {
+        "id": "r1",
+        "scope": "default",
+        "task": "t1",
+        "capability": "synthesize",
+        "data_class": "internal",
+        "zones": ["cloud"],
+        "submitted_by": "ingest",
+        "digest": "ab" * 32,
+        "status": "pending",
+        "expires_unix_ms": 1,
+        "payload": {"document": "word " * 20_000 + end},
+    }
+    decided: list[object] = []
+
+    async def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            decided.append(route.request.post_data_json)
+        await route.fulfill(json=request if route.request.url.endswith("/r1") else {"approvals": [], "waiting": 0})
+
+    async def as_approver(route: Route) -> None:
+        said = await route.fetch()
+        session = await said.json()
+        await route.fulfill(response=said, json={**session, "can": {**session["can"], "decide": True}})
+
+    async with open_page(browser, portal) as page:
+        await page.page.route("**/api/approvals**", answer)
+        await page.page.route("**/api/approvals/**", answer)
+        await page.page.route("**/session", as_approver)
+        await page.go("approvals/r1")
+        shown = page.page.locator("pre.payload")
+        assert (await shown.inner_text()).rstrip().endswith(end + '"\n}')
+        assert await shown.locator("mark").all_inner_texts() == ["[PERSON_1_KQXRT]"]
+        await page.page.get_by_label("Comment").fill("read it")
+        await page.page.get_by_role("button", name="Grant").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Grant").click()
+        await page.see("Nothing waits")
+        assert page.errors == []
+
+    assert decided == [{"decision": "grant", "comment": "read it", "digest": "ab" * 32}]
