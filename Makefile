@@ -153,9 +153,10 @@ images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry
 	done
 
 .PHONY: k8s-secrets
-k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB
+k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB, SEALED=1, SEALED_SCOPES
 	@$(RUN) flotilla.provisioning.kubernetes --directory deploy/k8s/secrets --scopes '$(SCOPES)' \
-	  $(if $(POOLS),--pools '$(POOLS)') $(if $(STORAGE_GIB),--storage-gib '$(STORAGE_GIB)') $(ARGS)
+	  $(if $(POOLS),--pools '$(POOLS)') $(if $(STORAGE_GIB),--storage-gib '$(STORAGE_GIB)') \
+	  $(if $(SEALED),--sealed) $(if $(SEALED_SCOPES),--sealed-scopes '$(SEALED_SCOPES)') $(ARGS)
 
 .PHONY: k8s-check
 k8s-check: install ## Render every overlay with its components, validate them, test what they allow

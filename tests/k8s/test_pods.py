@@ -1,14 +1,17 @@
 """What every pod must be: restricted, bounded, probed, and configured with settings that its service knows."""
 
+import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
 from cloud_inference.settings import CloudSettings
 from flotilla.chassis.settings import ServiceSettings, environment_names, load_settings
-from flotilla.contracts.names import OBSERVER, ORCHESTRATOR, is_replica
+from flotilla.contracts.names import OBSERVER, ORCHESTRATOR, SEALED_ORCHESTRATOR, is_replica
 from flotilla.inference.settings import WorkerSettings
 from flotilla.provisioning.kubernetes import secret_name
 from flotilla.provisioning.roles import worker_user
@@ -31,6 +34,7 @@ from portal.settings import PortalSettings
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "orchestrator": OrchestratorSettings,
+    "orchestrator-sealed": OrchestratorSettings,
     "local-inference": LocalSettings,
     "cloud-inference": CloudSettings,
     "portal": PortalSettings,
@@ -314,6 +318,8 @@ def test_a_pod_has_its_own_credentials_and_no_others(pods: list[tuple[str, Manif
                 expected = [secret_name(ORCHESTRATOR)]
             case "portal":
                 expected = [secret_name(OBSERVER)]
+            case "orchestrator-sealed":
+                expected = [secret_name(SEALED_ORCHESTRATOR)]
             case "local-inference":
                 expected = [secret_name(worker_user("local", labels["pool"]))]
             case "cloud-inference":
@@ -364,6 +370,28 @@ def test_streams_have_as_many_copies_as_there_are_nodes(dev: Fleet, prod: Fleet)
         assert isinstance(settings, OrchestratorSettings)
         assert (nodes, nodes) == (settings.stream_replicas, nats["spec"]["replicas"])
         assert environment_of(containers_of(nats)[0])["NATS_TOPOLOGY"] == layout
+
+
+def test_an_orchestrator_of_the_sealed_lane_is_as_the_others(fleets: Mapping[str, Fleet]):
+    """
+    In every set that has one, TLS, tenants and copies included; but for the lane, its seed, its name, and how many there are.
+    """
+    with_it = {name: fleet for name, fleet in fleets.items() if "sealed" in name.split("+")}
+    assert with_it
+    for name, fleet in with_it.items():
+        ordinary, sealed = (
+            copy.deepcopy(named(fleet, each, "Deployment")) for each in ("orchestrator", "orchestrator-sealed")
+        )
+        lane, seed = {"name": "FLOTILLA_LANE", "value": "sealed"}, secret_name(SEALED_ORCHESTRATOR)
+        [container] = containers_of(sealed)
+        container["env"].remove(lane)
+        for workload in (ordinary, sealed):
+            workload["spec"].pop("replicas", None)
+            containers_of(workload)[0]["env"].sort(key=itemgetter("name"))
+            # A smaller request of the dev overlay.
+            containers_of(workload)[0].pop("resources")
+        assert seed in str(sealed), name
+        assert ordinary == json.loads(json.dumps(sealed).replace("orchestrator-sealed", "orchestrator")), name
 
 
 def test_with_tls_everybody_speaks_it_and_only_the_servers_have_the_key(fleets: Mapping[str, Fleet]):

@@ -44,6 +44,7 @@ APPLIED_APART = {
     *(f"nats-cloud-{pool}" for pool in ("anthropic", "openai")),
     "nats-observer",
     "nats-orchestrator",
+    "nats-orchestrator-sealed",
     "nats-tls",
     "provider-anthropic",
     "portal-people",
@@ -224,7 +225,7 @@ def test_every_component_and_overlay_is_among_those_rendered(fleets: Mapping[str
     tried = {part for name in fleets for part in name.split("+")}
     for place in ("components", "overlays"):
         assert {path.name for path in (K8S / place).iterdir() if path.is_dir()} <= tried
-    assert 2**9 + 3 * 2**9 == len(fleets)
+    assert 2**10 + 3 * 2**10 == len(fleets)
 
 
 @pytest.mark.parametrize("overlay", list(COMPONENTS))

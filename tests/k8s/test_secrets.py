@@ -35,7 +35,7 @@ from flotilla.testkit.manifests import (
 from portal.access.people import load_people
 from portal.access.sessions import session_key
 
-SPEC = KubernetesSpec(scopes=("default", "acme"))
+SPEC = KubernetesSpec(scopes=("default", "acme"), sealed=True, sealed_scopes=("acme",))
 LAYOUTS = ("single", "single-tls", "cluster", "cluster-tls")
 TLS = "/etc/nats-tls"
 
@@ -63,7 +63,7 @@ def test_the_configuration_is_that_of_the_embedded_server(folder: Path):
     """
     The same function writes both: accounts, roles, exports, limits; only addresses, sizes and certificates are a cluster's.
     """
-    credentials = load_or_create(folder / "seeds", users(SPEC.scopes, SPEC.pools))
+    credentials = load_or_create(folder / "seeds", users(SPEC.scopes, SPEC.pools, sealed=True))
     expected = "server_name: $POD_NAME\n" + server_config(
         ServerSpec(
             store_dir="/data",
@@ -71,6 +71,8 @@ def test_the_configuration_is_that_of_the_embedded_server(folder: Path):
             scopes=("default", "acme"),
             pools=SPEC.pools,
             vault_pools=("redaction",),
+            sealed=True,
+            sealed_scopes=("acme",),
             host="0.0.0.0",  # noqa: S104
             monitoring_host="0.0.0.0",  # noqa: S104
             monitoring_port=8222,
@@ -122,7 +124,7 @@ def test_each_role_has_a_secret_with_its_own_seed(folder: Path):
     expected = {secret_name(user): seed for user, seed in seeds_of(folder).items()}
 
     assert expected == secrets
-    assert set(seeds_of(folder)) == set(users(SPEC.scopes, SPEC.pools))
+    assert set(seeds_of(folder)) == set(users(SPEC.scopes, SPEC.pools, sealed=True))
     for config in kind(written(folder), "ConfigMap"):
         [text] = config["data"].values()
         assert {1} == {text.count(public_key_of(seed)) for seed in secrets.values()}
@@ -187,6 +189,7 @@ def test_what_pods_need_is_applied_and_what_clients_need_is_not(folder: Path, ku
         "nats-observer",
         "nats-orchestrator",
         "portal-people",
+        "nats-orchestrator-sealed",
         "vault-key",
         *(f"nats-{zone}-{pool}" for zone, pool in SPEC.pools),
     } == {name_of(secret) for secret in kind(applied, "Secret")}
@@ -227,6 +230,19 @@ def test_nodes_start_with_a_configuration_that_is_there(fleets: Mapping[str, Fle
         seen.add(layout)
 
     assert set(LAYOUTS) == seen
+
+
+def test_a_fleet_without_a_sealed_lane_has_nothing_of_it(tmp_path: Path):
+    """
+    Neither a seed nor an account; and no tenant has a lane alone that is not there.
+    """
+    plain = KubernetesSpec(scopes=("default", "acme"))
+    kubernetes.write(tmp_path / "plain", plain, {})
+    written_files = "".join(path.read_text() for path in (tmp_path / "plain").glob("*.yaml"))
+
+    assert "sealed" not in written_files
+    with pytest.raises(ServerSpecError, match="sealed_scopes"):
+        kubernetes.write(tmp_path / "none", msgspec.structs.replace(plain, sealed_scopes=("acme",)), {})
 
 
 def test_running_it_again_keeps_what_is_there(folder: Path):

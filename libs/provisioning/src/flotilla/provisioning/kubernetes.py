@@ -21,7 +21,7 @@ from typing import Final, cast
 from msgspec import Struct
 
 from flotilla.chassis.private_files import make_directory, own_place, replace_file
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, OBSERVER, ORCHESTRATOR, REDACTION_POOL, SEALED_ORCHESTRATOR
 from flotilla.contracts.providers import PROVIDERS, providers_of
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.errors import FabricError
@@ -69,6 +69,8 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
 
     Attributes:
         vault_pools: Local pools that may reach the vaults, where they are among `pools`.
+        sealed: Whether there is a sealed lane, which the component `sealed` serves.
+        sealed_scopes: Of the scopes those that have it alone.
         nodes: Of the NATS cluster: the replicas of the StatefulSet `nats`.
         storage_gib: What the streams may take of a node's volume; below the size of the claim.
     """
@@ -76,6 +78,8 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
     pools: tuple[tuple[Zone, str], ...] = DEFAULT_POOLS
     vault_pools: tuple[str, ...] = (REDACTION_POOL,)
+    sealed: bool = False
+    sealed_scopes: tuple[str, ...] = ()
     namespace: str = "flotilla"
     nodes: int = NODES
     storage_gib: int = CLUSTER_STORAGE_GIB
@@ -100,6 +104,8 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
                 scopes=spec.scopes,
                 pools=spec.pools,
                 vault_pools=tuple(pool for pool in spec.vault_pools if ("local", pool) in spec.pools),
+                sealed=spec.sealed,
+                sealed_scopes=spec.sealed_scopes,
                 host=_ANY_ADDRESS,
                 monitoring_host=_ANY_ADDRESS,
                 monitoring_port=8222,
@@ -126,7 +132,12 @@ def manifests(spec: KubernetesSpec, credentials: Credentials, environ: Mapping[s
     Raises:
         ServerSpecError: A name or number cannot be used, or a configuration is larger than a ConfigMap may be.
     """
-    pods = (ORCHESTRATOR, OBSERVER, *(roles.worker_user(zone, pool) for zone, pool in spec.pools))
+    pods = (
+        ORCHESTRATOR,
+        *((SEALED_ORCHESTRATOR,) if spec.sealed else ()),
+        OBSERVER,
+        *(roles.worker_user(zone, pool) for zone, pool in spec.pools),
+    )
     clients = (
         OBSERVER,
         ADMIN,
@@ -167,7 +178,7 @@ def write(directory: Path, spec: KubernetesSpec, environ: Mapping[str, str]) -> 
     _check(spec)
     directory = own_place(directory)
     make_directory(directory)
-    credentials = load_or_create(directory / "seeds", users(spec.scopes, spec.pools))
+    credentials = load_or_create(directory / "seeds", users(spec.scopes, spec.pools, sealed=spec.sealed))
     kept = {
         f"{name}.yaml": text
         for name in (*PROVIDER_KEYS, PORTAL_OBJECT)
@@ -197,6 +208,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scopes", default=DEFAULT_SCOPE, help="tenants, with commas between")
     parser.add_argument("--pools", default=",".join("/".join(pool) for pool in DEFAULT_POOLS), help="zone/pool,...")
     parser.add_argument("--vault-pools", default=REDACTION_POOL, help="local pools that redact, with commas between")
+    parser.add_argument("--sealed", action="store_true", help="with a sealed lane, for the component of this name")
+    parser.add_argument("--sealed-scopes", default="", help="tenants that have it alone, with commas between")
     parser.add_argument("--nodes", type=int, default=NODES, help="replicas of the StatefulSet nats")
     parser.add_argument("--storage-gib", type=int, default=CLUSTER_STORAGE_GIB, help="below the size of a node's claim")
     given = parser.parse_args(arguments)
@@ -205,6 +218,8 @@ def main(arguments: Sequence[str]) -> int:
             scopes=tuple(_listed(given.scopes)),
             pools=_pools(given.pools),
             vault_pools=tuple(_listed(given.vault_pools)),
+            sealed=given.sealed,
+            sealed_scopes=tuple(_listed(given.sealed_scopes)),
             namespace=given.namespace,
             nodes=given.nodes,
             storage_gib=given.storage_gib,
