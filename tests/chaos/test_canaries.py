@@ -194,12 +194,13 @@ async def test_no_canary_leaves_the_local_zone_while_everything_is_killed(tmp_pa
     documents = int(os.environ.get("CANARY_TASKS", TASKS_DEFAULT))
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     luck = random.Random(seed)
+    pace = max(1.0, documents / TASKS_DEFAULT)  # a long run is not all starting of processes
     async with scene(tmp_path, luck) as stage:
 
         async def trouble() -> None:
             while True:
                 await stage.kill_one(luck)
-                await asyncio.sleep(luck.uniform(0.1, 1.0))
+                await asyncio.sleep(luck.uniform(0.1, 1.0) * pace)
 
         making = asyncio.ensure_future(trouble())
         try:

@@ -102,6 +102,7 @@ class RunningOrchestrator:
         admin: Sees everything in the FLEET account.
         service: The orchestrator itself.
         requests: Its own.
+        fleet: The fleet as it sees it.
     """
 
     def __init__(
@@ -112,11 +113,13 @@ class RunningOrchestrator:
         service: Orchestrator,
         requests: Requests,
         metrics: OrchestratorMetrics,
+        fleet: Fleet,
     ) -> None:
         self.client: Final = client
         self.admin: Final = admin
         self.service: Final = service
         self.requests: Final = requests
+        self.fleet: Final = fleet
         self._metrics = metrics
 
     def ended(self, **labels: str) -> float:
@@ -125,12 +128,19 @@ class RunningOrchestrator:
 
 
 @asynccontextmanager
-async def running_orchestrator(server: RunningServer, more: MoreExecutors) -> AsyncGenerator[RunningOrchestrator]:
-    """An orchestrator of the default scope with more executors than the pools'; it leaves when the block ends."""
-    settings = OrchestratorSettings(nats_url=server.url)
+async def running_orchestrator(
+    server: RunningServer, more: MoreExecutors = lambda _pools, _reports: (), *, sealed: bool = False
+) -> AsyncGenerator[RunningOrchestrator]:
+    """
+    An orchestrator of the default scope with more executors than the pools'; it leaves when the block ends.
+
+    With `sealed`, one of the sealed lane.
+    """
+    settings = OrchestratorSettings(nats_url=server.url, lane="sealed" if sealed else "ordinary")
+    credentials = server.sealed_orchestrator() if sealed else server.orchestrator()
     fleet, router = Fleet(), PolicyRouter("o1")
     metrics = OrchestratorMetrics(fleet, router)
-    async with connected(server.orchestrator(), name="orchestrator o1") as connection:
+    async with connected(credentials, name="orchestrator o1") as connection:
         requests = Requests(connection)
         await requests.start()
         await make_stores(requests, settings.scope_names(), settings.topology_limits())
@@ -153,7 +163,9 @@ async def running_orchestrator(server: RunningServer, more: MoreExecutors) -> As
         client = await connect_plainly(server.url)
         admin = await connect_plainly(server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
         try:
-            yield RunningOrchestrator(client=client, admin=admin, service=service, requests=requests, metrics=metrics)
+            yield RunningOrchestrator(
+                client=client, admin=admin, service=service, requests=requests, metrics=metrics, fleet=fleet
+            )
         finally:
             await client.nc.close()
             await admin.nc.close()

@@ -89,6 +89,7 @@ class Attempts:
     async def start(self) -> None:
         """Listen for replies and watch for silences."""
         await self._inbox.start()
+        self._connection.on_denied(self._on_denied)
         self._watching = self.loop.create_task(self.liveness.watch())
 
     async def stop(self) -> None:
@@ -200,6 +201,15 @@ class Attempts:
         route = attempt.route
         subject = subjects.infer_control(route.zone, route.pool, attempt.replica)
         await self._connection.publish(subject, encode(CancelAttempt(attempt=attempt.id)))
+
+    def _on_denied(self, subject: str) -> None:
+        """The server has refused a publish: the attempts that it was for have gone nowhere, and need not be missed."""
+        for attempt in list(self.live.values()):
+            route = attempt.route
+            sent_to = subjects.infer(route.zone, route.pool, attempt.task.capability)
+            if attempt.heard_at is None and sent_to.lower() == subject:
+                text = f"the NATS server lets no attempt through to the pool {route.pool} from here"
+                self.end(attempt, Failed(kind=FailureKind.NOT_RELEASABLE, message=text))
 
     def forget(self, attempt: Attempt) -> None:
         """Listen to it no more."""
