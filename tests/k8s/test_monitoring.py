@@ -68,7 +68,7 @@ def test_the_monitor_finds_the_port_of_every_service(fleets: Mapping[str, Fleet]
     """
     By its name.
     """
-    fleet = fleets["prod+monitoring"]
+    fleet = fleets["prod+monitoring+sealed"]
     [monitor] = kind(fleet, "PodMonitor")
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
     [rule] = monitor["spec"]["selector"]["matchExpressions"]

@@ -12,12 +12,13 @@ from typing import Any, Final
 import pytest
 
 from flotilla.contracts.presence import ModelCard, ReplicaCard
-from flotilla.contracts.subjects import infer, infer_control, presence_key
+from flotilla.contracts.subjects import Zone, infer, infer_control, presence_key
 from flotilla.routing import eligibility
 from flotilla.testkit.nats_server import RunningServer, running_server
 from flotilla.testkit.orchestrator_here import running_orchestrator
 from flotilla.testkit.plain_client import BODIES, WAIT_S, connect_plainly
 
+POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("cloud", "cloud"))
 CLOUD: Final = ReplicaCard(
     zone="cloud",
     pool="cloud",
@@ -39,8 +40,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
     """
     With a sealed lane and a cloud pool.
     """
-    pools = (("local", "local"), ("cloud", "cloud"))
-    async with running_server(tmp_path, pools=pools, sealed=True) as server:
+    async with running_server(tmp_path, pools=POOLS, sealed=True) as server:
         yield server
 
 
