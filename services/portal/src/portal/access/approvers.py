@@ -7,6 +7,8 @@ from typing import Final, TypeVar
 from msgspec import Struct
 
 from flotilla.contracts import subjects
+from flotilla.contracts.errors import TaskError
+from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric.connection import NatsSettings, connected
 from flotilla.fabric.inbox import Requests
 from portal.access.people import Person
@@ -34,7 +36,7 @@ class Approvers:
         Ask `api.<verb>` of the person's scope.
 
         Raises:
-            RefusedError: 403: the person has no approver's credentials.
+            RefusedError: 403: the person has no approver's credentials; 503: the orchestrators know no approvals.
             TaskError: The fleet refused; says why.
             FabricError: No server, or nobody who answers.
             DecodeFailedError: The answer is none.
@@ -57,5 +59,11 @@ class Approvers:
                 # In the scope's own account its subjects stand without the scope.
                 subject = subjects.api(person.scope, verb).removeprefix(f"scope.{person.scope}.")
                 return await ask_subject(requests, subject, query, kind)
+            except TaskError as error:
+                if error.kind is not ErrorKind.BAD_REQUEST:
+                    raise
+                # What was asked is well-formed: an orchestrator of an older version knows no such question.
+                reason = "This fleet's orchestrators keep no requests for approval; replace them by newer ones"
+                raise RefusedError(503, "unavailable", reason) from None
             finally:
                 await requests.stop()

@@ -57,7 +57,7 @@ def error_response(error: FlotillaError) -> Response:
         case RefusedError():
             return _error(error.status, error.kind, error.message, headers=error.headers)
         case TaskError():
-            return _error(_STATUS_BY_KIND.get(error.kind, 400), error.kind.value, str(error))
+            return _error(_STATUS_BY_KIND.get(error.kind, 400), error.kind.value, error.message)
         case PolicyError():
             faults = [printable(str(fault), MESSAGE_LENGTH_MAX) for fault in error.faults[:FAULTS_MAX]]
             return _error(400, "bad_policy", faults[0] if faults else "not a policy", faults=faults)
