@@ -10,7 +10,7 @@ from flotilla.fabric import pull_consumers
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.consumers import ensure_consumer
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.pull_consumers import Delivery, Grant, Puller
+from flotilla.fabric.pull_consumers import Delivery, Grant, Puller, tasks_of
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
@@ -53,9 +53,7 @@ class Pulling:
         self.puller = Puller(
             connection,
             requests,
-            scope="default",
-            capability="classify",
-            priority="normal",
+            source=tasks_of("default", "classify", "normal"),
             allowance=self.allowance,
             on_delivery=self.deliveries.append,
             on_refused=lambda: None,

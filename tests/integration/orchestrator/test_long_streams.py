@@ -26,6 +26,7 @@ from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
 from orchestrator.api.requests import ApiRequest
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
+from orchestrator.approvals.suspensions import Suspensions
 from orchestrator.state.fleet import Fleet
 from orchestrator.state.unreadable_stored import UnreadableStored
 from orchestrator.ways_in.commits import Commits
@@ -65,6 +66,8 @@ def handlers(connection: Connection, requests: Requests, commits: Commits) -> Ta
         executors=cast("Any", None),
         commits=commits,
         durables={},
+        suspensions=Suspensions(requests, payload_bytes_max=connection.payload_bytes_max),
+        gate=cast("Any", None),
         walks=Turns(places=1, per_scope_max=1),
     )
 

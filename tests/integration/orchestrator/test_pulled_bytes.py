@@ -11,7 +11,7 @@ from flotilla.contracts.subjects import Priority
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.consumers import ensure_consumer
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.pull_consumers import Delivery, Puller
+from flotilla.fabric.pull_consumers import Delivery, Puller, tasks_of
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
@@ -42,9 +42,7 @@ class Scope:
             Puller(
                 connection,
                 requests,
-                scope=scope,
-                capability=capability,
-                priority=priority,
+                source=tasks_of(scope, capability, priority),
                 allowance=self.pulled,
                 on_delivery=self.take,
                 on_refused=self.due.set,

@@ -104,6 +104,7 @@ def test_a_grant_says_who_gave_it_and_until_when_it_may_be_used():
         pytest.param(consumed(), said(), NOW + 3, Refusal.ALREADY_DECIDED, id="replayed"),
         pytest.param(RECORD, said(by="acme"), NOW, Refusal.FOUR_EYES, id="by the name of who submitted"),
         pytest.param(RECORD, said(by="", by_user="acme"), NOW, Refusal.FOUR_EYES, id="as who submitted"),
+        pytest.param(RECORD, said(may_submit=True), NOW, Refusal.FOUR_EYES, id="as one who may submit"),
     ],
 )
 def test_what_may_not_be_decided_is_refused(record: ApprovalRecord, decision: Decided, now: int, refusal: Refusal):

@@ -12,6 +12,7 @@ from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
 from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
+from orchestrator.api.approval_handlers import ApprovalHandlers
 from orchestrator.api.blackboard_handlers import Blackboard
 from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
 from orchestrator.api.experiment_handlers import ExperimentHandlers
@@ -21,6 +22,7 @@ from orchestrator.api.server import Api
 from orchestrator.api.spend_handlers import SpendHandlers
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
+from orchestrator.approvals.parts import Approvals
 from orchestrator.caching.executor import CachingExecutor
 from orchestrator.caching.flights import Flights
 from orchestrator.caching.store import AnswerStore
@@ -167,6 +169,9 @@ class Orchestrator:
             reports=reports,
             metrics=metrics,
         )
+        self._approvals = approvals = Approvals(
+            requests, events, scopes, metrics, payload_bytes_max=connection.payload_bytes_max
+        )
         others = [*more_executors(pools, reports)]
         if pipelines:
             others.append(
@@ -181,6 +186,7 @@ class Orchestrator:
                         operator=lambda: router.policy.declassified,
                         at_least="restricted" if settings.sealed else "public",
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
+                        gate=approvals.gate,
                         metrics=metrics,
                         payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,
                     ),
@@ -211,6 +217,8 @@ class Orchestrator:
                 executors=executors,
                 commits=commits,
                 settlement=settlement,
+                suspensions=approvals.suspensions,
+                is_decided=approvals.store.any_decided,
                 pulled=PulledBytes(pulled, scope, payload_bytes_max=connection.payload_bytes_max),
                 data_class_of=router.data_class_of,
                 metrics=metrics,
@@ -253,6 +261,8 @@ class Orchestrator:
             executors=executors,
             commits=commits,
             durables=self._durables,
+            suspensions=approvals.suspensions,
+            gate=approvals.gate,
             walks=walks,
             sealed=settings.sealed,
         )
@@ -301,6 +311,7 @@ class Orchestrator:
                 "spend": SpendHandlers(
                     requests, walks, scopes=scopes, policy_scopes=frozenset(settings.policy_scope_names())
                 ).spend,
+                **ApprovalHandlers(requests, approvals, walks).verbs(),
             },
         )
         fleet.on_change = self._on_fleet_change
@@ -334,6 +345,7 @@ class Orchestrator:
         await self._tasks.start()
         await self._experiment_handlers.start()
         self._experiments.start()
+        await self._approvals.watch.start()
         await self._blackboard.start()
         await self._api.start()
         await self._interactive.start()
@@ -350,6 +362,7 @@ class Orchestrator:
         await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
         await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
         await self._flights.finish(CACHE_GRACE_S)
+        await self._approvals.watch.stop()
         await self._publisher.flush()
         await self._experiments.stop()
         await self._economy.stop()

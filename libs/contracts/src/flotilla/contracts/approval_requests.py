@@ -70,9 +70,9 @@ class ApprovalRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         id: The first half of `digest`.
         digest: See `digest_of`.
         input_bytes: How long the input is that an approver is shown.
-        submitted_by: Who submitted the task: the account of NATS, or whom the caller named in the label `submitted-by`.
+        submitted_by: Who submitted the task: whom the caller named in the label `submitted-by`, else the scope.
         group: Of the approvers who may decide; empty for all of the scope.
-        four_eyes: Whether `submitted_by` may not decide.
+        four_eyes: Whether `submitted_by` may not decide, nor who may submit with the same credentials.
         expires_unix_ms: From then on it is denied.
         decided_by: The approver's public key where the decision is signed, else whom the approver's client named.
         decided_as: The user of NATS who asked for it, as the server says.
@@ -121,6 +121,7 @@ class Decided(Struct, frozen=True, kw_only=True):
         grant_text: The same as it travels.
         by: Whom the approver's client names.
         by_user: The user of NATS who asks.
+        may_submit: Whether that user may submit tasks too, and so may have submitted this one.
     """
 
     decision: Decision
@@ -130,6 +131,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     grant_text: str | None = None
     by: str = ""
     by_user: str
+    may_submit: bool = False
 
 
 class Wait(Struct, frozen=True):
@@ -221,7 +223,7 @@ def decide(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Approv
     if now_unix_ms >= record.expires_unix_ms:
         return Refusal.EXPIRED
     signer = said.grant.approver if said.grant is not None else ""
-    if record.four_eyes and record.submitted_by in (said.by, said.by_user, signer):
+    if record.four_eyes and (said.may_submit or record.submitted_by in (said.by, said.by_user, signer)):
         return Refusal.FOUR_EYES
     if said.grant is not None and flaw_of(record, said.grant, now_unix_ms=now_unix_ms) is not None:
         return Refusal.WRONG_GRANT

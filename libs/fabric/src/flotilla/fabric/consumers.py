@@ -14,6 +14,7 @@ ACK_WAIT_S: Final = 10.0
 INACTIVE_THRESHOLD_S: Final = 3600.0
 ACK_PENDING_MARGIN: Final = 16
 ACK_PENDING_STEP: Final = 64
+RESUMED_CONSUMER: Final = "due"
 
 _NS_PER_S: Final = 1_000_000_000
 
@@ -29,12 +30,22 @@ async def ensure_consumer(
         FabricError: No answer.
     """
     stream, name = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
+    await _ensure(requests, stream, name, subjects.tasks(scope, capability, priority), ack_pending_max)
+
+
+async def ensure_resumed_consumer(requests: Requests, *, scope: str, ack_pending_max: int) -> None:
+    """The same for a scope's tasks that were suspended, and are due."""
+    stream, subject = subjects.suspended_stream(scope), subjects.resumed(scope, "*")
+    await _ensure(requests, stream, RESUMED_CONSUMER, subject, ack_pending_max)
+
+
+async def _ensure(requests: Requests, stream: str, name: str, filtered: str, ack_pending_max: int) -> None:
     body = msgspec.json.encode(
         {
             "stream_name": stream,
             "config": {
                 "durable_name": name,
-                "filter_subject": subjects.tasks(scope, capability, priority),
+                "filter_subject": filtered,
                 "ack_policy": "explicit",
                 "ack_wait": int(ACK_WAIT_S * _NS_PER_S),
                 "max_deliver": -1,

@@ -25,6 +25,10 @@ STREAM_LIST: Final = f"{API}.STREAM.LIST"
 
 EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
+SCHEDULE: Final = "Nats-Schedule"
+"""When a message is due (ADR-51), as `@at 2026-11-29T10:15:00Z`; a time that has passed is now."""
+SCHEDULE_TARGET: Final = "Nats-Schedule-Target"
+"""On which subject of the same stream it is delivered then."""
 
 
 NOT_FOUND: Final = 404

@@ -24,6 +24,7 @@ ITEM_LENGTH_MAX: Final = 200
 DETAIL_LENGTH_MAX: Final = 500
 
 Loop = Literal[
+    "approvals",
     "background",
     "blackboard",
     "counters",

@@ -41,11 +41,24 @@ _IN_PROGRESS: Final = b"+WPI"
 _ACK_TOKENS_V1: Final = 9
 
 
+class Original(Struct, frozen=True, kw_only=True):
+    """What a message was before it was kept elsewhere and delivered from there."""
+
+    subject: str
+    sequence: int
+    stored_unix_ms: int
+    raw_headers: bytes | None
+    body: bytes
+
+
 class Delivery:
     """
     A task message, held until it is acknowledged or nakked.
 
+    One that was kept elsewhere meanwhile is what it was before, but for how and how often it is delivered.
+
     Attributes:
+        is_resumed: Whether it was kept elsewhere.
         raw_headers: As the caller wrote them, unchecked; None without. See `Message`.
         sequence: In the task stream; from 1.
         deliveries: How often it was delivered, this time included; more than 1 after a crash or a nak.
@@ -60,6 +73,7 @@ class Delivery:
         "body",
         "deliveries",
         "headers",
+        "is_resumed",
         "pending",
         "raw_headers",
         "reply",
@@ -69,15 +83,26 @@ class Delivery:
         "subject",
     )
 
-    def __init__(self, connection: Connection, requests: Requests, message: Message) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        message: Message,
+        original: Original | None = None,
+        *,
+        size_bytes: int = 0,
+    ) -> None:
         self._connection = connection
         self._requests = requests
+        if original is not None:
+            message = Message(original.subject, message.reply, original.body, original.raw_headers)
+        self.is_resumed: Final = original is not None
         self.subject: Final = message.subject
         self.body: Final = message.data
         self.headers: Final[dict[str, str]] = message.headers
         self.raw_headers: Final = message.raw_headers
         self.reply: Final = message.reply
-        self.size_bytes: Final = (
+        self.size_bytes: Final = size_bytes or (
             len(message.subject) + len(message.reply) + len(message.raw_headers or b"") + len(message.data)
         )
         tokens = message.reply.split(".")
@@ -85,9 +110,21 @@ class Delivery:
         # and a random token behind.
         at = 4 if len(tokens) == _ACK_TOKENS_V1 else 6
         self.deliveries: Final = int(tokens[at])
-        self.sequence: Final = int(tokens[at + 1])
-        self.stored_unix_ms: Final = int(tokens[at + 3]) // 1_000_000
+        self.sequence: Final = int(tokens[at + 1]) if original is None else original.sequence
+        self.stored_unix_ms: Final = int(tokens[at + 3]) // 1_000_000 if original is None else original.stored_unix_ms
         self.pending: Final = int(tokens[at + 4])
+
+    @property
+    def message_id(self) -> str:
+        """The stream that delivered it and its sequence there: the same each time that it is delivered, and no other's."""
+        tokens = self.reply.split(".")
+        at = 4 if len(tokens) == _ACK_TOKENS_V1 else 6
+        return f"{tokens[at - 2]} {tokens[at + 1]}"
+
+    def as_original(self, original: Original) -> "Delivery":
+        """The same delivery, of a message that was another before it was kept where this was delivered from."""
+        message = Message("", self.reply, b"")
+        return Delivery(self._connection, self._requests, message, original, size_bytes=self.size_bytes)
 
     async def acknowledge(self) -> None:
         """
@@ -154,9 +191,21 @@ class Allowance(Protocol):
         ...
 
 
+class Source(Struct, frozen=True):
+    """Where is pulled from: a stream, and its consumer."""
+
+    stream: str
+    consumer: str
+
+
+def tasks_of(scope: str, capability: str, priority: Priority) -> Source:
+    """The consumer of one capability and priority."""
+    return Source(subjects.tasks_stream(scope), subjects.consumer(capability, priority))
+
+
 class Puller:
     """
-    Pulls from the consumer of one capability and priority, never more than it is told there is room for.
+    Pulls from one consumer, never more than it is told there is room for.
 
     Attributes:
         outstanding: Messages asked for and not yet received.
@@ -173,9 +222,7 @@ class Puller:
         connection: Connection,
         requests: Requests,
         *,
-        scope: str,
-        capability: str,
-        priority: Priority,
+        source: Source,
         allowance: Allowance,
         on_delivery: OnDelivery,
         on_refused: Callable[[], None],
@@ -184,9 +231,8 @@ class Puller:
         self._allowance = allowance
         self._on_refused = on_refused
         self._requests = requests
-        stream, consumer = subjects.tasks_stream(scope), subjects.consumer(capability, priority)
-        self._next = consumer_next(stream, consumer)
-        self._inbox = f"{connection.inbox}.pull.{stream}.{consumer}"
+        self._next = consumer_next(source.stream, source.consumer)
+        self._inbox = f"{connection.inbox}.pull.{source.stream}.{source.consumer}"
         self._pulls = 0
         self._open: set[str] = set()
         self._on_delivery = on_delivery

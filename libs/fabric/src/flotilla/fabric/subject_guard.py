@@ -32,6 +32,8 @@ SERVER_HEADERS: Final = frozenset(
         "nats-incr",
         "nats-msg-id",
         "nats-rollup",
+        "nats-schedule",
+        "nats-schedule-target",
         "nats-service-error",
         "nats-service-error-code",
         "nats-ttl",
@@ -39,7 +41,8 @@ SERVER_HEADERS: Final = frozenset(
 )
 """
 Of the headers on which the server acts, those that the fleet sends. Any other would be one that somebody got in: the
-server would copy, schedule or trace a message to a subject of his choice, with the rights of whoever sends it.
+server would copy or trace a message to a subject of his choice, with the rights of whoever sends it. A schedule reaches
+subjects of its own stream alone, and only streams of suspended tasks take any.
 """
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _WILDCARDS: Final = re.compile(r"(?<![^.])(?:\*(?![^.])|>\Z)")

@@ -125,7 +125,7 @@ class DeadLetterHandlers:
                 details={"size_bytes": record.body_dropped_bytes},
             )
         headers = headers_to_retry(record)
-        if record.error.kind is ErrorKind.STEP_FAILED or "pipeline" in record.error.details:
+        if record.error.kind is ErrorKind.STEP_FAILED or {"pipeline", "step"} & record.error.details.keys():
             # The steps of the run that went well are not worked on again.
             headers = {RESUME: record.task, **headers}
         subject = subject_to_retry(record, scope)

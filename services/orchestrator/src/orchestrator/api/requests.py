@@ -19,6 +19,7 @@ class ApiRequest(Struct, frozen=True, kw_only=True):
 
     Attributes:
         from_tenant: It came through a tenant's import; else from a user of the FLEET account.
+        request_info: What the server says of who asks (`state/origins.py`), as it came; empty without.
         waiting: Around a wait for something that may not happen: the question's place is others' meanwhile.
     """
 
@@ -26,6 +27,7 @@ class ApiRequest(Struct, frozen=True, kw_only=True):
     verb: str
     body: bytes
     from_tenant: bool
+    request_info: str = ""
     waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 

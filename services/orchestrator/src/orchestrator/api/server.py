@@ -20,6 +20,7 @@ from orchestrator.api.requests import Answerer, ApiRequest
 from orchestrator.api.shares import Shares
 from orchestrator.api.turns import Turns
 from orchestrator.execution.crashes import internal
+from orchestrator.state.origins import REQUEST_INFO
 from orchestrator.ways_in.replies import IMPORTED_REPLY, may_answer, reply_error
 
 logger = structlog.get_logger("orchestrator")
@@ -117,7 +118,15 @@ class Api:
 
     async def _serve(self, message: Message, scope: str, verb: str, place: "_Place") -> None:
         from_tenant = message.reply.startswith(IMPORTED_REPLY)
-        question = ApiRequest(scope=scope, verb=verb, body=message.data, from_tenant=from_tenant, waiting=place.waiting)
+        info = message.headers.get(REQUEST_INFO, "") if message.raw_headers is not None else ""
+        question = ApiRequest(
+            scope=scope,
+            verb=verb,
+            body=message.data,
+            from_tenant=from_tenant,
+            request_info=info,
+            waiting=place.waiting,
+        )
         reference = secrets.token_hex(6)
         try:
             await place.take()
@@ -149,7 +158,7 @@ def _asker(message: Message, scope: str) -> str:
 
     The server says in a header which account a request came from, in the place of whatever its sender wrote there.
     """
-    if message.raw_headers is not None and _FROM_OBSERVER in message.headers.get("Nats-Request-Info", ""):
+    if message.raw_headers is not None and _FROM_OBSERVER in message.headers.get(REQUEST_INFO, ""):
         return OBSERVER_ACCOUNT
     return scope
 

@@ -25,6 +25,7 @@ from flotilla.contracts.results import Result, input_digest
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.message import HeaderBlock
 from flotilla.fabric.publish_once import Stored
 from flotilla.fabric.stored import (
     StoredMessage,
@@ -37,6 +38,8 @@ from flotilla.fabric.stored import (
 )
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
+from orchestrator.approvals.gate import Gate
+from orchestrator.approvals.suspensions import Suspensions, original_of
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.executors import Executors
 from orchestrator.state.fleet import Fleet
@@ -65,6 +68,8 @@ class TaskHandlers:
         executors: Executors,
         commits: Commits,
         durables: dict[str, Durable],
+        suspensions: Suspensions,
+        gate: Gate,
         walks: Turns,
         sealed: bool = False,
     ) -> None:
@@ -76,6 +81,8 @@ class TaskHandlers:
         self._executors = executors
         self._commits = commits
         self._durables = durables
+        self._suspensions = suspensions
+        self._gate = gate
         self._walks = walks
         self._sealed = sealed
 
@@ -124,7 +131,7 @@ class TaskHandlers:
             reply = await self._ask_all(scope, "where", task_id)
             if reply is not None:
                 return msgspec.json.decode(reply, type=TaskStatus)
-            waiting = await self._find_waiting(scope, task_id)
+            waiting = await self._find_suspended(scope, task_id) or await self._find_waiting(scope, task_id)
             if waiting is not None:
                 parsed = subjects.parse_tasks(waiting.subject)
                 return TaskStatus(
@@ -202,7 +209,8 @@ class TaskHandlers:
         found = await self._commits.find(scope, query.task)
         if found is not None:
             raise not_found(query.task, f"is over already ({found.status})")
-        waiting = await self._find_waiting(scope, query.task)
+        suspended = await self._suspensions.find(scope, query.task)
+        waiting = _original(suspended) or await self._find_waiting(scope, query.task)
         if waiting is None:
             raise not_found(query.task, "is not known")
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
@@ -212,7 +220,11 @@ class TaskHandlers:
         if stored is Stored.NOT:
             raise FabricError("the end of a cancelled task could not be committed")
         if stored is Stored.NOW:
-            await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
+            if suspended is not None:
+                await self._suspensions.drop(scope, suspended)
+                await self._gate.withdraw(scope, query.task)
+            else:
+                await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
         else:
             # Somebody ended it in this moment: what that came to is what the caller is told.
             other = await self._commits.find(scope, query.task)
@@ -236,6 +248,10 @@ class TaskHandlers:
         except (RequestTimeoutError, NoRespondersError):
             return None
         return reply.data
+
+    async def _find_suspended(self, scope: str, task_id: str) -> StoredMessage | None:
+        """A task that waits for an approval, as it was submitted."""
+        return _original(await self._suspensions.find(scope, task_id))
 
     async def _find_waiting(self, scope: str, task_id: str) -> StoredMessage | None:
         """
@@ -272,3 +288,17 @@ class TaskHandlers:
             looked_at += 1
             size += len(message.body)
         return None
+
+
+def _original(suspended: StoredMessage | None) -> StoredMessage | None:
+    original = None if suspended is None else original_of(suspended.body)
+    if original is None:
+        return None
+    return StoredMessage(
+        subject=original.subject,
+        sequence=original.sequence,
+        stored_unix_ms=original.stored_unix_ms,
+        headers=HeaderBlock(original.raw_headers or b"").fields,
+        body=original.body,
+        raw_headers=original.raw_headers,
+    )

@@ -38,6 +38,21 @@ class NoRouteNowError(Exception):
     """A durable task has no route at the moment, and cannot wait for one here: it goes back to its stream."""
 
 
+class AwaitingApprovalError(NoRouteNowError):
+    """
+    A durable task waits for an approval: it is suspended, and nothing of it is held meanwhile.
+
+    Attributes:
+        until_unix_ms: When it is looked at again if nobody decides before.
+        requests: The ids of the requests that it waits for.
+    """
+
+    def __init__(self, until_unix_ms: int, requests: tuple[str, ...] = ()) -> None:
+        super().__init__("awaiting approval")
+        self.until_unix_ms = until_unix_ms
+        self.requests = requests
+
+
 class Dependencies:
     """
     What every run works with.

@@ -8,6 +8,7 @@ from msgspec import Struct
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import DataClass
 from flotilla.routing.data_classes import Declassified
+from orchestrator.approvals.gate import Gate
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.ended import Ended
@@ -28,6 +29,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
         results: Of durable runs.
         at_least: The lowest class that a step's task has here; in the sealed lane all are restricted.
         outputs: Room for the bytes of the outputs that runs hold.
+        gate: That steps with `approval` stand at.
     """
 
     below: Executor
@@ -38,6 +40,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     operator: Callable[[], Declassified]
     at_least: DataClass
     outputs: Room
+    gate: Gate
     metrics: OrchestratorMetrics
     payload_bytes_max: int
 

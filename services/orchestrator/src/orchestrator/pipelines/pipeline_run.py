@@ -15,11 +15,12 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import NO_OPTIONS, DataClass
 from flotilla.contracts.redaction import task_data_class
 from flotilla.contracts.results import Result, encode
-from flotilla.pipelines.definition import Pipeline
-from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask
+from flotilla.pipelines.definition import Approval, Pipeline
+from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
-from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.approvals.gate import Opened, Terms
+from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import RunResults
@@ -31,6 +32,11 @@ DEADLINE_MARGIN_S: Final = 0.5
 OUTPUTS_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of the steps of one run, all of which it holds until its end."""
 STEM_LENGTH_MAX: Final = 40
+
+_AS_THEY_ARE: Final = frozenset(
+    {ErrorKind.DEADLINE_EXCEEDED, ErrorKind.CANCELLED, ErrorKind.APPROVAL_DENIED, ErrorKind.APPROVAL_EXPIRED}
+)
+"""Kinds of a step's failure that are the run's too."""
 
 _Ended = tuple[StepTask, StepOutcome] | BaseException
 
@@ -60,6 +66,9 @@ class PipelineRun:
         self._tallies: dict[str, StepTally] = {}
         self._outputs_bytes = 0
         self._context: Context = task.options
+        self._under_way = 0
+        self._awaiting: list[AwaitingApprovalError] = []
+        self._gated = False
         self._classes: list[DataClass] = [task.data_class]
 
     @property
@@ -77,14 +86,19 @@ class PipelineRun:
 
         Raises:
             NoRouteNowError: A durable run cannot go on now and may later: it goes back to its stream, and goes on there.
+            AwaitingApprovalError: Nothing is left to do before somebody has decided.
         """
         task = self._task
+        origin = task.origin() if task.origin is not None else None
         left_s = max(0.0, task.deadline_at - time.monotonic()) + DEADLINE_MARGIN_S
         cancelled = asyncio.ensure_future(self._tell_when_cancelled())
         # No `asyncio.timeout`: a task's coroutine begins without a task of asyncio (`fabric/eager.py`).
         timer = asyncio.get_running_loop().call_later(left_s, lambda: self._ended.put_nowait(self._overdue()))
         try:
-            return await self._work()
+            result = await self._work()
+            if self._gated and origin is not None and self._depth == 1 and isinstance(result.error, ErrorBody):
+                await self._needs.gate.withdraw(task.scope, origin.task)
+            return result
         finally:
             timer.cancel()
             cancelled.cancel()
@@ -112,19 +126,38 @@ class PipelineRun:
             if isinstance(said, Run):
                 for step in said.steps:
                     self._start(step)
-            ended = await self._ended.get()
-            if isinstance(ended, BaseException):
-                if isinstance(ended, TaskError):
-                    return self._failed(ended.body)
-                raise ended
-            step, outcome = ended
-            said = planner.record(step.key, outcome)
+            try:
+                said = await self._heard(planner)
+            except TaskError as error:
+                return self._failed(error.body)
+
+    async def _heard(self, planner: Planner) -> Plan:
+        """
+        What follows from the next task of a step that ends.
+
+        Raises:
+            TaskError: The run is over.
+            NoRouteNowError: See `result`.
+        """
+        if not self._under_way and self._awaiting:
+            raise _soonest(self._awaiting)
+        ended = await self._ended.get()
+        self._under_way -= 1
+        if isinstance(ended, AwaitingApprovalError):
+            self._gated = True
+            self._awaiting.append(ended)
+            return Waiting()
+        if isinstance(ended, BaseException):
+            raise ended
+        step, outcome = ended
+        return planner.record(step.key, outcome)
 
     async def _tell_when_cancelled(self) -> None:
         await self._task.cancelled.wait()
         self._ended.put_nowait(TaskError(ErrorKind.CANCELLED, "cancelled by the caller"))
 
     def _start(self, step: StepTask) -> None:
+        self._under_way += 1
         planned = highest((step.data_class, self._needs.at_least))
         data_class = task_data_class(step.capability, planned, planned)
         tally = self._tallies.get(step.key.step)
@@ -153,21 +186,42 @@ class PipelineRun:
     async def _worked(self, step: StepTask, data_class: DataClass) -> Ended:
         """How a step's task ended; of one that was refused too."""
         child = self._child(step, data_class)
-        if step.approval is not None:
-            # Nothing passes a gate that nobody can open here.
-            error = _body(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval, and none can be given")
-            return Ended(child.failed(error), data_class)
         capability = self._needs.catalogue.get(step.capability)
+        opened = None
         try:
             if capability is not None:
                 capability.decode_input(step.input)
+            if step.approval is not None:
+                opened = await self._pass_gate(step, step.approval, child)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)
-        return await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
+        if opened is not None:
+            child = self._child(step, data_class, opened)
+        ended = await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
+        if opened is not None and unix_ms() >= opened.until_unix_ms and _is_overdue(ended.result):
+            late = _body(ErrorKind.APPROVAL_EXPIRED, "the approval was not used in time")
+            return Ended(msgspec.structs.replace(ended.result, error=late), ended.data_class)
+        return ended
 
-    def _child(self, step: StepTask, data_class: DataClass) -> Task:
-        task = self._task
+    async def _pass_gate(self, step: StepTask, approval: Approval, child: Task) -> Opened:
+        """
+        Have a step's input approved.
+
+        Raises:
+            TaskError: It was not; or nobody can be waited for here.
+            AwaitingApprovalError: Nobody has decided yet.
+        """
+        self._gated = True
+        if child.origin is None:
+            # Whoever asks waits for the answer, and a person takes longer.
+            raise TaskError(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval: submit it as a durable task")
+        terms = Terms(group=approval.group, four_eyes=approval.four_eyes, expires_s=approval.expires_s)
+        return await self._needs.gate.enter(child, child.origin(), terms, index=step.key.index)
+
+    def _child(self, step: StepTask, data_class: DataClass, opened: Opened | None = None) -> Task:
+        task, origin = self._task, self._task.origin
         now_ms = unix_ms()
+        until_ms = task.deadline_unix_ms if opened is None else min(task.deadline_unix_ms, opened.until_unix_ms)
         child = Task(
             task_id=self._id_of(task.id, step.key),
             scope=task.scope,
@@ -180,14 +234,19 @@ class PipelineRun:
                 labels=task.options.labels,
                 sticky=task.options.sticky,
                 cache=task.options.cache,
+                approval=None if opened is None else opened.grant,
                 traceparent=self._context.traceparent,
                 tracestate=self._context.tracestate,
             ),
             accepted_unix_ms=now_ms,
-            deadline_ms=max(1, task.deadline_unix_ms - now_ms),
+            deadline_ms=max(1, until_ms - now_ms),
             durable=task.durable,
         )
         child.park = task.park
+        if origin is not None:
+            # Of a step that runs for each item the record has the index, but those around it have it in their path.
+            name = step.key.step if step.approval is not None else str(step.key)
+            child.origin = lambda: origin().below(name)
         return child
 
     def _end(self, step: StepTask, tally: StepTally, ended: Ended, *, kept: bool) -> None:
@@ -251,7 +310,7 @@ class PipelineRun:
 
     def _failed_at(self, failed: Failed) -> Result:
         inner = failed.error
-        if inner.kind in (ErrorKind.DEADLINE_EXCEEDED, ErrorKind.CANCELLED):
+        if inner.kind in _AS_THEY_ARE:
             return self._failed(msgspec.structs.replace(inner, details={**inner.details, "step": failed.step.step}))
         details = {**inner.details, "step": failed.step.step, "kind": inner.kind.value}
         if failed.step.index is not None:
@@ -281,6 +340,16 @@ class PipelineRun:
 
 def _body(kind: ErrorKind, message: str) -> ErrorBody:
     return ErrorBody(kind=kind, message=message, retryable=kind.retryable)
+
+
+def _soonest(awaiting: list[AwaitingApprovalError]) -> AwaitingApprovalError:
+    """All that a run waits for, as one."""
+    requests = tuple(request for each in awaiting for request in each.requests)
+    return AwaitingApprovalError(min(each.until_unix_ms for each in awaiting), requests)
+
+
+def _is_overdue(result: Result) -> bool:
+    return isinstance(result.error, ErrorBody) and result.error.kind is ErrorKind.DEADLINE_EXCEEDED
 
 
 def _too_large(ended: Ended) -> Ended:

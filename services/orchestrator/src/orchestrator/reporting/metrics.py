@@ -1,6 +1,6 @@
 """What an orchestrator measures. Labels are bounded: known capabilities, pools and models that were announced."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client.registry import CollectorRegistry
 
@@ -15,11 +15,24 @@ from orchestrator.state.fleet import Fleet
 from orchestrator.state.tasks import Task
 
 
+class WaitingApprovals(Protocol):
+    """What waits for approvals (`approvals/watch.py`)."""
+
+    def counts(self) -> dict[str, int]:
+        """How many requests of each scope wait."""
+        ...
+
+    def oldest_s(self) -> dict[str, float]:
+        """How long the oldest of each has waited."""
+        ...
+
+
 class OrchestratorMetrics:
     """
     Counts tasks and attempts, and shows slots, backlog and breakers when asked.
 
     Attributes:
+        approvals: What waits for approvals, once it is followed.
         asks: The asks in flight, once they are served.
         backlog: Tasks in the streams by capability and priority, as the last sweep found them.
     """
@@ -27,6 +40,7 @@ class OrchestratorMetrics:
     def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
         self._fleet = fleet
         self._router = router
+        self.approvals: WaitingApprovals | None = None
         self.asks: AsksInFlight | None = None
         self.backlog: dict[tuple[str, str, str], int] = {}
         self._tasks: Final = Counter(
@@ -153,6 +167,15 @@ class OrchestratorMetrics:
                 self._backlog,
             ),
             Gauge(
+                "flotilla_approvals_waiting", "Requests for approval nobody has decided.", ("scope",), self._approvals
+            ),
+            Gauge(
+                "flotilla_approvals_oldest_seconds",
+                "How long the oldest of them has waited.",
+                ("scope",),
+                self._oldest_approvals,
+            ),
+            Gauge(
                 "flotilla_breaker_open",
                 "1 while a pool's model is closed to all but probes.",
                 ("pool", "model"),
@@ -262,6 +285,12 @@ class OrchestratorMetrics:
 
     def _asks_bytes(self) -> list[Sample]:
         return [] if self.asks is None else [((scope,), size) for scope, size in self.asks.sizes_bytes().items()]
+
+    def _approvals(self) -> list[Sample]:
+        return [] if self.approvals is None else [((scope,), count) for scope, count in self.approvals.counts().items()]
+
+    def _oldest_approvals(self) -> list[Sample]:
+        return [] if self.approvals is None else [((scope,), age) for scope, age in self.approvals.oldest_s().items()]
 
     def _backlog(self) -> list[Sample]:
         return [(labels, float(count)) for labels, count in self.backlog.items()]

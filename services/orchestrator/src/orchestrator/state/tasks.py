@@ -13,13 +13,14 @@ from flotilla.contracts.headers import DataClass, TaskOptions
 from flotilla.contracts.results import AttemptReport, Result, input_digest
 from flotilla.contracts.subjects import Priority
 from flotilla.routing.types import TaskView
+from orchestrator.state.origins import Origin
 
 NO_USAGE: Final = Usage()
 
 
 class Task:
     """
-    One accepted task; what changes are `cancelled`, `park`, and `body`, which is dropped at the end.
+    One accepted task; what changes are `cancelled`, `park`, and `body` and `origin`, which are dropped at the end.
 
     Attributes:
         body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.
@@ -28,6 +29,7 @@ class Task:
         durable: Whether it came from the task stream.
         park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
             it goes on.
+        origin: Of a durable task: where it comes from, computed when a gate asks.
         cancelled: Set when the caller wants it no more.
     """
 
@@ -44,6 +46,7 @@ class Task:
         "durable",
         "id",
         "options",
+        "origin",
         "park",
         "priority",
         "scope",
@@ -90,6 +93,7 @@ class Task:
             input_bytes=len(body),
         )
         self.park: Callable[[bool], None] | None = None
+        self.origin: Callable[[], Origin] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
     @property
@@ -103,6 +107,7 @@ class Task:
         """It is over: whoever still knows of it does not keep its input, but what it is a result of can be said."""
         _ = self.input_sha256
         self.body = b""
+        self.origin = None
 
     def failed(
         self,

@@ -1,7 +1,7 @@
 """One delivery of a durable task: taken, answered, settled; or given back with a nak, to be delivered again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -13,9 +13,11 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.pull_consumers import Delivery, PullGroup
-from orchestrator.execution.dependencies import NoRouteNowError
+from orchestrator.approvals.suspensions import CannotSuspendError, Suspensions
+from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.state.origins import Origin, submitter_of
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in.cancelled_tasks import CancelledTasks
 from orchestrator.ways_in.commits import Commits
@@ -36,6 +38,7 @@ class DeliveryDependencies(Struct, frozen=True, kw_only=True):
 
     Attributes:
         groups: By capability.
+        is_decided: Whether any of these requests for approval of a scope does not wait any more.
         on_room: Called when there may be room for another delivery.
         on_end: Called with each run when it is over.
     """
@@ -45,9 +48,11 @@ class DeliveryDependencies(Struct, frozen=True, kw_only=True):
     executors: Executors
     commits: Commits
     settlement: Settlement
+    suspensions: Suspensions
     cancelled: CancelledTasks
     groups: dict[str, PullGroup]
     in_hand: InHand
+    is_decided: Callable[[str, tuple[str, ...]], Awaitable[bool]]
     metrics: OrchestratorMetrics
     on_room: Callable[[], None]
     on_end: Callable[["DeliveryRun"], None]
@@ -88,7 +93,7 @@ class DeliveryRun:
             if place is not None:
                 place.enter("settling")
             needs.on_room()
-            if not await needs.settlement.settle(needs.scope, delivery, answer):
+            if answer is not None and not await needs.settlement.settle(needs.scope, delivery, answer):
                 await delivery.nak_after(NAK_DELAY_S)
         except NoRouteNowError:
             await delivery.nak_after(NAK_DELAY_S)
@@ -112,9 +117,9 @@ class DeliveryRun:
         finally:
             self._needs.on_end(self)
 
-    async def _answer(self) -> DurableAnswer:
+    async def _answer(self) -> DurableAnswer | None:
         """
-        The result to commit, or the one that is committed already.
+        The result to commit, or the one that is committed already; None when it is suspended, and not held any more.
 
         Raises:
             NoRouteNowError: It is worked on here already, after an earlier delivery, and that one will settle; or see
@@ -127,7 +132,7 @@ class DeliveryRun:
         except TaskError as error:
             return DurableAnswer(refusal(delivery, error.body))
         bind_contextvars(task=task.id, capability=task.capability, scope=task.scope)
-        if delivery.deliveries > 1:
+        if delivery.deliveries > 1 or delivery.is_resumed:
             found = await needs.commits.find(needs.scope, task.id, task.capability)
             if found is not None:
                 return DurableAnswer(found, task, committed=True)
@@ -139,7 +144,32 @@ class DeliveryRun:
         if needs.cancelled.take(task.id):
             task.cancelled.set()
         task.park = self._park
-        return DurableAnswer(await needs.executors.run(task), task)
+        task.origin = lambda: Origin(
+            task=task.id, message=delivery.message_id, submitted_by=submitter_of(delivery.headers, needs.scope)
+        )
+        try:
+            return DurableAnswer(await needs.executors.run(task), task)
+        except AwaitingApprovalError as waiting:
+            return await self._suspend(task, waiting)
+
+    async def _suspend(self, task: Task, waiting: AwaitingApprovalError) -> DurableAnswer | None:
+        """Keep it where nobody holds it; one that cannot be kept there fails."""
+        delivery, suspensions, scope = self.delivery, self._needs.suspensions, self._needs.scope
+        until = min(waiting.until_unix_ms, task.deadline_unix_ms)
+        try:
+            await suspensions.suspend(scope, task.id, delivery, until)
+        except CannotSuspendError as error:
+            kind = ErrorKind.BACKLOG_FULL
+            return self._failed(task, ErrorBody(kind=kind, message=str(error), retryable=kind.retryable))
+        if task.cancelled.is_set():
+            # What is kept there finds this result when it is due.
+            return self._failed(task, ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller"))
+        # Who decided before it was kept there found nothing to wake.
+        if await self._needs.is_decided(scope, waiting.requests):
+            await suspensions.wake(scope, task.id)
+        await delivery.acknowledge()
+        logger.info("task_suspended", task=task.id, until_unix_ms=until)
+        return None
 
     def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
         """The end of a task that is run no more."""

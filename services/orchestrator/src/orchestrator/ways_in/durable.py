@@ -5,7 +5,7 @@ No more is pulled than executors have capacity for; the rest of the backlog stay
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Final
 
@@ -17,7 +17,8 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import ITEM_FAILURES, guarded
-from flotilla.fabric.pull_consumers import HEARTBEAT_EVERY_S, Delivery, Puller, PullGroup
+from flotilla.fabric.pull_consumers import HEARTBEAT_EVERY_S, Delivery, Puller, PullGroup, tasks_of
+from orchestrator.approvals.suspensions import Suspensions
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.pulled_bytes import PulledBytes
@@ -27,6 +28,7 @@ from orchestrator.ways_in.delivery_run import DeliveryDependencies, DeliveryRun
 from orchestrator.ways_in.durable_intake import DurableIntake
 from orchestrator.ways_in.in_hand import InHand
 from orchestrator.ways_in.intake import Intake
+from orchestrator.ways_in.resumed_tasks import ResumedTasks
 from orchestrator.ways_in.settlement import Settlement
 
 logger = structlog.get_logger("orchestrator")
@@ -48,6 +50,7 @@ class Durable:
     Attributes:
         intake: Of this scope's tasks.
         cancelled: Tasks that were cancelled while nobody held them.
+        resumed: Those that were suspended, and are due.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Durable:
         executors: Executors,
         commits: Commits,
         settlement: Settlement,
+        suspensions: Suspensions,
+        is_decided: Callable[[str, tuple[str, ...]], Awaitable[bool]],
         pulled: PulledBytes,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
@@ -77,6 +82,9 @@ class Durable:
         self._looked_at = 0.0
         self._groups: dict[str, PullGroup] = {}
         self._in_hand = InHand()
+        self.resumed: Final = ResumedTasks(
+            connection, requests, scope, pulled, on_delivery=self._on_delivery, on_refused=self.look_again
+        )
         self.intake: Final = DurableIntake(intake, scope, data_class_of)
         self.cancelled: Final = CancelledTasks()
         self._dependencies = DeliveryDependencies(
@@ -85,9 +93,11 @@ class Durable:
             executors=executors,
             commits=commits,
             settlement=settlement,
+            suspensions=suspensions,
             cancelled=self.cancelled,
             groups=self._groups,
             in_hand=self._in_hand,
+            is_decided=is_decided,
             metrics=metrics,
             on_room=self._pull_due.set,
             on_end=self._ended,
@@ -119,9 +129,7 @@ class Durable:
                     priority: Puller(
                         self._connection,
                         self._requests,
-                        scope=self._scope,
-                        capability=capability,
-                        priority=priority,
+                        source=tasks_of(self._scope, capability, priority),
                         allowance=self._pulled,
                         on_delivery=self._on_delivery,
                         on_refused=self.look_again,
@@ -129,7 +137,7 @@ class Durable:
                     for priority in PRIORITIES
                 }
             )
-            self._pulled.pullers = len(self._groups) * len(PRIORITIES)
+            self._pulled.pullers = len(self._groups) * len(PRIORITIES) + 1
         return group
 
     def stop_taking(self) -> None:
@@ -156,6 +164,7 @@ class Durable:
         for group in self._groups.values():
             for puller in group.pullers.values():
                 puller.forget_pulls()
+        self.resumed.puller.forget_pulls()
         self._pull_due.set()
 
     async def _pull_loop(self) -> None:
@@ -183,6 +192,8 @@ class Durable:
             whole: Look also at what has been asked for already: requests may have been lost. Every PULL_TICK_S is
                 enough for that; without, a turn costs little however many capabilities there are.
         """
+        if whole and self._taking:
+            await self.resumed.pull()
         left: dict[Executor, int] = {}
         parked_enough = self._in_hand.parked_bytes > self._pulled.largest // PARKED_SHARE
         for capability, group in list(self._groups.items()):
@@ -215,5 +226,7 @@ class Durable:
 
     def _ended(self, run: DeliveryRun) -> None:
         del self._held[run]
+        if run.delivery.is_resumed:
+            self.resumed.in_hand -= 1
         self._pulled.give_back(run.delivery.size_bytes)
         self._pull_due.set()

@@ -116,6 +116,8 @@ class Sweep:
                 else:
                     await self._fail_all(subject)
         self._metrics.backlog_is(self._scope, backlog)
+        with self._guarded("resumed"):
+            await self._durable.resumed.ensure()
         for capability in sorted(wanted):
             with self._guarded(capability):
                 await self._ensure(capability)
