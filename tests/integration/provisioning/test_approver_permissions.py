@@ -85,7 +85,7 @@ async def test_the_approver_alone_asks_what_waits_and_decides_it(server: Running
             assert [False] * 5 == [await approver.may_publish(lane + subject) for subject in submits]
             assert await approver.may_subscribe(f"{lane}events.>")
             assert not await approver.may_subscribe(f"{lane}results.>")
-        assert not await tenant.may_subscribe(f"{roles.APPROVER_INBOX}.>")
+        assert not await tenant.may_subscribe(f"{subjects.APPROVER_INBOX}.>")
         assert not await tenant.may_subscribe(">")
         assert not await approver.may_subscribe("_INBOX.>")
         assert not await approver.may_publish(f"scope.{scope}.api.decide")

@@ -11,6 +11,7 @@ from flotilla.contracts.subjects import PRIORITIES, Priority
 DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 ANY: Final = "*"
 _PLACEHOLDER: Final = "x"
+_APPROVER: Final = "approver."
 
 
 class Addresses:
@@ -83,7 +84,12 @@ def checked_task(task: str) -> str:
 
 
 def inbox_prefix_of(scope: str | None, creds: Path | None) -> str:
-    """What a caller may subscribe to for replies: a user of the FLEET account only what is named after it."""
+    """
+    What a caller may subscribe to for replies: a user of the FLEET account only what is named after it, and approvers, whose
+    file has the name of their user, what is theirs.
+    """
+    if scope is None and creds is not None and creds.name.startswith(_APPROVER):
+        return subjects.APPROVER_INBOX
     if scope is None or creds is None:
         return "_INBOX"
     return f"_INBOX.{creds.stem}"

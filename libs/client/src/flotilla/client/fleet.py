@@ -9,6 +9,7 @@ from flotilla.client import batches, interactive, submission
 from flotilla.client.addresses import DEFAULT_URL, Addresses, inbox_prefix_of
 from flotilla.client.answers import Answer
 from flotilla.client.api_calls import ApiCalls
+from flotilla.client.approvals import Approvals
 from flotilla.client.batches import IN_FLIGHT_MAX, Done, Inputs, OnSubmitted
 from flotilla.client.blackboard import Blackboard
 from flotilla.client.events import EventFeed
@@ -48,6 +49,7 @@ class Fleet(FleetApi):
         self._link = link
         self.policy: Final = PolicyBook(api_calls)
         self.blackboard: Final = Blackboard(api_calls)
+        self.approvals: Final = Approvals(api_calls)
 
     @classmethod
     @asynccontextmanager

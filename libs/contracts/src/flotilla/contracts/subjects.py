@@ -48,6 +48,8 @@ API_VERBS: Final = (
 )
 APPROVER_VERBS: Final = ("approvals", "decide")
 """Of these, what the scope's approver alone may ask."""
+APPROVER_INBOX: Final = "_APPROVER"
+"""Where an approver's answers arrive: not below `_INBOX`, all of which the ordinary user of a tenant's account may hear."""
 
 
 class TaskSubject(NamedTuple):

@@ -30,9 +30,6 @@ OBSERVER_BUCKETS: Final = (subjects.PRESENCE_BUCKET, subjects.STATS_BUCKET, subj
 DISCOVERY: Final = "$SRV.>"
 DISCOVERY_REPLY_EXPIRES: Final = "10s"
 
-APPROVER_INBOX: Final = "_APPROVER"
-"""Not below `_INBOX`, all of which the ordinary user of a tenant's account may hear."""
-
 _ANY: Final = "*"
 _ANY_ZONE: Final = cast("Zone", _ANY)  # a wildcard where a subject names its zone
 _ANY_KIND: Final = cast("EventKind", _ANY)
@@ -316,9 +313,9 @@ def approver(scope: str, *, sealed: bool = False) -> Role:
     named = (seen_by_tenant, sealed_for_tenant) if sealed else (seen_by_tenant,)
     return Role(
         user=approver_user(scope),
-        inbox_prefix=APPROVER_INBOX,
+        inbox_prefix=subjects.APPROVER_INBOX,
         publish=tuple(name(scope, subject) for name in named for subject in asked_by_approver(scope)),
-        subscribe=(*(name(scope, _events_of(scope)) for name in named), f"{APPROVER_INBOX}.>"),
+        subscribe=(*(name(scope, _events_of(scope)) for name in named), f"{subjects.APPROVER_INBOX}.>"),
     )
 
 

@@ -1,6 +1,7 @@
-"""`flotilla approvals`: an approver's key, grants signed with it, and what a grant says. Nothing here needs a fleet."""
+"""`flotilla approvals`: an approver's key, grants signed with it, what a grant says, and the requests that wait."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,11 +11,13 @@ from cyclopts import App, Parameter
 
 from flotilla.chassis.errors import PrivateFileError
 from flotilla.chassis.private_files import FILE_MODE
+from flotilla.cli.commands.approval_requests import deny, grant, list_, show_request, watch
 from flotilla.cli.console import exits, terminal
-from flotilla.cli.console.arguments import NO_FIELDS, SOURCES, Fields
+from flotilla.cli.console.arguments import NO_FIELDS, NO_WHERE, SOURCES, Fields, Where
 from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.jobs import plan
 from flotilla.cli.console.readable import moment
+from flotilla.contracts.approval_requests import ID
 from flotilla.contracts.approvals import LIFETIME_S_MAX, Grant, payload_digest, read_grant
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError
@@ -25,6 +28,10 @@ from flotilla.fabric.approver_keys import is_signed, new_approver_seed, read_key
 from flotilla.fabric.errors import CredentialsError
 
 approvals: Final = App(name="approvals", help_format="plaintext", help_epilogue=examples_of("approvals"))
+approvals.command(list_, name="list")
+approvals.command(grant)
+approvals.command(deny)
+approvals.command(watch)
 
 LIFETIME_S_DEFAULT: Final = 3600
 NONCE_BYTES: Final = 16
@@ -112,7 +119,7 @@ def sign(  # noqa: D417  (groups of options say it themselves)
         raise exits.UsageError(f"--key: {error}") from error
     except DecodeFailedError as error:
         raise exits.UsageError(str(error)) from error
-    grant = Grant(
+    allowed = Grant(
         scope=scope,
         capability=capability,
         data_class=data_class,
@@ -123,29 +130,35 @@ def sign(  # noqa: D417  (groups of options say it themselves)
         approver=own.public_key,
     )
     terminal.aside(msgspec.json.format(body).decode())
-    terminal.aside(_summary(grant))
-    _tell("grant", own.sign(grant), as_json=json)
+    terminal.aside(_summary(allowed))
+    _tell("grant", own.sign(allowed), as_json=json)
     return exits.OK
 
 
 @approvals.command
-def show(grant: str, /, *, json: JSON = False) -> int:
+async def show(request: str, /, *, where: Where = NO_WHERE) -> int:  # noqa: D417  (groups of options say it themselves)
     """
-    Say what a grant allows. Exits with 1 when its signature is not the approver's.
+    Show a request that waits, with the whole input that would leave; or say what a grant allows.
+
+    Of a grant nothing needs a fleet; exits with 1 when its signature is not the approver's.
 
     Parameters
     ----------
-    grant
-        As `flotilla approvals sign` printed it.
-    json
-        Write for programs: one JSON object.
+    request
+        Its id, as `flotilla approvals list` shows it; or a grant, as `flotilla approvals sign` printed it.
     """
+    if re.search(ID, request):
+        return await show_request(request, where)
+    return _show_grant(request, as_json=where.json)
+
+
+def _show_grant(grant: str, *, as_json: bool) -> int:
     try:
         given = read_grant(grant)
     except DecodeFailedError as error:
         raise exits.UsageError(str(error)) from error
     good = is_signed(given)
-    if json:
+    if as_json:
         terminal.json_line(msgspec.json.encode({"grant": given.grant, "signature_is_good": good}))
     else:
         terminal.write(_summary(given.grant) + "\n")

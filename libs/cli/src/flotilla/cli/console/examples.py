@@ -93,9 +93,16 @@ flotilla privacy prove --tasks 1000 --capability process-document
 flotilla privacy prove --creds admin.nk --scope acme --json
 """,
     "approvals": """
+flotilla approvals list --creds approver.default.nk
+flotilla approvals grant ID --comment "no names are left" --key approver.nk
+flotilla approvals deny ID --comment "page 2 names the patient"
 flotilla approvals key approver.nk
 flotilla approvals sign synthesize notes.txt --instruction "Write a report" --key approver.nk
 flotilla approvals show GRANT
+""",
+    "audit": """
+flotilla audit --creds approver.default.nk
+flotilla audit ID --json
 """,
     "blackboard": """
 flotilla blackboard set notes.today '{"tone": "formal"}'

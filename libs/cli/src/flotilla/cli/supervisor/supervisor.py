@@ -138,8 +138,8 @@ class Supervisor:
         named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
         named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
         tenants = {f"tenant.{scope}": roles.tenant_user(scope) for scope in sealed_scopes_of(self._options)}
-        named |= tenants
-        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin", *tenants)
+        named |= tenants | {"approver": roles.approver_user(DEFAULT_SCOPE)}
+        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin", "approver", *tenants)
         return FleetFacts(
             url=self.url,
             dir=str(self._directory.path),
