@@ -6,6 +6,8 @@ And everything that somebody may try to get a payload through that nobody has ap
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -446,6 +448,45 @@ async def test_runs_within_a_run_wait_each_for_its_own(stage: Stage):
 
 async def _consumed(stage: Stage, request: str) -> bool:
     return "consumed" in await stage.statuses(request)
+
+
+async def test_the_command_does_it_all_with_the_approvers_credentials(stage: Stage):
+    """
+    Lists, shows the input, signs and grants; says what became of it. A tenant's credentials get nowhere.
+    """
+    task, document = await stage.submit()
+    [request] = await stage.waiting(task)
+    seed = stage.fleet.directory / "approver-key.nk"
+    listed = await _command(stage, "approvals", "list", "--json")
+    shown = await _command(stage, "approvals", "show", request["id"])
+    made = await _command(stage, "approvals", "key", str(seed))
+    granted = await _command(stage, "approvals", "grant", request["id"], "--key", str(seed), "--comment", "read it")
+    result = await stage.result(task)
+    audit = await _command(stage, "audit", request["id"], "--json")
+    tenant = await _command(stage, "approvals", "list", creds=False)
+
+    assert request["id"] in [json.loads(line)["id"] for line in listed[1].splitlines()]
+    assert f"{document}, billing" in shown[1]
+    assert (0, "granted\n") == granted
+    assert "ok" == result["status"]
+    lines = [json.loads(line) for line in audit[1].splitlines()]
+    assert [("consumed", True), ("granted", True), ("pending", False)] == [
+        (line["status"], line["signed"]) for line in lines
+    ]
+    assert made[1].strip() == lines[1]["who"]
+    assert 3 == tenant[0]
+
+
+async def _command(stage: Stage, *words: str, creds: bool = True) -> tuple[int, str]:
+    """The command's exit code, and what it writes."""
+    environ = {"FLOTILLA_NATS_URL": stage.fleet.url, "PATH": os.environ["PATH"]}
+    if creds:
+        environ["FLOTILLA_NATS_CREDS"] = str(stage.fleet.server.approver().creds)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla.cli", *words, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    written, _ = await process.communicate()
+    return process.returncode or 0, written.decode()
 
 
 async def test_a_gate_that_an_ask_meets_needs_a_durable_task(stage: Stage):

@@ -159,8 +159,9 @@ class Orchestrator:
         dispatcher.on_split = experiments.ended
         pools = PoolExecutor(fleet, dispatcher)
         reports = TaskReports(events, metrics, traces)
-        answers = AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable)
-        self._flights = Flights(answers)
+        self._flights = Flights(
+            AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable)
+        )
         cached_pools = CachingExecutor(
             pools,
             self._flights,
