@@ -41,9 +41,11 @@ SERVER_HEADERS: Final = frozenset(
 )
 """
 Of the headers on which the server acts, those that the fleet sends. Any other would be one that somebody got in: the
-server would copy or trace a message to a subject of his choice, with the rights of whoever sends it. A schedule reaches
-subjects of its own stream alone, and only streams of suspended tasks take any.
+server would copy, schedule or trace a message to a subject of his choice, with the rights of whoever sends it.
 """
+SUSPENDED: Final = "suspended."
+"""Only there may a schedule deliver."""
+_TARGET: Final = "nats-schedule-target"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _WILDCARDS: Final = re.compile(r"(?<![^.])(?:\*(?![^.])|>\Z)")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -123,6 +125,8 @@ def header_block(headers: Mapping[str, str]) -> bytes:
     for name, value in headers.items():
         if not _is_header_name(name):
             raise MalformedHeaderError(name, "a name of letters, digits and hyphens, none that the server acts on")
+        if len(name) == len(_TARGET) and name.lower() == _TARGET and not value.startswith(SUSPENDED):
+            raise MalformedHeaderError(name, f"a subject below {SUSPENDED}")
         if not value.isprintable() and _CONTROL.search(value):
             raise MalformedHeaderError(name, "a value without line ends and other control characters")
         if len(value) > HEADER_VALUE_LENGTH_MAX:

@@ -92,7 +92,7 @@ class Gate:
         """
         self._store = store
         self._events = events
-        self._pending = pending
+        self._waiting_of = pending
 
     async def enter(self, task: Task, origin: Origin, terms: Terms, *, index: int | None = None) -> Opened:
         """
@@ -130,7 +130,7 @@ class Gate:
     async def withdraw(self, scope: str, task: str) -> None:
         """A task is over: none of its requests can be granted any more. What fails here is logged, and expires."""
         with guarded("approvals", task):
-            for request in await self._pending(scope, task):
+            for request in await self._waiting_of(scope, task):
                 kept = await self._store.find(scope, request)
                 record = None if kept is None else withdrawn(kept.record)
                 if kept is not None and record is not None:
