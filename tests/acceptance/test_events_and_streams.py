@@ -27,6 +27,7 @@ async def test_the_events_of_a_task_come_in_order(caller: PlainClient):
     assert [body["kind"] for body in bodies] == kinds
     assert {body["task"] for body in bodies} == {task}
     assert bodies[1]["pool"] == "local"
+    assert [None, "internal", None] == [body.get("data_class") for body in bodies]
     assert bodies[2]["replica"] == "local-w1"
     stamps = [body["at_unix_ms"] for body in bodies]
     assert stamps == sorted(stamps)

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.results import Event, encode
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.message import Message
 from portal.live import event_feed
 from portal.live.event_feed import EventFeed
+from portal.live.figures import LiveFigures
 from portal.live.rates import HOUR_STEPS_MAX, HourSum, Rate
 from portal.live.tasks import EVENTS_PER_TASK_MAX, SeenTasks
 
@@ -198,3 +200,24 @@ def test_an_id_of_another_portal_or_of_none_is_no_place():
         "0" * 10_000,
     ):
         assert feed.place_of(text) is None
+
+
+def test_what_crosses_the_boundary_is_counted_by_its_data_class():
+    """
+    What stays in the local zone is not; a class that nothing of crossed is nothing, not unknown.
+    """
+    figures = LiveFigures(lambda pool: "cloud" if pool == "claude" else "local")
+    tasks = SeenTasks()
+    for pool, data_class in (
+        ("claude", "internal"),
+        ("claude", "internal"),
+        ("claude", "public"),
+        ("ollama", "restricted"),
+    ):
+        what = event("dispatched", pool=pool, data_class=data_class)
+        figures.take(what, tasks.take("default", what))
+
+    boundary = figures.boundary(unix_ms() + 1_000)
+
+    assert {"public": 0.1, "internal": 0.2, "restricted": 0.0} == boundary.by_class
+    assert 0.3 == boundary.tasks_per_s

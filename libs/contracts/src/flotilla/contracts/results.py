@@ -1,7 +1,7 @@
 """What a caller gets: the result of a task, its pieces, events and dead-letter records, and the PubAck's shape."""
 
 import hashlib
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -161,6 +161,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         cost_usd: None where it is not known.
         step: Of a pipeline's run.
         cached: Of `finished`: the answer is another task's.
+        data_class: Of `dispatched`: what a replica is given.
         outcome: Of a comparison with a shadow: `agreed`, `differed`, or `failed`.
     """
 
@@ -178,6 +179,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: Word = ""
     cached: bool = False
     outcome: Word = ""
+    data_class: DataClass | Literal[""] = ""
 
 
 class DeadRecord(Struct, frozen=True, kw_only=True):

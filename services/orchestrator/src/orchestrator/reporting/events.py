@@ -53,6 +53,7 @@ class Events:
             step=step,
             cached=cached,
             outcome=outcome,
+            data_class=task.data_class if kind == "dispatched" else "",
         )
         self._publisher.publish(partial(_message, task.scope, event))
 

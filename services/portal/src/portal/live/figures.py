@@ -5,6 +5,7 @@ from typing import Final
 
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.names import POOLS_MAX
+from flotilla.contracts.policy import DATA_CLASSES_DEFAULT
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import Zone
 from portal.live.rates import HOUR_STEP_S, HOUR_STEPS_MAX, HourSum, Rate
@@ -25,7 +26,7 @@ class LiveFigures:
         self._ended_hour = HourSum()
         self._cost_hour = HourSum()
         self._pools: dict[str, Rate] = {}
-        self._classes: dict[str, Rate] = {}
+        self._classes: Final = {name: Rate() for name in DATA_CLASSES_DEFAULT}
         self._crossed = Rate()
         self._took = {zone: (HourSum(), HourSum()) for zone in ("local", "cloud")}
 
@@ -47,6 +48,8 @@ class LiveFigures:
             self._pools.setdefault(event.pool, Rate()).add(now_s)
             if self._zone_of(event.pool) == "cloud":
                 self._crossed.add(now_s)
+                if event.data_class:
+                    self._classes[event.data_class].add(now_s)
         elif event.kind == "finished":
             self._cost_hour.add(now_s, event.cost_usd or 0.0)
             zone = self._zone_of(seen.pool)

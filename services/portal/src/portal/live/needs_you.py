@@ -55,6 +55,6 @@ def needs_you(
     if approvals:
         found.append(NeedsYou(severity="warn", text=f"{approvals} wait for an approval", href="#/approvals"))
     if dead:
-        found.append(NeedsYou(severity="info", text=f"{dead} dead letters", href="#/dead"))
+        found.append(NeedsYou(severity="info", text=f"{dead} dead letter{'' if dead == 1 else 's'}", href="#/dead"))
     found.sort(key=lambda need: _RANK[need.severity])
     return found[:NEEDS_MAX]
