@@ -1,6 +1,8 @@
 """Limits, budgets and spend over two orchestrators, by callers of any language."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -144,9 +146,9 @@ async def test_in_report_mode_nothing_is_refused(fleet: RunningFleet):
 
 async def test_spend_adds_up_to_the_results_also_when_an_orchestrator_is_killed(fleet: RunningFleet):
     """
-    To the micro-dollar; by label, pool and model; every durable task once.
+    To the micro-dollar; by label, pool and model; every durable task once. What the dead one had reserved comes back.
     """
-    await in_force(fleet, "[budgets.all]\nusd = 1000\nper = 'day'\n")
+    await in_force(fleet, "[budgets.all]\nusd = 1000\nper = 'day'\nreserve_usd = 1\n")
     client = await fleet.client()
     async with Fleet.connect(fleet.url) as api:
         before = await api.spend(by=["pool"])
@@ -169,3 +171,22 @@ async def test_spend_adds_up_to_the_results_also_when_an_orchestrator_is_killed(
     assert cost >= 200 * PRICE_MICROS
     run: dict[str, Any] = {line.key[0]: line for line in labelled.lines}
     assert (["k", "noop-1"], cost, 200) == (run["k"].key, run["k"].usd_micros, run["k"].entries)
+
+    admin = await fleet.admin()
+
+    async def nothing_is_reserved() -> bool:
+        # Attempts whose results the dead one did not commit cost something too.
+        return cost <= await total_of(admin, "counter.budget.all.>") < cost + 1_000_000
+
+    await eventually(nothing_is_reserved)
+
+
+async def total_of(admin: PlainClient, counters: str) -> int:
+    """What counters stand at together."""
+    info = await admin.stream("STREAM.INFO", "COUNTERS", {"subjects_filter": counters})
+    total = 0
+    subjects: dict[str, int] = info["state"].get("subjects") or {}
+    for subject in subjects:
+        found = await admin.stream("STREAM.MSG.GET", "COUNTERS", {"last_by_subj": subject})
+        total += int(json.loads(base64.b64decode(found["message"]["data"]))["val"])
+    return total
