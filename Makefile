@@ -12,7 +12,7 @@ UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements-uv.txt)
 # Where the machine has certificates of its own, uv and npm trust them, as pip does; elsewhere those that they bring.
 CA_FILE := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
 CERTIFICATES := $(if $(CA_FILE),UV_SYSTEM_CERTS=true NODE_EXTRA_CA_CERTS=$(CA_FILE))
-# The long ones first: at the end all processes are busy with short ones.
+# A file goes to one process, whose fleets its tests share; the long ones come first.
 TESTS := $(wildcard tests/acceptance tests/integration tests/wire tests/unit)
 # Every process of a test run imports the same; where a shell forbids compiled files, each would compile all of it again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -74,7 +74,7 @@ up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as AR
 
 .PHONY: test
 test: install ## All tests but chaos and benchmarks; WORKERS=2 for fewer processes, ARGS for pytest
-	$(RUN) pytest -n $(WORKERS) $(TESTS) $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 .PHONY: check
 check: install ## Lint, formatting, types, and the direction of the imports

@@ -116,7 +116,7 @@ async def test_a_durable_task_still_ends_at_its_deadline_and_says_what_kept_it(t
     ):
         await server.aclose()
         task = new_task()
-        await client.submit("summarize", SUMMARIZE, task=task, headers={"Flotilla-Deadline-Ms": "1500"})
+        await client.submit("summarize", SUMMARIZE, task=task, headers={"Flotilla-Deadline-Ms": "4000"})
         result = await results.result(task)
 
     assert "deadline_exceeded" == result["error"]["kind"]

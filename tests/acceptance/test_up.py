@@ -148,7 +148,9 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
         counts = {kind: len(pids) for kind, pids in up.facts.pids.items()}
         assert counts == {"nats": 1, "orchestrator": 2, "local": 2, "cloud": 1, "redaction": 1, "portal": 1}
         assert str(tmp_path) == up.facts.dir
-        assert {"orchestrator", "local", "cloud", "redaction", "observer", "admin"} == set(up.facts.credentials)
+        assert {"orchestrator", "local", "cloud", "redaction", "observer", "admin", "approver"} == set(
+            up.facts.credentials
+        )
         for path in map(Path, up.facts.credentials.values()):
             assert stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
             assert path.read_text().startswith("SU")

@@ -148,7 +148,7 @@ async def start_portal(
 
 
 async def _read(response: httpx.Response, stream: Stream) -> None:
-    kind = body = ""
+    kind = body = frame = ""
     async for line in response.aiter_lines():
         name, _, value = line.partition(": ")
         if name == "event":
@@ -156,7 +156,9 @@ async def _read(response: httpx.Response, stream: Stream) -> None:
         elif name == "data":
             body = value
         elif name == "id":
-            stream.last_id = value
+            frame = value
         elif not line and body:
+            # As a browser does: an id counts once the whole message is there.
+            stream.last_id = frame or stream.last_id
             stream.take(kind, body)
-            kind = body = ""
+            kind = body = frame = ""
