@@ -8,6 +8,11 @@ from orchestrator.state.shared_quota import Room
 BESIDES_BYTES: Final = 8 * 1024
 """What the server counts of a message besides its payload, at most: its subject, and the one it is acknowledged on."""
 PULL_BYTES_MIN: Final = 512
+SHARED_AMONG_MIN: Final = 16
+"""
+Pullers come one after the other, as capabilities become known: the first ones must leave room for those, since a request
+that waits for a message keeps its room for seconds.
+"""
 
 
 class PulledBytes:
@@ -45,7 +50,7 @@ class PulledBytes:
             if free > puller.refused_bytes:
                 return self._granted(Grant(1, min(free, self._message_bytes_max), waits=False))
             return self._one_more(puller)
-        size = max(self._room.reserve // 2 // self.pullers, PULL_BYTES_MIN)
+        size = max(self._room.reserve // 2 // max(self.pullers, SHARED_AMONG_MIN), PULL_BYTES_MIN)
         if puller.backlog:
             size = max(size, min(2 * batch * puller.last_bytes, free // 2))
         size = min(size, free)
