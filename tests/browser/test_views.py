@@ -45,9 +45,10 @@ async def test_the_overview_has_pools_replicas_and_the_boundary(
     await local.locator(".pool").first.wait_for()
     assert await page.page.locator("section.zone.cloud .pool").count() == 1
     await page.see("privacy boundary")
-    await local.locator(".pool-button").first.click()
+    # Others of the zone may stand there too, for a while after they are gone.
+    await local.locator("[data-node='local/local'] .pool-button").click()
     await page.see("local-w1")
-    assert await page.page.locator(".edges g:not([hidden])").count() == 3
+    assert await page.page.locator(".edges g:not([hidden])").count() >= 3
 
 
 async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
@@ -80,6 +81,7 @@ async def test_tabs_are_reached_by_the_keyboard(page: BrowserPage):
     await page.page.keyboard.press("g")
     await page.page.keyboard.press("e")
     await page.until("location.hash === '#/events'")
+    await page.page.locator("input[type=search]").wait_for()
     await page.page.keyboard.press("/")
     assert await page.page.evaluate("document.activeElement.type") == "search"
     await page.page.keyboard.press("Escape")
