@@ -208,7 +208,12 @@ async def test_a_run_waits_in_nobodys_memory_until_its_step_is_granted(stage: St
         sent_before = stage.sent(document)
         decided = await stage.decide(request, comment="read it")
         result = await stage.result(task)
-        await events.until(lambda heard: any("finished" in name for name in heard.subjects))
+        await events.until(
+            lambda heard: (
+                any("finished" in name for name in heard.subjects)
+                and any(body["kind"] == "approval_decided" for body in heard.bodies() if body.get("step") == "report")
+            )
+        )
     kinds = [message.subject.rsplit(".", 1)[1] for message in events.about(task)]
     gate_kinds = [
         body["kind"]

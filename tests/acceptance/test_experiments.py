@@ -113,7 +113,11 @@ async def test_arms_are_counted_scored_and_compared_over_orchestrators(fleet: Ru
 
 
 async def _counted(client: Fleet, drawn: dict[str, int]) -> bool:
-    return tasks_of(await client.experiment("classify")) == drawn
+    """By every orchestrator: any of them answers, so a row of answers has to be right."""
+    for _ in range(12):
+        if tasks_of(await client.experiment("classify")) != drawn:
+            return False
+    return True
 
 
 async def _written(fleet: RunningFleet, count: int) -> bool:
