@@ -369,8 +369,8 @@ async def test_what_is_no_answer_is_none(cached: Cached, client: PlainClient, po
     admin = await cached.fleet.admin()
     subject, record = await kept(admin, first["task"])
     given = poison if isinstance(poison, bytes) else json.dumps({**record, **poison}).encode()
-    await admin.nc.publish(subject, given)
-    await admin.nc.flush()
+    stored = json.loads((await admin.nc.request(subject, given, timeout=60)).data)
+    assert "error" not in stored, stored
     anew = await ask(client, body, USE)
     again = await ask(client, body, USE)
 
