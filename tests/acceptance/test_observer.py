@@ -27,8 +27,12 @@ async def test_an_observer_reads_the_buckets_as_any_nats_client_does(calm_fleet:
     card = json.loads((await buckets["presence"].get("local.local.local-w1")).value)
 
     assert ("local", "local", "local-w1") == (card["zone"], card["pool"], card["replica"])
-    listed = await _listed(observer, "KV_presence")
-    assert {"$KV.presence.local.local.local-w1", "$KV.presence.local.slow.slow-w1"} <= listed
+    cards = {"$KV.presence.local.local.local-w1", "$KV.presence.local.slow.slow-w1"}
+
+    async def are_listed() -> bool:
+        return cards <= await _listed(observer, "KV_presence")
+
+    await eventually(are_listed)
 
 
 async def test_an_observer_hears_events_and_reads_those_that_have_been(calm_fleet: RunningFleet, caller: PlainClient):
