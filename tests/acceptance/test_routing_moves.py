@@ -68,11 +68,15 @@ async def until_first_tried(load: SteadyLoad, pool: str, since: float, within_s:
     return load.moved_at(since, pool)
 
 
-async def as_both_see(api: Fleet, pool: str) -> dict[str, RouteReport]:
-    """What each of the two orchestrators knows of a pool; either may answer, so both are asked until both have."""
+async def as_both_see(api: Fleet, pool: str, standing: str | None = None) -> dict[str, RouteReport]:
+    """
+    What each of the two orchestrators knows of a pool; either may answer, so both are asked until both have.
+
+    With a `standing` until both say it: one learns from the other's stats, which come once a second.
+    """
     seen: dict[str, RouteReport] = {}
     async with asyncio.timeout(60):
-        while len(seen) < 2:
+        while len(seen) < 2 or (standing and {standing} != {report.standing for report in seen.values()}):
             stats = await api.stats()
             for report in stats.routes:
                 if report.pool == pool:
@@ -88,7 +92,7 @@ async def test_a_route_that_slows_down_is_left_by_both_orchestrators_and_taken_u
         slow_at = time.monotonic()
         stage.home.set(latency_ms=2000)
         left_s = await until_first_tried(stage.load, "cloud", slow_at, LEFT_WITHIN_S)
-        seen = await as_both_see(stage.api, "local")
+        seen = await as_both_see(stage.api, "local", "left")
         explained = await stage.api.explain("classify")
         well_at = time.monotonic()
         stage.home.set(latency_ms=50)
@@ -111,7 +115,7 @@ async def test_a_route_that_fails_is_left_by_both_orchestrators_and_taken_up_aga
         failing_at = time.monotonic()
         stage.home.set(failure_rate=1.0)
         left_s = await until_first_tried(stage.load, "cloud", failing_at, LEFT_WITHIN_S)
-        seen = await as_both_see(stage.api, "local")
+        seen = await as_both_see(stage.api, "local", "left")
         well_at = time.monotonic()
         stage.home.set()
         back_s = await until_first_tried(stage.load, "local", well_at, BACK_WITHIN_S)
@@ -134,7 +138,7 @@ async def test_some_failures_move_nothing_until_the_policy_says_so(tmp_path: Pat
         guarded_at = time.monotonic()
         await stage.api.policy.set(f"[default]\n{ROUTES}guards = {{ error_rate = 0.02 }}\n")
         left_s = await until_first_tried(stage.load, "cloud", guarded_at, LEFT_WITHIN_S)
-        after = await as_both_see(stage.api, "local")
+        after = await as_both_see(stage.api, "local", "left")
 
     assert {("settled", "closed")} == {(report.standing, report.breaker) for report in before.values()}
     # The rate of the whole window, good times before the failures included: how much these dilute it is the machine's.

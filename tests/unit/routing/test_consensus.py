@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.errors import PolicyError
-from flotilla.routing.consensus import agreed_on, asked_together, may_still_agree
+from flotilla.routing.consensus import agreed_on, asked_together, is_undecided
 from flotilla.routing.policy_check import parse_policy
 from flotilla.routing.types import Choice, Panel, Route
 
@@ -94,8 +94,32 @@ def test_nothing_is_given_up_that_could_still_agree(
     """
     Whatever the rest says.
     """
-    if not may_still_agree(known, agree, pending=len(more)):
-        assert agreed_on([*known, *more], agree) is None
+    if not is_undecided(known, agree, pending=len(more)):
+        assert agreed_on([*known, *more], agree) is None or agreed_on(known, agree) is not None
+
+
+@pytest.mark.parametrize(
+    ("answers", "pending", "waits"),
+    [
+        ([None], 1, True),
+        ([None, "x"], 1, True),
+        (["x", None], 0, False),
+        ([None, "x", None], 1, True),
+        (["x", "y"], 0, False),
+    ],
+)
+def test_a_first_answer_is_waited_for(answers: list[str | None], pending: int, *, waits: bool) -> None:
+    """
+    Also where no two can agree any more: it may be the last resort.
+    """
+    assert waits == is_undecided(answers, 2, pending=pending)
+
+
+def test_nobody_is_waited_for_who_cannot_bring_an_agreement_beside_an_answer() -> None:
+    """
+    The routes behind are asked at once.
+    """
+    assert not is_undecided(["x", None], 3, pending=1)
 
 
 def test_more_cannot_agree_than_are_asked() -> None:

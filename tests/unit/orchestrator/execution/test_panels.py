@@ -24,6 +24,7 @@ from orchestrator.execution.run_steps import (
     PanelEnded,
     Park,
     PartEnded,
+    Pause,
     Refresh,
     Send,
     WaitForSlot,
@@ -148,6 +149,41 @@ def test_when_all_of_them_fail_what_is_behind_is_asked_alone() -> None:
     story.refreshed()
     assert Send(TO_BEHIND) == story.routed(THREE)
     assert 2 == story.run.failures
+
+
+def open_again(story: Story, choice: Choice) -> PartEnded:
+    """A part that ended without an answer, and whose route may be tried."""
+    ended = part(story, choice, answers=False)
+    ended.state.routes = {choice.route: RouteTries(failures=1)}
+    return ended
+
+
+def test_no_route_of_them_is_asked_alone_while_one_is_behind() -> None:
+    """
+    Its answer would be the result, and nobody would have agreed with it.
+    """
+    story = Story()
+    here, there = asked(story).choices
+
+    story.event(PanelEnded((part(story, here, answers=False), open_again(story, there)), None))
+    story.refreshed()
+
+    assert Send(TO_BEHIND) == story.routed(THREE)
+
+
+def test_with_nobody_behind_they_are_asked_together_again_after_a_pause() -> None:
+    """
+    Of an asked task too, and not without a pause.
+    """
+    story = Story()
+    two = consensus(TO_HERE, TO_THERE)
+    here, there = asked(story, two).choices
+    story.event(PanelEnded((open_again(story, here), open_again(story, there)), None))
+    story.refreshed()
+
+    assert isinstance(story.routed(two), Pause)
+    story.refreshed()
+    assert [HERE, THERE] == [choice.route for choice in asked(story, two).choices]
 
 
 def test_a_durable_task_asks_them_together_again_in_its_next_round() -> None:

@@ -2,7 +2,7 @@
 `consensus`: the first routes of the policy's list are asked at the same time; what enough of them say is the result.
 
 How many are asked, and how many must say the same, stands in the decision (`Panel`), and whoever runs the task follows it.
-What the answers come to is decided by `agreed_on` and `may_still_agree`, whoever asked the routes: a fleet or a simulation.
+What the answers come to is decided by `agreed_on` and `is_undecided`, whoever asked the routes: a fleet or a simulation.
 Only the routes of the decision are ever asked, so neither data classes nor the policy's list know an exception here.
 """
 
@@ -85,10 +85,16 @@ def agreed_on(answers: Sequence[Hashable | None], agree: int) -> int | None:
     return next(place for place, answer in enumerate(answers) if answer is not None and counted[answer] == most)
 
 
-def may_still_agree(answers: Sequence[Hashable | None], agree: int, *, pending: int) -> bool:
-    """Whether the routes of which nothing is known yet can still bring so many together."""
+def is_undecided(answers: Sequence[Hashable | None], agree: int, *, pending: int) -> bool:
+    """
+    Whether the routes of which nothing is known yet are waited for: they may still bring so many together.
+
+    Where they cannot any more, a first answer is waited for all the same: it is kept for the case that no route behind has
+    one, and a route that was cancelled while it worked would have to be asked again.
+    """
     counted = Counter(answer for answer in answers if answer is not None)
-    return max(counted.values(), default=0) + pending >= agree
+    most = max(counted.values(), default=0)
+    return pending > 0 and most < agree and (not most or most + pending >= agree)
 
 
 def flaw(parameters: ConsensusParameters) -> str:

@@ -12,13 +12,14 @@ from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.routing.types import Choice
 from orchestrator.execution.cascades import after_answer, nobody_behind, routes_behind
 from orchestrator.execution.hedges import hedge_after_s
-from orchestrator.execution.panels import after_panel, panel_due, without_vote
+from orchestrator.execution.panels import after_panel, not_asked, panel_due, without_vote
 from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
     REFRESH,
     after_failure,
     may_be_tried,
     reopen_unheard,
+    rest,
     wait_for_route,
     without_route,
 )
@@ -140,6 +141,10 @@ def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
             return Fail(nobody_behind(kept))
         return without_route(run, event.decision, event.unix_s, now_s)
     panel = run.panel = event.decision.panel
+    if run.asked and kept is None:
+        choices = not_asked(run, choices)
+        if not choices:
+            return rest(run)
     if panel is not None and (together := panel_due(run, panel, choices)) is not None:
         return together
     run.choices = choices

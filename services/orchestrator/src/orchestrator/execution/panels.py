@@ -49,6 +49,15 @@ def panel_due(run: RunState, panel: Panel, choices: tuple[Choice, ...]) -> Actio
     return AskPanel(together, min(panel.agree, len(together)))
 
 
+def not_asked(run: RunState, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """
+    After a panel of which nobody answered: the routes behind it.
+
+    A route of the panel is not asked alone: its answer would be the result, and nobody would have agreed with it.
+    """
+    return tuple(choice for choice in choices if choice.route not in run.asked)
+
+
 def without_vote(run: RunState) -> TaskError:
     """A part of a run ends without an answer: its route failed, is out, or lost its replica."""
     if run.attempts and run.kinds:

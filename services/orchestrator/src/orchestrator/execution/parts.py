@@ -7,7 +7,7 @@ from typing import Protocol
 from flotilla.contracts.attempts import Finished
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.results import Result
-from flotilla.routing.consensus import agreed_on, may_still_agree
+from flotilla.routing.consensus import agreed_on, is_undecided
 from flotilla.routing.types import Choice
 from orchestrator.execution.run_state import RunState
 from orchestrator.execution.run_steps import AskPanel, PanelEnded, PartEnded
@@ -65,7 +65,7 @@ async def stop_parts(tasks: "Iterable[asyncio.Task[PartEnded]]") -> None:
 
 async def ask_parts(runs: Sequence[PartRun], ask: AskPanel, key_of: KeyOf) -> PanelEnded:
     """
-    Run the parts until enough answers agree, or not enough can any more; those that have not ended then are cancelled.
+    Run the parts for as long as it is undecided (`is_undecided`); those that have not ended then are cancelled.
 
     Raises:
         FabricError: The server could not be asked.
@@ -74,7 +74,7 @@ async def ask_parts(runs: Sequence[PartRun], ask: AskPanel, key_of: KeyOf) -> Pa
     keys: list[bytes | None] = [None] * len(tasks)
     pending = set(tasks)
     try:
-        while pending and agreed_on(keys, ask.agree) is None and may_still_agree(keys, ask.agree, pending=len(pending)):
+        while is_undecided(keys, ask.agree, pending=len(pending)):
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 finished = task.result().finished

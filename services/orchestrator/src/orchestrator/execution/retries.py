@@ -115,10 +115,7 @@ def reopen_unheard(run: RunState) -> None:
 def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:
     """What a task does that has no route to try now: the decision has none, or none that is left."""
     if any(tries.status == "resting" for tries in run.routes.values()):
-        run.rounds += 1
-        _next_round(run)
-        most_s = REST_S_MAX if run.task.durable else ASK_REST_S_MAX
-        return wait_for_route(run, _jittered(run, REST_S, run.rounds, most_s))
+        return rest(run)
     waits = any(each.waits and not _is_done_with(run, each.pool, each.model) for each in decision.excluded)
     # A durable task whose pool has died before it failed there for good waits for the pool, as one that was never tried
     # does.
@@ -130,6 +127,14 @@ def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float
         timed_s = min(PARKED_LOOK_S, back_in_s(decision, unix_s)) if is_timed(decision) else PARKED_LOOK_S
         return wait_for_route(run, timed_s)
     return _be_patient(run, decision, unix_s, now_s)
+
+
+def rest(run: RunState) -> Action:
+    """Whatever is left rests for a while; then it is tried in a new round."""
+    run.rounds += 1
+    _next_round(run)
+    most_s = REST_S_MAX if run.task.durable else ASK_REST_S_MAX
+    return wait_for_route(run, _jittered(run, REST_S, run.rounds, most_s))
 
 
 def wait_for_route(run: RunState, after_s: float) -> Action:

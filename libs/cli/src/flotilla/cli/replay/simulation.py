@@ -22,7 +22,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import RULES, FailureKind
 from flotilla.contracts.policy import Policy
 from flotilla.contracts.stats import RouteKey
-from flotilla.routing.consensus import agreed_on, asked_together, may_still_agree
+from flotilla.routing.consensus import agreed_on, asked_together, is_undecided
 from flotilla.routing.observation import UPDATE_INTERVAL_MS
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Choice, Decision, Escalation, Panel, Route
@@ -188,7 +188,7 @@ class _Simulation:
             chosen = agreed_on(answers, agree)
             if chosen is not None:
                 return spent.outcome(row, answers[chosen])
-            if not may_still_agree(answers, agree, pending=pending):
+            if not is_undecided(answers, agree, pending=pending):
                 break
         if any(each.failure is not None and not RULES[each.failure].next_route for each in found):
             return spent.outcome(row, None)
