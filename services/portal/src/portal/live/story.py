@@ -7,6 +7,7 @@ Events tell what happened as it does; a result tells of every attempt why its ro
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from flotilla.contracts.results import AttemptReport, Event, Result, StepReport
@@ -152,11 +153,8 @@ def _attempts(events: list[Event], zone_of: ZoneOf) -> list[AttemptView]:
             else:
                 found.append(ended)
         elif event.kind in ("finished", "failed", "cancelled") and found and found[-1].status == "running":
-            last = found[-1]
             status = "ok" if event.kind == "finished" else event.error or event.kind
-            found[-1] = AttemptView(
-                pool=last.pool, model=last.model, status=status, zone=last.zone, replica=last.replica, step=last.step
-            )
+            found[-1] = msgspec.structs.replace(found[-1], status=status)
     return found
 
 

@@ -1,5 +1,6 @@
 """`flotilla dead`: tasks that could not be processed."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from flotilla.cli.console import exits, terminal
 from flotilla.cli.console.arguments import NO_WHERE, Where
 from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.tables import table
+from flotilla.client import Fleet
 from flotilla.contracts.api import DEAD_LIST_DEFAULT, DEAD_LIST_MAX
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.results import DeadRecord
@@ -81,22 +83,16 @@ async def retry(*tasks: str, where: Where = NO_WHERE) -> int:  # noqa: D417  (gr
     tasks
         Their ids.
     """
-    if not tasks:
-        raise exits.UsageError("give the id of a dead task; `flotilla dead list` shows them")
-    worst = exits.OK
-    async with where.fleet() as fleet:
-        for task in tasks:
-            try:
-                retried = await fleet.dead_retry(task)
-            except TaskError as error:
-                worst = max(worst, exits.report(error, as_json=where.json))
-                continue
-            if where.json:
-                terminal.json_line(msgspec.json.encode(retried))
-            else:
-                terminal.write(f"{retried.retried_as}\n")
-                terminal.aside(f"{task} was submitted again; its result: flotilla result {retried.retried_as} --wait")
-    return worst
+
+    async def again(fleet: Fleet, task: str) -> None:
+        retried = await fleet.dead_retry(task)
+        if where.json:
+            terminal.json_line(msgspec.json.encode(retried))
+        else:
+            terminal.write(f"{retried.retried_as}\n")
+            terminal.aside(f"{task} was submitted again; its result: flotilla result {retried.retried_as} --wait")
+
+    return await _for_each(tasks, where, again)
 
 
 @dead.command
@@ -109,20 +105,28 @@ async def discard(*tasks: str, where: Where = NO_WHERE) -> int:  # noqa: D417  (
     tasks
         Their ids.
     """
+
+    async def away(fleet: Fleet, task: str) -> None:
+        discarded = await fleet.dead_discard(task)
+        if where.json:
+            terminal.json_line(msgspec.json.encode(discarded))
+        else:
+            terminal.write(f"{task} was discarded\n")
+
+    return await _for_each(tasks, where, away)
+
+
+async def _for_each(tasks: tuple[str, ...], where: Where, do: Callable[[Fleet, str], Awaitable[None]]) -> int:
+    """One after the other; those that fail are told of, and the others are done all the same."""
     if not tasks:
         raise exits.UsageError("give the id of a dead task; `flotilla dead list` shows them")
     worst = exits.OK
     async with where.fleet() as fleet:
         for task in tasks:
             try:
-                discarded = await fleet.dead_discard(task)
+                await do(fleet, task)
             except TaskError as error:
                 worst = max(worst, exits.report(error, as_json=where.json))
-                continue
-            if where.json:
-                terminal.json_line(msgspec.json.encode(discarded))
-            else:
-                terminal.write(f"{task} was discarded\n")
     return worst
 
 
