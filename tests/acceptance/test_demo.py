@@ -56,6 +56,13 @@ async def test_it_runs_documents_through_both_zones_and_leaves_its_outputs(tmp_p
     assert {"local": {"classify", "entities", "redact", "final"}, "cloud": {"summary", "report"}} == {
         zone: {name for name, where in zones.items() if where == zone} for zone in ("local", "cloud")
     }
+    assert "report of clinical-note leaves when somebody has said so" in shown
+    assert "meanwhile no process holds it" in shown
+    audit = msgspec.json.decode((output / "approvals.json").read_bytes())
+    assert [("pending", "default"), ("granted", "demo"), ("consumed", "demo")] == [
+        (line["status"], line["who"]) for line in audit
+    ]
+    assert {"succeeded"} == {step["status"] for step in runs["clinical-note"]}
     assert "What the cloud saw" in shown
     seen = (output / "reports" / "support-kuendigung-de.as-the-cloud-saw-it.md").read_text()
     original = (documents / "support-kuendigung-de.md").read_text()

@@ -109,10 +109,13 @@ DOCUMENT = {"document": "An invoice."}
 Script = Callable[[Json], list[Any]]
 
 
+USAGE = {"input_tokens": 10, "output_tokens": 1, "cost_usd": 0.25}
+
+
 def _says(request: Json) -> list[Any]:
     if request["capability"] == "classify":
-        return [{"type": "accepted"}, finished({"label": "billing", "confidence": 1.0})]
-    return [{"type": "accepted"}, finished({"summary": f"<{request['input']['document']}>"})]
+        return [{"type": "accepted"}, finished({"label": "billing", "confidence": 1.0}, usage=USAGE)]
+    return [{"type": "accepted"}, finished({"summary": f"<{request['input']['document']}>"}, usage=USAGE)]
 
 
 @asynccontextmanager
@@ -227,6 +230,8 @@ async def test_a_durable_run_repeats_no_kept_step_whoever_is_killed(tmp_path: Pa
     assert {"label": "billing", "text": "<<An invoice.>!>"} == result["output"]
     assert [("classify", "An invoice."), ("summarize", "An invoice."), *[("summarize", "<An invoice.>!")] * 2] == sent
     assert [1, 1, 0] == [step.get("kept", 0) for step in result["steps"]]
+    assert (30, 0.75) == (result["usage"]["input_tokens"], result["usage"]["cost_usd"])
+    assert all(step["latency_ms"] > 0 for step in result["steps"])
 
 
 async def test_two_orchestrators_give_a_run_one_result(tmp_path: Path):
@@ -274,6 +279,7 @@ async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_a
     assert ["ok", "ok"] == [resumed["status"], third["status"]]
     assert [1, 0, 0] == [step.get("kept", 0) for step in resumed["steps"]]
     assert [1, 1, 1] == [step.get("kept", 0) for step in third["steps"]]
+    assert [20, 0] == [each["usage"]["input_tokens"] for each in (resumed, third)]
     assert 1 == classified
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.cli.demo.pipeline import FILE_BYTES_MAX, POLICY, NoPipelineError, parts_of, read_pipeline, unseen
+from flotilla.cli.demo.pipeline import FILE_BYTES_MAX, POLICY, NoPipelineError, read_pipeline
+from flotilla.cli.demo.redacted import parts_of, unseen, values_at_home
 from flotilla.pipelines.reading import read_pipeline as read_text
 from flotilla.routing.policy_check import parse_policy
 
@@ -13,14 +14,14 @@ EXAMPLE = ROOT / "examples" / "pipelines" / "process-document.toml"
 REDACTED = "From [PERSON_1_TPXHF], [EMAIL_2_TPXHF].\nYours, [PERSON_1_TPXHF] [sic] [PERSON_3_TPXHF]"
 
 
-def test_the_example_is_read_without_its_gate_and_its_policy_is_one():
+def test_the_example_is_read_with_its_gate_and_the_demos_policy_is_one():
     """
-    Every step is there, and none waits for somebody.
+    One step waits for somebody.
     """
     pipeline = read_text(read_pipeline(EXAMPLE), "process-document")
 
     assert {"classify", "entities", "redact", "summary", "report", "final"} == {step.name for step in pipeline.steps}
-    assert all(step.approval is None for step in pipeline.steps)
+    assert ["report"] == [step.name for step in pipeline.steps if step.approval is not None]
     assert {"classify": {"label": "internal"}} == parse_policy(POLICY).declassify
 
 
@@ -49,3 +50,16 @@ def test_what_the_cloud_did_not_see_is_counted_once_and_marked_each_time():
     assert REDACTED == "".join(part for part, _ in parts)
     assert 4 == sum(marked for _, marked in parts)
     assert [("plain", False)] == parts_of("plain")
+
+
+def test_at_home_each_placeholder_has_its_value():
+    """
+    The first of each; of two side by side nobody can say where one ends, and nothing is told after texts part.
+    """
+    original = "From Ann Lee, ann@lee.example.\nYours, Ann Lee [sic] Bob"
+
+    assert {"[PERSON_1_TPXHF]": "Ann Lee", "[EMAIL_2_TPXHF]": "ann@lee.example", "[PERSON_3_TPXHF]": "Bob"} == (
+        values_at_home(original, REDACTED)
+    )
+    assert {} == values_at_home("Ann Lee!", "[PERSON_1_TPXHF][DATE_2_TPXHF]!")
+    assert {} == values_at_home("another text", REDACTED)

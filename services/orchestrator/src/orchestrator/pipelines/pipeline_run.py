@@ -253,7 +253,7 @@ class PipelineRun:
         """A task of a step is over."""
         result, data_class = ended
         self._classes.append(data_class)
-        tally.ended(result, kept=kept)
+        tally.ended(result, kept=kept, own=not kept or self._run_id == self._task.id)
         name = step.key.step
         self._needs.metrics.step_ended(self._pipeline.name, name, result, kept=kept)
         if isinstance(result.output, msgspec.Raw):

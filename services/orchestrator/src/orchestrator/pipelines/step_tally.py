@@ -26,18 +26,26 @@ class StepTally:
         self._kept = 0
         self._cached = 0
         self._error = ""
+        self._longest_ms = 0.0
         self.usage: Usage = NO_USAGE
 
-    def ended(self, result: Result, *, kept: bool) -> None:
-        """A task of it is over; what was kept was paid for by the run that made it."""
+    def ended(self, result: Result, *, kept: bool, own: bool = True) -> None:
+        """
+        A task of it is over.
+
+        Args:
+            result: How.
+            kept: Whether it was not worked on, since its result was there.
+            own: Whether this run made it; what was made by a run that this one goes on with was paid for by that.
+        """
         self._ended_at = time.monotonic()
         self._tasks += 1
         self._last = result
-        if kept:
-            self._kept += 1
-        else:
+        self._kept += kept
+        if own:
             self._cached += result.cached is True
             self.usage = self.usage + result.usage
+            self._longest_ms = max(self._longest_ms, result.latency_ms)
         if isinstance(result.error, ErrorBody):
             self._failed += 1
             self._error = result.error.kind.value
@@ -57,7 +65,8 @@ class StepTally:
             pool=last.pool if last else "",
             model=last.model if last else "",
             zone=last.zone if last else msgspec.UNSET,
-            latency_ms=round((self._ended_at - self._began_at) * 1000, 3),
+            # Since the run was taken up, which was after its kept results were made.
+            latency_ms=round(max((self._ended_at - self._began_at) * 1000, self._longest_ms), 3),
             usage=self.usage,
             reason=last.attempts[-1].reason if last and last.attempts else "",
             error=self._error,

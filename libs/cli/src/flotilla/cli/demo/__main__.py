@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.chassis.service import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from flotilla.cli.console.readable import counted
 from flotilla.cli.demo.documents import Document, NoDocumentsError, read_documents
 from flotilla.cli.demo.outputs import REPORT_FILE, output_of, write_outputs
 from flotilla.cli.demo.pipeline import (
     FILE_DEFAULT,
+    PIPELINE,
     REPORTS,
     NoPipelineError,
     Processed,
-    process,
+    Runs,
     read_pipeline,
+    set_policy,
     write_pipeline,
     write_runs,
 )
@@ -41,7 +44,9 @@ RUNS_MAX_WITH_MODELS: Final = 2
 """A model takes its time, or money."""
 
 
-async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen: Screen, output: Path) -> bool:
+async def show(
+    fleet: Fleet, approver: Fleet, documents: list[Document], engines: Engines, screen: Screen, *, output: Path
+) -> bool:
     """Have everything done and shown; says whether every task went well."""
     ran: list[Ran] = []
     near: Zone = "local" if engines.local else "cloud"
@@ -59,7 +64,7 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
     offline = engines.local == engines.cloud
     # What is not redacted yet is read at home, or nowhere.
     own = (documents if offline else documents[:RUNS_MAX_WITH_MODELS]) if engines.local else []
-    runs = await _show_pipeline(fleet, own, screen) if own else []
+    runs = await _show_pipeline(fleet, approver, own, screen, output) if own else []
     work = batches(documents, PASSAGES_MAX if offline else PASSAGES_MAX_WITH_MODELS, near=near, cloud=far)
     screen.head("Durable", "accepted by JetStream, done by whoever has a free slot")
     with screen.progress(work) as bars:
@@ -84,18 +89,34 @@ async def show(fleet: Fleet, documents: list[Document], engines: Engines, screen
     return kept and all(each.answer.ok for each in (*ran, *runs))
 
 
-async def _show_pipeline(fleet: Fleet, documents: list[Document], screen: Screen) -> list[Processed]:
-    screen.head("Pipeline", "redacted at home, written in the cloud, restored at home; without its gate")
-    with screen.waiting(f"{len(documents)} documents, each through six steps"):
-        runs = await process(fleet, documents)
-    for run in runs:
-        screen.run(run)
-    seen = [run for run in runs if run.cloud_steps and run.redacted]
+async def _show_pipeline(
+    fleet: Fleet, approver: Fleet, documents: list[Document], screen: Screen, output: Path
+) -> list[Processed]:
+    screen.head("Pipeline", "redacted at home, written in the cloud, restored at home")
+    await set_policy(fleet)
+    done: list[Processed] = []
+    runs = Runs(fleet, approver)
+    try:
+        await runs.start(documents)
+        while True:
+            with screen.waiting(f"{counted(len(documents), 'document')}, each through the steps of {PIPELINE}"):
+                ended, held = await runs.settle()
+            for run in ended:
+                screen.run(run)
+            done += ended
+            if not held:
+                break
+            for each in held:
+                screen.gate(each)
+                await runs.grant(each)
+    finally:
+        await runs.stop()
+    seen = [run for run in done if run.cloud_steps and run.redacted]
     if seen:
         most = max(seen, key=lambda run: (run.document.name.endswith("-de"), len(run.redacted)))
         screen.head("What the cloud saw", f"of {most.document.name}; of the others: {REPORTS}/")
-        screen.seen(most)
-    return runs
+        screen.seen(most, output / REPORTS / f"{most.document.name}.md")
+    return done
 
 
 async def _show_boundary(fleet: Fleet, documents: list[Document], screen: Screen) -> bool:
@@ -174,8 +195,12 @@ async def _start_and_show(supervisor: Supervisor, documents: list[Document], scr
         await supervisor.start()
     took_s = time.monotonic() - began_at
     screen.say(f"Ready in {took_s:.1f} s at {supervisor.url}: {parts}.")
-    async with Fleet.connect(supervisor.url, name="flotilla demo") as fleet:
-        return await show(fleet, documents, supervisor.engines, screen, output)
+    approver_creds = supervisor.facts().credentials["approver"]
+    async with (
+        Fleet.connect(supervisor.url, name="flotilla demo") as fleet,
+        Fleet.connect(supervisor.url, name="flotilla demo approver", creds=approver_creds) as approver,
+    ):
+        return await show(fleet, approver, documents, supervisor.engines, screen, output=output)
 
 
 async def _until_stopped(showing: asyncio.Future[bool], stop: Stop) -> int:

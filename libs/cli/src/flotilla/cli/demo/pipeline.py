@@ -1,12 +1,7 @@
-"""
-The pipeline of the demo: each document through a file of `examples/pipelines`, and what of it the cloud saw.
-
-The demo runs a copy of the file without gates: nobody is there to open one.
-"""
+"""The pipeline of the demo: each document through a file of `examples/pipelines`, with its gate and who opens it."""
 
 import asyncio
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +13,7 @@ from flotilla.cli.demo.documents import Document
 from flotilla.client.answers import Answer
 from flotilla.client.errors import TaskFailedError
 from flotilla.client.fleet import Fleet
+from flotilla.contracts.api_approvals import APPROVALS_LIST_MAX, ApprovalEntry, ApprovalShown, AuditEntry
 from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.results import StepReport
 
@@ -25,6 +21,8 @@ FILE_DEFAULT: Final = Path("examples/pipelines/process-document.toml")
 FILE_BYTES_MAX: Final = 256 * 1024
 PIPELINE: Final = "process-document"
 REPORTS: Final = "reports"
+APPROVER: Final = "demo"
+COMMENT: Final = "checked"
 DEADLINE_S: Final = 600.0
 POLICY_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
@@ -42,8 +40,8 @@ classify = { label = "internal" }
 """
 """Summaries and reports are the cloud's where their data may go there; a document's class alone gives nothing away."""
 
-_GATE: Final = re.compile(r"^approval = .*\n?", re.MULTILINE)
-_PLACEHOLDER: Final = re.compile(r"\[([A-Z]{2,16})_\d+_[A-Z0-9]+\]")
+_NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NAME_LENGTH_MAX: Final = 40
 
 
 class NoPipelineError(FlotillaError):
@@ -51,10 +49,16 @@ class NoPipelineError(FlotillaError):
 
 
 class Processed(Struct, frozen=True, kw_only=True):
-    """One document's run."""
+    """
+    One document's run.
+
+    Attributes:
+        audit: What became of the requests for approval that it waited for, the oldest line first.
+    """
 
     document: Document
     answer: Answer
+    audit: list[AuditEntry] = []
 
     @property
     def steps(self) -> list[StepReport]:
@@ -78,9 +82,18 @@ class Processed(Struct, frozen=True, kw_only=True):
         return [step.name for step in self.steps if step.zone == "cloud"]
 
 
+class Held(Struct, frozen=True, kw_only=True):
+    """A run that waits at its gate: what would leave, and as what the fleet has the run meanwhile."""
+
+    document: Document
+    task: str
+    shown: ApprovalShown
+    state: str
+
+
 def read_pipeline(file: Path) -> str:
     """
-    The text of the demo's pipeline, without its gates.
+    The text of the demo's pipeline.
 
     Raises:
         NoPipelineError: There is no such file, or it is none that the demo can run.
@@ -93,7 +106,7 @@ def read_pipeline(file: Path) -> str:
         raise NoPipelineError(f"{file}: {error}") from error
     if f'name = "{PIPELINE}"' not in text:
         raise NoPipelineError(f'{file}: expected a pipeline with name = "{PIPELINE}"')
-    return _GATE.sub("", text)
+    return text
 
 
 def write_pipeline(folder: Path, text: str) -> Path:
@@ -104,11 +117,9 @@ def write_pipeline(folder: Path, text: str) -> Path:
     return folder
 
 
-async def process(fleet: Fleet, documents: list[Document]) -> list[Processed]:
+async def set_policy(fleet: Fleet) -> None:
     """
-    Run every document through the pipeline, side by side; a run that fails is among what comes back.
-
-    Each is taken for restricted data, whatever it is elsewhere in the demo: only what was redacted may leave.
+    Put the demo's policy in force: a run keeps what the policy declassifies when it begins.
 
     Raises:
         FlotillaError: The fleet went away, or refused the policy.
@@ -116,38 +127,106 @@ async def process(fleet: Fleet, documents: list[Document]) -> list[Processed]:
     """
     set_now = await fleet.policy.set(POLICY, author="make demo", force=True)
     async with asyncio.timeout(POLICY_TIMEOUT_S):
-        # A run keeps what the policy declassifies when it begins.
         while (await fleet.explain("summarize")).policy_revision < set_now.revision:  # noqa: ASYNC110  (nothing tells when)
             await asyncio.sleep(POLL_S)
-    return list(await asyncio.gather(*(_process(fleet, document) for document in documents)))
 
 
-async def _process(fleet: Fleet, document: Document) -> Processed:
-    try:
-        answer = await fleet.ask(PIPELINE, {"document": document.text}, data_class="restricted", deadline_s=DEADLINE_S)
-    except TaskFailedError as error:
-        answer = error.answer
-    return Processed(document=document, answer=answer)
+class Runs:
+    """Documents on their way through the pipeline, side by side."""
 
+    def __init__(self, fleet: Fleet, approver: Fleet) -> None:
+        self._fleet = fleet
+        self._approver = approver
+        self._documents: dict[str, Document] = {}
+        self._under_way: dict[str, asyncio.Future[Answer]] = {}
+        self._requests: dict[str, list[str]] = {}
 
-def unseen(redacted: str) -> Counter[str]:
-    """How many values of each type stand in a redacted text as placeholders, each counted once."""
-    return Counter(kind for kind, _ in {(found[1], found[0]) for found in _PLACEHOLDER.finditer(redacted)})
+    async def start(self, documents: list[Document]) -> None:
+        """
+        Submit a run of each, as restricted data whatever it is elsewhere in the demo: only what was redacted may leave.
 
+        Raises:
+            FlotillaError: The fleet does not take it.
+        """
+        for number, document in enumerate(documents, 1):
+            task = f"{number}-{_NOT_IN_IDS.sub('-', document.name)[:_NAME_LENGTH_MAX]}"
+            self._documents[task] = document
+            body = {"document": document.text}
+            await self._fleet.submit(PIPELINE, body, task_id=task, data_class="restricted", deadline_s=DEADLINE_S)
+            self._under_way[task] = asyncio.ensure_future(self._end(task))
 
-def parts_of(redacted: str) -> list[tuple[str, bool]]:
-    """A redacted text in parts, each with whether it is a placeholder."""
-    parts: list[tuple[str, bool]] = []
-    end = 0
-    for found in _PLACEHOLDER.finditer(redacted):
-        parts += [(redacted[end : found.start()], False), (found[0], True)]
-        end = found.end()
-    return [part for part in (*parts, (redacted[end:], False)) if part[0]]
+    async def settle(self) -> tuple[list[Processed], list[Held]]:
+        """
+        Wait until each is through or waits at a gate; gives those that have ended since the last call, and those that wait.
+
+        A run that failed is among those that have ended.
+
+        Raises:
+            FlotillaError: The fleet went away.
+        """
+        while not await self._is_settled():
+            await asyncio.wait(self._under_way.values(), timeout=POLL_S)
+        ended = [task for task, end in self._under_way.items() if end.done()]
+        done = [await self._processed(task, self._under_way.pop(task).result()) for task in ended]
+        waiting = [each for each in await self._waiting() if each.task in self._under_way]
+        return done, [await self._held(each) for each in waiting]
+
+    async def grant(self, held: Held) -> None:
+        """
+        Let what was shown pass.
+
+        Raises:
+            FlotillaError: The fleet went away, or refused the decision.
+        """
+        await self._approver.approvals.grant(held.shown.approval, comment=COMMENT, by=APPROVER)
+        self._requests.setdefault(held.task, []).append(held.shown.approval.id)
+
+    async def stop(self) -> None:
+        """Wait for none of them any more."""
+        for end in self._under_way.values():
+            end.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _is_settled(self) -> bool:
+        waiting = {each.task for each in await self._waiting()}
+        for task, end in self._under_way.items():
+            # One that waits is under way for a moment still, until its other steps are done.
+            if not end.done() and (task not in waiting or await self._state(task) != "waiting"):
+                return False
+        return True
+
+    async def _waiting(self) -> list[ApprovalEntry]:
+        return await self._approver.approvals.list(limit=APPROVALS_LIST_MAX)
+
+    async def _state(self, task: str) -> str:
+        return (await self._fleet.task_status(task)).state
+
+    async def _held(self, request: ApprovalEntry) -> Held:
+        shown = await self._approver.approvals.show(request.id)
+        return Held(
+            document=self._documents[request.task],
+            task=request.task,
+            shown=shown,
+            state=await self._state(request.task),
+        )
+
+    async def _processed(self, task: str, answer: Answer) -> Processed:
+        audit = [await self._approver.approvals.audit(request) for request in self._requests.get(task, ())]
+        lines = [line for of_one in audit for line in reversed(of_one)]
+        return Processed(document=self._documents[task], answer=answer, audit=lines)
+
+    async def _end(self, task: str) -> Answer:
+        try:
+            return await self._fleet.result(task, capability=PIPELINE, timeout_s=DEADLINE_S)
+        except TaskFailedError as error:
+            return error.answer
 
 
 def write_runs(folder: Path, runs: list[Processed]) -> list[Path]:
     """
-    Write each restored report, the text that the cloud saw, and the runs' steps, for this user alone; gives the files.
+    Write each restored report, the text that the cloud saw, and the runs' steps and approvals, for this user alone.
+
+    Gives the files.
 
     Raises:
         PrivateFileError: The folder is a link or folder of another user, or cannot be written to.
@@ -164,8 +243,14 @@ def write_runs(folder: Path, runs: list[Processed]) -> list[Path]:
             path = reports / f"{run.document.name}.as-the-cloud-saw-it.md"
             written.append(_write(path, f"{run.redacted.strip()}\n".encode()))
     steps = {run.document.name: msgspec.to_builtins(run.steps) for run in runs}
-    written.append(_write(folder / "pipeline.json", msgspec.json.format(msgspec.json.encode(steps), indent=2) + b"\n"))
+    written.append(_write_json(folder / "pipeline.json", steps))
+    audit = [line for run in runs for line in run.audit]
+    written.append(_write_json(folder / "approvals.json", msgspec.to_builtins(audit)))
     return written
+
+
+def _write_json(path: Path, data: object) -> Path:
+    return _write(path, msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
 
 
 def _write(path: Path, body: bytes) -> Path:

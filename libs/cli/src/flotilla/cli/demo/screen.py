@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import (
@@ -23,7 +24,8 @@ from flotilla.cli.console import terminal
 from flotilla.cli.console.readable import counted
 from flotilla.cli.demo.documents import Document
 from flotilla.cli.demo.outputs import output_of
-from flotilla.cli.demo.pipeline import Processed, parts_of, unseen
+from flotilla.cli.demo.pipeline import COMMENT, Held, Processed
+from flotilla.cli.demo.redacted import parts_of, unseen, values_at_home
 from flotilla.cli.demo.summary import dollars, milliseconds, rows, summary_line
 from flotilla.cli.demo.work import DOCUMENT_ENTITIES, SUMMARIES, TITLES, Batch, Ran
 from flotilla.cli.supervisor.engines import Engines
@@ -32,6 +34,9 @@ WIDTH_MAX: Final = 100
 ENTITY_TYPES_SHOWN: Final = 3
 REPORT_LINES_MAX: Final = 10
 SEEN_LINES_MAX: Final = 14
+VALUES_SHOWN_MAX: Final = 8
+INPUT_CHARS_MAX: Final = 1_200
+MARKED: Final = "black on yellow"
 
 
 class Screen:
@@ -112,19 +117,53 @@ class Screen:
                 dollars(step.usage.cost_usd),
             )
         self._console.print(Padding(table, (0, 0, 0, 4)))
+        for line in run.audit:
+            # What became of each request, as the audit keeps it.
+            who = f" by {line.who}: {line.comment}" if line.status == "granted" else ""
+            self.say(f"    {line.step}: {line.status}{who}")
         if answer.error is not None:
             self.fail(f"    {answer.error.message}")
 
-    def seen(self, run: Processed) -> None:
+    def gate(self, held: Held) -> None:
+        """A run that waits: what would leave, and what a person types to let it."""
+        request = held.shown.approval
+        self.head("Gate", f"{request.step} of {held.document.name} leaves when somebody has said so")
+        zones = " or ".join(request.zones)
+        meanwhile = "no process holds it" if held.state == "waiting" else held.state
+        self.say(f"  {request.capability}, {request.data_class} data, to {zones}; meanwhile {meanwhile}")
+        self._command(f"flotilla approvals show {request.id}")
+        payload = msgspec.json.format(bytes(held.shown.payload)).decode()
+        cut = len(payload) > INPUT_CHARS_MAX
+        self._marked(payload[:INPUT_CHARS_MAX] + ("..." if cut else ""), indent=4)
+        self._command(f"flotilla approvals grant {request.id} --comment {COMMENT}")
+
+    def seen(self, run: Processed, report: Path) -> None:
         """What the cloud saw of a document: each placeholder stands for a value that it did not see."""
-        lines = run.redacted.strip().splitlines()
-        shown = Text()
-        for part, is_placeholder in parts_of("\n".join(lines[:SEEN_LINES_MAX])):
-            shown.append(part, style="black on yellow" if is_placeholder else "")
-        self._console.print(Padding(shown, (0, 0, 0, 2)))
+        self._marked("\n".join(run.redacted.strip().splitlines()[:SEEN_LINES_MAX]), indent=2)
         kinds = unseen(run.redacted)
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         self.say(f"  {counted(kinds.total(), 'value')} that it did not see: {listed}")
+        values = values_at_home(run.document.text.strip(), run.redacted.strip())
+        if values:
+            self.say("  At home they are:")
+        table = _table("", "")
+        table.show_header = False
+        for placeholder, value in list(values.items())[:VALUES_SHOWN_MAX]:
+            table.add_row(Text(placeholder, style=MARKED), Text(" ".join(value.split())))
+        self._console.print(Padding(table, (0, 0, 0, 4)))
+        more = len(values) - VALUES_SHOWN_MAX
+        if more > 0:
+            self.say(f"    and {more} more")
+        self.say(f"  Put back at home: {report}")
+
+    def _command(self, line: str) -> None:
+        self._console.print(Text(f"  $ {line}", style="bold"), overflow="fold")
+
+    def _marked(self, text: str, *, indent: int) -> None:
+        shown = Text()
+        for part, is_placeholder in parts_of(text):
+            shown.append(part, style=MARKED if is_placeholder else "")
+        self._console.print(Padding(shown, (0, 0, 0, indent)))
 
     @contextmanager
     def progress(self, work: list[Batch]) -> Generator["Bars", None, None]:
