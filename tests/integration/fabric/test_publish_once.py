@@ -14,8 +14,9 @@ from flotilla.fabric.errors import RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
 from flotilla.fabric.stored import last_message, scan
+from flotilla.provisioning.stream_config import StreamConfig
 from flotilla.provisioning.streams import ensure
-from flotilla.provisioning.topology import StreamConfig, topology
+from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 
 PATIENCE_S = 60.0

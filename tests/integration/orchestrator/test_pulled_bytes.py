@@ -10,8 +10,9 @@ from flotilla.contracts import subjects
 from flotilla.contracts.subjects import Priority
 from flotilla.fabric.connection import Connection, connected
 from flotilla.fabric.consumers import ensure_consumer
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.pull_consumers import Delivery, Puller, tasks_of
+from flotilla.fabric.pull_consumers import Puller, tasks_of
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer

@@ -25,7 +25,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.subjects import API_VERBS, BUCKETS, Zone
 from flotilla.fabric.connection import NatsSettings, connected
 from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.roles import told_by_pool
+from flotilla.provisioning.crossings import told_by_pool
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_cluster import NODES, RunningCluster, running_cluster

@@ -18,8 +18,9 @@ from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
 from flotilla.provisioning.server_spec import ClusterSpec, JetStreamLimits, ServerSpec, users
+from flotilla.provisioning.stream_config import StreamConfig
 from flotilla.provisioning.streams import ensure
-from flotilla.provisioning.topology import StreamConfig, TopologyLimits, topology
+from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import connect_plainly
 from flotilla.testkit.ports import free_ports

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.subjects import PRIORITIES, Priority
-from flotilla.fabric.pull_consumers import WEIGHTS, PullGroup
+from flotilla.fabric.pull_groups import WEIGHTS, PullGroup
 
 COUNTS = st.fixed_dictionaries({priority: st.integers(0, 50) for priority in PRIORITIES})
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.subjects import PRIORITIES
-from flotilla.fabric.pull_consumers import PullGroup
+from flotilla.fabric.pull_groups import PullGroup
 from orchestrator.execution.executors import Executor
 from orchestrator.ways_in.in_hand import InHand, Place, State
 

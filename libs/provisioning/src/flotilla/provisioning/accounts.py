@@ -19,7 +19,7 @@ from flotilla.contracts.headers import ASK_DEADLINE_MS_MAX
 from flotilla.contracts.names import OBSERVER_ACCOUNT, SEALED_ACCOUNT, VAULT_ACCOUNT
 from flotilla.contracts.subjects import Zone, api
 from flotilla.fabric.jetstream_api import ACCOUNT_INFO
-from flotilla.provisioning import roles
+from flotilla.provisioning import crossings, roles
 from flotilla.provisioning.server_spec import FLEET_ACCOUNT, SYSTEM_ACCOUNT, ServerSpec
 
 ASK_REPLY_THRESHOLD_S: Final = ASK_DEADLINE_MS_MAX // 1000 + 300
@@ -59,7 +59,7 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
             *(
                 {"stream": subject, "accounts": [pool_account(zone, pool)]}
                 for zone, pool in spec.pools
-                for subject in roles.handed_to_pool(zone, pool)
+                for subject in crossings.handed_to_pool(zone, pool)
             ),
             *_for_observer(spec),
         ],
@@ -67,21 +67,21 @@ def _fleet(spec: ServerSpec) -> dict[str, Any]:
             imported
             for zone, pool in spec.pools
             for imported in (
-                *({"stream": _of(pool_account(zone, pool), subject)} for subject in roles.told_by_pool(zone, pool)),
-                {"service": _of(pool_account(zone, pool), roles.DISCOVERY)},
+                *({"stream": _of(pool_account(zone, pool), subject)} for subject in crossings.told_by_pool(zone, pool)),
+                {"service": _of(pool_account(zone, pool), crossings.DISCOVERY)},
             )
         ]
-        + ([{"service": _of(SEALED_ACCOUNT, roles.DISCOVERY)}] if spec.sealed else []),
+        + ([{"service": _of(SEALED_ACCOUNT, crossings.DISCOVERY)}] if spec.sealed else []),
     }
 
 
 def _for_tenants() -> list[dict[str, Any]]:
-    tasks, ask, api = roles.services("*")
+    tasks, ask, api = crossings.services("*")
     return [
         _service(tasks, "singleton"),
         _service(ask, "stream") | {"response_threshold": f"{ASK_REPLY_THRESHOLD_S}s"},
         _service(api, "singleton"),
-        *({"stream": subject, "account_token_position": 2} for subject in roles.streams("*")),
+        *({"stream": subject, "account_token_position": 2} for subject in crossings.streams("*")),
     ]
 
 
@@ -95,31 +95,31 @@ def _sealed(spec: ServerSpec) -> dict[str, Any]:
             *(
                 {"stream": subject, "accounts": [pool_account("local", pool)]}
                 for pool in local
-                for subject in roles.handed_to_pool("local", pool)
+                for subject in crossings.handed_to_pool("local", pool)
             ),
             # Who serves the lane, and nothing of a task: what `flotilla status` shows.
-            _several_replies(roles.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
+            _several_replies(crossings.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
         ],
         "imports": [
             {"stream": _of(pool_account("local", pool), subject)}
             for pool in local
-            for subject in roles.told_to_sealed_lane(pool)
+            for subject in crossings.told_to_sealed_lane(pool)
         ],
     }
 
 
 def _for_observer(spec: ServerSpec) -> list[dict[str, Any]]:
-    one, several = roles.asked_by_observer(spec.scopes)
+    one, several = crossings.asked_by_observer(spec.scopes)
     exports = (
         *({"service": subject, "response_type": "singleton"} for subject in (ACCOUNT_INFO, *one)),
         *(_several_replies(subject) for subject in several),
-        *({"stream": subject} for subject in roles.told_to_observer()),
+        *({"stream": subject} for subject in crossings.told_to_observer()),
     )
     return [export | {"accounts": [OBSERVER_ACCOUNT]} for export in exports]
 
 
 def _observer(spec: ServerSpec) -> dict[str, Any]:
-    one, several = roles.asked_by_observer(spec.scopes)
+    one, several = crossings.asked_by_observer(spec.scopes)
     # An account without streams of its own would answer its members' JetStream requests itself, with a refusal that
     # comes first. It does not when it imports this one, which no permission lets through.
     services = (ACCOUNT_INFO, *one, *several)
@@ -127,14 +127,14 @@ def _observer(spec: ServerSpec) -> dict[str, Any]:
         "users": [_user(spec, roles.observer(spec.scopes))],
         "imports": [
             *({"service": _of(FLEET_ACCOUNT, subject)} for subject in services),
-            *({"stream": _of(FLEET_ACCOUNT, subject)} for subject in roles.told_to_observer()),
+            *({"stream": _of(FLEET_ACCOUNT, subject)} for subject in crossings.told_to_observer()),
         ],
     }
 
 
 def _vault(spec: ServerSpec) -> dict[str, Any]:
     pools = [pool_account("local", pool) for pool in spec.vault_pools]
-    exports = (ACCOUNT_INFO, *roles.asked_of_vault())
+    exports = (ACCOUNT_INFO, *crossings.asked_of_vault())
     return {
         "jetstream": "enabled",
         "exports": [{"service": subject, "response_type": "singleton", "accounts": pools} for subject in exports],
@@ -148,22 +148,22 @@ def _has_vault(spec: ServerSpec, zone: Zone, pool: str) -> bool:
 def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
     vault = _has_vault(spec, zone, pool)
     # With the account's info, which no permission lets through, for the reason that `_observer` gives.
-    services = (ACCOUNT_INFO, *roles.asked_of_vault()) if vault else ()
+    services = (ACCOUNT_INFO, *crossings.asked_of_vault()) if vault else ()
     sealed = spec.sealed and zone == "local"
-    told = {subject: [FLEET_ACCOUNT] for subject in roles.told_by_pool(zone, pool)}
-    for subject in roles.told_to_sealed_lane(pool) if sealed else ():
+    told = {subject: [FLEET_ACCOUNT] for subject in crossings.told_by_pool(zone, pool)}
+    for subject in crossings.told_to_sealed_lane(pool) if sealed else ():
         told[subject] = [*told.get(subject, ()), SEALED_ACCOUNT]
     return {
         "users": [_user(spec, roles.worker(zone, pool, vault=vault, sealed=sealed))],
         "exports": [
-            _several_replies(roles.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
+            _several_replies(crossings.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
             *({"stream": subject, "accounts": accounts} for subject, accounts in told.items()),
         ],
         "imports": [
             *(
                 {"stream": _of(account, subject)}
                 for account in (FLEET_ACCOUNT, *((SEALED_ACCOUNT,) if sealed else ()))
-                for subject in roles.handed_to_pool(zone, pool)
+                for subject in crossings.handed_to_pool(zone, pool)
             ),
             *({"service": _of(VAULT_ACCOUNT, subject)} for subject in services),
         ],
@@ -187,13 +187,16 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
     regulated = scope in spec.sealed_scopes
     also_sealed = spec.sealed and not regulated
     account = SEALED_ACCOUNT if regulated else FLEET_ACCOUNT
-    lanes = [(account, roles.seen_by_tenant), *([(SEALED_ACCOUNT, roles.sealed_for_tenant)] if also_sealed else [])]
+    lanes = [
+        (account, crossings.seen_by_tenant),
+        *([(SEALED_ACCOUNT, crossings.sealed_for_tenant)] if also_sealed else []),
+    ]
     return {
         "users": [_user(spec, role(scope, sealed=also_sealed)) for role in (roles.tenant, roles.approver)],
         "imports": [
             {kind: _of(account, subject), "to": named(scope, subject)} | _says_who(scope, subject)
             for account, named in lanes
-            for kind, subjects in (("service", roles.services(scope)), ("stream", roles.streams(scope)))
+            for kind, subjects in (("service", crossings.services(scope)), ("stream", crossings.streams(scope)))
             for subject in subjects
         ],
     }

@@ -21,7 +21,7 @@ from flotilla.fabric.jetstream_api import (
     stream_info,
     stream_update,
 )
-from flotilla.provisioning.topology import StreamConfig
+from flotilla.provisioning.stream_config import StreamConfig
 
 logger = logging.getLogger("flotilla.provisioning")
 

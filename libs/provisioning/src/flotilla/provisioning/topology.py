@@ -5,7 +5,7 @@ Every one is bounded in bytes. What is full says so: a task stream refuses new t
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,7 +15,8 @@ from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.policy import CACHE_TTL_S_MAX
 from flotilla.contracts.presence import EXPIRY_S
 from flotilla.contracts.redaction import VAULT_LIFETIME_S_MAX
-from flotilla.provisioning import roles
+from flotilla.provisioning import crossings
+from flotilla.provisioning.stream_config import NS_PER_S, StreamConfig, SubjectMapping, bucket_config
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
@@ -69,8 +70,6 @@ EXPERIMENTS_BYTES_MAX: Final = 64 * MIB
 EXPERIMENTS_TTL_S: Final = 30 * DAY_S
 VAULT_BYTES_MAX: Final = 1 * GIB
 HISTORY: Final = 10
-MARKER_TTL_S: Final = 10
-"""How long the marker of an expired key stays for watchers; whole seconds."""
 BLACKBOARD_MARKER_TTL_S: Final = 2
 """
 The same where keys have lifetimes of their own. Short: in a bucket with a history the server keeps every value at least
@@ -78,52 +77,6 @@ as long as it would keep its marker (nats-server#6741), so ten seconds here woul
 """
 
 REPLICAS_MAX: Final = 5
-
-_NS_PER_S: Final = 1_000_000_000
-
-
-class SubjectMapping(Struct, frozen=True, kw_only=True):
-    """From which subjects to which (ADR-36 for transforms, ADR-28 for republishing)."""
-
-    src: str
-    dest: str
-
-
-class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    A stream in the terms of the JetStream API (ADR-8 for buckets, ADR-43 for markers).
-
-    Attributes:
-        max_age: In nanoseconds, like every duration here; 0 keeps for ever.
-        allow_msg_counter: Whether its messages are increments of counters, one counter for each subject (ADR-49).
-        allow_msg_ttl: Whether a message may bring a lifetime of its own (header `Nats-TTL`).
-        first_seq: Of a stream that is made; 0 leaves it to the server.
-        subject_delete_marker_ttl: How long a marker tells watchers that a key's last value expired.
-    """
-
-    name: str
-    subjects: tuple[str, ...]
-    retention: Literal["limits", "workqueue"]
-    discard: Literal["old", "new"]
-    max_bytes: int
-    max_age: int = 0
-    max_msgs: int = -1
-    max_msgs_per_subject: int = -1
-    discard_new_per_subject: bool = False
-    duplicate_window: int = 0
-    allow_direct: bool = False
-    allow_msg_ttl: bool = False
-    allow_msg_schedules: bool = False
-    allow_rollup_hdrs: bool = False
-    deny_delete: bool = False
-    deny_purge: bool = False
-    subject_delete_marker_ttl: int = 0
-    subject_transform: SubjectMapping | None = None
-    republish: SubjectMapping | None = None
-    num_replicas: int = 0
-    first_seq: int = 0
-    storage: Literal["", "file", "memory"] = ""
-    allow_msg_counter: bool = False
 
 
 class TopologyLimits(Struct, frozen=True, kw_only=True):
@@ -182,14 +135,14 @@ def tasks_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
     """A scope's durable tasks: gone once acknowledged, refused when the backlog of their subject is full."""
     return StreamConfig(
         name=subjects.tasks_stream(scope),
-        subjects=(roles.services(scope)[0],),
+        subjects=(subjects.tasks(scope, ">"),),
         retention="workqueue",
         discard="new",
         discard_new_per_subject=True,
         max_msgs_per_subject=limits.backlog_max,
         max_bytes=limits.tasks_bytes_max,
         max_msgs=limits.tasks_max,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         # Status questions look at the head of a subject without a consumer.
         allow_direct=True,
     )
@@ -205,7 +158,7 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
     It is published on a subject of its own and republished on `results` once it is stored: subscribers to a stream's own
     subjects also hear the messages that the stream refuses.
     """
-    results = roles.streams(scope)[0]
+    results = crossings.all_results(scope)
     return StreamConfig(
         name=subjects.results_stream(scope),
         subjects=(f"commit.{scope}.>",),
@@ -214,10 +167,10 @@ def results_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
         retention="limits",
         discard="old",
         max_msgs_per_subject=1,
-        max_age=RESULTS_AGE_S * _NS_PER_S,
+        max_age=RESULTS_AGE_S * NS_PER_S,
         max_bytes=limits.results_bytes_max,
         max_msgs=limits.results_max,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
     )
 
@@ -234,17 +187,17 @@ def steps_stream(scope: str) -> StreamConfig:
         retention="limits",
         discard="old",
         max_msgs_per_subject=1,
-        max_age=RESULTS_AGE_S * _NS_PER_S,
+        max_age=RESULTS_AGE_S * NS_PER_S,
         max_bytes=STEPS_BYTES_MAX,
         max_msgs=STEPS_MAX,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
     )
 
 
 def of_approvals(scope: str) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
     """A scope's requests for approval, the tasks that wait for them, and the audit, from which nothing can be removed."""
-    requests = _bucket(subjects.approvals_bucket(scope), bytes_max=APPROVALS_BYTES_MAX, ttl_s=APPROVALS_AGE_S)
+    requests = bucket_config(subjects.approvals_bucket(scope), bytes_max=APPROVALS_BYTES_MAX, ttl_s=APPROVALS_AGE_S)
     suspended = StreamConfig(
         name=subjects.suspended_stream(scope),
         subjects=(subjects.suspended(scope, "*"), subjects.resumed(scope, "*")),
@@ -252,7 +205,7 @@ def of_approvals(scope: str) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
         discard="old",
         max_bytes=SUSPENDED_BYTES_MAX,
         max_msgs=2 * SUSPENDED_MAX,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
         allow_msg_ttl=True,
         allow_msg_schedules=True,
@@ -264,9 +217,9 @@ def of_approvals(scope: str) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
         subjects=(subjects.audit(scope, "*", "*"),),
         retention="limits",
         discard="old",
-        max_age=AUDIT_AGE_S * _NS_PER_S,
+        max_age=AUDIT_AGE_S * NS_PER_S,
         max_bytes=AUDIT_BYTES_MAX,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
         deny_delete=True,
         deny_purge=True,
@@ -282,10 +235,10 @@ def scores_stream(scope: str) -> StreamConfig:
         retention="limits",
         discard="old",
         max_msgs_per_subject=1,
-        max_age=SCORES_AGE_S * _NS_PER_S,
+        max_age=SCORES_AGE_S * NS_PER_S,
         max_bytes=SCORES_BYTES_MAX,
         max_msgs=SCORES_MAX,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
     )
 
@@ -294,10 +247,10 @@ def events_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
     """A scope's events of the last day, or as many as fit."""
     return StreamConfig(
         name=subjects.events_stream(scope),
-        subjects=(roles.streams(scope)[1],),
+        subjects=(crossings.all_events(scope),),
         retention="limits",
         discard="old",
-        max_age=EVENTS_AGE_S * _NS_PER_S,
+        max_age=EVENTS_AGE_S * NS_PER_S,
         max_bytes=limits.events_bytes_max,
         allow_direct=True,
     )
@@ -310,7 +263,7 @@ def dead_stream(scope: str, limits: TopologyLimits) -> StreamConfig:
         subjects=(f"dead.{scope}.>",),
         retention="limits",
         discard="old",
-        max_age=DEAD_AGE_S * _NS_PER_S,
+        max_age=DEAD_AGE_S * NS_PER_S,
         max_bytes=limits.dead_bytes_max,
         max_msgs=limits.dead_max,
         allow_direct=True,
@@ -328,9 +281,9 @@ def ledger_stream(scope: str) -> StreamConfig:
         subjects=(f"ledger.{scope}.>",),
         retention="limits",
         discard="old",
-        max_age=LEDGER_AGE_S * _NS_PER_S,
+        max_age=LEDGER_AGE_S * NS_PER_S,
         max_bytes=LEDGER_BYTES_MAX,
-        duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+        duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
         allow_direct=True,
         allow_msg_counter=True,
     )
@@ -338,7 +291,7 @@ def ledger_stream(scope: str) -> StreamConfig:
 
 def blackboard(scope: str, limits: TopologyLimits) -> StreamConfig:
     """A scope's blackboard: what does not fit is refused."""
-    bucket = _bucket(
+    bucket = bucket_config(
         subjects.blackboard_bucket(scope),
         bytes_max=limits.blackboard_bytes_max,
         history=HISTORY,
@@ -353,40 +306,15 @@ def cache(scope: str) -> StreamConfig:
 
     Expired keys leave no markers: whoever waits for a key knows its lifetime.
     """
-    bucket = _bucket(subjects.cache_bucket(scope), bytes_max=CACHE_BYTES_MAX, ttl_s=CACHE_TTL_S_MAX, marker_ttl_s=0)
-    return msgspec.structs.replace(bucket, max_msgs=CACHE_ENTRIES_MAX, discard="old")
-
-
-def _bucket(
-    bucket: str,
-    *,
-    bytes_max: int,
-    history: int = 1,
-    ttl_s: int = 0,
-    duplicate_window_s: int = 120,
-    marker_ttl_s: int = MARKER_TTL_S,
-) -> StreamConfig:
-    """As any NATS client would make it (ADR-8), so that `nats kv` and every client library can use it."""
-    return StreamConfig(
-        name=subjects.bucket_stream(bucket),
-        subjects=(subjects.key(bucket, ">"),),
-        retention="limits",
-        discard="new",
-        max_bytes=bytes_max,
-        max_age=ttl_s * _NS_PER_S,
-        max_msgs_per_subject=history,
-        duplicate_window=min(duplicate_window_s, ttl_s or duplicate_window_s) * _NS_PER_S,
-        allow_direct=True,
-        allow_msg_ttl=True,
-        allow_rollup_hdrs=True,
-        deny_delete=True,
-        subject_delete_marker_ttl=marker_ttl_s * _NS_PER_S,
+    bucket = bucket_config(
+        subjects.cache_bucket(scope), bytes_max=CACHE_BYTES_MAX, ttl_s=CACHE_TTL_S_MAX, marker_ttl_s=0
     )
+    return msgspec.structs.replace(bucket, max_msgs=CACHE_ENTRIES_MAX, discard="old")
 
 
 def vault_bucket(replicas: int) -> StreamConfig:
     """The vaults of all scopes, each under a key that lives as long as its caller said: what does not fit is refused."""
-    bucket = _bucket(subjects.VAULT_BUCKET, bytes_max=VAULT_BYTES_MAX, ttl_s=VAULT_LIFETIME_S_MAX)
+    bucket = bucket_config(subjects.VAULT_BUCKET, bytes_max=VAULT_BYTES_MAX, ttl_s=VAULT_LIFETIME_S_MAX)
     return msgspec.structs.replace(bucket, num_replicas=replicas, storage="file")
 
 
@@ -397,9 +325,9 @@ COUNTERS: Final = StreamConfig(
     retention="limits",
     discard="old",
     max_msgs_per_subject=COUNTS_PER_SUBJECT_MAX,
-    max_age=COUNTERS_AGE_S * _NS_PER_S,
+    max_age=COUNTERS_AGE_S * NS_PER_S,
     max_bytes=COUNTERS_BYTES_MAX,
-    duplicate_window=DUPLICATE_WINDOW_S * _NS_PER_S,
+    duplicate_window=DUPLICATE_WINDOW_S * NS_PER_S,
     allow_direct=True,
     allow_msg_counter=True,
 )
@@ -409,8 +337,8 @@ one another's without asking.
 """
 
 BUCKETS: Final = (
-    _bucket(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
-    _bucket(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
-    _bucket(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
-    _bucket(subjects.EXPERIMENTS_BUCKET, bytes_max=EXPERIMENTS_BYTES_MAX, ttl_s=EXPERIMENTS_TTL_S),
+    bucket_config(subjects.PRESENCE_BUCKET, bytes_max=PRESENCE_BYTES_MAX, ttl_s=int(EXPIRY_S)),
+    bucket_config(subjects.STATS_BUCKET, bytes_max=STATS_BYTES_MAX, ttl_s=STATS_TTL_S),
+    bucket_config(subjects.POLICY_BUCKET, bytes_max=POLICY_BYTES_MAX, history=HISTORY),
+    bucket_config(subjects.EXPERIMENTS_BUCKET, bytes_max=EXPERIMENTS_BYTES_MAX, ttl_s=EXPERIMENTS_TTL_S),
 )

@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
+from flotilla.fabric.deliveries import Delivery, Original
 from flotilla.fabric.errors import FabricError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, SCHEDULE, SCHEDULE_TARGET, ErrorCode, read_ack
-from flotilla.fabric.pull_consumers import Delivery, Original
 from flotilla.fabric.stored import StoredMessage, delete_message, held_by, last_message
 
 FULL_SHARE: Final = 2

@@ -22,8 +22,9 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
 from flotilla.fabric.per_item import guarded
+from flotilla.provisioning.stream_config import StreamConfig
 from flotilla.provisioning.streams import ensure, stream_names
-from flotilla.provisioning.topology import StreamConfig, TopologyLimits, topology
+from flotilla.provisioning.topology import TopologyLimits, topology
 from orchestrator.policy_and_health.policy_documents import POLICY_KEY
 
 logger = structlog.get_logger("orchestrator")

@@ -26,8 +26,8 @@ from flotilla.contracts.headers import (
 )
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.results import DeadRecord, Result
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.errors import MalformedHeaderError
-from flotilla.fabric.pull_consumers import Delivery
 from flotilla.fabric.stored import StoredMessage
 from flotilla.fabric.subject_guard import header_block, is_readable
 

@@ -11,8 +11,9 @@ from structlog.contextvars import bind_contextvars
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.errors import FabricError
-from flotilla.fabric.pull_consumers import Delivery, PullGroup
+from flotilla.fabric.pull_groups import PullGroup
 from orchestrator.approvals.suspensions import CannotSuspendError, Suspensions
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.execution.executors import Executors

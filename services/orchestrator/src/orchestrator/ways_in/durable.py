@@ -14,10 +14,12 @@ import structlog
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.deliveries import IN_PROGRESS_EVERY_S, Delivery
 from flotilla.fabric.eager import start
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import ITEM_FAILURES, guarded
-from flotilla.fabric.pull_consumers import HEARTBEAT_EVERY_S, Delivery, Puller, PullGroup, tasks_of
+from flotilla.fabric.pull_consumers import Puller, tasks_of
+from flotilla.fabric.pull_groups import PullGroup
 from orchestrator.approvals.suspensions import Suspensions
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -211,7 +213,7 @@ class Durable:
 
     async def _heartbeat_loop(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_EVERY_S)
+            await asyncio.sleep(IN_PROGRESS_EVERY_S)
             for run in list(self._held):
                 with guarded("deliveries", run.delivery.sequence):
                     await run.delivery.in_progress()

@@ -4,7 +4,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.names import UNKNOWN_CAPABILITY, is_name, task_id_of
 from flotilla.contracts.results import Result, input_digest
-from flotilla.fabric.pull_consumers import Delivery
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.stored import StoredMessage
 from orchestrator.state.tasks import Task
 

@@ -7,7 +7,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import task_id_of
-from flotilla.fabric.pull_consumers import Delivery
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.stored import StoredMessage
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in.intake import Intake, read_options

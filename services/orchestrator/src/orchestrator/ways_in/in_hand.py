@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final, Literal
 
 from flotilla.contracts.subjects import Priority
-from flotilla.fabric.pull_consumers import PullGroup
+from flotilla.fabric.pull_groups import PullGroup
 from orchestrator.execution.executors import Executor
 
 State = Literal["new", "answering", "parked", "settling"]

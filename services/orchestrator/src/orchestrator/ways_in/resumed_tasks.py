@@ -9,8 +9,9 @@ import structlog
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.consumers import RESUMED_CONSUMER, ensure_resumed_consumer
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.pull_consumers import Delivery, Puller, Source
+from flotilla.fabric.pull_consumers import Puller, Source
 from orchestrator.approvals.suspensions import original_of
 from orchestrator.state.pulled_bytes import PulledBytes
 

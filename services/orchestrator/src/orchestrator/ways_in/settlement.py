@@ -13,9 +13,9 @@ from flotilla.contracts import subjects
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import DeadRecord, Result, encode
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
-from flotilla.fabric.pull_consumers import Delivery
 from flotilla.fabric.stored import StoredMessage, delete_message
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.reporting.metrics import OrchestratorMetrics
