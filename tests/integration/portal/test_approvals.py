@@ -33,7 +33,7 @@ approver_creds = "{creds}"
 
 async def test_a_grant_from_the_portal_lets_the_run_go_on_and_its_name_stands_in_the_audit(tmp_path: Path):
     """
-    What is shown is what leaves: the digest goes along with the decision.
+    What is shown is what leaves: the digest goes along with the decision, and without one nothing is decided.
     """
     files = tmp_path / "capabilities"
     files.mkdir()
@@ -55,12 +55,14 @@ async def test_a_grant_from_the_portal_lets_the_run_go_on_and_its_name_stands_in
             await eventually(is_listed)
             where = f"/api/approvals/{waiting[0]['id']}"
             shown = (await browser.get(where)).raise_for_status().json()
+            blind = await browser.post(where, json={"decision": "grant", "comment": ""})
             stale = await browser.post(where, json={"decision": "grant", "comment": "", "digest": "0" * 64})
             decision = {"decision": "grant", "comment": "no names are left", "digest": shown["digest"]}
             decided = (await browser.post(where, json=decision)).raise_for_status().json()
             result = await results.result(task)
 
     assert {"instruction": "Answer.", "sources": ["This text was made by the noop engine."]} == shown["payload"]
+    assert (400, "bad_request") == (blind.status_code, blind.json()["error"]["kind"])
     assert stale.is_client_error
     assert ("granted", "Ada", "no names are left") == tuple(decided[key] for key in ("status", "decided_by", "comment"))
     assert "ok" == result["status"]

@@ -288,30 +288,42 @@ async def test_what_waits_for_an_approval_needs_an_approvers_credentials(portal:
     """
     async with portal.browser() as anybody, portal.signed_in("viewer") as viewer, portal.signed_in("admin") as admin:
         hidden = [await one.get("/api/approvals") for one in (anybody, viewer, admin)]
-        decided = [
-            await one.post(f"/api/approvals/{'0' * 32}", json={"decision": "grant", "comment": ""})
-            for one in (anybody, viewer, admin)
-        ]
+        decision = {"decision": "grant", "comment": "", "digest": "0" * 64}
+        decided = [await one.post(f"/api/approvals/{'0' * 32}", json=decision) for one in (anybody, viewer, admin)]
 
     assert [403] * 3 == [answer.status_code for answer in hidden]
     assert [403] * 3 == [answer.status_code for answer in decided]
     assert "approver_creds" in hidden[2].json()["error"]["message"]
 
 
-async def test_people_act_with_their_own_credentials(portal_fleet: RunningFleet, tmp_path: Path):
+@pytest.mark.parametrize(("role", "wanted"), [("observer", 503), ("tenant", 200), ("admin", 200)])
+async def test_people_act_with_their_own_credentials(
+    portal_fleet: RunningFleet, caller: PlainClient, tmp_path: Path, role: str, wanted: int
+):
     """
-    Those of an observer read no dead letters, whatever the role says: NATS decides.
+    An observer's read no dead letters and change nothing, whatever the role of the person says: NATS decides.
     """
-    path = people_file(tmp_path)
-    creds = portal_fleet.server.observer().creds
-    path.write_text(path.read_text().replace('role = "admin"', f'role = "admin"\ncreds = "{creds}"'))
-    portal = await start_portal(portal_fleet, "own-credentials", people=path)
+    path, server = people_file(tmp_path), portal_fleet.server
+    settings = {"observer": server.observer, "tenant": server.tenant, "admin": server.admin}[role]()
+    own = f'role = "admin"\ncreds = "{settings.creds}"\nadmin_creds = {"true" if role == "admin" else "false"}'
+    path.write_text(path.read_text().replace('role = "admin"', own))
+    portal = await start_portal(portal_fleet, f"acts-as-{role}", people=path)
+    task = new_task("dead")
+    await dead_task(caller, task)
     async with portal.signed_in("admin") as browser:
-        answers = [
-            await browser.get("/api/dead"),
-            await browser.put("/api/policy", json={"toml": POLICY, "revision": 0}),
-            await browser.get("/api/blackboard"),
-        ]
+        before = (await browser.get("/api/policy")).json()
+        dead, changed, blackboard = await asyncio.gather(
+            browser.get("/api/dead"),
+            browser.put("/api/policy", json={"toml": POLICY, "revision": before["revision"]}),
+            browser.get("/api/blackboard"),
+        )
+        after = (await browser.get("/api/policy")).json()
     portal.process.kill()
+    await caller.api("policy", {"verb": "unset"})
 
-    assert [503, 503, 503] == [answer.status_code for answer in answers]
+    assert [wanted] * 3 == [answer.status_code for answer in (dead, changed, blackboard)]
+    if wanted == 200:
+        assert task in {one["task"] for one in dead.json()["dead"]}
+        assert (POLICY, "admin <b>") == (after["toml"], after["author"])
+    else:
+        assert before["toml"] == after["toml"]

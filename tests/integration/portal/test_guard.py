@@ -1,12 +1,16 @@
 """What a portal takes from nobody, and what it lets only some do."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from flotilla.testkit.fleet import RunningFleet
+from flotilla.testkit.plain_client import BODIES, PlainClient
 from flotilla.testkit.portal import TOKENS, PortalHere, people_file, start_portal
+from portal.access.people import load_people
+from portal.access.sessions import LIFETIME_S, Sessions, session_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -198,3 +202,42 @@ async def test_beyond_loopback_nothing_is_shown_to_who_has_not_signed_in(portal_
     assert (None, False) == (session["role"], session["signed_in"])
     assert (401, "sign_in") == (refused.status_code, refused.json()["error"]["kind"])
     assert 403 == by_address.status_code
+
+
+async def test_a_stream_ends_with_the_session_that_opened_it(
+    portal_fleet: RunningFleet, caller: PlainClient, tmp_path: Path
+):
+    """
+    When somebody signs out, and when the session's time is over; not before.
+    """
+    people, key = people_file(tmp_path), tmp_path / "session.key"
+    key.write_bytes(bytes(range(32)))
+    env = {
+        "FLOTILLA_PORTAL_HOST": "0.0.0.0",  # noqa: S104
+        "FLOTILLA_PORTAL_NAMES": "127.0.0.1",
+        "FLOTILLA_PORTAL_SESSION_KEY_FILE": str(key),
+    }
+    portal = await start_portal(portal_fleet, "sessions-end", people=people, env=env)
+    found = load_people(people)
+    person = found.with_token(TOKENS["viewer"])
+    assert person is not None
+    expiring, _ = Sessions(found, session_key(key)).open(person, now_unix_s=time.time() + 3 - LIFETIME_S)
+    async with (
+        portal.signed_in("viewer") as leaving,
+        portal.signed_in("viewer") as staying,
+        portal.browser(cookies={"flotilla-portal": expiring}) as late,
+        portal.stream(leaving) as left,
+        portal.stream(staying) as kept,
+        portal.stream(late) as over,
+    ):
+        await left.until(lambda stream: stream.state)
+        await leaving.delete("/session")
+        await left.until(lambda stream: stream.is_over)
+        await over.until(lambda stream: stream.is_over)
+        await caller.ask("classify", BODIES["classify"])
+        await kept.until(lambda stream: stream.events)
+        again = [await one.get("/stream") for one in (leaving, late)]
+    portal.process.kill()
+
+    assert not kept.is_over
+    assert [401, 401] == [answer.status_code for answer in again]

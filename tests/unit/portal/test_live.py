@@ -116,6 +116,10 @@ def test_events_of_all_tasks_have_a_bound_and_labels_are_kept_once():
     assert 50 >= sum(len(one.events) for one in tasks.newest_first()) > 40
 
 
+def id_of(chunk: bytes) -> str:
+    return chunk.partition(b"id: ")[2].partition(b"\n")[0].decode()
+
+
 def data_of(chunk: bytes) -> dict[str, Any]:
     return json.loads(chunk.split(b"data: ", 1)[1])
 
@@ -142,20 +146,25 @@ async def test_a_frame_holds_the_newest_events_and_counts_the_others():
 
 async def test_a_slow_viewer_is_told_what_he_has_missed_and_gets_what_is_new():
     """
-    However long he was away, there is no more for him than the frames that are kept for everybody.
+    However long he was away, there is no more for him than the frames that are kept for everybody. The id of a message
+    counts what he has seen with it: a connection that breaks between two of them loses nothing.
     """
     feed = EventFeed(on_event=ignore, on_counted=ignore_kind)
     for number in range(100):
         await feed.take(message(event("queued", f"t{number}")))
         feed.end_frame()
     got: list[dict[str, Any]] = []
+    places: list[int | None] = []
     seen = 10
     while (found := feed.after(seen)) is not None:
         got.append(data_of(found[0]))
         seen = found[1]
+        places.append(feed.place_of(id_of(found[0])))
     lately = feed.after(95)
 
     assert [{"events": [], "dropped": 89}] == got[:1]
+    assert [99, 100] == places
+    assert 100 == feed.place_of(id_of(feed.recent()))
     assert ["t99"] == [one["task"] for frame in got[1:] for one in frame["events"]]
     assert lately is not None
     assert (["t95"], 96) == ([one["task"] for one in data_of(lately[0])["events"]], lately[1])

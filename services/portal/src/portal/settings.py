@@ -29,7 +29,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_session_key_file: `FLOTILLA_PORTAL_SESSION_KEY_FILE`: a file of at least 32 random bytes that signs sessions.
             Portals that share one take each other's sessions; without, a session ends with its portal.
         portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
-        scopes: `FLOTILLA_SCOPES`: the tenants whose tasks and backlog are shown, with commas between.
+        scopes: `FLOTILLA_SCOPES`: the tenants whose backlog and dead letters are counted, with commas between; tasks and
+            events are those of every tenant.
         viewers_max: Pages that may be open at a time; more are refused.
     """
 

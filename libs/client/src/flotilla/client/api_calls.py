@@ -22,7 +22,7 @@ from flotilla.contracts.api import (
     StatusQuery,
     TaskStatus,
 )
-from flotilla.contracts.decoding import UNDECODABLE, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.headers import ERROR_CODE
 from flotilla.contracts.presence import ReplicaCard
@@ -62,7 +62,7 @@ class ApiCalls:
             return None
         except RequestTimeoutError as error:
             raise self._silent(subject, API_TIMEOUT_S) from error
-        return _answer(message, "status", FleetStatus)
+        return decode_answer(message, "status", FleetStatus)
 
     async def task_status(self, task: str) -> TaskStatus:
         """See `Fleet.task_status`."""
@@ -109,17 +109,24 @@ class ApiCalls:
             message = await self._link.request(subject, body, timeout_s=timeout_s)
         except RequestTimeoutError as error:
             raise self._silent(subject, timeout_s) from error
-        return _answer(message, verb, kind)
+        return decode_answer(message, verb, kind)
 
     def _silent(self, subject: str, timeout_s: float) -> NoFleetError:
         return NoFleetError(self._link.url, f"no answer on {subject} within {timeout_s:g} s")
 
 
-def _answer(message: Message, verb: str, kind: type[ReplyT]) -> ReplyT:
+def decode_answer(message: Message, verb: str, kind: type[ReplyT]) -> ReplyT:
+    """
+    What stands in an answer to `api.<verb>`.
+
+    Raises:
+        TaskError: The fleet refused; says why.
+        DecodeFailedError: It is no answer.
+    """
     try:
         # A task's status has an `error` of its own: the header tells a refusal from it.
         if message.headers and ERROR_CODE in message.headers:
-            raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
-        return msgspec.json.decode(message.data, type=kind)
+            raise TaskError.from_body(msgspec.json.decode(checked(message.data), type=ErrorReply).error)
+        return msgspec.json.decode(checked(message.data), type=kind)
     except UNDECODABLE as error:
         raise DecodeFailedError(f"answer to {verb}: {safe_text(error)}") from error

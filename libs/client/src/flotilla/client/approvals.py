@@ -14,6 +14,7 @@ from flotilla.contracts.api_approvals import (
     AuditList,
     DecideQuery,
 )
+from flotilla.contracts.approval_requests import Decision
 
 _ASKS: Final = "approvals"
 _DECIDES: Final = "decide"
@@ -66,14 +67,29 @@ class Approvals:
         Raises:
             TaskError: `conflict` or `not_permitted`; `details["refusal"]` says why.
         """
-        query = DecideQuery(
-            id=shown.id, decision="grant", digest=shown.digest, comment=comment, grant=grant, by=by
-        )  # fmt: skip
-        return await self._api_calls.ask(_DECIDES, query, ApprovalEntry)
+        return await self.decide(shown.id, "grant", digest=shown.digest, comment=comment, grant=grant, by=by)
 
     async def deny(self, shown: ApprovalEntry, *, comment: str = "", by: str = "") -> ApprovalEntry:
         """Have the task fail with `approval_denied` and the comment; arguments and errors as `grant`."""
-        query = DecideQuery(id=shown.id, decision="deny", digest=shown.digest, comment=comment, by=by)
+        return await self.decide(shown.id, "deny", digest=shown.digest, comment=comment, by=by)
+
+    async def decide(
+        self,
+        request: str,
+        decision: Decision,
+        *,
+        digest: str,
+        comment: str = "",
+        grant: str | None = None,
+        by: str = "",
+    ) -> ApprovalEntry:
+        """
+        Either of the two by the request's id, for who has shown it elsewhere; `digest` is of what was shown there.
+
+        Raises:
+            TaskError: `not_found`; else as `grant`.
+        """
+        query = DecideQuery(id=request, decision=decision, digest=digest, comment=comment, grant=grant, by=by)
         return await self._api_calls.ask(_DECIDES, query, ApprovalEntry)
 
     async def audit(

@@ -46,6 +46,7 @@ class Stream:
         events: Of tasks, in order.
         dropped: How many events were left out.
         last_id: What a browser would send as `Last-Event-ID`.
+        is_over: The portal has ended it, as it ends a whole answer.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Stream:
         self.dropped = 0
         self.frames = 0
         self.last_id = ""
+        self.is_over = False
         self._changed: Final = asyncio.Event()
 
     def take(self, kind: str, body: str) -> None:
@@ -67,6 +69,11 @@ class Stream:
             self.frames += 1
             self.dropped += data["dropped"]
             self.events.extend(data["events"])
+        self._changed.set()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self.is_over = True
         self._changed.set()
 
     async def until(self, holds: "Callable[[Stream], object]", timeout_s: float = WAIT_S) -> None:
@@ -162,3 +169,4 @@ async def _read(response: httpx.Response, stream: Stream) -> None:
             stream.last_id = frame or stream.last_id
             stream.take(kind, body)
             kind = body = frame = ""
+    stream.end()

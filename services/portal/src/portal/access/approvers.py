@@ -1,26 +1,21 @@
-"""Questions of a scope's approver, asked with the credentials that stand beside a person's name, and for one request."""
+"""What waits for an approval, asked with the credentials that stand beside a person's name, and for one request."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from msgspec import Struct
-
-from flotilla.contracts import subjects
+from flotilla.client.approvals import Approvals
+from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.fabric.connection import NatsSettings, connected
-from flotilla.fabric.inbox import Requests
+from flotilla.contracts.subjects import APPROVER_INBOX
 from portal.access.people import Person
-from portal.live.asking import ask_subject
 from portal.web.errors import RefusedError
 
 AT_ONCE_MAX: Final = 8
 CONNECT_PATIENCE_S: Final = 5.0
-APPROVER_INBOX: Final = "_APPROVER"
-"""Which no other role may hear: whole inputs arrive there."""
-
-ReplyT = TypeVar("ReplyT")
 
 
 class Approvers:
@@ -31,39 +26,34 @@ class Approvers:
         self._tls_ca = tls_ca
         self._room: Final = asyncio.Semaphore(AT_ONCE_MAX)
 
-    async def ask(self, person: Person, verb: str, query: Struct, kind: type[ReplyT]) -> ReplyT:
+    @asynccontextmanager
+    async def of(self, person: Person) -> AsyncGenerator[Approvals]:
         """
-        Ask `api.<verb>` of the person's scope.
+        The requests of the person's scope, asked as its approver, while the block runs.
 
         Raises:
             RefusedError: 403: the person has no approver's credentials; 503: the orchestrators know no approvals.
             TaskError: The fleet refused; says why.
-            FabricError: No server, or nobody who answers.
-            DecodeFailedError: The answer is none.
+            ClientError: No server, or nobody who answers.
         """
         if person.approver_creds is None:
             raise RefusedError(
                 403, "not_permitted", "You have no approver's credentials (approver_creds in the file of people)"
             )
-        settings = NatsSettings(
-            url=self._url,
+        asked = Fleet.connect(
+            self._url,
             creds=person.approver_creds,
             tls_ca=self._tls_ca,
             inbox_prefix=APPROVER_INBOX,
+            name="portal for an approver",
             connect_patience_s=CONNECT_PATIENCE_S,
         )
-        async with self._room, connected(settings, name="portal for an approver") as connection:
-            requests = Requests(connection)
-            await requests.start()
+        async with self._room, asked as fleet:
             try:
-                # In the scope's own account its subjects stand without the scope.
-                subject = subjects.api(person.scope, verb).removeprefix(f"scope.{person.scope}.")
-                return await ask_subject(requests, subject, query, kind)
+                yield fleet.approvals
             except TaskError as error:
                 if error.kind is not ErrorKind.BAD_REQUEST:
                     raise
                 # What was asked is well-formed: an orchestrator of an older version knows no such question.
                 reason = "This fleet's orchestrators keep no requests for approval; replace them by newer ones"
                 raise RefusedError(503, "unavailable", reason) from None
-            finally:
-                await requests.stop()

@@ -5,15 +5,13 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from flotilla.client.api_calls import decode_answer
 from flotilla.contracts import subjects
-from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
-from flotilla.contracts.errors import DecodeFailedError, TaskError
-from flotilla.contracts.headers import ERROR_CODE
-from flotilla.contracts.results import ErrorReply
+from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import list_entries
-from portal.live.view import POLICY_KEY
 
+POLICY_KEY: Final = "routing"
 ASK_TIMEOUT_S: Final = 5.0
 ReplyT = TypeVar("ReplyT")
 
@@ -41,27 +39,25 @@ class _Stored(Struct, frozen=True, kw_only=True):
 _decode_stored: Final = msgspec.json.Decoder(_Stored).decode
 
 
-async def ask(requests: Requests, scope: str, verb: str, query: Struct, kind: type[ReplyT]) -> ReplyT:
+async def ask(
+    requests: Requests,
+    scope: str,
+    verb: str,
+    query: Struct | None,
+    kind: type[ReplyT],
+    *,
+    timeout_s: float = ASK_TIMEOUT_S,
+) -> ReplyT:
     """
-    Ask `api.<verb>` of a scope.
+    Ask `api.<verb>` of a scope, as the observer.
 
     Raises:
         TaskError: The fleet refused; says why.
         FabricError: Nobody answered.
         DecodeFailedError: The answer is none.
     """
-    return await ask_subject(requests, subjects.api(scope, verb), query, kind)
-
-
-async def ask_subject(requests: Requests, subject: str, query: Struct, kind: type[ReplyT]) -> ReplyT:
-    """The same on any subject."""
-    message = await requests.request(subject, msgspec.json.encode(query), timeout_s=ASK_TIMEOUT_S)
-    try:
-        if ERROR_CODE in message.headers:
-            raise TaskError.from_body(msgspec.json.decode(message.data, type=ErrorReply).error)
-        return msgspec.json.decode(checked(message.data), type=kind)
-    except UNDECODABLE as error:
-        raise DecodeFailedError(f"answer on {subject}: {safe_text(error)}") from error
+    body = b"" if query is None else msgspec.json.encode(query)
+    return decode_answer(await requests.request(subjects.api(scope, verb), body, timeout_s=timeout_s), verb, kind)
 
 
 async def policy_versions(requests: Requests) -> list[PolicySource]:

@@ -132,7 +132,7 @@ class EventFeed:
         events = list(self._unframed)
         self._recent.extend(events)
         start, self.total = self.total, self.total + self._came
-        chunk = self._chunk(events, dropped=self._came - len(events))
+        chunk = self._chunk(events, dropped=self._came - len(events), seen=self.total)
         self._frames.append(Frame(start=start, end=self.total, chunk=chunk))
         self._unframed.clear()
         self._came = self._read = 0
@@ -140,7 +140,7 @@ class EventFeed:
 
     def recent(self) -> bytes:
         """The newest events, for a page that opens."""
-        return self._chunk(list(self._recent), dropped=0)
+        return self._chunk(list(self._recent), dropped=0, seen=self.total)
 
     def after(self, seen: int) -> tuple[bytes, int] | None:
         """
@@ -155,7 +155,7 @@ class EventFeed:
             frame = next(frame for frame in self._frames if frame.end > seen)
             return frame.chunk, frame.end
         newest = self._frames[-1]
-        return self._chunk([], dropped=newest.start - seen), newest.start
+        return self._chunk([], dropped=newest.start - seen, seen=newest.start), newest.start
 
     def place_of(self, last_event_id: str) -> int | None:
         """How much a browser has seen, by the id that it gives back; None where that is of another portal."""
@@ -164,6 +164,7 @@ class EventFeed:
             return None
         return int(number) if int(number) <= self.total else None
 
-    def _chunk(self, events: list[FleetEvent], *, dropped: int) -> bytes:
+    def _chunk(self, events: list[FleetEvent], *, dropped: int, seen: int) -> bytes:
+        """As it stands in the stream; `seen` is how many events somebody has seen with it, which is what its id says."""
         body = encode({"events": events, "dropped": dropped})
-        return b"event: events\nid: %s-%d\ndata: %s\n\n" % (self._boot.encode(), self.total, body)
+        return b"event: events\nid: %s-%d\ndata: %s\n\n" % (self._boot.encode(), seen, body)

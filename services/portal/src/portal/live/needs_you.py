@@ -17,7 +17,6 @@ def needs_you(
     routes: Sequence[RouteView],
     backlog: Sequence[BacklogView],
     dead: int,
-    approvals: int = 0,
 ) -> list[NeedsYou]:
     """At most NEEDS_MAX things; empty when all is well. `orchestrators` is None until they were looked for."""
     if not connected:
@@ -52,8 +51,6 @@ def needs_you(
         for entry in backlog
         if entry.pending and entry.capability in served_before
     ]
-    if approvals:
-        found.append(NeedsYou(severity="warn", text=f"{approvals} wait for an approval", href="#/approvals"))
     if dead:
         found.append(NeedsYou(severity="info", text=f"{dead} dead letter{'' if dead == 1 else 's'}", href="#/dead"))
     found.sort(key=lambda need: _RANK[need.severity])

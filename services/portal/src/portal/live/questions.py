@@ -5,23 +5,23 @@ An answer stands until the next one; when none has come for STALE_AFTER_S it is 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
 from msgspec import Struct
 
-from flotilla.contracts import subjects
 from flotilla.contracts.api import FleetStatus
 from flotilla.contracts.api_routing import RouteReport, StatsReply
 from flotilla.contracts.decoding import UNDECODABLE, checked
+from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.fields import WORD_LENGTH_MAX, printable
-from flotilla.contracts.headers import ERROR_CODE
 from flotilla.contracts.names import is_replica
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Inbox, Requests
+from portal.live.asking import ask
 from portal.live.snapshot import OrchestratorView
 
 STATS_EVERY_S: Final = 1.0
@@ -34,7 +34,6 @@ ORCHESTRATORS_MAX: Final = 256
 DISCOVERY_SUBJECT: Final = "$SRV.PING.orchestrator"
 
 logger = structlog.get_logger("portal")
-ReplyT = TypeVar("ReplyT")
 
 
 class _Pong(Struct, frozen=True, kw_only=True):
@@ -72,12 +71,12 @@ class Questions:
     async def start(self) -> None:
         """Ask until `stop`."""
         await self._found.start()
-        for ask, every_s in (
+        for question, every_s in (
             (self._ask_status, STATUS_EVERY_S),
             (self._ask_stats, STATS_EVERY_S),
             (self._discover, DISCOVER_EVERY_S),
         ):
-            self._tasks.append(self._loop.create_task(self._repeat(ask, every_s)))
+            self._tasks.append(self._loop.create_task(self._repeat(question, every_s)))
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -106,25 +105,16 @@ class Questions:
                 logger.debug("question_failed", error=type(error).__name__)
             await asyncio.sleep(every_s)
 
-    async def _ask(self, scope: str, verb: str, kind: type[ReplyT]) -> ReplyT | None:
-        try:
-            message = await self._requests.request(subjects.api(scope, verb), timeout_s=ASK_TIMEOUT_S)
-            if ERROR_CODE in message.headers:
-                return None
-            return msgspec.json.decode(checked(message.data), type=kind)
-        except (FabricError, *UNDECODABLE):
-            return None
-
     async def _ask_status(self) -> None:
         for scope in self._scopes:
-            status = await self._ask(scope, "status", FleetStatus)
-            if status is not None:
+            # One scope that nobody answers for is no reason to ask for none of the others.
+            with contextlib.suppress(FlotillaError):
+                status = await ask(self._requests, scope, "status", None, FleetStatus, timeout_s=ASK_TIMEOUT_S)
                 self._statuses[scope] = (self._loop.time(), status)
 
     async def _ask_stats(self) -> None:
-        stats = await self._ask(self._scopes[0], "stats", StatsReply)
-        if stats is not None:
-            self._stats = (self._loop.time(), stats)
+        stats = await ask(self._requests, self._scopes[0], "stats", None, StatsReply, timeout_s=ASK_TIMEOUT_S)
+        self._stats = (self._loop.time(), stats)
 
     async def _discover(self) -> None:
         found: dict[str, OrchestratorView] = {}

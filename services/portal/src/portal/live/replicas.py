@@ -47,8 +47,15 @@ class Replicas:
     """Follows the presence bucket."""
 
     def __init__(
-        self, connection: Connection, requests: Requests, *, on_change: Callable[[], None], clock_s: Callable[[], float]
+        self,
+        connection: Connection,
+        requests: Requests,
+        *,
+        on_change: Callable[[], None],
+        clock_s: Callable[[], float],
+        replicas_max: int = REPLICAS_MAX,
     ) -> None:
+        self._replicas_max: Final = replicas_max
         self._clock_s = clock_s
         self._on_change = on_change
         self._seen: Final[dict[str, SeenReplica]] = {}
@@ -81,6 +88,14 @@ class Replicas:
             if index < over or now_s - gone_s > GONE_KEPT_S:
                 del self._seen[key]
 
+    def _has_room(self) -> bool:
+        """Whether one more may be held; where there are as many as may be, those that are gone make room."""
+        if len(self._seen) >= self._replicas_max:
+            gone = [(seen.gone_s, key) for key, seen in self._seen.items() if seen.gone_s is not None]
+            if gone:
+                del self._seen[min(gone)[1]]
+        return len(self._seen) < self._replicas_max
+
     def _take(self, key: str, card: ReplicaCard | None) -> None:
         seen = self._seen.get(key)
         now_s = self._clock_s()
@@ -90,7 +105,9 @@ class Replicas:
                 self._on_change()
             return
         # The key is what credentials were checked for when the card was heard.
-        if presence_key(card.zone, card.pool, card.replica) != key or len(self._seen) >= REPLICAS_MAX:
+        if presence_key(card.zone, card.pool, card.replica) != key:
+            return
+        if seen is None and not self._has_room():
             return
         self._seen[key] = SeenReplica(card=card, heard_s=now_s)
         if seen is None or seen.gone_s is not None or seen.card != card:

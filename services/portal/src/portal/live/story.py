@@ -39,7 +39,12 @@ class AttemptView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StepView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One step of a pipeline's run; `index` counts the items of a step that runs for each where events tell of it."""
+    """
+    One step of a pipeline's run.
+
+    Attributes:
+        tasks: How many it had: more than one where it ran for each item; known of a run that has a result.
+    """
 
     step: str
     status: str
@@ -211,7 +216,6 @@ def _steps(events: list[Event], zone_of: ZoneOf) -> list[StepView]:
         status = words.get(event.kind)
         if status is None or not event.step:
             continue
-        before = found.get(event.step)
         found[event.step] = StepView(
             step=event.step,
             status=status,
@@ -221,6 +225,5 @@ def _steps(events: list[Event], zone_of: ZoneOf) -> list[StepView]:
             error=event.error,
             latency_ms=event.latency_ms or None,
             cost_usd=event.cost_usd if status == "succeeded" else None,
-            tasks=before.tasks if before else 1,
         )
     return list(found.values())

@@ -20,6 +20,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
+from portal.live.asking import POLICY_KEY
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.history import History
@@ -33,7 +34,6 @@ from portal.live.tasks import SeenTasks
 
 FRAME_S: Final = 0.2
 FIGURES_EVERY_S: Final = 1.0
-POLICY_KEY: Final = "routing"
 BACKLOG_SHOWN_MAX: Final = 200
 LIST_TIMEOUT_S: Final = 30.0
 
@@ -58,6 +58,7 @@ class FleetView:
         self._loop = loop
         self._dirty = True
         self._built_s = -FIGURES_EVERY_S
+        self._forgot_s = loop.time()
         self._body = b""
         self._chunk = b""
         self._turned = asyncio.Event()
@@ -135,6 +136,7 @@ class FleetView:
             await asyncio.sleep(FRAME_S)
             try:
                 self.events.end_frame()
+                self._forget_gone()
                 due = self._loop.time() - self._built_s >= FIGURES_EVERY_S
                 if self.viewers and (self._dirty or due):
                     self._build()
@@ -149,6 +151,12 @@ class FleetView:
         seen = self.tasks.take(scope, event)
         self.figures.take(event, seen)
 
+    def _forget_gone(self) -> None:
+        """Also while nobody looks: replicas that come and go are not to fill the memory until somebody does."""
+        if self._loop.time() - self._forgot_s >= FIGURES_EVERY_S:
+            self._forgot_s = self._loop.time()
+            self.replicas.forget_gone()
+
     def _build(self) -> None:
         self._dirty = False
         self._built_s = self._loop.time()
@@ -161,7 +169,6 @@ class FleetView:
 
     def _snapshot(self) -> Snapshot:
         now_s, now_unix_ms = self._loop.time(), unix_ms()
-        self.replicas.forget_gone()
         seen = list(self.replicas.all())
         pools = pool_views(seen, self.figures.pool_rates(now_unix_ms), now_s=now_s)
         zones: dict[str, Zone] = {pool.name: pool.zone for pool in pools}

@@ -40,8 +40,12 @@ class StreamAnswers:
         self._doors.viewer(request)
         if self._view.viewers >= self._viewers_max:
             raise RefusedError(503, "no_capacity", f"{self._viewers_max} pages are open already; close one")
-        last_event_id = request.headers.get("last-event-id", "")
-        return EventStream(self._view, last_event_id=last_event_id, stopping=self._stopping)
+        return EventStream(
+            self._view,
+            last_event_id=request.headers.get("last-event-id", ""),
+            stopping=self._stopping,
+            still_may=lambda: self._doors.lets_look(request),
+        )
 
 
 def application(

@@ -5,7 +5,6 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flotilla.contracts.api_approvals import ApprovalEntry, ApprovalList, ApprovalShown, ApprovalsQuery, DecideQuery
 from flotilla.contracts.approval_requests import Decision, RequestId
 from flotilla.contracts.fields import Sha256, Text
 from portal.access.approvers import Approvers
@@ -18,12 +17,12 @@ class DecisionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     The body of a decision.
 
     Attributes:
-        digest: Of the request that was shown; of the one that stands there now unless given.
+        digest: Of the request that was shown: another one under the same id is not decided.
     """
 
     decision: Decision
+    digest: Sha256
     comment: Text = ""
-    digest: Sha256 | None = None
 
 
 class ApprovalAnswers:
@@ -36,14 +35,15 @@ class ApprovalAnswers:
     async def listed(self, request: Request) -> Response:
         """What waits for a decision, the oldest first."""
         session = self._doors.person(request)
-        found = await self._approvers.ask(session.person, "approvals", ApprovalsQuery(), ApprovalList)
-        return as_json({"approvals": found.approvals, "waiting": found.waiting})
+        async with self._approvers.of(session.person) as approvals:
+            return as_json({"approvals": await approvals.list()})
 
     async def shown(self, request: Request) -> Response:
         """One request, with the whole input that would leave."""
         session = self._doors.person(request)
-        query = ApprovalsQuery(verb="show", id=_id_in(request))
-        found = await self._approvers.ask(session.person, "approvals", query, ApprovalShown)
+        identifier = _id_in(request)
+        async with self._approvers.of(session.person) as approvals:
+            found = await approvals.show(identifier)
         return as_json({**msgspec.structs.asdict(found.approval), "payload": found.payload})
 
     async def decide(self, request: Request) -> Response:
@@ -51,14 +51,11 @@ class ApprovalAnswers:
         session = self._doors.changes(request, "decide")
         body = await read_body(request, DecisionBody)
         identifier, person = _id_in(request), session.person
-        digest = body.digest
-        if digest is None:
-            query = ApprovalsQuery(verb="show", id=identifier)
-            digest = (await self._approvers.ask(person, "approvals", query, ApprovalShown)).approval.digest
-        decision = DecideQuery(
-            id=identifier, decision=body.decision, digest=digest, comment=body.comment, by=person.name
-        )  # fmt: skip
-        return as_json(await self._approvers.ask(person, "decide", decision, ApprovalEntry))
+        async with self._approvers.of(person) as approvals:
+            decided = await approvals.decide(
+                identifier, body.decision, digest=body.digest, comment=body.comment, by=person.name
+            )
+        return as_json(decided)
 
 
 def _id_in(request: Request) -> str:

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from flotilla.contracts.errors import SettingsError
+from portal.web.connections import Connection
 
 HEADER_BYTES_MAX: Final = 16 * 1024
 OTHER_REQUESTS_MAX: Final = 128
@@ -54,7 +55,7 @@ async def served(app: ASGIApp, listening: socket.socket, *, viewers_max: int) ->
     """Serve while the block runs; gives an event that is set when the server has ended by itself."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -6,6 +6,7 @@ so one whose line is slow holds nothing but what the socket has not taken yet, a
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from starlette.responses import Response
@@ -14,6 +15,8 @@ from starlette.types import Receive, Scope, Send
 from portal.live.view import FleetView
 
 HEARTBEAT_S: Final = 10.0
+ASKED_EVERY_S: Final = 2.0
+"""How long somebody who may not look any more goes on to see the fleet."""
 SEND_TIMEOUT_S: Final = 30.0
 """For one chunk: who takes nothing for so long is gone."""
 HEARTBEAT: Final = b": heartbeat\n\n"
@@ -27,33 +30,48 @@ _HEADERS: Final = [
 
 
 class EventStream(Response):
-    """The answer to `GET /stream`; ends when the browser leaves, or the portal does."""
+    """The answer to `GET /stream`; ends when the browser leaves, when its session is over, or when the portal stops."""
 
-    def __init__(self, view: FleetView, *, last_event_id: str, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, view: FleetView, *, last_event_id: str, stopping: asyncio.Event, still_may: Callable[[], bool]
+    ) -> None:
+        """
+        Answer with the stream.
+
+        Args:
+            view: What is shown.
+            last_event_id: What the browser has seen already; empty for nothing.
+            stopping: Set when the portal stops.
+            still_may: Whether this browser may look now; asked every ASKED_EVERY_S.
+        """
         super().__init__()
         self._view = view
+        self._still_may = still_may
         self._seen_version = 0
         self._seen_events = view.events.place_of(last_event_id)
         self._stopping = stopping
         self._loop = asyncio.get_running_loop()
-        self._sent_s = self._loop.time()
+        self._sent_s = self._asked_s = self._loop.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until somebody leaves."""
         del scope
         self._view.opened()
-        tasks = [asyncio.ensure_future(each) for each in (self._send_all(send), _left(receive), self._stopping.wait())]
+        sending = asyncio.ensure_future(self._send_all(send))
+        tasks = [sending, *(asyncio.ensure_future(each) for each in (_left(receive), self._stopping.wait()))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            is_over = sending.done() and sending.exception() is None
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._view.left()
-        if self._stopping.is_set():
+        if is_over or self._stopping.is_set():
             await self._send(send, b"", more=False)
 
     async def _send_all(self, send: Send) -> None:
+        """Return when this browser may not look any more."""
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await self._send(send, RETRY)
         view = self._view
@@ -61,7 +79,7 @@ class EventStream(Response):
             await self._send_state(send)
             self._seen_events = view.events.total
             await self._send(send, view.events.recent())
-        while True:
+        while self._may_go_on():
             await self._send_state(send)
             found = view.events.after(self._seen_events)
             if found is not None:
@@ -72,6 +90,12 @@ class EventStream(Response):
                 await self._send(send, HEARTBEAT)
             if self._seen_version == view.version:
                 await view.turn()
+
+    def _may_go_on(self) -> bool:
+        if self._loop.time() - self._asked_s < ASKED_EVERY_S:
+            return True
+        self._asked_s = self._loop.time()
+        return self._still_may()
 
     async def _send_state(self, send: Send) -> None:
         if self._seen_version != self._view.version:

@@ -1,6 +1,5 @@
 """Who asks: the session of a request, and what it may do."""
 
-import asyncio
 import hmac
 import time
 from typing import Final, Literal, TypeVar
@@ -16,7 +15,6 @@ from portal.access.sessions import LIFETIME_S, Session, Sessions
 from portal.web.errors import RefusedError, bad_request
 
 CSRF_HEADER: Final = "x-csrf-token"
-BODY_TIMEOUT_S: Final = 10.0
 BODY_BYTES_MAX: Final = 400 * 1024
 """A policy of 256 KiB, escaped."""
 
@@ -68,6 +66,10 @@ class Doors:
         """The session of a request."""
         cookie = request.cookies.get(self._cookie)
         return None if cookie is None else self._sessions.find(cookie, now_unix_s=time.time())
+
+    def lets_look(self, request: Request) -> bool:
+        """Whether who sent this request may look now: a session ends, also while its answer is still being sent."""
+        return self.open_view or self.session(request) is not None
 
     def viewer(self, request: Request) -> Session | None:
         """
@@ -123,7 +125,7 @@ class Doors:
 
 async def read_body(request: Request, kind: type[BodyT]) -> BodyT:
     """
-    The body of a request as JSON of a known shape.
+    The body of a request as JSON of a known shape. The connection (`connections.py`) bounds how long it may take.
 
     Raises:
         RefusedError: 400: it is not that, or longer than BODY_BYTES_MAX.
@@ -132,12 +134,11 @@ async def read_body(request: Request, kind: type[BodyT]) -> BodyT:
         raise bad_request("Expected a body of the type application/json")
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > BODY_BYTES_MAX:
-                    raise RefusedError(400, "too_large", f"The request has more than {BODY_BYTES_MAX} bytes")
-    except (TimeoutError, ClientDisconnect):
+        async for piece in request.stream():
+            body += piece
+            if len(body) > BODY_BYTES_MAX:
+                raise RefusedError(400, "too_large", f"The request has more than {BODY_BYTES_MAX} bytes")
+    except ClientDisconnect:
         raise bad_request("The request did not come to its end") from None
     try:
         return msgspec.json.decode(checked(bytes(body)), type=kind)

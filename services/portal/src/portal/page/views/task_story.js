@@ -14,7 +14,6 @@ import { labelsText, tag, whereText } from "../parts/words.js";
 /** @import { Attempt, FleetEvent, Story } from "../contract.js" */
 
 const AGE_MS = 2000;
-const ENDED = new Set(["finished", "ok", "failed", "cancelled"]);
 
 /** Whose documents were asked for, since they are shown on request only. */
 let asked = "";
@@ -133,7 +132,6 @@ function events(list, dropped) {
 
 /** @param {string} where @param {Story} story */
 function documents(where, story) {
-  const isOver = story.has_result ?? ENDED.has(story.state);
   return h(
     "section",
     { class: "panel" },
@@ -141,7 +139,7 @@ function documents(where, story) {
     !may("documents")
       ? empty("Not shown to this role", "What a task was given and what came of it is read with the credentials of who may read it: sign in with a token of this scope.")
       : asked !== where
-        ? h("div", { class: "state" }, isOver ? button(where) : h("p", { class: "dim" }, "There is a result when the task has ended."))
+        ? h("div", { class: "state" }, story.has_result ? button(where) : h("p", { class: "dim" }, "There is a result when the task has ended."))
         : whenLoaded(resource(`${where}/result`), result),
   );
 }
