@@ -16,6 +16,7 @@ from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, Worker
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 from flotilla.contracts.headers import TaskOptions
+from flotilla.contracts.policy import CapabilityPolicy, Policy, Shadow
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Priority, presence_key
@@ -54,8 +55,11 @@ class Core:
         asked_at: When the worker was asked, by the loop's clock.
     """
 
-    def __init__(self, worker: Connection, fleet: Fleet, dispatcher: Dispatcher, deaths: DeathNotes) -> None:
+    def __init__(
+        self, worker: Connection, fleet: Fleet, router: PolicyRouter, dispatcher: Dispatcher, deaths: DeathNotes
+    ) -> None:
         self._worker = worker
+        self.router = router
         self.deaths = deaths
         self.fleet = fleet
         self.dispatcher = dispatcher
@@ -137,7 +141,7 @@ async def core_on(server: RunningServer) -> AsyncGenerator[Core]:
             deaths=deaths,
         )
         dispatcher = Dispatcher(dependencies, metrics, payload_bytes_max=connection.payload_bytes_max)
-        core = Core(worker, fleet, dispatcher, deaths)
+        core = Core(worker, fleet, router, dispatcher, deaths)
         await attempts.start()
         await worker.subscribe(subjects.infer("local", POOL, "*"), core.on_request, queue=POOL)
         await connection.settle()
@@ -297,6 +301,22 @@ async def test_a_run_that_crashes_fails_with_the_attempts_that_it_had(
     assert ["rate_limited"] == [attempt.outcome for attempt in result.attempts]
     assert ["queued", "dispatched", "attempt_failed", "failed"] == told
     assert not core.dispatcher.held
+
+
+async def test_a_fault_of_a_shadow_is_none_of_the_task(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It has its answer by then.
+    """
+
+    def broken(*_args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PolicyRouter, "shadow_of", broken)
+    shadow = CapabilityPolicy(shadow=Shadow(pool=POOL, share=1.0))
+    core.router.use(Policy(capabilities={"classify": shadow}))
+    core.otherwise = OK
+
+    assert "ok" == (await core.dispatcher.run(task_of())).status
 
 
 @pytest.mark.parametrize("durable", [True, False])

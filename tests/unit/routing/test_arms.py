@@ -2,6 +2,8 @@
 
 import random
 
+import msgspec
+
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.experiments import ArmTotals, Moments, experiment_of
 from flotilla.contracts.policy import RouteEntry, Rules
@@ -59,12 +61,45 @@ def test_what_was_not_drawn_or_was_given_up_does_not_count():
         result("1", attempt("one", reason="health probe")),
         result("2", attempt("one", reason="asked for by the caller")),
         result("3"),
-        result("4", attempt("one", "cancelled")),
+        msgspec.structs.replace(result("4", attempt("one", "cancelled")), status="failed"),
+        result("5", attempt("one", "timeout", reason="health probe"), attempt("one")),
     ):
         arms.ended("default", each, EXPERIMENT, NOW)
 
     assert arms.record("classify", EXPERIMENT) is None
     assert not arms.changed
+
+
+def test_a_hedged_task_counts_for_the_route_that_it_was_drawn_for():
+    """
+    Whichever of the two answered first, and in whatever order they stand: without them an arm's slow tasks are missing.
+    """
+    arms = Arms()
+    hedge = "hedge: no answer of one within 50 ms"
+    won = result("1", attempt("one", "cancelled", latency_ms=70.0), attempt("two", reason=hedge))
+    lost = result("2", attempt("two", "cancelled", reason=hedge), attempt("one", latency_ms=60.0))
+    failed = result("3", attempt("two", reason=hedge), attempt("one", "timeout"))
+    for each in (won, lost, failed):
+        arms.ended("default", each, EXPERIMENT, NOW)
+
+    record = arms.record("classify", EXPERIMENT)
+
+    assert record is not None
+    assert [("one", 2, 1, Moments(count=2, total=130.0, squares=8500.0))] == [
+        (arm.pool, arm.ok, arm.failed, arm.latency_ms) for arm in record.arms
+    ]
+
+
+def test_a_task_that_its_caller_gave_up_while_it_was_hedged_does_not_count():
+    """
+    Both attempts were cancelled.
+    """
+    arms = Arms()
+    hedge = attempt("two", "cancelled", reason="hedge: no answer of one within 50 ms")
+    given_up = result("1", hedge, attempt("one", "cancelled"))
+    arms.ended("default", msgspec.structs.replace(given_up, status="failed"), EXPERIMENT, NOW)
+
+    assert arms.record("classify", EXPERIMENT) is None
 
 
 def test_what_is_remembered_is_bounded():

@@ -366,12 +366,13 @@ class Orchestrator:
         await self._approvals.watch.stop()
         await self._publisher.flush()
         await self._experiments.stop()
+        # What shadows have cost is written as they end.
+        await self._dispatcher.shadows.stop()
         await self._economy.stop()
         await self._heartbeats.stop()
         await self._board.stop()
         await self._held_models.stop()
         await self.stores.stop()
-        await self._dispatcher.shadows.stop()
         await self.attempts.stop()
 
     def _on_fleet_change(self, pool: str) -> None:

@@ -39,6 +39,10 @@ TookMs = Annotated[float, Meta(ge=-MS_MAX, le=MS_MAX)]
 """By two clocks of one host: it may come out a little below 0."""
 
 
+HEDGE_REASON: Final = "hedge: "
+"""Begins the reason of an attempt that was made beside one that took long."""
+
+
 class AttemptReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One attempt, as the result tells of it.

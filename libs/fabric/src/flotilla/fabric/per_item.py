@@ -35,6 +35,7 @@ Loop = Literal[
     "kv_caches",
     "pulls",
     "reconnects",
+    "shadows",
     "slots",
     "stats",
     "stores",

@@ -2,13 +2,15 @@
 One orchestrator's totals of the arms of splits: each task counts for the route that it was drawn for.
 
 By what it was drawn for, not by who answered: the draw is by chance, so arms differ only in what they are; a task that
-failed on its arm and went well on another counts as a failure of the first. No I/O; times come in.
+failed on its arm and went well on another counts as a failure of the first. One whose hedge answered first counts as gone
+well on the arm that it was drawn for, after the time at which that attempt was given up: left out, the slow tasks of an
+arm would be missing. No I/O; times come in.
 """
 
 from typing import Final
 
 from flotilla.contracts.experiments import ArmOfTask, ArmsRecord, ArmTotals
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import HEDGE_REASON, AttemptReport, Result
 from flotilla.routing.split import DRAWN
 
 EXPERIMENTS_MAX: Final = 200
@@ -34,8 +36,8 @@ class Arms:
 
     def ended(self, scope: str, result: Result, experiment: str, now_unix_ms: int) -> None:
         """A task of a split has its result; one that was not drawn, or that its caller gave up, does not count."""
-        arm = arm_of(result, experiment)
-        if arm is None:
+        arm, first = arm_of(result, experiment), _drawn(result)
+        if arm is None or first is None:
             return
         key = (arm.capability, experiment)
         arms = self._totals.pop(key, None)
@@ -47,7 +49,7 @@ class Arms:
         self._began_unix_ms.setdefault(key, now_unix_ms)
         route = (arm.pool, arm.model)
         known = arms.get(route) or ArmTotals(pool=arm.pool, model=arm.model)
-        arms[route] = known + _one_task(arm, result)
+        arms[route] = known + _one_task(arm, first, result)
         self.changed.add(key)
         while len(self._recent) >= RECENT_MAX:
             del self._recent[next(iter(self._recent))]
@@ -71,16 +73,25 @@ class Arms:
 
 
 def arm_of(result: Result, experiment: str) -> ArmOfTask | None:
-    """The arm that a result's task was drawn for; None where it was not drawn, or was cancelled before it ended there."""
-    first = result.attempts[0] if result.attempts else None
-    if first is None or first.reason not in DRAWN or first.outcome == CANCELLED or not first.pool:
+    """The arm that a result's task was drawn for; None where it was not drawn, or its caller gave it up."""
+    first = _drawn(result)
+    if first is None or first.reason not in DRAWN or not first.pool or _is_given_up(first, result):
         return None
     return ArmOfTask(capability=result.capability, experiment=experiment, pool=first.pool, model=first.model)
 
 
-def _one_task(arm: ArmOfTask, result: Result) -> ArmTotals:
-    first = result.attempts[0]
-    ok = first.outcome == "ok"
+def _drawn(result: Result) -> AttemptReport | None:
+    """The first attempt. A hedge beside it stands before it where it ended first."""
+    return next((each for each in result.attempts if not each.reason.startswith(HEDGE_REASON)), None)
+
+
+def _is_given_up(first: AttemptReport, result: Result) -> bool:
+    """Whether it was cancelled, and not since its hedge had answered."""
+    return first.outcome == CANCELLED and result.status != "ok"
+
+
+def _one_task(arm: ArmOfTask, first: AttemptReport, result: Result) -> ArmTotals:
+    ok = first.outcome in ("ok", CANCELLED)
     totals = ArmTotals(pool=arm.pool, model=arm.model, ok=int(ok), failed=int(not ok))
     latency_ms, cost_usd = totals.latency_ms, totals.cost_usd
     if ok:

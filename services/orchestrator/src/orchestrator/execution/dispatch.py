@@ -78,8 +78,6 @@ class Dispatcher:
         try:
             result = await run.run()
             self._check_size(result)
-            if run.state.rules.shadow is not None:
-                self.shadows.consider(task, result, run.state.rules.shadow)
         except TaskError as error:
             return self._failed(run, error)
         except Exception as error:
@@ -90,6 +88,9 @@ class Dispatcher:
         except BaseException:
             self._traces.task_nakked(span, "interrupted")
             raise
+        else:
+            if run.state.rules.shadow is not None:
+                self.shadows.consider(task, result, run.state.rules.shadow)
         finally:
             run.leave()
             if self.held.get(key) is run:

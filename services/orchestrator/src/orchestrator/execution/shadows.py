@@ -16,6 +16,7 @@ import structlog
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.policy import Shadow
 from flotilla.contracts.results import Result
+from flotilla.fabric.per_item import guarded
 from flotilla.routing.types import Choice, Route
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.execution.dependencies import Dependencies
@@ -64,17 +65,16 @@ class Shadows:
         self._running: set[asyncio.Task[PartEnded]] = set()
         self._held_bytes = 0
 
-    @property
-    def in_flight(self) -> int:
-        """Shadows that have not answered yet."""
-        return len(self._running)
-
     def consider(self, task: Task, result: Result, shadow: Shadow) -> None:
         """
         Have the shadow serve a task too that went well, if it is one of the share; returns at once.
 
-        What needs an approval has one for the task's own routes.
+        What needs an approval has one for the task's own routes. Raises nothing: the task has its result already.
         """
+        with guarded("shadows", task.id):
+            self._consider(task, result, shadow)
+
+    def _consider(self, task: Task, result: Result, shadow: Shadow) -> None:
         if self._draw() >= shadow.share or task.options.approval is not None:
             return
         output = result.output
@@ -99,10 +99,11 @@ class Shadows:
             self._running.discard(done)
             self._held_bytes -= size_bytes
             run.task.forget_input()
-            if self._spend is not None:
-                self._spend.record(run.task, run.state.paid)
-            if not done.cancelled():
-                self._compare(task, output, route, done)
+            with guarded("shadows", task.id):
+                if self._spend is not None:
+                    self._spend.record(run.task, run.state.paid)
+                if not done.cancelled():
+                    self._compare(task, output, route, done)
 
         running.add_done_callback(ended)
 

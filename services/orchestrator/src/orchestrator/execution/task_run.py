@@ -7,7 +7,7 @@ from typing import Final
 
 from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Failed, Finished
-from flotilla.contracts.results import Result
+from flotilla.contracts.results import HEDGE_REASON, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Decision, Route
@@ -253,7 +253,7 @@ class TaskRun:
         shares.sent(capability, state.rules.hedge.share_max if state.rules.hedge is not None else 0.0)
         if not await quiet_for(attempt.outcome, after_s) or state.pieces:
             return None
-        why = f"hedge: no answer of {send.choice.route.pool} within {after_s * 1000:.0f} ms"
+        why = f"{HEDGE_REASON}no answer of {send.choice.route.pool} within {after_s * 1000:.0f} ms"
         choice = second_choice(state, send.choice, fleet.view.pools, fleet.busy, why=why)
         if choice is None or not shares.take(capability):
             return None
