@@ -16,7 +16,7 @@ from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, Worker
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 from flotilla.contracts.headers import TaskOptions
-from flotilla.contracts.policy import CapabilityPolicy, Policy, Shadow
+from flotilla.contracts.policy import CapabilityPolicy, Policy, ShadowEntry
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Priority, presence_key
@@ -312,7 +312,7 @@ async def test_a_fault_of_a_shadow_is_none_of_the_task(core: Core, monkeypatch: 
         raise ZeroDivisionError
 
     monkeypatch.setattr(PolicyRouter, "shadow_of", broken)
-    shadow = CapabilityPolicy(shadow=Shadow(pool=POOL, share=1.0))
+    shadow = CapabilityPolicy(shadow=ShadowEntry(pool=POOL, share=1.0))
     core.router.use(Policy(capabilities={"classify": shadow}))
     core.otherwise = OK
 

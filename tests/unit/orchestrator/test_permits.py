@@ -39,18 +39,46 @@ def finished(cost_usd: float | None) -> Finished:
         (finished(0.0), 0),
         (finished(None), RESERVED),
         (Failed(kind=FailureKind.TIMEOUT, message="slow", usage=Usage(cost_usd=0.01)), 10_000),
+        (Failed(kind=FailureKind.TIMEOUT, message="slow"), RESERVED),
+        (Failed(kind=FailureKind.LOST, message="gone"), RESERVED),
+        (Failed(kind=FailureKind.INTERRUPTED, message="stopped"), RESERVED),
+        (Failed(kind=FailureKind.CRASHED, message="crashed"), RESERVED),
+        (Failed(kind=FailureKind.UNAVAILABLE, message="503"), 0),
+        (Failed(kind=FailureKind.REFUSED, message="no", usage=Usage(cost_usd=None)), RESERVED),
         (Ended.NO_SLOT, 0),
-        (Ended.CANCELLED, 0),
-        (None, 0),
+        (Ended.BUSY, 0),
+        (Ended.DEADLINE, RESERVED),
+        (Ended.CANCELLED, RESERVED),
+        (None, RESERVED),
     ],
-    ids=["cost", "free", "cost not known", "failed", "no slot", "cancelled", "given up"],
 )
 async def test_a_reservation_ends_with_what_was_used(outcome: Outcome | None, used_usd_micros: int) -> None:
     """
-    An attempt of unknown cost may have cost all of it; a place among those under way is always free again.
+    An attempt of unknown cost may have cost all of it, however it ended; a place among those under way is always free again.
     """
+    assert [used_usd_micros, 0] == closed(outcome)
+
+
+@pytest.mark.parametrize(
+    ("own_hardware", "seen_usd", "used"),
+    [(True, 0.0, 0), (True, 0.01, RESERVED), (True, None, RESERVED), (False, 0.0, RESERVED)],
+)
+async def test_ones_own_hardware_that_costs_nothing_charges_for_nothing(
+    *, own_hardware: bool, seen_usd: float | None, used: int
+) -> None:
+    """
+    A cancelled attempt there has no unknown cost. Of a route of which nothing is known, it has.
+    """
+    estimates = Estimates()
+    estimates.seen(ROUTE, Usage(cost_usd=seen_usd))
+
+    assert [used, 0] == closed(Ended.CANCELLED, estimates, own_hardware=own_hardware)
+
+
+def closed(outcome: Outcome | None, estimates: Estimates | None = None, *, own_hardware: bool = True) -> list[int]:
+    """What a reservation of money and one of a place end with; None is the outcome of one that nobody waits for."""
     ends = Ends()
-    permit = Permit(Estimates(), ROUTE)
+    permit = Permit(estimates or Estimates(), ROUTE, own_hardware=own_hardware)
     permit.holds(Held(cast("Allowance", ends), "o1.1", RESERVED), "usd_micros")
     permit.holds(Held(cast("Allowance", ends), "o1.2", 1), "attempts")
     future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -59,8 +87,7 @@ async def test_a_reservation_ends_with_what_was_used(outcome: Outcome | None, us
     else:
         future.set_result(outcome)
     permit.close(future)
-
-    assert ends.used == [used_usd_micros, 0]
+    return ends.used
 
 
 def test_what_is_reserved_is_the_dearest_seen() -> None:

@@ -107,3 +107,19 @@ def test_what_a_dead_orchestrator_reserved_is_found_once_it_is_silent() -> None:
 
     assert list(known.lost(OWNER_SILENT_S - 1)) == []
     assert [each.id for each in known.lost(OWNER_SILENT_S)] == ["dead.0"]
+
+
+def test_a_reservation_that_is_told_again_after_its_end_stays_ended() -> None:
+    """
+    A counter is read again, from a replica that has not heard of the end; and an end that was missed closes it.
+    """
+    known = OpenReservations()
+    first, second = (Reservation(f"o1.{number}", "s", "o1", 5) for number in range(2))
+    for _ in range(2):
+        known.made(first, 0.0)
+        known.ended(first.id)
+    known.made(first, 0.0)
+    known.made(second, 0.0)
+    known.close(second.id)
+
+    assert not list(known.lost(OWNER_SILENT_S))

@@ -32,9 +32,24 @@ class Added(Struct, frozen=True):
 
     Attributes:
         total: What the counter came to; None when a message of the same id had been counted before.
+        sequence: Of the message in the stream; of the first one of its id.
     """
 
     total: int | None
+    sequence: int
+
+
+class Standing(Struct, frozen=True):
+    """
+    What a counter stands at.
+
+    Attributes:
+        total: 0 of one that nobody has added to.
+        sequence: Of its newest message; 0 without one.
+    """
+
+    total: int = 0
+    sequence: int = 0
 
 
 class Count(Struct, frozen=True, kw_only=True):
@@ -43,6 +58,7 @@ class Count(Struct, frozen=True, kw_only=True):
 
     Attributes:
         total: What the counter came to with it.
+        sequence: In its stream, from 1; 0 where it is not known.
         stored_unix_ms: By the server's clock; 0 where it is not known.
         headers: Those of the sender among them.
     """
@@ -50,6 +66,7 @@ class Count(Struct, frozen=True, kw_only=True):
     subject: str
     increment: int
     total: int
+    sequence: int
     stored_unix_ms: int
     headers: Mapping[str, str]
 
@@ -88,7 +105,7 @@ async def add(
         raise TopologyError(f"counter {counter}: the acknowledgement is none of a counter") from error
     if ack.error is not None:
         raise TopologyError(f"counter {counter}: {ack.error.description} ({ack.error.err_code})")
-    return Added(total)
+    return Added(total, ack.seq)
 
 
 def read_count(subject: str, message: Message) -> Count | None:
@@ -99,6 +116,7 @@ def read_count(subject: str, message: Message) -> Count | None:
             subject=subject,
             increment=_number(headers.get(INCREMENT, "")),
             total=_number(_decode(message.data).val),
+            sequence=_number(headers.get("Nats-Sequence", "0")),
             stored_unix_ms=_unix_ms(headers.get("Nats-Time-Stamp", "")),
             headers=headers,
         )
@@ -106,9 +124,9 @@ def read_count(subject: str, message: Message) -> Count | None:
         return None
 
 
-async def total_of(requests: Requests, stream: str, counter: str) -> int:
+async def standing_of(requests: Requests, stream: str, counter: str) -> Standing:
     """
-    What a counter has come to, as the stream's leader knows it; 0 for one that nobody has added to.
+    What a counter has come to, as the stream's leader knows it.
 
     Raises:
         TopologyError: What is stored is no counter.
@@ -116,9 +134,9 @@ async def total_of(requests: Requests, stream: str, counter: str) -> int:
     """
     found = await last_message(requests, stream, counter)
     if found is None:
-        return 0
+        return Standing()
     try:
-        return _number(_decode(found.body).val)
+        return Standing(_number(_decode(found.body).val), found.sequence)
     except (msgspec.MsgspecError, ValueError) as error:
         raise TopologyError(f"counter {counter}: what is stored is no counter") from error
 

@@ -176,6 +176,12 @@ async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
     return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
 
 
+async def created_at(requests: Requests, stream: str) -> str:
+    """When a stream was made, as the server writes it: one that was lost and made again has another time."""
+    answer = await _api(requests, jetstream_api.stream_info(stream), {})
+    return str(answer.get("created", ""))
+
+
 async def held_by(requests: Requests, stream: str) -> StreamUsage:
     """How much a stream holds of what it may."""
     answer = await _api(requests, jetstream_api.stream_info(stream), {})

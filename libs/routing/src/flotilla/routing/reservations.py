@@ -16,8 +16,8 @@ OWNER_SAYS_EVERY_S: Final = 2.0
 OPEN_MAX: Final = 100_000
 """Open reservations that are watched; of more, those of an orchestrator that dies are not given back."""
 OWNERS_MAX: Final = 10_000
-EARLY_MAX: Final = 10_000
-"""Ends that were heard before what they end."""
+ENDED_MAX: Final = 10_000
+"""Newest ends that are remembered: what they end may be heard of after them, and again when a counter is read."""
 
 
 class Reservation(Struct, frozen=True, gc=False):
@@ -42,7 +42,7 @@ class OpenReservations:
     def __init__(self) -> None:
         self._open: dict[str, Reservation] = {}
         self._heard_of: dict[str, float] = {}
-        self._ended_early: dict[str, None] = {}
+        self._ended: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -51,8 +51,8 @@ class OpenReservations:
         return reservation in self._open
 
     def made(self, reservation: Reservation, now_s: float) -> None:
-        """A reservation was made."""
-        if self._ended_early.pop(reservation.id, self) is None:
+        """A reservation was made; told twice, it is one, and told after its end it is none."""
+        if reservation.id in self._ended:
             return
         if len(self._open) < OPEN_MAX:
             self._open[reservation.id] = reservation
@@ -60,10 +60,14 @@ class OpenReservations:
 
     def ended(self, reservation: str) -> None:
         """It has its end."""
-        if self._open.pop(reservation, None) is None:
-            if len(self._ended_early) >= EARLY_MAX:
-                del self._ended_early[next(iter(self._ended_early))]
-            self._ended_early[reservation] = None
+        self.close(reservation)
+        if len(self._ended) >= ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+        self._ended[reservation] = None
+
+    def close(self, reservation: str) -> None:
+        """It had its end long ago, and is open only where that was missed."""
+        self._open.pop(reservation, None)
 
     def lives(self, owner: str, now_s: float) -> None:
         """An orchestrator says that it lives."""

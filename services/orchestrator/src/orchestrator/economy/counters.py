@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from msgspec import Struct
@@ -18,20 +18,16 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.fabric import counters
 from flotilla.fabric.connection import Connection, Message
-from flotilla.fabric.counters import Count
+from flotilla.fabric.counters import Count, Standing
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.per_item import guarded
+from flotilla.fabric.stored import created_at
 from flotilla.fabric.unreadable import Sparing
-from flotilla.routing.reservations import OWNER_SAYS_EVERY_S, OpenReservations, Reservation
 from orchestrator.economy.errors import CountersAwayError
 
 logger = structlog.get_logger("orchestrator")
 
-OWNER: Final = "Flotilla-Owner"
-RESERVES: Final = "Flotilla-Reserves"
-ENDS: Final = "Flotilla-Ends"
 ADD_TIMEOUT_S: Final = 2.0
 LATER_MAX: Final = 100_000
 AT_ONCE_MAX: Final = 256
@@ -39,14 +35,28 @@ PAUSE_S: Final = 0.5
 """Before what was not acknowledged is sent again."""
 GIVE_UP_S: Final = 540.0
 """Within the stream's window of duplicates: later, the same message could be counted twice."""
+STOP_S: Final = 1.0
+STOP_LOOKS: Final = 20
+"""What waits at a stop has so long, and is looked at so often."""
 HISTORY_MAX: Final = 20_000
-HISTORY_S: Final = 3_600.0
-_OWNERS: Final = subjects.reserving_owner("")
+"""As many as the stream keeps of a counter."""
+RESTORES: Final = "Flotilla-Restores"
+"""Of an increment that puts back what a lost stream had counted; it has the new stream's time of creation."""
 
-Listener = Callable[[Count], None]
+
+class Listener(Protocol):
+    """Whoever follows a counter."""
+
+    def heard(self, count: Count) -> None:
+        """The counter came to a total; in their order."""
+        ...
+
+    def stream_fell(self) -> None:
+        """The stream's sequence fell: it was made anew, if the messages were not only heard in another order."""
+        ...
 
 
-class _Later(Struct, frozen=True):
+class Later(Struct, frozen=True):
     """An increment that nobody waits for; `instead` is added in its place when it was counted before."""
 
     subject: str
@@ -63,39 +73,45 @@ class Counters:
 
     Attributes:
         owner: This run of the orchestrator: another after each start.
-        known: The reservations of all orchestrators.
-        on_lost: Called when an increment is given up.
+        on_count: Told of each message of a counter that is heard.
+        on_owner: Told of each orchestrator that says that it lives.
+        on_lost: Called for each increment that is given up.
     """
 
     def __init__(self, connection: Connection, requests: Requests, instance: str) -> None:
         self._connection = connection
         self._requests = requests
         self._listeners: dict[str, Listener] = {}
-        self._later: deque[_Later] = deque()
+        self._later: deque[Later] = deque()
         self._due = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sending: asyncio.Task[None] | None = None
         self._count = 0
-        self._watching = False
+        self._newest = 0
         self._in_flight = 0
         self._sparing = Sparing()
         self.owner: Final = f"{instance}-{secrets.token_hex(4)}"
-        self.known: Final = OpenReservations()
-        self.on_lost: Callable[[], None] = _nothing
+        self.on_count: Callable[[Count], None] = _nothing
+        self.on_owner: Callable[[str], None] = _nothing
+        self.on_lost: Callable[[], None] = _lost
 
     async def start(self) -> None:
         """Hear what is counted; nothing more happens until a limit or budget is in force."""
         await self._connection.subscribe(subjects.counted("counter.>"), self._on_message)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._send_loop()), loop.create_task(self._watch_loop())]
+        self._sending = asyncio.get_running_loop().create_task(self._send_loop())
 
     async def stop(self) -> None:
-        """Send what waits, for a moment; then stop."""
-        for _ in range(20):
+        """Send what waits, for a moment; then stop, and say what was not acknowledged."""
+        for _ in range(STOP_LOOKS):
             if not self._later and not self._in_flight:
                 break
-            await asyncio.sleep(0.05)
-        for task in self._tasks:
-            task.cancel()
+            await asyncio.sleep(STOP_S / STOP_LOOKS)
+        if self._sending is not None:
+            self._sending.cancel()
+        unsent = len(self._later) + self._in_flight
+        if unsent:
+            logger.error("counts_not_sent", counts=unsent)
+        for _ in range(unsent):
+            self.on_lost()
 
     def new_id(self) -> str:
         """For one reservation."""
@@ -124,18 +140,17 @@ class Counters:
         self, subject: str, amount: int, message_id: str, headers: dict[str, str], instead: int | None = None
     ) -> None:
         """Add in the background. Where it was counted before, add `instead`, if that is anything."""
+        later = Later(subject, amount, message_id, headers, time.monotonic() + GIVE_UP_S, instead)
         if len(self._later) >= LATER_MAX:
-            self.on_lost()
-            return
-        later = _Later(subject, amount, message_id, headers, time.monotonic() + GIVE_UP_S, instead)
-        if self._later or self._in_flight >= AT_ONCE_MAX:
+            self._give_up(later, "too many wait")
+        elif self._later or self._in_flight >= AT_ONCE_MAX:
             self._later.append(later)
             self._due.set()
         else:
             # Written before whatever its caller sends next: should this process die, the server has had both or neither.
             start(self._send_now(later))
 
-    async def _send_now(self, later: _Later) -> None:
+    async def _send_now(self, later: Later) -> None:
         self._in_flight += 1
         try:
             again = await self._sent(later)
@@ -154,14 +169,14 @@ class Counters:
         """Tell of it no more."""
         self._listeners.pop(subject, None)
 
-    async def history(self, subject: str, since_s: float) -> list[Count]:
+    async def history(self, subject: str, since_s: float | None = None) -> list[Count]:
         """
-        A counter's messages of the last seconds, by this machine's clock.
+        A counter's messages of the last seconds, by this machine's clock; without `since_s`, all that are kept.
 
         Raises:
             CountersAwayError: They cannot be read.
         """
-        since_unix_ms = round((time.time() - since_s) * 1000)
+        since_unix_ms = 0 if since_s is None else round((time.time() - since_s) * 1000)
         stored = counters.counts(
             self._requests,
             subjects.COUNTERS_STREAM,
@@ -174,7 +189,7 @@ class Counters:
         except FabricError as error:
             raise self._away(error) from error
 
-    async def total_of(self, subject: str) -> int:
+    async def standing_of(self, subject: str) -> Standing:
         """
         What a counter stands at.
 
@@ -182,34 +197,49 @@ class Counters:
             CountersAwayError: It cannot be read.
         """
         try:
-            return await counters.total_of(self._requests, subjects.COUNTERS_STREAM, subject)
+            return await counters.standing_of(self._requests, subjects.COUNTERS_STREAM, subject)
         except FabricError as error:
             raise self._away(error) from error
 
-    def watch(self) -> None:
-        """There are reservations: say that this one lives, and look after those of the dead."""
-        self._watching = True
+    async def life(self) -> str:
+        """
+        The stream's time of creation: another one when it was lost and made again.
 
-    def note(self, count: Count) -> None:
-        """Take in what a message says of reservations, heard or read."""
-        reserves, ends = count.headers.get(RESERVES), count.headers.get(ENDS)
-        if reserves:
-            owner = count.headers.get(OWNER, "")
-            self.known.made(Reservation(reserves, count.subject, owner, count.increment), time.monotonic())
-        elif ends:
-            self.known.ended(ends)
+        Raises:
+            CountersAwayError: It cannot be read.
+        """
+        try:
+            return await created_at(self._requests, subjects.COUNTERS_STREAM)
+        except FabricError as error:
+            raise self._away(error) from error
+
+    async def restore(self, subject: str, stood: int, life: str) -> Standing:
+        """
+        Put back what a counter stood at before its stream was lost, unless somebody did; gives what it stands at now.
+
+        Raises:
+            CountersAwayError: Nobody can say whether it was counted.
+        """
+        if not any(RESTORES in count.headers for count in await self.history(subject)):
+            logger.warning("counter_restored", counter=subject, amount=stood)
+            await self.add(subject, stood, message_id=f"restore.{subject}.{life}", headers={RESTORES: life})
+        return await self.standing_of(subject)
 
     async def _on_message(self, message: Message) -> None:
         if message.subject.startswith(_OWNERS):
-            self.known.lives(message.subject.removeprefix(_OWNERS), time.monotonic())
+            self.on_owner(message.subject.removeprefix(_OWNERS))
             return
         count = read_counted(message)
         if count is None:
             return
-        self.note(count)
+        if count.sequence <= self._newest:
+            for each in self._listeners.values():
+                each.stream_fell()
+        self._newest = count.sequence
+        self.on_count(count)
         listener = self._listeners.get(count.subject)
         if listener is not None:
-            listener(count)
+            listener.heard(count)
 
     async def _send_loop(self) -> None:
         while True:
@@ -217,16 +247,17 @@ class Counters:
             self._due.clear()
             while self._later:
                 batch = [self._later.popleft() for _ in range(min(AT_ONCE_MAX, len(self._later)))]
+                self._in_flight += len(batch)
                 unsent = [each for each in await asyncio.gather(*map(self._sent, batch)) if each is not None]
+                self._in_flight -= len(batch)
                 if unsent:
                     self._later.extendleft(reversed(unsent))
                     await asyncio.sleep(PAUSE_S)
 
-    async def _sent(self, later: _Later) -> _Later | None:
+    async def _sent(self, later: Later) -> Later | None:
         """None when it is done with; else what is to be sent again."""
         if time.monotonic() >= later.give_up_at_s:
-            logger.error("count_given_up", counter=later.subject, amount=later.amount)
-            self.on_lost()
+            self._give_up(later, "not acknowledged")
             return None
         try:
             total = await self.add(later.subject, later.amount, message_id=later.message_id, headers=later.headers)
@@ -239,18 +270,14 @@ class Counters:
             self.add_later(later.subject, later.instead, f"{later.message_id}.late", {})
         return None
 
-    async def _watch_loop(self) -> None:
-        while True:
-            await asyncio.sleep(OWNER_SAYS_EVERY_S)
-            if not self._watching:
-                continue
-            with guarded("counters"):
-                await self._connection.publish(subjects.reserving_owner(self.owner))
-                for lost in list(self.known.lost(time.monotonic())):
-                    if lost.owner != self.owner:
-                        logger.warning("reservation_given_back", counter=lost.subject, owner=lost.owner)
-                        self.known.ended(lost.id)
-                        self.add_later(lost.subject, -lost.amount, f"{lost.id}.end", {ENDS: lost.id})
+    def _give_up(self, later: Later, why: str) -> None:
+        unsaid = self._sparing.due(why)
+        if unsaid is not None:
+            logger.error("count_given_up", counter=later.subject, amount=later.amount, why=why, unsaid=unsaid)
+        self.on_lost()
+
+
+_OWNERS: Final = subjects.reserving_owner("")
 
 
 def read_counted(message: Message) -> Count | None:
@@ -258,5 +285,9 @@ def read_counted(message: Message) -> Count | None:
     return counters.read_count(message.subject.replace("counted.", "counter.", 1), message)
 
 
-def _nothing() -> None:
+def _nothing(_heard: Any) -> None:
+    pass
+
+
+def _lost() -> None:
     pass

@@ -8,6 +8,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.gate import Gate
+from orchestrator.economy.reservations import Reservations
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.reporting.metrics import OrchestratorMetrics
 
@@ -30,10 +31,19 @@ class Economy:
         policy: Callable[[], Policy],
         metrics: OrchestratorMetrics,
     ) -> None:
-        counters = Counters(connection, requests, instance)
+        self._counters = counters = Counters(connection, requests, instance)
+        self._reservations = reservations = Reservations(connection, counters)
         counters.on_lost = metrics.count_lost
-        self.gate: Final = Gate(counters, policy)
+        self.gate: Final = Gate(reservations, counters, policy)
         self.gate.on_over = metrics.over_limit
         self.ledger: Final = SpendLedger(counters)
-        self.start: Final = counters.start
-        self.stop: Final = counters.stop
+
+    async def start(self) -> None:
+        """Hear what is counted."""
+        await self._counters.start()
+        self._reservations.start()
+
+    async def stop(self) -> None:
+        """Send what waits, for a moment; then stop."""
+        await self._counters.stop()
+        self._reservations.stop()

@@ -22,6 +22,7 @@ RouteOf = tuple[str, str, str]
 class _Seen(Struct):
     tokens: float = 0.0
     usd_micros: int = 0
+    is_free: bool = True
 
 
 class Estimates:
@@ -44,6 +45,11 @@ class Estimates:
             return seen.usd_micros
         return USD_MICROS_FIRST if hint_usd is None else round(hint_usd * USD_MICROS)
 
+    def is_free(self, route: RouteOf) -> bool:
+        """Whether attempts on it went well, and each of them is known to have cost nothing."""
+        seen = self._seen.get(route)
+        return seen is not None and seen.is_free
+
     def seen(self, route: RouteOf, usage: Usage) -> None:
         """An attempt went well."""
         seen = self._seen.get(route)
@@ -53,6 +59,7 @@ class Estimates:
             seen = self._seen[route] = _Seen()
         tokens = usage.input_tokens + usage.output_tokens
         seen.tokens = tokens if not seen.tokens else seen.tokens + (tokens - seen.tokens) * NEWEST_SHARE
+        seen.is_free = seen.is_free and usage.cost_usd == 0.0
         seen.usd_micros = max(seen.usd_micros, micros_of(usage.cost_usd or 0.0))
 
 

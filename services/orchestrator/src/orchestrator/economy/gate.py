@@ -24,6 +24,7 @@ from orchestrator.economy.estimates import Estimates, micros_of
 from orchestrator.economy.limit_counters import LimitCounters
 from orchestrator.economy.permits import Permit
 from orchestrator.economy.rates import Rate
+from orchestrator.economy.reservations import Reservations
 
 AWAY_S: Final = 1.0
 """While the counters are away, an attempt looks again after so long."""
@@ -39,11 +40,11 @@ class Gate:
         on_over: See `OnOver`.
     """
 
-    def __init__(self, counters: Counters, policy: Callable[[], Policy]) -> None:
+    def __init__(self, reservations: Reservations, counters: Counters, policy: Callable[[], Policy]) -> None:
         self._policy = policy
         self._document = Policy()
         self._rules = LimitRules(self._document)
-        self._limits = LimitCounters(counters)
+        self._limits = LimitCounters(reservations, counters)
         self._shut: dict[str, tuple[float, OverLimitError]] = {}
         self._estimates = Estimates()
         self.on_over: OnOver = _nothing
@@ -87,7 +88,7 @@ class Gate:
         applying = self._rules.of(task, route)
         if not applying:
             return None
-        permit = Permit(self._estimates, (route.pool, route.model, task.capability))
+        permit = Permit(self._estimates, (route.pool, route.model, task.capability), own_hardware=route.zone == "local")
         try:
             for name, limit in applying.limits:
                 for rate in self._limits.rates_of(name, limit):

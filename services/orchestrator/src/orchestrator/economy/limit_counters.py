@@ -10,6 +10,7 @@ from flotilla.routing.limit_rules import period_of
 from orchestrator.economy.allowances import Allowance
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.rates import Rate
+from orchestrator.economy.reservations import Reservations
 
 RATES_MAX: Final = 1_024
 """That are kept: of more, those that were made first go."""
@@ -20,7 +21,8 @@ KEPT_S: Final = 3_600.0
 class LimitCounters:
     """Rates and allowances by their counters."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, reservations: Reservations, counters: Counters) -> None:
+        self._reservations = reservations
         self._counters = counters
         self._rates: dict[str, Rate] = {}
         self._allowances: dict[str, Allowance] = {}
@@ -59,7 +61,7 @@ class LimitCounters:
     def _allowance(self, subject: str) -> Allowance:
         allowance = self._allowances.get(subject)
         if allowance is None:
-            allowance = self._allowances[subject] = Allowance(self._counters, subject)
+            allowance = self._allowances[subject] = Allowance(self._reservations, self._counters, subject)
             self._bound()
         return allowance
 

@@ -56,7 +56,7 @@ class Rate:
         self.measure: Final = measure
         self.window: Final = RateWindow(limit)
         self.leases: Final = Leases()
-        counters.hear(subject, self._heard)
+        counters.hear(subject, self)
 
     def limit_is(self, limit: int, why: str) -> None:
         """The policy has changed: from now on this."""
@@ -160,7 +160,7 @@ class Rate:
     async def _begin(self) -> None:
         """Learn what the fleet has taken in the last minute."""
         self._early = []
-        stood = await self._counters.total_of(self._subject)
+        stood = (await self._counters.standing_of(self._subject)).total
         stored = await self._counters.history(self._subject, WINDOW_S + 2 * CLOCKS_DIFFER_S)
         before = stored[0].total - stored[0].increment if stored else stood
         now_s, now_unix_ms = time.monotonic(), time.time() * 1000
@@ -171,7 +171,11 @@ class Rate:
             if total > self.window.latest:
                 self.window.heard(total, now_s)
 
-    def _heard(self, count: Count) -> None:
+    def stream_fell(self) -> None:
+        """The totals say so themselves: those of a rate only grow."""
+
+    def heard(self, count: Count) -> None:
+        """The counter came to a total."""
         if self._early is not None:
             # Not asked for yet: what is stored will be read before it is.
             if self._asking is not None:

@@ -23,6 +23,7 @@ from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
 from flotilla.routing.types import Route
 from orchestrator.economy.gate import Gate
+from orchestrator.economy.permits import Permit
 from orchestrator.execution.in_flight_checks import ReplicasOf
 from orchestrator.execution.liveness import LivenessWatch
 from orchestrator.reporting.traces import NO_TRACES, Traces, end_attempt, options_of
@@ -131,8 +132,6 @@ class Attempts:
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)
-        if permit is not None:
-            attempt.outcome.add_done_callback(permit.close)
         attempt.reply = reply = self._inbox.open(
             attempt.hear, prefix=subjects.attempt_inbox(route.zone, route.pool, self._instance, sealed=self._sealed)
         )
@@ -157,10 +156,14 @@ class Attempts:
                 encode(request),
                 reply=reply,
             )
-        except BaseException:
+        except BaseException as error:
             self.forget(attempt)
             attempt.outcome.cancel()
+            if permit is not None:
+                _end_unsent(permit, attempt, error)
             raise
+        if permit is not None:
+            attempt.outcome.add_done_callback(permit.close)
         return attempt
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -215,6 +218,14 @@ class Attempts:
         """Listen to it no more."""
         self._inbox.close(attempt.reply)
         self.live.pop(attempt.reply, None)
+
+
+def _end_unsent(permit: Permit, attempt: Attempt, error: BaseException) -> None:
+    if isinstance(error, Exception):
+        permit.give_back()
+    else:
+        # Stopped in the middle: it may have been sent.
+        permit.close(attempt.outcome)
 
 
 def _end_span(attempt: Attempt, outcome: Outcome) -> None:
