@@ -112,6 +112,12 @@ format: install ## Format, and mend what the linter can
 chaos: install ## Kill processes under load and see that nothing is lost
 	$(RUN) pytest tests/chaos $(ARGS)
 
+# Of the kills alone 10,000 take hours: CHAOS_KILLS=1000 for fewer, ARGS="-k suspended" for one of the three.
+.PHONY: chaos-pipelines
+chaos-pipelines: install ## Pipelines at full size: kills at every step boundary, a fan-out of 1,000, 10,000 runs at a gate; hours
+	CHAOS_KILLS=$(or $(CHAOS_KILLS),10000) CHAOS_ITEMS=$(or $(CHAOS_ITEMS),1000) CHAOS_WAITING=$(or $(CHAOS_WAITING),10000) \
+	  $(RUN) pytest -s tests/chaos/test_step_boundaries.py tests/chaos/test_fan_out.py tests/chaos/test_suspended_runs.py $(ARGS)
+
 .PHONY: soak
 soak: install ## A million asks and 300,000 durable tasks, every process flat in memory; about half an hour
 	SOAK_ASKS=$(or $(SOAK_ASKS),1000000) SOAK_TASKS=$(or $(SOAK_TASKS),300000) $(RUN) pytest -s tests/chaos/test_soak.py $(ARGS)

@@ -10,6 +10,7 @@ from typing import Any
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
+from flotilla.testkit.probe_client import PROBED, Scrape, probe_of
 from flotilla.testkit.scripted_worker import ScriptedWorker, failed, finished, scripted_worker
 
 CHAIN = """
@@ -128,7 +129,7 @@ async def _stage(
     for text in (CHAIN, FAN, OUTER, GATED, SHAPED, INNER, AROUND):
         name = text.split('"')[1]
         (folder / f"{name}.toml").write_text(text)
-    env = {"FLOTILLA_CAPABILITY_FILES": str(folder)}
+    env = {"FLOTILLA_CAPABILITY_FILES": str(folder), **PROBED}
     pools: tuple[tuple[Zone, str], ...] = (("local", "scripted"), ("cloud", "cloud"))
     async with running_fleet(directory / "fleet", orchestrators=orchestrators, local=0, pools=pools, env=env) as fleet:
         pool = "scripted" if zone == "local" else "cloud"
@@ -356,3 +357,44 @@ async def test_events_tell_of_a_run_and_its_steps(tmp_path: Path):
     assert [(kind, step) for step in ("sort", "short", "again") for kind in ("step_started", "step_finished")] == [
         (event["kind"], event["step"]) for event in told if "step" in event
     ]
+
+
+async def test_runs_and_steps_are_measured_with_what_waits_and_what_stands_still(tmp_path: Path):
+    """
+    By outcome, both ways in; what a run in hand waits for shows in how long no step of it has ended.
+    """
+    stalled = asyncio.Event()
+
+    def script(request: Json) -> list[Any]:
+        if request["input"].get("document") == "Stand still.":
+            stalled.set()
+            return [{"type": "accepted"}]
+        return _says(request)
+
+    async with _stage(tmp_path, script) as (fleet, client, _):
+        probe = probe_of(fleet.orchestrators[0])
+        done, gated, still = new_task(), new_task(), new_task()
+        async with client.hearing("results.>") as results:
+            await client.submit("chain", DOCUMENT, task=done)
+            await results.result(done)
+        await client.ask("shaped", DOCUMENT)
+        await client.submit("gated", DOCUMENT, task=gated)
+        waiting = await probe.until(lambda seen: seen.value("flotilla_approvals_oldest_seconds", scope="default") > 0)
+        await client.submit("chain", {"document": "Stand still."}, task=still)
+        await stalled.wait()
+        held = await probe.until(lambda seen: seen.value("flotilla_pipeline_idle_seconds", pipeline="chain") > 1)
+        await client.api("cancel", {"task": still})
+        after = await probe.until(lambda seen: not seen.value("flotilla_pipeline_runs"))
+
+    def runs(seen: Scrape, **labels: str) -> float:
+        return seen.value("flotilla_pipeline_runs_total", **labels)
+
+    assert 1 == waiting.value("flotilla_approvals_waiting", scope="default")
+    assert 1 == runs(waiting, pipeline="chain", path="durable", outcome="ok")
+    assert 1 == runs(waiting, pipeline="shaped", path="interactive", outcome="step_failed")
+    assert 1 == runs(waiting, pipeline="gated", path="durable", outcome="suspended")
+    assert 3 == waiting.value("flotilla_pipeline_steps_total", pipeline="chain", outcome="ok")
+    assert 1 == waiting.value("flotilla_pipeline_run_seconds_count", pipeline="chain")
+    assert 1 == held.value("flotilla_pipeline_runs", pipeline="chain")
+    assert 1 == runs(after, pipeline="chain", outcome="cancelled")
+    assert 0 == after.value("flotilla_pipeline_idle_seconds")

@@ -188,7 +188,7 @@ class Orchestrator:
                         at_least="restricted" if settings.sealed else "public",
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
                         gate=approvals.gate,
-                        metrics=metrics,
+                        metrics=metrics.pipelines,
                         payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,
                     ),
                 )

@@ -14,7 +14,7 @@ from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.reporting.events import Events
-from orchestrator.reporting.metrics import OrchestratorMetrics
+from orchestrator.reporting.pipeline_metrics import PipelineMetrics
 from orchestrator.state.shared_quota import Room
 from orchestrator.state.tasks import Task
 
@@ -41,7 +41,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     at_least: DataClass
     outputs: Room
     gate: Gate
-    metrics: OrchestratorMetrics
+    metrics: PipelineMetrics
     payload_bytes_max: int
 
 

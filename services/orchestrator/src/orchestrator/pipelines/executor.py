@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from flotilla.contracts.results import Result
+from flotilla.fabric.errors import FabricError
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline
+from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.pipeline_run import PipelineRun
+from orchestrator.pipelines.runs_in_hand import RunsInHand
 from orchestrator.pipelines.step_places import StepPlaces
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
@@ -26,6 +29,8 @@ class PipelineExecutor:
         self._pipelines = dict(pipelines)
         self._names = frozenset(self._pipelines)
         self._needs = dependencies
+        self._in_hand = RunsInHand(self._names)
+        dependencies.metrics.runs = self._in_hand
         # Of steps that are no runs, so that a run never waits for a place that it holds itself; asks have their own.
         self._places: defaultdict[tuple[str, bool], StepPlaces] = defaultdict(lambda: StepPlaces(STEPS_IN_FLIGHT_MAX))
 
@@ -67,7 +72,17 @@ class PipelineExecutor:
     async def _run(self, task: Task, *, run_id: str, depth: int) -> Ended:
         pipeline = self._pipelines[task.capability]
         run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
-        result = await self._needs.reports.of(task, run.result(), run.trace_under)
+        metrics = self._needs.metrics
+        try:
+            with self._in_hand.holding(pipeline.name, run):
+                result = await self._needs.reports.of(task, run.result(), run.trace_under)
+        except AwaitingApprovalError:
+            metrics.run_left(task, "suspended")
+            raise
+        except (NoRouteNowError, FabricError):
+            metrics.run_left(task, "nakked")
+            raise
+        metrics.run_ended(task, result)
         return Ended(result, run.data_class)
 
 

@@ -67,6 +67,7 @@ class PipelineRun:
         self._outputs_bytes = 0
         self._context: Context = task.options
         self._under_way = 0
+        self.went_on_at = time.monotonic()
         self._awaiting: list[AwaitingApprovalError] = []
         self._gated = False
         self._classes: list[DataClass] = [task.data_class]
@@ -143,6 +144,7 @@ class PipelineRun:
             raise _soonest(self._awaiting)
         ended = await self._ended.get()
         self._under_way -= 1
+        self.went_on_at = time.monotonic()
         if isinstance(ended, AwaitingApprovalError):
             self._gated = True
             self._awaiting.append(ended)
@@ -158,6 +160,7 @@ class PipelineRun:
 
     def _start(self, step: StepTask) -> None:
         self._under_way += 1
+        self.went_on_at = time.monotonic()
         planned = highest((step.data_class, self._needs.at_least))
         data_class = task_data_class(step.capability, planned, planned)
         tally = self._tallies.get(step.key.step)

@@ -9,6 +9,7 @@ from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import Result
 from flotilla.routing.recorder import NO_USAGE
 from flotilla.routing.router import PolicyRouter
+from orchestrator.reporting.pipeline_metrics import PipelineMetrics
 from orchestrator.state.ask_quota import AsksInFlight
 from orchestrator.state.attempt import Attempt
 from orchestrator.state.fleet import Fleet
@@ -32,6 +33,7 @@ class OrchestratorMetrics:
     Counts tasks and attempts, and shows slots, backlog and breakers when asked.
 
     Attributes:
+        pipelines: Of runs and steps.
         approvals: What waits for approvals, once it is followed.
         asks: The asks in flight, once they are served.
         backlog: Tasks in the streams by capability and priority, as the last sweep found them.
@@ -40,6 +42,7 @@ class OrchestratorMetrics:
     def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
         self._fleet = fleet
         self._router = router
+        self.pipelines: Final = PipelineMetrics()
         self.approvals: WaitingApprovals | None = None
         self.asks: AsksInFlight | None = None
         self.backlog: dict[tuple[str, str, str], int] = {}
@@ -91,14 +94,6 @@ class OrchestratorMetrics:
         self._unreadable: Final = Counter(
             "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
         )
-        self._steps: Final = Counter(
-            "flotilla_pipeline_steps_total",
-            "Tasks of pipelines' steps, by what became of them; `kept` had its result from before.",
-            ("pipeline", "step", "outcome"),
-        )
-        self._step_s: Final = Histogram(
-            "flotilla_pipeline_step_seconds", "From a step's task to its result.", ("pipeline", "step")
-        )
         self._cache_hits: Final = Counter(
             "flotilla_cache_hits_total",
             "Tasks that were given the answer of another; `source` says whether it was kept, or just being made.",
@@ -141,8 +136,7 @@ class OrchestratorMetrics:
             self._cards_refused,
             self._unreadable,
             self._stores_made_again,
-            self._steps,
-            self._step_s,
+            *self.pipelines.instruments,
             self._cache_hits,
             self._cache_misses,
             self._cache_saved_usd,
@@ -191,13 +185,6 @@ class OrchestratorMetrics:
         self._task_s.add((task.capability, path), result.latency_ms / 1000)
         if provider_ms is not None:
             self._overhead_s.add((task.capability,), max(0.0, result.latency_ms - provider_ms) / 1000)
-
-    def step_ended(self, pipeline: str, step: str, result: Result, *, kept: bool) -> None:
-        """A task of a pipeline's step is over."""
-        error = getattr(result.error, "kind", None)
-        self._steps.add((pipeline, step, "kept" if kept else "ok" if error is None else error.value))
-        if not kept:
-            self._step_s.add((pipeline, step), result.latency_ms / 1000)
 
     def cache_hit(self, capability: str, *, kept: bool, saved_usd: float) -> None:
         """A task was given the answer of another: a kept one, or one that was just being made."""

@@ -1,0 +1,108 @@
+"""
+What a provider was asked on behalf of pipelines' steps, laid beside what the fleet has kept of them.
+
+Documents name what they are of (`mark`), so the provider's own record says which step was worked on, how often and when.
+"""
+
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from flotilla.testkit.plain_client import PlainClient
+from flotilla.testkit.provider_steps import Received, Says
+
+PIECE: Final = "-"
+"""In place of the index, where a step does not run for each item."""
+
+_MARK: Final = re.compile(r"mark/([A-Za-z0-9_-]+)/([a-z0-9_]+)/(\d+|-)/")
+_KEPT: Final = re.compile(r"step\.[^.]+\.([^.]+)\.([a-z0-9_]+)\.(\d+|-)\.[0-9a-f]{32}")
+
+
+class Mark(NamedTuple):
+    """One task of one step of one run."""
+
+    run: str
+    step: str
+    item: str = PIECE
+
+    def __str__(self) -> str:
+        return f"mark/{self.run}/{self.step}/{self.item}/"
+
+
+def mark(step: str, index: str = PIECE) -> str:
+    """What a step's document begins with, in a pipeline whose input has the run's id as `run`."""
+    return f"mark/${{input.run}}/{step}/{index}/"
+
+
+class StepCounts:
+    """
+    The provider's record.
+
+    Attributes:
+        asked: When each task of a step came to the provider, by this machine's clock in nanoseconds since 1970.
+        on_asked: Called with each task that came, before it is answered.
+    """
+
+    def __init__(self) -> None:
+        self.asked: Final[defaultdict[Mark, list[int]]] = defaultdict(list)
+        self.on_asked: Callable[[Mark], None] | None = None
+
+    def answer(self, received: Received) -> Says:
+        """For `ProviderServer.otherwise`: says which task it was, and writes it down."""
+        found = _MARK.search(str(received.body))
+        if found is None:
+            return Says("nobody's")
+        asked = Mark(*found.groups())
+        self.asked[asked].append(time.time_ns())
+        if self.on_asked is not None:
+            self.on_asked(asked)
+        return Says(f"did {asked.step} {asked.item}")
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of steps there were, each counted once."""
+        return len(self.asked)
+
+    @property
+    def repeated(self) -> int:
+        """How often one was asked for that had been asked for before."""
+        return sum(len(times) - 1 for times in self.asked.values())
+
+    def by_step(self) -> Counter[str]:
+        """How often each step was asked for."""
+        found: Counter[str] = Counter()
+        for asked, times in self.asked.items():
+            found[asked.step] += len(times)
+        return found
+
+    def repeated_although_kept(self, kept: dict[Mark, int]) -> list[Mark]:
+        """The tasks that were asked for again when their results had been kept already."""
+        return [done for done, kept_ns in kept.items() if any(asked_ns > kept_ns for asked_ns in self.asked[done])]
+
+
+async def kept_steps(admin: PlainClient, scope: str = "default") -> dict[Mark, int]:
+    """When the server stored each result of a step, in nanoseconds since 1970; asked of the leader, one by one."""
+    return {done: at_ns async for done, at_ns in _kept(admin, scope)}
+
+
+async def _kept(admin: PlainClient, scope: str) -> AsyncIterator[tuple[Mark, int]]:
+    sequence = 1
+    while True:
+        query = {"seq": sequence, "next_by_subj": f"step.{scope}.>"}
+        answer = await admin.stream("STREAM.MSG.GET", f"STEPS_{scope}", query)
+        if "message" not in answer:
+            return
+        message = answer["message"]
+        sequence = message["seq"] + 1
+        found = _KEPT.fullmatch(message["subject"])
+        if found is not None:
+            yield Mark(*found.groups()), _nanoseconds(message["time"])
+
+
+def _nanoseconds(moment: str) -> int:
+    """Of RFC 3339 as the server writes it, with up to nine digits of a second."""
+    whole, _, rest = moment.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(rest.ljust(9, "0") or 0)
