@@ -32,6 +32,7 @@ UNITS = [
         "key=",
     ),
     *("-----BEGIN A-----", "DE89370400440532013000 ", "12345 Aa ", "1 May ", "Am A 1 ", "12 Main Street, ", "A and "),
+    *("name: a ", "a: ", '"name":"', "name,tel\n", 'name;"', "<name>", "a\tb\n", "name  tel\n", "BIC ", "A/1", "mr a "),
     *("GmbH ", "J. ", "Dear A ", "my name is jane ", "a at a dot b ", "[PERSON_1_", "Abteilungsleiterin"),
 ]
 

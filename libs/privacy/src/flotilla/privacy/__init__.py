@@ -11,7 +11,7 @@ from flotilla.privacy.languages import language_of
 from flotilla.privacy.layers import Function, Guarded, Layer, Policy
 from flotilla.privacy.listed import Listed
 from flotilla.privacy.own_types import OwnTypes, own_types
-from flotilla.privacy.plugins import Entities, plugin
+from flotilla.privacy.plugins import plugin
 from flotilla.privacy.redaction import Redacted, redact, redact_number
 from flotilla.privacy.restore import Account, StreamRestorer, restore_json, restore_text
 from flotilla.privacy.spans import Span
@@ -19,7 +19,6 @@ from flotilla.privacy.structured import Structured
 
 __all__ = [
     "Account",
-    "Entities",
     "Entries",
     "Entry",
     "Function",

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from flotilla.privacy import lexicon
-from flotilla.privacy.names import addresses, organisations, people
+from flotilla.privacy.names import addresses, labelled, organisations, people
 from flotilla.privacy.names.capitals import with_capitals
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.marking import mark, places
+from flotilla.privacy.names.small import said_again, small_names
 from flotilla.privacy.names.tokens import Token, tokens_of
 from flotilla.privacy.spans import Span
 from flotilla.privacy.values.regions import Region, near_digits
@@ -35,6 +36,8 @@ class Listed:
 
     def find(self, text: str, language: str) -> Iterator[Span]:
         """The spans of a text."""
+        for start, end, name in labelled.find(text):
+            yield self._span(start, end, name, _SURE)
         text = with_capitals(text)
         tokens = tokens_of(text, language)
         digits = near_digits(text)
@@ -42,6 +45,9 @@ class Listed:
         people_found = [*self._people(text, tokens, language)]
         parts = [*self._address_parts(text, tokens, digits, language)]
         yield from people_found
+        named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
+        for start, end in (*small_names(text, tokens, language), *said_again(tokens, named)):
+            yield self._span(start, end, "PERSON", _PERHAPS)
         yield from parts
         yield from _chains(text, parts, people_found)
         for start, end, name in organisations.find(text, tokens):

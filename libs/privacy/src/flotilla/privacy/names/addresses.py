@@ -21,14 +21,16 @@ _ENGLISH_KINDS: Final = (
     r"|Lakes|Land|Landing|Light|Lights|Loaf|Lock|Locks|Lodge|Mall|Manor|Manors"
     r"|Meadow|Meadows|Mill|Mills|Mission|Motorway|Mount|Mountain|Mountains|Neck|Orchard|Oval|Overpass"
     r"|Passage|Pike|Pine|Pines|Plain|Plains|Port|Ports|Prairie|Radial|Ramp|Ranch"
-    r"|Rapid|Rapids|Rest|River|Roads|Route|Rue|Shoal|Shoals|Shore|Shores|Skyway|Spring|Springs|Spur"
+    r"|Rapid|Rapids|Rest|River|Roads|Rise|Route|Rue|Shoal|Shoals|Shore|Shores|Skyway|Spring|Springs|Spur"
     r"|Spurs|Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway"
     r"|Tunnel|Turnpike|Underpass|Union|Unions|Valley|Valleys|Via|Viaduct|View|Views|Village|Villages"
     r"|Ville|Vista|Walks|Wall|Well|Wells|Wharf|Yard)"
 )
 _UNIT: Final = (
     r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|Building|Bldg|App|Whg|Wohnung|Stock|Etage|étage"
-    r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?\w{1,6})"
+    r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?\w{1,6}"
+    r"|,?\s{1,2}\d{1,2}(?:\.?[º°ª]|\.\s?(?:OG|UG|Stock|Etage|Obergeschoss)|(?:st|nd|rd|th) [Ff]loor|e(?:r|me)? étage)"
+    r"(?:\s(?:links|rechts|mitte|izq\.?|izqda\.?|dcha\.?|ext\.?|[A-Z](?!\w)))?|,?\s(?:EG|DG)(?!\w)(?:\s(?:links|rechts))?)"
 )
 _ENGLISH: Final = re.compile(
     rf"(?<![\w.,$€£-])\d{{1,6}}[A-Za-z]?(?:\s\d{{1,5}}(?:st|nd|rd|th)?)?,?\s(?:(?:North|South|East|West"
@@ -37,7 +39,7 @@ _ENGLISH: Final = re.compile(
     rf"|SW|North|South|East|West)(?!\w))?{_UNIT}{{0,2}}"
 )
 _UNIT_ALONE: Final = re.compile(
-    r"(?<!\w)(?:Apt|Apartment|Suite|Ste|Unit|Whg|Wohnung|Appt|Appartement|Bât"
+    r"(?<!\w)(?:Apt|Apartment|Suite|Ste|Unit|Flat|Whg|Wohnung|Appt|Appartement|Bât"
     r"|Piso)\.?\s#?\d{1,5}[A-Za-z]?(?:,?\sBox\s\d{1,6})?(?![\w%])"
 )
 _MILITARY: Final = re.compile(r"(?<!\w)(?:APO|DPO|FPO),?\sA[AEP](?:,?\s\d{5}(?:-\d{4})?)?(?!\w)")
@@ -46,12 +48,12 @@ _NO_NUMBER: Final = re.compile(
     rf"|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
 )
 _GERMANIC: Final = re.compile(
-    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]{{0,40}}?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|weg"
-    rf"|[Pp]latz|[Aa]llee|gasse|[Rr]ing|damm|ufer|chaussee|steig|stieg|pfad|hof|markt|wall|graben|berg"
-    rf"|kamp|siedlung"
+    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]{{0,40}}?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg"
+    rf"|[Pp]latz|[Aa]llee|[Gg]asse|[Rr]ing|[Dd]amm|[Uu]fer|[Cc]haussee|steig|[Ss]tieg|[Pp]fad|[Hh]of|[Mm]arkt|wall|[Gg]raben|[Bb]erg"
+    rf"|kamp|[Ss]iedlung|[Ss]tiege|promenade|twiete|anger|deich|steg|wiesen?|winkel|gässchen|koppel|brink|redder|brücke"
     r"|straat|laan|plein|gracht|kade|dijk|singel|dreef|baan|utca|tér|út|vägen|gatan|gränd|stigen|gata"
     r"|veien|vegen|vei|gade|vej|vænget|allé|katu|kuja|polku|gate|vegur|braut|tie)"
-    rf",?\s{{1,2}}(?:Nr\.\s?)?{_HOUSE}{_UNIT}?"
+    rf",?\s{{1,2}}(?:Nr\.\s?)?{_HOUSE}{_UNIT}{{0,2}}"
 )
 _AT_THE: Final = re.compile(
     rf"(?<!\w)(?:Am|An der|An den|Auf dem|Auf der|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter "
@@ -61,7 +63,7 @@ _ROMANCE_KINDS: Final = (
     r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
     r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
     r"|[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
-    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje"
+    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Ll]ugar|[Uu]rbanización|[Uu]rb\."
     r"|Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Rua|Praça|Travessa|Estrada|Alameda|Avinguda"
     r"|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Oo]s\.|[Pp]l\.|Plac|Calea|Bulevardul|Šetalište|Trg|Cesta|Kossuth|Jalan)"
 )
@@ -118,6 +120,11 @@ _STATES: Final = re.compile(
 _NAME_AND_HOUSE: Final = re.compile(
     rf"(?<!\w)({_CAP})(?:\s{_CAP}){{0,3}}\s(\d{{1,4}}(?:\s?[a-zA-Z](?!\w))?(?:-\d{{1,3}})?)(?!\w|[.,:/-]\d|\s?%)"
 )
+# A house that has a name in place of a number.
+_HOUSE_NAMED: Final = re.compile(
+    rf"(?<!\w)(?:The (?:Old )?{_CAP}|(?:{_CAP}\s){{1,2}}(?:Cottage|House|Lodge|Farm|Farmhouse|Barn|Hall|Manor|Villa|Bungalow"
+    r"|Mill|Maltings|Rectory|Vicarage|Forge|Grange|Croft|Court|Mansions))(?=,\s(?:\d|[A-Z]))"
+)
 _STREETS: Final = (
     _ENGLISH,
     _GERMANIC,
@@ -130,6 +137,7 @@ _STREETS: Final = (
     _CODE_AFTER_STATE,
     _UNIT_ALONE,
     _MILITARY,
+    _HOUSE_NAMED,
 )
 _NO_STREET: Final = re.compile(
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"

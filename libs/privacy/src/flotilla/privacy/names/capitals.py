@@ -7,6 +7,7 @@ from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import FIRST, LAST
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.people import NO_NAMES
+from flotilla.privacy.names.small import NOBODYS
 from flotilla.privacy.values.regions import words
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -50,7 +51,11 @@ def _family(match: re.Match[str]) -> str:
 
 def _written(match: re.Match[str]) -> str:
     word = match[0]
-    if len(word) == 1 or (lexicon.ordinary_words().flags(word) and word not in _TITLES and word not in GROUPS):
+    if (
+        len(word) == 1
+        or word in NOBODYS
+        or (lexicon.ordinary_words().flags(word) and word not in _TITLES and word not in GROUPS)
+    ):
         return word
     first = word[0].upper()
     return first + word[1:] if len(first) == 1 else word

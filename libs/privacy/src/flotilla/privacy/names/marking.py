@@ -8,7 +8,7 @@ from typing import Final
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
 from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
-from flotilla.privacy.names.people import NO_NAMES, said_small
+from flotilla.privacy.names.people import NO_NAMES, SAINTS, said_small
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
 
@@ -22,6 +22,7 @@ _ARTICLES: Final = words(
     "le la les l un une des du au aux ce cet cette ces notre votre leur son sa ses mon ma chaque "
     "el los las lo un una unos unas del al este esta estos estas ese esa su sus mi tu cada"
 )
+_BEFORE_PLACES: Final = SAINTS | words("Bad Mount Port Fort")
 _UPPER_SHARE: Final = 0.6
 _ACRONYM_LENGTH_MIN: Final = 4
 
@@ -115,6 +116,18 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
     """Places of one word or several, where the words around do not make another thing of them."""
     listed = lexicon.places()
     found: list[tuple[int, int]] = []
+
+    def begin(at: int) -> int:
+        """Of the place, with the saint before it."""
+        before = tokens[at - 1] if at else None
+        if (
+            before is not None
+            and before.text in _BEFORE_PLACES
+            and text[before.end : tokens[at].start] in {" ", "-", ". "}
+        ):
+            return before.start
+        return tokens[at].start
+
     done = 0
     for at, token in enumerate(tokens):
         if not token.capital or token.start < done or token.text.lower() in NO_NAMES:
@@ -131,7 +144,7 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
                 continue
             sure = count > 1 or not token.common or flags & WHOLE_PLACE
             if sure or _in_a_place(tokens, at) or (language in {"en", "fr", "es"} and not token.begins):
-                found.append((token.start, last.end))
+                found.append((begin(at), last.end))
                 done = last.end
                 break
     return found

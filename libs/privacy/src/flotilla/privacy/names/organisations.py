@@ -19,7 +19,7 @@ _FORM: Final = (
     r"|SA|S\.A|SAS|S\.A\.S|SARL|S\.A\.R\.L|EURL|SCI|SNC|et Fils|Cie|SL|S\.L|SLU|S\.L\.U|SpA|S\.p\.A"
     r"|Srl|S\.r\.l|NV|N\.V|BV|B\.V|AB|A/S|ApS|Oy|Oyj|AS|ASA|sp\. z o\.o|s\.r\.o|Kft|Lda)"
 )
-_COMPANY: Final = re.compile(rf"(?<!\w){_WORD}(?:(?:\s|{_JOIN}\s?){_WORD}){{0,6}}?,?\s{_FORM}(?![\w-])\.?")
+_COMPANY: Final = re.compile(rf"(?<!\w){_WORD}(?:(?:[^\S\n]|{_JOIN}\s?){_WORD}){{0,6}}?,?\s{_FORM}(?![\w-])\.?")
 _PAIR: Final = re.compile(
     rf"(?<!\w){_WORD}(?:\s?-\s?{_WORD}|,\s{_WORD})?,?\s(?:and|&)\s{_WORD}(?=\s(?:Orchestra|Ltd|Inc|LLC"
     rf"|Group|Associates|Law|Bank|Company)\b)"
@@ -32,13 +32,23 @@ _KIND: Final = (
     r"|Klinik|Klinikum|Krankenhaus|Universität|Hochschule|Gymnasium|Sparkasse|Volksbank|Versicherung"
     r"|Versicherungen|Apotheke|Praxis|Kanzlei|Stiftung|Verein|Verlag|Werke|Bau"
     r"|Clinique|Hôpital|Université|Lycée|Collège|Banque|Assurances?|Mairie|Cabinet|Pharmacie|Fondation|Mutuelle"
+    r"|Surgery|Dental|Bakery|Brewery|Garage|Plumbing|Roofing|Builders|Motors|Foods|Farms|Nursery|Logistics"
+    r"|Publishing|Mutual|Bookshop|Florists|Ventures"
+    r"|Pharmaceuticals|Telecom|Catering|Gym"
+    r"|Jobcenter|Finanzamt|Amtsgericht|Landgericht|Oberlandesgericht|Standesamt|Jugendamt|Stadtwerke|Genossenschaft"
+    r"|Bäckerei|Metzgerei|Autohaus|Tischlerei|Schreinerei|Druckerei|Gärtnerei|Brauerei|Grundschule|Realschule|Kita"
+    r"|Société|Entreprise|Agence|Caisse|Boulangerie|Imprimerie|Librairie|Association|Établissements|Ets|SCI|SARL|SAS|EURL"
+    r"|Tribunal|École|Crèche"
+    r"|Cooperativa|Panadería|Talleres|Asociación|Empresa|Editorial|Gestoría|Caja|Juzgado|Escuela|Guardería|Librería"
+    r"|Inmobiliaria|Construcciones|Transportes|Suministros"
     r"|Universidad|Hospital|Clínica|Banco|Colegio|Instituto|Farmacia|Ayuntamiento|Fundación|Seguros|Bufete)"
 )
 _AFTER_NAME: Final = re.compile(
     rf"(?<!\w){_WORD}(?:\s{_WORD}){{0,3}}\s{_KIND}(?!\w)(?:\s(?:of|von|de|für|at)\s{_WORD}(?:\s{_WORD}){{0,2}})?"
 )
 _BEFORE_NAME: Final = re.compile(
-    rf"(?<!\w){_KIND}(?:\s(?:of|de|del|de la|für|d'|du|des|Saint|St\.|Sankt|San|Santa))?\s{_WORD}(?:\s{_WORD}){{0,3}}"
+    rf"(?<!\w){_KIND}(?:\s(?:of|de|del|de la|für|du|des|am|an der|im|Saint|St\.|Sankt|San|Santa)\s|\s(?:d'|l')|\s)"
+    rf"{_WORD}(?:\s{_WORD}){{0,3}}"
 )
 # A word without which no pattern matches; taken from the patterns themselves.
 _TELLING: Final = frozenset(re.findall(r"[^\W\d_]+", _FORM + _KIND + " Orchestra Law"))

@@ -79,15 +79,25 @@ _ROLE: Final = re.compile(
     r"|[Ff]amilia|[Vv]iuda|[Dd]octora?|[Tt]estigo|[Aa]cusad[oa]|[Vv]ecin[oa]|[Aa]bogad[oa]|[Nn]otari[oa]|[Cc]ompañer[oa])"
     rf"\s({_NAME})"
 )
-_ANNOUNCED: Final = (_TITLED, _ROLE, _GREETED, _SAID, _LABEL, _SIGNATURE)
+_KIN: Final = re.compile(
+    r"(?<!\w)(?:mother|father|mum|mom|dad|son|daughter|wife|husband|brother|sister|uncle|aunt|cousin|niece|nephew|partner"
+    r"|fiancée?|girlfriend|boyfriend|stepson|stepdaughter|grandson|granddaughter|grandmother|grandfather"
+    r"|Mutter|Vater|Sohn|Tochter|Ehefrau|Ehemann|Frau|Mann|Bruder|Schwester|Onkel|Tante|Enkel(?:in)?|Lebensgefährt(?:e|in)"
+    r"|Partner(?:in)?|Verlobte[rn]?|Schwager|Schwägerin|Neffe|Nichte"
+    r"|mère|père|fils|fille|épouse|époux|mari|femme|frère|sœur|oncle|tante|conjointe?|compagne|compagnon|cousine?"
+    r"|madre|padre|hijo|hija|esposa|esposo|marido|mujer|hermano|hermana|tío|tía|primo|prima|pareja|novio|novia)"
+    rf",? \(?({_NAME})"
+)
+_ANNOUNCED: Final = (_TITLED, _ROLE, _KIN, _GREETED, _SAID, _LABEL, _SIGNATURE)
 
 # What announces a name may announce any noun as well.
-_WEAK: Final = frozenset((_ROLE, _SAID))
+_WEAK: Final = frozenset((_ROLE, _SAID, _KIN))
 
 PARTICLES: Final = words(
     "van von vom zu zum zur de den der del della dei di da das dos do du des la le los las y bin ibn "
     "ben al el ter ten te af av"
 )
+SAINTS: Final = words("Sankt St Saint Sainte San Santa Santo São")
 _LINK: Final = re.compile(r"\.?[ \u00a0]{1,2}\Z|\.\Z")
 _PARTICLES_MAX: Final = 3
 
@@ -112,7 +122,7 @@ def announced(text: str, language: str) -> Iterator[tuple[int, int, str]]:
         if pattern is _LABEL and not (":" in text or "=" in text):
             continue
         for match in pattern.finditer(text):
-            if pattern in _WEAK and _is_no_name(match[1]):
+            if pattern in _WEAK and _is_no_name(match[1]) and not (pattern is _KIN and language in {"en", "fr", "es"}):
                 continue
             yield from _name_in(
                 text, *match.span(match.lastindex or 0), keep_first=pattern is _TITLED, german=language == "de"
@@ -180,7 +190,9 @@ def _first_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
             and not (before.begins and before.text == "A")
         )
         ambiguous = before.capital and before.first and not before.begins
-        if not (initial or ambiguous) or before.text.lower() in NO_NAMES - {"i"}:
+        # "VIKRAM SUNDARESAN": between words in small letters, two in capitals belong together.
+        shouted = before.upper and tokens[at].upper and not before.common
+        if not (initial or ambiguous or shouted or before.text in SAINTS) or before.text.lower() in NO_NAMES - {"i"}:
             break
         at -= 1
     return at

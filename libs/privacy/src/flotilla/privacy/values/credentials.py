@@ -24,15 +24,28 @@ _PEM_BEGIN: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----")
 _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{1,40}-----")
 _TOLD: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|auth|secret|private)[ _-]?(?:key|token)|token|bearer"
-    r"|pin(?:[ -]?code)?|passwort|kennwort|zugangscode|mot de passe|code secret|contrase(?:ñ|n)a|clave)"
-    r"[\"']?(?:\s{0,3}[:=]{1,2}>?\s{0,3}|\s(?:is|ist|lautet|est|es)\s{1,2}:?\s{0,2})[\"'`]?([^\s\"'`,;<>]{3,200})",
+    r"|pin(?:[ -]?code)?|passwort|kennwort|(?:zugangs|tür|zugriffs|freischalt|sicherheits)-?code|mot de passe"
+    r"|code (?:secret|pin|d'accès|de (?:la )?(?:porte|l'immeuble|sécurité))|contrase(?:ñ|n)a|clave"
+    r"|(?:door|gate|entry|access|alarm|security|key|código de (?:la )?) ?-?(?:code|puerta|acceso)|(?:puk|tan)\b)"
+    r"[\"']?(?:\s{0,3}[:=]{1,2}>?\s{0,3}|\s(?:is|ist|lautet|est|es|c'est)\s{1,2}:?\s{0,2})[\"'`]?([^\s\"'`,;<>]{3,200})",
     re.IGNORECASE,
 )
 _BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([A-Za-z0-9+/=_.~-]{12,4000})", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"://([^\s/@:]{1,100}:[^\s/@]{1,200})@")
 
 
-_USER_WORDS: Final = ("user", "login", "handle", "benutzer", "anmelde", "identifiant", "usuario")
+_USER_WORDS: Final = (
+    "user",
+    "usr",
+    "uid",
+    "owner=",
+    "login",
+    "handle",
+    "benutzer",
+    "anmelde",
+    "identifiant",
+    "usuario",
+)
 _TELLS: Final = (":", "=", ">")
 _WORDS: Final = (
     "pass",
@@ -42,7 +55,10 @@ _WORDS: Final = (
     "token",
     "pin",
     "kennwort",
-    "zugangscode",
+    "code",
+    "código",
+    "puk",
+    "tan",
     "mot de",
     "contrase",
     "clave",
@@ -51,8 +67,7 @@ _WORDS: Final = (
 
 _USER: Final = re.compile(
     r"(?:user[ _-]?name|user[ _-]?id|login|handle|benutzer(?:name)?|anmeldename|identifiant"
-    r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?"
-    r"([\w.@+-]{3,64})",
+    r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([\w.@+-]{3,64})|\b(?:user|usr|uid|owner)=[\"']?([\w.@+-]{3,64})",
     re.IGNORECASE,
 )
 _HANDLE: Final = re.compile(r"(?<![^\s(,:;])@[A-Za-z_]\w{2,29}(?![\w.@(/])")
@@ -80,7 +95,7 @@ def _told(text: str) -> Iterator[tuple[int, int, str]]:
     for match in matches(_BEARER, text, near_any(lower, ("bearer", "basic"), before=1, after=4000)):
         yield *match.span(1), "SECRET"
     for match in matches(_USER, text, near_any(lower, _USER_WORDS, before=6, after=90)):
-        yield *match.span(1), "ACCOUNT"
+        yield *match.span(match.lastindex or 0), "ACCOUNT"
     for match in matches(_TOLD, text, near_any(lower, _WORDS, before=12, after=240)):
         # "The password is required" tells none: a value has a digit or a sign, or stands after a colon.
         told = match[1].rstrip(".?)")

@@ -28,9 +28,12 @@ _NUMERIC: Final = re.compile(
 _MONTH_YEAR: Final = re.compile(rf"(?<![\w/.-])(?:0[1-9]|1[0-2])/{_YEAR}(?![\d/])")
 _WORD: Final = re.compile(r"[^\W\d_]{3,10}")
 _DAY_BEFORE_MONTH: Final = re.compile(
-    r"(?<![\w.-])(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|º)?(?:\s|-|\sof\s|\sdel?\s|\s?\.\s?|)\Z", re.IGNORECASE
+    r"(?<![\w.-])(?:(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|miércoles|jueves"
+    r"|viernes|sábado|domingo)\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|º)?"
+    r"(?:\s|-|\s(?:day\s)?of\s|\sdel?\s|\s?\.\s?|)\Z",
+    re.IGNORECASE,
 )
-_DAY_LENGTH_MAX: Final = 10
+_DAY_LENGTH_MAX: Final = 24
 _AFTER_MONTH: Final = re.compile(
     rf"\.?(?:(?P<day>\s(?:the\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\b(?![.,]?\d))?"
     rf"(?P<year>(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}(?!\d))?)"
@@ -74,10 +77,19 @@ _BEFORE_YEARS: Final = re.compile(
     r"(?:\b(?:elle|il|de|tiene|tengo|tenía|cumple|cumplió)|\bj')(?:\s?a(?:i|vait)?)?\s\Z", re.IGNORECASE
 )
 _YEARS: Final = re.compile(r"\s(?:ans|años|mois|meses)\b")
+# Between commas, or in brackets: "Ousmane, 58 ans,".
+_SET_APART: Final = re.compile(r"[,(]\s?\Z")
+_YEARS_APART: Final = re.compile(r"\s(?:ans|años|Jahre|years|yrs|J\.)\s?(?:[,.;)]|\Z)")
 _BEFORE_BARE: Final = re.compile(
     r"\b(?:I am|I'm|he is|she is|he's|she's|turn(?:s|ed|ing)|ich bin|er ist|sie ist|wurde)\s\Z", re.IGNORECASE
 )
 _NO_UNIT: Final = re.compile(r"\s?(?:[.,;!?)]|\Z|and\b|und\b|now\b|today\b|years?[.,;!?\s]?\Z)")
+_AGE_SAID: Final = re.compile(
+    r"\b(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight"
+    r"|nine))?|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen)"
+    r"(?=[ -](?:years?|months?|weeks?)[ -](?:old|of age)\b)",
+    re.IGNORECASE,
+)
 _AGE_CONTEXT: Final = 24
 _AGE_MAX: Final = 130
 
@@ -93,6 +105,13 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     for word in matches(_WORD, text, digits):
         if word[0].lower() in _MONTHS:
             yield from _by_month(text, word)
+    yield from _ages(text, digits)
+
+
+def _ages(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    if " old" in text or "-old" in text or " of age" in text:
+        for said in _AGE_SAID.finditer(text):
+            yield *said.span(), "AGE"
     for number in matches(_SMALL, text, digits):
         if int(number[0]) <= _AGE_MAX and _is_age(text, number):
             yield *number.span(), "AGE"
@@ -118,5 +137,6 @@ def _is_age(text: str, number: re.Match[str]) -> bool:
         _AFTER_AGE.match(text, number.end())
         or _BEFORE_AGE.search(before)
         or (_YEARS.match(text, number.end()) and _BEFORE_YEARS.search(before))
+        or (_YEARS_APART.match(text, number.end()) and _SET_APART.search(before))
         or (_BEFORE_BARE.search(before) and _NO_UNIT.match(text, number.end()))
     )

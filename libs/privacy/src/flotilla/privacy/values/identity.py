@@ -113,13 +113,15 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
     (re.compile(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), None, "ID"),  # Mexican CURP
     (re.compile(r"[A-HJ-NPR-Z0-9]{14}\d{3}"), None, "PLATE"),  # vehicle identification number
 )
+_NATIONAL_INSURANCE: Final = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]")
 # Those with spaces in them.
 _SPACED: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
     (
-        re.compile(r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d{2} ?){3}[A-D](?!\w)"),
-        None,
+        # GB national insurance; some first letters are not given out.
+        re.compile(r"(?<!\w)[A-Z]{2} ?(?:\d{2} ?){3}[A-D](?!\w)"),
+        lambda text: _NATIONAL_INSURANCE.match(text) is not None,
         "ID",
-    ),  # GB national insurance
+    ),
     (
         re.compile(r"(?<!\w)[12]\s?\d\d\s?\d\d\s?(?:\d\d|2[AB])\s?\d{3}\s?\d{3}\s?\d\d(?!\w)"),
         _valid(stdnum.fr.nir),

@@ -48,6 +48,19 @@ _DATES: Final = re.compile(
     r"|(?:1[89]|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}(?:[ T]\d\d)?\Z"
     r"|\d{1,2}[-/.]\d{1,2}[-/.](?:\d\d|(?:1[89]|20)\d\d)(?:[ T]\d\d)?\Z"
 )
+# Bank codes after their word, extensions, and files of courts and registers.
+_BIC: Final = re.compile(
+    r"(?<!\w)(?:BIC|SWIFT)(?:[ /-](?:BIC|SWIFT|[Cc]ode))?(?:\s?:|\sis|\sist|\sest|\ses)?\s{0,2}"
+    r"([A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?!\w)"
+)
+_INTERNAL: Final = re.compile(
+    r"(?<!\w)(?:[Dd]urchwahl|DW|[Ee]xt(?:ension|\.)?|[Pp]oste|[Ee]xtensión)(?:\s?:)?\s?(-?\s?\d{2,5})(?![\w]|[.,]\d)"
+)
+_COURT_FILE: Final = re.compile(r"(?<![\w.,])\d{1,3}\s[A-Z][A-Za-z]{0,3}\s\d{1,6}/\d{2,4}(?![\w/])")
+_REGISTERED: Final = re.compile(
+    r"(?<!\w)(?:HR[AB]|VR|GnR|RCS|CRN)(?:\s[A-Z][a-zé]{2,20}|-Nr\.)?\s?[:]?\s?(\d[\d ]{2,12}\d)(?!\w)"
+)
+_REFERENCE: Final = re.compile(r"(?<![\w/.-])[A-Z]{1,5}/(?:[A-Z0-9]{1,8}/){0,3}\d{2,8}(?:/\d{2,4})?(?![\w/])")
 _PLATES: Final = (
     re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ -]\d{1,4}[EH]?(?![\w-])"),  # Germany
     re.compile(r"(?<![\w-])[A-Z]{2}-\d{3}-[A-Z]{2}(?![\w-])"),  # France, Italy
@@ -94,9 +107,25 @@ def _codes(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]
         kind = kind_before(text, match.start())
         if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
             yield *match.span(), kind
+    yield from _told(text, digits)
     for plate in _PLATES:
         for match in matches(plate, text, digits):
             yield *match.span(), "PLATE"
+
+
+def _told(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+    """Bank codes, extensions, numbers of registers and courts: short, and told by what stands before or in them."""
+    if "BIC" in text or "SWIFT" in text:
+        for match in matches(_BIC, text, digits):
+            yield *match.span(1), "ACCOUNT"
+    for match in matches(_INTERNAL, text, digits):
+        yield *match.span(1), "PHONE"
+    for match in matches(_REGISTERED, text, digits):
+        yield *match.span(1), "ACCOUNT"
+    if "/" in text:
+        for pattern in (_COURT_FILE, _REFERENCE):
+            for match in matches(pattern, text, digits):
+                yield *match.span(), "RECORD"
 
 
 def _iban(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
@@ -117,10 +146,11 @@ def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     shown = match[0].rstrip("( ")
     end = start + len(shown)
     digits = "".join(sign for sign in shown if sign.isdigit())
-    if _DATES.match(shown) or (len(digits) < _LONG_MIN and not shown.startswith("+")):
+    dated = _DATES.match(shown) is not None
+    if dated or (len(digits) < _LONG_MIN and not shown.startswith("+")):
         # A sort code may look like a date; a word before it says what it is.
         kind = kind_before(text, start)
-        if kind in {"PHONE", "ACCOUNT"} and len(digits) >= _TOLD_MIN:
+        if kind is not None and len(digits) >= _TOLD_MIN and (kind in {"PHONE", "ACCOUNT"} or not dated):
             yield start, end, kind
         return
     kind = kind_before(text, start)
