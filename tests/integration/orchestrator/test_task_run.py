@@ -31,6 +31,7 @@ from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.ledger import Ledger
 from orchestrator.execution.next_action import RESENT_MAX
+from orchestrator.execution.run_waits import pause
 from orchestrator.reporting.background_publisher import BackgroundPublisher
 from orchestrator.reporting.events import Events
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -189,14 +190,13 @@ async def test_a_backoff_ends_early_for_a_cancellation_or_a_change_of_the_fleet(
     """
     slept: list[float] = []
     asleep = asyncio.Event()
-    sleep = task_run.TaskRun._sleep  # pyright: ignore[reportPrivateUsage]
 
-    async def long(run: task_run.TaskRun, after_s: float) -> None:
-        slept.append(after_s)
+    async def long(task: Task, fleet: Fleet, *, up_to_s: float, deadline_at: float) -> None:
+        slept.append(up_to_s)
         asyncio.get_running_loop().call_soon(asleep.set)
-        await sleep(run, 10 * LONG_S)
+        await pause(task, fleet, up_to_s=10 * LONG_S, deadline_at=deadline_at)
 
-    monkeypatch.setattr(task_run.TaskRun, "_sleep", long)
+    monkeypatch.setattr(task_run, "pause", long)
     core.words = [failure(FailureKind.RATE_LIMITED), OK]
     task = task_of(deadline_s=20 * LONG_S)
     async with asyncio.timeout(LONG_S):

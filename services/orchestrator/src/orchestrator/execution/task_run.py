@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from flotilla.chassis.tracing import Span
-from flotilla.contracts.attempts import Failed, Finished
+from flotilla.contracts.attempts import Finished
 from flotilla.contracts.results import HEDGE_REASON, Result
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Decision, Route
 from orchestrator.economy.errors import OverLimitError
+from orchestrator.execution.attempt_ends import attempt_without_answer
 from orchestrator.execution.attempt_reports import log_attempt, report_of
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.hedges import second_choice
 from orchestrator.execution.hedging import Hedge, quiet_for
-from orchestrator.execution.next_action import ended_as, next_action
+from orchestrator.execution.next_action import next_action
 from orchestrator.execution.panels import chosen_part
 from orchestrator.execution.parts import ask_parts
 from orchestrator.execution.run_state import Part, RunState
@@ -46,6 +47,7 @@ from orchestrator.execution.run_steps import (
     TellDeaths,
     WaitForSlot,
 )
+from orchestrator.execution.run_waits import park, pause
 from orchestrator.state.attempt import Attempt, OnPiece
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
 from orchestrator.state.tasks import NO_USAGE, Task
@@ -146,6 +148,7 @@ class TaskRun:
     async def _perform(
         self, action: TellDeaths | AskPanel | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
     ) -> RunEvent:
+        state, fleet = self.state, self._dependencies.fleet
         match action:
             case TellDeaths(deaths=deaths):
                 await self._dependencies.deaths.note(self.task, deaths)
@@ -159,13 +162,13 @@ class TaskRun:
             case Escalate():
                 self._keep()
             case Backoff(after_s=after_s):
-                await self._sleep(after_s)
+                await pause(self.task, fleet, up_to_s=after_s, deadline_at=state.deadline_at)
             case Pause(after_s=after_s):
                 self._leave_lines()
-                await self._sleep(after_s)
+                await pause(self.task, fleet, up_to_s=after_s, deadline_at=state.deadline_at)
             case Park(after_s=after_s):
                 self._leave_lines()
-                await self._park(after_s)
+                await park(self.task, fleet, up_to_s=after_s, deadline_at=state.deadline_at)
         return self._refreshed()
 
     def _refreshed(self, turn_of: str | None = None) -> Refreshed:
@@ -292,27 +295,7 @@ class TaskRun:
             self._note_start(attempt)
             self.attempt, self.finished = attempt, outcome
             return AttemptEnded(choice, outcome, report_of(choice, attempt, "ok"), outcome.usage)
-        usage = outcome.usage if isinstance(outcome, Failed) else NO_USAGE
-        outcome = ended_as(self.state, outcome, time.monotonic())
-        if not isinstance(outcome, Failed):
-            (self._dependencies.ledger.ran_out if outcome is Ended.DEADLINE else self._dependencies.ledger.cancelled)(
-                attempt
-            )
-            return AttemptEnded(choice, outcome, report_of(choice, attempt, outcome.value), usage)
-        attempt.tell_started()
-        blameless = not self._dependencies.attempts.liveness.counts_against_route(attempt, outcome)
-        self._dependencies.ledger.failed(attempt, outcome, blameless=blameless)
-        kind = outcome.kind.value
-        self._dependencies.events.tell(
-            self.task,
-            "attempt_failed",
-            route=choice.route,
-            replica=attempt.replica,
-            error=kind,
-            latency_ms=attempt.elapsed_ms,
-        )
-        report = report_of(choice, attempt, kind, outcome.message)
-        return AttemptEnded(choice, outcome, report, usage, attempt.heard_at is not None, attempt.suspects)
+        return attempt_without_answer(self._dependencies, self.state, choice, attempt, outcome)
 
     def _result(self) -> Result:
         attempt, finished = self.attempt, self.finished
@@ -373,28 +356,3 @@ class TaskRun:
         if self._waiter is not None:
             self._waiter.leave()
             self._waiter = None
-
-    async def _park(self, after_s: float) -> None:
-        park = self.task.park or _nobody
-        park(True)
-        try:
-            await self._sleep(after_s)
-        finally:
-            park(False)
-
-    async def _sleep(self, after_s: float) -> None:
-        """Not past the deadline, a cancellation or a change of the fleet."""
-        waits = [
-            asyncio.ensure_future(wait)
-            for wait in (self.task.cancelled.wait(), self._dependencies.fleet.changed.wait())
-        ]
-        left_s = max(0.0, self.state.deadline_at - time.monotonic())
-        try:
-            await asyncio.wait(waits, timeout=min(after_s, left_s), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-
-def _nobody(_begins: bool) -> None:  # noqa: FBT001  (see `Task.park`)
-    pass
