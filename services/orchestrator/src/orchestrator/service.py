@@ -12,16 +12,7 @@ from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
 from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
-from orchestrator.api.approval_handlers import ApprovalHandlers
-from orchestrator.api.blackboard_handlers import Blackboard
-from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
-from orchestrator.api.experiment_handlers import ExperimentHandlers
-from orchestrator.api.policy_handlers import PolicyHandlers
-from orchestrator.api.routing_handlers import RoutingHandlers
-from orchestrator.api.server import Api
-from orchestrator.api.spend_handlers import SpendHandlers
-from orchestrator.api.task_handlers import TaskHandlers
-from orchestrator.api.turns import Turns
+from orchestrator.api.parts import Answers
 from orchestrator.approvals.parts import Approvals
 from orchestrator.caching.executor import CachingExecutor
 from orchestrator.caching.flights import Flights
@@ -47,27 +38,17 @@ from orchestrator.reporting.events import Events
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.reporting.traces import Traces
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.state.ask_quota import AsksInFlight
 from orchestrator.state.fleet import Fleet
 from orchestrator.state.outputs import Outputs
-from orchestrator.state.pulled_bytes import PulledBytes
 from orchestrator.state.shared_quota import Room
 from orchestrator.state.unreadable_stored import UnreadableStored
-from orchestrator.ways_in.commits import Commits
-from orchestrator.ways_in.durable import Durable
-from orchestrator.ways_in.intake import Intake, Limits
-from orchestrator.ways_in.interactive import Interactive
-from orchestrator.ways_in.replies import Replies
-from orchestrator.ways_in.settlement import Settlement
-from orchestrator.ways_in.sweep import Sweep
+from orchestrator.ways_in.parts import WaysIn, deadlines_ms
 
 logger = structlog.get_logger("orchestrator")
 
 LIST_TIMEOUT_S: Final = 30.0
 CACHE_GRACE_S: Final = 2.0
 """For what was left to be kept when the last task was over."""
-WALKS_MAX: Final = 3
-"""API requests that read through a stream, each with some 8 MiB of it in memory."""
 
 
 class Orchestrator:
@@ -185,7 +166,7 @@ class Orchestrator:
                         reports=reports,
                         results=StepResults(requests, payload_bytes_max=connection.payload_bytes_max),
                         operator=lambda: router.policy.declassified,
-                        at_least="restricted" if settings.sealed else "public",
+                        at_least=settings.data_class_floor,
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
                         gate=approvals.gate,
                         metrics=metrics.pipelines,
@@ -194,126 +175,34 @@ class Orchestrator:
                 )
             )
         executors = Executors(pools, others, before_pools=cached_pools)
-        deadlines_ms = {
-            name: int(pipeline.deadline_s * 1000)
-            for name, pipeline in (pipelines or {}).items()
-            if pipeline.deadline_s is not None
-        }
-        self._intake = intake = Intake(
-            catalogue,
-            Limits(payload_bytes_max=connection.payload_bytes_max),
-            executors.serves,
-            deadlines_ms,
-            sealed=settings.sealed,
-        )
-        commits = Commits(requests, unreadable)
-        settlement = Settlement(connection, requests, commits=commits, metrics=metrics, sealed=settings.sealed)
-        pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
-        self._durables = {
-            scope: Durable(
-                connection,
-                requests,
-                scope=scope,
-                intake=intake,
-                executors=executors,
-                commits=commits,
-                settlement=settlement,
-                suspensions=approvals.suspensions,
-                is_decided=approvals.store.any_decided,
-                pulled=PulledBytes(pulled, scope, payload_bytes_max=connection.payload_bytes_max),
-                data_class_of=router.data_class_of,
-                metrics=metrics,
-            )
-            for scope in scopes
-        }
-        self._sweeps = [
-            Sweep(
-                requests,
-                scope=scope,
-                intake=intake,
-                executors=executors,
-                durable=durable,
-                settlement=settlement,
-                metrics=metrics,
-            )
-            for scope, durable in self._durables.items()
-        ]
-        metrics.asks = asks = AsksInFlight(
-            count=Room(scopes, total_max=settings.asks_max, share_max=share_max),
-            size=Room(scopes, total_max=settings.asks_bytes_max, share_max=share_max),
-        )
-        self._interactive = Interactive(
-            connection,
-            scopes=scopes,
-            intake=intake,
-            executors=executors,
-            room=asks,
-            data_class_of=router.data_class_of,
-            metrics=metrics,
-            replies=Replies(connection, publisher),
-        )
-        walks = Turns(places=WALKS_MAX, per_scope_max=1)
-        self._tasks = tasks = TaskHandlers(
+        self._ways_in = ways_in = WaysIn(
             connection,
             requests,
+            settings=settings,
+            catalogue=catalogue,
+            executors=executors,
+            deadlines_ms=deadlines_ms(pipelines or {}),
+            approvals=approvals,
+            router=router,
+            publisher=publisher,
+            unreadable=unreadable,
+            metrics=metrics,
+        )
+        self._answers = Answers(
+            connection,
+            requests,
+            settings=settings,
             instance=instance,
             fleet=fleet,
+            router=router,
+            pipelines=pipelines or {},
             dispatcher=dispatcher,
             executors=executors,
-            commits=commits,
-            durables=self._durables,
-            suspensions=approvals.suspensions,
-            gate=approvals.gate,
-            walks=walks,
-            sealed=settings.sealed,
-        )
-        routing = RoutingHandlers(
-            instance=instance,
-            router=router,
-            fleet=fleet,
-            intake=intake,
-            pipelines=pipelines or {},
-            at_least="restricted" if settings.sealed else "public",
-            gate=economy.gate,
-        )
-        policy = PolicyHandlers(
-            requests,
-            instance=instance,
-            router=router,
-            fleet=fleet,
-            policy_scopes=frozenset(settings.policy_scope_names()),
-        )
-        self._experiment_handlers = arms = ExperimentHandlers(
-            connection,
-            requests,
+            ways_in=ways_in,
+            approvals=approvals,
             experiments=experiments,
-            router=router,
-            commits=commits,
-            walks=walks,
+            gate=economy.gate,
             unreadable=unreadable,
-            scopes=tuple(scopes),
-        )
-        self._blackboard = blackboard = Blackboard(connection, requests, scopes=scopes)
-        self._api = Api(
-            connection,
-            scopes=scopes,
-            verbs={
-                "result": tasks.result,
-                "status": tasks.status,
-                "cancel": tasks.cancel,
-                "replicas": tasks.replicas,
-                "dead": DeadLetterHandlers(requests, walks, unreadable).answer,
-                "explain": routing.explain,
-                "stats": routing.stats,
-                "policy": policy.answer,
-                "blackboard": blackboard.answer,
-                "feedback": arms.feedback,
-                "experiment": arms.experiment,
-                "spend": SpendHandlers(
-                    requests, walks, scopes=scopes, policy_scopes=frozenset(settings.policy_scope_names())
-                ).spend,
-                **ApprovalHandlers(requests, approvals, walks).verbs(),
-            },
         )
         fleet.on_change = self._on_fleet_change
         fleet.on_refused = metrics.card_refused
@@ -339,29 +228,18 @@ class Orchestrator:
 
     async def start(self) -> None:
         """Take tasks; only after `learn`."""
-        for durable in self._durables.values():
-            await durable.start()
-        for sweep in self._sweeps:
-            await sweep.start()
-        await self._tasks.start()
-        await self._experiment_handlers.start()
+        await self._ways_in.start_durable()
         self._experiments.start()
         await self._approvals.watch.start()
-        await self._blackboard.start()
-        await self._api.start()
-        await self._interactive.start()
+        await self._answers.start()
+        await self._ways_in.start_interactive()
 
     async def leave(self, grace_s: float) -> None:
-        """Stop taking first, everywhere; then finish what is held within `grace_s`, or hand it back."""
-        durables = self._durables.values()
-        held = sum(durable.held for durable in durables)
-        logger.info("leaving", interactive=self._interactive.in_flight, durable=held)
-        for durable in durables:
-            durable.stop_taking()
-        for sweep in self._sweeps:
-            await sweep.stop()
-        await asyncio.gather(self._interactive.stop_taking(), self._api.stop())
-        await asyncio.gather(self._interactive.finish(grace_s), *(durable.finish(grace_s) for durable in durables))
+        """Stop taking first, everywhere; then finish what is held within `grace_s`, or nak it."""
+        logger.info("leaving", interactive=self._ways_in.asks_held, durable=self._ways_in.durable_held)
+        await self._ways_in.stop_durable()
+        await asyncio.gather(self._ways_in.stop_interactive(), self._answers.stop())
+        await self._ways_in.finish(grace_s)
         await self._flights.finish(CACHE_GRACE_S)
         await self._approvals.watch.stop()
         await self._publisher.flush()
@@ -376,8 +254,4 @@ class Orchestrator:
         await self.attempts.stop()
 
     def _on_fleet_change(self, pool: str) -> None:
-        self._intake.announce(pool, self._fleet.capabilities_of(pool))
-        for sweep in self._sweeps:
-            sweep.look_again()
-        for durable in self._durables.values():
-            durable.look_again()
+        self._ways_in.fleet_changed(pool, self._fleet.capabilities_of(pool))

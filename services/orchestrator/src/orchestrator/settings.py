@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from flotilla.chassis.settings import ServiceSettings
 from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import is_scope
 from flotilla.provisioning import topology
 from flotilla.provisioning.topology import TopologyLimits
@@ -79,6 +80,11 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     def sealed(self) -> bool:
         """Whether it serves the sealed lane."""
         return self.lane == "sealed"
+
+    @property
+    def data_class_floor(self) -> DataClass:
+        """The class that a task's data has at least."""
+        return "restricted" if self.sealed else "public"
 
     def scope_names(self) -> tuple[str, ...]:
         """
