@@ -112,7 +112,7 @@ async def test_all_that_is_held_is_kept_by_heartbeats(nats_server: RunningServer
     """
     Each delivery, what is parked too: the server is told again and again that it is in progress.
     """
-    monkeypatch.setattr(durable, "HEARTBEAT_EVERY_S", 0.1)
+    monkeypatch.setattr(durable, "IN_PROGRESS_EVERY_S", 0.1)
     let_go = asyncio.Event()
 
     async def wait(task: Task, _on_piece: OnPiece | None) -> Any:
