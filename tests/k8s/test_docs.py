@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from cloud_inference.settings import CloudSettings
+from flotilla.capabilities.catalogue import Catalogue
 from flotilla.chassis.settings import load_settings
 from flotilla.cli.command import build
+from flotilla.pipelines.pipeline_files import load_pipelines
 from flotilla.provisioning.kubernetes import KubernetesSpec, secret_name
 from flotilla.provisioning.server_spec import users
 from flotilla.testkit.manifests import (
@@ -179,16 +181,26 @@ def test_config_maps_that_the_text_tells_to_write_come_out_of_an_overlay(tmp_pat
         files[generator["name"]] = generator["files"]
         place = tmp_path / generator["name"]
         place.mkdir()
-        for file in generator["files"]:
-            (place / file).write_text("# Mine.\n")
+        texts = {file: _example(file) for file in generator["files"]}
+        for file, text_of_file in texts.items():
+            (place / file).write_text(text_of_file)
         (place / "kustomization.yaml").write_text(f"resources: [{from_here(place, K8S / 'overlays/prod')}]\n{fence}")
         rendered = render(place, kustomize)
 
         [config] = [each for each in kind(rendered, "ConfigMap") if name_of(each).startswith(generator["name"] + "-")]
-        assert dict.fromkeys(generator["files"], "# Mine.\n") == config["data"]
+        assert texts == config["data"]
         assert name_of(config) in str(named(rendered, "orchestrator", "Deployment"))
     assert {"capabilities", "policy"} == files.keys()
     assert ["policy.toml"] == files["policy"]
+    # As an orchestrator reads what is mounted.
+    mounted = tmp_path / "capabilities"
+    assert {"process-document"} == load_pipelines(mounted, Catalogue.load(mounted)).keys()
+
+
+def _example(name: str) -> str:
+    """The file of that name among the examples; something of the reader's own where there is none."""
+    found = [*(REPOSITORY / "examples").glob(f"*/{name}")]
+    return found[0].read_text(encoding="utf-8") if found else "# Mine.\n"
 
 
 @pytest.mark.parametrize("component", ["llamacpp", "vllm"])
