@@ -178,6 +178,21 @@ async def test_no_fleet_ends_with_3(nats_server: RunningServer):
     assert program.json[0]["error"]["kind"] == "no_fleet"
 
 
+async def test_credentials_of_another_role_are_told_so_with_whose_it_takes(nats_server: RunningServer):
+    """
+    A tenant decides on no approvals; it is no missing fleet.
+    """
+    person, program = await asyncio.gather(
+        _run(nats_server.url, "approvals", "list"), _run(nats_server.url, "audit", "--json")
+    )
+
+    assert (person.code, program.code) == (3, 3)
+    assert "these credentials may not ask on api.approvals" in person.err
+    assert "approver.<scope>.nk" in person.err
+    assert "no fleet" not in person.err
+    assert program.json[0]["error"]["kind"] == "not_permitted"
+
+
 async def test_a_folder_is_a_task_for_each_file(run: Run, peer: FleetPeer, folder: Path):
     """
     One that fails does not stop the others, and shows in the exit code.

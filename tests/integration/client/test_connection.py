@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError
+from flotilla.client import CredentialsRefusedError, CredentialsUnusableError, Fleet, NoFleetError, NotAllowedError
 from flotilla.client.errors import CertificateNotTrustedError
 from flotilla.client.fleet import CONNECT_PATIENCE_S
 from flotilla.contracts.headers import parse_headers
@@ -48,6 +48,29 @@ async def test_refused_credentials_are_told_apart_from_no_server(nats_server: Ru
     with pytest.raises(CredentialsRefusedError):
         async with Fleet.connect(nats_server.url, creds=seed, connect_patience_s=0.3):
             pass
+
+
+async def test_credentials_of_another_role_are_told_so_at_once(nats_server: RunningServer):
+    """
+    Whatever they ask: a silence would look as if there were no fleet, and take its caller a minute.
+    """
+    observer = nats_server.observer()
+    async with Fleet.connect(nats_server.url, creds=observer.creds, inbox_prefix=observer.inbox_prefix) as fleet:
+        async with asyncio.timeout(DEADLINE_S):
+            stream = fleet.stream("summarize", {"document": "x"}, deadline_s=2 * DEADLINE_S)
+            ended = await asyncio.gather(
+                fleet.ask("summarize", {"document": "x"}, deadline_s=2 * DEADLINE_S),
+                fleet.submit("summarize", {"document": "x"}, task_id="one"),
+                fleet.dead_list(),
+                fleet.approvals.list(),
+                stream.finish(),
+                return_exceptions=True,
+            )
+
+    assert [NotAllowedError] * 5 == [type(error) for error in ended]
+    assert ["ask.summarize", "tasks.summarize", "api.dead", "api.approvals", "ask.summarize"] == [
+        error.subject for error in ended if isinstance(error, NotAllowedError)
+    ]
 
 
 async def test_a_file_that_holds_no_credentials_is_said_so(nats_server: RunningServer, tmp_path: Path):

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from cyclopts import App
 
-from flotilla.cli.command import COMMANDS, build, main
+from flotilla.cli.command import APPS, COMMANDS, build, main
 from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.exits import explain
 from flotilla.contracts.capabilities import BUILT_IN
@@ -51,6 +51,17 @@ def test_a_command_of_a_command_shows_the_examples_of_both(capsys: pytest.Captur
 
     assert "flotilla policy set policy.toml" in shown
     assert "flotilla up" not in shown
+
+
+@pytest.mark.parametrize("name", sorted(APPS))
+def test_the_list_of_commands_names_what_a_command_has_in_it(name: str) -> None:
+    """
+    All of it: what is not named there is not found.
+    """
+    (text,) = [text for known, text, _ in COMMANDS if known == name]
+    has = {command for command in build()[name] if not command.startswith("-")}
+
+    assert has == set(text.rstrip(".").rpartition(": ")[2].split(", "))
 
 
 def test_help_names_the_capabilities_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.client.addresses import checked_task
 from flotilla.client.answers import Answer
-from flotilla.client.errors import NoFleetError
+from flotilla.client.errors import NoFleetError, NotAllowedError
 from flotilla.client.link import Link
 from flotilla.contracts.api import (
     Cancelled,
@@ -28,7 +28,7 @@ from flotilla.contracts.headers import ERROR_CODE
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord, ErrorReply, Result
 from flotilla.fabric.connection import Message
-from flotilla.fabric.errors import RequestDeniedError, RequestTimeoutError
+from flotilla.fabric.errors import RequestTimeoutError
 
 API_TIMEOUT_S: Final = 5.0
 
@@ -55,10 +55,8 @@ class ApiCalls:
         if subject is None:
             return None
         try:
-            message = await self._link.request(
-                subject, msgspec.json.encode(StatusQuery()), timeout_s=API_TIMEOUT_S, may_be_denied=True
-            )
-        except RequestDeniedError:
+            message = await self._link.request(subject, msgspec.json.encode(StatusQuery()), timeout_s=API_TIMEOUT_S)
+        except NotAllowedError:
             return None
         except RequestTimeoutError as error:
             raise self._silent(subject, API_TIMEOUT_S) from error
@@ -100,7 +98,7 @@ class ApiCalls:
 
         Raises:
             TaskError: The fleet refused; says why.
-            NoFleetError: Nobody answered within `timeout_s`.
+            NoFleetError: Nobody answered within `timeout_s`; NotAllowedError at once, where nobody can.
             DecodeFailedError: The answer is none.
         """
         body = b"" if query is None else msgspec.json.encode(query)

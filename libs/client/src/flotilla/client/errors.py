@@ -8,6 +8,7 @@ What can go wrong between a caller and the fleet.
      └─ ClientError
          ├─ NoFleetError                      no server can be reached, or nobody answers there
          │   ├─ CredentialsRefusedError       the server is there and does not let this caller in
+         │   ├─ NotAllowedError               it does, but not to ask for this
          │   └─ CertificateNotTrustedError    the server is there, with a certificate of an unknown CA
          ├─ CredentialsUnusableError          the file of credentials cannot be read, or is none
          ├─ StreamCutError                    a stream of pieces ended without its result
@@ -46,6 +47,18 @@ class NoFleetError(ClientError):
 
 class CredentialsRefusedError(NoFleetError):
     """A server answers at `url` and does not accept the credentials, or wants some."""
+
+
+class NotAllowedError(NoFleetError):
+    """The server at `url` does not let these credentials publish to `subject`: they are of a role that has no need to."""
+
+    def __init__(self, url: str, subject: str) -> None:
+        super().__init__(url, f"these credentials may not ask on {subject}")
+        self.subject = subject
+
+    def __str__(self) -> str:
+        """There is a fleet, so the text is not that of the others."""
+        return f"not allowed at {self.url}: {self.reason}"
 
 
 class CertificateNotTrustedError(NoFleetError):

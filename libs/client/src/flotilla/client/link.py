@@ -17,10 +17,11 @@ from flotilla.client.errors import (
     CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
+    NotAllowedError,
 )
 from flotilla.contracts.api import CancelQuery
 from flotilla.fabric.connection import Connection, Message, NatsSettings
-from flotilla.fabric.errors import ConnectFailedError, CredentialsError, NoRespondersError
+from flotilla.fabric.errors import ConnectFailedError, CredentialsError, NoRespondersError, RequestDeniedError
 from flotilla.fabric.inbox import Inbox, IsInterim, Requests
 from flotilla.fabric.seed_files import check_file
 
@@ -50,7 +51,9 @@ class Link:
         self._starting: Final = asyncio.Lock()
         self._reconnected: Final = asyncio.Event()
         self._interrupted: Final[set[Callable[[], None]]] = set()
+        self._denied: Final[set[Callable[[str], None]]] = set()
         connection.on_reconnect(self._on_reconnect)
+        connection.on_denied(self._on_denied)
 
     def _on_reconnect(self) -> None:
         self._reconnected.set()
@@ -64,6 +67,18 @@ class Link:
     def unwatch(self, interrupted: Callable[[], None]) -> None:
         """Undo `watch`."""
         self._interrupted.discard(interrupted)
+
+    def _on_denied(self, subject: str) -> None:
+        for call in list(self._denied):
+            call(subject)
+
+    def watch_denied(self, denied: Callable[[str], None]) -> None:
+        """Have `denied` called with each subject, in small letters, that may not be published to, until `unwatch_denied`."""
+        self._denied.add(denied)
+
+    def unwatch_denied(self, denied: Callable[[str], None]) -> None:
+        """Undo `watch_denied`."""
+        self._denied.discard(denied)
 
     @property
     def payload_bytes_max(self) -> int:
@@ -96,7 +111,6 @@ class Link:
         headers: dict[str, str] | None = None,
         timeout_s: float,
         lost_with_connection: bool = False,
-        may_be_denied: bool = False,
         is_interim: IsInterim | None = None,
     ) -> Message:
         """
@@ -104,6 +118,7 @@ class Link:
 
         Raises:
             NoFleetError: The server cannot be reached, or nobody listens on the subject.
+            NotAllowedError: The credentials are of a role that may not publish there.
             RequestTimeoutError: No reply in time.
         """
         await self.reachable()
@@ -114,11 +129,13 @@ class Link:
                 headers=headers,
                 timeout_s=timeout_s,
                 lost_with_connection=lost_with_connection,
-                may_be_denied=may_be_denied,
+                may_be_denied=True,
                 is_interim=is_interim,
             )
         except NoRespondersError as error:
             raise self.nobody(subject) from error
+        except RequestDeniedError as error:
+            raise NotAllowedError(self.url, subject) from error
 
     async def abandon(self, task: str) -> None:
         """Tell the fleet that nobody waits for a task any more, without waiting for its word."""

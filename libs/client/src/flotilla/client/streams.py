@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from flotilla.client.answers import Answer
-from flotilla.client.errors import StreamCutError
+from flotilla.client.errors import NotAllowedError, StreamCutError
 from flotilla.client.link import Link
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
@@ -41,7 +41,7 @@ class AnswerStream:
         self.task: Final = task
         self.pieces = 0
         self._link = link
-        self._capability = capability
+        self._subject: Final = link.addresses.ask(capability)
         self._body = body
         self._headers = headers
         self._timeout_s = timeout_s
@@ -50,6 +50,7 @@ class AnswerStream:
         self._inbox: Inbox | None = None
         self._reply = ""
         self._overflowed = False
+        self._denied = False
         self._answer: Answer | None = None
         self._ended = False
 
@@ -90,7 +91,7 @@ class AnswerStream:
         Raises:
             TaskError: The task was refused or failed; after some pieces too, which are then no complete answer.
             StreamCutError: A piece is missing, or the stream ended without its result.
-            NoFleetError: Nobody answers.
+            NoFleetError: Nobody answers; NotAllowedError: the credentials may not ask for this.
         """
         if self._ended:
             raise StopAsyncIteration
@@ -118,6 +119,7 @@ class AnswerStream:
         if self._inbox is not None:
             self._inbox.close(self._reply)
             self._link.unwatch(self._wake)
+            self._link.unwatch_denied(self._on_denied)
 
     async def _begin(self) -> None:
         if self._inbox is not None or self._ended:
@@ -130,14 +132,19 @@ class AnswerStream:
         self._give_up_at = asyncio.get_running_loop().time() + self._timeout_s
         # Pieces that came while the connection was down are lost, and no gap shows after the last one.
         link.watch(self._wake)
-        subject = link.addresses.ask(self._capability)
-        await link.connection.publish(subject, self._body, reply=self._reply, headers=self._headers)
+        link.watch_denied(self._on_denied)
+        await link.connection.publish(self._subject, self._body, reply=self._reply, headers=self._headers)
 
     async def _on_reply(self, message: Message) -> None:
         try:
             self._arrived.put_nowait(message)
         except asyncio.QueueFull:
             self._overflowed = True
+
+    def _on_denied(self, subject: str) -> None:
+        if subject == self._subject.lower():
+            self._denied = True
+            self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(asyncio.QueueFull):
@@ -149,11 +156,14 @@ class AnswerStream:
             message = await asyncio.wait_for(self._arrived.get(), max(0.0, remaining_s))
         except TimeoutError as error:
             raise self._late() from error
+        if self._denied:
+            self._ended = True
+            raise NotAllowedError(self._link.url, self._subject)
         if message is None or self._overflowed:
             raise self._cut("the connection was lost" if message is None else "it was read too slowly")
         if is_status(message, "503"):
             self._ended = True
-            raise self._link.nobody(message.subject if self.pieces else self._link.addresses.ask(self._capability))
+            raise self._link.nobody(message.subject if self.pieces else self._subject)
         if not message.data:
             raise self._cut("it ended without a result")
         return self._taken(message.data)

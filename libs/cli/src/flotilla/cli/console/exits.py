@@ -13,6 +13,7 @@ from flotilla.client.errors import (
     CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
+    NotAllowedError,
     TaskFailedError,
     TaskIdTakenError,
 )
@@ -43,6 +44,12 @@ _BY_POLICY: Final = (
     "`flotilla policy get` shows the policy; `flotilla policy rollback` goes back to the last good one, "
     "`flotilla policy unset` to none"
 )
+
+
+_OTHER_CREDENTIALS: Final = "name those of another role with --creds, or in FLOTILLA_NATS_CREDS"
+_APPROVER: Final = "name an approver's with --creds: `approver.<scope>.nk` in the folder credentials of `flotilla up`"
+_CREDENTIALS: Final = {"approvals": _APPROVER, "decide": _APPROVER}
+"""Whose credentials may ask, by the last word of the subject."""
 
 
 class UsageError(FlotillaError):
@@ -78,12 +85,8 @@ def explain(error: FlotillaError) -> list[str]:
         return [f"flotilla: {error}"]
     if isinstance(error, PolicyError):
         return [f"flotilla: {fault}" for fault in error.faults]
-    if isinstance(error, CredentialsRefusedError):
-        return [f"flotilla: {error}", "  name a file with --creds, or in FLOTILLA_NATS_CREDS"]
-    if isinstance(error, CertificateNotTrustedError):
-        return [f"flotilla: {error}", "  name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"]
     if isinstance(error, NoFleetError):
-        return [f"flotilla: {error}", "  start one with `flotilla up`, or name another with --url"]
+        return [f"flotilla: {error}", f"  {_way_in(error)}"]
     lines = [f"flotilla: {error}"]
     if isinstance(error, TaskFailedError):
         lines += [
@@ -98,6 +101,16 @@ def explain(error: FlotillaError) -> list[str]:
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
         lines.append(f"  {_BY_POLICY}")
     return lines
+
+
+def _way_in(error: NoFleetError) -> str:
+    if isinstance(error, CredentialsRefusedError):
+        return "name a file with --creds, or in FLOTILLA_NATS_CREDS"
+    if isinstance(error, NotAllowedError):
+        return _CREDENTIALS.get(error.subject.rpartition(".")[2], _OTHER_CREDENTIALS)
+    if isinstance(error, CertificateNotTrustedError):
+        return "name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"
+    return "start one with `flotilla up`, or name another with --url"
 
 
 def close_to(name: str, known: Collection[str]) -> str:
@@ -125,5 +138,8 @@ def _body(error: FlotillaError) -> dict[str, Any]:
         }
     if isinstance(error, PolicyError):
         return {"kind": "usage", "message": str(error), "retryable": False, "details": {"faults": error.faults}}
+    if isinstance(error, NotAllowedError):
+        details = {"subject": error.subject}
+        return {"kind": ErrorKind.NOT_PERMITTED.value, "message": str(error), "retryable": False, "details": details}
     kind = {USAGE: "usage", NO_FLEET: "no_fleet"}.get(code_of(error), "failed")
     return {"kind": kind, "message": str(error), "retryable": kind == "no_fleet", "details": {}}
