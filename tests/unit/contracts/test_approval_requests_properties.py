@@ -175,6 +175,7 @@ def test_a_gate_stays_shut_after_a_denial_and_after_its_time():
     assert ["expired", "expired"] == [shut.record and shut.record.status for shut in (expired, unused)]
     assert Shut("denied") == at_gate(granted(decision="deny"), message="m", now_unix_ms=NOW + 2)
     assert Shut("expired") == at_gate(consumed("m"), message="m", now_unix_ms=late)
+    assert Shut("expired") == at_gate(consumed("m"), message="another", now_unix_ms=late)
 
 
 def test_what_waits_is_withdrawn_and_what_is_decided_is_not():

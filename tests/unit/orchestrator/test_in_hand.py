@@ -30,7 +30,10 @@ def test_counts_are_what_deliveries_stand_where(deliveries: list[Any], moves: li
     """
     in_hand = InHand()
     groups = {name: PullGroup({}) for name in ("classify", "summarize")}
-    places = [Place(in_hand, groups[name], priority, executor, size) for name, priority, executor, size in deliveries]
+    places = [
+        Place(in_hand, groups[name], priority, executor, size, is_resumed=bool(size % 2))
+        for name, priority, executor, size in deliveries
+    ]
     stands: dict[int, State] = dict.fromkeys(range(len(places)), "new")
     moves = [(number, state) for number, state in moves if number < len(places)]
     for number, state in [*moves, *((number, "settling") for number in stands)]:
@@ -46,6 +49,7 @@ def test_counts_are_what_deliveries_stand_where(deliveries: list[Any], moves: li
                 )
             assert group.in_hand == sum(group.held.values())
             assert group.parked == sum(stands == "parked" and each[0] == name for each, stands in here)
+        assert in_hand.resumed_parked == sum(stands == "parked" and each[3] % 2 for each, stands in here)
         assert in_hand.parked_bytes == sum(each[3] for each, stands in here if stands == "parked")
         for executor in EXECUTORS:
             assert in_hand.answering[executor] == sum(

@@ -161,6 +161,7 @@ class Orchestrator:
                     pipelines,
                     PipelineDependencies(
                         below=cached_pools,
+                        pipelines=frozenset(pipelines),
                         catalogue=catalogue,
                         events=events,
                         reports=reports,

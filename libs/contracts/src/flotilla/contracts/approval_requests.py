@@ -154,7 +154,7 @@ class Shut(Struct, frozen=True):
 
 
 class InUse(Struct, frozen=True):
-    """Another message of the same task has used the grant: only its delivery goes on."""
+    """Another message of the same task has used the grant: only its delivery goes on, while the grant is good."""
 
 
 AtGate = Wait | Pass | Shut | InUse
@@ -279,9 +279,9 @@ def at_gate(record: ApprovalRecord, *, message: str, now_unix_ms: int) -> AtGate
         return Pass(msgspec.structs.replace(record, status="consumed", consumed_by=message))
     if status != "consumed":
         return Shut(status)
-    if record.consumed_by != message:
-        return InUse()
-    return Shut("expired") if late else Pass(record)
+    if late:
+        return Shut("expired")
+    return Pass(record) if record.consumed_by == message else InUse()
 
 
 def withdrawn(record: ApprovalRecord) -> ApprovalRecord | None:

@@ -206,6 +206,11 @@ def resumed(scope: str, task: str) -> str:
     return f"suspended.{scope}.due.{task}"
 
 
+def of_suspended(scope: str, task: str) -> str:
+    """Both of a task's subjects: where it waits, and where it is due."""
+    return f"suspended.{scope}.*.{task}"
+
+
 def audit(scope: str, request: str, status: str) -> str:
     """Where it is written, once, that a request for approval has become this."""
     return f"audit.{scope}.{request}.{status}"

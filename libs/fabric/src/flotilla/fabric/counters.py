@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.fabric.connection import Message, status_of
+from flotilla.fabric.connection import Message
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import direct_get, read_ack
-from flotilla.fabric.stored import SCAN_BATCH, SCAN_BATCH_BYTES, last_message
+from flotilla.fabric.jetstream_api import read_ack
+from flotilla.fabric.stored import SCAN_BATCH, batch_from, last_message
 
 INCREMENT: Final = "Nats-Incr"
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -109,18 +109,17 @@ async def add(
 
 
 def read_count(subject: str, message: Message) -> Count | None:
-    """A counter's message as it is told or stored; None when it is none. `subject` is the counter's."""
+    """A counter's message as it is told; None when it is none. `subject` is the counter's."""
     try:
         headers = message.headers
-        return Count(
-            subject=subject,
-            increment=_number(headers.get(INCREMENT, "")),
-            total=_number(_decode(message.data).val),
+        return _count(
+            subject,
+            message.data,
+            headers,
             sequence=_number(headers.get("Nats-Sequence", "0")),
             stored_unix_ms=_unix_ms(headers.get("Nats-Time-Stamp", "")),
-            headers=headers,
         )
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+    except (UnicodeDecodeError, ValueError):
         return None
 
 
@@ -149,24 +148,41 @@ async def counts(
 
     The stream must allow direct gets. No more than one batch is held at a time.
     """
-    ask: dict[str, object] = {"next_by_subj": pattern, "batch": SCAN_BATCH, "max_bytes": SCAN_BATCH_BYTES}
-    start = datetime.fromtimestamp(since_unix_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
-    given: dict[str, object] = {"start_time": start} if since_unix_ms else {"seq": 1}
+    start: int | datetime = datetime.fromtimestamp(since_unix_ms / 1000, UTC) if since_unix_ms else 1
     seen = 0
     while seen < counts_max:
-        batch, _ = await requests.collect(
-            direct_get(stream),
-            msgspec.json.encode({**ask, **given}),
-            is_last=lambda message: status_of(message) is not None,
-        )
+        batch = await batch_from(requests, stream, pattern, start, SCAN_BATCH)
         for message in batch[: counts_max - seen]:
-            count = read_count(message.headers.get("Nats-Subject", ""), message)
+            count = _count(
+                message.subject,
+                message.body,
+                message.headers,
+                sequence=message.sequence,
+                stored_unix_ms=message.stored_unix_ms,
+            )
             if count is not None:
                 yield count
         if not batch:
             return
         seen += len(batch)
-        given = {"seq": int(batch[-1].headers["Nats-Sequence"]) + 1}
+        start = batch[-1].sequence + 1
+
+
+def _count(
+    subject: str, body: bytes, headers: Mapping[str, str], *, sequence: int, stored_unix_ms: int
+) -> Count | None:
+    """One message of a counter; None when it is none."""
+    try:
+        return Count(
+            subject=subject,
+            increment=_number(headers.get(INCREMENT, "")),
+            total=_number(_decode(body).val),
+            sequence=sequence,
+            stored_unix_ms=stored_unix_ms,
+            headers=headers,
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        return None
 
 
 def _number(text: str) -> int:

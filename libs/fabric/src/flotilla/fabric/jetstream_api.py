@@ -57,6 +57,14 @@ class ErrorCode(IntEnum):
     STREAM_WRONG_LAST_SEQUENCE_CONSTANT = 10164
 
 
+WRITE_IN_FLIGHT: Final = frozenset(
+    {ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT, ErrorCode.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY}
+)
+"""The server cannot say yet what the subject holds: another write may be about to be stored there, or not."""
+CONFLICTS: Final = WRITE_IN_FLIGHT | {ErrorCode.STREAM_WRONG_LAST_SEQUENCE}
+"""Why a compare-and-set was refused: read again what the subject holds."""
+
+
 class ApiError(Struct, frozen=True, kw_only=True):
     """
     Why the server refused.

@@ -7,7 +7,7 @@ from msgspec import Struct
 from flotilla.contracts import subjects
 from flotilla.fabric.errors import BucketFullError, TopologyError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
+from flotilla.fabric.jetstream_api import CONFLICTS, EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
 from flotilla.fabric.stored import (
     StoredMessage,
     StreamUsage,
@@ -20,8 +20,6 @@ from flotilla.fabric.stored import (
 )
 
 HISTORY_MAX: Final = 64
-CONFLICTS: Final = frozenset({ErrorCode.STREAM_WRONG_LAST_SEQUENCE, ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT})
-"""The key has a newer value; in a cluster also: it is about to get one."""
 FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})
 OPERATION: Final = "KV-Operation"
 DELETED: Final = {OPERATION: "DEL"}
@@ -61,6 +59,8 @@ async def put(
 ) -> int | None:
     """
     Write a value; gives its revision, None when `expected_revision` (0: the key never existed) is not the newest.
+
+    In a cluster None may also mean that the server cannot tell now which is the newest: read it again.
 
     A value with a lifetime replaces the key's history: when it expires, no older value may come to light again.
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
+from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, WRITE_IN_FLIGHT, ErrorCode, read_ack
 from flotilla.fabric.stored import last_message_direct
 
 TIMEOUT_S: Final = 2.0
@@ -26,12 +26,6 @@ PAUSE_S: Final = 0.25
 """Between two tries."""
 
 _EXPECT_NONE: Final = {EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
-_WRITE_IN_FLIGHT: Final = frozenset(
-    {
-        ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
-        ErrorCode.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY,
-    }
-)
 
 
 class Stored(Enum):
@@ -117,7 +111,7 @@ async def _try(requests: Requests, destination: Destination, body: bytes, *, aga
         return Stored.NOW
     if error.err_code == ErrorCode.STREAM_WRONG_LAST_SEQUENCE:
         return await _compare(requests, destination, body) if again else Stored.BEFORE
-    return None if error.err_code in _WRITE_IN_FLIGHT else f"{error.description} ({error.err_code})"
+    return None if error.err_code in WRITE_IN_FLIGHT else f"{error.description} ({error.err_code})"
 
 
 async def _compare(requests: Requests, destination: Destination, body: bytes) -> Stored | None:

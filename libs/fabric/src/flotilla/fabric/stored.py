@@ -118,7 +118,7 @@ async def scan(
     sequence = from_sequence
     size = 0
     while len(found) < messages_max and (bytes_max is None or size < bytes_max):
-        batch = await _batch(requests, stream, pattern, sequence, min(SCAN_BATCH, messages_max - len(found)))
+        batch = await batch_from(requests, stream, pattern, sequence, min(SCAN_BATCH, messages_max - len(found)))
         if not batch:
             break
         found += batch
@@ -140,7 +140,7 @@ async def between(
     # to what is there before it, however sparse the subjects are.
     length = 1
     while from_sequence < before:
-        batch = await _batch(requests, stream, pattern, from_sequence, min(length, before - from_sequence))
+        batch = await batch_from(requests, stream, pattern, from_sequence, min(length, before - from_sequence))
         if not batch:
             return
         for message in batch:
@@ -208,8 +208,24 @@ async def purge(requests: Requests, stream: str, pattern: str) -> int:
     return int(answer.get("purged", 0))
 
 
-async def _batch(requests: Requests, stream: str, pattern: str, sequence: int, length: int) -> list[StoredMessage]:
-    ask = {"seq": sequence, "next_by_subj": pattern, "batch": length, "max_bytes": SCAN_BATCH_BYTES}
+async def batch_from(
+    requests: Requests, stream: str, pattern: str, start: int | datetime, length: int
+) -> list[StoredMessage]:
+    """
+    The oldest messages on the subjects that match, at most `length` and SCAN_BATCH_BYTES; empty when there are no more.
+
+    Args:
+        requests: The connection's.
+        stream: It must allow direct gets.
+        pattern: A subject, which may hold wildcards.
+        start: A sequence, or a time of the server's clock; in UTC.
+        length: At most SCAN_BATCH.
+    """
+    ask: dict[str, object] = {"next_by_subj": pattern, "batch": length, "max_bytes": SCAN_BATCH_BYTES}
+    if isinstance(start, int):
+        ask["seq"] = start
+    else:
+        ask["start_time"] = start.isoformat().replace("+00:00", "Z")
     batch, _ = await requests.collect(
         jetstream_api.direct_get(stream),
         msgspec.json.encode(ask),

@@ -28,9 +28,11 @@ from flotilla.contracts import subjects
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import (
+    CONFLICTS,
     EXPECTED_LAST_SEQUENCE,
     EXPECTED_LAST_SUBJECT_SEQUENCE,
     UNAVAILABLE,
+    WRITE_IN_FLIGHT,
     ErrorCode,
     error_of,
     read_ack,
@@ -39,7 +41,7 @@ from flotilla.fabric.jetstream_api import (
     stream_purge,
     stream_update,
 )
-from flotilla.fabric.keyvalue import CONFLICTS, FULL, OPERATION
+from flotilla.fabric.keyvalue import FULL, OPERATION
 from flotilla.fabric.stored import StoredMessage, between, last_message, next_message, scan
 from flotilla.provisioning.streams import PATIENCE_S, ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
@@ -265,7 +267,8 @@ class _Copy:
             self._written += 1
             return ack.seq
         if error.err_code in CONFLICTS:
-            if source.final:
+            # Another write that is only about to be stored may come to nothing: then the copy would be missing.
+            if source.final and error.err_code not in WRITE_IN_FLIGHT:
                 return last
             raise _AnotherWroteError
         if error.err_code == ErrorCode.STREAM_STORE_FAILED and error.description in FULL:

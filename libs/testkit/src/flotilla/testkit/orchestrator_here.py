@@ -12,6 +12,8 @@ from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.results import Result
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
+from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.pipeline_files import capabilities_of
 from flotilla.provisioning.takeover import make_stores
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
@@ -129,12 +131,16 @@ class RunningOrchestrator:
 
 @asynccontextmanager
 async def running_orchestrator(
-    server: RunningServer, more: MoreExecutors = lambda _pools, _reports: (), *, sealed: bool = False
+    server: RunningServer,
+    more: MoreExecutors = lambda _pools, _reports: (),
+    *,
+    pipelines: Sequence[Pipeline] = (),
+    sealed: bool = False,
 ) -> AsyncGenerator[RunningOrchestrator]:
     """
     An orchestrator of the default scope with more executors than the pools'; it leaves when the block ends.
 
-    With `sealed`, one of the sealed lane.
+    With `sealed`, one of the sealed lane. It serves the pipelines.
     """
     settings = OrchestratorSettings(nats_url=server.url, lane="sealed" if sealed else "ordinary")
     credentials = server.sealed_orchestrator() if sealed else server.orchestrator()
@@ -149,11 +155,12 @@ async def running_orchestrator(
             requests,
             settings=settings,
             instance="o1",
-            catalogue=Catalogue.load(None),
+            catalogue=Catalogue.load(None).with_capabilities(capabilities_of(pipelines)),
             fleet=fleet,
             router=router,
             metrics=metrics,
             traces=NO_TRACES,
+            pipelines={each.name: each for each in pipelines},
             more_executors=more,
         )
         await service.learn()

@@ -101,6 +101,8 @@ class ApprovalHandlers:
             decided = decide(kept.record, said, now_unix_ms=unix_ms())
             if isinstance(decided, Refusal):
                 self._refuse_unless_same(kept.record, said, decided)
+                # Whoever decided first may have died before the audit had it.
+                await self._store.tell(kept.record)
                 done = kept
             else:
                 if query.decision == "grant" and await self._shown(kept.record) == NO_PAYLOAD:
@@ -110,7 +112,6 @@ class ApprovalHandlers:
                     raise TaskError(ErrorKind.CONFLICT, text, details={"id": query.id})
                 done = await self._store.change(kept, decided)
             if done is not None:
-                await self._store.tell(done.record)
                 await self._suspensions.wake(request.scope, done.record.gated.task)
                 logger.info("approval_decided", scope=request.scope, request=query.id, status=done.record.status)
                 return entry_of(done.record)
@@ -147,22 +148,39 @@ class ApprovalHandlers:
         return msgspec.Raw(body)
 
     async def _list(self, scope: str, query: ApprovalsQuery) -> ApprovalList:
-        bucket = subjects.approvals_bucket(scope)
         pending = await self._watch.pending(scope)
-        ids = pending if query.status == "pending" else await keyvalue.keys(self._requests, bucket, "*")
+        if query.status == "pending":
+            found = await self._oldest(scope, pending, query)
+        else:
+            # The bucket lists its keys by name, so the oldest are known once all have been read.
+            async with self._walks.turn(scope):
+                ids = await keyvalue.keys(self._requests, subjects.approvals_bucket(scope), "*")
+                found = await self._oldest(scope, ids, query)
         entries: list[ApprovalEntry] = []
         size = 0
-        for start in range(0, len(ids), LAST_SUBJECTS_MAX):
-            for record in await self._records(bucket, ids[start : start + LAST_SUBJECTS_MAX]):
-                entry = entry_of(record)
-                size += len(msgspec.json.encode(entry))
-                if len(entries) >= query.limit or size > LIST_BYTES_MAX:
-                    return ApprovalList(approvals=entries, waiting=len(pending))
-                if query.status == "all" or record.status == "pending":
-                    entries.append(entry)
+        for entry in found:
+            size += len(msgspec.json.encode(entry))
+            if size > LIST_BYTES_MAX:
+                break
+            entries.append(entry)
         return ApprovalList(approvals=entries, waiting=len(pending))
 
-    async def _records(self, bucket: str, ids: list[str]) -> list[ApprovalRecord]:
+    async def _oldest(self, scope: str, ids: list[str], query: ApprovalsQuery) -> list[ApprovalEntry]:
+        """The oldest of these requests; no more than the limit and one batch are held at a time."""
+        pending = query.status == "pending"
+        found: list[ApprovalEntry] = []
+        for start in range(0, len(ids), LAST_SUBJECTS_MAX):
+            records = await self._records(scope, ids[start : start + LAST_SUBJECTS_MAX])
+            found += [entry_of(each) for each in records if not pending or each.status == "pending"]
+            found.sort(key=lambda entry: (entry.created_unix_ms, entry.id))
+            del found[query.limit :]
+            if pending and len(found) == query.limit:
+                # These ids stand in order.
+                break
+        return found
+
+    async def _records(self, scope: str, ids: list[str]) -> list[ApprovalRecord]:
+        bucket = subjects.approvals_bucket(scope)
         records: list[ApprovalRecord] = []
         for entry in await keyvalue.newest(self._requests, bucket, ids):
             if not entry.deleted:
@@ -170,7 +188,7 @@ class ApprovalHandlers:
                     records.append(decode_record(entry.body))
                 except DecodeFailedError:
                     logger.error("approval_record_unreadable", bucket=bucket, request=entry.key)  # noqa: TRY400  (its text is no help)
-        return sorted(records, key=lambda record: record.created_unix_ms)
+        return records
 
     async def _audit(self, scope: str, query: ApprovalsQuery) -> AuditList:
         stream, pattern = subjects.audit_stream(scope), subjects.audit(scope, query.id or "*", "*")

@@ -39,7 +39,7 @@ from flotilla.fabric.stored import (
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.approvals.gate import Gate
-from orchestrator.approvals.suspensions import Suspensions, original_of
+from orchestrator.approvals.suspensions import Suspensions, read_suspended
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.executors import Executors
 from orchestrator.state.fleet import Fleet
@@ -222,9 +222,9 @@ class TaskHandlers:
         if stored is Stored.NOW:
             if suspended is not None:
                 await self._suspensions.drop(scope, suspended)
-                await self._gate.withdraw(scope, query.task)
             else:
                 await delete_message(self._requests, subjects.tasks_stream(scope), waiting.sequence)
+            await self._gate.withdraw(scope, query.task)
         else:
             # Somebody ended it in this moment: what that came to is what the caller is told.
             other = await self._commits.find(scope, query.task)
@@ -291,9 +291,10 @@ class TaskHandlers:
 
 
 def _original(suspended: StoredMessage | None) -> StoredMessage | None:
-    original = None if suspended is None else original_of(suspended.body)
-    if original is None:
+    kept = None if suspended is None else read_suspended(suspended.body)
+    if kept is None:
         return None
+    original = kept.original
     return StoredMessage(
         subject=original.subject,
         sequence=original.sequence,

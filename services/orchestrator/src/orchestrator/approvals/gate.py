@@ -165,19 +165,18 @@ class Gate:
             case InUse():
                 raise AwaitingApprovalError(unix_ms() + int(IN_USE_LOOK_S * 1000))
             case Shut(why=why, record=record):
-                if record is not None and await self._store.change(kept, record) is None:
+                if record is None:
+                    # Whoever decided may have died before the audit had it.
+                    await self._store.tell(kept.record)
+                elif await self._store.change(kept, record) is None:
                     return None
-                # Whoever decided may have died before the audit had it.
-                await self._store.tell(record or kept.record)
                 self._events.tell(task, "approval_decided", step=kept.record.gated.step, error=why)
                 raise _shut(why, kept.record.id, kept.record.comment)
             case Pass(record=record):
-                return await self._use(task, origin, kept, record)
+                return await self._use(task, kept, record)
 
-    async def _use(self, task: Task, origin: Origin, kept: Kept, record: ApprovalRecord) -> Opened | None:
+    async def _use(self, task: Task, kept: Kept, record: ApprovalRecord) -> Opened | None:
         """Use the grant up before anything is dispatched: of all who try, one may go on."""
-        if not origin.message:
-            raise NoRouteNowError
         if record is not kept.record:
             await self._store.tell(kept.record)
             if await self._store.change(kept, record) is None:

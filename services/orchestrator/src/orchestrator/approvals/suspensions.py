@@ -17,7 +17,7 @@ from flotilla.contracts.clock import unix_ms
 from flotilla.fabric.deliveries import Delivery, Original
 from flotilla.fabric.errors import FabricError, TopologyError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, SCHEDULE, SCHEDULE_TARGET, ErrorCode, read_ack
+from flotilla.fabric.jetstream_api import CONFLICTS, EXPECTED_LAST_SUBJECT_SEQUENCE, SCHEDULE, SCHEDULE_TARGET, read_ack
 from flotilla.fabric.stored import StoredMessage, delete_message, held_by, last_message
 
 FULL_SHARE: Final = 2
@@ -25,17 +25,14 @@ FULL_SHARE: Final = 2
 HEADERS_BYTES_MAX: Final = 1024
 FORMAT: Final = 1
 
-_CONFLICTS: Final = frozenset(
-    {
-        ErrorCode.STREAM_WRONG_LAST_SEQUENCE,
-        ErrorCode.STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
-        ErrorCode.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY,
-    }
-)
-
 
 class SuspendedTask(Struct, frozen=True, kw_only=True):
-    """A task's own message, whole; MessagePack, since its bytes may be anything."""
+    """
+    A task's own message, whole; MessagePack, since its bytes may be anything.
+
+    Attributes:
+        deadline_unix_ms: The task's; 0 in what an earlier version has suspended.
+    """
 
     format: int = FORMAT
     subject: str
@@ -43,6 +40,18 @@ class SuspendedTask(Struct, frozen=True, kw_only=True):
     stored_unix_ms: int
     raw_headers: bytes | None
     body: bytes
+    deadline_unix_ms: int = 0
+
+    @property
+    def original(self) -> Original:
+        """The message that it was."""
+        return Original(
+            subject=self.subject,
+            sequence=self.sequence,
+            stored_unix_ms=self.stored_unix_ms,
+            raw_headers=self.raw_headers,
+            body=self.body,
+        )
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -60,9 +69,18 @@ class Suspensions:
         self._requests = requests
         self._bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
 
-    async def suspend(self, scope: str, task: str, delivery: Delivery, until_unix_ms: int) -> None:
+    async def suspend(
+        self, scope: str, task: str, delivery: Delivery, until_unix_ms: int, *, deadline_unix_ms: int
+    ) -> None:
         """
         Keep a task until a time; its delivery may be acknowledged afterwards. Safe to repeat: there is one of each task.
+
+        Args:
+            scope: Whose it is.
+            task: Its id.
+            delivery: Of its message.
+            until_unix_ms: When it is due, unless it is woken before.
+            deadline_unix_ms: The task's own.
 
         Raises:
             CannotSuspendError: See there.
@@ -75,6 +93,7 @@ class Suspensions:
                 stored_unix_ms=delivery.stored_unix_ms,
                 raw_headers=delivery.raw_headers,
                 body=delivery.body,
+                deadline_unix_ms=deadline_unix_ms,
             )
         )
         if len(body) > self._bytes_max:
@@ -90,20 +109,30 @@ class Suspensions:
 
     async def wake(self, scope: str, task: str) -> bool:
         """
-        Make a suspended task due now; False when it is not suspended, or somebody else does it at this moment.
+        Make a suspended task due now; False when it does not wait, or somebody else does it at this moment.
 
         Raises:
             FabricError: The server cannot be reached, or refuses.
         """
-        found = await self.find(scope, task)
+        stream, subject = subjects.suspended_stream(scope), subjects.suspended(scope, task)
+        found = await last_message(self._requests, stream, subject)
         if found is None:
             return False
         return await self._schedule(scope, task, found.body, unix_ms() - 1000, expected=found.sequence)
 
+    async def put_off(self, scope: str, task: str, body: bytes, until_unix_ms: int) -> None:
+        """
+        Keep a task that was due until another time, as it is; its delivery may be acknowledged afterwards.
+
+        Raises:
+            FabricError: The server cannot be reached, or refuses.
+        """
+        # If it is refused, the task waits already: somebody has suspended it since.
+        await self._schedule(scope, task, body, until_unix_ms, expected=0)
+
     async def find(self, scope: str, task: str) -> StoredMessage | None:
-        """A task that waits for its time, as it is kept; None when it is not suspended."""
-        stream, subject = subjects.suspended_stream(scope), subjects.suspended(scope, task)
-        return await last_message(self._requests, stream, subject)
+        """A task that waits for its time, or is due and not over, as it is kept; None when it is not here."""
+        return await last_message(self._requests, subjects.suspended_stream(scope), subjects.of_suspended(scope, task))
 
     async def drop(self, scope: str, found: StoredMessage) -> None:
         """Keep a suspended task no more."""
@@ -121,23 +150,15 @@ class Suspensions:
         error = read_ack(reply.data).error
         if error is None:
             return True
-        if error.err_code in _CONFLICTS:
+        if error.err_code in CONFLICTS:
             return False
         raise TopologyError(f"stream {subjects.suspended_stream(scope)}: {error.description}")
 
 
-def original_of(body: bytes) -> Original | None:
-    """The message that a suspended task was; None when it cannot be read, or is of a later version."""
+def read_suspended(body: bytes) -> SuspendedTask | None:
+    """A suspended task as it is kept; None when it cannot be read, or is of a later version."""
     try:
         kept = _decode(body)
     except msgspec.MsgspecError:
         return None
-    if kept.format != FORMAT:
-        return None
-    return Original(
-        subject=kept.subject,
-        sequence=kept.sequence,
-        stored_unix_ms=kept.stored_unix_ms,
-        raw_headers=kept.raw_headers,
-        body=kept.body,
-    )
+    return kept if kept.format == FORMAT else None

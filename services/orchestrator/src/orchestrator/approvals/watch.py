@@ -26,7 +26,7 @@ JITTER_S: Final = 1.0
 WRITES_MAX: Final = 1_000
 BYTES_MAX: Final = 4 * 1024 * 1024
 WOKEN_AFTER_S: Final = 10.0
-"""A decision that is older and not acted on has its task woken, once more."""
+"""A decision that is older and not acted on has its task woken; once, since what is due stays in its stream until it is."""
 WOKEN_AT_ONCE_MAX: Final = 100
 
 
@@ -45,9 +45,11 @@ class ScopeApprovals:
     Attributes:
         waiting: Those that nobody has decided, by id.
         decided: The tasks of those that are decided and not acted on: when that was seen, by id.
+        reading: Held while writes are read: an older one must not be taken in after a newer.
     """
 
     def __init__(self) -> None:
+        self.reading: Final = asyncio.Lock()
         self.waiting: Final[dict[str, Waiting]] = {}
         self.decided: Final[dict[str, tuple[str, float]]] = {}
         self.revision = 0
@@ -135,6 +137,10 @@ class ApprovalsWatch:
             await asyncio.sleep(EVERY_S + random.random() * JITTER_S)
 
     async def _read(self, scope: str, of: ScopeApprovals) -> None:
+        async with of.reading:
+            await self._read_on(scope, of)
+
+    async def _read_on(self, scope: str, of: ScopeApprovals) -> None:
         bucket = subjects.approvals_bucket(scope)
         last = await keyvalue.last_revision(self._requests, bucket)
         if last < of.revision:
@@ -158,5 +164,5 @@ class ApprovalsWatch:
         left = [(request, task) for request, (task, seen) in of.decided.items() if now - seen >= WOKEN_AFTER_S]
         for request, task in left[:WOKEN_AT_ONCE_MAX]:
             await self._suspensions.wake(scope, task)
-            if request in of.decided:
-                of.decided[request] = (task, now)
+            # Its message is due now, or it is in somebody's hands, who comes to the decision: nothing is left to be done.
+            of.decided.pop(request, None)

@@ -25,6 +25,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
 
     Attributes:
         below: Runs the steps that are no pipelines.
+        pipelines: The names of those that are.
         operator: What the policy in force declassifies.
         results: Of durable runs.
         at_least: The lowest class that a step's task has here; in the sealed lane all are restricted.
@@ -33,6 +34,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     """
 
     below: Executor
+    pipelines: frozenset[str]
     catalogue: Catalogue
     events: Events
     reports: TaskReports

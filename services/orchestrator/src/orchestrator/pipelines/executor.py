@@ -27,7 +27,7 @@ class PipelineExecutor:
 
     def __init__(self, pipelines: Mapping[str, Pipeline], dependencies: PipelineDependencies) -> None:
         self._pipelines = dict(pipelines)
-        self._names = frozenset(self._pipelines)
+        self._names = dependencies.pipelines
         self._needs = dependencies
         self._in_hand = RunsInHand(self._names)
         dependencies.metrics.runs = self._in_hand

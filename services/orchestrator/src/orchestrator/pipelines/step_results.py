@@ -2,7 +2,8 @@
 The results of steps that are kept: what a run that is taken over, or resumed, does not work on again.
 
 A result is published once to a subject that names the run, the step and a digest of all that it was made from (the
-definition, the capability, the input and its data class): what was made from anything else is never taken for it.
+definition, the capability, the input and its data class): what was made from anything else is never taken for it. Of a
+step that stood at a gate, how it failed is kept too.
 """
 
 import hashlib
@@ -87,11 +88,11 @@ class StepResults:
         body = msgspec.json.encode(KeptDefinition(digest=pipeline.digest, source_text=pipeline.source_text))
         stored = await self.keep(scope, subject, body)
         if stored is Stored.NOW and run == task_id:
-            return RunResults(self, scope, run, pipeline, {})
+            return RunResults(self, scope, pipeline, {}, run=run, task_id=task_id)
         try:
             if stored is Stored.BEFORE:
                 pipeline = await self._definition(scope, subject, pipeline)
-            return RunResults(self, scope, run, pipeline, await self._done(scope, run))
+            return RunResults(self, scope, pipeline, await self._done(scope, run, task_id), run=run, task_id=task_id)
         except FabricError:
             raise NoRouteNowError from None
 
@@ -146,18 +147,21 @@ class StepResults:
             logger.warning("definition_unreadable", subject=subject)
             return pipeline
 
-    async def _done(self, scope: str, run: str) -> dict[str, Ended]:
-        stream, pattern = subjects.steps_stream(scope), subjects.pipeline_step(scope, run, "*", "*", "*")
+    async def _done(self, scope: str, run: str, task_id: str) -> dict[str, Ended]:
+        """What the run has given, and what has failed of it in this task: another one begins anew where it failed."""
+        stream = subjects.steps_stream(scope)
         done: dict[str, Ended] = {}
         size_bytes = 0
         last = await last_sequence(self._requests, stream)
-        async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
-            size_bytes += len(message.body)
-            if size_bytes > KEPT_BYTES_MAX:
-                break
-            result = _read(message.subject, message.body)
-            if result is not None:
-                done[message.subject] = result
+        for owner in dict.fromkeys((run, task_id)):
+            pattern = subjects.pipeline_step(scope, owner, "*", "*", "*")
+            async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
+                size_bytes += len(message.body)
+                if size_bytes > KEPT_BYTES_MAX:
+                    return done
+                ended = _read(message.subject, message.body)
+                if ended is not None and (owner == task_id or isinstance(ended.result.output, msgspec.Raw)):
+                    done[message.subject] = ended
         return done
 
 
@@ -169,16 +173,22 @@ class RunResults:
         pipeline: The definition that it began with.
     """
 
-    def __init__(self, results: StepResults, scope: str, run: str, pipeline: Pipeline, done: dict[str, Ended]) -> None:
+    def __init__(
+        self, results: StepResults, scope: str, pipeline: Pipeline, done: dict[str, Ended], *, run: str, task_id: str
+    ) -> None:
         self.pipeline: Final = pipeline
         self._results = results
         self._scope = scope
         self._run = run
+        self._task_id = task_id
         self._done = done
 
     def of(self, step: StepTask, data_class: DataClass) -> Ended | None:
-        """What an earlier run of it gave, if it is kept."""
-        return self._done.pop(self._subject(step, data_class), None) if self._done else None
+        """How it ended before, if that is kept."""
+        if not self._done:
+            return None
+        given = self._done.pop(self._subject(step, data_class), None)
+        return given or self._done.pop(self._subject_of_failure(step, data_class), None)
 
     async def keep(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended | None:
         """
@@ -187,19 +197,44 @@ class RunResults:
         Raises:
             NoRouteNowError: It cannot be kept now.
         """
-        body = msgspec.json.encode(KeptResult(data_class=ended.data_class, result=msgspec.Raw(encode(ended.result))))
+        body = _encode_kept(ended)
         if not self._results.fits(body):
             return None
-        subject = self._subject(step, data_class)
+        return await self._keep(self._subject(step, data_class), body, ended)
+
+    async def keep_failed(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended:
+        """
+        Keep how a step failed, for this task alone: one that goes on with the run tries it anew. As `keep`.
+
+        Raises:
+            NoRouteNowError: It cannot be kept now.
+        """
+        body = _encode_kept(ended)
+        if not self._results.fits(body):
+            return ended
+        return await self._keep(self._subject_of_failure(step, data_class), body, ended)
+
+    async def _keep(self, subject: str, body: bytes, ended: Ended) -> Ended:
         if await self._results.keep(self._scope, subject, body) is Stored.NOW:
             return ended
         return await self._results.find(self._scope, subject) or ended
 
     def _subject(self, step: StepTask, data_class: DataClass) -> str:
+        return self._subject_of(self._run, step, data_class)
+
+    def _subject_of_failure(self, step: StepTask, data_class: DataClass) -> str:
+        # Another than that of its result, which a task that goes on with the run may yet come to.
+        return self._subject_of(self._task_id, step, f"{data_class} failed")
+
+    def _subject_of(self, owner: str, step: StepTask, data_class: str) -> str:
         made_from = f"{self.pipeline.digest}\0{step.capability}\0{data_class}\0{step.input_digest}"
         index = "-" if step.key.index is None else str(step.key.index)
         digest = hashlib.sha256(made_from.encode()).hexdigest()[:32]
-        return subjects.pipeline_step(self._scope, self._run, step.key.step, index, digest)
+        return subjects.pipeline_step(self._scope, owner, step.key.step, index, digest)
+
+
+def _encode_kept(ended: Ended) -> bytes:
+    return msgspec.json.encode(KeptResult(data_class=ended.data_class, result=msgspec.Raw(encode(ended.result))))
 
 
 def _read(subject: str, body: bytes) -> Ended | None:
@@ -209,4 +244,4 @@ def _read(subject: str, body: bytes) -> Ended | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, DecodeFailedError) as error:
         logger.warning("step_result_unreadable", subject=subject, error=type(error).__name__)
         return None
-    return Ended(result, kept.data_class) if isinstance(result.output, msgspec.Raw) else None
+    return Ended(result, kept.data_class)

@@ -48,7 +48,7 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     task: str
     path: str = ""
-    message: str = ""
+    message: str
     submitted_by: str
 
     def below(self, step: str) -> "Origin":

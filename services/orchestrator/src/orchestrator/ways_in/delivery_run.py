@@ -1,7 +1,7 @@
 """One delivery of a durable task: taken, answered, settled; or given back with a nak, to be delivered again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -14,7 +14,8 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.pull_groups import PullGroup
-from orchestrator.approvals.suspensions import CannotSuspendError, Suspensions
+from orchestrator.approvals.parts import Approvals
+from orchestrator.approvals.suspensions import CannotSuspendError
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -39,7 +40,6 @@ class DeliveryDependencies(Struct, frozen=True, kw_only=True):
 
     Attributes:
         groups: By capability.
-        is_decided: Whether any of these requests for approval of a scope does not wait any more.
         on_room: Called when there may be room for another delivery.
         on_end: Called with each run when it is over.
     """
@@ -49,11 +49,10 @@ class DeliveryDependencies(Struct, frozen=True, kw_only=True):
     executors: Executors
     commits: Commits
     settlement: Settlement
-    suspensions: Suspensions
+    approvals: Approvals
     cancelled: CancelledTasks
     groups: dict[str, PullGroup]
     in_hand: InHand
-    is_decided: Callable[[str, tuple[str, ...]], Awaitable[bool]]
     metrics: OrchestratorMetrics
     on_room: Callable[[], None]
     on_end: Callable[["DeliveryRun"], None]
@@ -67,17 +66,26 @@ class DeliveryRun:
         delivery: What was delivered.
     """
 
-    __slots__ = ("_needs", "_place", "delivery")
+    __slots__ = ("_at_gate", "_needs", "_place", "delivery")
 
     def __init__(self, dependencies: DeliveryDependencies, delivery: Delivery) -> None:
         self._needs = dependencies
         self.delivery: Final = delivery
         self._place: Place | None = None
+        # What was suspended has stood at one; all others only if they are asked where they come from.
+        self._at_gate = delivery.is_resumed
         parsed = subjects.parse_tasks(delivery.subject)
         group = dependencies.groups.get(parsed.capability) if parsed is not None else None
         if parsed is not None and group is not None:
             executor = dependencies.executors.of(parsed.capability)
-            self._place = Place(dependencies.in_hand, group, parsed.priority, executor, delivery.size_bytes)
+            self._place = Place(
+                dependencies.in_hand,
+                group,
+                parsed.priority,
+                executor,
+                delivery.size_bytes,
+                is_resumed=delivery.is_resumed,
+            )
 
     @property
     def is_parked(self) -> bool:
@@ -96,6 +104,9 @@ class DeliveryRun:
             needs.on_room()
             if answer is not None and not await needs.settlement.settle(needs.scope, delivery, answer):
                 await delivery.nak_after(NAK_DELAY_S)
+            elif answer is not None and self._at_gate:
+                # It is over, however it ended: what it asked for and nobody has decided is not needed any more.
+                await needs.approvals.gate.withdraw(needs.scope, answer.result.task)
         except NoRouteNowError:
             await delivery.nak_after(NAK_DELAY_S)
         except asyncio.CancelledError:
@@ -145,9 +156,7 @@ class DeliveryRun:
         if needs.cancelled.take(task.id):
             task.cancelled.set()
         task.park = self._park
-        task.origin = lambda: Origin(
-            task=task.id, message=delivery.message_id, submitted_by=submitter_of(delivery.headers, needs.scope)
-        )
+        task.origin = lambda: self._origin(task.id)
         try:
             return DurableAnswer(await needs.executors.run(task), task)
         except AwaitingApprovalError as waiting:
@@ -155,10 +164,10 @@ class DeliveryRun:
 
     async def _suspend(self, task: Task, waiting: AwaitingApprovalError) -> DurableAnswer | None:
         """Keep it where nobody holds it; one that cannot be kept there fails."""
-        delivery, suspensions, scope = self.delivery, self._needs.suspensions, self._needs.scope
+        delivery, approvals, scope = self.delivery, self._needs.approvals, self._needs.scope
         until = min(waiting.until_unix_ms, task.deadline_unix_ms)
         try:
-            await suspensions.suspend(scope, task.id, delivery, until)
+            await approvals.suspensions.suspend(scope, task.id, delivery, until, deadline_unix_ms=task.deadline_unix_ms)
         except CannotSuspendError as error:
             kind = ErrorKind.BACKLOG_FULL
             return self._failed(task, ErrorBody(kind=kind, message=str(error), retryable=kind.retryable))
@@ -166,11 +175,17 @@ class DeliveryRun:
             # What is kept there finds this result when it is due.
             return self._failed(task, ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller"))
         # Who decided before it was kept there found nothing to wake.
-        if await self._needs.is_decided(scope, waiting.requests):
-            await suspensions.wake(scope, task.id)
+        if await approvals.store.any_decided(scope, waiting.requests):
+            await approvals.suspensions.wake(scope, task.id)
         await delivery.acknowledge()
         logger.info("task_suspended", task=task.id, until_unix_ms=until)
         return None
+
+    def _origin(self, task_id: str) -> Origin:
+        """Where the task comes from; only gates ask."""
+        self._at_gate = True
+        delivery, scope = self.delivery, self._needs.scope
+        return Origin(task=task_id, message=delivery.message_id, submitted_by=submitter_of(delivery.headers, scope))
 
     def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
         """The end of a task that is run no more."""

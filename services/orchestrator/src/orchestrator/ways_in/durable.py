@@ -5,7 +5,7 @@ No more is pulled than executors have capacity for; the rest of the backlog stay
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import Final
 
@@ -20,7 +20,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import ITEM_FAILURES, guarded
 from flotilla.fabric.pull_consumers import Puller, tasks_of
 from flotilla.fabric.pull_groups import PullGroup
-from orchestrator.approvals.suspensions import Suspensions
+from orchestrator.approvals.parts import Approvals
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.pulled_bytes import PulledBytes
@@ -37,8 +37,8 @@ logger = structlog.get_logger("orchestrator")
 
 PARKED_MAX: Final = 1000
 """
-Of a capability; then no more of it are pulled. Given back, a task that only waits for a route would soon look like one
-that ends every orchestrator that takes it.
+Of a capability, and of what was suspended; then no more of it are pulled. Given back, a task that only waits for a route
+would soon look like one that ends every orchestrator that takes it.
 """
 PARKED_SHARE: Final = 2
 """Of a scope's bytes one in so many may be parked: then no more are pulled of the capabilities that have parked tasks."""
@@ -65,8 +65,7 @@ class Durable:
         executors: Executors,
         commits: Commits,
         settlement: Settlement,
-        suspensions: Suspensions,
-        is_decided: Callable[[str, tuple[str, ...]], Awaitable[bool]],
+        approvals: Approvals,
         pulled: PulledBytes,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
@@ -85,7 +84,15 @@ class Durable:
         self._groups: dict[str, PullGroup] = {}
         self._in_hand = InHand()
         self.resumed: Final = ResumedTasks(
-            connection, requests, scope, pulled, on_delivery=self._on_delivery, on_refused=self.look_again
+            connection,
+            requests,
+            scope,
+            pulled,
+            suspensions=approvals.suspensions,
+            capacity=lambda capability: executors.of(capability).capacity(capability),
+            held=self._in_hand,
+            on_delivery=self._on_delivery,
+            on_refused=self.look_again,
         )
         self.intake: Final = DurableIntake(intake, scope, data_class_of)
         self.cancelled: Final = CancelledTasks()
@@ -95,11 +102,10 @@ class Durable:
             executors=executors,
             commits=commits,
             settlement=settlement,
-            suspensions=suspensions,
+            approvals=approvals,
             cancelled=self.cancelled,
             groups=self._groups,
             in_hand=self._in_hand,
-            is_decided=is_decided,
             metrics=metrics,
             on_room=self._pull_due.set,
             on_end=self._ended,
@@ -194,10 +200,11 @@ class Durable:
             whole: Look also at what has been asked for already: requests may have been lost. Every PULL_TICK_S is
                 enough for that; without, a turn costs little however many capabilities there are.
         """
-        if whole and self._taking:
-            await self.resumed.pull()
         left: dict[Executor, int] = {}
         parked_enough = self._in_hand.parked_bytes > self._pulled.largest // PARKED_SHARE
+        resumed_parked = self._in_hand.resumed_parked
+        if whole and self._taking and resumed_parked < PARKED_MAX and not (resumed_parked and parked_enough):
+            await self.resumed.pull()
         for capability, group in list(self._groups.items()):
             if not self._taking or group.parked >= PARKED_MAX or (group.parked and parked_enough):
                 continue

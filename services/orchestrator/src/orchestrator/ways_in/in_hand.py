@@ -22,16 +22,24 @@ class Place:
         state: Where the delivery stands; changed by `enter` alone.
     """
 
-    __slots__ = ("_executor", "_group", "_in_hand", "_priority", "_size_bytes", "state")
+    __slots__ = ("_executor", "_group", "_in_hand", "_is_resumed", "_priority", "_size_bytes", "state")
 
     def __init__(
-        self, in_hand: "InHand", group: PullGroup, priority: Priority, executor: Executor, size_bytes: int
+        self,
+        in_hand: "InHand",
+        group: PullGroup,
+        priority: Priority,
+        executor: Executor,
+        size_bytes: int,
+        *,
+        is_resumed: bool = False,
     ) -> None:
         self._in_hand = in_hand
         self._group = group
         self._priority: Priority = priority
         self._executor = executor
         self._size_bytes = size_bytes
+        self._is_resumed = is_resumed
         self.state: State = "new"
 
     def enter(self, state: State) -> None:
@@ -46,12 +54,14 @@ class Place:
         elif before == "parked":
             self._group.parked -= 1
             self._in_hand.parked_bytes -= self._size_bytes
+            self._in_hand.resumed_parked -= self._is_resumed
         if state == "answering":
             self._group.hold(self._priority)
             self._in_hand.answering[self._executor] += 1
         elif state == "parked":
             self._group.parked += 1
             self._in_hand.parked_bytes += self._size_bytes
+            self._in_hand.resumed_parked += self._is_resumed
 
 
 class InHand:
@@ -61,8 +71,10 @@ class InHand:
     Attributes:
         answering: Deliveries being answered, by executor.
         parked_bytes: The bytes of those that are parked.
+        resumed_parked: How many of those that are parked were suspended before.
     """
 
     def __init__(self) -> None:
         self.answering: Final[Counter[Executor]] = Counter()
         self.parked_bytes = 0
+        self.resumed_parked = 0

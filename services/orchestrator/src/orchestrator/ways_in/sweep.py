@@ -116,11 +116,12 @@ class Sweep:
                 else:
                     await self._fail_all(subject)
         self._metrics.backlog_is(self._scope, backlog)
-        with self._guarded("resumed"):
-            await self._durable.resumed.ensure()
         for capability in sorted(wanted):
             with self._guarded(capability):
                 await self._ensure(capability)
+        # Last: what is resumed takes room of its capability, whose pullers are known then.
+        with self._guarded("resumed"):
+            await self._durable.resumed.ensure()
 
     def _guarded(self, item: object) -> guarded:
         return guarded("sweep", f"{self._scope} {item}")

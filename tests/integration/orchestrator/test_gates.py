@@ -1,0 +1,231 @@
+"""Runs that stand at gates more than once: a used grant is never needed again, and what nobody needs is withdrawn."""
+
+import base64
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.reading import read_pipeline
+from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.orchestrator_here import RunningOrchestrator, running_orchestrator, until
+from flotilla.testkit.plain_client import Json, PlainClient, connect_plainly, eventually, new_task
+from flotilla.testkit.scripted_worker import ScriptedWorker, failed, finished, scripted_worker
+from orchestrator.approvals import suspensions
+
+EACH = """
+name = "each"
+[input]
+type = "object"
+[steps.report]
+capability = "summarize"
+for_each = "${input.documents}"
+on_failure = "collect"
+approval = {}
+input = { document = "${item}" }
+[output]
+reports = "${steps.report}"
+"""
+STRICT = EACH.replace('"each"', '"strict"').replace('"collect"', '"fail"')
+BESIDE = """
+name = "beside"
+[input]
+type = "object"
+[steps.report]
+capability = "summarize"
+approval = {}
+input = { document = "${input.document}" }
+[steps.sort]
+capability = "classify"
+input = { document = "${input.document}", labels = ["billing", "other"] }
+[output]
+text = "${steps.report.summary} ${steps.sort.label}"
+"""
+WITHIN = """
+name = "within"
+[input]
+type = "object"
+[steps.inner]
+capability = "beside"
+approval = {}
+input = { document = "${input.document}" }
+[output]
+text = "${steps.inner.text}"
+"""
+
+
+def _says(request: Json) -> list[Any]:
+    if "bad" in request["input"]["document"]:
+        return [{"type": "accepted"}, failed("bad_input")]
+    if request["capability"] == "classify":
+        return [{"type": "accepted"}, finished({"label": "billing", "confidence": 1.0})]
+    return [{"type": "accepted"}, finished({"summary": f"<{request['input']['document']}>"})]
+
+
+class Stage:
+    """One orchestrator with a worker, who submits, and who approves."""
+
+    def __init__(self, fleet: RunningOrchestrator, worker: ScriptedWorker, approver: PlainClient) -> None:
+        self.fleet = fleet
+        self.worker = worker
+        self.approver = approver
+
+    async def waiting(self, task: str, count: int) -> dict[str, Json]:
+        """The requests of a run by their documents, once so many wait and the run is suspended."""
+        found: list[Json] = []
+
+        async def listed() -> bool:
+            answer = await self.approver.api("approvals", {"limit": 1000})
+            found[:] = [each for each in answer["approvals"] if each["task"] == task]
+            return len(found) == count and await self._rests(task)
+
+        await eventually(listed)
+        shown = [await self.approver.api("approvals", {"verb": "show", "id": each["id"]}) for each in found]
+        return {each["payload"]["document"]: each["approval"] for each in shown}
+
+    async def _rests(self, task: str) -> bool:
+        """Whether a run waits, and is not about to go on."""
+        query = {"last_by_subj": f"suspended.default.*.{task}"}
+        found = await self.fleet.admin.stream("STREAM.MSG.GET", "SUSPENDED_default", query)
+        if "message" not in found:
+            return False
+        headers = base64.b64decode(found["message"].get("hdrs", "")).decode()
+        _, _, due_at = headers.partition("Nats-Schedule: @at ")
+        return bool(due_at) and datetime.fromisoformat(due_at.split("\r\n")[0]) > datetime.now(UTC)
+
+    async def decide(self, request: Json, decision: str = "grant") -> Json:
+        """As the approver."""
+        query = {"id": request["id"], "digest": request["digest"], "decision": decision, "by": "ann"}
+        return await self.approver.api("decide", query)
+
+    async def statuses(self, task: str) -> list[str]:
+        """What the requests of a task have become."""
+        answer = await self.approver.api("approvals", {"status": "all", "limit": 1000})
+        return sorted(each["status"] for each in answer["approvals"] if each["task"] == task)
+
+    def sent(self, document: str) -> int:
+        """How often a document was sent to be summarized."""
+        return sum(
+            request["capability"] == "summarize" and request["input"]["document"] == document
+            for request in self.worker.requests
+        )
+
+
+@asynccontextmanager
+async def stage_with(server: RunningServer, *texts: str) -> AsyncGenerator[Stage]:
+    """
+    A stage with these pipelines, however they came to be there.
+    """
+    pipelines: list[Pipeline] = [read_pipeline(text, "here") for text in texts]
+    role, approver = server.worker("local", "local"), server.approver()
+    member = await connect_plainly(server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
+    client = await connect_plainly(server.url, nkeys_seed=str(approver.creds), inbox_prefix=approver.inbox_prefix)
+    async with (
+        running_orchestrator(server, pipelines=pipelines) as fleet,
+        scripted_worker(member, _says, zone="local", pool="local", replica="w1") as worker,
+    ):
+        await until(lambda: "classify" in fleet.fleet.capabilities())
+        yield Stage(fleet, worker, client)
+    await client.nc.close()
+
+
+async def test_a_step_that_failed_after_its_gate_is_not_asked_about_again(nats_server: RunningServer):
+    """
+    Its grant is used. When the run goes on after the next decision, it has the same failure, and nothing is sent twice.
+    """
+    async with stage_with(nats_server, EACH) as stage:
+        task = new_task()
+        client = stage.fleet.client
+        async with client.hearing("results.>") as results:
+            await client.submit("each", {"documents": ["bad", "second", "third"]}, task=task)
+            waiting = await stage.waiting(task, 3)
+            await stage.decide(waiting["bad"])
+            left = await stage.waiting(task, 2)
+            await stage.decide(left["second"], "deny")
+            left = await stage.waiting(task, 1)
+            await stage.decide(left["third"])
+            result = await results.result(task)
+        statuses = await stage.statuses(task)
+
+    first, second, third = result["output"]["reports"]
+    assert {"bad_request"} == {first["error"]["kind"]}
+    assert "approval_denied" == second["error"]["kind"]
+    assert {"summary": "<third>"} == third
+    assert (1, 0, 1) == (stage.sent("bad"), stage.sent("second"), stage.sent("third"))
+    assert ["consumed", "consumed", "denied"] == statuses
+
+
+async def test_what_a_dead_run_failed_of_is_tried_anew_by_the_one_that_resumes_it(nats_server: RunningServer):
+    """
+    Under its own requests: the failure was kept for the task that had it.
+    """
+    async with stage_with(nats_server, BESIDE) as stage:
+        first, second = new_task("first"), new_task("second")
+        client = stage.fleet.client
+        async with client.hearing("results.>") as results:
+            await client.submit("beside", {"document": "good"}, task=first)
+            await stage.decide((await stage.waiting(first, 1))["good"], "deny")
+            denied = await results.result(first)
+            await client.submit("beside", {"document": "good"}, task=second, headers={"Flotilla-Resume": first})
+            await stage.decide((await stage.waiting(second, 1))["good"])
+            result = await results.result(second)
+
+    assert "approval_denied" == denied["error"]["kind"]
+    assert {"text": "<good> billing"} == result["output"]
+
+
+@pytest.mark.parametrize("how", ["another step fails", "it cannot be suspended", "it is cancelled"])
+async def test_what_a_run_asked_for_is_withdrawn_when_it_ends_without_it(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    """
+    Nobody is asked to decide on what is over.
+    """
+    async with stage_with(nats_server, STRICT) as stage:
+        task = new_task()
+        client = stage.fleet.client
+        if how == "it cannot be suspended":
+            monkeypatch.setattr(suspensions, "FULL_SHARE", 10**9)
+        async with client.hearing("results.>") as results:
+            await client.submit("strict", {"documents": ["bad", "good"]}, task=task)
+            if how == "another step fails":
+                await stage.decide((await stage.waiting(task, 2))["bad"])
+            elif how == "it is cancelled":
+                await stage.waiting(task, 2)
+                await client.api("cancel", {"task": task})
+            result = await results.result(task)
+
+            async def withdrawn() -> bool:
+                return "pending" not in await stage.statuses(task)
+
+            await eventually(withdrawn)
+        statuses = await stage.statuses(task)
+
+    decided = ["consumed"] if how == "another step fails" else ["withdrawn"]
+    assert [*decided, "withdrawn"] == statuses
+    assert {
+        "another step fails": "step_failed",
+        "it cannot be suspended": "backlog_full",
+        "it is cancelled": "cancelled",
+    }[how] == result["error"]["kind"]
+
+
+async def test_a_run_within_that_has_a_gate_as_a_whole_fails_and_says_where_the_gate_belongs(
+    nats_server: RunningServer,
+):
+    """
+    A file of today may not say so; a run that began under an earlier one must not wait for ever.
+    """
+    async with stage_with(nats_server, BESIDE, WITHIN) as stage:
+        task = new_task()
+        client = stage.fleet.client
+        async with client.hearing("results.>") as results:
+            await client.submit("within", {"document": "good"}, task=task)
+            result = await results.result(task)
+
+    assert ("step_failed", "bad_request") == (result["error"]["kind"], result["error"]["details"]["kind"])
+    assert "steps.inner.approval" == result["error"]["details"]["key"]
+    assert 0 == stage.sent("good")
