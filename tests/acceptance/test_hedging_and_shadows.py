@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S, Heard
+from flotilla.testkit.plain_client import BODIES, WAIT_S, Heard, eventually
 from flotilla.testkit.probe_client import PROBED, probe_of
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Stalls
@@ -206,6 +206,12 @@ async def test_a_shadow_is_compared_and_never_returned(hedged: Hedged):
     )
     cost = "flotilla_shadow_cost_usd_total"
     assert 0.5 == after.value(cost, **labels) - before.value(cost, **labels)
+
+    async def in_the_ledger() -> bool:
+        spend = await client.api("spend", {"by": ["label.shadow", "pool", "capability"]})
+        return {"key": ["true", "away", "chat"], "usd_micros": 500_000, "entries": 2, "unpriced": 0} in spend["lines"]
+
+    await eventually(in_the_ledger)
 
 
 async def test_a_shadow_that_hangs_delays_nobody_and_restricted_data_has_none_in_the_cloud(hedged: Hedged):

@@ -2,76 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
 
 import pytest
 
 from flotilla.contracts import subjects
-from flotilla.fabric.connection import connected
 from flotilla.fabric.counters import Standing
-from flotilla.fabric.inbox import Requests
-from flotilla.provisioning.streams import ensure
-from flotilla.provisioning.topology import COUNTERS
 from flotilla.routing import reservations
+from flotilla.testkit.counting import Counting, counting_on, lose_counters, make_counters
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import until
-from flotilla.testkit.plain_client import connect_plainly, eventually
+from flotilla.testkit.plain_client import eventually
 from orchestrator.economy import allowances
 from orchestrator.economy import counters as counters_module
 from orchestrator.economy import reservations as reservations_module
 from orchestrator.economy.allowances import Allowance, Held
-from orchestrator.economy.counters import Counters
 from orchestrator.economy.errors import CountersAwayError, OverLimitError
 from orchestrator.economy.rates import Rate
-from orchestrator.economy.reservations import Reservations
 
 LIMIT: Final = 100
-
-
-class Counting(NamedTuple):
-    """What one orchestrator counts with."""
-
-    counters: Counters
-    reservations: Reservations
-
-
-@asynccontextmanager
-async def orchestrator_on(server: RunningServer, name: str) -> AsyncGenerator[Counting]:
-    """The counters of one orchestrator."""
-    async with connected(server.orchestrator(), name=name) as connection:
-        requests = Requests(connection)
-        await requests.start()
-        counters = Counters(connection, requests, name)
-        reservations = Reservations(connection, counters)
-        await counters.start()
-        reservations.start()
-        await connection.settle()
-        try:
-            yield Counting(counters, reservations)
-        finally:
-            await counters.stop()
-            reservations.stop()
-            await requests.stop()
-
-
-async def make_stream(server: RunningServer) -> None:
-    """As an orchestrator does when it starts."""
-    async with connected(server.orchestrator(), name="streams") as connection:
-        requests = Requests(connection)
-        await requests.start()
-        await ensure(requests, [COUNTERS])
-        await requests.stop()
-
-
-async def lose_stream(server: RunningServer) -> None:
-    """Somebody deletes it; an orchestrator makes it again."""
-    role = server.admin()
-    admin = await connect_plainly(server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
-    await admin.stream("STREAM.DELETE", COUNTERS.name)
-    await admin.nc.close()
-    await make_stream(server)
 
 
 @pytest.fixture
@@ -80,9 +31,9 @@ async def two(nats_server: RunningServer) -> AsyncIterator[tuple[Counting, Count
     Two orchestrators, and the stream.
     """
     async with AsyncExitStack() as stack:
-        await make_stream(nats_server)
-        first = await stack.enter_async_context(orchestrator_on(nats_server, "o1"))
-        second = await stack.enter_async_context(orchestrator_on(nats_server, "o2"))
+        await make_counters(nats_server)
+        first = await stack.enter_async_context(counting_on(nats_server, "o1"))
+        second = await stack.enter_async_context(counting_on(nats_server, "o2"))
         yield first, second
 
 
@@ -136,7 +87,7 @@ async def test_without_its_stream_nothing_is_admitted(nats_server: RunningServer
     """
     What cannot be counted is not spent.
     """
-    async with orchestrator_on(nats_server, "o1") as here:
+    async with counting_on(nats_server, "o1") as here:
         with pytest.raises(CountersAwayError):
             await allowance(here, "away").reserve(1, 60.0)
         rate = Rate(here.counters, subjects.rate_counter("away", "requests"), "requests", 10, "none left")
@@ -155,7 +106,7 @@ async def test_what_was_spent_is_not_forgotten_with_the_stream(
     held = await mine.reserve(90, 60.0)
     held.end(70)
     await until(lambda: mine.total == other.total == 70)
-    await lose_stream(nats_server)
+    await lose_counters(nats_server)
     await other.reserve(5, 60.0)
 
     await until(lambda: mine.total == other.total == 75)
@@ -174,7 +125,7 @@ async def test_a_lost_stream_admits_nothing_beyond_what_was_known(
     held = await mine.reserve(70, 60.0)
     held.end(70)
     await until(lambda: mine.total == other.total == 70)
-    await lose_stream(nats_server)
+    await lose_counters(nats_server)
     outcomes = await asyncio.gather(
         *((mine if number % 2 else other).reserve(5, 60.0) for number in range(40)), return_exceptions=True
     )
@@ -264,14 +215,14 @@ async def test_what_was_reserved_hours_ago_comes_back_too(nats_server: RunningSe
     """
     monkeypatch.setattr(reservations, "OWNER_SILENT_S", 0.5)
     monkeypatch.setattr(reservations_module, "OWNER_SAYS_EVERY_S", 0.1)
-    await make_stream(nats_server)
-    async with orchestrator_on(nats_server, "night") as here:
+    await make_counters(nats_server)
+    async with counting_on(nats_server, "night") as here:
         evening = allowance(here, "night")
         ended = await evening.reserve(7, 60.0)
         ended.end(7)
         await evening.reserve(40, 60.0)
     monkeypatch.setattr(counters_module, "time", Hours(2.0))
-    async with orchestrator_on(nats_server, "morning") as here:
+    async with counting_on(nats_server, "morning") as here:
         morning = allowance(here, "night")
         await morning.begin()
         assert 47 == morning.total
@@ -296,7 +247,7 @@ async def test_what_could_not_be_sent_before_a_stop_is_told(nats_server: Running
     Each increment, one by one.
     """
     lost: list[None] = []
-    async with orchestrator_on(nats_server, "o1") as here:
+    async with counting_on(nats_server, "o1") as here:
         here.counters.on_lost = lambda: lost.append(None)
         for number in range(3):
             here.counters.add_later("counter.budget.nowhere.2026-11-29", 1, f"unsent.{number}", {})
@@ -316,7 +267,7 @@ async def test_a_rate_is_shared_and_known_to_one_that_starts(
     taken = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
     assert LIMIT * 0.9 <= len(taken) <= LIMIT
-    async with orchestrator_on(nats_server, "o3") as third:
+    async with counting_on(nats_server, "o3") as third:
         rate = Rate(third.counters, subject, "requests", LIMIT, "none left")
         late = await asyncio.gather(*(rate.take(1) for _ in range(LIMIT)), return_exceptions=True)
         assert len(taken) + sum(not isinstance(outcome, BaseException) for outcome in late) <= LIMIT

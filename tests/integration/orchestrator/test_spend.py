@@ -1,19 +1,24 @@
 """The ledger, and what is told of it, with a real server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
 
+from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.headers import TaskOptions
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
+from flotilla.routing.limit_rules import period_of
+from flotilla.routing.policy_check import parse_policy
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import RunningOrchestrator, running_orchestrator
 from flotilla.testkit.plain_client import eventually, new_task
+from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.state.paid import Paid
@@ -126,3 +131,28 @@ async def test_a_question_that_is_none_says_where(here: RunningOrchestrator, que
     """
     error = (await here.client.api("spend", query))["error"]
     assert ("bad_request", path) == (error["kind"], error["details"]["path"])
+
+
+async def test_what_is_left_of_budgets_is_told_to_those_whom_it_concerns(here: RunningOrchestrator):
+    """
+    To who may change the policy all of them, to a tenant its own.
+    """
+    policy = "".join(
+        f"[budgets.{name}]\nusd = 2.5\nper = 'day'\n{more}\n"
+        for name, more in (("all", ""), ("mine", "scopes = ['default']"), ("others", "scopes = ['acme']"))
+    )
+    assert "error" not in await here.client.api(
+        "policy", {"verb": "set", "toml": policy, "author": "test", "force": True}
+    )
+    day = period_of("day", time.time())
+    await here.requests.request(subjects.budget_counter("all", day), headers={"Nats-Incr": "+700000"})
+
+    async def told() -> bool:
+        budgets = (await here.client.api("spend"))["budgets"]
+        found = [(each["name"], each["period"], each["usd_micros"], each["used_usd_micros"]) for each in budgets]
+        return found == [("all", day, 2_500_000, 700_000), *((name, day, 2_500_000, 0) for name in ("mine", "others"))]
+
+    await eventually(told)
+    document = parse_policy(policy)
+    standings = BudgetStandings(here.requests, lambda: document)
+    assert ["mine"] == [each.name for each in await standings.of("default")]

@@ -11,10 +11,11 @@ import pytest
 from rich.cells import cell_len
 
 from flotilla.cli.command import main
+from flotilla.cli.console import terminal
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.figures import nearest_rank
 from flotilla.cli.replay.reading import read_recording
-from flotilla.cli.replay.scatter import Point, scatter
+from flotilla.cli.replay.scatter import Point, mark_of, scatter
 from flotilla.cli.replay.trials import consensus, play
 from flotilla.testkit.recorded_traffic import complaints
 
@@ -333,6 +334,42 @@ def test_a_picture_is_written(traffic: Path, tmp_path: Path, capsys: pytest.Capt
     assert 0 == main(["replay", str(traffic), "--plot", str(picture)])
     assert picture.read_bytes().startswith(PNG)
     assert "no model was called" in capsys.readouterr().err
+
+
+def test_the_complaints_are_plotted_under_many_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Fourteen single models, a failover, a split, cascades at three thresholds and a consensus: as PNG and in a terminal. The
+    recording has no confidences, so a cascade believes the first model at any threshold.
+    """
+    file = complaints()
+    if file is None:
+        pytest.skip("shared/data/complaints/complaints.csv is not beside this checkout")
+    routes = '[{ pool = "x", model = "gemini-2.0-flash" }, { pool = "x", model = "o1" }]'
+    for strategy in ("failover", "split"):
+        (tmp_path / f"{strategy}.toml").write_text(f'[default]\nstrategy = "{strategy}"\nroutes = {routes}\n')
+    picture = tmp_path / "accuracy.png"
+    arguments = [
+        *("--label", "product", "--policy", str(tmp_path / "failover.toml"), "--policy", str(tmp_path / "split.toml")),
+        *("--cascade", "gemini-2.0-flash-lite,o1", "--confidence-min", "0.5", "0.8", "0.95"),
+        *("--consensus", "gemini-2.0-flash-lite,gemini-2.0-flash,o1", "--plot", str(picture)),
+    ]
+
+    found = replayed(capsys, str(file), *arguments)
+
+    assert 20 == len(found)
+    assert picture.read_bytes().startswith(PNG)
+    alone = [found[model]["accuracy"] for model in ("gemini-2.0-flash", "o1")]
+    assert found["failover"]["accuracy"] == alone[0]
+    assert alone[0] <= found["split"]["accuracy"] <= alone[1]
+    assert 0.2 < found["split"]["calls"]["o1"] / 600 < 0.8
+    cascades = [figures["accuracy"] for name, figures in found.items() if " at " in name]
+    assert [found["gemini-2.0-flash-lite"]["accuracy"]] * 3 == cascades
+    monkeypatch.setattr(terminal, "out_is_terminal", lambda: True)
+    assert 0 == main(["replay", str(file), *arguments])
+    plot = [line.partition("┤")[2] for line in capsys.readouterr().out.splitlines() if "┤" in line]
+    assert {mark_of(place) for place in range(20)} == {mark for line in plot for mark in line if mark.isalpha()}
 
 
 def test_the_plot_of_a_terminal_has_every_point_within_its_width():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
+from flotilla.contracts.policy import CacheEntry, CapabilityPolicy, HedgeEntry, Policy, RouteEntry, ShadowEntry
 from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.breakers import Breaker
@@ -18,8 +18,13 @@ from flotilla.routing.ejections import Phase, Standing
 from flotilla.routing.eligibility import is_called
 from flotilla.routing.health import Closure, Health, RouteHealth
 from flotilla.routing.policy_routing import route
+from flotilla.routing.shadow import shadow_route
 from flotilla.routing.strategies import STRATEGIES
 from flotilla.routing.types import Decision, Figures, FleetView, PoolView, TaskView
+from flotilla.testkit.run_story import Story
+from orchestrator.economy.errors import OverLimitError
+from orchestrator.economy.room import with_room
+from orchestrator.execution.hedges import second_choice
 
 NOW = 1_800_000_000_000
 POOLS = ("a", "b", "c", "d")
@@ -69,12 +74,25 @@ capability_policies = st.builds(
     strategy=maybe() | st.sampled_from((*STRATEGIES, "of-a-newer-version")),
     strategy_options=maybe()
     | st.sampled_from(
-        ({"draws": 1}, {"draws": 0}, {"draws": 100}, {"confidence_min": 0.5}, {"ask": 3}, {"of-tomorrow": [1]})
+        (
+            {"draws": 1},
+            {"draws": 0},
+            {"draws": 100},
+            {"allocation": "thompson", "floor": 0.1},
+            {"confidence_min": 0.5},
+            {"confidence_min": 1.0, "answer_anyway": False},
+            {"ask": 3},
+            {"ask": 3, "agree": 3, "answer_anyway": False},
+            {"of-tomorrow": [1]},
+        )
     ),
     data_classes=maybe() | st.lists(data_classes, min_size=1),
     pool_labels=maybe() | st.just({"region": "eu"}),
     task_labels=maybe() | st.just(["team"]),
     cost_usd_max=maybe() | st.floats(0, 1),
+    hedge=maybe() | st.just(HedgeEntry(after_ms=1.0, share_max=1.0)),
+    shadow=maybe() | st.builds(ShadowEntry, pool=pool_names, model=maybe() | model_names, share=st.just(1.0)),
+    cache=maybe() | st.just(CacheEntry(restricted=True)),
 )
 policies = st.builds(
     Policy,
@@ -225,3 +243,59 @@ def test_without_health_the_free_routes_stand_before_the_full_ones(
 
     full = [fleet.pools[choice.route.pool].busy >= fleet.pools[choice.route.pool].slots for choice in decision.routes]
     assert full == sorted(full)
+
+
+@settings(max_examples=100, deadline=None)
+@given(task=tasks, document=policies, fleet=fleets, health=healths, over_limit=st.frozensets(pool_names), seed=seeds)
+def test_all_options_together_keep_what_routing_promises(
+    *,
+    task: TaskView,
+    document: Policy,
+    fleet: FleetView,
+    health: Health,
+    over_limit: frozenset[str],
+    seed: int,
+) -> None:
+    """
+    Whoever is asked, first, at the same time, beside a slow one, in the place of one over a limit, or as a shadow: restricted
+    data stays home, only what the policy lists is asked, and everything has a reason.
+    """
+    policy = CompiledPolicy(document)
+    rules = policy.rules_of(task.capability)
+    over = OverLimitError("limit l: 1 requests a minute are used", 1.0)
+
+    decision = with_room(
+        decide(task, policy, fleet, health, seed),
+        task.capability,
+        lambda route: over if route.pool in over_limit else None,
+        NOW,
+    )
+    asked = list(decision.routes)
+    if decision.panel is not None:
+        asked += asked_together(decision.panel, decision.routes)
+    run = Story(rules=rules).run
+    run.choices = decision.routes
+    hedges = (second_choice(run, first, fleet.pools, {}, why="hedge: slow") for first in decision.routes)
+    asked += [hedge for hedge in hedges if hedge is not None]
+
+    for choice in asked:
+        pool = fleet.pools[choice.route.pool]
+        assert pool.zone == choice.route.zone
+        assert task.data_class != "restricted" or pool.zone == "local"
+        assert task.data_class in rules.data_classes
+        assert pool.pool not in over_limit
+        assert task.wanted_pool in (None, pool.pool)
+        if rules.routes is not None:
+            listed = [entry.model for entry in rules.routes if entry.pool == pool.pool]
+            assert any(model is None or is_called(choice.route.model, model) for model in listed)
+        assert choice.reason
+    assert decision.routes or decision.reason
+    assert all(each.reason for each in decision.excluded)
+
+    if rules.shadow is not None:
+        shadow = shadow_route(task, policy, fleet, health, now_unix_ms=NOW, busy={})
+        if isinstance(shadow, str):
+            assert shadow
+        else:
+            assert shadow.pool == rules.shadow.pool
+            assert task.data_class != "restricted" or shadow.zone == "local" == fleet.pools[shadow.pool].zone

@@ -4,11 +4,13 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from flotilla.contracts.fields import SEQUENCE_MAX
+from flotilla.contracts.fields import SEQUENCE_MAX, Name
 from flotilla.contracts.headers import LABEL_LENGTH_MAX
+from flotilla.contracts.limits import BUDGETS_MAX, Mode
 
 GROUPS_MAX: Final = 4
 LINES_MAX: Final = 5_000
+PERIOD_LENGTH_MAX: Final = 10
 LABEL_PREFIX: Final = "label."
 DAY: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
 
@@ -55,6 +57,31 @@ class SpendLine(Struct, frozen=True, kw_only=True):
     unpriced: int = 0
 
 
+class BudgetStanding(Struct, frozen=True, kw_only=True):
+    """
+    How a budget of the policy in force stands now.
+
+    Attributes:
+        name: In the policy.
+        period: The day (`2026-11-29`) or the month (`2026-11`) that it is for, by UTC.
+        usd_micros: How much may be spent in it.
+        used_usd_micros: Spent, or reserved for what is under way; None while its counter cannot be read, and then
+            nothing more is spent that it covers.
+        mode: `report` refuses nothing.
+    """
+
+    name: Name
+    period: Annotated[str, Meta(min_length=1, max_length=PERIOD_LENGTH_MAX)]
+    usd_micros: Micros
+    used_usd_micros: Micros | None
+    mode: Mode = "enforce"
+
+    @property
+    def left_usd_micros(self) -> int | None:
+        """What may still be spent; below 0 where the budget was lowered, or only reports."""
+        return None if self.used_usd_micros is None else self.usd_micros - self.used_usd_micros
+
+
 class Spend(Struct, frozen=True, kw_only=True):
     """
     Lines, the dearest first, and the sum of all.
@@ -62,6 +89,8 @@ class Spend(Struct, frozen=True, kw_only=True):
     Attributes:
         complete: False when there were more lines, or more of the ledger, than one answer looks at; the sum then is of
             what was looked at.
+        budgets: Those in force, as they stand now: of a tenant those for its tasks alone, for those who may change the
+            policy all.
     """
 
     by: tuple[str, ...]
@@ -70,3 +99,4 @@ class Spend(Struct, frozen=True, kw_only=True):
     entries: int
     unpriced: int = 0
     complete: bool = True
+    budgets: Annotated[list[BudgetStanding], Meta(max_length=BUDGETS_MAX)] = []

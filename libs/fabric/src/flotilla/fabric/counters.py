@@ -128,10 +128,11 @@ async def standing_of(requests: Requests, stream: str, counter: str) -> Standing
     What a counter has come to, as the stream's leader knows it.
 
     Raises:
-        TopologyError: What is stored is no counter.
+        TopologyError: There is no such stream, or what is stored is no counter.
         FabricError: No answer.
     """
-    found = await last_message(requests, stream, counter)
+    # Where the stream is away nothing is known; a counter of 0 would be a budget of which nothing is spent.
+    found = await last_message(requests, stream, counter, stream_may_miss=False)
     if found is None:
         return Standing()
     try:

@@ -12,6 +12,7 @@ from flotilla.fabric import jetstream_api
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import ErrorCode
 from flotilla.fabric.message import HeaderBlock
 
 SUBJECTS_MAX: Final = 100_000
@@ -78,9 +79,16 @@ async def message_at(requests: Requests, stream: str, sequence: int) -> StoredMe
     return await _get(requests, stream, {"seq": sequence})
 
 
-async def last_message(requests: Requests, stream: str, subject: str) -> StoredMessage | None:
-    """The newest message on a subject, which may hold wildcards; None when there is none."""
-    return await _get(requests, stream, {"last_by_subj": subject})
+async def last_message(
+    requests: Requests, stream: str, subject: str, *, stream_may_miss: bool = True
+) -> StoredMessage | None:
+    """
+    The newest message on a subject, which may hold wildcards; None when there is none.
+
+    Raises:
+        TopologyError: There is no such stream, and it may not be missing.
+    """
+    return await _get(requests, stream, {"last_by_subj": subject}, stream_may_miss=stream_may_miss)
 
 
 async def last_message_direct(requests: Requests, stream: str, subject: str) -> StoredMessage | None:
@@ -256,8 +264,14 @@ def _senders_own(raw: bytes) -> bytes | None:
     return own + b"\r\n" if added and own != _VERSION_LINE else None
 
 
-async def _get(requests: Requests, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
-    answer = await _api(requests, jetstream_api.message_get(stream), ask, missing_ok=True)
+async def _get(
+    requests: Requests, stream: str, ask: dict[str, Any], *, stream_may_miss: bool = True
+) -> StoredMessage | None:
+    subject = jetstream_api.message_get(stream)
+    answer = await _api(requests, subject, ask, missing_ok=True)
+    error = jetstream_api.error_of(answer)
+    if error is not None and error.err_code == ErrorCode.STREAM_NOT_FOUND and not stream_may_miss:
+        raise TopologyError(f"{subject}: {error.description}")
     message = answer.get("message")
     if message is None:
         return None

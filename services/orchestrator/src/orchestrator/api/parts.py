@@ -18,6 +18,7 @@ from orchestrator.api.spend_handlers import SpendHandlers
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
 from orchestrator.approvals.parts import Approvals
+from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.gate import Gate
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.executors import Executors
@@ -54,6 +55,7 @@ class Answers:
     ) -> None:
         scopes, policy_scopes = settings.scope_names(), frozenset(settings.policy_scope_names())
         walks = Turns(places=WALKS_MAX, per_scope_max=1)
+        budgets = BudgetStandings(requests, lambda: router.policy.document)
         self._tasks = tasks = TaskHandlers(
             connection,
             requests,
@@ -104,7 +106,7 @@ class Answers:
                 "blackboard": blackboard.answer,
                 "feedback": arms.feedback,
                 "experiment": arms.experiment,
-                "spend": SpendHandlers(requests, walks, scopes=scopes, policy_scopes=policy_scopes).spend,
+                "spend": SpendHandlers(requests, walks, budgets, scopes=scopes, policy_scopes=policy_scopes).spend,
                 **ApprovalHandlers(requests, approvals, walks).verbs(),
             },
         )

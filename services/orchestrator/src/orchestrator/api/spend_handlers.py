@@ -16,6 +16,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.routing.limit_rules import period_of
 from orchestrator.api.requests import ApiRequest, decode_query
 from orchestrator.api.turns import Turns
+from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.spend import CAPABILITY, LABELS, UNPRICED
 
 ENTRIES_READ_MAX: Final = 200_000
@@ -30,21 +31,29 @@ class SpendHandlers:
     """Adds up the ledger of a scope, or of all."""
 
     def __init__(
-        self, requests: Requests, walks: Turns, *, scopes: Sequence[str], policy_scopes: frozenset[str]
+        self,
+        requests: Requests,
+        walks: Turns,
+        budgets: BudgetStandings,
+        *,
+        scopes: Sequence[str],
+        policy_scopes: frozenset[str],
     ) -> None:
         self._requests = requests
         self._walks = walks
+        self._budgets = budgets
         self._scopes = scopes
         self._policy_scopes = policy_scopes
 
     async def spend(self, question: ApiRequest) -> Spend:
-        """What tasks have cost."""
+        """What tasks have cost, and how much budgets have left."""
         query = decode_query(question, SpendQuery)
         for group in query.by:
             if group not in GROUPS and not group.startswith(LABEL_PREFIX):
                 expected = f"{', '.join(GROUPS)}, or label. and a label's name"
                 raise BadRequestError(f"spend is not told by {group}; {expected}", path="$.by", expected=expected)
-        if query.every_scope and question.from_tenant and question.scope not in self._policy_scopes:
+        sees_all = not question.from_tenant or question.scope in self._policy_scopes
+        if query.every_scope and not sees_all:
             raise TaskError(ErrorKind.NOT_PERMITTED, f"the scope {question.scope} may not see what others spend")
         scopes = self._scopes if query.every_scope else (question.scope,)
         sums: dict[tuple[str, ...], Sum] = {}
@@ -64,6 +73,7 @@ class SpendHandlers:
             entries=sum(line.entries for line in lines),
             unpriced=sum(line.unpriced for line in lines),
             complete=complete and len(lines) <= LINES_MAX,
+            budgets=await self._budgets.of(None if sees_all else question.scope),
         )
 
     async def _add_up(self, scope: str, query: SpendQuery, sums: dict[tuple[str, ...], Sum]) -> bool:

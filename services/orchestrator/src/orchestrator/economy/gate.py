@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from flotilla.contracts.fields import TEXT_LENGTH_MAX
 from flotilla.contracts.limits import BudgetEntry, LimitEntry
 from flotilla.contracts.policy import Policy
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s
-from flotilla.routing.types import Choice, Decision, Exclusion, Route, TaskView
+from flotilla.routing.types import Decision, Route, TaskView
 from orchestrator.economy.allowances import Held
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.errors import RECHECK_S, CountersAwayError, OverLimitError
@@ -25,6 +22,7 @@ from orchestrator.economy.limit_counters import LimitCounters
 from orchestrator.economy.permits import Permit
 from orchestrator.economy.rates import Rate
 from orchestrator.economy.reservations import Reservations
+from orchestrator.economy.room import with_room
 
 AWAY_S: Final = 1.0
 """While the counters are away, an attempt looks again after so long."""
@@ -63,20 +61,7 @@ class Gate:
         """A decision without the routes for which a limit or budget has no room now, as far as is known."""
         if not self.in_use or not decision.routes:
             return decision
-        left: list[Choice] = []
-        out: list[Exclusion] = []
-        for choice in decision.routes:
-            closed = self._closed(task, choice.route)
-            if closed is not None:
-                out.append(_exclusion(choice, closed))
-            elif out and not left:
-                left.append(_instead(choice, out[0]))
-            else:
-                left.append(choice)
-        if not out:
-            return decision
-        reason = decision.reason or ("" if left else f"every route for {task.capability} is over a limit")
-        return msgspec.structs.replace(decision, routes=tuple(left), excluded=(*decision.excluded, *out), reason=reason)
+        return with_room(decision, task.capability, lambda route: self._closed(task, route), round(time.time() * 1000))
 
     async def admit(self, task: TaskView, route: Route) -> Permit | None:
         """
@@ -216,24 +201,6 @@ async def _all(holding: Sequence[Coroutine[Any, Any, None]]) -> None:
     for outcome in await asyncio.gather(*holding, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-def _instead(choice: Choice, over: Exclusion) -> Choice:
-    """The first route that is left, with why it is not the one before it."""
-    reason = f"{choice.reason}; {over.pool} is over: {over.reason}"
-    return msgspec.structs.replace(choice, reason=reason[:TEXT_LENGTH_MAX])
-
-
-def _exclusion(choice: Choice, over: OverLimitError) -> Exclusion:
-    return Exclusion(
-        pool=choice.route.pool,
-        model=choice.route.model,
-        reason=f"{over.why}: {over.free_in_s:.1f} s to go",
-        waits=True,
-        until_unix_ms=round((time.time() + over.free_in_s) * 1000),
-        figures=choice.figures,
-        limited=True,
-    )
 
 
 def _nothing(_kind: str, _name: str, _what: str) -> None:

@@ -24,7 +24,7 @@ async def spend(  # noqa: D417  (groups of options say it themselves)
     every_scope: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """
-    What tasks have cost, the dearest first; adds up to the costs in their results.
+    What tasks have cost, the dearest first, and what budgets have left; adds up to the costs in the tasks' results.
 
     Parameters
     ----------
@@ -52,6 +52,11 @@ async def spend(  # noqa: D417  (groups of options say it themselves)
     table((*groups, "usd", "entries", "unpriced"), rows_of(found))
     unpriced = f", {found.unpriced:,} without a price" if found.unpriced else ""
     terminal.aside(f"{usd_of(found.usd_micros)} USD, entries: {found.entries:,}{unpriced}")
+    if found.budgets:
+        terminal.write("\n")
+        table(("budget", "for", "usd", "spent or reserved", "left", "mode"), budget_rows_of(found))
+    if any(each.used_usd_micros is None for each in found.budgets):
+        terminal.aside("the counters of the budgets cannot be reached: nothing is spent that a budget covers")
     if not found.complete:
         terminal.aside("not all of the ledger: ask for fewer days with --since and --until")
     return exits.OK
@@ -63,6 +68,16 @@ def rows_of(found: Spend) -> list[tuple[str, ...]]:
         (*line.key, usd_of(line.usd_micros), f"{line.entries:,}", f"{line.unpriced:,}" if line.unpriced else "")
         for line in found.lines
     ]
+
+
+def budget_rows_of(found: Spend) -> list[tuple[str, ...]]:
+    """A row for each budget."""
+    rows: list[tuple[str, ...]] = []
+    for each in found.budgets:
+        used, left = each.used_usd_micros, each.left_usd_micros
+        known = ("unknown", "unknown") if used is None or left is None else (usd_of(used), usd_of(left))
+        rows.append((each.name, each.period, usd_of(each.usd_micros), *known, each.mode))
+    return rows
 
 
 def usd_of(micros: int) -> str:

@@ -1,0 +1,226 @@
+"""Limits and budgets at the gate that attempts pass, with a real server: what they cost, and what holds in trouble."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import pytest
+
+from flotilla.contracts import subjects
+from flotilla.contracts.policy import Policy
+from flotilla.routing.policy_check import parse_policy
+from flotilla.routing.rate_windows import WINDOW_S
+from flotilla.routing.types import Choice, Decision, Route, TaskView
+from flotilla.testkit.counting import Counting, counting_on, lose_counters, make_counters
+from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.orchestrator_here import until
+from flotilla.testkit.plain_client import eventually
+from orchestrator.economy import counters, gate, rates
+from orchestrator.economy.budget_standings import BudgetStandings
+from orchestrator.economy.errors import OverLimitError
+from orchestrator.economy.gate import Gate
+from orchestrator.economy.permits import Permit
+from orchestrator.economy.rates import CLOCKS_DIFFER_S, Rate
+
+TASK: Final = TaskView(capability="classify", scope="default", data_class="internal")
+ROUTE: Final = Route(zone="cloud", pool="away", model="m")
+CLOCKS_APART_S: Final = 5.0
+MIDNIGHT: Final = 1_798_761_600.0
+"""The first second of 2027, by UTC."""
+LIMIT: Final = 100
+
+
+@pytest.fixture
+async def here(nats_server: RunningServer) -> AsyncIterator[Counting]:
+    """
+    One orchestrator, and the stream.
+    """
+    await make_counters(nats_server)
+    async with counting_on(nats_server, "o1") as here:
+        yield here
+
+
+class Clock:
+    """The module `time`, with another time on the wall."""
+
+    def __init__(self, *, at_unix_s: float | None = None, ahead_s: float = 0.0) -> None:
+        self._ahead_s = ahead_s if at_unix_s is None else at_unix_s - time.time()
+
+    def time(self) -> float:
+        return time.time() + self._ahead_s
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def admitted(gate: Gate, count: int) -> tuple[list[Permit], str]:
+    """The permits of so many attempts, and what was said to the first that got none."""
+    assert gate.in_use
+    permits: list[Permit] = []
+    for _ in range(count):
+        try:
+            permit = await gate.admit(TASK, ROUTE)
+        except OverLimitError as over:
+            return permits, over.why
+        assert permit is not None
+        permits.append(permit)
+    return permits, ""
+
+
+async def test_a_reservation_is_one_request_and_a_lease_none(here: Counting):
+    """
+    Once its counter is known: a budget asks once for each attempt, tokens of a rate come from blocks.
+    """
+    budget, rate = (
+        parse_policy(text)
+        for text in (
+            "[budgets.b]\nusd = 1000\nper = 'day'\nreserve_usd = 0.01\n",
+            "[limits.r]\nrequests_per_minute = 1000000\ntokens_per_minute = 100000000\n",
+        )
+    )
+    for policy, attempts, most in ((budget, 50, 50), (rate, 2_000, 100)):
+        gate = here.gate(lambda policy=policy: policy)
+        await admitted(gate, 1)
+        before = here.requests.asked
+        await admitted(gate, attempts)
+
+        assert here.requests.asked - before <= most
+
+
+async def test_without_their_counters_budgets_are_closed_and_say_so(here: Counting, nats_server: RunningServer):
+    """
+    Limits as the policy has it; what only reports goes on. When the stream is back, so are the attempts.
+    """
+    document = parse_policy("[budgets.team]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    team = here.gate(lambda: document)
+    await admitted(team, 1)
+    await lose_counters(nats_server, made_again=False)
+    permits, why = await admitted(team, 1)
+    decision = team.decided(TASK, Decision(routes=(Choice(route=ROUTE, reason="first"),)))
+
+    assert ([], "budget team: its counter cannot be reached") == (permits, why)
+    assert ("budget", "team", "away") in here.over
+    assert [None] == [each.left_usd_micros for each in await BudgetStandings(here.requests, lambda: document).of(None)]
+    assert not decision.routes
+    assert decision.excluded[0].reason.startswith(why)
+    for text, why in (
+        ("[budgets.b]\nusd = 1\nper = 'day'\nmode = 'report'\n", ""),
+        ("[limits.l]\nrequests_per_minute = 5\nconcurrent_requests = 2\nwithout_counters = 'allow'\n", ""),
+        ("[limits.l]\nrequests_per_minute = 5\n", "limit l: its counter cannot be reached"),
+        ("[limits.l]\nconcurrent_requests = 5\n", "limit l: its counter cannot be reached"),
+    ):
+        policy = parse_policy(text)
+        permits, said = await admitted(here.gate(lambda policy=policy: policy), 1)
+        assert (why, not why) == (said, bool(permits))
+
+    await make_counters(nats_server)
+    got = 0
+
+    async def all_are_admitted() -> bool:
+        nonlocal got
+        got += len((await admitted(team, 20))[0])
+        return got >= 9
+
+    # One was under way when the stream was lost, and is not forgotten; what failed meanwhile is counted and taken back.
+    await eventually(all_are_admitted)
+    assert 9 == got
+    assert "budget team: 1.00 USD a day are spent or reserved" == (await admitted(team, 1))[1]
+
+
+async def test_a_policy_that_lowers_a_limit_holds_from_the_next_attempt_on(here: Counting):
+    """
+    What is under way is not stopped, and counts; when there is room again, attempts go on.
+    """
+    document = Policy()
+    gate = here.gate(lambda: document)
+
+    def in_force(text: str) -> None:
+        nonlocal document
+        document = parse_policy(text)
+
+    in_force("[budgets.b]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    held, _ = await admitted(gate, 5)
+    in_force("[budgets.b]\nusd = 0.4\nper = 'day'\nreserve_usd = 0.1\n")
+    lowered, why = await admitted(gate, 5)
+    for each in held[:3]:
+        each.give_back()
+    await until(lambda: _room(gate))
+    again, _ = await admitted(gate, 5)
+    assert (0, "budget b: 0.40 USD a day are spent or reserved", 2) == (len(lowered), why, len(again))
+
+    in_force("[limits.slots]\nconcurrent_requests = 4\n")
+    held, _ = await admitted(gate, 4)
+    in_force("[limits.slots]\nconcurrent_requests = 2\n")
+    lowered, why = await admitted(gate, 1)
+    assert (4, 0, "limit slots: 2 attempts are under way") == (len(held), len(lowered), why)
+
+    in_force("[limits.rate]\nrequests_per_minute = 60\n")
+    held, _ = await admitted(gate, 30)
+    in_force("[limits.rate]\nrequests_per_minute = 20\n")
+    lowered, why = await admitted(gate, 1)
+    assert (30, 0, "limit rate: 20 requests a minute are used") == (len(held), len(lowered), why)
+    in_force("[limits.rate]\nrequests_per_minute = 200\n")
+    raised, _ = await admitted(gate, 20)
+    assert 20 == len(raised)
+
+
+def _room(gate: Gate) -> bool:
+    return bool(gate.decided(TASK, Decision(routes=(Choice(route=ROUTE, reason="first"),))).routes)
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "ahead_s", "free"),
+    [
+        (57.0, CLOCKS_APART_S, 0),
+        (57.0, -CLOCKS_APART_S, 0),
+        (WINDOW_S + CLOCKS_DIFFER_S + CLOCKS_APART_S + 1, -CLOCKS_APART_S, LIMIT),
+        (WINDOW_S + CLOCKS_DIFFER_S + CLOCKS_APART_S + 1, CLOCKS_APART_S, LIMIT),
+    ],
+)
+async def test_a_rate_holds_for_one_that_starts_with_another_clock(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch, passed_s: float, ahead_s: float, free: int
+):
+    """
+    Clocks that differ by five seconds: what was taken within the minute counts, whatever time it is there; after that, not.
+    """
+    await make_counters(nats_server)
+    subject = subjects.rate_counter("clocks", "requests")
+    async with counting_on(nats_server, "o1") as here:
+        await Rate(here.counters, subject, "requests", LIMIT, "none left").take(LIMIT)
+        clock = Clock(ahead_s=passed_s + ahead_s)
+        monkeypatch.setattr(rates, "time", clock)
+        monkeypatch.setattr(counters, "time", clock)
+        late = Rate(here.counters, subject, "requests", LIMIT, "none left")
+        taken = 0
+        try:
+            for _ in range(LIMIT):
+                await late.take(1)
+                taken += 1
+        except OverLimitError:
+            pass
+
+    assert (taken >= free * 0.9) if free else (0 == taken)
+
+
+async def test_a_budget_holds_over_a_midnight_that_clocks_tell_at_different_times(
+    here: Counting, nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Each attempt counts in the day that its orchestrator has: no day has more than its budget.
+    """
+    document = parse_policy("[budgets.b]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    async with counting_on(nats_server, "o2") as other:
+        slow, fast = here.gate(lambda: document), other.gate(lambda: document)
+        found: dict[str, int] = {}
+        for _ in range(15):
+            for name, each, ahead_s in (("slow", slow, -CLOCKS_APART_S / 2), ("fast", fast, CLOCKS_APART_S / 2)):
+                monkeypatch.setattr(gate, "time", Clock(at_unix_s=MIDNIGHT + ahead_s))
+                permits, _ = await admitted(each, 1)
+                found[name] = found.get(name, 0) + len(permits)
+        totals = [
+            (await here.counters.standing_of(subjects.budget_counter("b", day))).total
+            for day in ("2026-12-31", "2027-01-01")
+        ]
+
+    assert {"slow": 10, "fast": 10} == found
+    assert [1_000_000, 1_000_000] == totals
