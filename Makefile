@@ -122,6 +122,10 @@ chaos-pipelines: install ## Pipelines at full size: kills at every step boundary
 soak: install ## A million asks and 300,000 durable tasks, every process flat in memory; about half an hour
 	SOAK_ASKS=$(or $(SOAK_ASKS),1000000) SOAK_TASKS=$(or $(SOAK_TASKS),300000) $(RUN) pytest -s tests/chaos/test_soak.py $(ARGS)
 
+.PHONY: portal-load
+portal-load: install ## 200 viewers and 1,000 tasks a second, then 10,000 as their events, ten minutes each; PORTAL_LOAD_SECONDS, PORTAL_LOAD_RATE
+	PORTAL_LOAD_SECONDS=$(or $(PORTAL_LOAD_SECONDS),600) $(RUN) pytest -s tests/chaos/test_portal_load.py $(ARGS)
+
 # A copy, since mutmut works on a flat tree; nothing of it is needed but for this.
 MUTATION := .mutation
 .PHONY: mutation

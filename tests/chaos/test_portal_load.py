@@ -1,0 +1,311 @@
+"""
+Many people look at a busy fleet: it does not become slower, nobody gets more than five frames a second, and nothing grows.
+
+`PORTAL_LOAD_SECONDS` says for how long (15 s for each part unless told; `make portal-load` has ten minutes), and
+`PORTAL_LOAD_RATE` at how many tasks a second. Of a machine that has not the cores for it the test says what was reached.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+from msgspec import Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.results import Event, encode
+from flotilla.contracts.subjects import EventKind
+from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.plain_client import eventually
+from flotilla.testkit.portal import PortalHere, Stream, start_portal
+from flotilla.testkit.raw_client import RawClient, raw_client
+
+MIB: Final = 1024 * 1024
+SECONDS_DEFAULT: Final = 15.0
+RATE_DEFAULT: Final = 1_000.0
+VIEWERS: Final = 200
+EVENT_VIEWERS: Final = 20
+WARM_S: Final = 5.0
+ALONE_S_MAX: Final = 60.0
+SETTLED_S: Final = 2.0
+BEAT_S: Final = 0.02
+IN_FLIGHT_MAX: Final = 256
+FRAMES_PER_S_MAX: Final = 5.0
+FRAMES_MORE: Final = 3
+"""A frame that was about to be sent, and one or two that a busy machine sent late."""
+GROWTH_MAX_BYTES: Final = 16 * MIB
+SERVER_GROWTH_MAX_BYTES: Final = 48 * MIB
+CPU_RATIO_MAX: Final = 1.5
+ASK: Final = b'{"document":"a","labels":["b"]}'
+SMALL_STORES: Final = {
+    # Full within the warm-up: what a store may hold is no leak.
+    "FLOTILLA_RESULTS_MAX": "2000",
+    "FLOTILLA_EVENTS_BYTES_MAX": str(4 * MIB),
+}
+SIMULATED_TASKS_PER_S: Final = 10_000
+KINDS: Final[tuple[EventKind, ...]] = ("queued", "dispatched", "finished")
+
+
+class Viewer(asyncio.Protocol):
+    """
+    A page that is open and counts what it is sent, so cheaply that hundreds are no load of their own.
+
+    Attributes:
+        frames: Of events.
+        states: Snapshots.
+    """
+
+    _MARKS: Final = (b"\nevent: events\n", b"\nevent: state\n")
+    _MARK_LENGTH: Final = max(map(len, _MARKS))
+
+    def __init__(self) -> None:
+        self.frames = self.states = self.bytes = 0
+        self.is_over = False
+        self._end = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Count what begins in it."""
+        self.bytes += len(data)
+        for mark in self._MARKS:
+            # A mark that was whole in the last piece is not counted again: its last byte must be new.
+            found = data.count(mark) + ((self._end[1 - len(mark) :] + data[: len(mark) - 1]).count(mark))
+            if mark is self._MARKS[0]:
+                self.frames += found
+            else:
+                self.states += found
+        self._end = (self._end + data[-self._MARK_LENGTH :])[-self._MARK_LENGTH :]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more comes."""
+        del exc
+        self.is_over = True
+
+
+class Phase(Struct, frozen=True, kw_only=True):
+    """
+    What the fleet did in a while.
+
+    Attributes:
+        tasks_per_s: Answered.
+        cpu_us_each: Of orchestrators, workers and nats-server together, for each task.
+    """
+
+    tasks_per_s: float
+    cpu_us_each: float
+
+
+@asynccontextmanager
+async def viewers(portal: PortalHere, count: int) -> AsyncGenerator[list[Viewer]]:
+    """So many open pages; each has had its first snapshot."""
+    loop = asyncio.get_running_loop()
+    opened: list[tuple[asyncio.Transport, Viewer]] = []
+    try:
+        for _ in range(count):
+            transport, viewer = await loop.create_connection(Viewer, "127.0.0.1", portal.port)
+            transport.write(f"GET /stream HTTP/1.1\r\nHost: 127.0.0.1:{portal.port}\r\n\r\n".encode())
+            opened.append((transport, viewer))
+
+        async def all_see() -> bool:
+            return all(viewer.states for _, viewer in opened)
+
+        await eventually(all_see)
+        yield [viewer for _, viewer in opened]
+    finally:
+        for transport, _ in opened:
+            transport.abort()
+
+
+class Load:
+    """
+    Tasks at a rate, asked for by one raw connection.
+
+    Attributes:
+        answered: So far.
+    """
+
+    def __init__(self, fleet: RunningFleet, rate: float) -> None:
+        self._fleet = fleet
+        self._rate = rate
+        self.answered = 0
+
+    async def run(self, seconds: float) -> Phase:
+        """Ask for so long; at most IN_FLIGHT_MAX at a time, so a fleet that is slower is asked less."""
+        client = await self._fleet.client()
+        inbox, sent, answered, began_s = client.nc.new_inbox(), 0, 0, time.monotonic()
+        cpu_before_s = cpu_s(self._fleet)
+
+        async def on_answer(message: object) -> None:
+            nonlocal answered
+            if getattr(message, "data", b""):  # the empty message that ends an imported reply comes after it
+                answered += 1
+
+        await client.nc.subscribe(f"{inbox}.*", cb=on_answer)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
+        while (passed_s := time.monotonic() - began_s) < seconds:
+            due = min(int(passed_s * self._rate) - sent, IN_FLIGHT_MAX - (sent - answered))
+            for _ in range(due):
+                await client.nc.publish("ask.classify", ASK, reply=f"{inbox}.{sent}")
+                sent += 1
+            await asyncio.sleep(BEAT_S)
+
+        async def all_answered() -> bool:
+            return answered == sent
+
+        await eventually(all_answered)
+        took_s = time.monotonic() - began_s
+        spent_s = cpu_s(self._fleet) - cpu_before_s
+        await self._fleet.close_clients()
+        self.answered += answered
+        return Phase(tasks_per_s=answered / took_s, cpu_us_each=spent_s / answered * 1e6)
+
+
+async def test_a_fleet_that_many_people_look_at_is_as_fast_as_before_and_nothing_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    CPU for each task with the viewers is what it was before there was a portal; memory of every process is flat.
+    """
+    monkeypatch.setenv("GOGC", "25")
+    seconds = float(os.environ.get("PORTAL_LOAD_SECONDS", SECONDS_DEFAULT))
+    rate = float(os.environ.get("PORTAL_LOAD_RATE", RATE_DEFAULT))
+    async with running_fleet(tmp_path, orchestrators=1, slots=64, env=SMALL_STORES) as fleet:
+        load = Load(fleet, rate)
+        await load.run(WARM_S)
+        alone = await load.run(min(seconds, ALONE_S_MAX))
+        portal = await start_portal(fleet)
+        async with viewers(portal, VIEWERS) as open_pages:
+            await load.run(WARM_S)
+            before = await sizes(fleet, portal)
+            began_s, frames, states, came = time.monotonic(), *totals(open_pages)
+            watched = await load.run(seconds)
+            took_s = time.monotonic() - began_s
+            frames_after, states_after, came_after = totals(open_pages)
+            after = await sizes(fleet, portal)
+            left = sum(viewer.is_over for viewer in open_pages)
+
+    grown = {name: after[name] - before[name] for name in before}
+    worst = max(frames_after[at] - frames[at] for at in range(VIEWERS))
+    worst_states = max(states_after[at] - states[at] for at in range(VIEWERS))
+    print(  # noqa: T201
+        f"\n{load.answered:,} tasks; alone {alone.tasks_per_s:,.0f}/s at {alone.cpu_us_each:,.0f} us each, "
+        f"with {VIEWERS} viewers {watched.tasks_per_s:,.0f}/s at {watched.cpu_us_each:,.0f} us; "
+        f"frames a second {worst / took_s:.2f}, snapshots {worst_states / took_s:.2f}, "
+        f"{(came_after - came) / took_s / MIB:.1f} MiB/s sent",
+        {name: f"{before[name] / MIB:.1f} + {grown[name] / MIB:.1f} MiB" for name in before},
+        sep="\n",
+    )
+    assert left == 0
+    assert max(worst, worst_states) <= FRAMES_PER_S_MAX * took_s + FRAMES_MORE
+    assert min(frames_after[at] - frames[at] for at in range(VIEWERS)) > 0
+    assert watched.cpu_us_each < CPU_RATIO_MAX * alone.cpu_us_each
+    for name, growth in grown.items():
+        assert growth < (SERVER_GROWTH_MAX_BYTES if name == "nats-server" else GROWTH_MAX_BYTES), name
+
+
+async def test_ten_thousand_tasks_a_second_are_five_frames_a_second(tmp_path: Path):
+    """
+    Simulated by their events: every one is counted, none makes the portal larger, and viewers get no more frames.
+    """
+    seconds = float(os.environ.get("PORTAL_LOAD_SECONDS", SECONDS_DEFAULT))
+    async with running_fleet(tmp_path, orchestrators=1, env=SMALL_STORES) as fleet:
+        portal = await start_portal(fleet)
+        async with (
+            raw_client(fleet.server.orchestrator()) as raw,
+            portal.browser() as browser,
+            portal.stream(browser) as stream,
+            viewers(portal, EVENT_VIEWERS) as open_pages,
+        ):
+            sent = await publish_events(raw, WARM_S)
+            await stream.until(lambda stream: count_of(stream) >= sent)
+            before, cpu_before_s = portal.process.resident_bytes(), portal_cpu_s(portal)
+            began_s, (frames, _, _) = time.monotonic(), totals(open_pages)
+            sent_now = await publish_events(raw, seconds)
+            sent += sent_now
+            sent_s = time.monotonic() - began_s
+            await stream.until(lambda stream: count_of(stream) >= sent)
+            took_s = time.monotonic() - began_s
+            frames_after, _, _ = totals(open_pages)
+            grown = portal.process.resident_bytes() - before
+            each_us = (portal_cpu_s(portal) - cpu_before_s) / sent_now * 1e6
+            counted = count_of(stream)
+
+    worst = max(frames_after[at] - frames[at] for at in range(EVENT_VIEWERS))
+    print(  # noqa: T201
+        f"\n{sent_now / len(KINDS) / sent_s:,.0f} tasks a second as {sent_now / sent_s:,.0f} events for {sent_s:.0f} s, "
+        f"all of which were shown or counted after {took_s:.0f} s, at {each_us:.1f} us of the portal's CPU each; "
+        f"frames a second {worst / took_s:.2f}; the portal {before / MIB:.1f} + {grown / MIB:.1f} MiB"
+    )
+    assert sent == counted
+    assert worst <= FRAMES_PER_S_MAX * took_s + FRAMES_MORE
+    assert grown < GROWTH_MAX_BYTES
+
+
+def events_of_a_beat(number: int) -> tuple[bytes, int]:
+    """What a fleet says of the tasks of a beat, as it goes over the wire, and of how many events that is."""
+    lines: list[bytes] = []
+    for at in range(int(SIMULATED_TASKS_PER_S * BEAT_S)):
+        for kind in KINDS:
+            event = Event(
+                task=f"t{number}-{at}",
+                capability="classify",
+                kind=kind,
+                at_unix_ms=unix_ms(),
+                pool="" if kind == "queued" else "local",
+                model="" if kind == "queued" else "noop-1",
+                replica="" if kind == "queued" else "local-w1",
+                latency_ms=1.5 if kind == "finished" else 0.0,
+            )
+            body, subject = encode(event), subjects.events("default", "classify", kind)
+            lines.append(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(body), body))
+    return b"".join(lines), len(lines)
+
+
+async def publish_events(raw: RawClient, seconds: float) -> int:
+    """At the rate of SIMULATED_TASKS_PER_S for so long, or as fast as this machine can; gives how many events."""
+    beats = [events_of_a_beat(number) for number in range(int(2 / BEAT_S))]
+    sent, began_s = 0, time.monotonic()
+    for number in range(int(seconds / BEAT_S)):
+        data, count = beats[number % len(beats)]
+        raw.send(data)
+        sent += count
+        await raw.flush()
+        await asyncio.sleep(max(0.0, began_s + (number + 1) * BEAT_S - time.monotonic()))
+    return sent
+
+
+def totals(open_pages: list[Viewer]) -> tuple[list[int], list[int], int]:
+    """Frames and snapshots of each so far, and the bytes of all."""
+    return (
+        [viewer.frames for viewer in open_pages],
+        [viewer.states for viewer in open_pages],
+        sum(viewer.bytes for viewer in open_pages),
+    )
+
+
+def count_of(stream: Stream) -> int:
+    """How many events a page was sent, or told of."""
+    return len(stream.events) + stream.dropped
+
+
+def portal_cpu_s(portal: PortalHere) -> float:
+    """What the portal has used of the processors."""
+    return sum(psutil.Process(portal.process.pid).cpu_times()[:2])
+
+
+def cpu_s(fleet: RunningFleet) -> float:
+    """What orchestrators, workers and nats-server have used of the processors."""
+    pids = [*(process.pid for process in fleet.processes), *fleet.server.pids]
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
+async def sizes(fleet: RunningFleet, portal: PortalHere) -> dict[str, int]:
+    """Resident bytes by process, once it is calm."""
+    await asyncio.sleep(SETTLED_S)
+    found = {process.name: process.resident_bytes() for process in (*fleet.processes, portal.process)}
+    found["nats-server"] = sum(psutil.Process(pid).memory_info().rss for pid in fleet.server.pids)
+    return found
