@@ -4,9 +4,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 
 from flotilla.contracts.errors import SettingsError
 from portal.access.people import People, Person, load_people
+from portal.access.proxy import proxy_of
 from portal.access.sessions import LIFETIME_S, Sessions
 from portal.access.sign_in_limit import ADDRESSES_MAX, TRIES_MAX, TRIES_PER_ADDRESS_MAX, WINDOW_S, SignInLimit
 
@@ -62,6 +64,9 @@ def test_a_person_is_known_by_the_token_of_a_file_or_its_digest(tmp_path: Path):
         f'[[person]]\nname = "a"\ntoken_sha256 = "{DIGEST}"\ncreds = "missing"',
         f'[[person]]\nname = "a"\ntoken_sha256 = "{DIGEST}"\nadmin_creds = true',
         f'[[person]]\nname = "a"\ntoken_sha256 = "{DIGEST}"\n[[person]]\nname = "b"\ntoken_sha256 = "{DIGEST}"',
+        f'[[person]]\nname = "a"\ntoken_sha256 = "{DIGEST}"\nlogin = "a"',
+        '[[person]]\nname = "a"\nlogin = ""',
+        '[[person]]\nname = "a"\nlogin = "x"\n[[person]]\nname = "b"\nlogin = "x"',
         "[[person]",
     ],
 )
@@ -119,6 +124,87 @@ def test_sessions_that_were_ended_are_remembered_within_a_bound():
 
     sessions.end(opened[11][1], now_unix_s=1000.0 + LIFETIME_S)
     assert 1 == sessions.revoked
+
+
+@pytest.mark.parametrize(
+    ("addresses", "header"),
+    [
+        ("", "x-user"),
+        ("0.0.0.0/0", "x-user"),
+        ("::/0", ""),
+        ("proxy.example", "x-user"),
+        ("10.0.0.0/33", ""),
+        ("10.0.0.1", "x user"),
+        ("10.0.0.1", "x" * 100),
+        (",".join(f"10.0.0.{number}" for number in range(40)), ""),
+    ],
+)
+def test_a_proxy_that_could_be_anybody_is_refused(addresses: str, header: str):
+    """
+    Its header would be everybody's.
+    """
+    with pytest.raises(SettingsError, match="FLOTILLA_PORTAL_PROX"):
+        proxy_of(addresses, header)
+
+
+def asked_by(peer: str, *headers: tuple[str, str]) -> Request:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    return Request({"type": "http", "client": (peer, 1), "headers": raw})
+
+
+def test_a_header_is_believed_of_the_proxy_alone():
+    """
+    By its address, in either family; not when it stands there twice, and not when it is empty or long.
+    """
+    proxy = proxy_of("10.0.0.0/8, fd00::1", "X-User")
+    ada = ("x-user", "ada@example.com")
+
+    assert ["ada@example.com"] * 3 == [
+        proxy.login_of(asked_by(peer, ada)) for peer in ("10.1.2.3", "::ffff:10.1.2.3", "fd00::1")
+    ]
+    for request in (
+        asked_by("11.1.2.3", ada),
+        asked_by("fd00::2", ada),
+        asked_by("10.1.2.3", ada, ("x-user", "bob@example.com")),
+        asked_by("10.1.2.3", ("x-user", "")),
+        asked_by("10.1.2.3", ("x-user", "a" * 10_000)),
+        asked_by("10.1.2.3"),
+        Request({"type": "http", "client": None, "headers": [(b"x-user", b"ada@example.com")]}),
+    ):
+        assert proxy.login_of(request) is None
+    assert proxy_of("", "").login_of(asked_by("10.1.2.3", ada)) is None
+
+
+def test_an_address_is_what_the_last_proxy_says_it_is():
+    """
+    What stands before that, anybody may have written.
+    """
+    proxy = proxy_of("10.0.0.0/8", "")
+    told = ("x-forwarded-for", "1.1.1.1, 192.0.2.7")
+
+    assert "192.0.2.7" == proxy.address_of(asked_by("10.0.0.1", told))
+    assert "192.0.2.7" == proxy.address_of(asked_by("10.0.0.1", ("x-forwarded-for", "1.1.1.1"), told))
+    assert "192.0.2.9" == proxy.address_of(asked_by("192.0.2.9", told))
+    assert "10.0.0.1" == proxy.address_of(asked_by("10.0.0.1", ("x-forwarded-for", "nonsense")))
+    assert "10.0.0.1" == proxy.address_of(asked_by("10.0.0.1"))
+
+
+def test_a_person_with_a_login_has_no_token(tmp_path: Path):
+    """
+    Nothing that somebody sends as one is theirs.
+    """
+    path = tmp_path / "people.toml"
+    path.write_text('[[person]]\nname = "Ada"\nlogin = "ada@example.com"\n[[person]]\nname = "Bob"\nlogin = "bob"\n')
+    people = load_people(path)
+    ada = people.with_login("ada@example.com")
+
+    assert ada is not None
+    assert "Ada" == ada.name
+    assert ada is people.with_key(ada.key)
+    assert people.with_login("eve") is None
+    assert not people.have_tokens
+    for token in ("", "ada@example.com", "login\0ada@example.com", "None"):
+        assert people.with_token(token) is None
 
 
 def test_tries_are_counted_by_address_and_in_all():

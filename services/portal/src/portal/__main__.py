@@ -16,6 +16,7 @@ from flotilla.fabric.inbox import Requests
 from portal.access.approvers import Approvers
 from portal.access.fleets import Fleets
 from portal.access.people import load_people
+from portal.access.proxy import proxy_of
 from portal.access.sessions import Sessions, session_key
 from portal.live.view import FleetView
 from portal.metrics import PortalMetrics
@@ -36,7 +37,8 @@ async def run(settings: PortalSettings, instance: str) -> None:
     settings.check()
     people = load_people(settings.portal_people)
     sessions = Sessions(people, session_key(settings.portal_session_key_file))
-    doors = Doors(sessions, open_view=settings.is_loopback, https=settings.portal_https)
+    proxy = proxy_of(settings.portal_proxies, settings.portal_proxy_header)
+    doors = Doors(people, sessions, proxy, open_view=settings.is_loopback, https=settings.portal_https)
     scopes = settings.scope_names()
     names = settings.names() | (frozenset(LOOPBACK_NAMES) if settings.is_loopback else frozenset[str]())
     listening = listen(settings.portal_host, settings.portal_port)

@@ -28,6 +28,9 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_people: `FLOTILLA_PORTAL_PEOPLE`: a TOML file of who may sign in; nobody unless told.
         portal_session_key_file: `FLOTILLA_PORTAL_SESSION_KEY_FILE`: a file of at least 32 random bytes that signs sessions.
             Portals that share one take each other's sessions; without, a session ends with its portal.
+        portal_proxies: `FLOTILLA_PORTAL_PROXIES`: addresses and networks of the proxies before it, with commas between.
+        portal_proxy_header: `FLOTILLA_PORTAL_PROXY_HEADER`: a header in which these name whom they have signed in, and that
+            they take from nobody else; who that is, the file of people says (`login`).
         portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
         scopes: `FLOTILLA_SCOPES`: the tenants whose backlog and dead letters are counted, with commas between; tasks and
             events are those of every tenant.
@@ -39,6 +42,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
     portal_names: str = ""
     portal_people: Path | None = None
     portal_session_key_file: Path | None = None
+    portal_proxies: str = ""
+    portal_proxy_header: str = ""
     portal_https: bool = False
     scopes: str = DEFAULT_SCOPE
     viewers_max: Annotated[int, Meta(ge=1, le=4096)] = VIEWERS_MAX

@@ -4,13 +4,15 @@ Who may sign in, as a TOML file says.
     [[person]]
     name = "Ada Lovelace"
     role = "admin"                        # viewer, approver or admin
-    token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>"
+    token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>", or login = "ada@example.com"
     creds = "tenant.default"              # NATS credentials that she acts with; none for a server that asks for none
     approver_creds = "approver.default"   # of the scope's approver, for what waits for an approval; none unless given
     documents = true                      # may read inputs and results
 
-Paths are relative to the file. A person acts with the credentials that stand here and never with the portal's own, which
-are an observer's: what somebody may do is decided by NATS and the fleet, and the role only takes away from it.
+Paths are relative to the file. `login` is what a proxy calls somebody whom it has signed in (`proxy.py`).
+
+A person acts with the credentials that stand here and never with the portal's own, which are an observer's: what somebody
+may do is decided by NATS and the fleet, and the role only takes away from it.
 """
 
 import hashlib
@@ -50,6 +52,7 @@ class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     role: Role = "viewer"
     token_file: str | None = None
     token_sha256: Annotated[str, Meta(pattern=SHA256)] | None = None
+    login: Annotated[Word, Meta(min_length=1)] | None = None
     creds: str | None = None
     admin_creds: bool = False
     approver_creds: str | None = None
@@ -66,24 +69,27 @@ class Person(Struct, frozen=True, kw_only=True):
     Somebody who may sign in.
 
     Attributes:
-        token_digest: SHA-256 of the token.
+        token_digest: SHA-256 of the token; None for who has none.
+        login: What the proxy calls them; None for who signs in with a token.
         creds: Of NATS; None for a server that asks for none.
         approver_creds: Of the scope's approver; None for who decides nothing.
     """
 
     name: str
     role: Role
-    token_digest: bytes
+    token_digest: bytes | None
     creds: Path | None
     admin_creds: bool
     scope: str
     documents: bool
     approver_creds: Path | None = None
+    login: str | None = None
 
     @property
     def key(self) -> str:
-        """Names this person with this token: a session of an older token is none of theirs."""
-        return hashlib.sha256(self.name.encode() + b"\0" + self.token_digest).hexdigest()[:32]
+        """Names this person with this token or login: a session of an older one is none of theirs."""
+        proof = b"login\0" + str(self.login).encode() if self.token_digest is None else b"token\0" + self.token_digest
+        return hashlib.sha256(self.name.encode() + b"\0" + proof).hexdigest()[:32]
 
 
 class People:
@@ -92,16 +98,26 @@ class People:
     def __init__(self, people: Iterable[Person] = ()) -> None:
         self._people: Final = tuple(people)
         self._by_key: Final = {person.key: person for person in self._people}
+        self._by_login: Final = {person.login: person for person in self._people if person.login is not None}
 
     def __len__(self) -> int:
         return len(self._people)
+
+    @property
+    def have_tokens(self) -> bool:
+        """Whether somebody can sign in with a token."""
+        return any(person.token_digest is not None for person in self._people)
+
+    def with_login(self, login: str) -> Person | None:
+        """Whom a proxy means."""
+        return self._by_login.get(login)
 
     def with_token(self, token: str) -> Person | None:
         """Whose token it is; every one is compared, so that the time tells nothing."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         found: Person | None = None
         for person in self._people:
-            if hmac.compare_digest(person.token_digest, digest):
+            if person.token_digest is not None and hmac.compare_digest(person.token_digest, digest):
                 found = person
         return found
 
@@ -133,20 +149,21 @@ def load_people(path: Path | None) -> People:
     people = [_person(entry, path.parent) for entry in entries]
     if len({person.name for person in people}) < len(people):
         raise _wrong("two people have one name")
-    if len({person.token_digest for person in people}) < len(people):
-        raise _wrong("two people have one token")
+    if len({(person.token_digest, person.login) for person in people}) < len(people):
+        raise _wrong("two people have one token, or one login")
     return People(people)
 
 
 def _person(entry: PersonEntry, folder: Path) -> Person:
-    if (entry.token_file is None) == (entry.token_sha256 is None):
-        raise _wrong(f"{entry.name}: expected either token_file or token_sha256")
+    if sum(given is not None for given in (entry.token_file, entry.token_sha256, entry.login)) != 1:
+        raise _wrong(f"{entry.name}: expected one of token_file, token_sha256 and login")
     if entry.admin_creds and entry.creds is None:
         raise _wrong(f"{entry.name}: admin_creds without creds")
+    digest: bytes | None = None
     if entry.token_sha256 is not None:
         digest = bytes.fromhex(entry.token_sha256)
-    else:
-        digest = hashlib.sha256(_token_in(folder / str(entry.token_file), entry.name).encode()).digest()
+    elif entry.token_file is not None:
+        digest = hashlib.sha256(_token_in(folder / entry.token_file, entry.name).encode()).digest()
     creds, approver_creds = (
         None if given is None else folder / given for given in (entry.creds, entry.approver_creds)
     )  # fmt: skip
@@ -162,6 +179,7 @@ def _person(entry: PersonEntry, folder: Path) -> Person:
         scope=entry.scope,
         documents=entry.documents,
         approver_creds=approver_creds,
+        login=entry.login,
     )
 
 

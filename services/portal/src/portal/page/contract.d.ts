@@ -12,8 +12,10 @@ export interface Session {
   role: Role | null;
   name: string;
   csrf: string;
-  /** Whether anybody can sign in at all. */
-  sign_in?: boolean;
+  /** How somebody can sign in: `token`, `proxy`; empty where nobody can. */
+  sign_in: string[];
+  /** How they did; empty for who has not. */
+  signed_in_by: string;
   scopes: string[];
   can: { decide?: boolean; retry?: boolean; policy?: boolean; documents?: boolean };
 }

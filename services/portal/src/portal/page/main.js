@@ -100,8 +100,8 @@ function linkState() {
 function person() {
   const session = app.session;
   if (!session) return null;
-  if (!session.signed_in) return session.role && session.sign_in !== false ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
-  return [h("span", { class: "dim cut", title: session.name }, h("bdi", null, session.name), ` · ${session.role}`), h("button", { type: "button", class: "quiet", onclick: () => void signIn.signOut() }, "Sign out")];
+  if (!session.signed_in) return session.role && session.sign_in.includes("token") ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
+  return [h("span", { class: "dim cut", title: session.name }, h("bdi", null, session.name), ` · ${session.role}`), session.signed_in_by === "proxy" ? null : h("button", { type: "button", class: "quiet", onclick: () => void signIn.signOut() }, "Sign out")];
 }
 
 /** What stands above every view while its figures are old. */

@@ -7,7 +7,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from portal.access.people import TOKEN_LENGTH_MAX, People
+from portal.access.people import TOKEN_LENGTH_MAX, People, Person
 from portal.access.sessions import Session, Sessions
 from portal.access.sign_in_limit import SignInLimit
 from portal.web.errors import RefusedError, as_json
@@ -31,13 +31,15 @@ class SessionAnswers:
         self._limit: Final = SignInLimit()
 
     async def show(self, request: Request) -> Response:
-        """Who the browser is."""
-        return as_json(self._described(self._doors.session(request)))
+        """Who the browser is; somebody whom the proxy names has signed in by that."""
+        session = self._doors.session(request)
+        person = self._doors.named(request) if session is None else None
+        return as_json(self._described(session)) if person is None else self._opened(person)
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange a token for a session."""
         now_s = time.monotonic()
-        address = request.client.host if request.client else ""
+        address = self._doors.address_of(request)
         if not self._limit.allows(address, now_s=now_s):
             headers = {"retry-after": str(self._limit.retry_after_s(now_s))}
             raise RefusedError(429, "rate_limited", "Too many tries; wait a minute", headers=headers)
@@ -46,10 +48,7 @@ class SessionAnswers:
         if person is None:
             self._limit.failed(address)
             raise RefusedError(401, "wrong_token", "Nobody has this token")
-        cookie, session = self._sessions.open(person, now_unix_s=time.time())
-        response = as_json(self._described(session))
-        self._doors.signed_in(response, cookie)
-        return response
+        return self._opened(person)
 
     async def sign_out(self, request: Request) -> Response:
         """End the session."""
@@ -57,6 +56,12 @@ class SessionAnswers:
         self._sessions.end(session, now_unix_s=time.time())
         response = as_json(self._described(None))
         self._doors.signed_out(response)
+        return response
+
+    def _opened(self, person: Person) -> Response:
+        cookie, session = self._sessions.open(person, now_unix_s=time.time())
+        response = as_json(self._described(session))
+        self._doors.signed_in(response, cookie)
         return response
 
     def _described(self, session: Session | None) -> dict[str, object]:
@@ -69,5 +74,6 @@ class SessionAnswers:
             "csrf": session.csrf if session else "",
             "scopes": self._scopes,
             "can": may(person),
-            "sign_in": len(self._people) > 0,
+            "sign_in": self._doors.ways(),
+            "signed_in_by": "" if person is None else "token" if person.login is None else "proxy",
         }

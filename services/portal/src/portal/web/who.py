@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
-from portal.access.people import Person
+from portal.access.people import People, Person
+from portal.access.proxy import Proxy
 from portal.access.sessions import LIFETIME_S, Session, Sessions
 from portal.web.errors import RefusedError, bad_request
 
@@ -47,25 +48,46 @@ def may(person: Person | None) -> May:
 class Doors:
     """Lets requests in, or says why not."""
 
-    def __init__(self, sessions: Sessions, *, open_view: bool, https: bool) -> None:
+    def __init__(self, people: People, sessions: Sessions, proxy: Proxy, *, open_view: bool, https: bool) -> None:
         """
         Decide by sessions.
 
         Args:
+            people: Who may sign in.
             sessions: Of those who have signed in.
+            proxy: What stands before the portal, and may say who somebody is.
             open_view: Whether everybody who can connect may look.
             https: Whether browsers come by HTTPS.
         """
+        self._people = people
         self._sessions = sessions
+        self._proxy = proxy
         self._https = https
         # The prefix binds a cookie to this very host; browsers take it by HTTPS alone.
         self._cookie: Final = "__Host-flotilla-portal" if https else "flotilla-portal"
         self.open_view: Final = open_view
 
     def session(self, request: Request) -> Session | None:
-        """The session of a request."""
+        """The session of a request; one that a proxy's word has opened ends where the proxy does not say so any more."""
         cookie = request.cookies.get(self._cookie)
-        return None if cookie is None else self._sessions.find(cookie, now_unix_s=time.time())
+        session = None if cookie is None else self._sessions.find(cookie, now_unix_s=time.time())
+        if session is None or session.person.login is None or session.person.login == self._proxy.login_of(request):
+            return session
+        return None
+
+    def named(self, request: Request) -> Person | None:
+        """Who sent a request, as the proxy says; None where it does not, or means nobody who may sign in."""
+        login = self._proxy.login_of(request)
+        return None if login is None else self._people.with_login(login)
+
+    def ways(self) -> list[str]:
+        """How somebody can sign in."""
+        found = {"token": self._people.have_tokens, "proxy": self._proxy.signs_in}
+        return [way for way, is_there in found.items() if is_there]
+
+    def address_of(self, request: Request) -> str:
+        """Where a request comes from."""
+        return self._proxy.address_of(request)
 
     def lets_look(self, request: Request) -> bool:
         """Whether who sent this request may look now: a session ends, also while its answer is still being sent."""

@@ -67,8 +67,8 @@ async function once() {
     const words = status ? /** @type {Error} */ (error).message : "";
     // What the session was is asked again: the server may have been started anew since.
     app.session = status === 403 ? app.session : null;
-    if (isReopened) become("connecting", "");
-    else if (status === 401) become("signed_out", "");
+    // So it is of who is not signed in any more: what the session is now says how they can.
+    if (isReopened || status === 401) become("connecting", "");
     else become(status === 403 ? "refused" : "lost", words);
   } finally {
     clearInterval(watch);

@@ -15,6 +15,8 @@ let isBusy = false;
 export const title = "Sign in";
 
 export function view() {
+  const ways = app.session?.sign_in ?? ["token"];
+  if (!ways.includes("token")) return elsewhere(ways);
   return h(
     "form",
     { class: "panel sign-in", onsubmit: signIn, autocomplete: "off" },
@@ -24,6 +26,14 @@ export function view() {
     failure ? h("p", { class: "notice bad", role: "alert" }, failure) : null,
     h("p", { class: "actions" }, app.session?.role ? h("a", { class: "button", href: "#/" }, "Only look") : null, h("button", { class: "primary", disabled: isBusy }, "Sign in")),
   );
+}
+
+/** @param {string[]} ways */
+function elsewhere(ways) {
+  const words = ways.includes("proxy")
+    ? "The proxy before this portal says who somebody is, and it has named nobody who may look. Sign in there, and load this page again; or ask whoever runs the fleet."
+    : "Nobody can sign in here: whoever runs the fleet has named nobody.";
+  return h("section", { class: "panel sign-in" }, h("h2", { class: "title" }, "Sign in"), h("p", { class: "dim" }, words));
 }
 
 /** @param {SubmitEvent} event */
