@@ -6,8 +6,9 @@ from threading import Thread
 
 import pytest
 
-from flotilla.cli.supervisor.engines import APIS, choose, ollama_models
+from flotilla.cli.supervisor.engines import APIS, choose
 from flotilla.cli.supervisor.errors import OptionError
+from flotilla.cli.supervisor.models_here import installed_models
 from flotilla.contracts.providers import Provider
 from flotilla.inference.adapters.pricing import cost_usd
 
@@ -144,7 +145,7 @@ async def models_of(body: bytes) -> tuple[str, ...] | None:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            return await ollama_models({"OLLAMA_HOST": f"127.0.0.1:{server.server_port}"})
+            return await installed_models({"OLLAMA_HOST": f"127.0.0.1:{server.server_port}"})
         finally:
             await asyncio.to_thread(server.shutdown)
             thread.join()
@@ -192,4 +193,4 @@ async def test_an_address_that_is_none_is_refused():
     A misspelt OLLAMA_HOST must not quietly mean that there is no server.
     """
     with pytest.raises(OptionError, match="OLLAMA_HOST"):
-        await ollama_models({"OLLAMA_HOST": "ftp://somewhere"})
+        await installed_models({"OLLAMA_HOST": "ftp://somewhere"})

@@ -4,6 +4,8 @@ Whatever depends on the provider is derived from its record, or stands in a file
 A test that fails names the file in which the provider is missing.
 """
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +15,10 @@ import yaml
 
 from flotilla.chassis.settings import environment_names
 from flotilla.cli.supervisor.environment import clean
-from flotilla.contracts.providers import PROVIDERS, Provider, provider_named, providers_of
+from flotilla.contracts.providers import ON_THIS_MACHINE, PROVIDERS, Provider, provider_named, providers_of
 from flotilla.inference.adapters.access import Access, connect
 from flotilla.inference.adapters.egress import Egress
+from flotilla.inference.adapters.own_models import FetchesModels
 from flotilla.inference.engines.choice import ENGINES
 from flotilla.inference.provider_settings import settings_of
 from flotilla.provisioning.kubernetes import DEFAULT_POOLS, PROVIDER_KEYS
@@ -42,6 +45,17 @@ def pools_of(provider: Provider) -> list[tuple[Path, dict[str, Any]]]:
                 if environ.get("FLOTILLA_PROVIDER", {}).get("value") == provider.name:
                     found.append((path, environ))
     return found
+
+
+def texts_in(path: Path) -> list[tuple[int, str]]:
+    """The string constants of a module and their lines, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
 
 
 def test_a_name_means_one_provider_and_no_engine():
@@ -130,6 +144,36 @@ def test_people_are_told_how_to_use_it(provider: Provider):
 
     told = provider.key if provider.zone == "cloud" else provider.name
     assert told.lower() in table, f"README.md, Your models: a row with {told}"
+
+
+def test_no_module_knows_a_provider_but_its_record_and_its_adapter():
+    """
+    What a service, the command or the worker kit does with a provider it takes from the record.
+    """
+    named = re.compile("|".join(re.escape(provider.name) for provider in PROVIDERS), re.IGNORECASE)
+    # Habits are models', whoever serves them; what personal data looks like has keys of providers in it.
+    own = ("contracts/providers.py", "inference/adapters", "inference/model_habits.py", "testkit", "privacy")
+    modules = [path for folder in ("libs", "services") for path in REPOSITORY.glob(f"{folder}/*/src/**/*.py")]
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{line}: {text}"
+        for path in modules
+        if not any(f"flotilla/{place}" in path.as_posix() for place in own)
+        for line, text in texts_in(path)
+        if named.search(text)
+    ]
+
+    assert len(modules) > 300
+    assert [] == found
+
+
+def test_what_is_looked_for_on_this_machine_has_an_adapter_that_fetches_models():
+    """
+    `flotilla up --pull` and `flotilla doctor` speak to it by that port.
+    """
+    adapter = connect(Access(provider=ON_THIS_MACHINE, api_key=None, base_url=None, egress=Egress(zone="local")))
+
+    assert isinstance(adapter, FetchesModels)
+    assert [ON_THIS_MACHINE] == [provider for provider in PROVIDERS if provider.own_models is not None]
 
 
 def test_every_api_has_a_model_that_is_served_when_nobody_named_one():

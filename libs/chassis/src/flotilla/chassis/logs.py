@@ -19,6 +19,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from flotilla.chassis.terminal_text import clean
 from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.providers import PROVIDERS
 
 FRAMES_MAX: Final = 8
 CAUSES_MAX: Final = 5
@@ -76,7 +77,7 @@ def configure_logs(*, service: str, instance: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "nats", "urllib3"):
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "nats", "urllib3", *(one.extra for one in PROVIDERS)):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Not through `logging`: its records and handlers cost three times as much as all of this, with every durable task.
     structlog.configure(

@@ -8,9 +8,10 @@ from typing import Final
 
 from flotilla.cli.console.arguments import Where
 from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
-from flotilla.cli.supervisor.engines import APIS, ollama_models
+from flotilla.cli.supervisor.engines import APIS
 from flotilla.cli.supervisor.errors import OptionError
-from flotilla.cli.supervisor.provider_checks import OLLAMA, OWN_SERVER, check_all, named_models
+from flotilla.cli.supervisor.models_here import installed_models
+from flotilla.cli.supervisor.provider_checks import check_all, named_models
 from flotilla.client.errors import (
     CertificateNotTrustedError,
     CredentialsRefusedError,
@@ -18,15 +19,14 @@ from flotilla.client.errors import (
     NoFleetError,
 )
 from flotilla.contracts.errors import FlotillaError
-from flotilla.inference.checks import KEYS, Finding
+from flotilla.contracts.providers import OLLAMA_MODELS, ON_THIS_MACHINE, OWN_SERVER
+from flotilla.inference.adapters.egress import HOSTS_SETTING
+from flotilla.inference.checks import Finding
 from flotilla.provisioning.embedded_server import find_nats_server
 from flotilla.provisioning.errors import ServerNotFoundError
 
 CLOCK_OFFSET_MAX_S: Final = 2.0
 """Between this machine's clock and an orchestrator's. Deadlines are times of day: a clock that is off cuts them."""
-CHAT_MODEL: Final = "llama3.2"
-EMBEDDING_MODEL: Final = "nomic-embed-text"
-"""Small ones, to begin with."""
 
 
 async def examine(
@@ -35,7 +35,7 @@ async def examine(
     """Look at everything; the findings in the order in which one depends on the other."""
     return [
         check_server(),
-        *await _ollama(environ, local_models),
+        *await _own_models(environ, local_models),
         *await _own_server(environ),
         *await _cloud(environ, cloud_models),
         *await check_fleet(where),
@@ -119,35 +119,36 @@ def clock(orchestrator_s: float, asked_at_s: float, answered_at_s: float) -> Fin
     )
 
 
-async def _ollama(environ: Mapping[str, str], local_models: str) -> list[Finding]:
+async def _own_models(environ: Mapping[str, str], local_models: str) -> list[Finding]:
+    name, own = ON_THIS_MACHINE.name, OLLAMA_MODELS
     try:
-        installed = await ollama_models(environ)
+        installed = await installed_models(environ)
     except OptionError as error:
-        mend = "correct OLLAMA_HOST, or name your own hosts in FLOTILLA_LOCAL_HOSTS"
-        return [Finding(subject=OLLAMA, state="wrong", says=str(error), mend=mend)]
+        mend = f"correct {ON_THIS_MACHINE.address}, or name your own hosts in {HOSTS_SETTING}"
+        return [Finding(subject=name, state="wrong", says=str(error), mend=mend)]
     wanted = named_models(local_models)
     if wanted:
-        return await check_all({OLLAMA: wanted}, environ)
+        return await check_all({name: wanted}, environ)
     if installed is None:
-        mend = (
-            f"for models of your own: install Ollama (https://ollama.com), `ollama serve`, `ollama pull {CHAT_MODEL}`"
-        )
-        return [Finding(subject=OLLAMA, state="note", says="no server answers", mend=mend)]
+        steps = f"install {own.title} ({own.site}), `{own.start_command}`, `{own.pull_command} {own.chat_model}`"
+        mend = f"for models of your own: {steps}"
+        return [Finding(subject=name, state="note", says="no server answers", mend=mend)]
     if not installed:
-        return [Finding(subject=OLLAMA, state="wrong", says="has no chat model", mend=f"ollama pull {CHAT_MODEL}")]
+        mend = f"{own.pull_command} {own.chat_model}"
+        return [Finding(subject=name, state="wrong", says="has no chat model", mend=mend)]
     chat = [name for name in installed if "=" not in name]
-    found = [Finding(subject=OLLAMA, state="ok", says=f"serves {', '.join(chat)}")]
+    found = [Finding(subject=name, state="ok", says=f"serves {', '.join(chat)}")]
     if len(chat) == len(installed):
-        mend = f"ollama pull {EMBEDDING_MODEL}"
+        mend = f"{own.pull_command} {own.embedding_model}"
         found.append(Finding(subject="embed", state="note", says="no embedding model is installed", mend=mend))
     return found
 
 
 async def _own_server(environ: Mapping[str, str]) -> list[Finding]:
     """A server that is named without a key: of one's own, as a local worker takes it."""
-    if not environ.get("OPENAI_BASE_URL") or environ.get(KEYS["openai"]):
+    if not environ.get(OWN_SERVER.address) or environ.get(OWN_SERVER.key):
         return []
-    return await check_all({OWN_SERVER: ()}, environ)
+    return await check_all({OWN_SERVER.name: ()}, environ)
 
 
 async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]:

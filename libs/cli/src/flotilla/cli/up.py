@@ -22,10 +22,11 @@ from flotilla.cli.supervisor.engines import Engines
 from flotilla.cli.supervisor.errors import FleetRunningError, OptionError
 from flotilla.cli.supervisor.model_pulls import pull_missing
 from flotilla.cli.supervisor.options import UpOptions, check
-from flotilla.cli.supervisor.provider_checks import OLLAMA, check_all, named_models
+from flotilla.cli.supervisor.provider_checks import check_all, named_models
 from flotilla.cli.supervisor.signals import Stop, stop_signals
 from flotilla.cli.supervisor.supervisor import ApplyPolicy, Supervisor, supervised
 from flotilla.contracts.errors import FlotillaError, PolicyError, SettingsError
+from flotilla.contracts.providers import ON_THIS_MACHINE
 from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.errors import CredentialsError
 from flotilla.inference.checks import KEYS, Finding
@@ -171,8 +172,8 @@ async def _start(options: UpOptions, supervisor: Supervisor, apply_policy: Apply
 
 async def _check(options: UpOptions, engines: Engines) -> list[Finding]:
     wanted: dict[str, list[str]] = {}
-    if options.local and engines.local == OLLAMA:
-        wanted[OLLAMA] = named_models(options.local_models or ",".join(engines.local_models))
+    if options.local and engines.local == ON_THIS_MACHINE.name:
+        wanted[engines.local] = named_models(options.local_models or ",".join(engines.local_models))
     if options.cloud and engines.cloud in KEYS:
         wanted[engines.cloud] = named_models(options.cloud_models or ",".join(engines.cloud_models))
     return await check_all(wanted, os.environ)

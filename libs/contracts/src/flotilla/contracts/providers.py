@@ -13,6 +13,27 @@ from msgspec import Struct
 from flotilla.contracts.subjects import Zone
 
 
+class OwnModels(Struct, frozen=True, kw_only=True):
+    """
+    How people come to the models of a server that they run themselves.
+
+    Attributes:
+        title: Its name, as people write it.
+        site: Where it is had from.
+        start_command: Starts it.
+        pull_command: Has it fetch a model, whose name stands behind.
+        chat_model: A small one, to begin with.
+        embedding_model: The same for embeddings.
+    """
+
+    title: str
+    site: str
+    start_command: str
+    pull_command: str
+    chat_model: str
+    embedding_model: str
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """
     Who computes, behind one kind of API.
@@ -32,6 +53,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         variables: How the names of its environment variables begin; `flotilla up` gives them to its worker alone.
         has_pool: Whether `deploy/k8s` has a pool of it, which `make k8s-secrets` makes credentials for.
         answers_any_name: A server with one model, which it uses whatever model is asked for (llama.cpp).
+        own_models: Of a server that fetches models when it is told to (port `FetchesModels` of its adapter).
         embed_texts_max: Texts that one call for embeddings takes; None where the API's own limit (2,048) holds.
     """
 
@@ -48,6 +70,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     variables: tuple[str, ...] = ()
     has_pool: bool = False
     answers_any_name: bool = False
+    own_models: OwnModels | None = None
     embed_texts_max: int | None = None
 
     @property
@@ -66,15 +89,38 @@ class Provider(Struct, frozen=True, kw_only=True):
         return f"provider-{self.name}"
 
 
+OLLAMA_MODELS: Final = OwnModels(
+    title="Ollama",
+    site="https://ollama.com",
+    start_command="ollama serve",
+    pull_command="ollama pull",
+    chat_model="llama3.2",
+    embedding_model="nomic-embed-text",
+)
+ON_THIS_MACHINE: Final = Provider(
+    name="ollama",
+    zone="local",
+    adapter="ollama_chat",
+    extra="ollama",
+    address="OLLAMA_HOST",
+    has_pool=True,
+    own_models=OLLAMA_MODELS,
+)
+"""The one that `flotilla up` and `flotilla doctor` look for without being told of it."""
+OWN_SERVER: Final = Provider(
+    name="openai-compatible",
+    zone="local",
+    adapter="openai_chat",
+    extra="openai",
+    key="OPENAI_API_KEY",
+    address="OPENAI_BASE_URL",
+    needs_address=True,
+    answers_any_name=True,
+)
+"""Any server of one's own of which nothing is known but the protocol."""
+
 PROVIDERS: Final = (
-    Provider(
-        name="ollama",
-        zone="local",
-        adapter="ollama_chat",
-        extra="ollama",
-        address="OLLAMA_HOST",
-        has_pool=True,
-    ),
+    ON_THIS_MACHINE,
     Provider(
         name="vllm",
         zone="local",
@@ -96,16 +142,7 @@ PROVIDERS: Final = (
         has_pool=True,
         answers_any_name=True,
     ),
-    Provider(
-        name="openai-compatible",
-        zone="local",
-        adapter="openai_chat",
-        extra="openai",
-        key="OPENAI_API_KEY",
-        address="OPENAI_BASE_URL",
-        needs_address=True,
-        answers_any_name=True,
-    ),
+    OWN_SERVER,
     Provider(
         name="anthropic",
         zone="cloud",

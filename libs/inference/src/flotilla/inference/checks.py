@@ -91,8 +91,10 @@ def is_listed(name: str, listed: Sequence[str]) -> bool:
 def _of_model(provider: str, name: str, listed: Sequence[str]) -> Finding:
     if is_listed(name.removeprefix("models/"), listed):
         return Finding(subject=f"model {name}", state="ok", says=f"{provider} has it")
-    if provider == "ollama":
-        return Finding(subject=f"model {name}", state="wrong", says="not installed", mend=f"ollama pull {name}")
+    known = provider_named(provider)
+    if known is not None and known.own_models is not None:
+        mend = f"{known.own_models.pull_command} {name}"
+        return Finding(subject=f"model {name}", state="wrong", says="not installed", mend=mend)
     some = ", ".join(sorted(listed)[:SHOWN_MODELS_MAX]) + (", ..." if len(listed) > SHOWN_MODELS_MAX else "")
     return Finding(
         subject=f"model {name}",
@@ -105,8 +107,8 @@ def _of_model(provider: str, name: str, listed: Sequence[str]) -> Finding:
 def _failed(provider: str, error: AttemptError) -> Finding:
     if error.kind is FailureKind.AUTH:
         known = provider_named(provider)
-        key = (known and known.key) or "OPENAI_API_KEY"
-        return Finding(subject=provider, state="wrong", says=error.message, mend=f"set a valid key in {key}")
+        mend = f"set a valid key in {known.key}" if known is not None and known.key else "let it answer without a key"
+        return Finding(subject=provider, state="wrong", says=error.message, mend=mend)
     if error.kind in _UNHEARD:
         return Finding(subject=provider, state="wrong", says=error.message, mend=_reach(provider))
     if error.kind is FailureKind.RATE_LIMITED:
@@ -118,10 +120,11 @@ def _failed(provider: str, error: AttemptError) -> Finding:
 
 
 def _reach(provider: str) -> str:
-    if provider == "ollama":
-        return "start it with `ollama serve`, or say in OLLAMA_HOST where it is"
     if provider in KEYS:
         return "see whether this machine reaches the provider: network, proxy (docs/models.md), its status page"
     known = provider_named(provider)
-    address = (known and known.address) or "OPENAI_BASE_URL"
-    return f"start the {provider} server, or correct {address}"
+    if known is None:
+        return f"start the {provider} server, or correct its address"
+    if known.own_models is not None:
+        return f"start it with `{known.own_models.start_command}`, or say in {known.address} where it is"
+    return f"start the {provider} server, or correct {known.address}"

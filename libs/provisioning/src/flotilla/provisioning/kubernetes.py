@@ -309,7 +309,8 @@ def _listed(text: str) -> list[str]:
 def _pools(text: str) -> tuple[tuple[Zone, str], ...]:
     pairs = [part.partition("/") for part in _listed(text)]
     if any(zone not in ZONES for zone, _, _ in pairs):
-        raise ServerSpecError("pools: expected zone/pool with commas between, such as local/ollama,cloud/anthropic")
+        such = ",".join("/".join(pool) for pool in DEFAULT_POOLS[:2])
+        raise ServerSpecError(f"pools: expected zone/pool with commas between, such as {such}")
     return tuple((cast("Zone", zone), pool) for zone, _, pool in pairs)
 
 

@@ -24,6 +24,7 @@ from flotilla.cli.bench.provider_stand_in import ANSWER, MODEL, Provider, provid
 from flotilla.cli.bench.replicas import announced_slots
 from flotilla.cli.bench.traffic import BODY_BYTES, REQUEST_TIMEOUT_S, Request, check_ok, closed_loop
 from flotilla.cli.supervisor.supervisor import FleetFacts
+from flotilla.contracts.providers import OWN_SERVER
 from flotilla.fabric.connection import Connection
 
 NAME: Final = "chat_throughput"
@@ -110,24 +111,26 @@ def _aiohttp() -> ModuleType:
     try:
         import aiohttp  # noqa: PLC0415  (an extra of the inference package)
     except ImportError:
-        raise BenchError("this measurement needs the extra openai of the inference package") from None
+        raise BenchError(f"this measurement needs the extra {OWN_SERVER.extra} of the inference package") from None
     return aiohttp
 
 
 @asynccontextmanager
 async def _worker(facts: FleetFacts, provider: Provider, directory: Path) -> AsyncGenerator[int]:
     """A local worker whose model is the stand-in's, while the block runs; gives its process id."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLOTILLA_", "OPENAI_"))}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA_") and name != OWN_SERVER.key
+    }
     environ |= {
         "FLOTILLA_NATS_URL": facts.url,
         "FLOTILLA_NATS_CREDS": facts.credentials[ZONE],
         "FLOTILLA_ZONE": ZONE,
         "FLOTILLA_POOL": ZONE,
-        "FLOTILLA_PROVIDER": "openai-compatible",
+        "FLOTILLA_PROVIDER": OWN_SERVER.name,
         "FLOTILLA_MODELS": MODEL,
         "FLOTILLA_SLOTS": str(IN_FLIGHT),
         "FLOTILLA_LOG_LEVEL": "warning",
-        "OPENAI_BASE_URL": provider.url,
+        OWN_SERVER.address: provider.url,
     }
     with (directory / "worker.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -29,6 +29,7 @@ from flotilla.cli.demo.redacted import parts_of, unseen, values_at_home
 from flotilla.cli.demo.summary import dollars, milliseconds, rows, summary_line
 from flotilla.cli.demo.work import DOCUMENT_ENTITIES, SUMMARIES, TITLES, Batch, Ran
 from flotilla.cli.supervisor.engines import Engines
+from flotilla.contracts.providers import OLLAMA_MODELS
 
 WIDTH_MAX: Final = 100
 ENTITY_TYPES_SHOWN: Final = 3
@@ -77,7 +78,7 @@ class Screen:
             self._console.print(
                 f"The {engines.local} engine stands in for the models, in both zones: it counts words and matches "
                 "patterns on this CPU and is no language model. Nothing leaves this machine; `make demo ENGINE=auto` "
-                "uses an Ollama server or an API key where there is one."
+                f"uses an {OLLAMA_MODELS.title} server or an API key where there is one."
             )
         else:
             for note in engines.notes:

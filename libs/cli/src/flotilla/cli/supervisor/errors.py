@@ -5,7 +5,7 @@ Why a fleet could not be run on this machine.
      └─ SupervisorError
          ├─ OptionError           an option, or the environment behind it, cannot be used
          ├─ FleetRunningError     another `up` runs on the same directory
-         ├─ PullError             an Ollama server could not pull a model
+         ├─ PullError             a model could not be pulled
          └─ NotReadyError         a child cannot start, or the fleet did not become ready in time
 """
 

@@ -1,18 +1,16 @@
-"""Models that an Ollama server lacks, pulled before the fleet starts (`flotilla up --pull`)."""
+"""Models that the server on this machine lacks, pulled before the fleet starts (`flotilla up --pull`)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from flotilla.capabilities.errors import AttemptError
-from flotilla.cli.supervisor.engines import ollama_server
 from flotilla.cli.supervisor.errors import OptionError, PullError
+from flotilla.cli.supervisor.models_here import server_here
+from flotilla.contracts.providers import OLLAMA_MODELS, ON_THIS_MACHINE
+from flotilla.inference.adapters.own_models import FetchesModels, PullProgress
 from flotilla.inference.checks import is_listed
-
-if TYPE_CHECKING:
-    from flotilla.inference.adapters.ollama_chat import OllamaChat
-    from flotilla.inference.adapters.ollama_package import PullProgress
 
 LIST_TIMEOUT_S: Final = 10.0
 SILENCE_MAX_S: Final = 120.0
@@ -25,7 +23,7 @@ Say = Callable[[str], None]
 
 async def pull_missing(wanted: Sequence[str], environ: Mapping[str, str], say: Say) -> None:
     """
-    Have the Ollama server at `OLLAMA_HOST` pull those of the models that it has not, one after the other.
+    Have the server on this machine (`ON_THIS_MACHINE`) pull those of the models that it has not, one after the other.
 
     Args:
         wanted: Their names.
@@ -36,9 +34,9 @@ async def pull_missing(wanted: Sequence[str], environ: Mapping[str, str], say: S
         OptionError: The server cannot be used, or none answers.
         PullError: It could not pull one; or said nothing for SILENCE_MAX_S.
     """
-    server = ollama_server(environ)
+    server = server_here(environ)
     if server is None:
-        raise OptionError("--pull: install the extra ollama of the inference package")
+        raise OptionError(f"--pull: install the extra {ON_THIS_MACHINE.extra} of the inference package")
     try:
         installed = await _installed(server)
         for model in wanted:
@@ -48,14 +46,15 @@ async def pull_missing(wanted: Sequence[str], environ: Mapping[str, str], say: S
         await server.aclose()
 
 
-async def _installed(server: "OllamaChat") -> list[str]:
+async def _installed(server: FetchesModels) -> list[str]:
     try:
         return await server.models(timeout_s=LIST_TIMEOUT_S)
     except AttemptError as error:
-        raise OptionError(f"--pull: {error.message}; start it with `ollama serve`, or correct OLLAMA_HOST") from error
+        mend = f"start it with `{OLLAMA_MODELS.start_command}`, or correct {ON_THIS_MACHINE.address}"
+        raise OptionError(f"--pull: {error.message}; {mend}") from error
 
 
-async def _pull(server: "OllamaChat", model: str, say: Say) -> None:
+async def _pull(server: FetchesModels, model: str, say: Say) -> None:
     say(f"pulling {model}")
     clock_s = asyncio.get_running_loop().time
     said_at_s = clock_s()
@@ -67,13 +66,13 @@ async def _pull(server: "OllamaChat", model: str, say: Say) -> None:
                     share = progress.completed_bytes / progress.total_bytes
                     say(f"pulling {model}: {share:.0%} of {progress.total_bytes / MB:,.0f} MB")
     except AttemptError as error:
-        raise PullError(f"pulling {model}: {error.message}; try `ollama pull {model}`") from error
+        raise PullError(f"pulling {model}: {error.message}; try `{OLLAMA_MODELS.pull_command} {model}`") from error
     except TimeoutError as error:
         raise PullError(f"pulling {model}: the server said nothing for {SILENCE_MAX_S:g} s") from error
     say(f"pulled {model}")
 
 
-async def _heard(told: "AsyncGenerator[PullProgress]") -> "AsyncGenerator[PullProgress]":
+async def _heard(told: AsyncGenerator[PullProgress]) -> AsyncGenerator[PullProgress]:
     """The same, as long as the server goes on telling."""
     async with aclosing(told):
         while True:

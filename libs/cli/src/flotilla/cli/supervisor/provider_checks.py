@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from flotilla.cli.supervisor.environment import clean
 from flotilla.contracts.providers import Provider, provider_named
@@ -10,10 +9,6 @@ from flotilla.inference.adapters.access import Access, Adapter, connect
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
 from flotilla.inference.adapters.own_hosts import OwnHosts
 from flotilla.inference.checks import Finding, check_provider
-
-OLLAMA: Final = "ollama"
-OWN_SERVER: Final = "openai-compatible"
-"""A server of one's own that speaks OpenAI's protocol: vLLM, llama.cpp."""
 
 
 def named_models(text: str) -> list[str]:
@@ -34,7 +29,7 @@ async def check_named(provider: str, models: Iterable[str], environ: Mapping[str
     if known is None:
         raise ValueError(f"no provider is called {provider}")
     try:
-        adapter = _adapter(known, environ)
+        adapter = adapter_of(known, environ)
     except ImportError:
         mend = f"install the extra {known.extra} of the inference package"
         return [Finding(subject=provider, state="wrong", says="its SDK is not installed", mend=mend)]
@@ -52,7 +47,7 @@ async def check_all(wanted: Mapping[str, Iterable[str]], environ: Mapping[str, s
     return [finding for findings in found for finding in findings]
 
 
-def _adapter(provider: Provider, environ: Mapping[str, str]) -> Adapter:
+def adapter_of(provider: Provider, environ: Mapping[str, str]) -> Adapter:
     """
     The adapter as a worker would make it.
 

@@ -17,9 +17,10 @@ from flotilla.cli.supervisor import environment, portal
 from flotilla.cli.supervisor.child import Child, ChildSpec, how_it_ended, stop_all
 from flotilla.cli.supervisor.child_logs import keep_bounded, last_line
 from flotilla.cli.supervisor.directory import Directory
-from flotilla.cli.supervisor.engines import Engines, choose, ollama_models
+from flotilla.cli.supervisor.engines import Engines, choose
 from flotilla.cli.supervisor.errors import NotReadyError
 from flotilla.cli.supervisor.guardian import Guardian
+from flotilla.cli.supervisor.models_here import installed_models
 from flotilla.cli.supervisor.options import UpOptions, pools_of, scopes_of, sealed_scopes_of
 from flotilla.cli.supervisor.readiness import Readiness, Wanted, watch_until_ready
 from flotilla.cli.supervisor.server_keeper import ServerKeeper, embedded_server
@@ -334,7 +335,7 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
     Prepare a fleet, to be started while the block runs, and drain it when the block ends.
 
     Raises:
-        OptionError: The directory or `OLLAMA_HOST` cannot be used.
+        OptionError: The directory, or the address of the server of models, cannot be used.
         FleetRunningError: A fleet runs on the directory.
         CredentialsError: A seed file cannot be used.
         ServerNotFoundError: There is no nats-server.
@@ -342,11 +343,11 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
     directory = Directory(options.directory)
     directory.make()
     async with directory.held() as lock_fd:
-        ollama = await ollama_models(os.environ) if options.engine == "auto" and options.local else None
+        installed = await installed_models(os.environ) if options.engine == "auto" and options.local else None
         engines = choose(
             options.engine,
             os.environ,
-            ollama,
+            installed,
             local_models=options.local_models if options.local else "",
             cloud_models=options.cloud_models if options.cloud else "",
         )

@@ -31,7 +31,8 @@ from flotilla.inference.adapters.failures import (
 from flotilla.inference.adapters.http_clients import provider_client
 from flotilla.inference.adapters.json_lines import documents
 from flotilla.inference.adapters.ollama_answers import ElsewhereError, Reading, decode_chunk
-from flotilla.inference.adapters.ollama_package import OllamaPackage, PullProgress, refused
+from flotilla.inference.adapters.ollama_package import OllamaPackage, refused
+from flotilla.inference.adapters.own_models import KeptModel, PullProgress
 from flotilla.inference.adapters.schemas import grammar_schema
 from flotilla.inference.adapters.streams import Gathered
 from flotilla.inference.backend import Completion, Embedding, Emit, ModelCall
@@ -58,21 +59,16 @@ class _Details(Struct, frozen=True):
     family: str | None = None
 
 
-class Installed(Struct, frozen=True):
+class _Installed(Struct, frozen=True):
     """A model as a server lists it; one with a `remote_host` runs on another server."""
 
     name: str
     details: _Details = _Details()
     remote_host: str = ""
 
-    @property
-    def is_for_embedding(self) -> bool:
-        """By its family or its name: the list does not say what a model can do."""
-        return "bert" in (self.details.family or "") or "embed" in self.name
-
 
 class _Tags(Struct):
-    models: list[Installed]
+    models: list[_Installed]
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -149,7 +145,7 @@ class OllamaChat:
         async with deadline("ollama", timeout_s):
             return await self._package.models()
 
-    async def installed(self, *, timeout_s: float) -> list[Installed]:
+    async def installed(self, *, timeout_s: float) -> list[KeptModel]:
         """
         The models that are installed, with what tells where they run.
 
@@ -162,7 +158,7 @@ class OllamaChat:
                 response = await self._client.get("/api/tags")
                 if not response.is_success:
                     raise refused(response)
-                return _decode_tags(response.content).models
+                return [_kept(model) for model in _decode_tags(response.content).models]
 
     def pull(self, model: str) -> AsyncGenerator[PullProgress]:
         """
@@ -269,6 +265,12 @@ def connect(access: Access) -> OllamaChat:
         context_tokens=access.context_tokens,
         connections_max=access.connections_max,
     )
+
+
+def _kept(model: _Installed) -> KeptModel:
+    # By its family or its name: the list does not say what a model can do.
+    embeds = "bert" in (model.details.family or "") or "embed" in model.name
+    return KeptModel(name=model.name, runs_elsewhere=bool(model.remote_host), is_for_embedding=embeds)
 
 
 def _remember(known: set[Kept], one: Kept) -> None:

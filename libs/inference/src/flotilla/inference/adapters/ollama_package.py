@@ -15,12 +15,12 @@ import httpx
 import httpx2
 import msgspec
 import pydantic
-from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.inference.adapters.errors_told import says_an_error, sentence_of
 from flotilla.inference.adapters.failures import failure_of, misshapen, not_json, too_slow, unreachable
 from flotilla.inference.adapters.ollama_answers import PROVIDER, failure_inside
+from flotilla.inference.adapters.own_models import PullProgress
 from flotilla.inference.adapters.streams import model_name
 from flotilla.inference.adapters.token_counts import token_count, usage_of
 from flotilla.inference.backend import Embedding
@@ -53,21 +53,6 @@ def _environment_hidden() -> Generator[None]:
 
 with _environment_hidden():
     import ollama
-
-
-class PullProgress(Struct, frozen=True, kw_only=True):
-    """
-    How far the server is with pulling a model.
-
-    Attributes:
-        status: What it does, in its own words.
-        completed_bytes: Of the layer that it pulls now; 0 when it pulls none.
-        total_bytes: The same.
-    """
-
-    status: str
-    completed_bytes: int
-    total_bytes: int
 
 
 class OllamaPackage:
