@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from flotilla.privacy import Structured
 from flotilla.privacy.layers import find_spans
+from flotilla.privacy.values.numbers import IBAN_LENGTHS
+from flotilla.privacy.values.phones import is_phone
 
 STRUCTURED = [Structured()]
 
@@ -18,6 +20,40 @@ STRUCTURED = [Structured()]
 def found(text: str) -> dict[str, str]:
     """Values by their text."""
     return {text[span.start : span.end]: span.type for span in find_spans(text, STRUCTURED, language="any")}
+
+
+@pytest.mark.parametrize("region", ["US", "GB", "DE", "FR", "ES", "IT", "PL", "BR", "IN", "AU", "JP", "ZA", "CH", "MX"])
+@pytest.mark.parametrize("kind", [phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE])
+def test_a_number_is_a_phone_where_phonenumbers_says_so(region: str, kind: int):
+    number = phonenumbers.example_number_for_type(region, kind)
+    assert number is not None
+    formats = phonenumbers.PhoneNumberFormat
+    for form in (formats.INTERNATIONAL, formats.E164, formats.NATIONAL):
+        shown = phonenumbers.format_number(number, form)
+        if form != formats.NATIONAL or region in {"US", "GB", "DE", "FR", "ES"}:
+            assert is_phone(shown), shown
+    assert not is_phone("+999 123456789")
+    assert not is_phone("+")
+
+
+@pytest.mark.parametrize("country", sorted(IBAN_LENGTHS))
+def test_an_account_number_has_its_countrys_length(country: str):
+    """One that python-stdnum takes has no other: of a right number nothing is left, and nothing is added."""
+    body = "1" * (IBAN_LENGTHS[country] - 4)
+    for length in range(15, 35):
+        number = f"{country}00{'1' * (length - 4)}"
+        checked = stdnum.iban.calc_check_digits(number).zfill(2)
+        assert length == IBAN_LENGTHS[country] or not stdnum.iban.is_valid(f"{country}{checked}{number[4:]}")
+    check = stdnum.iban.calc_check_digits(f"{country}00{body}").zfill(2)
+    right = f"{country}{check}{body}"
+    assert found(f"to {right} by Friday")[right] == "IBAN"
+
+
+def test_columns_of_numbers_stay_apart():
+    """Two values on two lines are one only where one of them was none alone."""
+    rows = "198.51.100.23\n2024-05-02\n4111 1111 1111 1111\n5500000000000004\n"
+    assert set(rows.split("\n")[:-1]) == set(found(rows))
+    assert found("card 41\n11 1111 1111 1111 of") == {"41\n11 1111 1111 1111": "CARD"}
 
 
 @pytest.mark.parametrize(

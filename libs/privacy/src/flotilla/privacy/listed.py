@@ -19,6 +19,7 @@ from flotilla.privacy.values.regions import Region, near_digits
 # Between the parts of one address.
 _GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
 _NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
 _NUMBER_LENGTH_MAX: Final = 10
 _SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
 
@@ -41,9 +42,10 @@ class Listed:
         text = with_capitals(text)
         tokens = tokens_of(text, language)
         digits = near_digits(text)
+        present = frozenset(_LETTERS.findall(text))
         mark(text, tokens, language)
-        people_found = [*self._people(text, tokens, language)]
-        parts = [*self._address_parts(text, tokens, digits, language)]
+        people_found = [*self._people(text, tokens, language, present)]
+        parts = [*self._address_parts(text, tokens, digits, language, present)]
         yield from people_found
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
         for start, end in (*small_names(text, tokens, language), *said_again(tokens, named)):
@@ -56,8 +58,8 @@ class Listed:
             if token.capital and token.text.lower() in GROUPS:
                 yield self._span(token.start, token.end, "GROUP", _RATHER)
 
-    def _people(self, text: str, tokens: Sequence[Token], language: str) -> Iterator[Span]:
-        for start, end, name in people.announced(text, language):
+    def _people(self, text: str, tokens: Sequence[Token], language: str, present: frozenset[str]) -> Iterator[Span]:
+        for start, end, name in people.announced(text, language, present):
             yield self._span(start, end, name, _SURE)
         for run in people.runs(text, tokens):
             listed = any(token.first for token in run)
@@ -72,9 +74,9 @@ class Listed:
             yield self._span(run[0].start, run[-1].end, "PLACE" if placed else "PERSON", score)
 
     def _address_parts(
-        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str
+        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str, present: frozenset[str]
     ) -> Iterator[Span]:
-        for start, end, name in addresses.find(text, digits):
+        for start, end, name in addresses.find(text, digits, present):
             yield self._span(start, end, name, _SURE)
         for start, end in places(text, tokens, language):
             yield self._span(start, end, "PLACE", _RATHER)

@@ -33,11 +33,13 @@ class Reading:
         text: What is read.
         starts: For each character of `text`, where its source begins in the original; None where they are the same.
         ends: For each character of `text`, where its source ends in the original.
+        changed: Where of the original something else is read, in no order.
     """
 
     text: str
     starts: Sequence[int] | None = None
     ends: Sequence[int] | None = None
+    changed: tuple[tuple[int, int], ...] = ()
 
     def original(self, span: Span) -> Span:
         """The span of the original that a span of `text` stands for."""
@@ -57,6 +59,7 @@ class Reading:
         pieces: list[str] = []
         new_starts: list[int] = []
         new_ends: list[int] = []
+        changed: list[tuple[int, int]] = []
         done = 0
         for match in pattern.finditer(self.text):
             new = replacement(match)
@@ -64,6 +67,7 @@ class Reading:
             if begin == end or new == match[0]:
                 continue
             pieces += (self.text[done:begin], new)
+            changed.append((starts[begin], ends[end - 1]))
             new_starts += starts[done:begin]
             new_ends += ends[done:begin]
             if len(new) == end - begin:
@@ -78,7 +82,7 @@ class Reading:
         pieces.append(self.text[done:])
         new_starts += starts[done:]
         new_ends += ends[done:]
-        return Reading("".join(pieces), new_starts, new_ends)
+        return Reading("".join(pieces), new_starts, new_ends, (*self.changed, *changed))
 
 
 # What European texts are made of, character for character: read without a map of offsets, thirty times as fast.
@@ -139,6 +143,9 @@ _BROKEN: Final = re.compile(
     r"(?<=[\w.+%-][@._-])[ \t]?\r?\n[ \t]*(?=[a-z0-9])|(?<=\w)[ \t]?\r?\n[ \t]*(?=[@.]\w)|(?<=\w)=\r?\n(?=\w)"
 )
 _BROKEN_NUMBER: Final = re.compile(r"(?<=\d)[ \t]?-?\r?\n[ \t]*(?=\d)")
+_VALUE_LENGTH_MAX: Final = 44
+_NUMBERS_BEFORE: Final = re.compile(r"(?:(?<!\S)(?=[^\s\d]{0,40}\d)\S{1,44}[ \t]{1,2}){0,9}\S{0,43}\d\Z")
+_NUMBERS_AFTER: Final = re.compile(r"\d\S{0,43}(?:[ \t]{1,2}(?=[^\s\d]{0,40}\d)\S{1,44}){0,9}")
 _AT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:at|arroba)\s?[\])}>]\s{0,2}", re.IGNORECASE)
 _DOT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:dot|punkt|point|punto)\s?[\])}>]\s{0,2}", re.IGNORECASE)
 _AT_SAID: Final = re.compile(r"(?<=\w) at (?=[\w-]{1,63} dot \w)", re.IGNORECASE)
@@ -153,6 +160,19 @@ _LOOK_ALIKE: Final = str.maketrans("OoIl|SB", "0011158")
 _DIGITS_SHARE_MIN: Final = 0.5
 
 
+def _are_found(broken: re.Match[str], found: bytes | bytearray) -> bool:
+    """Whether the numbers before and after a line break were found, with all of their groups."""
+    text = broken.string
+    before, after = _NUMBERS_BEFORE.search(text, max(0, broken.start() - _VALUE_LENGTH_MAX), broken.start()), None
+    after = _NUMBERS_AFTER.match(text, broken.end(), broken.end() + _VALUE_LENGTH_MAX)
+    return bool(found) and all(
+        found[place] or not text[place].isalnum()
+        for part in (before, after)
+        if part is not None
+        for place in range(*part.span())
+    )
+
+
 def _digits(match: re.Match[str]) -> str:
     signs = [sign for sign in match[0] if sign.isalnum() or sign == "|"]
     if sum(sign.isdigit() for sign in signs) < len(signs) * _DIGITS_SHARE_MIN:
@@ -160,13 +180,25 @@ def _digits(match: re.Match[str]) -> str:
     return match[0].translate(_LOOK_ALIKE)
 
 
-def read_closely(plain: Reading) -> Reading | None:
-    """The second reading, or None where it is the same as the first."""
+def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | None:
+    """
+    Read a second time.
+
+    Args:
+        plain: The first reading.
+        found: A byte for each of its characters, 1 where something was found. Two numbers on two lines that were are not
+            read as one: columns of a table stay apart.
+
+    Returns:
+        None where it is the same as the first.
+    """
     reading = plain
+    if "\n" in reading.text:
+        reading = reading.replaced(_BROKEN_NUMBER, lambda match: match[0] if _are_found(match, found) else " ")
     if _SPELLED_HINT.search(reading.text):
         reading = reading.replaced(_SPELLED, lambda match: match[0].replace(" ", ""))
     if "\n" in reading.text:
-        reading = reading.replaced(_BROKEN, lambda _: "").replaced(_BROKEN_NUMBER, lambda _: " ")
+        reading = reading.replaced(_BROKEN, lambda _: "")
     if any(bracket in reading.text for bracket in "[({<"):
         reading = reading.replaced(_AT, lambda _: "@").replaced(_DOT, lambda _: ".")
     if " dot " in reading.text.lower():

@@ -1,14 +1,18 @@
 """The layer of values that have a form or a checksum. Needs no language."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
 from flotilla.privacy.normalise import Reading, read_closely
-from flotilla.privacy.spans import Span
+from flotilla.privacy.spans import Span, covered
 from flotilla.privacy.values import credentials, dates, identity, internet, numbers
-from flotilla.privacy.values.regions import Find, near_digits
+from flotilla.privacy.values.regions import Find, around, near_digits
 
 _KINDS: Final[tuple[Find, ...]] = (internet.find, credentials.find, dates.find, identity.find, numbers.find)
+_AROUND_CHANGES: Final = 120
+"""More than a value and the words that tell what it is; values without spaces are read whole."""
+_WORD_LENGTH_MAX: Final = 4_000
 
 
 class Structured:
@@ -18,12 +22,24 @@ class Structured:
 
     def find(self, text: str, language: str) -> Iterator[Span]:  # noqa: ARG002 - its forms belong to no language
         """The spans of a text."""
-        plain = Reading(text)
-        for reading in (plain, read_closely(plain)):
-            if reading is None:
-                continue
-            digits = near_digits(reading.text)
-            for kind in _KINDS:
-                for start, end, name in kind(reading.text, digits):
-                    if start < end:
-                        yield reading.original(Span(start=start, end=end, type=name, layer=self.name))
+        first = [*self._found(text, 0)]
+        yield from first
+        closely = read_closely(Reading(text), covered(first, len(text)))
+        if closely is None or closely.starts is None:
+            return
+        places = (
+            (bisect_left(closely.starts, start), bisect_left(closely.starts, end))
+            for start, end in sorted(closely.changed)
+        )
+        for start, end in around(
+            closely.text, places, before=_AROUND_CHANGES, after=_AROUND_CHANGES, word_length_max=_WORD_LENGTH_MAX
+        ):
+            for span in self._found(closely.text[start:end], start):
+                yield closely.original(span)
+
+    def _found(self, text: str, offset: int) -> Iterator[Span]:
+        digits = near_digits(text)
+        for kind in _KINDS:
+            for start, end, name in kind(text, digits):
+                if start < end:
+                    yield Span(start=start + offset, end=end + offset, type=name, layer=self.name)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from flotilla.privacy.values.regions import Region, matches
+from flotilla.privacy.names.spellings import first_words, spellings
+from flotilla.privacy.values.regions import Region, matches, words
 
 _CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}"
 _HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
-_ENGLISH_KINDS: Final = (
+ENGLISH_KINDS: Final = (
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Courts|Ct|Place|Pl|Way"
     r"|Ways|Terrace|Ter|Square|Squares|Sq|Parkway|Parkways|Pkwy|Circle|Circles|Cir"
     r"|Highway|Hwy|Trail|Trl|Close|Crescent|Cres|Gardens?|Grove|Groves|Mews|Row|Walk|Hill|Hills|Park"
@@ -26,6 +27,7 @@ _ENGLISH_KINDS: Final = (
     r"|Tunnel|Turnpike|Underpass|Union|Unions|Valley|Valleys|Via|Viaduct|View|Views|Village|Villages"
     r"|Ville|Vista|Walks|Wall|Well|Wells|Wharf|Yard)"
 )
+_ENGLISH_WORDS: Final = first_words(ENGLISH_KINDS[3:-1])
 _UNIT: Final = (
     r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|Building|Bldg|App|Whg|Wohnung|Stock|Etage|étage"
     r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?\w{1,6}"
@@ -35,7 +37,7 @@ _UNIT: Final = (
 _ENGLISH: Final = re.compile(
     rf"(?<![\w.,$€£-])\d{{1,6}}[A-Za-z]?(?:\s\d{{1,5}}(?:st|nd|rd|th)?)?,?\s(?:(?:North|South|East|West"
     rf"|[NSEW]{{1,2}}\.?|Old|New|Upper|Lower)\s)?"
-    rf"(?:{_CAP}\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,4}}{_ENGLISH_KINDS}(?!\w)\.?(?:\s(?:N|S|E|W|NE|NW|SE"
+    rf"(?:{_CAP}\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,4}}{ENGLISH_KINDS}(?!\w)\.?(?:\s(?:N|S|E|W|NE|NW|SE"
     rf"|SW|North|South|East|West)(?!\w))?{_UNIT}{{0,2}}"
 )
 _UNIT_ALONE: Final = re.compile(
@@ -47,19 +49,24 @@ _NO_NUMBER: Final = re.compile(
     rf"(?<!\w){_CAP}(?:\s{_CAP})?\s(?:Street|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Terrace"
     rf"|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
 )
-_GERMANIC: Final = re.compile(
-    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]{{0,40}}?\s?)?(?:[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg"
-    rf"|[Pp]latz|[Aa]llee|[Gg]asse|[Rr]ing|[Dd]amm|[Uu]fer|[Cc]haussee|steig|[Ss]tieg|[Pp]fad|[Hh]of|[Mm]arkt|wall|[Gg]raben|[Bb]erg"
-    rf"|kamp|[Ss]iedlung|[Ss]tiege|promenade|twiete|anger|deich|steg|wiesen?|winkel|gässchen|koppel|brink|redder|brücke"
+GERMANIC_KINDS: Final = (
+    r"[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg"
+    r"|[Pp]latz|[Aa]llee|[Gg]asse|[Rr]ing|[Dd]amm|[Uu]fer|[Cc]haussee|steig|[Ss]tieg|[Pp]fad|[Hh]of|[Mm]arkt|wall|[Gg]raben|[Bb]erg"
+    r"|kamp|[Ss]iedlung|[Ss]tiege|promenade|twiete|anger|deich|steg|wiesen?|winkel|gässchen|koppel|brink|redder|brücke"
     r"|straat|laan|plein|gracht|kade|dijk|singel|dreef|baan|utca|tér|út|vägen|gatan|gränd|stigen|gata"
-    r"|veien|vegen|vei|gade|vej|vænget|allé|katu|kuja|polku|gate|vegur|braut|tie)"
+    r"|veien|vegen|vei|gade|vej|vænget|allé|katu|kuja|polku|gate|vegur|braut|tie"
+)
+_GERMANIC_ENDS: Final = tuple({ending.strip(".").lower() for ending in spellings(GERMANIC_KINDS)})
+_GERMANIC_LAST: Final = frozenset(ending[-2:] for ending in _GERMANIC_ENDS)
+_GERMANIC: Final = re.compile(
+    rf"(?<!\w)(?:{_CAP}[ -]){{0,3}}(?:[^\W\d_a-zß-öø-ÿ][\w'-]{{0,40}}?\s?)?(?:{GERMANIC_KINDS})"
     rf",?\s{{1,2}}(?:Nr\.\s?)?{_HOUSE}{_UNIT}{{0,2}}"
 )
 _AT_THE: Final = re.compile(
     rf"(?<!\w)(?:Am|An der|An den|Auf dem|Auf der|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter "
     rf"der|Hinter dem|Vor dem|Bei der|Beim)(?:\s{_CAP}){{1,2}}\s{_HOUSE}"
 )
-_ROMANCE_KINDS: Final = (
+ROMANCE_KINDS: Final = (
     r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
     r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
     r"|[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
@@ -72,7 +79,7 @@ _OF: Final = (
     r"|el|l')\s?)"
 )
 _ROMANCE_NUMBER_LAST: Final = re.compile(
-    rf"(?<!\w){_ROMANCE_KINDS}\s{{0,2}}{_OF}{{0,2}}(?:{_CAP}"
+    rf"(?<!\w){ROMANCE_KINDS}\s{{0,2}}{_OF}{{0,2}}(?:{_CAP}"
     rf"|\d{{1,2}}(?=\s(?:de\s)?[^\W\d_]))(?:[\s-]{_OF}{{0,2}}(?:{_CAP}|mai|mayo|juillet|septembre"
     rf"|novembre|novembre|abril|maggio|aprile)){{0,4}}"
     rf",?\s{{1,2}}(?:n[º°o.]{{0,2}}\s?|núm\.?\s?"
@@ -81,7 +88,7 @@ _ROMANCE_NUMBER_LAST: Final = re.compile(
 )
 _ROMANCE_NUMBER_FIRST: Final = re.compile(
     rf"(?<![\w.,-])\d{{1,5}}(?:\s?(?:bis|ter|quater"
-    rf"|[A-D])(?!\w))?,?\s{{1,2}}{_ROMANCE_KINDS}\s{_OF}{{0,2}}(?:{_CAP}"
+    rf"|[A-D])(?!\w))?,?\s{{1,2}}{ROMANCE_KINDS}\s{_OF}{{0,2}}(?:{_CAP}"
     rf"|\d{{1,2}}\s[a-zé]{{3,9}})(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,4}}(?!\w))?"
 )
 _ROMANCE_ALONE: Final = re.compile(
@@ -103,7 +110,7 @@ _CODES: Final = re.compile(
 )
 _CODE_BEFORE_TOWN: Final = re.compile(
     r"(?<![\w.,/$€£-])(?:[A-Z]{1,2}-\s?)?(?:\d{5}|\d{4}|\d{3} \d{2}|\d{2}-\d{3}"
-    r"|\d{5}-\d{3})(?=,?\s[^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
+    r"|\d{5}-\d{3})(?=,?[^\S\n][^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
 )
 _CODE_AFTER_STATE: Final = re.compile(
     r"(?<!\w)(?:[A-Z]{2}|[A-Z][a-z]+|[A-Z]{2,3}\.?),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"
@@ -125,41 +132,74 @@ _HOUSE_NAMED: Final = re.compile(
     rf"(?<!\w)(?:The (?:Old )?{_CAP}|(?:{_CAP}\s){{1,2}}(?:Cottage|House|Lodge|Farm|Farmhouse|Barn|Hall|Manor|Villa|Bungalow"
     r"|Mill|Maltings|Rectory|Vicarage|Forge|Grange|Croft|Court|Mansions))(?=,\s(?:\d|[A-Z]))"
 )
-_STREETS: Final = (
-    _ENGLISH,
-    _GERMANIC,
-    _AT_THE,
-    _ROMANCE_NUMBER_LAST,
-    _ROMANCE_NUMBER_FIRST,
-    _BOX,
-    _OF_THE,
-    _CODES,
-    _CODE_AFTER_STATE,
-    _UNIT_ALONE,
-    _MILITARY,
-    _HOUSE_NAMED,
+_ROMANCE_WORDS: Final = first_words(ROMANCE_KINDS[3:-1])
+_AT_THE_WORDS: Final = words("Am An Auf Im In Zum Zur Unter Hinter Vor Bei Beim")
+_UNIT_WORDS: Final = words("Apt Apartment Suite Ste Unit Flat Whg Wohnung Appt Appartement Bât Piso")
+_HOUSE_WORDS: Final = words(
+    "The Cottage House Lodge Farm Farmhouse Barn Hall Manor Villa Bungalow Mill Maltings Rectory Vicarage Forge Grange "
+    "Croft Court Mansions"
 )
+_NO_NUMBER_WORDS: Final = words(
+    "Street Avenue Ave Road Rd Lane Drive Boulevard Blvd Court Terrace Square Crescent Parkway Highway Parks Courts Ways "
+    "Mews Grove"
+)
+_CODE_WORDS: Final = words("zip zipcode post postal postcode postalcode plz postleitzahl code código codigo cp c")
+_OF_THE_WORDS: Final = words("Straße Strasse Platz Allee Ufer Ring")
+_MILITARY_WORDS: Final = words("APO DPO FPO")
+_BOX_PARTS: Final = ("ox", "OX", "ost", "BP", "B.P", "Apartado", "Apdo", "Boîte", "PSC", "Unit", "CMR")
+# With the words of which a text must have one.
+_STREETS: Final = (
+    (_ENGLISH, _ENGLISH_WORDS),
+    (_AT_THE, _AT_THE_WORDS),
+    (_ROMANCE_NUMBER_LAST, _ROMANCE_WORDS),
+    (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS),
+    (_OF_THE, _OF_THE_WORDS),
+    (_UNIT_ALONE, _UNIT_WORDS),
+    (_MILITARY, _MILITARY_WORDS),
+    (_HOUSE_NAMED, _HOUSE_WORDS),
+)
+_CODE_HINT: Final = re.compile(r"\d ?[A-Z]")
 _NO_STREET: Final = re.compile(
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"
     r"|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"
 )
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
-    """Streets, post boxes and postal codes; regions of digits as of `near_digits`."""
-    for pattern in _STREETS:
+def find(text: str, digits: Sequence[Region], present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    """Streets, post boxes and postal codes; `digits` as of `near_digits`, `present` with all words of the text."""
+    for pattern in _worth_trying(text, present):
         for match in matches(pattern, text, digits):
             if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
                 yield *match.span(), "ADDRESS"
-    for match in matches(_CODE_TOLD, text, digits):
-        if any(sign.isdigit() for sign in match[1]):
-            yield *match.span(1), "ADDRESS"
-    for pattern in (_NO_NUMBER, _ROMANCE_ALONE):
-        for match in pattern.finditer(text):
-            yield *match.span(), "ADDRESS"
+    yield from _told(text, digits, present)
     if "," in text:
         for match in _STATES.finditer(text):
             yield *match.span(), "PLACE"
+
+
+def _told(text: str, digits: Sequence[Region], present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    """Codes after the word for them, and streets without a number."""
+    if not _CODE_WORDS.isdisjoint(map(str.lower, present)):
+        for match in matches(_CODE_TOLD, text, digits):
+            if any(sign.isdigit() for sign in match[1]):
+                yield *match.span(1), "ADDRESS"
+    for pattern, triggers in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_ROMANCE_ALONE, _ROMANCE_WORDS)):
+        if not triggers.isdisjoint(present):
+            for match in pattern.finditer(text):
+                yield *match.span(), "ADDRESS"
+
+
+def _worth_trying(text: str, present: frozenset[str]) -> Iterator[re.Pattern[str]]:
+    for pattern, triggers in _STREETS:
+        if not triggers.isdisjoint(present):
+            yield pattern
+    if any(word[-2:].lower() in _GERMANIC_LAST and word.lower().endswith(_GERMANIC_ENDS) for word in present):
+        yield _GERMANIC
+    if any(part in text for part in _BOX_PARTS):
+        yield _BOX
+    if _CODE_HINT.search(text):
+        yield _CODES
+    yield _CODE_AFTER_STATE
 
 
 def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int]]:

@@ -38,7 +38,10 @@ def with_capitals(text: str) -> str:
 
 
 def _lower(text: str) -> str:
-    return "".join(sign.lower() if len(sign.lower()) == 1 else sign for sign in text)
+    lower = text.lower()
+    return (
+        lower if len(lower) == len(text) else "".join(sign.lower() if len(sign.lower()) == 1 else sign for sign in text)
+    )
 
 
 def _family(match: re.Match[str]) -> str:

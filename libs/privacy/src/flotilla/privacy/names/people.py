@@ -11,6 +11,7 @@ from typing import Final
 
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import COMMON_ANYWHERE
+from flotilla.privacy.names.spellings import first_words
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
 
@@ -19,14 +20,14 @@ _CAP: Final = r"[^\W\d_a-zß-öø-ÿ][^\W\d_]{0,40}\.?(?:['-][^\W\d_]{1,40}){0,3
 _PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|la|le|los|las|y|bin|ibn|al|el|ter|ten)"
 _NAME: Final = rf"(?:{_PARTICLE}\s){{0,3}}{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
 
-_TITLE_WORDS: Final = (
+TITLE_WORDS: Final = (
     r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
     r"|Captain|Sgt|Lt|Col|Gen|Judge|Justice"
     r"|Herrn?|Frau|Fräulein|Hr|Fr|Doktor|Professorin|Frau Dr|Herrn? Dr|RA|RAin|Dipl\.-Ing|Ing|Mag"
     r"|M|MM|Mme|Mmes|Mlle|Monsieur|Madame|Mademoiselle|Maître|Me|Docteur|Pr|Docteure"
     r"|Sr|Sra|Srta|Sres|Dña|Señor|Señora|Señorita|Don|Doña|Dra|Lic|Profesora?|Doctora?|señor|señora|señorita|don|doña"
 )
-_TITLED: Final = re.compile(rf"(?<!\w)((?:(?:{_TITLE_WORDS})\.?\s{{1,2}}){{1,3}})({_NAME})")
+_TITLED: Final = re.compile(rf"(?<!\w)((?:(?:{TITLE_WORDS})\.?\s{{1,2}}){{1,3}})({_NAME})")
 _TITLE_ALONE: Final = re.compile(
     r"(?<!\w)(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña)\.?|Herrn?|Frau|Fräulein|Madame"
     r"|Monsieur|Mademoiselle"
@@ -35,20 +36,20 @@ _TITLE_ALONE: Final = re.compile(
 )
 _SPLIT: Final = re.compile(r"\S+")
 
-_GREETING: Final = (
+GREETING: Final = (
     r"Dear|Hi|Hello|Hey|Thanks,?|Thank you,?|Good (?:morning|afternoon|evening),?|Liebe[rs]?|Hallo"
     r"|Guten (?:Tag|Morgen|Abend),?|Moin"
     r"|Cher|Chère|Chers|Bonjour|Bonsoir|Salut|Estimad[oa]|Querid[oa]|Hola|Buenos días,?|Buenas tardes,?"
 )
-_GREETED: Final = re.compile(rf"(?<!\w)(?:{_GREETING}) ({_NAME})(?=\s*[,.!:;?]|\s*\n|\s*\Z|\s(?:and|und|et|y) )")
-_SAID: Final = re.compile(
-    r"(?<!\w)(?:[Mm]y (?:full |last |first |sur)?name(?: is|'s)|[Nn]ame is|I am|I'm|[Tt]his is|(?:is "
+_GREETED: Final = re.compile(rf"(?<!\w)(?:{GREETING}) ({_NAME})(?=\s*[,.!:;?]|\s*\n|\s*\Z|\s(?:and|und|et|y) )")
+SAID_WORDS: Final = (
+    r"[Mm]y (?:full |last |first |sur)?name(?: is|'s)|[Nn]ame is|I am|I'm|[Tt]his is|(?:is "
     r"|was |be |am )?(?:called|named)|[Ss]igned by"
     r"|[Ii]ch heiße|heißt|hieß|[Mm]ein Name ist|[Mm]ein Name:|[Ii]ch bin|[Gg]ezeichnet|[Nn]amens|[Gg]ez\."
     r"|[Jj]e m'appelle|[Jj]e suis|[Mm]on nom est|[Nn]ommée?|[Ss]oussignée?,?|[Mm]i nombre es|[Mm]e "
-    r"llamo|[Ss]oy|[Ll]lamad[oa]|[Ff]irmado:?)"
-    rf"\s{{1,2}}({_NAME})"
+    r"llamo|[Ss]oy|[Ll]lamad[oa]|[Ff]irmado:?"
 )
+_SAID: Final = re.compile(rf"(?<!\w)(?:{SAID_WORDS})\s{{1,2}}({_NAME})")
 _SAID_SMALL: Final = re.compile(
     r"(?<!\w)(?:my name(?: is|'s)|name is|i am|i'm|this is|mein name ist|ich heiße|je m'appelle|mi "
     r"nombre es|me llamo) ([^\W\d_]{2,20}(?: [^\W\d_]{2,20})?)"
@@ -64,31 +65,44 @@ _LABEL: Final = re.compile(
     r"|[Pp]aciente|[Aa]rrendatari[oa]|[Aa]rrendador[a]?|[Ff]irmado)"
     rf"[\"']?\s?[:=]\s{{0,3}}[\"']?({_NAME})(?![\w@.-])"
 )
-_SIGNATURE: Final = re.compile(
-    r"(?:[Rr]egards|[Ss]incerely|[Ff]aithfully|[Ww]ishes|[Cc]heers|[Tt]hanks|[Tt]ruly|[Gg]rüßen?"
+CLOSING: Final = (
+    r"[Rr]egards|[Ss]incerely|[Ff]aithfully|[Ww]ishes|[Cc]heers|[Tt]hanks|[Tt]ruly|[Gg]rüßen?"
     r"|[Gg]russ|[Gg]ruß|[Hh]ochachtungsvoll|[Cc]ordialement|[Ss]alutations(?: distinguées)?"
-    r"|[Aa]mitiés|[Aa]tentamente|[Ss]aludos?(?: cordiales)?|[Cc]ordialmente)\s?[,.!]?[ \t]*\n\s{0,40}"
-    rf"({_NAME})[ \t]*(?=\n|\Z|,)"
+    r"|[Aa]mitiés|[Aa]tentamente|[Ss]aludos?(?: cordiales)?|[Cc]ordialmente"
 )
-_ROLE: Final = re.compile(
-    r"(?<!\w)(?:[Oo]fficer|[Nn]urse|[Jj]udge|[Pp]laintiff|[Dd]efendant|[Ff]amily|[Tt]enant|[Pp]atient|[Cc]olleague|[Nn]eighbour"
+_SIGNATURE: Final = re.compile(rf"(?:{CLOSING})\s?[,.!]?[ \t]*\n\s{{0,40}}({_NAME})[ \t]*(?=\n|\Z|,)")
+ROLE_WORDS: Final = (
+    r"[Oo]fficer|[Nn]urse|[Jj]udge|[Pp]laintiff|[Dd]efendant|[Ff]amily|[Tt]enant|[Pp]atient|[Cc]olleague|[Nn]eighbour"
     r"|Angeklagten?|Beklagten?|Kläger(?:in)?s?|Zeugen?|Zeugin|Mieter(?:in)?s?|Patient(?:en|in)?|Kund(?:e|en|in)|Kolleg(?:e|en|in)"
     r"|Nachbar(?:n|in)?|Rechtsan(?:walt|wältin)s?|Notar(?:in)?s?|Richter(?:in)?s?|Arzt|Ärztin|Lehrer(?:in)?|Geschäftsführer(?:in)?s?"
     r"|Bewerber(?:in)?s?|Antragsteller(?:in)?s?|Mandant(?:en|in)?|Eheleuten?|Ehepaars?|Familie|Witwer?|Geschwister|Prokurist(?:in)?"
     r"|[Ff]amille|[Vv]euve|[Éé]poux|[Dd]octeur|[Mm]aître|[Tt]émoin|[Pp]révenue?|[Vv]oisine?|[Cc]ollègue"
-    r"|[Ff]amilia|[Vv]iuda|[Dd]octora?|[Tt]estigo|[Aa]cusad[oa]|[Vv]ecin[oa]|[Aa]bogad[oa]|[Nn]otari[oa]|[Cc]ompañer[oa])"
-    rf"\s({_NAME})"
+    r"|[Ff]amilia|[Vv]iuda|[Dd]octora?|[Tt]estigo|[Aa]cusad[oa]|[Vv]ecin[oa]|[Aa]bogad[oa]|[Nn]otari[oa]|[Cc]ompañer[oa]"
 )
-_KIN: Final = re.compile(
-    r"(?<!\w)(?:mother|father|mum|mom|dad|son|daughter|wife|husband|brother|sister|uncle|aunt|cousin|niece|nephew|partner"
+_ROLE: Final = re.compile(rf"(?<!\w)(?:{ROLE_WORDS})" rf"\s({_NAME})")
+KIN_WORDS: Final = (
+    r"mother|father|mum|mom|dad|son|daughter|wife|husband|brother|sister|uncle|aunt|cousin|niece|nephew|partner"
     r"|fiancée?|girlfriend|boyfriend|stepson|stepdaughter|grandson|granddaughter|grandmother|grandfather"
     r"|Mutter|Vater|Sohn|Tochter|Ehefrau|Ehemann|Frau|Mann|Bruder|Schwester|Onkel|Tante|Enkel(?:in)?|Lebensgefährt(?:e|in)"
     r"|Partner(?:in)?|Verlobte[rn]?|Schwager|Schwägerin|Neffe|Nichte"
     r"|mère|père|fils|fille|épouse|époux|mari|femme|frère|sœur|oncle|tante|conjointe?|compagne|compagnon|cousine?"
-    r"|madre|padre|hijo|hija|esposa|esposo|marido|mujer|hermano|hermana|tío|tía|primo|prima|pareja|novio|novia)"
-    rf",? \(?({_NAME})"
+    r"|madre|padre|hijo|hija|esposa|esposo|marido|mujer|hermano|hermana|tío|tía|primo|prima|pareja|novio|novia"
 )
-_ANNOUNCED: Final = (_TITLED, _ROLE, _KIN, _GREETED, _SAID, _LABEL, _SIGNATURE)
+_KIN: Final = re.compile(rf"(?<!\w)(?:{KIN_WORDS})" rf",? \(?({_NAME})")
+_TITLE_ALONE_WORDS: Final = first_words(
+    r"Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña|Herrn?|Frau|Fräulein|Madame|Monsieur|Mademoiselle|[Ss]eñora?"
+    r"|[Ss]eñorita|[Dd]on|[Dd]oña"
+)
+# With the words of which a text must have one.
+_ANNOUNCED: Final = (
+    (_TITLED, first_words(TITLE_WORDS)),
+    (_ROLE, first_words(ROLE_WORDS)),
+    (_KIN, first_words(KIN_WORDS)),
+    (_GREETED, first_words(GREETING)),
+    (_SAID, first_words(SAID_WORDS)),
+    (_LABEL, None),
+    (_SIGNATURE, first_words(CLOSING)),
+)
 
 # What announces a name may announce any noun as well.
 _WEAK: Final = frozenset((_ROLE, _SAID, _KIN))
@@ -116,10 +130,10 @@ NO_NAMES: Final = words(
 )
 
 
-def announced(text: str, language: str) -> Iterator[tuple[int, int, str]]:
-    """Names that other words announce, and titles."""
-    for pattern in _ANNOUNCED:
-        if pattern is _LABEL and not (":" in text or "=" in text):
+def announced(text: str, language: str, present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    """Names that other words announce, and titles; `present` has all words of the text, letters alone."""
+    for pattern, triggers in _ANNOUNCED:
+        if not (":" in text or "=" in text) if triggers is None else triggers.isdisjoint(present):
             continue
         for match in pattern.finditer(text):
             if pattern in _WEAK and _is_no_name(match[1]) and not (pattern is _KIN and language in {"en", "fr", "es"}):
@@ -127,8 +141,9 @@ def announced(text: str, language: str) -> Iterator[tuple[int, int, str]]:
             yield from _name_in(
                 text, *match.span(match.lastindex or 0), keep_first=pattern is _TITLED, german=language == "de"
             )
-    for match in _TITLE_ALONE.finditer(text):
-        yield *match.span(), "TITLE"
+    if not _TITLE_ALONE_WORDS.isdisjoint(present):
+        for match in _TITLE_ALONE.finditer(text):
+            yield *match.span(), "TITLE"
 
 
 def _is_no_name(name: str) -> bool:

@@ -50,6 +50,7 @@ _LISTS: Final = {
     ),
 }
 _KINDS: Final = {words: kind for kind, listed in _LISTS.items() for words in listed.split(",")}
+_LAST_WORDS: Final = frozenset(words.rpartition(" ")[2] for words in _KINDS)
 _WORDS_MAX: Final = 3
 # What may stand between the word and its number.
 _BETWEEN: Final = words(
@@ -63,22 +64,8 @@ _BETWEEN_MAX: Final = 7
 _SENTENCE_END: Final = re.compile(r"[.!?;\n]\s+(?=[A-ZÄÖÜÉÁ])|\n\n")
 
 
-def kind_before(text: str, start: int) -> str | None:
-    """The type that the words directly before a place announce."""
-    return _announced(_tokens(text, start), _BETWEEN_MAX)
-
-
-def kind_near(text: str, start: int) -> str | None:
-    """The type that the last such word announces in the same sentence shortly before a place."""
-    tokens = _tokens(text, start)
-    for end in range(len(tokens), 0, -1):
-        kind = _announced(tokens[:end], 0)
-        if kind is not None:
-            return kind
-    return None
-
-
-def _tokens(text: str, start: int) -> list[str]:
+def words_before(text: str, start: int) -> list[str]:
+    """The words and signs of the same sentence shortly before a place, in small letters."""
     before = text[max(0, start - CONTEXT_LENGTH_MAX) : start]
     for end in _SENTENCE_END.finditer(before):
         if not before[: end.start()].lower().endswith(("nr", "no", "tel", "tél", "num", "ref")):
@@ -87,15 +74,36 @@ def _tokens(text: str, start: int) -> list[str]:
     return _TOKEN.findall(before.lower())
 
 
-def _announced(tokens: list[str], between_max: int) -> str | None:
-    end = len(tokens)
-    while end and len(tokens) - end <= between_max:
-        for count in range(min(_WORDS_MAX, end), 0, -1):
-            words = " ".join(tokens[end - count : end])
-            kind = _KINDS.get(words) or _KINDS.get(_COMPOUND.sub("", words))
-            if kind is not None:
-                return kind
+def kind_before(tokens: list[str]) -> str | None:
+    """The type that the words directly before a place announce."""
+    for back in range(min(len(tokens), _BETWEEN_MAX + 1)):
+        end = len(tokens) - back
+        kind = _announced(tokens, end)
+        if kind is not None:
+            return kind
         if tokens[end - 1] not in _BETWEEN:
             return None
-        end -= 1
+    return None
+
+
+def kind_near(tokens: list[str]) -> str | None:
+    """The type that the last of the words before a place announces that announces any."""
+    for end in range(len(tokens), 0, -1):
+        kind = _announced(tokens, end)
+        if kind is not None:
+            return kind
+    return None
+
+
+def _announced(tokens: list[str], end: int) -> str | None:
+    """The type that the words up to one announce, the most words first."""
+    last = tokens[end - 1]
+    stem = _COMPOUND.sub("", last)
+    if last not in _LAST_WORDS and stem not in _LAST_WORDS:
+        return None
+    for count in range(min(_WORDS_MAX, end), 0, -1):
+        before = "".join(f"{word} " for word in tokens[end - count : end - 1])
+        kind = _KINDS.get(before + last) or _KINDS.get(before + stem)
+        if kind is not None:
+            return kind
     return None

@@ -40,10 +40,8 @@ _AFTER_MONTH: Final = re.compile(
     rf"(?P<time>\s?,?\s(?:at|um|à|a las)?\s?{_TIME})?",
     re.IGNORECASE,
 )
-_DAY_MONTH: Final = re.compile(
-    r"(?:(?<=\ba[mb] )|(?<=\bzum )|(?<=\bvom )|(?<=\bbis )|(?<=\bde[nr] ))"
-    r"(?:0?[1-9]|[12]\d|3[01])\.\s?(?:0?[1-9]|1[0-2])\.(?![\d\w])"
-)
+_BEFORE_DAY: Final = re.compile(r"\b(?:a[mb]|zum|vom|bis|de[nr]) \Z")
+_DAY_MONTH: Final = re.compile(r"(?<= )(?:0?[1-9]|[12]\d|3[01])\.\s?(?:0?[1-9]|1[0-2])\.(?![\d\w])")
 _CLOCK: Final = re.compile(
     r"(?<![\w:.,/-])(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?(?:\s?Uhr\b)?"
     r"|(?:1[0-2]|0?[1-9])\s?[ap]\.?m\b\.?"
@@ -90,6 +88,28 @@ _AGE_SAID: Final = re.compile(
     r"(?=[ -](?:years?|months?|weeks?)[ -](?:old|of age)\b)",
     re.IGNORECASE,
 )
+# Without one of these no number is an age.
+_AGE_WORDS: Final = (
+    *(
+        "year",
+        "yr",
+        "month",
+        "week",
+        "old",
+        "y/o",
+        "yo",
+        "jährig",
+        "jahre",
+        "monate",
+        "wochen",
+        "age",
+        "alt",
+        "âge",
+        "edad",
+    ),
+    *("ans", "años", "mois", "meses", "i am", "i'm", "he is", "she is", "he's", "turn", "ich bin", "er ist", "sie ist"),
+    *("wurde", "j."),
+)
 _AGE_CONTEXT: Final = 24
 _AGE_MAX: Final = 130
 
@@ -99,12 +119,17 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     for match in _CAPITALISED.finditer(text):
         if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
             yield *match.span(), "DATE"
-    for pattern in (_ISO, _NUMERIC, _MONTH_YEAR, _DAY_MONTH, _CLOCK, _YEAR_ALONE):
+    for pattern in (_ISO, _NUMERIC, _MONTH_YEAR, _CLOCK, _YEAR_ALONE):
         for match in matches(pattern, text, digits):
             yield *match.span(), "DATE"
-    for word in matches(_WORD, text, digits):
-        if word[0].lower() in _MONTHS:
-            yield from _by_month(text, word)
+    for match in matches(_DAY_MONTH, text, digits):
+        if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
+            yield *match.span(), "DATE"
+    lower = text.lower()
+    if any(month in lower for month in _MONTHS):
+        for word in matches(_WORD, text, digits):
+            if word[0].lower() in _MONTHS:
+                yield from _by_month(text, word)
     yield from _ages(text, digits)
 
 
@@ -112,6 +137,9 @@ def _ages(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]
     if " old" in text or "-old" in text or " of age" in text:
         for said in _AGE_SAID.finditer(text):
             yield *said.span(), "AGE"
+    lower = text.lower()
+    if not any(word in lower for word in _AGE_WORDS):
+        return
     for number in matches(_SMALL, text, digits):
         if int(number[0]) <= _AGE_MAX and _is_age(text, number):
             yield *number.span(), "AGE"

@@ -10,19 +10,26 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-import phonenumbers
-import stdnum.iban
 import stdnum.luhn
 
-from flotilla.privacy.values.context import kind_before, kind_near
+from flotilla.privacy.values.context import kind_before, kind_near, words_before
 from flotilla.privacy.values.identity import Check, type_of_digits
-from flotilla.privacy.values.regions import Region, matches
+from flotilla.privacy.values.phones import is_phone
+from flotilla.privacy.values.regions import Region, matches, words
 
 _IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)", re.IGNORECASE)
 # In groups of four or in one: what counts where the checksum is wrong.
 _IBAN_WRITTEN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?(?=[A-Z]{0,4}\d)[A-Z0-9]{4}){2,7}(?: ?\d[A-Z0-9]{0,2})?(?!\w)")
-_IBAN_LENGTH_MIN: Final = 15
-_is_iban: Final = cast("Check", stdnum.iban.is_valid)
+IBAN_LENGTHS: Final = {
+    form[:2]: int(form[2:])
+    for form in words(
+        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 "
+        "FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 "
+        "LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 "
+        "RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
+    )
+}
+"""By country, the characters of an account number of ISO 13616."""
 _is_luhn: Final = cast("Check", stdnum.luhn.is_valid)
 
 # Digits in groups; the groups are apart by a space, a stop, a hyphen, a slash, or parentheses around an area code.
@@ -32,10 +39,12 @@ _DIGITS: Final = re.compile(
 )
 _EXTENSION: Final = re.compile(r"\s?(?:x|ext\.?|extension|durchwahl|poste|int\.?)\s?\d{1,6}(?!\w)", re.IGNORECASE)
 _EXTENSION_GLUED: Final = re.compile(r"(?<![\w.,])[+(]?\d(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)")
+_GLUED_HINT: Final = re.compile(r"\dx\d")
 _CODE: Final = re.compile(
     r"(?<![\w./-])(?=[A-Z0-9-]{4,40}(?![\w]))(?=[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d)[A-Z0-9]{1,30}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
 )
 _SHORT: Final = re.compile(r"(?<![\w.,/:-])\d{3,6}(?![\w]|[.,:/-]\d| \d)")
+_IPV4: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}\Z")
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|US\$|Rs|CA\$|JPY|MXN))\s?\Z")
 _UNIT_AFTER: Final = re.compile(
     r"\s?(?:[$€£¥%‰°]|(?:USD|EUR|GBP|CHF|Euros?|dollars?|pounds?|pesos|francs|cents|percent|Prozent|pour cent"
@@ -76,7 +85,6 @@ _CODE_DIGITS_MIN: Final = 6
 _PHONE_LENGTHS: Final = range(7, 16)
 # Without gaps and without a word that says so, a shorter number is any number.
 _PLAIN_PHONE_LENGTHS: Final = range(10, 16)
-_REGIONS: Final = ("US", "GB", "DE", "FR", "ES")
 
 
 def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
@@ -88,8 +96,9 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
             yield start, end, name
             begins.append(start)
             ends.append(end)
-    for match in matches(_EXTENSION_GLUED, text, digits):
-        yield *match.span(), "PHONE"
+    if _GLUED_HINT.search(text):
+        for match in matches(_EXTENSION_GLUED, text, digits):
+            yield *match.span(), "PHONE"
     for match in matches(_DIGITS, text, digits):
         # The groups of an account number are no number of their own.
         before = bisect_right(begins, match.start())
@@ -104,7 +113,7 @@ def _codes(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]
         if any(sign.isalpha() for sign in match[0]):
             yield from _code(text, match)
     for match in matches(_SHORT, text, digits):
-        kind = kind_before(text, match.start())
+        kind = kind_before(words_before(text, match.start()))
         if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
             yield *match.span(), kind
     yield from _told(text, digits)
@@ -129,37 +138,49 @@ def _told(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]
 
 
 def _iban(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
-    start, end = match.span()
-    # The pattern may have run on into the next word: the longest beginning whose checksum holds is the number.
-    while end - start >= _IBAN_LENGTH_MIN:
-        if text[end - 1].isalnum() and (end == len(text) or not text[end].isalnum()) and _is_iban(text[start:end]):
-            yield start, end, "IBAN"
-            return
-        end -= 1
+    start = match.start()
+    # The pattern may have run on into the next word: a country's numbers have one length.
+    left = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
+    end = start
+    while left and end < match.end():
+        left -= text[end].isalnum()
+        end += 1
+    if not left and end > start and (end == len(text) or not text[end].isalnum()) and _is_checked(text[start:end]):
+        yield start, end, "IBAN"
+        return
     wrong = _IBAN_WRITTEN.match(text, start)
     if wrong is not None:
         yield *wrong.span(), "NUMBER"
+
+
+def _is_checked(shown: str) -> bool:
+    """Whether the check digits of ISO 13616 are right."""
+    plain = "".join(filter(str.isalnum, shown)).upper()
+    return plain.isascii() and int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     start, end = match.span()
     shown = match[0].rstrip("( ")
     end = start + len(shown)
-    digits = "".join(sign for sign in shown if sign.isdigit())
+    if _IPV4.match(shown):
+        return  # `internet` gives it
+    digits = "".join(filter(str.isdigit, shown))
     dated = _DATES.match(shown) is not None
     if dated or (len(digits) < _LONG_MIN and not shown.startswith("+")):
         # A sort code may look like a date; a word before it says what it is.
-        kind = kind_before(text, start)
-        if kind is not None and len(digits) >= _TOLD_MIN and (kind in {"PHONE", "ACCOUNT"} or not dated):
+        kind = kind_before(words_before(text, start)) if len(digits) >= _TOLD_MIN else None
+        if kind is not None and (kind in {"PHONE", "ACCOUNT"} or not dated):
             yield start, end, kind
         return
-    kind = kind_before(text, start)
+    before = words_before(text, start)
+    kind = kind_before(before)
     if kind is None and not shown.startswith("+"):
         if _MONEY_BEFORE.search(text[max(0, start - 5) : start]) or (
             _UNIT_AFTER.match(text, end) and (_GROUPED.match(shown) or shown.isdigit())
         ):
             return
-        kind = kind_near(text, start)
+        kind = kind_near(before)
     extension = _EXTENSION.match(text, end)
     if extension is not None:
         end = extension.end()
@@ -174,28 +195,16 @@ def _type_of(shown: str, digits: str, kind: str | None) -> str:
     if kind not in {None, "CARD"}:
         return cast("str", kind)
     in_groups = not shown.isdigit()
-    if in_groups and len(digits) in _PHONE_LENGTHS and _is_phone(shown):
+    if in_groups and len(digits) in _PHONE_LENGTHS and is_phone(shown):
         return "PHONE"
     checked = type_of_digits(digits)
     if checked is not None:
         return checked
-    return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and _is_phone(shown) else "NUMBER"
-
-
-def _is_phone(shown: str) -> bool:
-    international = shown.startswith(("+", "00"))
-    number = "+" + shown.lstrip("0 ") if shown.startswith("00") else shown
-    for region in (None,) if international else _REGIONS:
-        try:
-            if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
-                return True
-        except phonenumbers.NumberParseException:
-            continue
-    return False
+    return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and is_phone(shown) else "NUMBER"
 
 
 def _code(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
-    kind = kind_before(text, match.start())
+    kind = kind_before(words_before(text, match.start()))
     if kind is not None and kind != "PHONE":
         yield *match.span(), kind
     elif sum(sign.isdigit() for sign in match[0]) >= _CODE_DIGITS_MIN:

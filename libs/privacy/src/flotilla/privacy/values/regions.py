@@ -18,7 +18,9 @@ _WORD_LENGTH_MAX: Final = 80
 Region = tuple[int, int]
 
 
-def around(text: str, places: Iterable[Region], *, before: int, after: int) -> list[Region]:
+def around(
+    text: str, places: Iterable[Region], *, before: int, after: int, word_length_max: int = _WORD_LENGTH_MAX
+) -> list[Region]:
     """The merged surroundings of places in the order of the text, cut between words."""
     merged: list[list[int]] = []
     for first, last in places:
@@ -29,10 +31,10 @@ def around(text: str, places: Iterable[Region], *, before: int, after: int) -> l
         merged.append([start, end])
     regions: list[Region] = []
     for start, end in merged:
-        left = max(0, start - _WORD_LENGTH_MAX)
+        left = max(0, start - word_length_max)
         while start > left and not text[start - 1].isspace():
             start -= 1  # noqa: PLW2901 - the region grows
-        right = min(len(text), end + _WORD_LENGTH_MAX)
+        right = min(len(text), end + word_length_max)
         while end < right and not text[end].isspace():
             end += 1  # noqa: PLW2901
         regions.append((start, end))
