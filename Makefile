@@ -146,7 +146,7 @@ bench: install ## Measure against raw NATS, as ratios in one run
 	@$(RUN) flotilla.cli bench $(ARGS)
 
 .PHONY: bench-routing
-bench-routing: install ## Measure routing decisions, what a policy adds to a task, and policies on recorded traffic
+bench-routing: install ## Measure routing decisions, what policies, limits and budgets add to a task, what hedging saves, and policies on recorded traffic
 	@for file in $(sort $(wildcard tests/bench/bench_routing_*.py)); do $(VENV)/bin/python $$file $(ARGS) || exit 1; done
 
 .PHONY: bench-redaction

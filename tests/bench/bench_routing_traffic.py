@@ -3,7 +3,9 @@ Real traffic through a real fleet: 600 complaints, with the answers and latencie
 
 Run it by itself: `python tests/bench/bench_routing_traffic.py [--file CSV] [--scale 0.02] [--rows 600]`. Stand-ins speak
 Ollama's, Anthropic's and OpenAI's protocol; outages, 429s and torn answers come on a schedule. It fails when an answer is
-not the one that was recorded, or a policy's accuracy is not the one that its simulation has. Skips where the file is absent.
+not the one that was recorded, or a policy's accuracy is not the one that is computed from the file. Then single models,
+failover, split, cascades and the consensus are plotted by accuracy and cost (`--plot PNG` too), as `flotilla replay` has
+them. Skips where the file is absent.
 """
 
 import argparse
@@ -12,15 +14,18 @@ import csv
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from flotilla.cli.replay.figures import nearest_rank
+from flotilla.cli.replay.pictures import TASKS_PER_COST, draw
 from flotilla.cli.replay.prices import priced
 from flotilla.cli.replay.reading import read_recording
-from flotilla.cli.replay.recording import Recording
-from flotilla.cli.replay.trials import consensus, play, single_models
+from flotilla.cli.replay.recording import Recording, Row
+from flotilla.cli.replay.scatter import Point, mark_of, scatter
+from flotilla.cli.replay.trials import Trial, cascades, consensus, play, single_models
+from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
 from flotilla.testkit.recorded_provider import End, Served, Trouble, recorded_fleet
 from flotilla.testkit.recorded_traffic import complaints
 
@@ -30,7 +35,7 @@ SCALE = 0.02
 
 
 class Played(NamedTuple):
-    """A policy, the troubles on the way, and the accuracy that its simulation has; None where it depends on the mix."""
+    """A policy, the troubles on the way, and the accuracy computed from the file; None where it depends on the mix."""
 
     name: str
     strategy: str
@@ -39,11 +44,21 @@ class Played(NamedTuple):
     accuracy: float | None = None
 
 
+def said(row: Row, model: str) -> str | None:
+    """What a model answered."""
+    return row.by_model[model].answer
+
+
+def accuracy_of(recording: Recording, answer: Callable[[Row], str | None]) -> float:
+    """The share of rows of which an answer is right, computed from the file alone."""
+    return sum(answer(row) == row.label for row in recording.rows) / len(recording.rows)
+
+
 def plays(recording: Recording) -> list[Played]:
     """What is played."""
     rows = len(recording.rows)
-    alone = {each.name: play(each, recording, "classify").accuracy for each in single_models(recording, "classify")}
-    both = play(consensus(f"{CHEAP},{OTHER},{DEAR}", recording, "classify"), recording, "classify").accuracy
+    alone = {model: accuracy_of(recording, lambda row, model=model: said(row, model)) for model in (CHEAP, DEAR)}
+    both = accuracy_of(recording, lambda row: said(row, CHEAP if said(row, CHEAP) == said(row, OTHER) else DEAR))
     troubles = (
         Trouble(CHEAP, "away", rows // 4, rows // 2),
         Trouble(CHEAP, "rate_limited", 3 * rows // 4, 3 * rows // 4 + 1, times=1),
@@ -83,19 +98,22 @@ def report(played: Played, ends: Sequence[End], recording: Recording, calls: Cou
     lost = sum(any(each.outcome != "ok" for each in end.answer.attempts) for end in ends if end.answer is not None)
     other = said_otherwise(ends, recording)
     accuracy = correct / rows
+    # Where a policy has troubles on the way, that of the mix of models that answered.
+    mix = sum(end.answer is not None and said(row, end.answer.result.model) == row.label for end, row in pairs) / rows
+    expected = mix if played.accuracy is None else played.accuracy
     shown = ", ".join(f"{model} {calls[model]}" for model in (CHEAP, OTHER, DEAR) if calls[model])
     sys.stdout.write(
-        f"{played.name:28} {accuracy:.4f}  ~${sum(costs):<7.4f} {nearest_rank(seconds, 0.5) * 1000:5.0f} ms"
+        f"{played.name:28} {accuracy:.4f} {expected:9.4f}  ~${sum(costs):<7.4f} {nearest_rank(seconds, 0.5) * 1000:5.0f} ms"
         f" {nearest_rank(seconds, 0.95) * 1000:5.0f} ms  {failed} failed, {other} mixed up, {lost} with failed attempts\n"
         f"{'':28} calls: {shown}\n"
     )
-    return not failed and not other and (lost > 0 or played.accuracy in (None, accuracy))
+    return not failed and not other and (lost > 0 or expected == accuracy)
 
 
 async def run(recording: Recording, texts: Sequence[str], labels: Sequence[str], scale: float) -> bool:
     """Play every policy; whether all are as they should be."""
     well = True
-    sys.stdout.write(f"{'policy':28} accuracy  cost     p50      p95 (scaled by {scale:g})\n")
+    sys.stdout.write(f"{'policy':28} accuracy of file  cost     p50      p95 (scaled by {scale:g})\n")
     for played in plays(recording):
         routes = ", ".join(f'{{ pool = "{pool}" }}' for pool in played.pools)
         policy = f'[capabilities.classify]\nstrategy = "{played.strategy}"\nroutes = [{routes}]\n'
@@ -110,12 +128,33 @@ async def run(recording: Recording, texts: Sequence[str], labels: Sequence[str],
     return well
 
 
+def plot(recording: Recording, picture: Path | None) -> None:
+    """Accuracy against cost of many policies, in simulated time."""
+    trials = single_models(recording, "classify")
+    for strategy in ("failover", "split"):
+        routes = [RouteEntry(pool="recorded", model=model) for model in (OTHER, DEAR)]
+        entry = CapabilityPolicy(strategy=strategy, routes=routes)
+        trials.append(Trial(name=f"{strategy} {OTHER}, {DEAR}", policy=Policy(capabilities={"classify": entry})))
+    trials += cascades(f"{CHEAP},{DEAR}", recording, "classify", (0.5, 0.8, 0.95))
+    trials.append(consensus(f"{CHEAP},{OTHER},{DEAR}", recording, "classify"))
+    figures = [play(trial, recording, "classify") for trial in trials]
+    points: list[Point] = []
+    for place, each in enumerate(figures):
+        cost_usd = (each.cost_usd or 0.0) / each.tasks * TASKS_PER_COST
+        points.append(Point(mark_of(place), cost_usd, each.accuracy or 0.0))
+        sys.stdout.write(f"{mark_of(place)} {each.policy:58} {each.accuracy or 0.0:.4f} ~${cost_usd:.4f}\n")
+    sys.stdout.write("".join(f"{line}\n" for line in scatter(points, width=100)))
+    if picture is not None:
+        draw(picture, figures)
+
+
 def main() -> int:
     """Print the figures; 1 when one is not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, default=complaints())
     parser.add_argument("--scale", type=float, default=SCALE)
     parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     if given.file is None:
         sys.stdout.write(
@@ -130,6 +169,7 @@ def main() -> int:
         {row.by_model[each.model].answer or "" for row in recording.rows for each in SERVED}
         | {row.label or "" for row in recording.rows}
     )
+    plot(recording, given.plot)
     return 0 if asyncio.run(run(recording, texts, labels, given.scale)) else 1
 
 

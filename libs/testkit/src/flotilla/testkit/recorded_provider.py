@@ -184,8 +184,13 @@ async def recorded_fleet(
     scale: float,
     troubles: Sequence[Trouble] = (),
     orchestrators: int = 1,
+    replicas: int = 1,
 ) -> AsyncGenerator[PlayedFleet]:
-    """A fleet with a pool for each of these models while the block runs; latencies are multiplied by `scale`."""
+    """
+    A fleet with a pool for each of these models while the block runs, of so many replicas each.
+
+    Latencies are multiplied by `scale`.
+    """
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (before anything runs)
     (directory / "policy.toml").write_text(policy)
     answers = {each.model: RecordedAnswers(recording, each.model, scale=scale, troubles=troubles) for each in served}
@@ -202,14 +207,15 @@ async def recorded_fleet(
         for each in served:
             server = await stack.enter_async_context(_server(each))
             server.otherwise = answers[each.model]
-            await fleet.start_worker(
-                each.zone,
-                each.pool,
-                f"{each.pool}-w",
-                slots=2 * IN_FLIGHT,
-                engine=each.protocol,
-                env=_environ(each, server),
-            )
+            for number in range(replicas):
+                await fleet.start_worker(
+                    each.zone,
+                    each.pool,
+                    f"{each.pool}-w{number}",
+                    slots=2 * IN_FLIGHT,
+                    engine=each.protocol,
+                    env=_environ(each, server),
+                )
         yield PlayedFleet(fleet, answers)
 
 

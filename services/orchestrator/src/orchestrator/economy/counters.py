@@ -232,7 +232,7 @@ class Counters:
         count = read_counted(message)
         if count is None:
             return
-        if count.sequence <= self._newest:
+        if 0 < count.sequence <= self._newest:
             for each in self._listeners.values():
                 each.stream_fell()
         self._newest = count.sequence
