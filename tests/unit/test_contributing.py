@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names files that are there."""
+"""CONTRIBUTING.md and ARCHITECTURE.md name files that are there."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,10 @@ import pytest
 
 from flotilla.testkit.manifests import REPOSITORY
 
+ARCHITECTURE: Final = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
+MODULES: Final = [
+    path.as_posix() for folder in ("libs", "services") for path in REPOSITORY.glob(f"{folder}/*/src/**/*.py")
+]
 PAGE: Final = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FOLDERS: Final = ("libs/", "services/", "tests/", "deploy/", "docs/")
 NAMED: Final = sorted(
@@ -32,3 +36,21 @@ def test_there_is_a_checklist_for_each_thing_that_is_added_often():
     for heading in ("Add a provider", "Add a strategy", "Add a service"):
         section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
         assert "`tests/" in section
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+\.py)`", ARCHITECTURE))))
+def test_a_module_that_the_architecture_names_is_there(name: str):
+    """
+    By the end of its path.
+    """
+    assert any(module.endswith(f"/{name}") for module in MODULES)
+
+
+def test_the_architecture_says_what_each_package_and_each_service_is_for():
+    """
+    In the table of what lives where.
+    """
+    table = ARCHITECTURE.partition("## Where things live\n")[2].partition("\n## ")[0]
+    there = {str(path.parent.relative_to(REPOSITORY)) for path in REPOSITORY.glob("*/*/pyproject.toml")}
+
+    assert there == set(re.findall(r"`((?:libs|services)/[\w-]+)`", table))

@@ -182,7 +182,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     "cancel-attempt": (attempts.CancelAttempt(attempt="o1.17"), attempts.decode_control),
     "drain": (attempts.Drain(), attempts.decode_control),
     "roll-call": (attempts.InFlightCheck(attempts=["o1.17", "o1.18"]), attempts.decode_control),
-    "roll": (attempts.Roll(replica="a-1", attempts=["o1.17"]), attempts.decode_roll),
+    "roll": (attempts.InFlightAnswer(replica="a-1", attempts=["o1.17"]), attempts.decode_in_flight_answer),
     # worker to orchestrator
     "busy": (attempts.Busy(), attempts.decode_reply),
     "accepted": (attempts.Accepted(replica="ollama-7c9f"), attempts.decode_reply),

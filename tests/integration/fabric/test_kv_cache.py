@@ -1,4 +1,4 @@
-"""A mirror follows its bucket, and does not forget what it has just heard because the bucket has."""
+"""A cache follows its bucket, and does not forget what it has just heard because the bucket has."""
 
 import asyncio
 
@@ -19,26 +19,26 @@ BUCKET = subjects.STATS_BUCKET
 
 
 class Follower:
-    """A mirror whose changes can be awaited."""
+    """A cache whose changes can be awaited."""
 
     def __init__(self, connection: Connection, requests: Requests) -> None:
         self._changed = asyncio.Event()
-        self.mirror = KvCache(connection, requests, BUCKET, decode=bytes, on_change=self._on_change, expiry_s=EXPIRY_S)
+        self.cache = KvCache(connection, requests, BUCKET, decode=bytes, on_change=self._on_change, expiry_s=EXPIRY_S)
 
     def _on_change(self, _key: str, _value: bytes | None) -> None:
         self._changed.set()
 
     async def until(self, values: dict[str, bytes]) -> None:
         async with asyncio.timeout(60):
-            while self.mirror.values != values:
+            while self.cache.values != values:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def relist(self) -> None:
         """What a reconnect does."""
-        self.mirror.listed.clear()
-        self.mirror._relist_due.set()  # pyright: ignore[reportPrivateUsage]
-        await self.mirror.listed.wait()
+        self.cache.listed.clear()
+        self.cache._relist_due.set()  # pyright: ignore[reportPrivateUsage]
+        await self.cache.listed.wait()
 
 
 async def test_a_key_heard_lately_outlives_a_listing_without_it(nats_server: RunningServer):
@@ -54,8 +54,8 @@ async def test_a_key_heard_lately_outlives_a_listing_without_it(nats_server: Run
         await operator.start()
         await ensure(requests, topology())
         follower = Follower(connection, requests)
-        await follower.mirror.start()
-        await follower.mirror.listed.wait()
+        await follower.cache.start()
+        await follower.cache.listed.wait()
         for key in ("lost", "deleted"):
             await requests.request(subjects.key(BUCKET, key), b"1")
         await follower.until({"lost": b"1", "deleted": b"1"})
@@ -63,10 +63,10 @@ async def test_a_key_heard_lately_outlives_a_listing_without_it(nats_server: Run
         await operator.request(f"$JS.API.STREAM.PURGE.{subjects.bucket_stream(BUCKET)}")
         await requests.request(subjects.key(BUCKET, "deleted"), headers=DELETED)
         await follower.relist()
-        kept = dict(follower.mirror.values)
+        kept = dict(follower.cache.values)
         await follower.until({})
 
-        await follower.mirror.stop()
+        await follower.cache.stop()
         await requests.stop()
         await operator.stop()
 
@@ -99,18 +99,18 @@ async def test_an_entry_that_nobody_can_decode_or_bear_keeps_no_other_from_being
         requests = Requests(connection)
         await requests.start()
         await ensure(requests, topology())
-        mirror = KvCache(connection, requests, BUCKET, decode=decode, on_change=on_change, verified=kind == "verified")
+        cache = KvCache(connection, requests, BUCKET, decode=decode, on_change=on_change, verified=kind == "verified")
         for key, body in (("a", b"undecodable"), ("b", b"unbearable"), ("c", b"1")):
             await requests.request(subjects.key(BUCKET, key), body)
-        await mirror.start()
+        await cache.start()
         async with asyncio.timeout(60):
-            await mirror.listed.wait()
+            await cache.listed.wait()
             for key, body in (("d", b"undecodable"), ("e", b"unbearable"), ("f", b"2")):
                 await requests.request(subjects.key(BUCKET, key), body)
             while "f" not in taken:
                 await asyncio.sleep(0.02)
-        await mirror.stop()
+        await cache.stop()
         await requests.stop()
 
     assert {"c": b"1", "f": b"2"} == taken
-    assert {"a", "d"} == mirror.undecodable
+    assert {"a", "d"} == cache.undecodable

@@ -7,7 +7,7 @@ import pytest
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.testkit.fleet_peer import result_of
 from flotilla.testkit.nats_server import RunningServer
-from orchestrator.reporting import background_publisher as afterwards
+from orchestrator.reporting import background_publisher
 from orchestrator.reporting.background_publisher import BackgroundPublisher
 from orchestrator.ways_in.replies import Replies
 
@@ -54,7 +54,7 @@ async def test_an_end_does_not_come_without_its_result(
     """
     The server that took the result dies: an end by the next connection would be all that the caller gets.
     """
-    monkeypatch.setattr(afterwards, "LATER_S", 60.0)
+    monkeypatch.setattr(background_publisher, "LATER_S", 60.0)
     async with (
         connected(nats_server.admin(), name="orchestrator") as connection,
         connected(nats_server.admin(), name="caller") as caller,

@@ -176,7 +176,7 @@ MESSAGES: Final[dict[str, tuple[Json, Decode]]] = {
     "failed": (FAILED, attempts.decode_reply),
     "cancel attempt": ({"type": "cancel", "attempt": "o1.17"}, attempts.decode_control),
     "roll call": ({"type": "roll_call", "attempts": ["o1.17"]}, attempts.decode_control),
-    "roll": ({"replica": "worker-1", "attempts": ["o1.17"]}, attempts.decode_roll),
+    "roll": ({"replica": "worker-1", "attempts": ["o1.17"]}, attempts.decode_in_flight_answer),
     "slot free": ({"replica": "worker-1", "attempt": "o1.17"}, attempts.decode_slot_free),
     "card": (CARD, presence.decode_card),
     "result": (RESULT, results.decode_result),

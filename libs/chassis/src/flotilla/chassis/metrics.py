@@ -122,7 +122,7 @@ class Instruments(Collector):
         self._instruments = tuple(instruments)
 
     def collect(self) -> Iterable[Metric]:
-        """Every instrument's series."""
+        """What a scrape gets: the series of every instrument, at this moment."""
         return [instrument.metric() for instrument in self._instruments]
 
 

@@ -66,11 +66,11 @@ class NoSpan:
     tracestate: str | None = None
 
     def end(self, attributes: Attributes, *, error: str = "") -> None:
-        """Nothing."""
+        """Tell nobody: there are no traces."""
 
 
 class NoTracer:
-    """Traces are off."""
+    """Stands where traces are off: begins spans that tell nobody, and costs next to nothing."""
 
     on: bool = False
 

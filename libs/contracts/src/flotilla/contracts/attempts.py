@@ -208,7 +208,7 @@ class Drain(Struct, frozen=True, tag="drain"):
 
 class InFlightCheck(Struct, frozen=True, kw_only=True, tag="roll_call"):
     """
-    To every replica of a pool: which of these attempts do you hold? Answered with a `Roll` on the reply subject.
+    To every replica of a pool: which of these attempts do you hold? Answered with a `InFlightAnswer` on the reply subject.
 
     In a cluster of servers an attempt can be dropped without a word: it was on its way to a replica's node when the
     replica, full now, left its queue group there. When no replica holds it, it is known to be lost.
@@ -220,7 +220,7 @@ class InFlightCheck(Struct, frozen=True, kw_only=True, tag="roll_call"):
 ControlMessage = CancelAttempt | Drain | InFlightCheck
 
 
-class Roll(Struct, frozen=True, kw_only=True):
+class InFlightAnswer(Struct, frozen=True, kw_only=True):
     """
     A replica's answer to an in-flight check.
 
@@ -250,7 +250,7 @@ _decode_request: Final = msgspec.json.Decoder(InferRequest).decode
 _decode_reply: Final[Callable[[bytes], WorkerReply]] = msgspec.json.Decoder(WorkerReply).decode  # pyright: ignore[reportAssignmentType]  # a union is no type to it
 _decode_control: Final[Any] = msgspec.json.Decoder(ControlMessage).decode
 _decode_slot_free: Final = msgspec.json.Decoder(SlotFree).decode
-_decode_roll: Final = msgspec.json.Decoder(Roll).decode
+_decode_in_flight_answer: Final = msgspec.json.Decoder(InFlightAnswer).decode
 
 BUSY: Final = encode(Busy())
 PROGRESS: Final = encode(Progress())
@@ -318,7 +318,7 @@ def decode_slot_free(body: bytes) -> SlotFree:
         raise DecodeFailedError(f"slot signal: {safe_text(error)}") from error
 
 
-def decode_roll(body: bytes) -> Roll:
+def decode_in_flight_answer(body: bytes) -> InFlightAnswer:
     """
     Decode an answer to an in-flight check.
 
@@ -326,6 +326,6 @@ def decode_roll(body: bytes) -> Roll:
         DecodeFailedError: It is not one.
     """
     try:
-        return _decode_roll(checked(body))
+        return _decode_in_flight_answer(checked(body))
     except UNDECODABLE as error:
         raise DecodeFailedError(f"roll: {safe_text(error)}") from error

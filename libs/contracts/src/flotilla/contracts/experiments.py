@@ -51,12 +51,12 @@ class Moments(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def mean(self) -> float | None:
-        """None without tasks."""
+        """Of all tasks; None without any."""
         return self.total / self.count if self.count else None
 
     @property
     def variance(self) -> float:
-        """Of one task; 0 below two."""
+        """Of the value of one task, unbiased; 0 for fewer than two tasks."""
         if self.count < 2:  # noqa: PLR2004  (one value does not vary)
             return 0.0
         return max(0.0, (self.squares - self.total * self.total / self.count) / (self.count - 1))

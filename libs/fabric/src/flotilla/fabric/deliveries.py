@@ -130,11 +130,11 @@ class Delivery:
         logger.warning("ack_unconfirmed", extra={"sequence": self.sequence})
 
     async def nak(self) -> None:
-        """Give it back for another orchestrator to take at once."""
+        """Nak: whichever orchestrator pulls next gets it, at once."""
         await self._connection.publish(self.reply, _NAK)
 
     async def nak_after(self, delay_s: float) -> None:
-        """Give it back, to be delivered again after a pause."""
+        """Nak with a delay: it is delivered again no earlier than that."""
         await self._connection.publish(self.reply, b'-NAK {"delay": %d}' % int(delay_s * _NS_PER_S))
 
     async def in_progress(self) -> None:

@@ -77,7 +77,7 @@ class Inbox:
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
-        """Subscribe."""
+        """Subscribe to every subject of the inbox."""
         self._subscription = await self._connection.subscribe(f"{self.prefix}.*", self._on_message)
 
     def open(self, on_reply: OnReply, *, prefix: str | None = None) -> str:
@@ -93,11 +93,6 @@ class Inbox:
         reply = f"{prefix or self.prefix}.{next(self._tokens)}"
         self._open[reply] = on_reply
         return reply
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no call waits."""
-        return not self._open
 
     def close(self, reply: str) -> None:
         """Forget a call by its reply subject: later replies are dropped."""

@@ -271,7 +271,7 @@ class _Arrivals:
         self._parsing: asyncio.Task[None] | None = None
 
     def intercept(self) -> None:
-        """From now on."""
+        """Take what the socket hands over from now on, and first what nobody has read yet."""
         buffered = bytes(self._reader._buffer)  # noqa: SLF001
         self._reader._buffer.clear()  # noqa: SLF001
         self._reader.feed_data = self._take

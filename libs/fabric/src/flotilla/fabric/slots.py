@@ -26,9 +26,9 @@ from flotilla.contracts.attempts import (
     Failed,
     Finished,
     InferRequest,
+    InFlightAnswer,
     InFlightCheck,
     Piece,
-    Roll,
     SlotFree,
     decode_control,
     decode_request,
@@ -291,7 +291,7 @@ class Slots:
                 self.drain_asked.set()
             case InFlightCheck(attempts=asked) if message.reply:
                 here = [attempt for attempt in asked if attempt in self._held or attempt in self._answering]
-                roll = Roll(replica=self._replica, attempts=here)
+                roll = InFlightAnswer(replica=self._replica, attempts=here)
                 await self._connection.publish(message.reply, encode(roll))
             case InFlightCheck():
                 pass

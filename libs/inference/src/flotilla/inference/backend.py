@@ -80,7 +80,7 @@ class Backend(Protocol):
         ...
 
     async def answer(self, work: Work) -> Answer:
-        """Do the work."""
+        """Work on a task to its answer; raises AttemptError with the kind of failure."""
         ...
 
     async def aclose(self) -> None:

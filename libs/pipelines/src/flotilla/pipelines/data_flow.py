@@ -21,7 +21,6 @@ from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step
 from flotilla.pipelines.references import EACH, Reference
 from flotilla.routing.data_classes import NONE_OF_THE_OPERATOR, Declassified, class_of_field, highest
 
-LOWEST: Final[DataClass] = "public"
 NO_PIPELINES: Final[Mapping[str, Pipeline]] = {}
 
 

@@ -6,7 +6,6 @@ of all outputs of a step that runs once for each item.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -105,10 +104,3 @@ def _enter(value: Any, part: str) -> Any:
         if int(part) < len(items):
             return items[int(part)]
     raise AbsentError
-
-
-def of_steps(references: Iterator[Reference] | tuple[Reference, ...]) -> Iterator[str]:
-    """The steps that are read."""
-    for read in references:
-        if read.step:
-            yield read.step

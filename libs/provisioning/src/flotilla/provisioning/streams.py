@@ -37,7 +37,7 @@ _SERVER_CHOOSES: Final = frozenset({"duplicate_window", "num_replicas", "storage
 
 
 class Reply(Protocol):
-    """What came back."""
+    """The reply to a request."""
 
     @property
     def data(self) -> bytes:

@@ -90,7 +90,7 @@ class RouteRecorder:
         usage: Usage = NO_USAGE,
         first_piece_ms: float | None = None,
     ) -> None:
-        """It went well."""
+        """Count an attempt that went well, with what it used."""
         count = self._ended(started_unix_ms, now_unix_ms, usage)
         count.ok += 1
         if usage.cost_usd is None:

@@ -12,7 +12,6 @@ import nats.errors
 
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
-from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
 from flotilla.provisioning.errors import PortInUseError, ServerDidNotStartError
@@ -198,11 +197,6 @@ def _cluster(directory: Path, spec: ServerSpec, credentials: Credentials, count:
         server = EmbeddedServer(directory / name, its_spec, binary=Path(named) if named else None)
         nodes.append(ClusterNode(name, server, credentials))
     return RunningCluster(nodes)
-
-
-def settings_at(node: ClusterNode, settings: NatsSettings) -> NatsSettings:
-    """The same role, connecting to one node only."""
-    return msgspec.structs.replace(settings, url=node.url)
 
 
 def _has_leader(info: dict[str, Any]) -> bool:

@@ -36,7 +36,7 @@ class Terminal:
         return self._seen.decode(errors="replace")
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Type these keys at the terminal."""
         os.write(self._master, keys.encode())
 
     def is_quiet_about_keys(self) -> bool:

@@ -273,7 +273,7 @@ class _Watched:
         self.looking: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Something was written."""
+        """Tell all who watch that something was written."""
         written, self.written = self.written, asyncio.Event()
         written.set()
 

@@ -47,7 +47,7 @@ class BlackboardRoom:
         return _is_over(2 * held.messages, held.messages_max) or _is_over(2 * held.size_bytes, held.size_bytes_max)
 
     def look_again(self, scope: str) -> None:
-        """Something was deleted."""
+        """Forget what the bucket held: something was deleted, so the server is asked again."""
         self._seen.pop(scope, None)
 
     async def _held(self, scope: str) -> StreamUsage:

@@ -83,7 +83,7 @@ class Suspensions:
             deadline_unix_ms: The task's own.
 
         Raises:
-            CannotSuspendError: See there.
+            CannotSuspendError: It is too large, or the stream has no room for more.
             FabricError: The server cannot be reached, or refuses.
         """
         body = _encode(

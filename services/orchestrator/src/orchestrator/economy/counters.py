@@ -114,7 +114,7 @@ class Counters:
             self.on_lost()
 
     def new_id(self) -> str:
-        """For one reservation."""
+        """An id for one reservation, which says whose it is."""
         self._count += 1
         return f"{self.owner}.{self._count}"
 

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import structlog
 
 from flotilla.contracts import subjects
-from flotilla.contracts.attempts import ATTEMPTS_ASKED_MAX, InFlightCheck, decode_roll, encode
+from flotilla.contracts.attempts import ATTEMPTS_ASKED_MAX, InFlightCheck, decode_in_flight_answer, encode
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message, status_of
@@ -136,7 +136,7 @@ class InFlightChecks:
             self._states.away(replica, self._now_s())
         else:
             try:
-                roll = decode_roll(message.data)
+                roll = decode_in_flight_answer(message.data)
             except DecodeFailedError as error:
                 unsaid = self._undecodable.due(replica.pool)
                 if unsaid is not None:

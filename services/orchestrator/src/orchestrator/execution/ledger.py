@@ -39,7 +39,7 @@ class Ledger:
         self._open: dict[str, tuple[RouteRecorder, int]] = {}
 
     def started(self, attempt: Attempt) -> None:
-        """A replica took it."""
+        """Count an attempt that a replica has taken."""
         recorder = self._recorder.at(RouteKey(attempt.route.pool, attempt.route.model, attempt.task.capability))
         started_unix_ms = unix_ms() - round(attempt.elapsed_ms)
         recorder.started(started_unix_ms)
@@ -47,7 +47,7 @@ class Ledger:
         self._fleet.began(attempt.route.pool)
 
     def finished(self, attempt: Attempt, finished: Finished) -> None:
-        """It went well."""
+        """Count an attempt that went well, with what it used."""
         recorder, started_unix_ms = self._close(attempt)
         recorder.finished(
             started_unix_ms=started_unix_ms,

@@ -30,7 +30,7 @@ class PartRun(Protocol):
         ...
 
     async def run(self) -> Result:
-        """Ask the route."""
+        """Ask the one route that it is limited to; raises TaskError as a run does."""
         ...
 
     def record_success(self) -> None:

@@ -17,7 +17,7 @@ OnSpan = Callable[[Span], None]
 
 
 class TaskReports:
-    """Tells of tasks."""
+    """Tells of the beginning and the end of every task: events, metrics and a span."""
 
     def __init__(self, events: Events, metrics: OrchestratorMetrics, traces: Traces) -> None:
         self._events = events

@@ -42,7 +42,7 @@ _Ended = tuple[StepTask, StepOutcome] | BaseException
 
 
 class PipelineRun:
-    """One run."""
+    """One run of a pipeline, from its task to the result."""
 
     def __init__(
         self,

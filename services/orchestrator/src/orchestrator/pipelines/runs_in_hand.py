@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class GoesOn(Protocol):
-    """A run."""
+    """A run, as far as it is watched."""
 
     @property
     def went_on_at(self) -> float:

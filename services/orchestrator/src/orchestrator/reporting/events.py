@@ -65,7 +65,7 @@ class NoEvents(Events):
         """Without a way out."""
 
     def tell(self, task: Task, kind: EventKind, **_more: object) -> None:
-        """Nothing."""
+        """Tell nobody."""
 
 
 def _message(scope: str, event: Event) -> Outgoing:

@@ -241,7 +241,7 @@ class OrchestratorMetrics:
         self.backlog.update(backlog)
 
     def ended(self, attempt: Attempt, outcome: str, last_word: Finished | Failed | None) -> None:
-        """An attempt ended."""
+        """Count an attempt that ended, with its latency and what it used."""
         pool, model = attempt.route.pool, attempt.route.model
         self._attempts.add((pool, model, attempt.task.capability, outcome))
         self._attempt_s.add((pool, model, attempt.task.capability), attempt.elapsed_ms / 1000)

@@ -42,11 +42,11 @@ class InFlight(Protocol):
 
     @property
     def clock_s(self) -> float:
-        """The watch's clock."""
+        """The watch's clock, in seconds; it stands still while this process or its connection does."""
         ...
 
     def end(self, attempt: "Attempt", outcome: Outcome) -> None:
-        """It is over."""
+        """End an attempt with this outcome; later replies to it are dropped."""
         ...
 
     def leave(self, attempt: "Attempt", outcome: Outcome) -> None:
@@ -144,7 +144,7 @@ class Attempt:
         return round((time.monotonic() - self.started_at) * 1000, 3)
 
     async def hear(self, message: Message) -> None:
-        """Take one reply."""
+        """Take one reply of the worker, or the server's word that nobody listens."""
         reply = NOBODY if status_of(message) is not None else self._decoded(message.data)
         if type(reply) is Busy:
             if self.heard_at is None:

@@ -67,7 +67,7 @@ class _Offer:
         return self.models == card.models and self.labels == card.labels
 
     def names(self) -> set[str]:
-        """The capabilities."""
+        """The capabilities of all its models."""
         return {name for model in self.models for name in model.capabilities}
 
 

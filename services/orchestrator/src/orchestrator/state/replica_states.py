@@ -55,7 +55,7 @@ class ReplicaStates:
             self._troubles[replica] = _Trouble(now_s)
 
     def answered(self, replica: Replica) -> None:
-        """It said something."""
+        """The replica said something: it is in no trouble."""
         self._troubles.pop(replica, None)
 
     def away(self, replica: Replica, now_s: float) -> None:

@@ -28,7 +28,7 @@ class Acceptances:
         self._telling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Begin to tell callers that their asks were taken."""
         self._telling = self._loop.create_task(self._tell())
 
     def stop(self) -> None:

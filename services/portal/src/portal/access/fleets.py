@@ -49,7 +49,7 @@ class Fleets:
         self._sweeping = self._loop.create_task(self._sweep())
 
     async def stop(self) -> None:
-        """Close all."""
+        """Close every connection that people's credentials opened."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         for key in list(self._open):

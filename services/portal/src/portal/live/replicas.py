@@ -33,7 +33,7 @@ class SeenReplica(Struct, kw_only=True):
     gone_s: float | None = None
 
     def status(self, now_s: float) -> ReplicaStatus:
-        """How it is."""
+        """Whether it is ready, busy, draining, silent or gone."""
         if self.gone_s is not None:
             return "gone"
         if now_s - self.heard_s > SILENT_AFTER_S:

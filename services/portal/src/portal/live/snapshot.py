@@ -136,7 +136,7 @@ class NeedsYou(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The whole fleet."""
+    """The whole fleet at one moment, as the page shows it."""
 
     at_unix_ms: int
     connected: bool

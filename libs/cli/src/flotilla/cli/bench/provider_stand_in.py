@@ -7,7 +7,6 @@ compared with. Says its port on standard output, and ends with its standard inpu
 """
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,12 +15,11 @@ from typing import Final, cast
 import msgspec
 from msgspec import Struct
 
-from flotilla.cli.bench.errors import BenchError
+from flotilla.cli.bench.children import child
 from flotilla.cli.bench.loops import run_loop
 
 MODEL: Final = "stand-in"
 ANSWER: Final = "All is well, and nothing has to be done about it."
-READY_WITHIN_S: Final = 20.0
 REQUEST_BYTES_MAX: Final = 1024 * 1024
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -101,24 +99,9 @@ async def provider_standing_in() -> AsyncGenerator[Provider]:
     Raises:
         BenchError: It did not come up.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "flotilla.cli.bench.provider_stand_in"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    line = b""
-    try:
-        if process.stdout is not None:
-            with contextlib.suppress(TimeoutError):
-                line = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)
-        if not line.strip().isdigit():
-            raise BenchError("the provider's stand-in did not come up")
-        yield Provider(process.pid, f"http://127.0.0.1:{int(line)}/v1")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    module = "flotilla.cli.bench.provider_stand_in"
+    async with child(module, name="the provider's stand-in") as (pid, port):
+        yield Provider(pid, f"http://127.0.0.1:{int(port)}/v1")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ requests will be answered, and ends with its standard input.
 """
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flotilla.cli.bench.errors import BenchError
+from flotilla.cli.bench.children import child
 from flotilla.cli.bench.fleets import admin_settings
 from flotilla.cli.bench.loops import run_loop
 from flotilla.cli.supervisor.supervisor import FleetFacts
@@ -27,7 +26,6 @@ RELAY_SUBJECT: Final = "bench.relay"
 ECHO: Final = "echo"
 RELAY: Final = "relay"
 READY: Final = b"ready\n"
-READY_WITHIN_S: Final = 20.0
 
 
 async def respond(role: str, url: str, creds: str) -> None:
@@ -72,25 +70,9 @@ async def responding(facts: FleetFacts, role: str) -> AsyncGenerator[int]:
     Raises:
         BenchError: It did not come up.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "flotilla.cli.bench.responder", role, facts.url, facts.credentials[ADMIN]),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    line = b""
-    try:
-        if process.stdout is not None:
-            with contextlib.suppress(TimeoutError):
-                line = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)
-        if line != READY:
-            raise BenchError(f"the raw {role} did not come up")
-        yield process.pid
-    finally:
-        # It holds nothing that would be lost.
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    arguments = (role, facts.url, facts.credentials[ADMIN])
+    async with child("flotilla.cli.bench.responder", *arguments, name=f"the raw {role}") as (pid, _):
+        yield pid
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ async def sealed_lane(fleet: Fleet, status: FleetStatus) -> SealedLane | None:
 
 
 def told(lane: SealedLane) -> str:
-    """In one line."""
+    """What is to be said of a sealed lane, in one line."""
     if not lane.orchestrator:
         return f"sealed lane: {NOBODY}"
     kept = "all that you send is sealed; " if lane.has == "alone" else ""

@@ -49,15 +49,15 @@ class Screen:
         self._console.width = min(self._console.width, WIDTH_MAX)
 
     def say(self, line: str) -> None:
-        """A plain line."""
+        """Print a line of plain text."""
         self._console.print(Text(line, style="dim"))
 
     def fail(self, line: str) -> None:
-        """A line about what went wrong."""
+        """Print a line about what went wrong."""
         self._console.print(Text(line, style="bold red"))
 
     def head(self, title: str, explanation: str = "") -> None:
-        """A new part."""
+        """Print the head of a new part of the demonstration."""
         self._console.print()
         self._console.print(Text.assemble((title, "bold"), ("  " if explanation else ""), (explanation, "dim")))
 
@@ -231,7 +231,7 @@ class Screen:
         self.say(" avg: from acceptance to the result, the wait for a free slot included")
 
     def end(self, ran: list[Ran], folder: Path, files: int) -> None:
-        """The last lines."""
+        """Print how the tasks ended, and where the outputs are."""
         good = all(each.answer.ok for each in ran)
         self._console.print()
         self._console.print(Text(summary_line(ran), style="bold green" if good else "bold red"))

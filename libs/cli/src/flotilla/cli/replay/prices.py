@@ -20,7 +20,7 @@ class Price(Struct, frozen=True, kw_only=True):
     output_usd: float
 
     def cost_usd(self, input_tokens: int, output_tokens: int) -> float:
-        """Of one call."""
+        """What a call of so many tokens costs."""
         return (input_tokens * self.input_usd + output_tokens * self.output_usd) / TOKENS_PER_PRICE
 
 

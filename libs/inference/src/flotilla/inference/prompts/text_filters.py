@@ -14,7 +14,7 @@ _TAG_LINE_LENGTH_MAX = 80
 
 
 class TextFilter(Protocol):
-    """Reads one answer."""
+    """Decides, while one answer arrives, what of it is passed on."""
 
     def feed(self, text: str) -> str:
         """Take the next piece; give what can be passed on now, possibly nothing."""

@@ -90,11 +90,11 @@ class _Both:
 
     @property
     def provider(self) -> str:
-        """The models'."""
+        """The provider of the models; the engine beside them is not shown."""
         return self._models.provider
 
     def capabilities(self) -> frozenset[str]:
-        """Those of both."""
+        """What the models serve, and what the engine does."""
         return self._models.capabilities() | self._engine.capabilities()
 
     async def answer(self, work: Work) -> Answer:
@@ -103,6 +103,6 @@ class _Both:
         return await backend.answer(work)
 
     async def aclose(self) -> None:
-        """Release both."""
+        """Close the engine, then the models."""
         await self._engine.aclose()
         await self._models.aclose()
