@@ -135,8 +135,9 @@ mutation: install ## Make every small change to the decisions of the core, and l
 	@test -d $(MUTATION)/tools || $(CERTIFICATES) $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
 	  --target $(MUTATION)/tools --require-hashes -r tests/requirements-mutation.txt
 	@cp -r services/orchestrator/src/orchestrator $(MUTATION)/src/
-	@cp -r libs/fabric/src/flotilla/fabric $(MUTATION)/src/flotilla/
-	@cp -r tests/unit/orchestrator tests/unit/fabric $(MUTATION)/tests/unit/
+	@cp -r $(foreach lib,fabric pipelines routing,libs/$(lib)/src/flotilla/$(lib)) $(MUTATION)/src/flotilla/
+	@cp -r $(foreach part,orchestrator fabric pipelines routing,tests/unit/$(part)) $(MUTATION)/tests/unit/
+	@cp tests/conftest.py $(MUTATION)/tests/
 	@cp tests/mutation.toml $(MUTATION)/pyproject.toml
 	@cd $(MUTATION) && export PYTHONPATH=tools && $(CURDIR)/$(RUN) mutmut run --max-children $(WORKERS) $(ARGS) && \
 	  $(CURDIR)/$(RUN) mutmut results

@@ -1,13 +1,18 @@
 """Consensus, the pure part: which routes are asked at the same time, and what their answers come to."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.errors import PolicyError
-from flotilla.routing.consensus import agreed_on, asked_together, is_undecided
+from flotilla.contracts.policy import RouteEntry
+from flotilla.routing.candidates import Candidate
+from flotilla.routing.consensus import ConsensusParameters, agreed_on, asked_together, flaw, is_undecided, plan
+from flotilla.routing.health import RouteHealth
 from flotilla.routing.policy_check import parse_policy
-from flotilla.routing.types import Choice, Panel, Route
+from flotilla.routing.types import Choice, Panel, PoolView, Route, TaskView
 
 A, B, C = (Route(zone="local", pool=name, model="m") for name in "abc")
 PANEL = Panel((A, B, C), 2, 2)
@@ -132,3 +137,35 @@ def test_more_cannot_agree_than_are_asked() -> None:
     assert (
         "default.strategy_options.agree: 3 answers cannot agree where 2 are asked for (ask)",
     ) == caught.value.faults
+
+
+@pytest.mark.parametrize(
+    ("ask", "agree", "at_least"), [(2, 2, 2), (3, 2, 2), (2, 3, 2)], ids=["both", "two of three", "no more than asked"]
+)
+def test_a_decision_says_how_many_are_asked_and_how_many_must_agree(ask: int, agree: int, at_least: int) -> None:
+    """
+    With the order of the policy, in which the candidates come.
+    """
+    known, entry = RouteHealth(), RouteEntry(pool="a")
+    view = PoolView(zone="local", pool="a", models={}, replicas=1, slots=1)
+    candidates = [
+        Candidate(place=place, route=route, entry=entry, pool=view, known=known, busy=0, free=1)
+        for place, route in enumerate((A, B, C))
+    ]
+    parameters = ConsensusParameters(ask=ask, agree=agree, answer_anyway=False)
+
+    order = plan(
+        candidates, TaskView(scope="default", capability="c", data_class="public"), parameters, random.Random(1)
+    )
+
+    assert candidates == order.candidates
+    assert Panel((A, B, C), ask, at_least, answer_anyway=False) == order.panel
+    assert f"first of the {ask} that are asked at the same time" == order.first
+    assert "asked with the first, or behind them" == order.behind
+
+
+def test_as_many_may_have_to_agree_as_are_asked() -> None:
+    """
+    All of them.
+    """
+    assert "" == flaw(ConsensusParameters(ask=3, agree=3))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flotilla.routing.rate_windows import LEASE_S, WINDOW_S, Leases, RateWindow
+from flotilla.routing.rate_windows import LEASE_S, LEASES_MAX, WINDOW_S, Leases, RateWindow
 
 Event = tuple[float, int, Callable[[], None]]
 
@@ -188,3 +188,61 @@ def test_what_was_used_beyond_the_estimate_is_paid_from_the_next_block() -> None
     assert leases.to_ask(10, room=1000, now_s=0.2) >= 35
     leases.add(35, asked_at_s=0.2)
     assert leases.left(0.3) == 10
+
+
+def test_a_window_starts_from_what_is_stored() -> None:
+    """
+    What was counted before is gone; what came since counts from its own time. What an earlier start knew does not.
+    """
+    window = RateWindow(10)
+    window.heard(3, 0.0)
+    window.begin(100, [(5.0, 104), (6.0, 107)])
+
+    assert 107 == window.latest
+    assert 3 == window.room(6.0)
+    window.heard(108, 7.0)
+    assert 2 == window.room(7.0)
+    assert 6 == window.room(5.0 + WINDOW_S)
+    assert 9 == window.room(6.0 + WINDOW_S)
+    assert 10 == window.room(7.0 + WINDOW_S)
+
+
+def test_tokens_that_were_not_used_are_used_next_while_their_block_lasts() -> None:
+    """
+    Of an attempt that was not made; they do not count as used.
+    """
+    leases = Leases()
+    leases.add(5, asked_at_s=0.0)
+    assert leases.take(5, 0.1)
+    leases.give_back(5, 0.2, leases.ends_s or LEASE_S)
+
+    assert 5 == leases.left(LEASE_S)
+    assert LEASE_S == leases.ends_s
+    assert 1 == leases.to_ask(1, room=1000, now_s=1.0)
+    assert 0 == leases.left(LEASE_S + 0.001)
+    leases.give_back(5, LEASE_S, LEASE_S)
+    assert 0 == leases.left(LEASE_S)
+
+
+def test_no_more_blocks_are_kept_than_may_be() -> None:
+    """
+    Whether they are granted or given back.
+    """
+    leases = Leases()
+    for _ in range(LEASES_MAX + 1):
+        leases.give_back(1, 0.0, 1.0)
+    leases.add(1, asked_at_s=0.0)
+
+    assert LEASES_MAX == leases.left(0.5)
+
+
+def test_what_was_used_within_the_estimate_leaves_no_debt() -> None:
+    """
+    Exactly as much, or less.
+    """
+    leases = Leases()
+    leases.owe(0, most=25)
+    leases.owe(-7, most=25)
+    leases.add(10, asked_at_s=0.0)
+
+    assert 10 == leases.left(0.1)

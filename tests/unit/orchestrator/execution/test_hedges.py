@@ -27,8 +27,8 @@ KNOWN: Final = msgspec.structs.replace(TO_HERE, figures=Figures(p95_ms=40.0))
 FAILED: Final = Failed(kind=FailureKind.UNAVAILABLE, message="away")
 
 
-def pool(name: str, *, replicas: int = 1) -> PoolView:
-    return PoolView(zone="local", pool=name, models={}, replicas=replicas, slots=2)
+def pool(name: str, *, replicas: int = 1, slots: int = 2) -> PoolView:
+    return PoolView(zone="local", pool=name, models={}, replicas=replicas, slots=slots)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,8 @@ def test_what_may_be_deadly_and_what_is_a_part_is_not_hedged() -> None:
         ([pool("here", replicas=2), pool("there")], {}, "there"),
         ([pool("here", replicas=2), pool("there")], {"there": 2}, "here"),
         ([pool("here"), pool("there")], {"there": 2}, None),
+        ([pool("here"), pool("there")], {"there": 1}, "there"),
+        ([pool("here"), pool("there", slots=1)], {}, "there"),
         ([pool("here", replicas=2)], {"here": 2}, None),
         ([], {}, None),
     ],
@@ -98,6 +100,17 @@ def test_a_hedge_goes_nowhere_but_to_the_routes_of_the_decision() -> None:
     """
     story = Story(rules=AFTER)
     story.routed(msgspec.structs.replace(BOTH, routes=(TO_HERE,)))
+
+    assert second_choice(story.run, TO_HERE, {"here": pool("here"), "there": pool("there")}, {}, why="") is None
+
+
+@pytest.mark.parametrize("kind", ["probe", "last_resort"])
+def test_a_hedge_is_no_health_probe_and_goes_to_no_ejected_route(kind: str) -> None:
+    """
+    It is made to be fast.
+    """
+    story = Story(rules=AFTER)
+    story.routed(msgspec.structs.replace(BOTH, routes=(TO_HERE, msgspec.structs.replace(TO_THERE, **{kind: True}))))
 
     assert second_choice(story.run, TO_HERE, {"here": pool("here"), "there": pool("there")}, {}, why="") is None
 
