@@ -143,6 +143,10 @@ async def _is_dead(client: PlainClient, task: str) -> bool:
     return "error" not in await client.api("dead", {"verb": "list"}) and task in str(await client.api("dead"))
 
 
+NEEDS_OF_CHAIN = {"sort": [], "short": ["sort"], "again": ["short"]}
+"""What they read, their conditions included."""
+
+
 def _steps(result: Json) -> list[tuple[str, str, int]]:
     return [(step["name"], step["status"], step.get("tasks", 1)) for step in result["steps"]]
 
@@ -163,6 +167,7 @@ async def test_an_asked_run_gives_its_output_and_tells_of_its_steps(tmp_path: Pa
 
     assert {"label": "billing", "text": "<<An invoice.>!>"} == chain["output"]
     assert [("sort", "succeeded", 1), ("short", "succeeded", 1), ("again", "succeeded", 1)] == _steps(chain)
+    assert NEEDS_OF_CHAIN == {step["name"]: step.get("needs", []) for step in chain["steps"]}
     assert {("local", "scripted", "m1")} == {(step["zone"], step["pool"], step["model"]) for step in chain["steps"]}
     assert [f"<{number}>" for number in range(20)] == fan["output"]["pages"]
     assert [("page", "succeeded", 20)] == _steps(fan)
@@ -357,6 +362,9 @@ async def test_events_tell_of_a_run_and_its_steps(tmp_path: Path):
     assert [(kind, step) for step in ("sort", "short", "again") for kind in ("step_started", "step_finished")] == [
         (event["kind"], event["step"]) for event in told if "step" in event
     ]
+    assert NEEDS_OF_CHAIN == {
+        event["step"]: event.get("needs", []) for event in told if event["kind"] == "step_started"
+    }
 
 
 async def test_runs_and_steps_are_measured_with_what_waits_and_what_stands_still(tmp_path: Path):

@@ -41,6 +41,23 @@ label = "${steps.sort.label}"
 text = "${steps.german.text}"
 """
 """A pipeline whose last step is in the cloud and needs one of the first two."""
+REPLY: Final = """
+name = "reply"
+[input]
+type = "object"
+required = ["mail"]
+properties.mail.type = "string"
+[steps.short]
+capability = "summarize"
+input = { document = "${input.mail}" }
+[steps.german]
+capability = "translate"
+input = { text = "${steps.short.summary}", target = "de" }
+approval = { group = "desk", expires_s = 600 }
+[output]
+text = "${steps.german.text}"
+"""
+"""A pipeline whose last step waits for somebody to let it leave."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -62,6 +79,7 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
     folder = tmp_path_factory.mktemp("portal-page")
     (folder / "capabilities").mkdir()
     (folder / "capabilities" / "letter.toml").write_text(LETTER, encoding="utf-8")
+    (folder / "capabilities" / "reply.toml").write_text(REPLY, encoding="utf-8")
     async with running_fleet(
         folder,
         env={"FLOTILLA_CAPABILITY_FILES": str(folder / "capabilities")},
@@ -80,7 +98,7 @@ async def portal(fleet: RunningFleet) -> PortalHere:
     """
     A portal on loopback: anybody may look, the people of the testkit may sign in.
     """
-    return await start_portal(fleet, people=people_file(fleet.directory))
+    return await start_portal(fleet, people=people_file(fleet.directory, approver_creds=fleet.server.approver().creds))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -141,3 +141,28 @@ async def test_what_is_granted_is_exactly_what_was_shown(browser: Browser, porta
         assert page.errors == []
 
     assert decided == [{"decision": "grant", "comment": "read it", "digest": "ab" * 32}]
+
+
+async def test_a_grant_lets_a_run_go_on(browser: Browser, portal: PortalHere, caller: PlainClient):
+    """
+    From the list of what waits to the story of the run, whose steps follow each other by an arrow.
+    """
+    task = new_task("gated")
+    await caller.submit("reply", {"mail": "I was charged twice."}, task=task)
+    async with open_page(browser, portal) as page:
+        await page.sign_in("approver")
+        await page.go("approvals")
+        await page.page.get_by_role("link", name=task).click()
+        payload = page.page.locator("pre.payload")
+        await payload.wait_for()
+        assert '"target": "de"' in await payload.inner_text()
+        await page.page.get_by_label("Comment").fill("nothing of a person is in it")
+        await page.page.get_by_role("button", name="Grant").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Grant").click()
+        await page.page.get_by_role("link", name=task).wait_for(state="detached")
+        await caller.until_status(task, "ok")
+        await page.go(f"tasks/default/{task}")
+        german = page.page.locator(".step", has_text="german")
+        await german.get_by_text("succeeded").wait_for()
+        assert await page.page.locator(".steps-edges path.tip").count() == 1
+        assert page.errors == []

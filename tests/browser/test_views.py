@@ -71,6 +71,21 @@ async def test_the_story_of_a_pipeline_has_its_steps(page: BrowserPage, traffic:
     last = page.page.locator(".step", has_text="german")
     assert "cloud" in await last.inner_text()
     assert "internal" in await last.inner_text()
+    # What needs what: `german` the summary alone.
+    assert await page.page.locator(".steps-edges path.tip").count() == 1
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1440, [True, True]), (390, [False, False])])
+async def test_nothing_is_said_of_arrows_where_none_are_drawn(
+    browser: Browser, portal: PortalHere, width: int, shown: list[bool]
+):
+    """
+    A narrow window has a list in place of the picture.
+    """
+    async with open_page(browser, portal, width=width) as page:
+        await page.go("overview")
+        await page.page.locator("[data-node^='local/']").first.wait_for()
+        assert shown == [await page.page.locator(where).is_visible() for where in (".edges", ".of-arrows")]
 
 
 async def test_tabs_are_reached_by_the_keyboard(page: BrowserPage):

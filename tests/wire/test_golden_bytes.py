@@ -290,6 +290,17 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         results.decode_event,
     ),
+    "event-step-started": (
+        results.Event(
+            task="t",
+            capability="letter",
+            kind="step_started",
+            at_unix_ms=1_750_000_000_000,
+            step="german",
+            needs=["short"],
+        ),
+        results.decode_event,
+    ),
     "event-shadow-compared": (
         results.Event(
             task="t",

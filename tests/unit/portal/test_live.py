@@ -11,6 +11,7 @@ from portal.live import event_feed
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.rates import HOUR_STEPS_MAX, HourSum, Rate
+from portal.live.story import story_of
 from portal.live.tasks import EVENTS_PER_TASK_MAX, SeenTasks
 
 
@@ -230,3 +231,22 @@ def test_what_crosses_the_boundary_is_counted_by_its_data_class():
 
     assert {"public": 0.1, "internal": 0.2, "restricted": 0.0} == boundary.by_class
     assert 0.3 == boundary.tasks_per_s
+
+
+def test_the_steps_of_a_run_that_goes_on_know_what_they_need():
+    """
+    From the event that says that one has begun, also once another says how it ended.
+    """
+    tasks = SeenTasks()
+    for what in (
+        event("step_started", step="short"),
+        event("step_started", step="german", needs=["short"]),
+        event("step_finished", step="german"),
+    ):
+        seen = tasks.take("default", what)
+    story = story_of("default", seen, None, lambda _pool: None)
+
+    assert story is not None
+    assert [("short", "running", []), ("german", "succeeded", ["short"])] == [
+        (step.step, step.status, step.needs) for step in story.steps
+    ]

@@ -63,12 +63,18 @@ class AttemptReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: Text = ""
 
 
+STEPS_MAX: Final = 64
+"""Of a pipeline."""
+StepNames = Annotated[list[Word], Meta(max_length=STEPS_MAX)]
+
+
 class StepReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One step of a pipeline's run, as the result tells of it.
 
     Attributes:
         status: `succeeded`, `failed` or `skipped`; of a step that runs for each item, `failed` when one did.
+        needs: The steps that had to end before it.
         tasks: How many it had: 1, or one for each item.
         failed: How many of them failed.
         kept: How many were not worked on, since an earlier run had their results.
@@ -84,6 +90,7 @@ class StepReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     capability: Name
     status: Word
     data_class: DataClass
+    needs: StepNames = []
     tasks: Size = 1
     failed: Size = 0
     kept: Size = 0
@@ -164,6 +171,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         error: The kind of a failure.
         cost_usd: None where it is not known.
         step: Of a pipeline's run.
+        needs: Of `step_started`: the steps that had to end before it.
         cached: Of `finished`: the answer is another task's.
         data_class: Of `dispatched`: what a replica is given.
         outcome: Of a comparison with a shadow: `agreed`, `differed`, or `failed`.
@@ -181,6 +189,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: CostUsd | None = 0.0
     labels: Labels = {}
     step: Word = ""
+    needs: StepNames = []
     cached: bool = False
     outcome: Word = ""
     data_class: DataClass | Literal[""] = ""

@@ -24,12 +24,16 @@ TOKENS: Final = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", 
 """What the people of `people_file` sign in with, by role."""
 
 
-def people_file(folder: Path) -> Path:
-    """One person of each role, who acts without credentials, as the default scope's tenant; the admin may read documents."""
+def people_file(folder: Path, *, approver_creds: Path | None = None) -> Path:
+    """
+    One person of each role, who acts without credentials, as the default scope's tenant; the admin may read documents, and
+    the approver has the credentials that are given.
+    """
     path = folder / "people.toml"
     tables = [
         f'[[person]]\nname = "{role} <b>"\nrole = "{role}"\ntoken_sha256 = "{sha256(token.encode()).hexdigest()}"\n'
         f"documents = {'true' if role == 'admin' else 'false'}\n"
+        + (f'approver_creds = "{approver_creds}"\n' if approver_creds is not None and role == "approver" else "")
         for role, token in TOKENS.items()
     ]
     path.write_text("\n".join(tables), encoding="utf-8")

@@ -159,8 +159,9 @@ class PipelineRun:
         data_class = task_data_class(step.capability, planned, planned)
         tally = self._tallies.get(step.key.step)
         if tally is None:
-            tally = self._tallies[step.key.step] = StepTally(step, data_class)
-            self._needs.events.tell(self._task, "step_started", step=step.key.step)
+            follows = next((one.follows for one in self._pipeline.steps if one.name == step.key.step), ())
+            tally = self._tallies[step.key.step] = StepTally(step, data_class, follows)
+            self._needs.events.tell(self._task, "step_started", step=step.key.step, needs=list(follows))
         kept = self._kept.of(step, data_class) if self._kept is not None else None
         if kept is not None:
             self._end(step, tally, kept, kept=True)

@@ -1,6 +1,7 @@
 """What a run's result tells of its steps."""
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,8 +16,9 @@ from orchestrator.state.tasks import NO_USAGE
 class StepTally:
     """One step's tasks, counted."""
 
-    def __init__(self, step: StepTask, data_class: DataClass) -> None:
+    def __init__(self, step: StepTask, data_class: DataClass, needs: Sequence[str]) -> None:
         self._step = step
+        self._needs = list(needs)
         self._data_class: DataClass = data_class
         self._began_at = time.monotonic()
         self._ended_at = self._began_at
@@ -58,6 +60,7 @@ class StepTally:
             capability=self._step.capability,
             status="failed" if self._failed else "succeeded" if self._tasks else "skipped",
             data_class=self._data_class,
+            needs=self._needs,
             tasks=self._tasks,
             failed=self._failed,
             kept=self._kept,

@@ -1,5 +1,6 @@
 """Events of tasks: published without waiting, for dashboards. The truth is in TASKS, RESULTS and DEAD."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -34,6 +35,7 @@ class Events:
         latency_ms: float = 0.0,
         cost_usd: float | None = 0.0,
         step: str = "",
+        needs: Sequence[str] = (),
         cached: bool = False,
         outcome: str = "",
     ) -> None:
@@ -51,6 +53,7 @@ class Events:
             cost_usd=cost_usd,
             labels=task.options.labels,
             step=step,
+            needs=list(needs),
             cached=cached,
             outcome=outcome,
             data_class=task.data_class if kind == "dispatched" else "",

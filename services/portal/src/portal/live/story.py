@@ -48,6 +48,7 @@ class StepView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     step: str
     status: str
+    needs: list[str] = []
     capability: str = ""
     data_class: str = ""
     zone: str = ""
@@ -191,6 +192,7 @@ def _reported(report: AttemptReport, zone_of: ZoneOf) -> AttemptView:
 def _step(report: StepReport) -> StepView:
     return StepView(
         step=report.name,
+        needs=report.needs,
         status=report.status,
         capability=report.capability,
         data_class=report.data_class,
@@ -216,8 +218,10 @@ def _steps(events: list[Event], zone_of: ZoneOf) -> list[StepView]:
         status = words.get(event.kind)
         if status is None or not event.step:
             continue
+        before = found.get(event.step)
         found[event.step] = StepView(
             step=event.step,
+            needs=event.needs or (before.needs if before else []),
             status=status,
             zone=zone_of(event.pool) or "",
             pool=event.pool,

@@ -145,7 +145,7 @@ export interface Step {
   tokens?: Figure;
   /** How many tasks it had: more than one where it ran for each item. */
   tasks?: number;
-  /** Names of steps; left out where it is not known what needs what. */
+  /** Names of steps that had to end before; left out where there are none. */
   needs?: string[];
   reason?: string;
   error?: string;

@@ -31,7 +31,7 @@ export function topology(snapshot) {
   }));
   const flows = new Map(snapshot.pools.map((pool) => [`${pool.zone}/${pool.name}`, pool.tasks_per_s ?? 0]));
   return [
-    h("h2", { id: "topology-title" }, "Topology ", h("small", null, "the thicker an arrow, the more tasks take it")),
+    h("h2", { id: "topology-title" }, "Topology ", h("small", { class: "of-arrows" }, "the thicker an arrow, the more tasks take it")),
     h(
       "div",
       { class: "topology" },

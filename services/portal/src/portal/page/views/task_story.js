@@ -29,7 +29,7 @@ export function taskStory(scope, task) {
     whenLoaded(found, (/** @type {Story} */ story) => [
       summary(story),
       story.steps?.length
-        ? h("section", { class: "panel" }, h("h2", null, "Steps ", h("small", null, story.steps.some((step) => step.needs) ? "arrows: what a step needs" : "in the order in which they began")), stepGraph(story.steps))
+        ? h("section", { class: "panel" }, h("h2", null, "Steps ", story.steps.some((step) => step.needs?.length) ? h("small", { class: "of-arrows" }, "arrows: what a step needs") : h("small", null, "in the order in which they began")), stepGraph(story.steps))
         : null,
       attempts(story.attempts ?? []),
       events(story.events ?? [], story.events_dropped ?? 0),
