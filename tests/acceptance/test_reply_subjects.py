@@ -11,6 +11,7 @@ import json
 
 import pytest
 
+from flotilla.contracts import subjects
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
@@ -35,6 +36,16 @@ AIMS = (
     f"infer-free.local.{MARK}",
     f"heartbeat.local.slow.{MARK}",
     f"orchestrator-control.default.{MARK}",
+    f"$KV.approvals_default.{MARK}",
+    f"$KV.cache_default.{MARK}",
+    f"$KV.experiments.{MARK}",
+    f"step.default.{MARK}",
+    f"suspended.default.wait.{MARK}",
+    f"audit.default.{MARK}.granted",
+    f"score.default.classify.{MARK}.caller",
+    f"ledger.default.2026-11-29.local.{MARK}",
+    f"counter.budget.{MARK}.2026-11",
+    f"counted.owner.{MARK}",
     f"_INBOX.orchestrator.{MARK}",
     f"_INBOX.admin.{MARK}",
     f"_INBOX.attempts.local.slow.o1.{MARK}",
@@ -80,7 +91,7 @@ def asked_by_observer() -> list[tuple[str, bytes]]:
 
 def asked_by_tenant() -> list[tuple[str, bytes]]:
     """Something for each way in, good and bad."""
-    verbs = ("status", "replicas", "stats", "policy", "blackboard", "dead", "cancel", "result", "approvals", "nonsense")
+    verbs = (*subjects.API_VERBS, "nonsense")
     return [
         ("tasks.classify", CLASSIFY),
         ("tasks.nonsense", b"x"),
@@ -92,6 +103,18 @@ def asked_by_tenant() -> list[tuple[str, bytes]]:
     ]
 
 
+def asked_by_approver() -> list[tuple[str, bytes]]:
+    """Everything that the approver may publish, and what only the tenant may."""
+    known = b'{"id":"%s","decision":"grant"}' % (b"0" * 32)
+    return [
+        *(("api.approvals", body) for body in (b"", b"[", b'{"verb":"list","status":"all"}', b'{"verb":"audit"}')),
+        *(("api.decide", body) for body in (b"", b"[", known)),
+        ("tasks.classify", CLASSIFY),
+        ("ask.classify", CLASSIFY),
+        ("api.status", b""),
+    ]
+
+
 def settings_of(fleet: RunningFleet, member: str) -> NatsSettings:
     match member:
         case "cloud":
@@ -100,6 +123,8 @@ def settings_of(fleet: RunningFleet, member: str) -> NatsSettings:
             return fleet.server.worker("local", "local")
         case "observer":
             return fleet.server.observer()
+        case "approver":
+            return fleet.server.approver("default")
         case _:
             return fleet.server.tenant("default")
 
@@ -110,11 +135,13 @@ def said_by(member: str) -> list[tuple[str, bytes]]:
             return said_by_worker(member)
         case "observer":
             return asked_by_observer()
+        case "approver":
+            return asked_by_approver()
         case _:
             return asked_by_tenant()
 
 
-@pytest.mark.parametrize("member", ["cloud", "local", "observer", "tenant"])
+@pytest.mark.parametrize("member", ["cloud", "local", "observer", "approver", "tenant"])
 async def test_no_answer_and_no_trace_arrives_on_a_subject_of_the_fleet(calm_fleet: RunningFleet, member: str):
     """
     What the member may say is taken, and answered where the server says.
@@ -139,7 +166,7 @@ async def test_no_answer_and_no_trace_arrives_on_a_subject_of_the_fleet(calm_fle
         await heard.until(lambda heard: heard.messages)
 
 
-@pytest.mark.parametrize("member", ["cloud", "observer", "tenant"])
+@pytest.mark.parametrize("member", ["cloud", "observer", "approver", "tenant"])
 async def test_the_server_refuses_reply_subjects_that_are_its_own(calm_fleet: RunningFleet, member: str):
     """
     An answer on `$JS.ACK` would acknowledge somebody's task; on `_R_` it would be an answer to somebody's question.
@@ -151,6 +178,31 @@ async def test_the_server_refuses_reply_subjects_that_are_its_own(calm_fleet: Ru
         await stranger.nc.flush()
         await stranger.nc.flush()
         assert f'reply of "{reply.lower()}"' in str(stranger.nc.last_error).lower()
+
+
+async def test_nothing_that_an_approver_is_answered_is_stored_as_a_task(calm_fleet: RunningFleet):
+    """
+    The server takes what arrives on a reply subject through the imports of the asker's account, whoever asked: an approver
+    may submit nothing, and could have answers submitted.
+    """
+    approver = await calm_fleet.connect(calm_fleet.server.approver("acme"))
+    tenant, admin = await calm_fleet.client("acme"), await calm_fleet.admin()
+    before = await admin.stream("STREAM.INFO", "TASKS_acme")
+    for subject, body in asked_by_approver():
+        if subject.removeprefix("api.") in subjects.APPROVER_VERBS:
+            for aim in ("tasks.classify", "tasks.classify.high", "ask.classify", "api.decide"):
+                await approver.nc.publish(subject, body, reply=aim)
+    await _settled(calm_fleet, approver, admin)
+    answered = json.loads((await approver.nc.request("api.approvals", timeout=60)).data)
+    after = await admin.stream("STREAM.INFO", "TASKS_acme")
+    # The control: that it is what the tenant is answered, in whose name it is stored.
+    await tenant.nc.publish("api.status", b"", reply="tasks.classify")
+    await _settled(calm_fleet, tenant, admin)
+    control = await admin.stream("STREAM.INFO", "TASKS_acme")
+
+    assert answered["approvals"] == []
+    assert after["state"]["last_seq"] == before["state"]["last_seq"]
+    assert control["state"]["last_seq"] == after["state"]["last_seq"] + 1
 
 
 async def test_an_orchestrator_answers_nobody_on_a_subject_of_the_fleet(calm_fleet: RunningFleet):

@@ -374,6 +374,27 @@ async def test_none_can_be_expected_after_a_policy_was_unset(bucket: Bucket):
         await handlers.answer(_asking(PolicyQuery(verb="set", toml=STRICT, expected_revision=0)))
 
 
+async def test_the_history_says_when_there_was_no_policy(bucket: Bucket):
+    """
+    Between those that there were; an `unset` is nothing to go back to.
+    """
+    handlers = _handlers(bucket)
+    first = await bucket.set(STRICT)
+    await handlers.answer(_asking(PolicyQuery(verb="unset")))
+    last = await bucket.set(OTHER)
+
+    history = await handlers.answer(_asking(PolicyQuery(verb="history")))
+
+    assert isinstance(history, PolicyHistory)
+    unset = history.versions[1]
+    assert [(last, True, False), (unset.revision, False, True), (first, False, False)] == [
+        (version.revision, version.in_force, version.unset) for version in history.versions
+    ]
+    assert unset.at_unix_ms > 0
+    with pytest.raises(TaskError):
+        await handlers.answer(_asking(PolicyQuery(verb="rollback", revision=unset.revision)))
+
+
 async def test_an_orchestrator_that_cannot_read_the_policy_ends_with_one_line_that_says_what_to_do(tmp_path: Path):
     """
     One that runs serves on meanwhile, by the policy that was in force.

@@ -20,7 +20,7 @@ from flotilla.testkit.orchestrator_here import RunningOrchestrator, running_orch
 from flotilla.testkit.plain_client import eventually, new_task
 from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.counters import Counters
-from orchestrator.economy.spend import SpendLedger
+from orchestrator.economy.spend import MODELS_PER_DAY_MAX, SpendLedger
 from orchestrator.state.paid import Paid
 from orchestrator.state.tasks import Task
 
@@ -119,6 +119,25 @@ async def test_what_is_less_than_a_micro_dollar_is_not_lost(
     found = await told(here, before["entries"] + 1_000, by=["model"])
 
     assert 400 == next(line["usd_micros"] for line in found["lines"] if line["key"] == ["small"])
+
+
+async def test_a_pool_that_names_ever_new_models_fills_no_ledger_with_names(
+    here: RunningOrchestrator, ledgers: tuple[SpendLedger, SpendLedger]
+):
+    """
+    Each would be a subject that nats-server keeps in memory; what it costs is written down all the same.
+    """
+    before = await here.client.api("spend")
+    count = 2 * MODELS_PER_DAY_MAX
+    for number in range(count):
+        ledgers[0].record(paid_task(), [Paid("liar", f"m{number}", 0.000002), Paid("honest", "m", 0.000001)])
+    found = await told(here, before["entries"] + 2 * count, by=["pool", "model"])
+
+    by_liar = [line for line in found["lines"] if line["key"][0] == "liar"]
+    assert MODELS_PER_DAY_MAX + 1 == len(by_liar)
+    assert 2 * count == sum(line["usd_micros"] for line in by_liar)
+    assert {"": MODELS_PER_DAY_MAX} == {line["key"][1]: line["entries"] for line in by_liar if line["entries"] > 1}
+    assert [["honest", "m"]] == [line["key"] for line in found["lines"] if line["key"][0] == "honest"]
 
 
 @pytest.mark.parametrize(

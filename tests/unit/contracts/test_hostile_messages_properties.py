@@ -6,30 +6,23 @@ put where the fleet puts it: in subjects and keys, headers, metric labels, log l
 """
 
 import json
-import logging
 import math
 import string
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from structlog.processors import JSONRenderer
 
 from flotilla.chassis.metrics import Counter, registry_of
 from flotilla.contracts import api, api_routing, attempts, blackboard, policy, presence, results, stats, subjects
-from flotilla.contracts.decoding import DEPTH_MAX, UNDECODABLE, checked
-from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.decoding import DEPTH_MAX, checked
 from flotilla.contracts.failures import ErrorBody
-from flotilla.fabric.subject_guard import header_block, literal
-
-Decode = Callable[[bytes], Any]
-Json = Any
+from flotilla.testkit.hostile_json import Decode, Json, broken_once, check_safe, compact, decoded, near, query
 
 ERROR: Final = {
     "kind": "internal",
@@ -155,19 +148,6 @@ INFER: Final = {
 }
 
 
-def _compact(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _query(kind: type[Struct]) -> Decode:
-    decoder = msgspec.json.Decoder(kind)
-
-    def decode(body: bytes) -> Any:
-        return decoder.decode(checked(body))
-
-    return decode
-
-
 MESSAGES: Final[dict[str, tuple[Json, Decode]]] = {
     "infer": (INFER, attempts.decode_request),
     "accepted": ({"type": "accepted", "replica": "worker-1"}, attempts.decode_reply),
@@ -203,126 +183,19 @@ MESSAGES: Final[dict[str, tuple[Json, Decode]]] = {
             "ttl_s": 5,
             "wait_ms": 9,
         },
-        _query(blackboard.BlackboardQuery),
+        query(blackboard.BlackboardQuery),
     ),
-    "result query": ({"task": "t"}, _query(api.ResultQuery)),
-    "dead query": ({"verb": "show", "task": "t", "limit": 7}, _query(api.DeadQuery)),
+    "result query": ({"task": "t"}, query(api.ResultQuery)),
+    "dead query": ({"verb": "show", "task": "t", "limit": 7}, query(api.DeadQuery)),
     "explain query": (
         {"capability": "classify", "pool": "p", "model": "m", "sticky": "s", "labels": {"a": "b"}, "input_bytes": 9},
-        _query(api_routing.ExplainQuery),
+        query(api_routing.ExplainQuery),
     ),
     "policy query": (
         {"verb": "set", "toml": "", "revision": 1, "expected_revision": 0, "author": "a"},
-        _query(api_routing.PolicyQuery),
+        query(api_routing.PolicyQuery),
     ),
 }
-
-TEXTS: Final = (
-    *('"x 2\\r\\n{}\\r\\nPUB y"', '"a b"', '"a.b"', '"*"', '">"', '""', '"a\\u0000"', '"\\u001b[2J"', '"a\\u0085b"'),
-    *('"\\u202eevil"', '"\\u2028"', '"\\ufeff"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\udfff\\ud800"', '"a\\n"', '"A"'),
-    *(
-        '"-"',
-        '"a\\\\"',
-        '"a\\"b"',
-        '"{}"',
-        '"' + "a" * 600 + '"',
-        '"' + "é" * 129 + '"',
-        '"seq-1\\n"',
-        '"=41"',
-        '"a/b"',
-    ),
-)
-NUMBERS: Final = (
-    *("-1", "0", "-0.0", "1.5", "1e308", "-1e308", "1e999", "-1e999", "NaN", "Infinity", "9" * 400, "-" + "9" * 400),
-    *("9" * 5000, "9223372036854775808", "18446744073709551616", "-9223372036854775809", "1e-400", "4294967296"),
-)
-OTHERS: Final = (
-    *("null", "true", "[]", "{}", "[" * 200 + "]" * 200, "[" * 3000 + "]" * 3000, '{"a":' * 150 + "1" + "}" * 150),
-    *('{"a":1,"a":2}', "[" + ",".join(["1"] * 2000) + "]", "{" + ",".join(f'"k{n}":1' for n in range(2000)) + "}"),
-    *('"\xff"', '"\xed\xa0\x80"', '{"\xff":1}'),
-)
-
-
-def _token(text: str) -> bytes:
-    """
-    What stands above as the bytes that it means: those that are not UTF-8 are written as characters of their number.
-    """
-    return text.encode("latin-1" if "\xff" in text or "\xed" in text else "utf-8")
-
-
-def _hostile() -> st.SearchStrategy[bytes]:
-    text = st.text(st.characters(exclude_categories=()), max_size=8).map(json.dumps)
-    number = st.one_of(st.integers(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False)).map(json.dumps)
-    known = st.one_of(st.sampled_from(TEXTS), st.sampled_from(NUMBERS), st.sampled_from(OTHERS))
-    return st.one_of(known.map(_token), text.map(str.encode), number.map(str.encode))
-
-
-HOSTILE: Final = _hostile()
-_KEYS: Final = HOSTILE.map(lambda token: token if token[:1] == b'"' else b'"' + token[:40].replace(b'"', b"") + b'"')
-_FREE_KEYS: Final = frozenset(
-    {"labels", "headers", "capabilities", "scopes", "failures", "windows", "in_flight", "latency", "details"}
-)
-"""Where the keys of an object are data."""
-
-
-@st.composite
-def _near(draw: st.DrawFn, value: Json) -> bytes:
-    """
-    A message like this one, with a few of its parts replaced, and of its keys.
-    """
-    chosen = set(draw(st.lists(st.sampled_from(list(_paths(value, ()))), min_size=1, max_size=3)))
-    free = _FREE_KEYS if draw(st.booleans()) else frozenset[str]()
-
-    replaced = {path: draw(HOSTILE) for path in chosen}
-    return _render(value, (), replaced, lambda path: draw(_KEYS) if path and path[-1] in free else None)
-
-
-def _render(
-    value: Json,
-    path: tuple[Any, ...],
-    replaced: Mapping[tuple[Any, ...], bytes],
-    key_at: Callable[[tuple[Any, ...]], bytes | None] = lambda _: None,
-) -> bytes:
-    if path in replaced:
-        return replaced[path]
-    if isinstance(value, dict):
-        fields = [
-            (key_at(path) or _compact(key)) + b":" + _render(item, (*path, key), replaced, key_at)
-            for key, item in cast("dict[str, Json]", value).items()
-        ]
-        return b"{" + b",".join(fields) + b"}"
-    if isinstance(value, list):
-        items = enumerate(cast("list[Json]", value))
-        return b"[" + b",".join(_render(item, (*path, index), replaced, key_at) for index, item in items) + b"]"
-    return _compact(value)
-
-
-def _paths(value: Json, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    yield path
-    if isinstance(value, dict):
-        for key, item in cast("dict[str, Json]", value).items():
-            yield from _paths(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(cast("list[Json]", value)):
-            yield from _paths(item, (*path, index))
-
-
-def _decoded(decode: Decode, body: bytes) -> Any:
-    """
-    The message; None when it is refused, by the one class of error that the fleet expects.
-    """
-    try:
-        return decode(body)
-    except FlotillaError as error:
-        text = str(error)
-        assert text.isprintable()
-        assert len(text) < 1_000
-        return None
-    except UNDECODABLE:
-        # API requests are decoded where the refusal is made.
-        assert decode.__qualname__.startswith("_query")
-        return None
-
 
 FREE: Final = {
     *{("Piece", "text"), ("PieceMessage", "text"), ("ErrorBody", "message"), ("ErrorBody", "details")},
@@ -337,21 +210,6 @@ FREE: Final = {
 """Texts that are somebody's own and go nowhere but back, into JSON."""
 
 
-def _leaves(value: Any, owner: tuple[str, str]) -> Iterator[tuple[tuple[str, str], Any]]:
-    if isinstance(value, Struct):
-        for field in value.__struct_fields__:
-            yield from _leaves(getattr(value, field), (type(value).__name__, field))
-    elif isinstance(value, dict):
-        for key, item in cast("dict[Any, Any]", value).items():
-            yield owner, key
-            yield from _leaves(item, owner)
-    elif isinstance(value, list | tuple):
-        for item in cast("list[Any]", value):
-            yield from _leaves(item, owner)
-    else:
-        yield owner, value
-
-
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_messages_that_are_changed_here_are_valid(name: str):
     """
@@ -359,7 +217,7 @@ def test_the_messages_that_are_changed_here_are_valid(name: str):
     """
     value, decode = MESSAGES[name]
 
-    assert _decoded(decode, _compact(value)) is not None
+    assert decoded(decode, compact(value)) is not None
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -371,7 +229,7 @@ def test_what_decodes_is_safe_where_it_is_put(name: str, data: st.DataObject):
     are finite and leave room for sums; and the message can be sent again.
     """
     value, decode = MESSAGES[name]
-    _is_safe(decode, data.draw(_near(value)))
+    _is_safe(decode, data.draw(near(value)))
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -380,41 +238,19 @@ def test_no_part_of_a_message_takes_what_breaks_things(name: str):
     Every one of them, in every place, alone.
     """
     value, decode = MESSAGES[name]
-    tokens = [_token(token) for token in (*TEXTS, *NUMBERS, *OTHERS)]
-    for path in _paths(value, ()):
-        for token in tokens:
-            _is_safe(decode, _render(value, (), {path: token}))
+    for body in broken_once(value):
+        _is_safe(decode, body)
 
 
 def _is_safe(decode: Decode, body: bytes) -> None:
-    message = _decoded(decode, body)
+    message = decoded(decode, body)
     if message is None:
         return
-    for owner, leaf in _leaves(message, ("", "")):
-        if isinstance(leaf, str):
-            leaf.encode()
-            if owner not in FREE or owner == ("InferRequest", "task"):
-                assert len(leaf) <= 500
-                assert not any(letter in leaf for letter in "\r\n\t\x00\x0b\x1b\x7f\x85\u2028\u202e\ufeff")
-                _fits_a_log_line(leaf)
-        elif isinstance(leaf, int | float):
-            assert math.isfinite(leaf)
-            assert owner in FREE or abs(leaf) < 2**63
-            assert owner in FREE or leaf >= 0 or owner[1] in {"latency_ms", "queued_ms"}
-        elif isinstance(leaf, msgspec.Raw):
-            checked(bytes(leaf))
-    for subject, tokens in _subjects(message):
-        assert len(literal(subject).split(b".")) == tokens
-    header_block(dict(_headers(message)))
-    assert _decoded(decode, msgspec.json.encode(message)) == message
+    check_safe(message, free=FREE, signed=SIGNED, subjects=_subjects(message), headers=_headers(message))
+    assert decoded(decode, msgspec.json.encode(message)) == message
 
 
-def _fits_a_log_line(text: str) -> None:
-    line = JSONRenderer()(None, "info", {"event": "e", "key": text})
-    assert isinstance(line, str)
-    assert "\n" not in line
-    assert line.isascii()
-    logging.getLogger("hostile").debug("%s", text)
+SIGNED: Final = frozenset({"latency_ms", "queued_ms"})
 
 
 def _subjects(message: Any) -> Iterator[tuple[str, int]]:
@@ -461,7 +297,7 @@ def _headers(message: Any) -> Iterator[tuple[str, str]]:
 
 
 @settings(max_examples=150)
-@given(cards=st.lists(_near(CARD), max_size=4), words=st.lists(_near(FINISHED) | _near(FAILED), max_size=4))
+@given(cards=st.lists(near(CARD), max_size=4), words=st.lists(near(FINISHED) | near(FAILED), max_size=4))
 def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes]):
     """
     A scrape is read as it was counted: each series once, each value a number.
@@ -470,7 +306,7 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
     cost = Counter("cost_usd_total", "x", ("pool", "model", "replica"))
     expected: dict[tuple[str, ...], float] = {}
     for body in cards:
-        card: presence.ReplicaCard | None = _decoded(presence.decode_card, body)
+        card: presence.ReplicaCard | None = decoded(presence.decode_card, body)
         if card is None:
             continue
         for model in card.models:
@@ -478,7 +314,7 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
             tokens.add(labels, card.slots)
             expected[labels] = expected.get(labels, 0) + card.slots
     for body in words:
-        word = _decoded(attempts.decode_reply, body)
+        word = decoded(attempts.decode_reply, body)
         if isinstance(word, attempts.Finished | attempts.Failed):
             labels = ("p", getattr(word, "model", ""), word.replica)
             tokens.add(labels, word.usage.input_tokens)
@@ -497,14 +333,14 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
 
 
 @settings(max_examples=150)
-@given(words=st.lists(_near(FINISHED), max_size=5), times=st.sampled_from([1, 50, 2_000]))
+@given(words=st.lists(near(FINISHED), max_size=5), times=st.sampled_from([1, 50, 2_000]))
 def test_sums_of_what_decodes_can_be_read_again(words: list[bytes], times: int):
     """
     However often an attempt is repeated, its task's result has a usage that is one.
     """
     total = attempts.Usage()
     for body in words:
-        word = _decoded(attempts.decode_reply, body)
+        word = decoded(attempts.decode_reply, body)
         if isinstance(word, attempts.Finished):
             for _ in range(times):
                 total += word.usage
@@ -515,14 +351,14 @@ def test_sums_of_what_decodes_can_be_read_again(words: list[bytes], times: int):
 
 
 @settings(max_examples=100)
-@given(values=st.lists(_near(STATS), max_size=6))
+@given(values=st.lists(near(STATS), max_size=6))
 def test_sums_of_stats_can_be_sent(values: list[bytes]):
     """
     Every writer's window put together is a window.
     """
     merged = stats.EMPTY
     for body in values:
-        value = _decoded(stats.decode_stats, body)
+        value = decoded(stats.decode_stats, body)
         if value is not None:
             for _ in range(100):
                 merged = stats.merge(merged, value)

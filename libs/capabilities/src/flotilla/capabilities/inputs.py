@@ -17,7 +17,8 @@ from flotilla.contracts.capabilities import (
     SynthesizeInput,
     TranslateInput,
 )
-from flotilla.contracts.redaction import RedactInput, VaultInput
+from flotilla.contracts.fields import is_bounded
+from flotilla.contracts.redaction import RedactInput, RestoreInput, VaultInput
 
 _NOT_BLANK = "expected text that is not blank"
 
@@ -90,10 +91,18 @@ def _chat(given: ChatInput) -> None:
 def _redact(given: RedactInput) -> None:
     if given.vault is not None and given.case is not None:
         refuse_input("$.case", "expected either `vault` or `case`")
+    _bounded(given.document)
 
 
-def _restore(_given: Any) -> None:
+def _restore(given: RestoreInput) -> None:
     """Whether the vault is there, only a worker can say."""
+    _bounded(given.document)
+
+
+def _bounded(document: Any) -> None:
+    """It is written again, which an integer of more digits cannot be."""
+    if not is_bounded(document):
+        refuse_input("$.document", "expected integers of 64 bits")
 
 
 def _vault(given: VaultInput) -> None:

@@ -13,7 +13,7 @@ import jsonschema_rs
 import msgspec
 
 from flotilla.capabilities.errors import AttemptError
-from flotilla.contracts.decoding import safe_text
+from flotilla.contracts.decoding import INPUT_DEPTH_MAX, UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 
@@ -21,6 +21,7 @@ EXPECTED_LENGTH_MAX: Final = 240
 SCHEMA_DEPTH_MAX: Final = 32
 
 decode_json: Final = msgspec.json.Decoder().decode
+_any_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 encode_json: Final = msgspec.json.Encoder().encode
 
 _PLACE = re.compile(r" - at `([^`]*)`")
@@ -40,6 +41,27 @@ def refuse_input(path: str, expected: str) -> NoReturn:
     """Raise the BadRequestError for an input that has `path` wrong."""
     flaw = Flaw(path, expected[:EXPECTED_LENGTH_MAX])
     raise BadRequestError(f"the input is not valid {flaw}", path=flaw.path, expected=flaw.expected) from None
+
+
+def check_transport(raw: bytes | msgspec.Raw, *, is_decoded: bool) -> None:
+    """
+    See that an input can travel: messages hold it as it is, and whoever reads them refuses what is no JSON, is not UTF-8 in a
+    part that nobody looks at, or is nested too deeply. A worker that refuses it would look like one that is broken.
+
+    Args:
+        raw: The input.
+        is_decoded: Whether it is decoded besides, so that its syntax is seen to.
+
+    Raises:
+        BadRequestError: It cannot.
+    """
+    try:
+        checked(bytes(raw), INPUT_DEPTH_MAX)
+        if not is_decoded:
+            _any_json(raw)
+    except UNDECODABLE as error:
+        flaw = flaw_of(error)
+        refuse_input(flaw.path, flaw.expected)
 
 
 def refuse_output(path: str, expected: str) -> NoReturn:

@@ -15,6 +15,7 @@ from flotilla.capabilities.json_schema import (
     refuse_output,
 )
 from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.fields import is_bounded
 
 ANY_OBJECT: Final[dict[str, Any]] = {"type": "object"}
 
@@ -75,6 +76,8 @@ class UserCapability(Capability):
             refuse_input(flaw.path, flaw.expected)
         if not isinstance(data, dict):
             refuse_input("$", "expected an object")
+        if not is_bounded(data):
+            refuse_input("$", "expected integers of 64 bits")
         given: dict[str, Any] = {**self._defaults, **data}
         if found := self._input.flaw(given):
             refuse_input(found.path, found.expected)

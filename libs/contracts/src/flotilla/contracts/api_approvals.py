@@ -4,13 +4,15 @@ Questions of approvers: the bodies of `api.approvals` and `api.decide`, and of t
 Only the scope's approver may ask them (and the fleet's admin): the answers hold whole inputs.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from flotilla.contracts.approval_requests import ApprovalRecord, Decision, GrantText, Index, RequestId, Status
-from flotilla.contracts.fields import Sha256, Text, UnixMs, Word
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
+from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.fields import Instance, Name, Sha256, TaskId, Text, UnixMs, Word
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.subjects import Zone
 
@@ -125,11 +127,11 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     at_unix_ms: UnixMs
     id: RequestId
     digest: Sha256
-    scope: Word
-    task: Word
+    scope: Instance
+    task: TaskId
     step: Word = ""
     index: Index | None = None
-    capability: Word
+    capability: Name
     data_class: DataClass
     zones: Annotated[list[Zone], Meta(max_length=2)]
     status: Status
@@ -144,6 +146,22 @@ class AuditList(Struct, frozen=True, kw_only=True):
     """Lines of the audit, the newest first."""
 
     audit: list[AuditEntry]
+
+
+_decode_audit: Final = msgspec.json.Decoder(AuditEntry).decode
+
+
+def decode_audit(body: bytes) -> AuditEntry:
+    """
+    Decode a line of the audit.
+
+    Raises:
+        DecodeFailedError: It is none.
+    """
+    try:
+        return _decode_audit(checked(body))
+    except UNDECODABLE as error:
+        raise DecodeFailedError(f"audit: {safe_text(error)}") from error
 
 
 def entry_of(record: ApprovalRecord) -> ApprovalEntry:

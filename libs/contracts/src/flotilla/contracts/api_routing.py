@@ -144,15 +144,22 @@ class PolicyReply(Struct, frozen=True, kw_only=True):
 
 
 class PolicyVersion(Struct, frozen=True, kw_only=True):
-    """One line of the history, newest first."""
+    """
+    One line of the history, newest first.
+
+    Attributes:
+        at_unix_ms: When it was set, by the orchestrator's clock; of an `unset` by the server's.
+        unset: From then on no policy was in force. It is nothing to go back to; its author is not known.
+    """
 
     revision: int
     author: str
     at_unix_ms: int
     in_force: bool = False
+    unset: bool = False
 
 
 class PolicyHistory(Struct, frozen=True, kw_only=True):
-    """The versions that the bucket still has."""
+    """The versions that the bucket still has, and when there was none in force."""
 
     versions: list[PolicyVersion]

@@ -10,6 +10,8 @@ from typing import Final
 import msgspec
 
 DEPTH_MAX: Final = 100
+INPUT_DEPTH_MAX: Final = 80
+"""Of a task's input: whatever messages hold it, and the output that holds it again, must be readable too."""
 REASON_LENGTH_MAX: Final = 500
 
 UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
@@ -19,7 +21,7 @@ _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURAL: Final = bytes(set(range(256)) - set(b'"[]{}'))
 
 
-def checked(body: bytes) -> bytes:
+def checked(body: bytes, depth_max: int = DEPTH_MAX) -> bytes:
     """
     The same bytes, which are JSON.
 
@@ -27,16 +29,16 @@ def checked(body: bytes) -> bytes:
 
     Raises:
         UnicodeDecodeError: They are not UTF-8.
-        RecursionError: Nested deeper than DEPTH_MAX.
+        RecursionError: Nested deeper than `depth_max`.
     """
     if not body.isascii():
         body.decode()
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deep(body):
+    if body.count(b"[") + body.count(b"{") > depth_max and _is_deep(body, depth_max):
         raise RecursionError
     return body
 
 
-def _is_deep(body: bytes) -> bool:
+def _is_deep(body: bytes, depth_max: int) -> bool:
     """Without strings what is left is brackets: the innermost pairs are taken out, level by level."""
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -45,7 +47,7 @@ def _is_deep(body: bytes) -> bool:
     rest = rest.replace(b'""', b"")
     if b'"' in rest:
         rest = b"".join(rest.split(b'"')[::2])
-    for _ in range(DEPTH_MAX):
+    for _ in range(depth_max):
         if not rest:
             return False
         rest = rest.replace(b"[]", b"")

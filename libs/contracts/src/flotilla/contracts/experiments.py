@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.fields import Instance, ModelName, Name, TaskId, UnixMs, Word
+from flotilla.contracts.fields import Instance, ModelName, Name, Sequence, TaskId, UnixMs, Word
 from flotilla.contracts.policy import ROUTES_MAX, Rules
 
 FORMAT: Final = 1
@@ -101,7 +101,7 @@ class ArmsRecord(Struct, frozen=True, kw_only=True):
 
     began_unix_ms: UnixMs
     arms: Annotated[list[ArmTotals], Meta(max_length=ROUTES_MAX)]
-    format: int = FORMAT
+    format: Sequence = FORMAT
 
 
 class ScoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

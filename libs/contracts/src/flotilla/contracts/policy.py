@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyError
-from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance
+from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance, is_bounded
 from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 from flotilla.contracts.limits import Budgets, Limits
@@ -50,6 +50,10 @@ ATTEMPT_TIMEOUT_S_DEFAULT: Final = 600.0
 CACHE_TTL_S_DEFAULT: Final = 3600
 CACHE_TTL_S_MAX: Final = 7 * 24 * 3600
 DATA_CLASSES_DEFAULT: Final[tuple[DataClass, ...]] = ("public", "internal", "restricted")
+
+
+StrategyOptions = Annotated[dict[LabelText, Any], Meta(max_length=STRATEGY_OPTIONS_MAX)]
+"""No integer of more than 64 bits; see `decode_policy`."""
 
 
 class RouteEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -170,7 +174,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
     strategy: Annotated[str, Meta(max_length=64, pattern=PRINTABLE)] | None = None
-    strategy_options: Annotated[dict[LabelText, Any], Meta(max_length=STRATEGY_OPTIONS_MAX)] | None = None
+    strategy_options: StrategyOptions | None = None
     guards: GuardsEntry | None = None
     return_after_s: Seconds | None = None
     ramp_s: Seconds | None = None
@@ -362,6 +366,10 @@ def decode_policy(body: bytes) -> Policy:
     if given > FORMAT:
         raise NewerPolicyError([f"format: {given} is newer than {FORMAT}, the newest that is understood here"])
     try:
-        return _decode_policy(body)
+        policy = _decode_policy(body)
     except UNDECODABLE as error:
         raise PolicyError([safe_text(error)]) from error
+    entries = (policy.default, *policy.capabilities.values())
+    if not all(is_bounded(entry.strategy_options) for entry in entries if entry is not None):
+        raise PolicyError(["strategy_options: expected integers of 64 bits"])
+    return policy

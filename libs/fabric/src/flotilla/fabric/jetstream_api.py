@@ -23,6 +23,8 @@ ACCOUNT_INFO: Final = f"{API}.INFO"
 STREAM_NAMES: Final = f"{API}.STREAM.NAMES"
 STREAM_LIST: Final = f"{API}.STREAM.LIST"
 
+EXPECTED_STREAM: Final = "Nats-Expected-Stream"
+"""A stream of another name takes no message that has it."""
 EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
 SCHEDULE: Final = "Nats-Schedule"

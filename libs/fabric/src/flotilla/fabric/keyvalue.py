@@ -34,12 +34,14 @@ class Entry(Struct, frozen=True, kw_only=True):
     Attributes:
         body: Empty when the key was deleted by this write.
         revision: The bucket's count of writes; of two values of a key the newer has the greater one.
+        stored_unix_ms: When it was written, by the server's clock.
     """
 
     key: str
     body: bytes
     revision: int
     deleted: bool = False
+    stored_unix_ms: int = 0
 
 
 async def get(requests: Requests, bucket: str, key: str) -> Entry | None:
@@ -188,4 +190,5 @@ def _entry(bucket: str, message: StoredMessage) -> Entry:
         body=message.body,
         revision=message.sequence,
         deleted=OPERATION in headers or _MARKER in headers,
+        stored_unix_ms=message.stored_unix_ms,
     )

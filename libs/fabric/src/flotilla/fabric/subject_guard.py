@@ -29,6 +29,7 @@ SERVER_HEADERS: Final = frozenset(
     {
         "nats-expected-last-sequence",
         "nats-expected-last-subject-sequence",
+        "nats-expected-stream",
         "nats-incr",
         "nats-msg-id",
         "nats-rollup",

@@ -14,6 +14,7 @@ from flotilla.contracts.api_approvals import (
     AuditEntry,
     AuditList,
     DecideQuery,
+    decode_audit,
     entry_of,
 )
 from flotilla.contracts.approval_requests import ApprovalRecord, Decided, Refusal, decide, decode_record
@@ -31,6 +32,7 @@ from orchestrator.api.turns import Turns
 from orchestrator.approvals.parts import Approvals
 from orchestrator.approvals.request_store import Kept
 from orchestrator.state.origins import REQUEST_INFO, request_info
+from orchestrator.state.unreadable_stored import UnreadableStored
 
 logger = structlog.get_logger("orchestrator")
 
@@ -56,12 +58,13 @@ _REFUSED: Final = {
 class ApprovalHandlers:
     """Answers approvers; whoever else asks has been refused by the server, and is refused here."""
 
-    def __init__(self, requests: Requests, approvals: Approvals, walks: Turns) -> None:
+    def __init__(self, requests: Requests, approvals: Approvals, walks: Turns, unreadable: UnreadableStored) -> None:
         self._requests = requests
         self._store = approvals.store
         self._suspensions = approvals.suspensions
         self._watch = approvals.watch
         self._walks = walks
+        self._unreadable = unreadable
 
     def verbs(self) -> dict[str, Answerer]:
         """What it answers."""
@@ -143,9 +146,12 @@ class ApprovalHandlers:
     async def _shown(self, record: ApprovalRecord) -> msgspec.Raw:
         """The input, if it is the one that the request is about."""
         body = await self._store.payload(record)
-        if body is None or payload_digest(body) != record.gated.input_sha256:
-            return NO_PAYLOAD
-        return msgspec.Raw(body)
+        try:
+            is_whole = body is not None and payload_digest(body) == record.gated.input_sha256
+        except DecodeFailedError as error:
+            self._unreadable.found("approval", record.id, error)
+            is_whole = False
+        return msgspec.Raw(body) if body is not None and is_whole else NO_PAYLOAD
 
     async def _list(self, scope: str, query: ApprovalsQuery) -> ApprovalList:
         pending = await self._watch.pending(scope)
@@ -186,8 +192,8 @@ class ApprovalHandlers:
             if not entry.deleted:
                 try:
                     records.append(decode_record(entry.body))
-                except DecodeFailedError:
-                    logger.error("approval_record_unreadable", bucket=bucket, request=entry.key)  # noqa: TRY400  (its text is no help)
+                except DecodeFailedError as error:
+                    self._unreadable.found("approval", entry.key, error)
         return records
 
     async def _audit(self, scope: str, query: ApprovalsQuery) -> AuditList:
@@ -200,19 +206,19 @@ class ApprovalHandlers:
         while before > oldest and len(found) < query.limit:
             start = max(oldest, before - step)
             lines = [
-                message.body
+                message
                 async for message in between(self._requests, stream, pattern, from_sequence=start, before=before)
             ]
             for line in reversed(lines):
-                size += len(line)
+                size += len(line.body)
                 if len(found) >= query.limit or size > LIST_BYTES_MAX:
                     return AuditList(audit=found)
-                found.append(_decode_audit(line))
+                try:
+                    found.append(decode_audit(line.body))
+                except DecodeFailedError as error:
+                    self._unreadable.found("audit", line.subject, error)
             before, step = start, min(step * 2, 1_000)
         return AuditList(audit=found)
-
-
-_decode_audit: Final = msgspec.json.Decoder(AuditEntry).decode
 
 
 def _approver(request: ApiRequest) -> str:

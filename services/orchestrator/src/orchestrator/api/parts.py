@@ -107,7 +107,7 @@ class Answers:
                 "feedback": arms.feedback,
                 "experiment": arms.experiment,
                 "spend": SpendHandlers(requests, walks, budgets, scopes=scopes, policy_scopes=policy_scopes).spend,
-                **ApprovalHandlers(requests, approvals, walks).verbs(),
+                **ApprovalHandlers(requests, approvals, walks, unreadable).verbs(),
             },
         )
 

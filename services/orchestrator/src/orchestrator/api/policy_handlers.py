@@ -168,16 +168,11 @@ class PolicyHandlers:
     async def _history(self) -> PolicyHistory:
         entries = await keyvalue.history(self._requests, subjects.POLICY_BUCKET, POLICY_KEY)
         in_force = _in_force(entries)
-        replies = [_reply(entry) for entry in reversed(entries) if _is_version(entry)]
         return PolicyHistory(
             versions=[
-                PolicyVersion(
-                    revision=reply.revision,
-                    author=reply.author,
-                    at_unix_ms=reply.at_unix_ms,
-                    in_force=reply.revision == in_force,
-                )
-                for reply in replies
+                _unset_version(entry) if entry.deleted else _version(entry, in_force)
+                for entry in reversed(entries)
+                if entry.deleted or _is_version(entry)
             ]
         )
 
@@ -260,6 +255,20 @@ def _is_version(entry: Entry) -> bool:
     except PolicyError:
         pass
     return True
+
+
+def _version(entry: Entry, in_force: int) -> PolicyVersion:
+    source = source_of(entry.body)
+    return PolicyVersion(
+        revision=entry.revision,
+        author=source.author,
+        at_unix_ms=source.at_unix_ms,
+        in_force=entry.revision == in_force,
+    )
+
+
+def _unset_version(entry: Entry) -> PolicyVersion:
+    return PolicyVersion(revision=entry.revision, author="", at_unix_ms=entry.stored_unix_ms, unset=True)
 
 
 def _reply(entry: Entry) -> PolicyReply:

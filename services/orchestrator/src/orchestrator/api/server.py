@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from orchestrator.api.shares import Shares
 from orchestrator.api.turns import Turns
 from orchestrator.execution.crashes import internal
 from orchestrator.state.origins import REQUEST_INFO
-from orchestrator.ways_in.replies import IMPORTED_REPLY, may_answer, reply_error
+from orchestrator.ways_in.replies import FOR_NO_STREAM, IMPORTED_REPLY, NO_HEADERS, may_answer, reply_error
 
 logger = structlog.get_logger("orchestrator")
 
@@ -127,25 +128,27 @@ class Api:
             request_info=info,
             waiting=place.waiting,
         )
+        headers = FOR_NO_STREAM if verb in subjects.APPROVER_VERBS else NO_HEADERS
+        refuse = partial(reply_error, self._connection, message.reply, headers=headers)
         reference = secrets.token_hex(6)
         try:
             await place.take()
-            answer = await self._verbs.get(verb, self._unknown)(question)
+            answer = msgspec.json.encode(await self._verbs.get(verb, self._unknown)(question))
+            # One that cannot be sent is a crash like any other: whoever asked is told.
+            await self._connection.publish(message.reply, answer, headers=headers or None)
         except TaskError as error:
-            await reply_error(self._connection, message.reply, error)
+            await refuse(error)
         except asyncio.CancelledError:
             logger.warning("api_stopped", id=reference, verb=verb)
             stopped = _failed("the orchestrator was stopped before it could answer; ask again", reference)
-            await reply_error(self._connection, message.reply, stopped)
+            await refuse(stopped)
         except FabricError as error:
             logger.warning("api_failed", id=reference, verb=verb, error=type(error).__name__)
             failed = _failed("the stores could not be reached; try again", reference)
-            await reply_error(self._connection, message.reply, failed)
+            await refuse(failed)
         except Exception:
             logger.exception("api_crashed", id=reference, verb=verb)
-            await reply_error(self._connection, message.reply, internal(reference))
-        else:
-            await self._connection.publish(message.reply, msgspec.json.encode(answer))
+            await refuse(internal(reference))
 
     async def _unknown(self, _question: ApiRequest) -> None:
         known = ", ".join(sorted(self._verbs))

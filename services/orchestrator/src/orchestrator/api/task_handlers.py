@@ -210,7 +210,7 @@ class TaskHandlers:
         if found is not None:
             raise not_found(query.task, f"is over already ({found.status})")
         suspended = await self._suspensions.find(scope, query.task)
-        waiting = _original(suspended) or await self._find_waiting(scope, query.task)
+        waiting = _original(scope, suspended) or await self._find_waiting(scope, query.task)
         if waiting is None:
             raise not_found(query.task, "is not known")
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
@@ -251,7 +251,7 @@ class TaskHandlers:
 
     async def _find_suspended(self, scope: str, task_id: str) -> StoredMessage | None:
         """A task that waits for an approval, as it was submitted."""
-        return _original(await self._suspensions.find(scope, task_id))
+        return _original(scope, await self._suspensions.find(scope, task_id))
 
     async def _find_waiting(self, scope: str, task_id: str) -> StoredMessage | None:
         """
@@ -290,8 +290,8 @@ class TaskHandlers:
         return None
 
 
-def _original(suspended: StoredMessage | None) -> StoredMessage | None:
-    kept = None if suspended is None else read_suspended(suspended.body)
+def _original(scope: str, suspended: StoredMessage | None) -> StoredMessage | None:
+    kept = None if suspended is None else read_suspended(scope, suspended.body)
     if kept is None:
         return None
     original = kept.original

@@ -7,13 +7,16 @@ is the same message: its id, its time, its headers and its body.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.fields import Sequence, UnixMs
+from flotilla.contracts.results import SUBJECT_LENGTH_MAX
 from flotilla.fabric.deliveries import Delivery, Original
 from flotilla.fabric.errors import FabricError, TopologyError
 from flotilla.fabric.inbox import Requests
@@ -34,13 +37,13 @@ class SuspendedTask(Struct, frozen=True, kw_only=True):
         deadline_unix_ms: The task's; 0 in what an earlier version has suspended.
     """
 
-    format: int = FORMAT
-    subject: str
-    sequence: int
-    stored_unix_ms: int
+    format: Sequence = FORMAT
+    subject: Annotated[str, Meta(max_length=SUBJECT_LENGTH_MAX)]
+    sequence: Sequence
+    stored_unix_ms: UnixMs
     raw_headers: bytes | None
     body: bytes
-    deadline_unix_ms: int = 0
+    deadline_unix_ms: UnixMs = 0
 
     @property
     def original(self) -> Original:
@@ -155,10 +158,11 @@ class Suspensions:
         raise TopologyError(f"stream {subjects.suspended_stream(scope)}: {error.description}")
 
 
-def read_suspended(body: bytes) -> SuspendedTask | None:
-    """A suspended task as it is kept; None when it cannot be read, or is of a later version."""
+def read_suspended(scope: str, body: bytes) -> SuspendedTask | None:
+    """A suspended task of a scope as it is kept; None when it cannot be read, or is of a later version."""
     try:
         kept = _decode(body)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
-    return kept if kept.format == FORMAT else None
+    parsed = subjects.parse_tasks(kept.subject)
+    return kept if kept.format == FORMAT and parsed is not None and parsed.scope == scope else None

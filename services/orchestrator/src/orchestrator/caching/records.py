@@ -4,15 +4,26 @@ What stands in a scope's bucket under a key: an answer, or the claim of whoever 
 A record is read as anything that comes from outside: bounded, checked, and told by its own words to be the one of its key.
 """
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.fields import CostUsd, Instance, MaybeName, ModelName, Name, Sha256, TaskId, UnixMs, Word
+from flotilla.contracts.fields import (
+    CostUsd,
+    Instance,
+    MaybeName,
+    ModelName,
+    Name,
+    Sequence,
+    Sha256,
+    TaskId,
+    UnixMs,
+    Word,
+)
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Zone
 from orchestrator.execution.cascades import is_makeshift
@@ -57,7 +68,7 @@ class Claim(Struct, frozen=True, kw_only=True, tag="claim"):
 
     key: Sha256
     orchestrator: Instance
-    renewed: Annotated[int, Meta(ge=0)] = 0
+    renewed: Sequence = 0
 
 
 _decode: Final = msgspec.json.Decoder(KeptAnswer | Claim).decode

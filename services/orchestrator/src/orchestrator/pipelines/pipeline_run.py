@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from flotilla.capabilities.errors import AttemptError
+from flotilla.capabilities.json_schema import check_transport
 from flotilla.chassis.tracing import Context, Span
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
@@ -200,6 +201,7 @@ class PipelineRun:
         capability = self._needs.catalogue.get(step.capability)
         opened = None
         try:
+            check_transport(step.input, is_decoded=True)
             if capability is not None:
                 capability.decode_input(step.input)
             if step.approval is not None:

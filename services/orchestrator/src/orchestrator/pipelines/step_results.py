@@ -7,14 +7,16 @@ step that stood at a gate, how it failed is kept too.
 """
 
 import hashlib
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flotilla.contracts import subjects
+from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.errors import DecodeFailedError
+from flotilla.contracts.fields import Word
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.results import decode_result, encode
 from flotilla.fabric.errors import FabricError
@@ -22,7 +24,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
 from flotilla.fabric.stored import between, last_message_direct, last_sequence
 from flotilla.fabric.unreadable import Sparing
-from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline
 from flotilla.pipelines.errors import PipelineError
 from flotilla.pipelines.plan import StepTask
 from flotilla.pipelines.reading import read_pipeline
@@ -40,8 +42,8 @@ KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
 class KeptDefinition(Struct, frozen=True, kw_only=True):
     """The definition that a run began with."""
 
-    digest: str
-    source_text: str
+    digest: Word
+    source_text: Annotated[str, Meta(max_length=FILE_BYTES_MAX)]
 
 
 _decode_definition: Final = msgspec.json.Decoder(KeptDefinition).decode
@@ -140,9 +142,9 @@ class StepResults:
         if found is None:
             return pipeline
         try:
-            kept = _decode_definition(found.body)
+            kept = _decode_definition(checked(found.body))
             return pipeline if kept.digest == pipeline.digest else read_pipeline(kept.source_text, pipeline.name)
-        except (msgspec.MsgspecError, PipelineError):
+        except (*UNDECODABLE, PipelineError):
             # Of a version that reads other files: the run goes on under what there is now.
             logger.warning("definition_unreadable", subject=subject)
             return pipeline
@@ -241,7 +243,7 @@ def _read(subject: str, body: bytes) -> Ended | None:
     try:
         kept = _decode_kept(body)
         result = decode_result(bytes(kept.result))
-    except (msgspec.MsgspecError, UnicodeDecodeError, DecodeFailedError) as error:
+    except (*UNDECODABLE, DecodeFailedError) as error:
         logger.warning("step_result_unreadable", subject=subject, error=type(error).__name__)
         return None
     return Ended(result, kept.data_class)

@@ -17,8 +17,9 @@ from msgspec import Struct
 from flotilla.chassis.policy_toml import read_policy
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
-from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.errors import FlotillaError, NoPolicyError, PolicyError, SettingsError
+from flotilla.contracts.fields import Sequence, UnixMs, Word
 from flotilla.contracts.policy import decode_policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.errors import FabricError
@@ -56,10 +57,10 @@ class FileRecord(Struct, frozen=True, kw_only=True):
         at_unix_ms: When.
     """
 
-    sha256: str = ""
-    revision: int = 0
-    by: str = ""
-    at_unix_ms: int = 0
+    sha256: Word = ""
+    revision: Sequence = 0
+    by: Word = ""
+    at_unix_ms: UnixMs = 0
 
 
 _decode_record: Final = msgspec.json.Decoder(FileRecord).decode
@@ -187,7 +188,7 @@ async def _put_last(requests: Requests, record: Entry | None) -> str:
 
 def _record_of(entry: Entry) -> FileRecord | None:
     try:
-        record = _decode_record(entry.body)
+        record = _decode_record(checked(entry.body))
     except UNDECODABLE:
         return None
     return record if record.sha256 else None

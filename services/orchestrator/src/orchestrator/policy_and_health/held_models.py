@@ -6,15 +6,15 @@ compare-and-set: who is second takes what the first has written. It lasts until 
 """
 
 import asyncio
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.decoding import UNDECODABLE, checked
-from flotilla.contracts.fields import ModelName
+from flotilla.contracts.fields import ModelName, Name, Sequence
 from flotilla.contracts.policy import FORMAT
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection
@@ -26,6 +26,8 @@ from flotilla.routing.router import PolicyRouter
 logger = structlog.get_logger("orchestrator")
 
 HELD_KEY: Final = "held-models"
+HELD_MAX: Final = 1_000
+"""Capabilities."""
 LIST_TIMEOUT_S: Final = 30.0
 AGAIN_S: Final = 0.5
 """After a write that got no answer."""
@@ -34,8 +36,8 @@ AGAIN_S: Final = 0.5
 class HeldModel(Struct, frozen=True, kw_only=True):
     """The value of `HELD_KEY`; `format` makes it a policy that says nothing, for whoever takes it for one."""
 
-    format: int = FORMAT
-    held: dict[str, ModelName] = {}
+    format: Sequence = FORMAT
+    held: Annotated[dict[Name, ModelName], Meta(max_length=HELD_MAX)] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode

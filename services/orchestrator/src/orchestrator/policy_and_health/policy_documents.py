@@ -6,13 +6,15 @@ whoever starts goes back in the key's history to the last that is one.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.api_routing import POLICY_BYTES_MAX
+from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.errors import NewerPolicyError, PolicyError
+from flotilla.contracts.fields import UnixMs, Word
 from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.fabric.keyvalue import Entry
 from flotilla.routing.policy_check import parse_policy
@@ -23,9 +25,9 @@ POLICY_KEY: Final = "routing"
 class Source(Struct, frozen=True, kw_only=True):
     """What stands in the bucket beside the policy itself, for people."""
 
-    toml: str = ""
-    author: str = ""
-    at_unix_ms: int = 0
+    toml: Annotated[str, Meta(max_length=POLICY_BYTES_MAX)] = ""
+    author: Word = ""
+    at_unix_ms: UnixMs = 0
 
 
 class StoredPolicy(NamedTuple):
@@ -56,7 +58,7 @@ def stored(source: Source) -> bytes:
 def source_of(body: bytes) -> Source:
     """Where a stored policy comes from; an empty one when somebody wrote to the bucket by hand."""
     try:
-        return _decode_stored(body).source
+        return _decode_stored(checked(body)).source
     except UNDECODABLE:
         return Source()
 

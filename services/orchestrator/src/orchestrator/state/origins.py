@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from flotilla.contracts.fields import WORD_LENGTH_MAX, printable
+from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.fields import WORD_LENGTH_MAX, Word, printable
 from flotilla.contracts.headers import LABEL_PREFIX
 
 SUBMITTED_BY: Final = "submitted-by"
@@ -27,8 +28,8 @@ class RequestInfo(Struct, frozen=True):
         user: Its user's public key, where the import says who asks (`share`); empty otherwise.
     """
 
-    acc: str = ""
-    user: str = ""
+    acc: Word = ""
+    user: Word = ""
 
 
 _decode: Final = msgspec.json.Decoder(RequestInfo).decode
@@ -66,7 +67,7 @@ def request_info(headers: Mapping[str, str]) -> RequestInfo:
         return _NOBODY
     try:
         return _decode(given)
-    except (msgspec.MsgspecError, UnicodeError):
+    except UNDECODABLE:
         return _NOBODY
 
 

@@ -16,7 +16,7 @@ from flotilla.fabric.unreadable import Sparing
 
 logger = structlog.get_logger("orchestrator")
 
-What = Literal["policy", "result", "dead_record", "stats", "cache", "experiment"]
+What = Literal["approval", "audit", "cache", "dead_record", "experiment", "policy", "result", "stats"]
 
 
 class UnreadableStored:

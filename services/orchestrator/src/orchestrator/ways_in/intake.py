@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.json_schema import check_transport
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.header_block import read_block
@@ -137,6 +138,7 @@ class Intake:
         if len(body) > limit:
             details = {"limit_bytes": limit, "size_bytes": len(body)}
             raise TaskError(ErrorKind.TOO_LARGE, f"the input has {len(body)} bytes; at most {limit}", details=details)
+        check_transport(body, is_decoded=definition is not None)
         if definition is not None:
             definition.decode_input(body)
         return Task(

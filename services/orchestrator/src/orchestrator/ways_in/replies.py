@@ -1,5 +1,6 @@
 """Replies to callers: results, pieces and errors, on the caller's own reply subject."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
@@ -9,12 +10,20 @@ from flotilla.contracts.names import ADMIN, ORCHESTRATOR
 from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, encode
 from flotilla.contracts.subjects import inbox_prefix
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.jetstream_api import EXPECTED_STREAM
 from orchestrator.reporting.background_publisher import BackgroundPublisher, Outgoing
 
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
+NO_HEADERS: Final[dict[str, str]] = {}
 ANSWERED: Final = (IMPORTED_REPLY, f"{inbox_prefix(ORCHESTRATOR)}.", f"{inbox_prefix(ADMIN)}.")
 
+FOR_NO_STREAM: Final = {EXPECTED_STREAM: "none"}
+"""
+Headers of what an approver is answered: no stream takes a message that expects to be another's. The server passes an answer
+on where its account imports the reply subject as a service; so an approver, who may submit nothing, could have what it is
+answered stored as a task, and what the sealed lane has answered in the ordinary one.
+"""
 _IS_ACCEPTED: Final = {ACCEPTED: "true"}
 
 
@@ -28,9 +37,12 @@ def may_answer(reply: str) -> bool:
     return reply.startswith(ANSWERED)
 
 
-async def reply_error(connection: Connection, reply: str, error: TaskError) -> None:
-    """Answer a request with an error."""
-    await connection.publish(reply, encode(ErrorReply(error=error.body)), headers=error_headers(error.body))
+async def reply_error(
+    connection: Connection, reply: str, error: TaskError, *, headers: Mapping[str, str] = NO_HEADERS
+) -> None:
+    """Answer a request with an error; its headers come beside those that are given."""
+    told = {**headers, **error_headers(error.body)}
+    await connection.publish(reply, encode(ErrorReply(error=error.body)), headers=told)
 
 
 class Replies:

@@ -111,10 +111,10 @@ class ResumedTasks:
             await self.puller.pull(IN_HAND_MAX - (self.in_hand - self._held.resumed_parked))
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        kept = read_suspended(delivery.body)
+        kept = read_suspended(self._scope, delivery.body)
         if kept is None:
             # A later version's, perhaps: it waits for an orchestrator that can read it.
-            logger.error("suspended_task_unreadable", sequence=delivery.sequence)
+            logger.error("suspended_task_unreadable", scope=self._scope, sequence=delivery.sequence)
             self._give_back(delivery, delivery.nak_after(UNREADABLE_DELAY_S))
         elif not self._can_be_worked_on(kept):
             self._give_back(delivery, self._put_off(delivery))

@@ -1,13 +1,15 @@
 """Questions that an observer asks once, for somebody who looks."""
 
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flotilla.client.api_calls import decode_answer
 from flotilla.contracts import subjects
+from flotilla.contracts.api_routing import POLICY_BYTES_MAX
 from flotilla.contracts.decoding import UNDECODABLE, checked
+from flotilla.contracts.fields import UnixMs, Word
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import list_entries
 
@@ -27,9 +29,9 @@ class PolicySource(Struct, frozen=True, kw_only=True):
 
 
 class _Source(Struct, frozen=True, kw_only=True):
-    toml: str = ""
-    author: str = ""
-    at_unix_ms: int = 0
+    toml: Annotated[str, Meta(max_length=POLICY_BYTES_MAX)] = ""
+    author: Word = ""
+    at_unix_ms: UnixMs = 0
 
 
 class _Stored(Struct, frozen=True, kw_only=True):

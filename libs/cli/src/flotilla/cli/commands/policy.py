@@ -16,7 +16,7 @@ from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.readable import moment
 from flotilla.cli.console.tables import table
 from flotilla.client.errors import NoFleetError
-from flotilla.contracts.api_routing import PolicyReply
+from flotilla.contracts.api_routing import PolicyReply, PolicyVersion
 from flotilla.routing.policy_check import parse_policy, warnings
 
 policy: Final = App(name="policy", help_format="plaintext", help_epilogue=examples_of("policy"))
@@ -118,14 +118,17 @@ async def history(*, where: Where = NO_WHERE) -> int:
         for version in versions:
             terminal.json_line(msgspec.json.encode(version))
     elif versions:
-        rows = [
-            (str(each.revision), moment(each.at_unix_ms), each.author, "in force" if each.in_force else "")
-            for each in versions
-        ]
+        rows = [(str(each.revision), moment(each.at_unix_ms), each.author, _state(each)) for each in versions]
         table(("revision", "at", "author", ""), rows)
     else:
         terminal.aside("there was no policy yet")
     return exits.OK
+
+
+def _state(version: PolicyVersion) -> str:
+    if version.unset:
+        return "unset: none in force from then on"
+    return "in force" if version.in_force else ""
 
 
 @policy.command
