@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flotilla.capabilities.capability_files import is_pipeline
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.policy import Policy
 from flotilla.pipelines.check import Surroundings, check
@@ -19,7 +20,7 @@ DECLASSIFY = '[declassify]\nclassify = { label = "internal" }\n'
 
 def around(policy: str = "", *, pipelines: dict[str, Pipeline] | None = None) -> Surroundings:
     return Surroundings(
-        catalogue=Catalogue.load(None),
+        catalogue=Catalogue.load(EXAMPLES),
         pipelines=pipelines or {},
         policy=parse_policy(policy) if policy else Policy(),
         zones={"home": "local", "far": "cloud"},
@@ -30,7 +31,9 @@ def faults(steps: str, output: str = "x = 1", policy: str = "") -> tuple[str, ..
     return check(pipeline(steps, output), "restricted", around(policy)).faults
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.toml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [file for file in sorted(EXAMPLES.glob("*.toml")) if is_pipeline(file)], ids=lambda file: file.stem
+)
 def test_the_examples_have_no_fault(file: Path):
     report = check(read_pipeline_file(file), "restricted", around(DECLASSIFY))
     assert ((), ()) == (report.faults, report.warnings)
@@ -43,6 +46,13 @@ def test_the_example_goes_to_the_cloud_redacted_and_only_so():
     stays = {step.name: step for step in check(example, "restricted", around()).steps}["report"]
     assert ("local",) == stays.zones
     assert ("steps.classify.label",) == stays.causes
+
+
+def test_a_mail_stays_at_home_and_is_sent_through_a_gate():
+    example = read_pipeline_file(EXAMPLES / "support-inbox.toml")
+    report = check(example, "restricted", around())
+    assert {("local",)} == {step.zones for step in report.steps}
+    assert ["send"] == [step.name for step in example.steps if step.approval is not None]
 
 
 def test_pages_are_translated_anywhere_and_restored_at_home():

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import msgspec
@@ -36,9 +37,16 @@ _HINTS: Final = {
     ErrorKind.TOO_LARGE: "split the document",
     ErrorKind.NOT_PERMITTED: "ask whoever runs the fleet, or give other credentials with --creds",
     ErrorKind.APPROVAL_REQUIRED: "an approver signs the input with `flotilla approvals sign`; give the grant with --approval",
+    ErrorKind.APPROVAL_DENIED: "nothing was sent; `flotilla audit` says who denied it, with an approver's credentials",
+    ErrorKind.APPROVAL_EXPIRED: "nothing was sent; submit it again, and have an approver decide in time",
     ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
     ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
 }
+
+_IN_A_STEP: Final = {
+    ErrorKind.APPROVAL_REQUIRED: "submit it with `flotilla submit`: its step waits until somebody has approved it"
+}
+"""Where a step of a pipeline failed of it."""
 
 _BY_POLICY: Final = (
     "`flotilla policy get` shows the policy; `flotilla policy rollback` goes back to the last good one, "
@@ -96,8 +104,8 @@ def explain(error: FlotillaError) -> list[str]:
         ]
     if isinstance(error, TaskError) and (meant := _meant(error)):
         lines.append(f"  did you mean {meant}?")
-    if isinstance(error, TaskError) and error.kind in _HINTS and not isinstance(error, TaskIdTakenError):
-        lines.append(f"  {_HINTS[error.kind]}")
+    if isinstance(error, TaskError) and not isinstance(error, TaskIdTakenError):
+        lines += [f"  {hint}" for hint in _hints(error)]
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
         lines.append(f"  {_BY_POLICY}")
     return lines
@@ -111,6 +119,20 @@ def _way_in(error: NoFleetError) -> str:
     if isinstance(error, CertificateNotTrustedError):
         return "name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"
     return "start one with `flotilla up`, or name another with --url"
+
+
+def _hints(error: TaskError) -> list[str]:
+    """What to do next; of a run of a pipeline, about what its step failed of."""
+    if error.kind is not ErrorKind.STEP_FAILED:
+        return [_HINTS[error.kind]] if error.kind in _HINTS else []
+    with suppress(ValueError):
+        inner = ErrorKind(error.details.get("kind"))
+        found = {**_HINTS, **_IN_A_STEP}.get(inner)
+        # A durable run is among the dead.
+        again = isinstance(error, TaskFailedError) and isinstance(error.answer.result.input_sha256, str)
+        hints = [found] if found else []
+        return [*hints, "`flotilla dead retry` goes on from this step"] if again else hints
+    return []
 
 
 def close_to(name: str, known: Collection[str]) -> str:
