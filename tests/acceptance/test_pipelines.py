@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from flotilla.client.fleet import Fleet
+from flotilla.contracts.results import StepMessage
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
@@ -182,6 +186,43 @@ async def test_an_asked_run_gives_its_output_and_tells_of_its_steps(tmp_path: Pa
     assert ("step_failed", "output") == (misshapen["error"]["kind"], misshapen["error"]["details"]["step"])
     assert 3 + 20 + 3 + 1 == len(worker.requests)
     assert 0 == kept
+
+
+async def test_a_caller_who_wants_a_stream_hears_of_each_step_as_it_begins_and_ends(tmp_path: Path):
+    """
+    Before the result, in order, per item too; nothing of it where no stream was wanted. The Python client tells it on.
+    """
+    heard: list[StepMessage] = []
+    async with _stage(tmp_path) as (fleet, client, _):
+        inbox = client.nc.new_inbox()
+        async with client.hearing(inbox) as answers:
+            headers = {"Flotilla-Stream": "true"}
+            await client.nc.publish("ask.chain", json.dumps(DOCUMENT).encode(), reply=inbox, headers=headers)
+            await answers.until(lambda seen: any(b'"status":"ok"' in message.data for message in seen.messages))
+        plain = await client.ask("chain", DOCUMENT)
+        async with (
+            Fleet.connect(fleet.url) as python,
+            python.stream("fan", {"pages": ["a", "b"]}, on_step=heard.append) as stream,
+        ):
+            answer = await stream.finish()
+        command = ("ask", "chain", "--input", json.dumps(DOCUMENT), "--stream", "--url", fleet.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "flotilla.cli", *command, stdout=PIPE, stderr=PIPE
+        )
+        shown, aside = [text.decode() for text in await process.communicate()]
+
+    *told, result = [json.loads(message.data) for message in answers.messages if message.data]
+    assert ["sort", "short", "again"] == [each["step"] for each in told if each["status"] == "started"]
+    assert ["sort", "short", "again"] == [each["step"] for each in told if each["status"] == "succeeded"]
+    assert {"step"} == {each["type"] for each in told}
+    assert {"local"} == {each["zone"] for each in told if each["status"] == "succeeded"}
+    assert "ok" == result["status"] == plain.result["status"]
+    assert [("started", None), ("succeeded", 0), ("succeeded", 1)] == sorted(
+        ((each.status, each.index) for each in heard), key=lambda each: (each[0], each[1] or 0)
+    )
+    assert {"pages": ["<a>", "<b>"]} == answer.output
+    assert "<<An invoice.>!>" in shown, aside
+    assert "short ..." in aside
 
 
 async def test_where_a_pipeline_would_go_is_told_step_by_step(tmp_path: Path):

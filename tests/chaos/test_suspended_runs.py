@@ -23,8 +23,11 @@ AT_ONCE: Final = 64
 IDLE_S: Final = 10.0
 IDLE_SHARE_MAX: Final = 0.25
 """Of a processor, for each orchestrator; it serves heartbeats, sweeps and what others ask meanwhile."""
-GROWTH_MAX_BYTES: Final = 24 * 1024 * 1024
-"""Of an orchestrator: what it knows of requests that wait (`approvals/watch.py`), and nothing of the tasks."""
+MIB: Final = 1024 * 1024
+GROWTH_MAX_BYTES: Final = 24 * MIB
+"""Of an orchestrator that is started beside them: what it knows of requests that wait, and nothing of the tasks."""
+STORM_MAX_BYTES: Final = 160 * MIB
+"""Of one that takes as many at once as it may: runs in hand and events on their way, which are bounded."""
 TIMEOUT_S: Final = 1800.0
 PIPELINE: Final = f"""
 name = "gated"
@@ -71,6 +74,7 @@ async def test_runs_wait_in_nobodys_memory_and_each_goes_on_once(tmp_path: Path)
             await _until_suspended(admin, WAITING)
             after = _sizes(fleet)
             busy = await _busy_shares(fleet)
+            idle = _sizes(fleet)
             in_hand = await _held(admin, "TASKS_default")
 
             for orchestrator in fleet.orchestrators:
@@ -80,18 +84,28 @@ async def test_runs_wait_in_nobodys_memory_and_each_goes_on_once(tmp_path: Path)
             fleet.orchestrators.clear()
             for _ in range(ORCHESTRATORS):
                 await fleet.start_orchestrator()
+            await asyncio.sleep(IDLE_S)
+            back = [process.resident_bytes() for process in fleet.orchestrators]
             await _grant_all(approver)
             await eventually(lambda: _has_results(admin, WAITING), TIMEOUT_S, 0.5)
             await admin.until_empty("SUSPENDED_default", 60)
             sample = [await client.api("result", {"task": done.run}) for done in [*counts.asked][:100]]
 
-    grown = {name: after[name] - before[name] for name in before}
-    mib = {name: f"{before[name] / 2**20:.0f} + {size / 2**20:.1f} MiB" for name, size in grown.items()}
-    story = f"{WAITING} runs waited, {mib}, busy {busy}"
+    fresh = max(before.values())
+    mib = {
+        "begun": fresh,
+        "suspended": max(after.values()),
+        "ten seconds later": max(idle.values()),
+        "started beside them": max(back),
+    }
+    told = ", ".join(f"{what} {size / MIB:.0f} MiB" for what, size in mib.items())
+    story = f"{WAITING} runs waited; orchestrators: {told}; busy {max(busy.values())} of a processor"
     print(story)  # noqa: T201  (a figure)
     assert [0] * ORCHESTRATORS == codes
     assert (0, WAITING) == (in_hand, stopped), story
-    assert max(grown.values()) < GROWTH_MAX_BYTES, story
+    assert max(after.values()) - fresh < STORM_MAX_BYTES, story
+    assert max(idle[name] - after[name] for name in after) < GROWTH_MAX_BYTES, story
+    assert max(back) - fresh < GROWTH_MAX_BYTES, story
     assert max(busy.values()) < IDLE_SHARE_MAX, story
     assert {"ok"} == {result.get("status") for result in sample}, story
     assert {"before": WAITING, "after": WAITING} == counts.by_step(), story

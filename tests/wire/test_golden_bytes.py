@@ -268,6 +268,23 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         results.decode_result,
     ),
     "piece-to-caller": (results.PieceMessage(seq=3, text="Grüße "), results.decode_answer),
+    "step-to-caller": (
+        results.StepMessage(
+            step="sides",
+            capability="translate",
+            status="succeeded",
+            index=3,
+            pool="claude",
+            model="claude-haiku-4-5",
+            zone="cloud",
+            latency_ms=812.4,
+        ),
+        results.decode_answer,
+    ),
+    "step-to-caller-started": (
+        results.StepMessage(step="sides", capability="translate", status="started"),
+        results.decode_answer,
+    ),
     "accepted-to-caller": (results.AcceptedMessage(task="ask-4f1c2a"), results.decode_accepted),
     "error-reply": (results.ErrorReply(error=ERROR), results.decode_answer),
     "event-queued": (

@@ -17,7 +17,7 @@ from flotilla.client.fleet_api import FleetApi
 from flotilla.client.link import Link, linked
 from flotilla.client.options import AskOptions, Input, SubmitOptions
 from flotilla.client.policy import PolicyBook
-from flotilla.client.streams import AnswerStream
+from flotilla.client.streams import AnswerStream, OnStep
 from flotilla.client.submission import Submitted
 from flotilla.contracts.headers import TASK_DEADLINE_MS_DEFAULT
 from flotilla.contracts.subjects import EventKind
@@ -148,6 +148,7 @@ class Fleet(FleetApi):
         input: Input,  # noqa: A002  (the wire's word)
         *,
         task_id: str | None = None,
+        on_step: OnStep | None = None,
         **options: Unpack[AskOptions],
     ) -> AnswerStream:
         """
@@ -158,12 +159,13 @@ class Fleet(FleetApi):
                     print(piece, end="", flush=True)
             print(stream.answer.usage.output_tokens)
 
-        A capability whose output is structured comes as one piece of JSON. Arguments as for `ask`.
+        A capability whose output is structured comes as one piece of JSON. Arguments as for `ask`; of a pipeline, whose
+        output comes whole with the answer, `on_step` is told of each step as it begins and ends.
 
         Raises:
             TaskError: `bad_request` or `too_large`, before anything is sent. See `AnswerStream` for the rest.
         """
-        return interactive.stream(self._link, capability, input, task_id=task_id, options=options)
+        return interactive.stream(self._link, capability, input, task_id=task_id, on_step=on_step, options=options)
 
     async def submit(
         self,

@@ -8,11 +8,11 @@ from flotilla.client.answers import Answer
 from flotilla.client.errors import NoFleetError
 from flotilla.client.link import Link
 from flotilla.client.options import AskOptions, Input, encode_input, headers_of
-from flotilla.client.streams import AnswerStream
+from flotilla.client.streams import AnswerStream, OnStep
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import ACCEPTED, ASK_DEADLINE_MS_DEFAULT
-from flotilla.contracts.results import ErrorReply, PieceMessage, decode_accepted, decode_answer
+from flotilla.contracts.results import ErrorReply, PieceMessage, StepMessage, decode_accepted, decode_answer
 from flotilla.fabric.connection import Message
 from flotilla.fabric.errors import RequestTimeoutError
 
@@ -59,7 +59,7 @@ async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, 
     reply = decode_answer(message.data)
     if isinstance(reply, ErrorReply):
         raise TaskError.from_body(reply.error)
-    if isinstance(reply, PieceMessage):
+    if isinstance(reply, PieceMessage | StepMessage):
         raise DecodeFailedError("answer: a piece, where no stream was asked for")
     answer = Answer(reply)
     answer.raise_for_error()
@@ -86,7 +86,9 @@ class _Heard:
         return True
 
 
-def stream(link: Link, capability: str, body: Input, *, task_id: str | None, options: AskOptions) -> AnswerStream:
+def stream(
+    link: Link, capability: str, body: Input, *, task_id: str | None, on_step: OnStep | None, options: AskOptions
+) -> AnswerStream:
     """See `Fleet.stream`."""
     link.addresses.ask(capability)
     task = task_id or new_task_id()
@@ -97,4 +99,5 @@ def stream(link: Link, capability: str, body: Input, *, task_id: str | None, opt
         headers=headers_of(options, task_id=task, stream=True) or {},
         task=task,
         timeout_s=patience_s(options),
+        on_step=on_step,
     )

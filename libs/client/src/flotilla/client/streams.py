@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,12 +11,16 @@ from flotilla.client.errors import NotAllowedError, StreamCutError
 from flotilla.client.link import Link
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.results import ErrorReply, PieceMessage, decode_answer
+from flotilla.contracts.results import ErrorReply, PieceMessage, StepMessage, decode_answer
 from flotilla.fabric.connection import Message, is_status
 from flotilla.fabric.inbox import Inbox
 
 PIECES_PENDING_MAX: Final = 65_536
 """Pieces that a slow reader may leave unread before the stream is cut."""
+
+
+OnStep = Callable[[StepMessage], None]
+"""Told of each step of a pipeline's run as it begins and ends."""
 
 
 class AnswerStream:
@@ -36,7 +41,15 @@ class AnswerStream:
     """
 
     def __init__(
-        self, link: Link, *, capability: str, body: bytes, headers: dict[str, str], task: str, timeout_s: float
+        self,
+        link: Link,
+        *,
+        capability: str,
+        body: bytes,
+        headers: dict[str, str],
+        task: str,
+        timeout_s: float,
+        on_step: OnStep | None = None,
     ) -> None:
         self.task: Final = task
         self.pieces = 0
@@ -46,6 +59,7 @@ class AnswerStream:
         self._headers = headers
         self._timeout_s = timeout_s
         self._give_up_at = 0.0
+        self._on_step = on_step
         self._arrived: Final[asyncio.Queue[Message | None]] = asyncio.Queue(PIECES_PENDING_MAX)
         self._inbox: Inbox | None = None
         self._reply = ""
@@ -97,7 +111,9 @@ class AnswerStream:
             raise StopAsyncIteration
         try:
             await self._begin()
-            piece = await self._next_piece()
+            while isinstance(piece := await self._next_message(), StepMessage):
+                if self._on_step is not None:
+                    self._on_step(piece)
         except BaseException:
             await self.close()
             raise
@@ -150,7 +166,7 @@ class AnswerStream:
         with contextlib.suppress(asyncio.QueueFull):
             self._arrived.put_nowait(None)
 
-    async def _next_piece(self) -> str | None:
+    async def _next_message(self) -> str | StepMessage | None:
         remaining_s = self._give_up_at - asyncio.get_running_loop().time()
         try:
             message = await asyncio.wait_for(self._arrived.get(), max(0.0, remaining_s))
@@ -168,7 +184,7 @@ class AnswerStream:
             raise self._cut("it ended without a result")
         return self._taken(message.data)
 
-    def _taken(self, body: bytes) -> str | None:
+    def _taken(self, body: bytes) -> str | StepMessage | None:
         try:
             reply = decode_answer(body)
         except DecodeFailedError as error:
@@ -177,6 +193,8 @@ class AnswerStream:
             if reply.seq != self.pieces:
                 raise self._cut(f"piece {self.pieces} is missing")
             return reply.text
+        if isinstance(reply, StepMessage):
+            return reply
         self._ended = True
         if isinstance(reply, ErrorReply):
             raise TaskError.from_body(reply.error)

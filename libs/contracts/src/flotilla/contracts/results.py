@@ -150,6 +150,30 @@ class PieceMessage(Struct, frozen=True, kw_only=True, tag="piece"):
     text: str
 
 
+class StepMessage(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="step"):
+    """
+    A step of an asked run of a pipeline began, or a task of it ended; only for callers who want a stream.
+
+    Attributes:
+        step: Its name.
+        status: Of a task that ended, whether it went well.
+        index: Of the item, where the step runs for each.
+        zone: Of a task that ended, as those that follow.
+        latency_ms: From the task's start to its end.
+        error: The kind of its failure.
+    """
+
+    step: Word
+    capability: Name
+    status: Literal["started", "succeeded", "failed"]
+    index: Size | None = None
+    pool: MaybeName = ""
+    model: ModelName = ""
+    zone: Zone | UnsetType = UNSET
+    latency_ms: TookMs = 0.0
+    error: Word = ""
+
+
 class AcceptedMessage(Struct, frozen=True, kw_only=True, tag="accepted"):
     """The fleet has taken an `ask`, and its answer follows; only for callers who want to be told (`Flotilla-Accepted`)."""
 
@@ -225,12 +249,14 @@ _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 _decode_result: Final = msgspec.json.Decoder(Result).decode
 _decode_answer: Final[Any] = msgspec.json.Decoder(PieceMessage).decode
+_decode_step: Final = msgspec.json.Decoder(StepMessage).decode
 _decode_accepted: Final = msgspec.json.Decoder(AcceptedMessage).decode
 _decode_dead: Final = msgspec.json.Decoder(DeadRecord).decode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorReply).decode
 _WithError = TypeVar("_WithError", Result, ErrorReply, DeadRecord)
 _PIECE_START: Final = b'{"type":"piece"'
+_STEP_START: Final = b'{"type":"step"'
 
 
 def input_digest(body: bytes) -> str:
@@ -238,9 +264,9 @@ def input_digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def decode_answer(body: bytes) -> PieceMessage | Result | ErrorReply:
+def decode_answer(body: bytes) -> PieceMessage | StepMessage | Result | ErrorReply:
     """
-    Decode a reply to `ask`: a piece, the result, or the error of a request that never became a task.
+    Decode a reply to `ask`: a piece, word of a step, the result, or the error of a request that never became a task.
 
     Raises:
         DecodeFailedError: It is none of them.
@@ -248,6 +274,8 @@ def decode_answer(body: bytes) -> PieceMessage | Result | ErrorReply:
     try:
         if body.startswith(_PIECE_START):
             return _decode_answer(checked(body))
+        if body.startswith(_STEP_START):
+            return _decode_step(checked(body))
         try:
             return _bounded(_decode_result(checked(body)))
         except msgspec.ValidationError:

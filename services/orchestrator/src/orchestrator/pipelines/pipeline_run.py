@@ -24,6 +24,7 @@ from orchestrator.approvals.gate import Opened, Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
 from orchestrator.state.tasks import NO_USAGE, Task
@@ -163,6 +164,8 @@ class PipelineRun:
             follows = next((one.follows for one in self._pipeline.steps if one.name == step.key.step), ())
             tally = self._tallies[step.key.step] = StepTally(step, data_class, follows)
             self._needs.events.tell(self._task, "step_started", step=step.key.step, needs=list(follows))
+            if self._task.on_step is not None:
+                self._task.on_step(began(step))
         kept = self._kept.of(step, data_class) if self._kept is not None else None
         if kept is not None:
             self._end(step, tally, kept, kept=True)
@@ -271,6 +274,8 @@ class PipelineRun:
         self._classes.append(data_class)
         tally.ended(result, kept=kept, own=not kept or self._run_id == self._task.id)
         name = step.key.step
+        if self._task.on_step is not None:
+            self._task.on_step(over(step, result))
         self._needs.metrics.step_ended(self._pipeline.name, name, result, kept=kept)
         if isinstance(result.output, msgspec.Raw):
             refusal = self._hold(len(result.output), name)

@@ -10,7 +10,7 @@ import msgspec
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
-from flotilla.contracts.results import AttemptReport, Result, input_digest
+from flotilla.contracts.results import AttemptReport, Result, StepMessage, input_digest
 from flotilla.contracts.subjects import Priority
 from flotilla.routing.types import TaskView
 from orchestrator.state.origins import Origin
@@ -20,7 +20,7 @@ NO_USAGE: Final = Usage()
 
 class Task:
     """
-    One accepted task; what changes are `cancelled`, `park`, and `body` and `origin`, which are dropped at the end.
+    One accepted task; what changes are `cancelled`, `park`, `on_step`, and `body` and `origin`, which are dropped at the end.
 
     Attributes:
         body: The capability's input, as the caller sent it; checked at intake, and empty once the task is over.
@@ -30,6 +30,7 @@ class Task:
         park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
             it goes on.
         origin: Of a durable task: where it comes from, computed when a gate asks.
+        on_step: Of an asked task whose caller wants a stream: told of its steps, if it is a run of a pipeline.
         cancelled: Set when the caller wants it no more.
     """
 
@@ -45,6 +46,7 @@ class Task:
         "deadline_unix_ms",
         "durable",
         "id",
+        "on_step",
         "options",
         "origin",
         "park",
@@ -94,6 +96,7 @@ class Task:
         )
         self.park: Callable[[bool], None] | None = None
         self.origin: Callable[[], Origin] | None = None
+        self.on_step: Callable[[StepMessage], None] | None = None
         self.cancelled: Final[asyncio.Event] = asyncio.Event()
 
     @property

@@ -9,6 +9,7 @@ from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import DataClass
+from flotilla.contracts.results import StepMessage
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import leave
@@ -120,12 +121,23 @@ class Interactive:
             await self._replies.piece(reply, seq, text)
             seq += 1
 
+        told: list[asyncio.Task[None]] = []
+
+        def on_step(step: StepMessage) -> None:
+            telling = start(self._replies.step(reply, step))
+            if telling is not None:
+                told.append(telling)
+
+        if task.options.stream:
+            task.on_step = on_step
         try:
             result = await self._executors.run(task, on_piece if task.options.stream else None)
         except asyncio.CancelledError:
             stopped = TaskError(ErrorKind.INTERNAL, "the orchestrator was stopped before the answer came")
             await self._replies.error(reply, stopped)
             return
+        if told:
+            await asyncio.wait(told)
         await self._replies.result(reply, result)
 
     async def _refuse(self, reply: str, error: TaskError) -> None:

@@ -7,7 +7,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT
 from flotilla.contracts.names import ADMIN, ORCHESTRATOR
-from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, encode
+from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage, Result, StepMessage, encode
 from flotilla.contracts.subjects import inbox_prefix
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.jetstream_api import EXPECTED_STREAM
@@ -59,6 +59,10 @@ class Replies:
     async def piece(self, reply: str, seq: int, text: str) -> None:
         """Send one piece of a streamed answer."""
         await self._connection.publish(reply, encode(PieceMessage(seq=seq, text=text)))
+
+    async def step(self, reply: str, step: StepMessage) -> None:
+        """Tell of a step of a run."""
+        await self._connection.publish(reply, encode(step))
 
     async def result(self, reply: str, result: Result) -> None:
         """Send the result of a task, the error headers with a failed one."""

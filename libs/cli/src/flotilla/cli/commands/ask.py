@@ -1,5 +1,6 @@
 """`flotilla ask`: have a task done now."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -13,6 +14,7 @@ from flotilla.client.interactive import new_task_id
 from flotilla.client.options import AskOptions
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.redaction import RedactOutput
+from flotilla.contracts.results import StepMessage
 
 if TYPE_CHECKING:
     from flotilla.client.fleet import Fleet
@@ -75,7 +77,8 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
 async def _stream(fleet: "Fleet", where: Where, job: Job, capability: str, options: AskOptions) -> int:
     last = ""
     try:
-        async with fleet.stream(capability, job.body or {}, **options) as stream:
+        on_step = partial(_tell_step, where)
+        async with fleet.stream(capability, job.body or {}, on_step=on_step, **options) as stream:
             async for piece in stream:
                 if where.json:
                     terminal.json_line(msgspec.json.encode({"type": "piece", "seq": stream.pieces - 1, "text": piece}))
@@ -88,8 +91,19 @@ async def _stream(fleet: "Fleet", where: Where, job: Job, capability: str, optio
     if where.json:
         terminal.json_line(msgspec.json.encode(stream.answer.result))
     else:
+        if not stream.pieces:
+            # Of a pipeline the output comes whole.
+            terminal.write(readable.full(stream.answer) + "\n")
         terminal.aside(readable.origin(stream.answer))
     return exits.OK
+
+
+def _tell_step(where: Where, step: StepMessage) -> None:
+    """A step of a pipeline, as it begins or ends."""
+    if where.json:
+        terminal.json_line(msgspec.json.encode(step))
+    else:
+        terminal.aside(readable.step_as_it_goes(step))
 
 
 async def _ask_each(where: Where, wanted: Plan, options: AskOptions, jobs_max: int) -> int:

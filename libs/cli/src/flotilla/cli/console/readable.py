@@ -9,7 +9,7 @@ from msgspec import UNSET
 from flotilla.client.answers import Answer
 from flotilla.contracts.capabilities import ClassifyOutput, EmbedOutput, ExtractEntitiesOutput
 from flotilla.contracts.redaction import RedactOutput, RestoreOutput
-from flotilla.contracts.results import StepReport
+from flotilla.contracts.results import StepMessage, StepReport
 
 BRIEF_LENGTH_MAX: Final = 60
 STEP_LENGTH_MAX: Final = 20
@@ -99,6 +99,15 @@ def counted(number: int, noun: str) -> str:
 def milliseconds(elapsed_ms: float) -> str:
     """A duration, in the unit that suits it."""
     return f"{elapsed_ms / 1000:.1f} s" if elapsed_ms >= 1000 else f"{elapsed_ms:.0f} ms"  # noqa: PLR2004
+
+
+def step_as_it_goes(step: StepMessage) -> str:
+    """A step of a run that is under way, on one line."""
+    name = step.step if step.index is None else f"{step.step}.{step.index}"
+    if step.status == "started":
+        return f"{name} ..."
+    where = f"{step.zone}: {step.pool}/{step.model}" if step.pool else ""
+    return " · ".join(part for part in (name, step.error or step.status, where, milliseconds(step.latency_ms)) if part)
 
 
 def moment(unix_ms: int) -> str:
