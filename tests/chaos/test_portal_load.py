@@ -40,7 +40,8 @@ FRAMES_PER_S_MAX: Final = 5.0
 FRAMES_MORE: Final = 3
 """A frame that was about to be sent, and one or two that a busy machine sent late."""
 GROWTH_MAX_BYTES: Final = 16 * MIB
-SERVER_GROWTH_MAX_BYTES: Final = 48 * MIB
+SERVER_GROWTH_MAX_BYTES: Final = 96 * MIB
+"""It holds up to 64 MiB for a member that a busy machine keeps from reading, and gives them back after minutes."""
 CPU_RATIO_MAX: Final = 1.5
 ASK: Final = b'{"document":"a","labels":["b"]}'
 SMALL_STORES: Final = {

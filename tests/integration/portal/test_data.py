@@ -282,6 +282,38 @@ async def test_the_blackboard_is_read_by_people_and_its_values_by_those_who_may_
     )
 
 
+async def test_spend_and_experiments_are_read_with_ones_own_credentials(portal: PortalHere, caller: PlainClient):
+    """
+    The ledger by what is asked for; the arms of a split with what they have done.
+    """
+    split = """[capabilities.classify]
+strategy = "split"
+routes = [{ pool = "local", weight = 1.0 }, { pool = "cloud", weight = 1.0 }]
+"""
+    assert "error" not in await caller.api("policy", {"verb": "set", "toml": split})
+    async with portal.browser() as anybody, portal.signed_in("viewer") as viewer:
+        hidden = [await anybody.get(path) for path in ("/api/spend", "/api/experiments")]
+        await asyncio.gather(*(caller.ask("classify", BODIES["classify"]) for _ in range(20)))
+        found: list[dict[str, Any]] = []
+
+        async def counted() -> bool:
+            found[:] = (await viewer.get("/api/experiments")).raise_for_status().json()["experiments"]
+            return bool(found) and sum(arm["tasks"] for arm in found[0]["arms"]) >= 20
+
+        await eventually(counted)
+        spend = [await viewer.get("/api/spend", params={"by": by}) for by in ("pool", "day", "capability")]
+        wrong = await viewer.get("/api/spend", params={"by": "label.x"})
+    await caller.api("policy", {"verb": "unset"})
+
+    assert [403, 403] == [answer.status_code for answer in hidden]
+    assert ["classify"] == [one["capability"] for one in found]
+    assert ["local", "cloud"] == [arm["pool"] for arm in found[0]["arms"]]
+    assert {1.0} == {arm["ok_share"] for arm in found[0]["arms"] if arm["tasks"]}
+    assert [200, 200, 200] == [answer.status_code for answer in spend], [answer.text for answer in spend]
+    assert ["pool", "day", "capability"] == [answer.json()["by"] for answer in spend]
+    assert 400 == wrong.status_code
+
+
 async def test_what_waits_for_an_approval_needs_an_approvers_credentials(portal: PortalHere):
     """
     Whatever the role says: an admin without them sees nothing of it, and decides nothing.

@@ -12,7 +12,18 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 from flotilla.testkit.plain_client import WAIT_S, eventually
 from flotilla.testkit.portal import TOKENS, PortalHere
 
-VIEWS: Final = ("overview", "tasks", "routes", "routes/policy", "approvals", "dead", "blackboard", "events", "spend")
+VIEWS: Final = (
+    "overview",
+    "tasks",
+    "routes",
+    "routes/policy",
+    "approvals",
+    "dead",
+    "blackboard",
+    "events",
+    "spend",
+    "experiments",
+)
 """What stands after `#/` for each view."""
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

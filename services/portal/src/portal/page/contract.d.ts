@@ -254,3 +254,36 @@ export interface BlackboardEntry {
   at_unix_ms?: number;
   expires_unix_ms?: number;
 }
+
+export interface SpendReport {
+  by: string;
+  /** The dearest first. */
+  lines: { key: string; usd: number; entries: number }[];
+  more: number;
+  usd: number;
+  entries: number;
+  /** Those whose cost is not known. */
+  unpriced: number;
+  complete: boolean;
+  budgets: { name: string; period: string; usd: number; used_usd: Figure; mode: string }[];
+}
+
+export interface Arm {
+  pool: string;
+  model: string;
+  tasks: number;
+  ok_share: number | null;
+  latency_ms: number | null;
+  cost_usd: number | null;
+  /** Mean of what callers said, 0 to 1. */
+  score: number | null;
+  scored: number;
+}
+
+export interface Experiment {
+  capability: string;
+  experiment: string;
+  /** 0 where there was no task yet. */
+  began_unix_ms: number;
+  arms: Arm[];
+}

@@ -12,6 +12,7 @@ import * as approvals from "./views/approvals.js";
 import * as blackboard from "./views/blackboard.js";
 import * as deadLetters from "./views/dead_letters.js";
 import * as events from "./views/events.js";
+import * as experiments from "./views/experiments.js";
 import * as overview from "./views/overview.js";
 import * as routes from "./views/routes.js";
 import * as signIn from "./views/sign_in.js";
@@ -30,6 +31,7 @@ const VIEWS = [
   ["blackboard", blackboard, "b"],
   ["events", events, "e"],
   ["spend", spend, "s"],
+  ["experiments", experiments, "x"],
 ];
 const SEQUENCE_MS_MAX = 1500;
 

@@ -8,6 +8,7 @@ from portal.web.app import Answer
 from portal.web.approval_answers import ApprovalAnswers
 from portal.web.blackboard_answers import BlackboardAnswers
 from portal.web.dead_answers import DeadAnswers
+from portal.web.economy_answers import EconomyAnswers
 from portal.web.route_answers import RouteAnswers
 from portal.web.task_answers import TaskAnswers
 from portal.web.who import Doors
@@ -22,6 +23,7 @@ def data_answers(
     dead = DeadAnswers(doors, fleets)
     blackboard = BlackboardAnswers(doors, fleets)
     approvals = ApprovalAnswers(doors, approvers)
+    economy = EconomyAnswers(doors, view, fleets)
     return {
         ("GET", "/api/tasks"): tasks.listed,
         ("GET", "/api/tasks/{scope}/{task}"): tasks.story,
@@ -35,6 +37,8 @@ def data_answers(
         ("POST", "/api/dead/retry"): dead.retry,
         ("POST", "/api/dead/discard"): dead.discard,
         ("GET", "/api/blackboard"): blackboard.listed,
+        ("GET", "/api/spend"): economy.spend,
+        ("GET", "/api/experiments"): economy.experiments,
         ("GET", "/api/approvals"): approvals.listed,
         ("GET", "/api/approvals/{id}"): approvals.shown,
         ("POST", "/api/approvals/{id}"): approvals.decide,
