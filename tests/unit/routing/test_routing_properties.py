@@ -245,8 +245,32 @@ def test_without_health_the_free_routes_stand_before_the_full_ones(
     assert full == sorted(full)
 
 
+def lively(pool: str) -> st.SearchStrategy[PoolView]:
+    """A pool that serves everything and has room: most of its routes may be asked."""
+    return st.builds(
+        PoolView,
+        zone=st.sampled_from(cast("tuple[Zone, ...]", ("local", "cloud"))),
+        pool=st.just(pool),
+        models=st.just(dict.fromkeys(MODELS, frozenset(CAPABILITIES))),
+        replicas=st.integers(1, 3),
+        slots=st.integers(2, 4),
+        busy=st.integers(0, 2),
+        labels=st.just({"region": "eu"}),
+    )
+
+
+lively_fleets = st.tuples(*map(lively, POOLS)).map(lambda pools: FleetView(pools={pool.pool: pool for pool in pools}))
+
+
 @settings(max_examples=100, deadline=None)
-@given(task=tasks, document=policies, fleet=fleets, health=healths, over_limit=st.frozensets(pool_names), seed=seeds)
+@given(
+    task=tasks,
+    document=policies,
+    fleet=lively_fleets,
+    health=st.just(Health()) | healths,
+    over_limit=st.frozensets(pool_names),
+    seed=seeds,
+)
 def test_all_options_together_keep_what_routing_promises(
     *,
     task: TaskView,
