@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flotilla.contracts.subjects import PRIORITIES
@@ -23,6 +23,10 @@ DELIVERIES = st.tuples(
 @given(
     deliveries=st.lists(DELIVERIES, min_size=1, max_size=6),
     moves=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(STATES))),
+)
+@example(
+    deliveries=[("classify", "normal", EXECUTORS[0], 1), ("classify", "normal", EXECUTORS[0], 2)],
+    moves=[(0, "answering"), (1, "answering")],
 )
 def test_counts_are_what_deliveries_stand_where(deliveries: list[Any], moves: list[tuple[int, State]]):
     """

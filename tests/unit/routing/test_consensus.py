@@ -111,6 +111,8 @@ def test_nothing_is_given_up_that_could_still_agree(
         (["x", None], 0, False),
         ([None, "x", None], 1, True),
         (["x", "y"], 0, False),
+        ([None], 0, False),
+        (["x", "x", None], 1, False),
     ],
 )
 def test_a_first_answer_is_waited_for(answers: list[str | None], pending: int, *, waits: bool) -> None:
@@ -125,6 +127,7 @@ def test_nobody_is_waited_for_who_cannot_bring_an_agreement_beside_an_answer() -
     The routes behind are asked at once.
     """
     assert not is_undecided(["x", None], 3, pending=1)
+    assert is_undecided([None], 3, pending=1)
 
 
 def test_more_cannot_agree_than_are_asked() -> None:

@@ -12,7 +12,7 @@ from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision, Escalation, Panel, Route
 from flotilla.testkit.run_story import FINISHED, HERE, THERE, TO_HERE, TO_THERE, Story, told
 from orchestrator.execution.cascades import answers_anyway
-from orchestrator.execution.panels import chosen_part
+from orchestrator.execution.panels import chosen_part, without_vote
 from orchestrator.execution.retries import ATTEMPTS_MAX
 from orchestrator.execution.run_state import Part, RouteTries, RunState
 from orchestrator.execution.run_steps import (
@@ -138,6 +138,35 @@ def test_an_answer_alone_is_not_an_agreement() -> None:
     assert (BEHIND, "escalated: 1 of 2 routes answered, and 2 must agree") == (send.choice.route, send.choice.reason)
 
 
+def test_the_reason_says_how_many_must_agree_not_how_many_were_asked() -> None:
+    """
+    Two of three; all of them where the decision had no panel any more.
+    """
+    for panel_kept, why in ((True, "no 2 of 3 answers agree"), (False, "no 3 of 3 answers agree")):
+        story = Story()
+        parts = tuple(
+            part(story, choice) for choice in asked(story, consensus(TO_HERE, TO_THERE, TO_BEHIND, ask=3)).choices
+        )
+        if not panel_kept:
+            story.run.panel = None
+        story.event(PanelEnded(parts, None))
+
+        assert story.run.kept is not None
+        assert why == story.run.kept.why
+
+
+def test_a_part_that_was_cancelled_has_no_vote_and_no_failure() -> None:
+    """
+    Nothing is known of its route.
+    """
+    run = PartStory().run
+    run.attempts.append(AttemptReport(pool="here", model="m", outcome="cancelled", latency_ms=1.0, reason=""))
+
+    error = without_vote(run)
+
+    assert (ErrorKind.NO_ROUTE, "the route is out") == (error.kind, error.message)
+
+
 def test_when_all_of_them_fail_what_is_behind_is_asked_alone() -> None:
     """
     And an asked task without anything behind fails as elsewhere.
@@ -145,7 +174,9 @@ def test_when_all_of_them_fail_what_is_behind_is_asked_alone() -> None:
     story = Story()
     parts = tuple(part(story, choice, answers=False) for choice in asked(story).choices)
 
+    assert chosen_part(PanelEnded(parts, None)) is None
     assert Refresh() == story.event(PanelEnded(parts, None))
+    assert story.run.waiting_since is None
     story.refreshed()
     assert Send(TO_BEHIND) == story.routed(THREE)
     assert 2 == story.run.failures
@@ -219,7 +250,7 @@ def test_the_tries_of_a_task_are_bounded_over_all_routes() -> None:
     A panel's count as any others.
     """
     story = Story()
-    story.run.counted = ATTEMPTS_MAX - 1
+    story.run.counted = ATTEMPTS_MAX - 2
     parts = tuple(part(story, choice, answers=False) for choice in asked(story).choices)
 
     assert ErrorKind.PROVIDER_FAILED == told(story.event(PanelEnded(parts, None)))
