@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("local", "redaction"), ("cloud", "cloud"))
 DOCUMENTS: Final = 30
-"""More than there are ways, so that each is gone at least once."""
+"""Enough for every way that needs neither cache nor sealed lane."""
 TO_THE_CLOUD: Final = """
 [default]
 strategy = "failover"
@@ -42,6 +42,18 @@ capability = "summarize"
 input = { document = "${steps.show.document}" }
 [output]
 summary = "${steps.sum.summary}"
+"""
+
+GATED: Final = """
+name = "gated"
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+input = { document = "${input.document}", labels = ["a", "b"] }
+approval = { expires_s = 1 }
+[output]
+label = "${steps.sort.label}"
 """
 
 
@@ -71,12 +83,14 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
     folder = tmp_path_factory.mktemp("prove")
     (folder / "capabilities").mkdir()
     (folder / "capabilities" / "unveiled.toml").write_text(UNVEILED)
+    (folder / "capabilities" / "gated.toml").write_text(GATED)
     async with running_fleet(
         folder,
         local=1,
         cloud=1,
         pools=POOLS,
         vault_pools=("redaction",),
+        sealed=True,
         env={"FLOTILLA_CAPABILITY_FILES": str(folder / "capabilities")},
     ) as fleet:
         env = {"FLOTILLA_VAULT_KEY": new_key()}
@@ -84,10 +98,10 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
         yield fleet
 
 
-async def prove(fleet: RunningFleet, *options: str, creds: str | None = None) -> Ended:
+async def prove(fleet: RunningFleet, *options: str, creds: str | None = None, tasks: int = DOCUMENTS) -> Ended:
     """Run the command as the fleet's admin."""
     pipe = asyncio.subprocess.PIPE
-    given = ("--creds", creds or str(fleet.server.admin().creds), "--url", fleet.url, "--tasks", str(DOCUMENTS))
+    given = ("--creds", creds or str(fleet.server.admin().creds), "--url", fleet.url, "--tasks", str(tasks))
     command = ("-m", "flotilla.cli", "privacy", "prove", *given, *options)
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, stderr=pipe, env={})
     out, err = await asyncio.wait_for(process.communicate(), 2 * WAIT_S)
@@ -108,12 +122,20 @@ async def test_it_proves_what_holds_and_leaves_nothing_behind(fleet: RunningFlee
     Although the policy prefers the cloud, and the cloud was heard to get what may go there.
     """
     await in_force(fleet, TO_THE_CLOUD)
-    ended = await prove(fleet, "--json", "--capability", "unveiled")
+    sealed = str(fleet.server.sealed_orchestrator().creds)
+    ended = await prove(
+        fleet, "--json", "--capability", "unveiled", "--capability", "gated", "--sealed-creds", sealed, tasks=44
+    )
 
     assert (0, {}, []) == (ended.code, ended.leaks, ended.told["faults"]), ended
     run = ended.told["run"]
     sights = {sight["place"]: sight for sight in run["sights"]}
-    assert DOCUMENTS == run["documents"]
+    assert 44 == run["documents"]
+    assert {"ok"} == set(run["ends"]["sealed"]) == set(run["ends"]["asked twice, with the cache"])
+    # Whatever a run can be stored as was stored, and looked at.
+    for place in ("suspended", "inputs of approvals", "audit", "stores", "sealed lane"):
+        assert sights[place]["messages"] > 0, place
+    assert sights["suspended"]["at_home"] > 0
     assert run["decoys_heard"] >= run["decoys_served"] > 0
     assert sights["cloud lanes"]["messages"] > run["decoys_heard"]
     assert sights["task stream"]["at_home"] > 0

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from flotilla.cli.prove.canaries import Canaries
-from flotilla.cli.prove.places import CLOUD_LANES, TASK_STREAM
+from flotilla.cli.prove.places import CACHE, CLOUD_LANES, TASK_STREAM
 from flotilla.cli.prove.plan import plan_for
 from flotilla.cli.prove.trial import Trial
 from flotilla.cli.prove.watch import Watch
 from flotilla.client.fleet import Fleet
+from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.policy import Policy
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import connected
@@ -46,7 +47,40 @@ POLICY: Final = """
 [default]
 strategy = "failover"
 routes = [{ pool = "cloud" }, { pool = "other" }, { pool = "local" }, { pool = "spare" }, { pool = "redaction" }]
+cache = { ttl_s = 600 }
+
+[capabilities.classify]
+strategy = "consensus"
+strategy_options = { ask = 2, agree = 2 }
+routes = [{ pool = "cloud" }, { pool = "other" }, { pool = "local" }, { pool = "spare" }]
+
+[capabilities.summarize]
+hedge = { after_ms = 5, share_max = 0.5 }
+shadow = { pool = "cloud", share = 1.0 }
+
+[capabilities.translate]
+routes = [{ pool = "spare" }, { pool = "local" }]
+shadow = { pool = "other", share = 1.0 }
 """
+"""What has others asked as well: a panel, a hedge, a shadow, and answers that are kept."""
+GATED: Final = """
+name = "gated"
+[input]
+type = "object"
+[steps.hide]
+capability = "redact"
+input = { document = "${input.document}" }
+[steps.sum]
+capability = "summarize"
+approval = { expires_s = 30 }
+input = { document = "${steps.hide.document}", max_words = 20 }
+[steps.show]
+capability = "restore"
+input = { document = "${steps.sum.summary}", vault = "${steps.hide.vault}" }
+[output]
+summary = "${steps.show.document}"
+"""
+DECIDED_EVERY_S: Final = 0.3
 LATENCY_MS: Final = 20.0
 FAILURE_RATE: Final = 0.05
 PROVIDER_FAILS: Final = 0.1
@@ -94,6 +128,7 @@ class Scene:
 
     Attributes:
         killed: What was killed, by kind, in order.
+        granted: How many steps an approver has let out.
     """
 
     def __init__(self, fleet: RunningFleet, canaries: Canaries, recorder: Recorder, collector: OtlpCollector) -> None:
@@ -103,6 +138,7 @@ class Scene:
         self.collector: Final = collector
         self.watch: Final = Watch(canaries)
         self.killed: Final[list[str]] = []
+        self.granted = 0
         self._starts: Final[dict[str, Start]] = {}
         self._alive: Final[dict[str, FleetProcess]] = {}
 
@@ -119,6 +155,18 @@ class Scene:
         await victim.wait()
         self.killed.append(kind)
         self._alive[kind] = await self._starts[kind](wait=False)
+
+    async def approve(self) -> None:
+        """Grant whatever waits, until cancelled."""
+        settings = self.fleet.server.approver()
+        connecting = Fleet.connect(settings.url, creds=settings.creds, inbox_prefix=settings.inbox_prefix)
+        async with connecting as approver:
+            while True:
+                with contextlib.suppress(FlotillaError):  # it is killed meanwhile
+                    for waiting in await approver.approvals.list():
+                        await approver.approvals.grant(waiting, by="ann")
+                        self.granted += 1
+                await asyncio.sleep(DECIDED_EVERY_S)
 
     async def documents_with_canaries(self) -> dict[str, int]:
         """Where any was seen, and how many."""
@@ -149,6 +197,10 @@ async def scene(tmp_path: Path, luck: random.Random) -> AsyncGenerator[Scene]:
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             **PROBED,
         }
+        capabilities = tmp_path / "capabilities"
+        capabilities.mkdir()
+        (capabilities / "gated.toml").write_text(GATED)
+        debug["FLOTILLA_CAPABILITY_FILES"] = str(capabilities)
         redacts = {**debug, "FLOTILLA_VAULT_KEY": new_key()}
         paid = {
             **debug,
@@ -178,7 +230,7 @@ async def tried(stage: Scene, documents: int, *, policy: str = "") -> Trial:
     admin = stage.fleet.server.admin()
     async with Fleet.connect(stage.fleet.url) as fleet, connected(admin, name="watch") as connection:
         await fleet.policy.set(POLICY + policy, force=True)
-        plan = plan_for((await fleet.status()).pools, Policy())
+        plan = plan_for((await fleet.status()).pools, Policy(), ("gated",))
         trial = Trial(fleet, plan, stage.canaries, stage.watch, run="canaries")
         await stage.watch.listen(connection)
         await trial.run(documents, lambda: None)
@@ -202,12 +254,13 @@ async def test_no_canary_leaves_the_local_zone_while_everything_is_killed(tmp_pa
                 await stage.kill_one(luck)
                 await asyncio.sleep(luck.uniform(0.1, 1.0) * pace)
 
-        making = asyncio.ensure_future(trouble())
+        beside = [asyncio.ensure_future(each) for each in (trouble(), stage.approve())]
         try:
             trial = await tried(stage, documents)
         finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            for each in beside:
+                each.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         ends = {way: dict(count) for way, count in trial.ends.items()}
         story = f"seed={seed} {len(stage.killed)} killed, {stage.recorder.requests} sent to the provider, {ends}"
         sights = {sight.place: sight for sight in stage.watch.sights()}
@@ -221,7 +274,9 @@ async def test_no_canary_leaves_the_local_zone_while_everything_is_killed(tmp_pa
         assert stage.watch.decoys >= trial.decoys, story
         assert sights[CLOUD_LANES].messages > stage.watch.decoys, story
         assert sights[TASK_STREAM].at_home > documents / 5, story
-        assert sights["dead letters"].messages > 0, story
+        for place in ("dead letters", "suspended", "inputs of approvals", "audit", CACHE):
+            assert sights[place].messages > 0, (place, story)
+        assert stage.granted, story
         assert 0 < len(stage.collector.spans) < SPANS_MAX, story
         assert trial.served > documents / 2, story
 

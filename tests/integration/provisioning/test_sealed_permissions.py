@@ -35,8 +35,10 @@ HEARD: Final = (TASK, subjects.ask("acme", "classify"))
 ROLES: dict[str, Callable[[RunningServer], NatsSettings]] = {
     "orchestrator": lambda server: server.orchestrator(),
     "admin": lambda server: server.admin(),
+    # The portal's too.
     "observer": lambda server: server.observer(),
     "another tenant": lambda server: server.tenant("default"),
+    "another tenant's approver": lambda server: server.approver("default"),
     "local worker": lambda server: server.worker("local", "ollama"),
     "worker with the vault": lambda server: server.worker("local", "redaction"),
     "cloud worker": lambda server: server.worker("cloud", "anthropic"),

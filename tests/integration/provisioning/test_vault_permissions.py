@@ -36,8 +36,11 @@ STREAM = subjects.bucket_stream(VAULT_BUCKET)
 ROLES: dict[str, Callable[[RunningServer], NatsSettings]] = {
     "orchestrator": lambda server: server.orchestrator(),
     "admin": lambda server: server.admin(),
+    # The portal's too.
     "observer": lambda server: server.observer(),
+    "sealed orchestrator": lambda server: server.sealed_orchestrator(),
     "tenant": lambda server: server.tenant("default"),
+    "approver": lambda server: server.approver("default"),
     "local worker": lambda server: server.worker("local", "ollama"),
     "cloud worker": lambda server: server.worker("cloud", "anthropic"),
 }
@@ -52,12 +55,13 @@ async def server(
     A server, or the first node of three, with every stream, and a vault that holds the secret.
     """
     folder = tmp_path_factory.mktemp("vault")
+    spec: dict[str, Any] = {"pools": POOLS, "vault_pools": ("redaction",), "sealed": True}
     async with AsyncExitStack() as stack:
         if request.param == "cluster":
-            cluster = await stack.enter_async_context(running_cluster(folder, pools=POOLS, vault_pools=("redaction",)))
+            cluster = await stack.enter_async_context(running_cluster(folder, **spec))
             server, replicas = cluster.nodes[0], NODES
         else:
-            server = await stack.enter_async_context(running_server(folder, pools=POOLS, vault_pools=("redaction",)))
+            server = await stack.enter_async_context(running_server(folder, **spec))
             replicas = 1
         async with connected(server.orchestrator(), name="setup") as connection:
             requests = Requests(connection)

@@ -63,7 +63,7 @@ def _values(marked: str) -> list[str]:
 
 ORDINARY = [
     "Address: see below. Name: to be decided. Contact: by phone.",
-    '{"name": "chess club", "owner": "nobody", "city": null, "phone": "none"}',
+    '{"name": "chess club", "owner": "nobody", "open": true}',
     "name,price\nchair,12\nlamp,30\n",
     "Please send time, place, and a short note\nof the things that you need, want, and miss\n",
     "total: 12, age: unknown, status: open",

@@ -150,3 +150,13 @@ def test_a_language_that_the_lists_do_not_serve_is_refused_unless_the_caller_acc
     with pytest.raises(LanguageError, match="'pt'"):
         redact("Mail jane@example.com", EMPTY, LAYERS, language="pt-BR")
     assert redact("Mail jane@example.com", EMPTY, LAYERS).text.startswith("Mail [EMAIL_1")
+
+
+def test_an_address_that_is_left_is_left_whole():
+    """Also where the text names its owner elsewhere, in whatever case."""
+    policy = Policy(off=frozenset({"EMAIL"}))
+    text = "Fenella Quill asked; write to fenella.quill7@example.com, and FENELLA will answer."
+    redacted = redact(text, Entries.empty("case"), [Structured(), Listed()], language="en", policy=policy).text
+
+    assert "fenella.quill7@example.com" in redacted
+    assert "FENELLA" not in redacted

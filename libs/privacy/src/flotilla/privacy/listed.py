@@ -12,6 +12,7 @@ from flotilla.privacy.names.capitals import with_capitals
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.marking import mark, places
 from flotilla.privacy.names.small import said_again, small_names
+from flotilla.privacy.names.spellings import WordPlaces, places_of
 from flotilla.privacy.names.tokens import Token, tokens_of
 from flotilla.privacy.spans import Span
 from flotilla.privacy.values.regions import Region, near_digits
@@ -19,7 +20,9 @@ from flotilla.privacy.values.regions import Region, near_digits
 # Between the parts of one address.
 _GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
 _NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
-_LETTERS: Final = re.compile(r"[^\W\d_]+")
+# "Hyun-woo Seo, 29, of Daejeon", "Hyun-woo Seo (29)".
+_AGE_AFTER: Final = re.compile(r"(?:, | ?\()(\d{1,3})(?=[,;)]|\.(?:\s|\Z))")
+_ADDRESSED: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 _NUMBER_LENGTH_MAX: Final = 10
 _SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
 
@@ -42,13 +45,20 @@ class Listed:
         text = with_capitals(text)
         tokens = tokens_of(text, language)
         digits = near_digits(text)
-        present = frozenset(_LETTERS.findall(text))
+        at = places_of(text)
         mark(text, tokens, language)
-        people_found = [*self._people(text, tokens, language, present)]
-        parts = [*self._address_parts(text, tokens, digits, language, present)]
+        people_found = [*self._people(text, tokens, language, at)]
+        parts = [*self._address_parts(text, tokens, digits, language, at)]
         yield from people_found
+        for span in people_found:
+            age = _AGE_AFTER.match(text, span.end)
+            if age is not None:
+                yield self._span(*age.span(1), "AGE", _RATHER)
+        addressed = [match.span() for match in _ADDRESSED.finditer(text)] if "@" in text else []
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
-        for start, end in (*small_names(text, tokens, language), *said_again(tokens, named)):
+        # Parts of an e-mail address go with it, or stay with it where the policy says so.
+        words = [token for token in tokens if not _within(addressed, token)] if addressed else tokens
+        for start, end in (*small_names(text, words, language), *said_again(words, named)):
             yield self._span(start, end, "PERSON", _PERHAPS)
         yield from parts
         yield from _chains(text, parts, people_found)
@@ -58,8 +68,8 @@ class Listed:
             if token.capital and token.text.lower() in GROUPS:
                 yield self._span(token.start, token.end, "GROUP", _RATHER)
 
-    def _people(self, text: str, tokens: Sequence[Token], language: str, present: frozenset[str]) -> Iterator[Span]:
-        for start, end, name in people.announced(text, language, present):
+    def _people(self, text: str, tokens: Sequence[Token], language: str, at: WordPlaces) -> Iterator[Span]:
+        for start, end, name in people.announced(text, language, at):
             yield self._span(start, end, name, _SURE)
         for run in people.runs(text, tokens):
             listed = any(token.first for token in run)
@@ -74,9 +84,9 @@ class Listed:
             yield self._span(run[0].start, run[-1].end, "PLACE" if placed else "PERSON", score)
 
     def _address_parts(
-        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str, present: frozenset[str]
+        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str, at: WordPlaces
     ) -> Iterator[Span]:
-        for start, end, name in addresses.find(text, digits, present):
+        for start, end, name in addresses.find(text, digits, at):
             yield self._span(start, end, name, _SURE)
         for start, end in places(text, tokens, language):
             yield self._span(start, end, "PLACE", _RATHER)
@@ -94,6 +104,11 @@ class Listed:
 
     def _span(self, start: int, end: int, name: str, score: float) -> Span:
         return Span(start=start, end=end, type=name, layer=self.name, score=score)
+
+
+def _within(regions: Sequence[Region], token: Token) -> bool:
+    at = bisect_left(regions, (token.end, 0))
+    return at > 0 and token.start < regions[at - 1][1]
 
 
 def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> Iterator[Span]:

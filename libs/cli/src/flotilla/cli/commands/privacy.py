@@ -1,7 +1,7 @@
 """`flotilla privacy`: whether what must stay in the local zone stays there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 from cyclopts import App, Parameter
@@ -13,7 +13,7 @@ from flotilla.cli.console.outcomes import progress
 from flotilla.cli.console.readable import counted
 from flotilla.cli.console.tables import table
 from flotilla.client.addresses import DEFAULT_URL
-from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, is_name
+from flotilla.contracts.names import ADMIN, DEFAULT_SCOPE, SEALED_ORCHESTRATOR, is_name
 
 if TYPE_CHECKING:
     from flotilla.cli.prove.prove import Proof
@@ -37,6 +37,7 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     timeout_s: float = TIMEOUT_S_DEFAULT,
     capability: Annotated[list[str] | None, Parameter(negative="")] = None,
     directory: Annotated[Path, Parameter(name="--dir")] = DIRECTORY_DEFAULT,
+    sealed_creds: Path | None = None,
     where: Where = NO_WHERE,
 ) -> int:
     """
@@ -44,7 +45,8 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
 
     Names, addresses and accounts that nobody can guess travel as restricted tasks of every capability, through redaction
     and back, into retries, refusals and dead letters. Meanwhile this listens, as the fleet's admin, to every cloud lane,
-    to events, results, dead letters, heartbeats and buckets, and reads the logs of a fleet on this machine. What it
+    to events, results, dead letters and heartbeats, looks into every stream and bucket, and reads the logs of a fleet on this
+    machine. What it
     leaves in the fleet is removed. Exit code 0 when it is proven, 1 when something came to light or could not be seen.
 
     Parameters
@@ -57,6 +59,8 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
         One more that takes {"document": text}, such as a pipeline of yours. May be repeated.
     directory
         Of a fleet of `flotilla up`, whose admin's credentials and logs are there.
+    sealed_creds
+        Of an orchestrator of the sealed lane: it is tried as well, and all of its stores are looked into.
     """
     from flotilla.cli.prove.prove import prove as run  # noqa: PLC0415  (--help needs no NATS client)
     from flotilla.cli.prove.verdict import faults  # noqa: PLC0415
@@ -68,7 +72,7 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     for name in capability or ():
         if not is_name(name):
             raise exits.UsageError(f"--capability {name}: expected 1 to 63 of a-z0-9-")
-    proof = _proof(where, directory, tasks, tuple(capability or ()), timeout_s)
+    proof = _proof(where, directory, Tried(tasks, tuple(capability or ()), timeout_s, sealed_creds))
     with progress(tasks, shown=not where.json) as advance:
         done = await run(proof, advance)
     found = faults(done)
@@ -79,7 +83,16 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     return exits.FAILED if found else exits.OK
 
 
-def _proof(where: Where, directory: Path, tasks: int, capabilities: tuple[str, ...], timeout_s: float) -> "Proof":
+class Tried(NamedTuple):
+    """What the options say; see the command."""
+
+    tasks: int
+    capabilities: tuple[str, ...]
+    timeout_s: float
+    sealed_creds: Path | None
+
+
+def _proof(where: Where, directory: Path, tried: Tried) -> "Proof":
     from flotilla.cli.prove.prove import Proof  # noqa: PLC0415
     from flotilla.contracts import subjects  # noqa: PLC0415
     from flotilla.fabric.connection import URL_EXPECTED, NatsSettings, is_url  # noqa: PLC0415
@@ -97,6 +110,9 @@ def _proof(where: Where, directory: Path, tasks: int, capabilities: tuple[str, .
     if not is_url(url):
         raise exits.UsageError(f"--url (or FLOTILLA_NATS_URL): {URL_EXPECTED}")
     own = facts is not None and facts.url == url
+    sealed_creds = tried.sealed_creds
+    if sealed_creds is None and own and facts is not None and SEALED_ORCHESTRATOR in facts.credentials:
+        sealed_creds = Path(facts.credentials[SEALED_ORCHESTRATOR])
     return Proof(
         settings=NatsSettings(
             url=url,
@@ -106,10 +122,11 @@ def _proof(where: Where, directory: Path, tasks: int, capabilities: tuple[str, .
             connect_patience_s=CONNECT_PATIENCE_S,
         ),
         scope=where.scope or DEFAULT_SCOPE,
-        documents=tasks,
-        capabilities=capabilities,
-        timeout_s=timeout_s,
+        documents=tried.tasks,
+        capabilities=tried.capabilities,
+        timeout_s=tried.timeout_s,
         logs=(directory / "logs", directory / "nats") if own else (),
+        sealed_creds=sealed_creds,
     )
 
 

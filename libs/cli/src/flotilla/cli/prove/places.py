@@ -63,7 +63,20 @@ def beside_original(body: bytes) -> bytes:
         record = decode_dead(body)
     except DecodeFailedError:
         return body
-    return body if record.capability in LOCAL_CAPABILITIES else msgspec.json.encode(structs.replace(record, body=b""))
+    return body if record.capability in LOCAL_CAPABILITIES else beside_any_original(body)
+
+
+def beside_any_original(body: bytes) -> bytes:
+    """The same in the sealed lane, which keeps those of tasks that redact as well."""
+    try:
+        return msgspec.json.encode(structs.replace(decode_dead(body), body=b""))
+    except DecodeFailedError:
+        return body
+
+
+def nothing(_body: bytes) -> bytes:
+    """Of a task or an input that waits as it was sent, all may be a canary."""
+    return b""
 
 
 class _Kept(Struct, frozen=True):
@@ -76,7 +89,9 @@ CLOUD_LANES: Final = "cloud lanes"
 TASK_STREAM: Final = "task stream"
 ANSWERS: Final = "answers"
 BUCKETS: Final = "buckets"
+CACHE: Final = "result cache"
 LOGS: Final = "logs"
+SEALED: Final = "sealed lane"
 
 HEARD: Final = (
     Place(name=CLOUD_LANES, subjects=("infer.cloud.>", "infer-control.cloud.>")),
@@ -87,10 +102,24 @@ HEARD: Final = (
     Place(name="dead letters", subjects=("dead.>",), watched=beside_original),
     Place(name="results", subjects=("scope.*.results.>",), watched=beside_output),
     Place(name="steps", subjects=("step.*.*.*.*.*", "step.*.*.definition.*"), watched=beside_kept_output),
+    Place(name="inputs of approvals", subjects=("step.*.*.approval.*",), watched=nothing),
+    Place(name="suspended", subjects=("suspended.>",), watched=nothing),
     Place(name="audit", subjects=("audit.>",)),
+    Place(name="ledger and counters", subjects=("ledger.>", "counter.>", "counted.>", "score.>")),
     Place(name=BUCKETS, subjects=("$KV.>",)),
     Place(name=TASK_STREAM, subjects=("scope.*.tasks.>",), at_home=True),
 )
 """Not the local lanes: whoever subscribes there keeps the server from saying that no replica has a free slot."""
-READ: Final = (Place(name=ANSWERS, watched=beside_output), Place(name=LOGS))
-"""What is no subject: what this command was answered, and the logs of a fleet on this machine."""
+STORES: Final = "stores"
+CACHE_KEYS: Final = "$KV.cache_"
+READ: Final = (
+    Place(name=ANSWERS, watched=beside_output),
+    Place(name=CACHE),
+    Place(name=STORES),
+    Place(name=SEALED),
+    Place(name=LOGS),
+)
+"""
+What is no subject of its own: what this command was answered, kept answers, everything that streams and buckets hold, in the
+sealed lane too, and the logs of a fleet on this machine.
+"""

@@ -13,6 +13,8 @@ from flotilla.contracts.redaction import DECLASSIFIED, LOCAL_CAPABILITIES
 
 ONWARD: Final = ("summarize", "classify", "extract-entities", "translate", "reason", "chat")
 """What a text of a lower class is sent on to: the first that a cloud pool serves, or else a local one."""
+CACHED_MAX: Final = 3
+"""One capability is kept like another."""
 
 
 class Lowered(Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     Attributes:
         capabilities: That take a text, and that the local zone serves, and those that were named.
+        cached: Those of the local zone whose answers must not be kept: of restricted tasks, unless the policy says so.
+        sealed: Of the local zone.
         cloud_pools: Pools that restricted tasks ask for in vain.
         onward: The capability that a lowered text is sent on to; None when nobody serves any.
         onward_pools: The cloud pools that serve it: what may leave is asked of these, lest it stays by chance.
@@ -37,11 +41,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     """
 
     capabilities: tuple[str, ...]
+    cached: tuple[str, ...]
+    sealed: tuple[str, ...]
     cloud_pools: tuple[str, ...]
     onward: str | None
     onward_pools: tuple[str, ...]
     redacts: bool
     lowered: tuple[Lowered, ...]
+
+
+def _keeps_restricted(policy: Policy) -> bool:
+    """Whether answers of restricted tasks are kept: then the cache holds what the operator has it hold."""
+    entries = (policy.default, *policy.capabilities.values())
+    return any(entry.cache is not None and entry.cache.restricted for entry in entries if entry is not None)
 
 
 def plan_for(pools: Iterable[PoolStatus], policy: Policy | None, named: Iterable[str] = ()) -> Plan:
@@ -59,6 +71,8 @@ def plan_for(pools: Iterable[PoolStatus], policy: Policy | None, named: Iterable
     onward = next((name for served in (cloud, local) for name in ONWARD if name in served), None)
     return Plan(
         capabilities=tuple(dict.fromkeys((*known, *own, *named))),
+        cached=() if policy is not None and _keeps_restricted(policy) else (*known, *own)[:CACHED_MAX],
+        sealed=(*known, *own),
         cloud_pools=tuple(pool.pool for pool in pools if pool.zone == "cloud"),
         onward=onward,
         onward_pools=tuple(pool.pool for pool in pools if pool.zone == "cloud" and onward in pool.capabilities),

@@ -3,16 +3,20 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from flotilla.cli.prove.canaries import Canaries
 from flotilla.cli.prove.clean_up import clean_up
-from flotilla.cli.prove.places import BUCKETS
+from flotilla.cli.prove.places import STORES
 from flotilla.cli.prove.plan import Plan, plan_for
+from flotilla.cli.prove.sealed import SealedLane, sealed_lane
+from flotilla.cli.prove.stores import look_into, marked
 from flotilla.cli.prove.trial import Trial
 from flotilla.cli.prove.verdict import Run
 from flotilla.cli.prove.watch import LogReader, Watch
@@ -20,9 +24,7 @@ from flotilla.client.fleet import Fleet
 from flotilla.contracts import subjects
 from flotilla.contracts.names import ADMIN
 from flotilla.fabric.connection import NatsSettings, connected
-from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import between, sequences
 from flotilla.routing.policy_check import parse_policy
 
 SETTLE_S: Final = 3.0
@@ -41,6 +43,7 @@ class Proof(Struct, frozen=True, kw_only=True):
         capabilities: That are tried besides those of the live pools, such as pipelines.
         timeout_s: For all of the letters together.
         logs: Folders with the logs of a fleet on this machine.
+        sealed_creds: Of an orchestrator of the sealed lane, where there is one.
     """
 
     settings: NatsSettings
@@ -49,6 +52,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     timeout_s: float
     logs: Sequence[Path] = ()
+    sealed_creds: Path | None = None
 
 
 async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
@@ -75,17 +79,22 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
             name="flotilla-prove",
         ) as fleet,
         connected(settings, name="flotilla-prove-watch") as connection,
+        AsyncExitStack() as stack,
     ):
         plan = await _plan(fleet, proof.capabilities)
-        trial = Trial(fleet, plan, canaries, watch, run=f"prove-{secrets.token_hex(RUN_BYTES)}")
+        run = f"prove-{secrets.token_hex(RUN_BYTES)}"
+        sealed = await stack.enter_async_context(_sealed(proof, watch, run))
+        trial = Trial(fleet, plan, canaries, watch, run=run, sealed=sealed)
         requests = Requests(connection)
         await requests.start()
         try:
+            marks = await marked(requests, proof.scope)
             await watch.listen(connection)
             await _send(trial, proof, advance)
             await asyncio.sleep(SETTLE_S)
-            for bucket in (*subjects.BUCKETS, subjects.blackboard_bucket(proof.scope)):
-                await _look_into(requests, bucket, watch)
+            await look_into(requests, proof.scope, marks, watch, STORES)
+            if sealed is not None:
+                await sealed.look()
             await asyncio.to_thread(logs.read_into, watch)
         finally:
             interrupted = connection.reconnects > 0
@@ -105,6 +114,16 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
     )
 
 
+@asynccontextmanager
+async def _sealed(proof: Proof, watch: Watch, run: str) -> AsyncGenerator[SealedLane | None]:
+    if proof.sealed_creds is None:
+        yield None
+        return
+    settings = msgspec.structs.replace(proof.settings, creds=proof.sealed_creds)
+    async with sealed_lane(settings, watch, scope=proof.scope, run=run) as lane:
+        yield lane
+
+
 async def _plan(fleet: Fleet, capabilities: tuple[str, ...]) -> Plan:
     status = await fleet.status()
     in_force = await fleet.policy.get()
@@ -117,16 +136,3 @@ async def _send(trial: Trial, proof: Proof, advance: Callable[[], None]) -> None
             await trial.run(proof.documents, advance)
     except TimeoutError:
         return  # what was not sent is missing in the count
-
-
-async def _look_into(requests: Requests, bucket: str, watch: Watch) -> None:
-    stream = subjects.bucket_stream(bucket)
-    try:
-        first, last = await sequences(requests, stream)
-        async for message in between(
-            requests, stream, subjects.key(bucket, ">"), from_sequence=max(1, first), before=last + 1
-        ):
-            watch.see(BUCKETS, message.body, beside=message.subject.encode())
-    except FabricError:
-        # A bucket that nobody has made yet holds nothing.
-        return

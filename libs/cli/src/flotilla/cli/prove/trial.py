@@ -13,13 +13,14 @@ from flotilla.cli.prove.canaries import Canaries
 from flotilla.cli.prove.documents import Input, input_of, letter, plain_letter, wrong_input
 from flotilla.cli.prove.places import ANSWERS
 from flotilla.cli.prove.plan import Lowered, Plan
+from flotilla.cli.prove.sealed import SealedLane
 from flotilla.cli.prove.watch import Watch
 from flotilla.client.answers import Answer
 from flotilla.client.errors import TaskFailedError
 from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import FlotillaError, TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.headers import DataClass
+from flotilla.contracts.headers import Cache, DataClass
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES, VAULT_LIFETIME_S_MIN
 
 IN_FLIGHT_MAX: Final = 8
@@ -29,8 +30,8 @@ TOO_SHORT_S: Final = 0.001
 DEAD_TRIES_MAX: Final = 20
 DEAD_TRY_EVERY_S: Final = 0.1
 
-Way = Callable[[str], Awaitable[None]]
-"""Does something with a letter."""
+Way = Callable[[str], Awaitable[str | None]]
+"""Does something with a letter; gives how it ended where not well."""
 
 
 class Trial:
@@ -45,12 +46,22 @@ class Trial:
         documents: How many letters have been sent, and what became of them is known.
     """
 
-    def __init__(self, fleet: Fleet, plan: Plan, canaries: Canaries, watch: Watch, *, run: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        plan: Plan,
+        canaries: Canaries,
+        watch: Watch,
+        *,
+        run: str,
+        sealed: SealedLane | None = None,
+    ) -> None:
         self._fleet = fleet
         self._plan = plan
         self._canaries = canaries
         self._watch = watch
         self._run = run
+        self._sealed = sealed
         self._numbers = itertools.count()
         self._pools = itertools.cycle(plan.onward_pools)
         self.tasks: Final[dict[str, bool]] = {}
@@ -67,7 +78,7 @@ class Trial:
             name, way = next(ways)
             ends = self.ends.setdefault(name, Counter())
             try:
-                await way(letter(self._canaries.person(number)))
+                ended = await way(letter(self._canaries.person(number)))
             except TaskFailedError as error:
                 self._watch.see(ANSWERS, msgspec.json.encode(error.answer.result))
                 ends[error.kind.value] += 1
@@ -78,7 +89,7 @@ class Trial:
                 self._watch.see(ANSWERS, str(error).encode("utf-8", "replace"))
                 ends["no answer"] += 1
             else:
-                ends["ok"] += 1
+                ends[ended or "ok"] += 1
             self.documents += 1
             advance()
 
@@ -91,6 +102,9 @@ class Trial:
         found += [("decoys", self._decoy) for _ in plan.onward_pools]
         found += [("asked", self._asking(name)) for name in plan.capabilities]
         found += [("submitted", self._submitting(name)) for name in plan.capabilities]
+        found += [("asked twice, with the cache", self._asking_twice(name)) for name in plan.cached]
+        if self._sealed is not None:
+            found += [("sealed", self._sealing(self._sealed, name)) for name in plan.sealed]
         if plan.redacts:
             found.append(("redacted and restored", self._redacted_and_restored))
         found += [(f"{low.capability}.{low.field} sent on", self._sending_on(low)) for low in plan.lowered]
@@ -107,6 +121,19 @@ class Trial:
     def _asking(self, capability: str) -> Way:
         async def way(text: str) -> None:
             await self._ask(capability, input_of(capability, text))
+
+        return way
+
+    def _asking_twice(self, capability: str) -> Way:
+        async def way(text: str) -> None:
+            for _ in range(2):
+                await self._ask(capability, input_of(capability, text), cache="use")
+
+        return way
+
+    def _sealing(self, sealed: SealedLane, capability: str) -> Way:
+        async def way(text: str) -> str:
+            return await sealed.submit(capability, text)
 
         return way
 
@@ -196,13 +223,22 @@ class Trial:
             return None
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         route = next(self._pools, None)
-        return await self._ask(onward, input_of(onward, text), data_class=data_class, route=route) if text else None
+        if not text:
+            return None
+        # A kept answer would have been on no lane.
+        return await self._ask(onward, input_of(onward, text), data_class=data_class, route=route, cache="off")
 
     async def _ask(
-        self, capability: str, given: Input, *, data_class: DataClass = "restricted", route: str | None = None
+        self,
+        capability: str,
+        given: Input,
+        *,
+        data_class: DataClass = "restricted",
+        route: str | None = None,
+        cache: Cache | None = None,
     ) -> Answer:
         answer = await self._fleet.ask(
-            capability, given, deadline_s=TASK_DEADLINE_S, data_class=data_class, route=route
+            capability, given, deadline_s=TASK_DEADLINE_S, data_class=data_class, route=route, cache=cache
         )
         self._look_at(answer, data_class=data_class)
         return answer

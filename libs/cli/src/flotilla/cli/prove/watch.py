@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from flotilla.cli.prove.canaries import Canaries
-from flotilla.cli.prove.places import CLOUD_LANES, HEARD, LOGS, READ, Place
+from flotilla.cli.prove.places import CACHE, CACHE_KEYS, CLOUD_LANES, HEARD, LOGS, READ, Place
 from flotilla.fabric.connection import Connection, Message
 
 LOG_CHUNK_BYTES: Final = 1024 * 1024
@@ -83,7 +83,7 @@ class Watch:
     async def _subscribe(self, connection: Connection, place: Place, subject: str) -> None:
         async def on_message(message: Message) -> None:
             beside = message.subject.encode("utf-8", "replace") + (message.raw_headers or b"")
-            self.see(place.name, message.data, beside=beside)
+            self.see(CACHE if message.subject.startswith(CACHE_KEYS) else place.name, message.data, beside=beside)
 
         await connection.subscribe(subject, on_message)
 

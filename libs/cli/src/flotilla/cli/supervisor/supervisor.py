@@ -72,7 +72,8 @@ class FleetFacts(Struct, frozen=True, kw_only=True):
         dir: Absolute.
         pids: Process ids by `nats`, `orchestrator`, `local`, `cloud` and `redaction`, and `orchestrator-sealed` and `portal`
             where there are some, as of now.
-        credentials: Paths of nkey seed files; of tenants those that have the sealed lane alone, as `tenant.<scope>`.
+        credentials: Paths of nkey seed files; of tenants those that have the sealed lane alone, as `tenant.<scope>`;
+            where there is a sealed lane, its orchestrators'.
         portal: Where a browser finds the fleet; empty where it has no portal.
         portal_token: Path of the file with what one signs in there with.
     """
@@ -138,9 +139,10 @@ class Supervisor:
         }
         named = {ORCHESTRATOR: ORCHESTRATOR, "observer": OBSERVER, "admin": ADMIN}
         named |= {pool: roles.worker_user(zone, pool) for zone, pool in self._pools}
+        sealed = {SEALED_ORCHESTRATOR: SEALED_ORCHESTRATOR} if self._options.sealed else {}
         tenants = {f"tenant.{scope}": roles.tenant_user(scope) for scope in sealed_scopes_of(self._options)}
-        named |= tenants | {"approver": roles.approver_user(DEFAULT_SCOPE)}
-        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin", "approver", *tenants)
+        named |= tenants | sealed | {"approver": roles.approver_user(DEFAULT_SCOPE)}
+        order = (ORCHESTRATOR, *(pool for _, pool in self._pools), "observer", "admin", "approver", *sealed, *tenants)
         return FleetFacts(
             url=self.url,
             dir=str(self._directory.path),

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from flotilla.privacy.names.spellings import first_words, spellings
-from flotilla.privacy.values.regions import Region, matches, words
+from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at, spellings
+from flotilla.privacy.values.regions import Region, around, matches, words
 
 _CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}"
 _HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
@@ -42,8 +42,9 @@ _ENGLISH: Final = re.compile(
 )
 _UNIT_ALONE: Final = re.compile(
     r"(?<!\w)(?:Apt|Apartment|Suite|Ste|Unit|Flat|Whg|Wohnung|Appt|Appartement|Bât"
-    r"|Piso)\.?\s#?\d{1,5}[A-Za-z]?(?:,?\sBox\s\d{1,6})?(?![\w%])"
+    r"|Piso)\.?\s#?\d{1,5}[A-Za-z]?(?:,?\s[Bb]ox\s\d{1,6})?(?![\w%])"
 )
+_FLOOR: Final = re.compile(r"(?<![\w.,])\d{1,2}\.?[º°ª]\s?(?:[A-Z]|izq\.?|izqda\.?|dcha\.?)(?!\w)")
 _MILITARY: Final = re.compile(r"(?<!\w)(?:APO|DPO|FPO),?\sA[AEP](?:,?\s\d{5}(?:-\d{4})?)?(?!\w)")
 _NO_NUMBER: Final = re.compile(
     rf"(?<!\w){_CAP}(?:\s{_CAP})?\s(?:Street|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Terrace"
@@ -69,7 +70,7 @@ _AT_THE: Final = re.compile(
 ROMANCE_KINDS: Final = (
     r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
     r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
-    r"|[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
+    r"|[Cc]alle|[Cc]/|P[º°]|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
     r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Ll]ugar|[Uu]rbanización|[Uu]rb\."
     r"|Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Rua|Praça|Travessa|Estrada|Alameda|Avinguda"
     r"|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Oo]s\.|[Pp]l\.|Plac|Calea|Bulevardul|Šetalište|Trg|Cesta|Kossuth|Jalan)"
@@ -98,13 +99,14 @@ _ROMANCE_ALONE: Final = re.compile(
 _BOX: Final = re.compile(
     r"(?<!\w)(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
     r"|Apartado(?: de [Cc]orreos)?|Apdo\.?|Boîte [Pp]ostale|PSC|Unit"
-    r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\sBox\s\d{1,6})?(?!\w)"
+    r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\s[Bb]ox\s\d{1,6})?(?!\w)"
 )
 _OF_THE: Final = re.compile(
     rf"(?<!\w)(?:Straße|Strasse|Platz|Allee|Ufer|Ring) (?:des|der|am|von|vom)(?: \d{{1,2}}\.)?(?:\s{_CAP}){{1,3}}\s{_HOUSE}"
 )
 _CODES: Final = re.compile(
-    r"(?<![\w-])(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{2}"  # United Kingdom
+    # United Kingdom, with the town before it
+    rf"(?<![\w-])(?:(?:{_CAP}[^\S\n]){{0,3}}(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{{2}})"
     r"|[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z][ -]?\d[ABCEGHJ-NPRSTV-Z]\d"  # Canada
     r"|[1-9]\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ])(?![\w-])"  # the Netherlands
 )
@@ -147,59 +149,68 @@ _CODE_WORDS: Final = words("zip zipcode post postal postcode postalcode plz post
 _OF_THE_WORDS: Final = words("Straße Strasse Platz Allee Ufer Ring")
 _MILITARY_WORDS: Final = words("APO DPO FPO")
 _BOX_PARTS: Final = ("ox", "OX", "ost", "BP", "B.P", "Apartado", "Apdo", "Boîte", "PSC", "Unit", "CMR")
-# With the words of which a text must have one.
-_STREETS: Final = (
-    (_ENGLISH, _ENGLISH_WORDS),
+# What begins with a number, or with one of the words.
+_WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
+_BY_WORDS: Final = (
     (_AT_THE, _AT_THE_WORDS),
     (_ROMANCE_NUMBER_LAST, _ROMANCE_WORDS),
-    (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS),
     (_OF_THE, _OF_THE_WORDS),
     (_UNIT_ALONE, _UNIT_WORDS),
     (_MILITARY, _MILITARY_WORDS),
-    (_HOUSE_NAMED, _HOUSE_WORDS),
 )
 _CODE_HINT: Final = re.compile(r"\d ?[A-Z]")
+# "Am Alten Lindenweg, Nr. 12"
+_BEFORE_HOUSE: Final = re.compile(r"([^\W\d_]{2,40})\.?,?\s{1,2}(?:Nr\.\s?)?(?=\d)")
+_STREET_LENGTH_MAX: Final = 170
+_HOUSE_LENGTH_MAX: Final = 60
 _NO_STREET: Final = re.compile(
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"
     r"|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"
 )
 
 
-def find(text: str, digits: Sequence[Region], present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
-    """Streets, post boxes and postal codes; `digits` as of `near_digits`, `present` with all words of the text."""
-    for pattern in _worth_trying(text, present):
-        for match in matches(pattern, text, digits):
-            if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
-                yield *match.span(), "ADDRESS"
-    yield from _told(text, digits, present)
+def find(text: str, digits: Sequence[Region], places: WordPlaces) -> Iterator[tuple[int, int, str]]:
+    """Streets, post boxes and postal codes; regions of digits as of `near_digits`."""
+    for match in _streets(text, digits, places):
+        if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
+            yield *match.span(), "ADDRESS"
+    if not _CODE_WORDS.isdisjoint(map(str.lower, places)):
+        for match in matches(_CODE_TOLD, text, digits):
+            if any(sign.isdigit() for sign in match[1]):
+                yield *match.span(1), "ADDRESS"
     if "," in text:
         for match in _STATES.finditer(text):
             yield *match.span(), "PLACE"
 
 
-def _told(text: str, digits: Sequence[Region], present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
-    """Codes after the word for them, and streets without a number."""
-    if not _CODE_WORDS.isdisjoint(map(str.lower, present)):
-        for match in matches(_CODE_TOLD, text, digits):
-            if any(sign.isdigit() for sign in match[1]):
-                yield *match.span(1), "ADDRESS"
-    for pattern, triggers in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_ROMANCE_ALONE, _ROMANCE_WORDS)):
-        if not triggers.isdisjoint(present):
-            for match in pattern.finditer(text):
-                yield *match.span(), "ADDRESS"
-
-
-def _worth_trying(text: str, present: frozenset[str]) -> Iterator[re.Pattern[str]]:
-    for pattern, triggers in _STREETS:
-        if not triggers.isdisjoint(present):
-            yield pattern
-    if any(word[-2:].lower() in _GERMANIC_LAST and word.lower().endswith(_GERMANIC_ENDS) for word in present):
-        yield _GERMANIC
+def _streets(text: str, digits: Sequence[Region], places: WordPlaces) -> Iterator[re.Match[str]]:
+    for pattern, begins in _BY_WORDS:
+        yield from matches_at(pattern, text, begins, places)
+    yield from matches_at(_ROMANCE_ALONE, text, _ROMANCE_WORDS, places)
+    for pattern, has in _WITH_WORDS:
+        if not has.isdisjoint(places):
+            yield from matches(pattern, text, digits)
+    for pattern, has in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
+        if not has.isdisjoint(places):
+            yield from pattern.finditer(text)
+    yield from matches(_GERMANIC, text, _before_houses(text, digits))
     if any(part in text for part in _BOX_PARTS):
-        yield _BOX
+        yield from matches(_BOX, text, digits)
     if _CODE_HINT.search(text):
-        yield _CODES
-    yield _CODE_AFTER_STATE
+        yield from matches(_CODES, text, digits)
+    if "º" in text or "°" in text or "ª" in text:
+        yield from matches(_FLOOR, text, digits)
+    yield from matches(_CODE_AFTER_STATE, text, digits)
+
+
+def _before_houses(text: str, digits: Sequence[Region]) -> list[Region]:
+    """Where a word that ends as streets do stands before a number."""
+    found = (
+        match.span(1)
+        for match in matches(_BEFORE_HOUSE, text, digits)
+        if match[1][-2:].lower() in _GERMANIC_LAST and match[1].lower().endswith(_GERMANIC_ENDS)
+    )
+    return around(text, found, before=_STREET_LENGTH_MAX, after=_HOUSE_LENGTH_MAX)
 
 
 def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int]]:

@@ -28,6 +28,9 @@ _WITH_DIGITS: Final = words("PHONE DATE AGE ID TAX CARD RECORD IP PLATE")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 # --- fields -----------------------------------------------------------------------------------------------------------
+# Things have these too.
+_NOT_ALONE: Final = frozenset({"DATE", "ORG", "AGE", "IP", "SECRET"})
+_KEY: Final = re.compile(rf"\"([^\"\n]{{1,{LABEL_LENGTH_MAX}}})\"\s{{0,4}}:")
 _COLON: Final = re.compile(r"[\"']?[ \t]?(?::|=>?)[ \t]{0,8}(?![:=/])")
 # Read backwards from the colon.
 _LABEL_BACKWARDS: Final = re.compile(rf"[^\n\t;,|{{}}()\[\]\"'<>:=]{{1,{LABEL_LENGTH_MAX}}}")
@@ -78,15 +81,29 @@ def find(text: str) -> Iterator[Found]:
 
 
 def _fields(text: str) -> Iterator[Found]:
+    persons: bool | None = None
     for colon in _COLON.finditer(text):
         before = text[max(0, colon.start() - LABEL_LENGTH_MAX) : colon.start()]
         backwards = _LABEL_BACKWARDS.match(before[::-1])
         if backwards is None:
             continue
-        label = backwards[0][::-1].rpartition("  ")[2].rpartition(". ")[2].strip(" \t*->#")
-        kind = type_of_label(label)
-        if kind is not None:
-            yield from _after(text, colon.end(), kind)
+        label = backwards[0][::-1].rpartition("  ")[2].strip(" \t*->#")
+        # "Tel. privat" is one label, "It is late. Name" is none.
+        kind = type_of_label(label) or type_of_label(label.rpartition(". ")[2])
+        if kind is None:
+            continue
+        if kind[1] and text[colon.end() : colon.end() + 1] in {'"', "["}:
+            # In an object with other keys of a person's, a name is somebody's.
+            persons = _of_persons(text) if persons is None else persons
+            kind = (kind[0], not persons)
+        yield from _after(text, colon.end(), kind)
+
+
+def _of_persons(text: str) -> bool:
+    return any(
+        kind is not None and not kind[1] and kind[0] not in _NOT_ALONE
+        for kind in (type_of_label(key[1]) for key in _KEY.finditer(text))
+    )
 
 
 def _after(text: str, at: int, kind: tuple[str, bool]) -> Iterator[Found]:
@@ -148,7 +165,7 @@ def _cells(
         at = after
     found: list[Found] = []
     # Beside an address or a telephone, what is called a name is somebody's.
-    persons = any(kind is not None and not kind[1] and kind[0] not in {"DATE", "ORG"} for kind in kinds)
+    persons = any(kind is not None and not kind[1] and kind[0] not in _NOT_ALONE for kind in kinds)
     for column, kind in zip(columns, kinds, strict=True):
         if kind is None:
             continue

@@ -35,7 +35,7 @@ _LISTS: Final = {
         "first name,firstname,last name,lastname,full name,fullname,given name,given names,family name,surname,"
         "forename,middle name,maiden name,birth name,nickname,display name,legal name,preferred name,fname,lname,"
         "contact person,next of kin,emergency contact,account holder,cardholder,card holder,beneficiary,signatory,"
-        "signature,signed by,salesperson,payee,payer,policyholder,vorname,vornamen,nachname,familienname,zuname,"
+        "signature,signed by,salesperson,gp,payee,payer,policyholder,vorname,vornamen,nachname,familienname,zuname,"
         "rufname,geburtsname,mädchenname,vollständiger name,vor- und nachname,ansprechpartner,ansprechpartnerin,"
         "kontaktperson,kontoinhaber,kontoinhaberin,karteninhaber,begünstigter,empfänger,empfängerin,absender,"
         "absenderin,unterschrift,sachbearbeiter,sachbearbeiterin,angehörige,angehöriger,versicherungsnehmer,"
@@ -46,7 +46,7 @@ _LISTS: Final = {
         "destinatario,remitente,firma,firmado por,solicitante"
     ),
     "ORG": (
-        "company,company name,employer,organisation,organization,org,business,firm,school,university,hospital,"
+        "company,company name,employer,kasse,organisation,organization,org,business,firm,school,university,hospital,"
         "institution,insurer,bank,bank name,firma,firmenname,unternehmen,arbeitgeber,betrieb,schule,universität,"
         "krankenhaus,krankenkasse,versicherung,société,entreprise,raison sociale,employeur,école,établissement,banque,"
         "mutuelle,empresa,razón social,empleador,colegio,universidad,aseguradora,banco,organisme,organización"
@@ -126,8 +126,14 @@ _LISTS: Final = {
     ),
     "IP": "ip,ip address,ip-adresse,adresse ip,dirección ip",
 }
-_TYPES: Final = {label: name for name, listed in _LISTS.items() for label in listed.split(",")}
-_UNSURE: Final = frozenset(_PERHAPS.split(","))
+_ACCENTS: Final = str.maketrans("áàâäéèêëíìîïóòôöúùûüñç", "aaaaeeeeiiiioooouuuunc")
+_TYPES: Final = {
+    written: name
+    for name, listed in _LISTS.items()
+    for label in listed.split(",")
+    for written in (label.translate(_ACCENTS), label)
+}
+_UNSURE: Final = frozenset(written for label in _PERHAPS.split(",") for written in (label, label.translate(_ACCENTS)))
 # What may stand beside a label without making it another one.
 _BESIDE: Final = words(
     "s the your my our his her their of a an primary secondary main other current previous former home work office "
@@ -139,6 +145,7 @@ _BESIDE: Final = words(
     "professionnel professionnelle client patient salarié locataire numéro n et complète complet "
     "el los las del su sus mi tu actual personal particular profesional empleado número y completo completa"
 )
+_APART: Final = re.compile(r"\s*[/,]\s*")
 _WORD: Final = re.compile(r"[^\W\d_]\.?[^\W\d_A-ZÄÖÜÉ]+|[A-ZÄÖÜÉ]+(?![a-zäöüéè])|[^\W\d_]|\d")
 
 
@@ -156,6 +163,11 @@ def type_of_label(label: str) -> tuple[str, bool] | None:
     known = _known(plain)
     if known is not None:
         return known
+    if "/" in plain or "," in plain:
+        # "Straße/Nr.", "Parent / guardian", "Nachname, Vorname": the first says it, where the others say something too.
+        every = [type_of_label(part) for part in _APART.split(label) if part.strip(" .").lower() not in _BESIDE]
+        if len(every) > 1 or len(_APART.split(label)) > 1:
+            return every[0] if every and all(every) else None
     parts = [part.lower() for part in _WORD.findall(label.replace("_", " "))]
     if not parts or len(parts) > LABEL_WORDS_MAX:
         return None
@@ -173,7 +185,8 @@ def _among(parts: list[str]) -> tuple[str, bool] | None:
     for length in range(len(parts) - 1, 0, -1):
         for start in range(len(parts) - length, -1, -1):
             known = _known(" ".join(parts[start : start + length]))
-            if known is not None and all(part in _BESIDE for part in (*parts[:start], *parts[start + length :])):
+            beside = (*parts[:start], *parts[start + length :])
+            if known is not None and all(part in _BESIDE or part in _UNSURE for part in beside):
                 # "Customer name" is somebody's, or a company's: a name either way.
                 return known[0], False
     return None

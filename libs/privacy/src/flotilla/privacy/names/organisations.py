@@ -14,8 +14,8 @@ _JOIN: Final = (
 )
 _FORM: Final = (
     r"(?:Inc|LLC|L\.L\.C|LLP|LP|PLC|Plc|plc|Ltd|Limited|Corp|Corporation|Co|Company|Companies"
-    r"|Incorporated|Pty|Group|Holdings?|Partners|Associates|Sons|Brothers|Bros"
-    r"|GmbH(?:\s?&\s?Co\.?\s?KG)?|gGmbH|mbH|AG|KG|KGaA|OHG|GbR|UG|SE|e\.\s?V|eG|Gruppe|Partner|Söhne"
+    r"|Incorporated|Pty|Group|Holdings?|Partners|Associates|Sons|Daughters|Heating|Brothers|Bros"
+    r"|GmbH(?:\s?&\s?Co\.?\s?KG)?|gGmbH|mbH|AG|KG|KGaA|OHG|GbR|UG|SE|e\.\s?V|eG|Gruppe|Partner|Söhne|Töchter"
     r"|SA|S\.A|SAS|S\.A\.S|SARL|S\.A\.R\.L|EURL|SCI|SNC|et Fils|Cie|SL|S\.L|SLU|S\.L\.U|SpA|S\.p\.A"
     r"|Srl|S\.r\.l|NV|N\.V|BV|B\.V|AB|A/S|ApS|Oy|Oyj|AS|ASA|sp\. z o\.o|s\.r\.o|Kft|Lda)"
 )

@@ -11,7 +11,7 @@ from typing import Final
 
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import COMMON_ANYWHERE
-from flotilla.privacy.names.spellings import first_words
+from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
 
@@ -54,16 +54,20 @@ _SAID_SMALL: Final = re.compile(
     r"(?<!\w)(?:my name(?: is|'s)|name is|i am|i'm|this is|mein name ist|ich heiße|je m'appelle|mi "
     r"nombre es|me llamo) ([^\W\d_]{2,20}(?: [^\W\d_]{2,20})?)"
 )
-_LABEL: Final = re.compile(
-    r"(?<!\w)[\"']?(?:(?:[Ff]ull|[Ff]irst|[Ll]ast|[Mm]iddle|[Gg]iven|[Ff]amily|[Uu]ser|[Cc]ontact"
-    r"|[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee|[Tt]enant|[Ll]andlord)[ _]?)?"
-    r"(?:[Nn]ame|NAME|[Ss]urname|[Pp]atient(?:in)?|[Pp]atiente|[Tt]enant|[Ll]andlord|[Cc]ontact"
+LABEL_PREFIXES: Final = (
+    r"[Ff]ull|[Ff]irst|[Ll]ast|[Mm]iddle|[Gg]iven|[Ff]amily|[Uu]ser|[Cc]ontact|[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee"
+    r"|[Tt]enant|[Ll]andlord"
+)
+LABEL_WORDS: Final = (
+    r"[Nn]ame|NAME|[Ss]urname|[Pp]atient(?:in)?|[Pp]atiente|[Tt]enant|[Ll]andlord|[Cc]ontact"
     r"|[Ss]igned|[Aa]ttn|[Aa]ttention|[Ff]rom|[Tt]o|[Cc]c|[Aa]uthor|[Ww]itness"
     r"|[Vv]orname|[Nn]achname|[Nn]achn|[Mm]ieter(?:in)?|[Vv]ermieter(?:in)?|[Aa]nsprechpartner(?:in)?"
     r"|[Kk]unde|[Kk]undin|[Uu]nterschrift|[Aa]bsender|[Vv]on|[Aa]n"
     r"|[Nn]om|[Pp]rénom|[Ll]ocataire|[Bb]ailleur|[Cc]lient[e]?|[Dd]estinataire|[Nn]ombre|[Aa]pellidos?"
-    r"|[Pp]aciente|[Aa]rrendatari[oa]|[Aa]rrendador[a]?|[Ff]irmado)"
-    rf"[\"']?\s?[:=]\s{{0,3}}[\"']?({_NAME})(?![\w@.-])"
+    r"|[Pp]aciente|[Aa]rrendatari[oa]|[Aa]rrendador[a]?|[Ff]irmado"
+)
+_LABEL: Final = re.compile(
+    rf"(?<!\w)(?:(?:{LABEL_PREFIXES})[ _]?)?(?:{LABEL_WORDS})[\"']?\s?[:=]\s{{0,3}}[\"']?({_NAME})(?![\w@.-])"
 )
 CLOSING: Final = (
     r"[Rr]egards|[Ss]incerely|[Ff]aithfully|[Ww]ishes|[Cc]heers|[Tt]hanks|[Tt]ruly|[Gg]rüßen?"
@@ -88,6 +92,8 @@ KIN_WORDS: Final = (
     r"|mère|père|fils|fille|épouse|époux|mari|femme|frère|sœur|oncle|tante|conjointe?|compagne|compagnon|cousine?"
     r"|madre|padre|hijo|hija|esposa|esposo|marido|mujer|hermano|hermana|tío|tía|primo|prima|pareja|novio|novia"
 )
+BORN_WORDS: Final = r"[Bb]orn in|[Gg]eboren in|[Ss]tammt aus|[Nn]acid[oa] en|[Nn]atural de|[Nn]ée? à|[Oo]riginaire de"
+_BORN: Final = re.compile(rf"(?<!\w)(?:{BORN_WORDS}) ({_NAME})")
 _KIN: Final = re.compile(rf"(?<!\w)(?:{KIN_WORDS})" rf",? \(?({_NAME})")
 _TITLE_ALONE_WORDS: Final = first_words(
     r"Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña|Herrn?|Frau|Fräulein|Madame|Monsieur|Mademoiselle|[Ss]eñora?"
@@ -100,7 +106,8 @@ _ANNOUNCED: Final = (
     (_KIN, first_words(KIN_WORDS)),
     (_GREETED, first_words(GREETING)),
     (_SAID, first_words(SAID_WORDS)),
-    (_LABEL, None),
+    (_BORN, first_words(BORN_WORDS)),
+    (_LABEL, first_words(f"{LABEL_PREFIXES}|{LABEL_WORDS}")),
     (_SIGNATURE, first_words(CLOSING)),
 )
 
@@ -130,20 +137,17 @@ NO_NAMES: Final = words(
 )
 
 
-def announced(text: str, language: str, present: frozenset[str]) -> Iterator[tuple[int, int, str]]:
-    """Names that other words announce, and titles; `present` has all words of the text, letters alone."""
+def announced(text: str, language: str, places: WordPlaces) -> Iterator[tuple[int, int, str]]:
+    """Names that other words announce, and titles."""
     for pattern, triggers in _ANNOUNCED:
-        if not (":" in text or "=" in text) if triggers is None else triggers.isdisjoint(present):
-            continue
-        for match in pattern.finditer(text):
+        for match in matches_at(pattern, text, triggers, places):
             if pattern in _WEAK and _is_no_name(match[1]) and not (pattern is _KIN and language in {"en", "fr", "es"}):
                 continue
             yield from _name_in(
                 text, *match.span(match.lastindex or 0), keep_first=pattern is _TITLED, german=language == "de"
             )
-    if not _TITLE_ALONE_WORDS.isdisjoint(present):
-        for match in _TITLE_ALONE.finditer(text):
-            yield *match.span(), "TITLE"
+    for match in matches_at(_TITLE_ALONE, text, _TITLE_ALONE_WORDS, places):
+        yield *match.span(), "TITLE"
 
 
 def _is_no_name(name: str) -> bool:

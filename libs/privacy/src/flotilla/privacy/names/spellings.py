@@ -5,6 +5,7 @@ Trying fifty patterns with long alternations at every character of a page takes 
 """
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Final
 
@@ -28,6 +29,29 @@ def spellings(pattern: str) -> frozenset[str]:
 def first_words(pattern: str) -> frozenset[str]:
     """The first word, letters alone, of every text that a simple pattern matches."""
     return frozenset(match[0] for text in spellings(pattern) if (match := _FIRST_WORD.search(text)))
+
+
+WordPlaces = Mapping[str, Sequence[int]]
+"""Where each word of a text begins."""
+
+
+def places_of(text: str) -> WordPlaces:
+    """Every word of a text, letters alone."""
+    places: dict[str, list[int]] = {}
+    for match in _FIRST_WORD.finditer(text):
+        places.setdefault(match[0], []).append(match.start())
+    return places
+
+
+def matches_at(
+    pattern: re.Pattern[str], text: str, words: frozenset[str], places: WordPlaces
+) -> Iterator[re.Match[str]]:
+    """The matches that begin with one of the words; they may overlap."""
+    for word in words & places.keys():
+        for place in places[word]:
+            match = pattern.match(text, place)
+            if match is not None:
+                yield match
 
 
 def _alternatives(pattern: str) -> tuple[list[str], str]:

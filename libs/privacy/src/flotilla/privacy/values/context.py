@@ -19,7 +19,8 @@ _LISTS: Final = {
         "member,membership,kunden,kunde,kd,mitglied,mitglieds,mitgliedsnummer,cliente,clientes,abonné,policy,"
         "police,póliza,poliza,versicherung,versicherungs,versicherungsschein,versicherungsscheins,contract,vertrag,"
         "vertrags,contrat,contrato,subscriber,loan,darlehen,darlehens,crédit,employee,personal,mandat,mandats,"
-        "depot,iban"
+        "depot,iban,invoice,rechnung,rechnungs,facture,factura,booking,buchung,buchungs,reservation,réservation,reserva,"
+        "bestellung,bestell,commande,pedido,ticket"
     ),
     "RECORD": (
         "mrn,medical record,record,patient,patienten,patientin,chart,case,file,docket,akte,akten,aktenzeichen,az,"

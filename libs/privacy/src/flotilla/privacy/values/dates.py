@@ -36,7 +36,7 @@ _DAY_BEFORE_MONTH: Final = re.compile(
 _DAY_LENGTH_MAX: Final = 24
 _AFTER_MONTH: Final = re.compile(
     rf"\.?(?:(?P<day>\s(?:the\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\b(?![.,]?\d))?"
-    rf"(?P<year>(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}(?!\d))?)"
+    rf"(?P<year>(?:(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}|\s'\d\d)(?!\d))?)"
     rf"(?P<time>\s?,?\s(?:at|um|à|a las)?\s?{_TIME})?",
     re.IGNORECASE,
 )
@@ -55,6 +55,10 @@ _DAYS: Final = words(
     "Vendredi Samedi Dimanche Lunes Martes Miércoles Jueves Viernes Sábado Domingo"
 )
 # Without those that are words or names as well: March, May, April, August, Juni, Mai.
+# In French and Spanish days have no capitals.
+_DAYS_SMALL: Final = re.compile(
+    r"(?<![\w-])(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|miércoles|jueves|viernes|sábado|domingo)(?!\w)"
+)
 _MONTHS_ALONE: Final = words(
     "January February June July September October November December Januar Februar Juli Oktober Dezember"
 )
@@ -116,9 +120,7 @@ _AGE_MAX: Final = 130
 
 def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     """Dates, times and ages of a text; of an age only its number."""
-    for match in _CAPITALISED.finditer(text):
-        if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
-            yield *match.span(), "DATE"
+    yield from _days(text)
     for pattern in (_ISO, _NUMERIC, _MONTH_YEAR, _CLOCK, _YEAR_ALONE):
         for match in matches(pattern, text, digits):
             yield *match.span(), "DATE"
@@ -131,6 +133,14 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
             if word[0].lower() in _MONTHS:
                 yield from _by_month(text, word)
     yield from _ages(text, digits)
+
+
+def _days(text: str) -> Iterator[tuple[int, int, str]]:
+    for match in _CAPITALISED.finditer(text):
+        if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
+            yield *match.span(), "DATE"
+    for match in _DAYS_SMALL.finditer(text):
+        yield *match.span(), "DATE"
 
 
 def _ages(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:

@@ -63,7 +63,8 @@ _BIC: Final = re.compile(
     r"([A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?!\w)"
 )
 _INTERNAL: Final = re.compile(
-    r"(?<!\w)(?:[Dd]urchwahl|DW|[Ee]xt(?:ension|\.)?|[Pp]oste|[Ee]xtensión)(?:\s?:)?\s?(-?\s?\d{2,5})(?![\w]|[.,]\d)"
+    r"(?<!\w)(?:[Dd]urchwahl|DW|[Ee]xt(?:ension|\.)?|[Pp]oste|[Ee]xtensión)(?:\s?:)?\s?"
+    r"(-?\s?\d{2,5}(?: \d{2,3})?)(?![\w]|[.,]\d)"
 )
 _COURT_FILE: Final = re.compile(r"(?<![\w.,])\d{1,3}\s[A-Z][A-Za-z]{0,3}\s\d{1,6}/\d{2,4}(?![\w/])")
 _REGISTERED: Final = re.compile(
