@@ -1,5 +1,6 @@
 """
-Stolen credentials at work beside honest callers: a tenant, a cloud worker and the observer, each sending what breaks things.
+Stolen credentials at work beside honest callers: a tenant, workers of either zone, the observer and an approver, each sending
+what breaks things.
 
 `CHAOS_SECONDS` says for how long, `FUZZ_MESSAGES` how many broken messages the second test sends; `CHAOS_SEED` repeats one.
 """
@@ -8,7 +9,8 @@ import asyncio
 import os
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import psutil
@@ -16,14 +18,14 @@ import pytest
 
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.hostile import CLOUD_WORKER, OBSERVER, TENANT, Form, Hostile
+from flotilla.testkit.hostile import APPROVER, CLOUD_WORKER, LOCAL_WORKER, OBSERVER, TENANT, Form, Hostile
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 from flotilla.testkit.raw_client import raw_client
 from flotilla.testkit.steady_load import steady_load
 
 MIB = 1024 * 1024
 RATE_HZ = 20
-ABUSE_PER_TURN = 50
+ABUSE_PER_TURN = 30
 TURN_S = 0.2
 QUIET_S = 4.0
 FUZZ_MESSAGES_DEFAULT = 1_000_000
@@ -36,6 +38,21 @@ SMALL_STORES = {
     "FLOTILLA_EVENTS_BYTES_MAX": str(4 * MIB),
     "FLOTILLA_BLACKBOARD_VALUES_MAX": "500",
 }
+GATED = """
+name = "gated"
+[input]
+type = "object"
+[steps.sort]
+capability = "classify"
+input = { document = "${input.document}", labels = ["a", "b"] }
+[steps.report]
+capability = "summarize"
+approval = { expires_s = 5 }
+input = { document = "${input.document}, ${steps.sort.label}" }
+[output]
+text = "${steps.report.summary}"
+"""
+OPEN = GATED.replace('"gated"', '"open"').replace("approval = { expires_s = 5 }\n", "")
 POLICY = 'format = 1\n[default]\nstrategy = "failover"\n'
 
 
@@ -45,11 +62,34 @@ def _luck() -> random.Random:
     return random.Random(seed)
 
 
+def _fleet(
+    directory: Path, *, orchestrators: int = 1, local: int = 1, env: Mapping[str, str] | None = None
+) -> AbstractAsyncContextManager[RunningFleet]:
+    """With everything that a thief may be after: a sealed lane, vaults, pipelines with and without a gate."""
+    pipelines = directory / "pipelines"
+    pipelines.mkdir()
+    (pipelines / "gated.toml").write_text(GATED)
+    (pipelines / "open.toml").write_text(OPEN)
+    return running_fleet(
+        directory,
+        orchestrators=orchestrators,
+        local=local,
+        cloud=1,
+        scopes=("default", "evil"),
+        pools=(("local", "local"), ("local", "vaulted"), ("cloud", "cloud")),
+        vault_pools=("vaulted",),
+        sealed=True,
+        env={"FLOTILLA_CAPABILITY_FILES": str(pipelines), **(env or {})},
+    )
+
+
 def _thieves(fleet: RunningFleet) -> list[tuple[NatsSettings, Sequence[Form]]]:
     return [
         (fleet.server.tenant("evil"), TENANT),
         (fleet.server.worker("cloud", "cloud"), CLOUD_WORKER),
         (fleet.server.observer(), OBSERVER),
+        (fleet.server.approver("evil"), APPROVER),
+        (fleet.server.worker("local", "vaulted"), LOCAL_WORKER),
     ]
 
 
@@ -67,10 +107,11 @@ async def _abuse(settings: NatsSettings, forms: Sequence[Form], luck: random.Ran
 
 
 async def _submitted(client: PlainClient, count: int) -> list[str]:
-    """The outcomes of so many durable tasks."""
+    """The outcomes of so many durable tasks, every fifth a run of a pipeline."""
     async with client.hearing("results.>") as results:
         tasks = [new_task("honest") for _ in range(count)]
-        await client.submit_many("classify", BODIES["classify"], tasks, at_once=8)
+        await client.submit_many("open", {"document": "x"}, tasks[::5], at_once=8)
+        await client.submit_many("classify", BODIES["classify"], sorted({*tasks} - {*tasks[::5]}), at_once=8)
         await results.until(lambda heard: len(heard.messages) >= count, 60)
     answers = [await client.api("result", {"task": task}) for task in tasks]
     return [answer.get("status") or str(answer) for answer in answers]
@@ -100,7 +141,7 @@ async def test_honest_callers_notice_nothing_of_stolen_credentials(tmp_path: Pat
     Every ask and every durable task of theirs goes well; the fleet's policy and their data stay as they were.
     """
     luck = _luck()
-    async with running_fleet(tmp_path, orchestrators=2, local=2, cloud=1, scopes=("default", "evil")) as fleet:
+    async with _fleet(tmp_path, orchestrators=2, local=2) as fleet:
         client = await _prepared(fleet)
         stop = asyncio.Event()
         async with steady_load(client, RATE_HZ) as load:
@@ -123,14 +164,14 @@ async def test_honest_callers_notice_nothing_of_stolen_credentials(tmp_path: Pat
     assert ["ok"] * 100 == outcomes
 
 
-@pytest.mark.parametrize("thief", [0, 1, 2], ids=["tenant", "cloud worker", "observer"])
+@pytest.mark.parametrize("thief", range(5), ids=["tenant", "cloud worker", "observer", "approver", "local worker"])
 async def test_no_message_brings_a_member_down(tmp_path: Path, thief: int):
     """
     Broken messages on every subject of a role, as fast as the server takes them: everything serves, and nothing has grown.
     """
     luck = _luck()
-    messages = int(os.environ.get("FUZZ_MESSAGES", FUZZ_MESSAGES_DEFAULT)) // 3
-    async with running_fleet(tmp_path, local=1, cloud=1, scopes=("default", "evil"), env=SMALL_STORES) as fleet:
+    messages = int(os.environ.get("FUZZ_MESSAGES", FUZZ_MESSAGES_DEFAULT)) // 5
+    async with _fleet(tmp_path, env=SMALL_STORES) as fleet:
         client = await _prepared(fleet)
         settings, forms = _thieves(fleet)[thief]
         hostile = Hostile(forms, luck)

@@ -56,6 +56,13 @@ _REPLIES: Final = (
     b"commit.default.classify.seq-1",
     b"scope.default.tasks.classify",
     b"infer.local.local.classify",
+    b"$KV.approvals_default.a",
+    b"audit.default.a.granted",
+    b"suspended.default.wait.a",
+    b"ledger.default.2026-11-29.local.m",
+    b"counter.held.a",
+    b"tasks.classify",
+    b"api.decide",
     b"_INBOX.\xff",
 )
 
@@ -80,6 +87,30 @@ TENANT: Final = (
     Form(b"api.dead", b'{"verb":"retry","task":"seq-1"}'),
     Form(b"api.blackboard", b'{"verb":"set","key":"k","value":1}'),
     Form(b"api.policy", b'{"verb":"get"}'),
+    Form(b"api.policy", b'{"verb":"history"}'),
+    Form(b"api.blackboard", b'{"verb":"watch","pattern":">","wait_ms":10}'),
+    Form(b"api.feedback", b'{"task":"seq-1","score":0.5,"label":"l","scorer":"judge"}'),
+    Form(b"api.experiment", b'{"capability":"classify"}'),
+    Form(b"api.spend", b'{"by":["day","pool","label.team"]}'),
+    Form(b"api.approvals", b'{"verb":"list"}'),
+    Form(b"api.decide", b'{"id":"00000000000000000000000000000000","decision":"grant"}'),
+    Form(b"tasks.gated", b'{"document":"x"}'),
+    Form(b"tasks.open", b'{"document":7}'),
+    Form(b"tasks.redact", b'{"document":{"a":["Ann",1]},"case":"c"}'),
+    Form(b"ask.restore", b'{"document":"x","vault":"aaaaaaaaaaaaaaaaaaaaaaaaaa"}'),
+    Form(b"sealed.tasks.classify", b'{"document":"x","labels":["a","b"]}'),
+    Form(b"sealed.ask.classify", b'{"document":"x","labels":["a","b"]}'),
+    Form(b"sealed.api.status", b"{}"),
+)
+APPROVER: Final = (
+    Form(b"api.approvals", b'{"verb":"list","status":"all","limit":7}'),
+    Form(b"api.approvals", b'{"verb":"show","id":"00000000000000000000000000000000"}'),
+    Form(b"api.approvals", b'{"verb":"audit","limit":7}'),
+    Form(b"api.decide", b'{"id":"00000000000000000000000000000000","decision":"grant","comment":"c","by":"ann"}'),
+    Form(b"api.decide", b'{"id":"00000000000000000000000000000000","decision":"deny","grant":"e30.c2ln"}'),
+    Form(b"sealed.api.approvals", b"{}"),
+    Form(b"tasks.classify", b'{"document":"x","labels":["a","b"]}'),
+    Form(b"api.policy", b'{"verb":"unset"}'),
 )
 CLOUD_WORKER: Final = (
     Form(
@@ -92,6 +123,19 @@ CLOUD_WORKER: Final = (
     Form(b"_INBOX.attempts.local.local.o1.0123456789abcdef", b'{"type":"finished","output":{},"replica":"evil"}'),
     Form(b"$KV.policy.routing", b'{"format":1}'),
     Form(b"$JS.API.STREAM.INFO.KV_presence", b""),
+)
+LOCAL_WORKER: Final = (
+    Form(
+        b"heartbeat.local.vaulted.evil",
+        b'{"zone":"local","pool":"vaulted","replica":"evil","provider":"p","slots":4,'
+        b'"models":[{"name":"m","capabilities":["redact"]}]}',
+    ),
+    Form(b"infer-free.local.vaulted", b'{"replica":"evil","attempt":"o1.1"}'),
+    Form(b"_INBOX.attempts.local.vaulted.o1.0123456789abcdef", b'{"type":"finished","output":{},"replica":"evil"}'),
+    Form(b"_INBOX.sealed-attempts.local.vaulted.o1.0123456789abcdef", b'{"type":"accepted","replica":"evil"}'),
+    Form(b"$KV.vault.acme.aaaaaaaaaaaaaaaaaaaaaaaaaa", b"FV1"),
+    Form(b"$JS.API.STREAM.MSG.GET.KV_vault", b'{"last_by_subj":"$KV.vault.>"}'),
+    Form(b"$JS.API.STREAM.CREATE.KV_vault", b'{"name":"KV_vault","subjects":["$KV.vault.>"]}'),
 )
 OBSERVER: Final = (
     Form(b"scope.default.api.status", b'{"task":"seq-1"}'),
