@@ -128,10 +128,14 @@ async def _until_suspended(admin: PlainClient, count: int) -> None:
 
 async def _grant_all(approver: PlainClient) -> None:
     """Grant what waits until nothing does; what is not answered in time is in the list again, or was granted."""
-    while requests := (await approver.api("approvals", {"limit": 1000}))["approvals"]:
-        for start in range(0, len(requests), AT_ONCE):
-            batch = requests[start : start + AT_ONCE]
-            await asyncio.gather(*(_grant(approver, request) for request in batch), return_exceptions=True)
+    while True:
+        try:
+            requests: list[Json] = (await approver.api("approvals", {"limit": AT_ONCE}))["approvals"]
+        except TimeoutError:
+            continue
+        if not requests:
+            return
+        await asyncio.gather(*(_grant(approver, request) for request in requests), return_exceptions=True)
 
 
 async def _grant(approver: PlainClient, request: Json) -> Json:

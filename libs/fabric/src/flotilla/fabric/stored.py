@@ -19,6 +19,8 @@ SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
+LAST_OF_EACH_MAX: Final = 1024
+"""The server's own bound: of more it gives none (status 413)."""
 SEQUENCE_MAX: Final = 2**64 - 1
 END_OF_BATCH: Final = "204"
 NOTHING_FOUND: Final = "404"
@@ -170,6 +172,30 @@ async def last_messages(requests: Requests, stream: str, subjects: list[str]) ->
     if status_of(last) not in (END_OF_BATCH, NOTHING_FOUND):
         raise TopologyError(f"DIRECT.GET: status {status_of(last)}")
     return [_stored(message) for message in found]
+
+
+async def last_of_each(requests: Requests, stream: str, pattern: str) -> list[StoredMessage] | None:
+    """
+    The newest message on each subject that matches, oldest first; None when there are more than come at once.
+
+    At most LAST_OF_EACH_MAX and SCAN_BATCH_BYTES. The server finds them by its index of subjects, where `between` has it
+    look at every message of a block, on the connection that asks: at 30,000 messages 1 ms and 35 ms for each request.
+    """
+    ask = {"multi_last": [pattern], "batch": LAST_OF_EACH_MAX, "max_bytes": SCAN_BATCH_BYTES}
+    found, last = await requests.collect(
+        jetstream_api.direct_get(stream),
+        msgspec.json.encode(ask),
+        is_last=lambda message: status_of(message) is not None,
+    )
+    match status_of(last):
+        case "404":
+            return []
+        case "204" if last.headers.get("Nats-Num-Pending") == "0":
+            return [_stored(message) for message in found]
+        case "204" | "413":
+            return None
+        case status:
+            raise TopologyError(f"DIRECT.GET.{stream}: status {status}")
 
 
 async def last_sequence(requests: Requests, stream: str) -> int:

@@ -7,6 +7,7 @@ step that stood at a gate, how it failed is kept too.
 """
 
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from flotilla.contracts.results import decode_result, encode
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, Stored, publish_once
-from flotilla.fabric.stored import between, last_message_direct, last_sequence
+from flotilla.fabric.stored import StoredMessage, between, last_message_direct, last_of_each, last_sequence
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline
 from flotilla.pipelines.errors import PipelineError
@@ -154,10 +155,9 @@ class StepResults:
         stream = subjects.steps_stream(scope)
         done: dict[str, Ended] = {}
         size_bytes = 0
-        last = await last_sequence(self._requests, stream)
         for owner in dict.fromkeys((run, task_id)):
             pattern = subjects.pipeline_step(scope, owner, "*", "*", "*")
-            async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
+            async for message in self._all(stream, pattern):
                 size_bytes += len(message.body)
                 if size_bytes > KEPT_BYTES_MAX:
                     return done
@@ -165,6 +165,17 @@ class StepResults:
                 if ended is not None and (owner == task_id or isinstance(ended.result.output, msgspec.Raw)):
                     done[message.subject] = ended
         return done
+
+    async def _all(self, stream: str, pattern: str) -> AsyncIterator[StoredMessage]:
+        """What stands on the subjects that match: one message on each."""
+        found = await last_of_each(self._requests, stream, pattern)
+        if found is not None:
+            for message in found:
+                yield message
+            return
+        last = await last_sequence(self._requests, stream)
+        async for message in between(self._requests, stream, pattern, from_sequence=1, before=last + 1):
+            yield message
 
 
 class RunResults:
