@@ -115,6 +115,7 @@ class _Waiting:
         "again_at",
         "future",
         "give_up_at",
+        "heard",
         "lost_with_connection",
         "may_be_denied",
         "sent",
@@ -132,6 +133,7 @@ class _Waiting:
     ) -> None:
         self.again: Callable[[], Awaitable[None]] | None = None
         self.again_at = math.inf
+        self.heard = False
         self.sent = 1
         self.future: Final = future
         self.subject: Final = subject
@@ -185,7 +187,8 @@ class Requests:
         twice.
 
         With `lost_with_connection`, the way back does not survive the server that the request went through: no reply
-        within LOST_AFTER_S of a reconnect is a timeout too.
+        within LOST_AFTER_S of a reconnect is a timeout too. One that may be sent again, and that nobody has heard, is
+        sent again by the new connection: the old one's server was frozen or died with it.
 
         With `may_be_denied`, a subject that this user may not publish to is told at once, and is a timeout otherwise.
 
@@ -198,6 +201,7 @@ class Requests:
 
         async def on_reply(message: Message) -> None:
             if is_interim is not None and await is_interim(message):
+                waiting.heard = True
                 waiting.again_at = math.inf
             elif is_status(message, "503") and 1 < waiting.sent < SENT_MAX:
                 # Somebody was there before, who may still answer.
@@ -293,7 +297,9 @@ class Requests:
             self._denied.add(subject)
 
     def _on_reconnect(self) -> None:
-        lost_at = self._loop.time() + LOST_AFTER_S
+        now = self._loop.time()
         for waiting in self._waiting.values():
-            if waiting.lost_with_connection:
-                waiting.give_up_at = min(waiting.give_up_at, lost_at)
+            if waiting.again is not None and not waiting.heard:
+                waiting.sent, waiting.again_at = 1, now
+            elif waiting.lost_with_connection:
+                waiting.give_up_at = min(waiting.give_up_at, now + LOST_AFTER_S)
