@@ -20,6 +20,7 @@ from flotilla.contracts.policy import CapabilityPolicy, Policy, ShadowEntry
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Priority, presence_key
+from flotilla.fabric import lanes
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import FabricError
 from flotilla.routing.router import PolicyRouter
@@ -362,10 +363,14 @@ async def test_a_deadline_ends_every_wait(nats_server: RunningServer) -> None:
         assert ErrorKind.DEADLINE_EXCEEDED == kind_of(await core.dispatcher.run(task))
 
 
-async def test_tasks_stand_in_line_while_the_pool_is_full_and_go_when_a_slot_is_free(core: Core) -> None:
+async def test_tasks_stand_in_line_while_the_pool_is_full_and_go_when_a_slot_is_free(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     A busy replica costs them no attempt, and is not asked again and again at once.
     """
+    monkeypatch.setattr(lanes, "SOON_S", 3_600.0)
+    core.fleet.lane(POOL).own_attempt_ended()
     core.otherwise = Busy()
     first = asyncio.create_task(core.dispatcher.run(task_of(name="first")))
     await core.until(lambda: len(core.fleet.lane(POOL)) == 1)
@@ -378,6 +383,22 @@ async def test_tasks_stand_in_line_while_the_pool_is_full_and_go_when_a_slot_is_
 
     assert [1, 1] == [len(result.attempts) for result in results]
     assert 0 == len(core.fleet.lane(POOL))
+
+
+async def test_a_task_that_met_only_replicas_that_were_leaving_tries_again_soon(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Though no attempt ends and nobody says that a slot is free: others may have had one all the time.
+    """
+    monkeypatch.setattr(lanes, "TIMER_S", 3_600.0)
+    core.words = [Busy()] * (RESENT_MAX + 1)
+    core.otherwise = OK
+
+    result = await core.dispatcher.run(task_of(deadline_s=LONG_S))
+
+    assert 1 == len(result.attempts)
+    assert "ok" == result.status
 
 
 async def test_a_run_that_is_stopped_leaves_its_line_and_its_attempt(core: Core) -> None:

@@ -155,3 +155,52 @@ def test_a_table_is_never_wider_than_its_terminal(data: st.DataObject, width: in
             assert cell_len(cell) <= column.width or cell == each[column.place]
     if fits:
         assert all(cell_len(line) <= width for line in lines_of(columns, rows, width, one_line=True))
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize(
+    ("columns", "row", "whole"),
+    [
+        (
+            ("id", "status", "step", "capability", "class", "expires", "run"),
+            (
+                "3f9a" * 8,
+                "pending",
+                "report",
+                "synthesize",
+                "internal",
+                "2026-11-30 17:21",
+                "c-79f480204c39f6c79d2da184",
+            ),
+            "id",
+        ),
+        (
+            ("at", "status", "who", "capability", "id", "run", "comment"),
+            (
+                "2026-11-29 17:21",
+                "denied",
+                "ada",
+                "synthesize",
+                "3f9a" * 8,
+                "c-79f480204c39",
+                "page 2 names the patient",
+            ),
+            "id",
+        ),
+        (
+            ("vault", "age", "entries", "until"),
+            ("vu5ebtfydul3rxlt32wasaehca", "17 h", "20000", "2026-11-30 17:21"),
+            "vault",
+        ),
+    ],
+    ids=["approvals", "audit", "vault"],
+)
+def test_what_a_further_command_takes_stays_whole(
+    columns: tuple[str, ...], row: tuple[str, ...], whole: str, width: int
+) -> None:
+    """
+    `approvals show` takes an id, `restore` a vault: shortened, they are of no use.
+    """
+    shown = {column.name: shortened(row[column.place], column) for column in fit(columns, [row], width)}
+
+    assert row[columns.index(whole)] == shown[whole]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flotilla.contracts.subjects import Priority
 from flotilla.fabric import lanes
 from flotilla.fabric.errors import LanesFullError
-from flotilla.fabric.lanes import CHAINS_MAX, LOW_EVERY, Lane, Waiter
+from flotilla.fabric.lanes import CHAINS_MAX, LOW_EVERY, SOON_S, Lane, Waiter
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,39 @@ async def test_the_timer_is_no_reason() -> None:
 
     assert [waiter] == called
     assert 0 == lane.reasons
+
+
+@pytest.mark.usefixtures("_no_timer")
+async def test_who_met_replicas_that_were_leaving_is_called_soon_and_later_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A replica that says so for ever is not asked for ever; the end of an attempt makes it soon again.
+    """
+    loop = asyncio.get_running_loop()
+    after_s: list[float] = []
+    calls: list[Callable[[], None]] = []
+
+    def call_later(delay_s: float, call: Callable[[], None]) -> asyncio.Handle:
+        after_s.append(delay_s)
+        calls.append(call)
+        return loop.call_soon(lambda: None)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    lane = Lane("p")
+
+    def refuse() -> None:
+        lane.refused(misled=True)
+        lane.refused(misled=True)
+        calls.pop()()
+
+    lane.refused()
+    for _ in range(3):
+        refuse()
+    lane.own_attempt_ended()
+    refuse()
+
+    assert [1, 2, 4, 1] == [delay_s / SOON_S for delay_s in after_s]
 
 
 SCOPES = ("a", "b", "c")

@@ -2,10 +2,10 @@
 The orchestrator's side of a lane: one bounded line per pool for tasks that found no free slot; scopes take turns in it.
 
 The head of the line tries again when there is a reason to think that a slot is free: one of this orchestrator's own
-attempts in the pool ended, a replica that was full signals `infer-free`, a replica appeared, or a short jittered timer
-ran out. Each reason is one permit for one try, so a line of a thousand costs about one request per task; after a
-try on a reason from outside that was not refused within CHAIN_AFTER_S, one more permit follows, since several slots
-may have become free at once.
+attempts in the pool ended, a replica that was full signals `infer-free`, a replica appeared, replicas that were just
+leaving have left, or a short jittered timer ran out. Each reason is one permit for one try, so a line of a thousand
+costs about one request per task; after a try on a reason from outside that was not refused within CHAIN_AFTER_S, one
+more permit follows, since several slots may have become free at once.
 """
 
 import asyncio
@@ -22,6 +22,11 @@ WAITING_MAX: Final = 100_000
 CHAIN_AFTER_S: Final = 0.01
 TIMER_S: Final = 0.1
 TIMER_JITTER_S: Final = 0.1
+SOON_S: Final = 0.003
+"""
+After which a replica that was just leaving has left, and the server chooses among those that have a free slot. Doubled
+each time that this was not so, up to TIMER_S.
+"""
 CHAINS_MAX: Final = 8
 """Tries on reasons from outside of which it is not known yet whether they were refused."""
 LOW_EVERY: Final = 8
@@ -123,6 +128,9 @@ class Lane:
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._chains: set[asyncio.TimerHandle] = set()
+        self._soon: asyncio.TimerHandle | None = None
+        self._soon_s = SOON_S
+        self._misled = 0
         self._refusals = 0
         self.reasons = 0
 
@@ -157,6 +165,7 @@ class Lane:
     def own_attempt_ended(self) -> None:
         """An attempt of this orchestrator freed its slot: one try."""
         self.reasons += 1
+        self._soon_s = SOON_S
         self._permit(1)
 
     def slots_freed(self, count: int = 1) -> None:
@@ -180,10 +189,25 @@ class Lane:
             handle = loop.call_later(CHAIN_AFTER_S, chain)
             self._chains.add(handle)
 
-    def refused(self) -> None:
-        """A try found no free slot: the reasons that came before it are used up."""
+    def refused(self, *, misled: bool = False) -> None:
+        """
+        A try found no free slot: the reasons that came before it are used up.
+
+        Args:
+            misled: It met replicas that were just leaving, so nobody knows whether others have a free slot. Another try
+                is due once these have left; the next attempt may end only after a whole service time.
+        """
         self._permits = 0
         self._refusals += 1
+        if misled:
+            self._misled += 1
+            if self._soon is None:
+                self._soon = asyncio.get_running_loop().call_later(self._soon_s, self._on_soon)
+                self._soon_s = min(2 * self._soon_s, TIMER_S)
+
+    def _on_soon(self) -> None:
+        count, self._misled, self._soon = self._misled, 0, None
+        self._permit(count)
 
     def poke(self) -> None:
         """Hand out the permits that there are."""

@@ -53,7 +53,7 @@ async def list_(  # noqa: D417  (groups of options say it themselves)
         for request in requests:
             terminal.json_line(msgspec.json.encode(request))
     elif requests:
-        table(("id", "status", "step", "capability", "class", "expires", "task"), [_row(each) for each in requests])
+        table(("id", "status", "step", "capability", "class", "expires", "run"), [_row(each) for each in requests])
     else:
         terminal.aside("nothing waits for an approval")
     return exits.OK
@@ -147,7 +147,7 @@ async def audit_lines(request: str | None, limit: int, where: Where) -> int:
             (moment(line.at_unix_ms), line.status, line.who, line.capability, line.id, line.task, line.comment)
             for line in lines
         ]
-        table(("at", "status", "who", "capability", "id", "task", "comment"), rows)
+        table(("at", "status", "who", "capability", "id", "run", "comment"), rows)
     else:
         terminal.aside("nothing has been asked for yet")
     return exits.OK

@@ -95,13 +95,17 @@ def list_(*, capabilities: Path = Path(), json: Flag = False) -> int:
     json
         Write for programs: one JSON object per line.
     """
-    for each in _loaded(capabilities).values():
-        if json:
+    found = list(_loaded(capabilities).values())
+    if json:
+        for each in found:
             terminal.json_line(
                 msgspec.json.encode({"name": each.name, "steps": len(each.steps), "digest": each.digest})
             )
-        else:
-            terminal.write_rows([(each.name, f"{len(each.steps)} steps", each.description)])
+    else:
+        table(
+            ("pipeline", "steps", "description"),
+            [(each.name, str(len(each.steps)), each.description) for each in found],
+        )
     return exits.OK
 
 

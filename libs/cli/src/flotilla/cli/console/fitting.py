@@ -13,7 +13,9 @@ from rich.cells import cell_len
 
 GAP: Final = 2
 """Columns of the terminal between two of the table."""
-SENTENCES: Final = frozenset({"answer", "reason", "why", "error", "message", "value"})
+SENTENCES: Final = frozenset(
+    {"answer", "reason", "why", "error", "message", "value", "comment", "description", "because of"}
+)
 """Wrapped at words, and at SENTENCE_MIN at least, where they are as long."""
 SENTENCE_MIN: Final = 20
 LISTS: Final = frozenset({"models", "capabilities"})
@@ -24,7 +26,7 @@ ROUTES: Final = frozenset({"route"})
 MODEL_MIN: Final = 5
 NAMES: Final = frozenset({"model", "file", "batch", "provider", "author", "policy", "arm"})
 NAME_MIN: Final = 10
-WHOLE: Final = frozenset({"task", "key", "replica"})
+WHOLE: Final = frozenset({"task", "key", "replica", "id", "vault"})
 """Of no use when they are shortened: cut into lines where nothing else helps."""
 COLUMN_MIN: Final = 6
 """On a terminal that is too narrow for what must stay."""
@@ -33,6 +35,8 @@ PATHS: Final = frozenset({"file"})
 FIRST_TO_GO: Final = (
     "capabilities",
     "provider",
+    "run",
+    "mode",
     "cost",
     "tokens",
     "in flight",
