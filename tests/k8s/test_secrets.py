@@ -339,6 +339,18 @@ def test_volumes_hold_what_streams_may_take(dev: Fleet, prod: Fleet):
         assert 4 * kubernetes.MEMORY_STORE_BYTES <= int(memory_limit.removesuffix("Gi")) * GIB
 
 
+def test_storage_that_is_asked_for_counts_for_a_single_node_as_for_a_cluster(tmp_path: Path):
+    """
+    Of each the claim may have been made larger.
+    """
+    spec = KubernetesSpec(storage_gib=20)
+    found = layouts(spec, load_or_create(tmp_path, users(spec.scopes, spec.pools)).public_keys)
+
+    assert {name: f'"max_file_store": {20 * GIB}' in text for name, text in found.items()} == dict.fromkeys(
+        LAYOUTS, True
+    )
+
+
 def test_the_default_pools_are_those_of_the_manifests(fleets: Mapping[str, Fleet]):
     """
     So that whatever an overlay brings finds its seed.

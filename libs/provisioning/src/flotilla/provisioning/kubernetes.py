@@ -72,7 +72,8 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
         sealed: Whether there is a sealed lane, which the component `sealed` serves.
         sealed_scopes: Of the scopes those that have it alone.
         nodes: Of the NATS cluster: the replicas of the StatefulSet `nats`.
-        storage_gib: What the streams may take of a node's volume; below the size of the claim.
+        storage_gib: What the streams may take of a node's volume, of a single one and of each of a cluster; below the
+            size of the claim. None: SINGLE_STORAGE_GIB and CLUSTER_STORAGE_GIB, which fit the claims of the overlays.
     """
 
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
@@ -82,7 +83,7 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
     sealed_scopes: tuple[str, ...] = ()
     namespace: str = "flotilla"
     nodes: int = NODES
-    storage_gib: int = CLUSTER_STORAGE_GIB
+    storage_gib: int | None = None
 
 
 def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, str]:
@@ -96,7 +97,7 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
     """
 
     def text(*, cluster: bool, tls: bool) -> str:
-        storage_gib = spec.storage_gib if cluster else SINGLE_STORAGE_GIB
+        storage_gib = spec.storage_gib or (CLUSTER_STORAGE_GIB if cluster else SINGLE_STORAGE_GIB)
         return _NAMED_BY_POD + server_config(
             ServerSpec(
                 store_dir="/data",
@@ -211,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sealed", action="store_true", help="with a sealed lane, for the component of this name")
     parser.add_argument("--sealed-scopes", default="", help="tenants that have it alone, with commas between")
     parser.add_argument("--nodes", type=int, default=NODES, help="replicas of the StatefulSet nats")
-    parser.add_argument("--storage-gib", type=int, default=CLUSTER_STORAGE_GIB, help="below the size of a node's claim")
+    parser.add_argument("--storage-gib", type=int, help="below the size of a node's claim")
     given = parser.parse_args(arguments)
     try:
         spec = KubernetesSpec(
@@ -237,7 +238,7 @@ def _check(spec: KubernetesSpec) -> None:
         raise ServerSpecError("namespace: expected a name as Kubernetes takes it")
     if spec.nodes not in (1, 3, 5):
         raise ServerSpecError("nodes: expected 1, 3 or 5, so that a majority is left when one is lost")
-    if not 1 <= spec.storage_gib <= 64 * 1024:
+    if spec.storage_gib is not None and not 1 <= spec.storage_gib <= 64 * 1024:
         raise ServerSpecError("storage_gib: expected 1 to 65536")
 
 
