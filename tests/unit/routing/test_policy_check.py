@@ -285,3 +285,14 @@ def test_types_of_personal_data_are_switched() -> None:
 
     assert (["GROUP", "CASE"], {"PERSON": 0.5}) == (policy.redaction.off, policy.redaction.score_min)
     assert policy == decode_policy(encode_policy(policy))
+
+
+def test_a_capability_that_there_is_was_not_misspelt() -> None:
+    """
+    Nobody serves it now; one of a similar name is another.
+    """
+    policy = parse_policy('[capabilities.reason]\nstrategy = "failover"')
+
+    assert ["capabilities.reason: no live pool serves a capability of that name"] == warnings(
+        policy, POOLS, ["restore"]
+    )

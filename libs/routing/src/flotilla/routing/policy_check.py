@@ -71,7 +71,7 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
             found.append(f"{path}.attempt_timeout_s: longer than total_timeout_s, which ends the task first")
     for capability in policy.capabilities:
         if capability not in known_capabilities:
-            near = _near(capability, known_capabilities)
+            near = "" if capability in _OUTPUTS else _near(capability, known_capabilities)
             found.append(f"capabilities.{capability}: no live pool serves a capability of that name{near}")
     found += limit_warnings(policy, known_pools)
     return [*found, *_declassify_warnings(policy, known_capabilities)]
