@@ -220,6 +220,13 @@ class Connection:
         except (OSError, RuntimeError) as error:
             # It writes what is left into a socket that the server has closed already; uvloop raises RuntimeError then.
             logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
+        except asyncio.CancelledError:
+            # nats-py cancels its own reconnecting task, and with it the future that it and `close` both await: the end of
+            # the socket. That is no cancellation of whoever closes.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            logger.warning("nats_close_unflushed", extra={"error": "CancelledError"})
 
     async def _on_error(self, error: Exception) -> None:
         # A permission violation names the subject in its text; it would otherwise surface only as a timeout.
