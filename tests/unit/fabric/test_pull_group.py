@@ -97,3 +97,12 @@ def test_it_asks_enough_when_every_priority_has_asked_for_all_the_room(room: int
         pullers[priority].outstanding = count
 
     assert (min(outstanding.values()) >= room) is PullGroup(cast("Any", pullers)).asks_enough(room)
+
+
+def test_a_group_that_is_new_holds_nothing():
+    """
+    And no limit was set for it yet.
+    """
+    group = PullGroup({})
+
+    assert (0, 0, 0) == (group.in_hand, group.parked, group.ack_pending_max)

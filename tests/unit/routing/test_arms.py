@@ -102,6 +102,29 @@ def test_a_task_that_its_caller_gave_up_while_it_was_hedged_does_not_count():
     assert arms.record("classify", EXPERIMENT) is None
 
 
+def test_an_experiment_began_with_its_first_task_and_begins_anew_when_it_was_forgotten():
+    """
+    Latencies below a millisecond are taken as they are; an answer to a task names its arm and experiment.
+    """
+    arms = Arms()
+    arms.ended("default", result("1", attempt("one", latency_ms=0.5)), EXPERIMENT, NOW)
+    arms.ended("default", result("2", attempt("one", latency_ms=0.5)), EXPERIMENT, NOW + 1)
+
+    record, recent = arms.record("classify", EXPERIMENT), arms.arm_of_recent("default", "1")
+    assert record is not None
+    assert NOW == record.began_unix_ms
+    assert 0.5 == record.arms[0].latency_ms.mean
+    assert recent is not None
+    assert EXPERIMENT == recent.experiment
+
+    for number in range(EXPERIMENTS_MAX):
+        arms.ended("default", result("3", attempt("one")), f"{number + 1:012}", NOW + 2)
+    arms.ended("default", result("4", attempt("one")), EXPERIMENT, NOW + 3)
+    again = arms.record("classify", EXPERIMENT)
+    assert again is not None
+    assert NOW + 3 == again.began_unix_ms
+
+
 def test_what_is_remembered_is_bounded():
     """
     Arms of tasks, a scope's not another's; and experiments.
