@@ -1,6 +1,7 @@
 """Runs that stand at gates more than once: a used grant is never needed again, and what nobody needs is withdrawn."""
 
 import base64
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -229,3 +230,52 @@ async def test_a_run_within_that_has_a_gate_as_a_whole_fails_and_says_where_the_
     assert ("step_failed", "bad_request") == (result["error"]["kind"], result["error"]["details"]["kind"])
     assert "steps.inner.approval" == result["error"]["details"]["key"]
     assert 0 == stage.sent("good")
+
+
+GATE = '[capabilities.summarize]\napproval = { data_classes = ["internal"], expires_s = 600 }\n'
+FREE = EACH.replace('"each"', '"free"').replace("approval = {}\n", "")
+
+
+async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(nats_server: RunningServer):
+    """
+    What is asked is refused; a task of its own, and a step of a pipeline without a gate, wait for the same decision.
+    """
+    async with stage_with(nats_server, FREE) as stage:
+        client = stage.fleet.client
+        refused = await stage.fleet.admin.nc.request(
+            "scope.default.api.policy",
+            json.dumps({"verb": "set", "toml": GATE.replace("summarize", "free")}).encode(),
+            timeout=60,
+        )
+        await stage.fleet.admin.nc.request(
+            "scope.default.api.policy", json.dumps({"verb": "set", "toml": GATE}).encode(), timeout=60
+        )
+
+        async def in_force() -> bool:
+            return "approval" in await client.api("explain", {"capability": "summarize"})
+
+        await eventually(in_force)
+        explained = await client.api("explain", {"capability": "summarize"})
+        public = await client.api("explain", {"capability": "summarize", "data_class": "public"})
+        asked = await client.ask("summarize", {"document": "asked"})
+        alone, run = new_task("alone"), new_task("run")
+        async with client.hearing("results.>") as results:
+            await client.submit("summarize", {"document": "alone"}, task=alone)
+            await client.submit("free", {"documents": ["one", "two"]}, task=run)
+            [request] = (await stage.waiting(alone, 1)).values()
+            steps = await stage.waiting(run, 2)
+            sent_before = len(stage.worker.requests)
+            for each in (request, steps["one"]):
+                await stage.decide(each)
+            await stage.decide(steps["two"], "deny")
+            first, second = await results.result(alone), await results.result(run)
+
+    assert "capabilities.free.approval" in json.loads(refused.data)["error"]["details"]["faults"][0]
+    assert [("policy", 600)] == [(gate["by"], gate["expires_s"]) for gate in explained["approval"]]
+    assert "approval" not in public
+    assert ("approval_required", 0) == (asked.kind, sent_before)
+    assert ("", "summarize") == (request["step"], request["capability"])
+    assert {"summary": "<alone>"} == first["output"]
+    one, two = second["output"]["reports"]
+    assert ({"summary": "<one>"}, "approval_denied") == (one, two["error"]["kind"])
+    assert (1, 1, 0, 0) == tuple(stage.sent(document) for document in ("alone", "one", "two", "asked"))

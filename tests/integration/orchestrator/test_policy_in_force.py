@@ -425,6 +425,7 @@ def _handlers(bucket: Bucket, fleet: Fleet | None = None) -> PolicyHandlers:
         instance="o",
         router=PolicyRouter("o"),
         fleet=fleet or Fleet(),
+        pipelines=frozenset({"a-pipeline"}),
         policy_scopes=frozenset(),
     )
 

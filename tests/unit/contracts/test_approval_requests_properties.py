@@ -126,6 +126,25 @@ def test_who_submitted_decides_where_the_gate_lets_them():
     assert isinstance(decide(alone, signed, now_unix_ms=NOW), ApprovalRecord)
 
 
+def test_a_gate_of_a_group_opens_for_a_grant_that_is_signed_with_its_key():
+    """
+    Anybody may deny; where the policy names no groups, nobody is held to one.
+    """
+    desk = msgspec.structs.replace(RECORD, group="desk")
+    signed = said(grant=GRANT, grant_text="e30.c2ln")
+
+    for groups in (frozenset[str](), frozenset({"privacy"})):
+        wrong = msgspec.structs.replace(signed, groups=groups)
+        assert Refusal.WRONG_GROUP is decide(desk, wrong, now_unix_ms=NOW)
+    assert Refusal.WRONG_GROUP is decide(desk, said(groups=frozenset()), now_unix_ms=NOW)
+    for decision in (
+        msgspec.structs.replace(signed, groups=frozenset({"desk"})),
+        said(decision="deny", groups=frozenset()),
+        said(groups=None),
+    ):
+        assert isinstance(decide(desk, decision, now_unix_ms=NOW), ApprovalRecord)
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -13,6 +13,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
 from orchestrator.api.parts import Answers
+from orchestrator.approvals.gated_pools import GatedPools
 from orchestrator.approvals.parts import Approvals
 from orchestrator.caching.executor import CachingExecutor
 from orchestrator.caching.flights import Flights
@@ -166,7 +167,7 @@ class Orchestrator:
                         events=events,
                         reports=reports,
                         results=StepResults(requests, payload_bytes_max=connection.payload_bytes_max),
-                        operator=lambda: router.policy.declassified,
+                        policy=lambda: router.policy,
                         at_least=settings.data_class_floor,
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
                         gate=approvals.gate,
@@ -175,7 +176,8 @@ class Orchestrator:
                     ),
                 )
             )
-        executors = Executors(pools, others, before_pools=cached_pools)
+        gated_pools = GatedPools(cached_pools, approvals.gate, policy=lambda: router.policy, reports=reports)
+        executors = Executors(pools, others, before_pools=gated_pools)
         self._ways_in = ways_in = WaysIn(
             connection,
             requests,

@@ -97,7 +97,7 @@ class DecideQuery(Struct, frozen=True, kw_only=True):
     `api.decide`: grant a request or deny it; answered with the ApprovalEntry that it became.
 
     Saying the same again is answered the same. Refused with `not_found`, `conflict` (`details.refusal` is one of
-    `already_decided`, `expired`, `wrong_digest`) or `not_permitted` (`four_eyes`, `wrong_grant`).
+    `already_decided`, `expired`, `wrong_digest`) or `not_permitted` (`four_eyes`, `wrong_grant`, `wrong_group`).
 
     Attributes:
         digest: Of what was shown.

@@ -42,6 +42,24 @@ class ExplainedRoute(Struct, frozen=True, kw_only=True):
     figures: dict[str, Any] = {}
 
 
+class ExplainedGate(Struct, frozen=True, kw_only=True):
+    """
+    A gate before which a person approves the input; an ask that meets one is refused.
+
+    Attributes:
+        by: `policy`, or the `pipeline` whose step it is of; what both want holds.
+        group: Of the approvers who may grant; empty for all of the scope.
+        expires_s: How long a request waits.
+        conditional: Whether the step's condition decides in a run if it stands there.
+    """
+
+    by: Literal["policy", "pipeline"]
+    group: str = ""
+    expires_s: int
+    four_eyes: bool = True
+    conditional: bool = False
+
+
 class Explanation(Struct, frozen=True, kw_only=True):
     """
     The routes in order, then those that are out.
@@ -49,6 +67,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     Attributes:
         reason: Why there is none, when there is none.
         policy_revision: Of the policy in force; 0 without one.
+        approval: The gates before its input leaves; UNSET where there is none.
         steps: Of a pipeline, which has no routes of its own, in the order of its definition.
     """
 
@@ -59,6 +78,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     routes: list[ExplainedRoute]
     excluded: list[ExplainedRoute]
     reason: str = ""
+    approval: list[ExplainedGate] | UnsetType = UNSET
     steps: list["ExplainedStep"] | UnsetType = UNSET
 
 

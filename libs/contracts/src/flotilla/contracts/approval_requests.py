@@ -71,7 +71,8 @@ class ApprovalRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         digest: See `digest_of`.
         input_bytes: How long the input is that an approver is shown.
         submitted_by: Who submitted the task: whom the caller named in the label `submitted-by`, else the scope.
-        group: Of the approvers who may decide; empty for all of the scope.
+        group: Of the approvers who may grant it, with a signature, where the policy names groups; empty for all of the
+            scope. Any of these may deny.
         four_eyes: Whether `submitted_by` may not decide, nor who may submit with the same credentials.
         expires_unix_ms: From then on it is denied.
         decided_by: The approver's public key where the decision is signed, else whom the approver's client named.
@@ -109,6 +110,7 @@ class Refusal(Enum):
     ALREADY_DECIDED = "already_decided"
     WRONG_DIGEST = "wrong_digest"
     WRONG_GRANT = "wrong_grant"
+    WRONG_GROUP = "wrong_group"
 
 
 class Decided(Struct, frozen=True, kw_only=True):
@@ -122,6 +124,8 @@ class Decided(Struct, frozen=True, kw_only=True):
         by: Whom the approver's client names.
         by_user: The user of NATS who asks.
         may_submit: Whether that user may submit tasks too, and so may have submitted this one.
+        groups: Of whose key has signed the grant, empty where it is not signed; None where the policy names no groups,
+            so that nobody can be held to one.
     """
 
     decision: Decision
@@ -132,6 +136,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     by: str = ""
     by_user: str
     may_submit: bool = False
+    groups: frozenset[str] | None = None
 
 
 class Wait(Struct, frozen=True):
@@ -225,9 +230,10 @@ def decide(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Approv
     signer = said.grant.approver if said.grant is not None else ""
     if record.four_eyes and (said.may_submit or record.submitted_by in (said.by, said.by_user, signer)):
         return Refusal.FOUR_EYES
-    if said.grant is not None and flaw_of(record, said.grant, now_unix_ms=now_unix_ms) is not None:
-        return Refusal.WRONG_GRANT
     granted = said.decision == "grant"
+    flaw = _grant_flaw(record, said, now_unix_ms=now_unix_ms) if granted else None
+    if flaw is not None:
+        return flaw
     until = said.grant.expires_unix_ms if said.grant is not None else now_unix_ms + USE_WITHIN_S * 1000
     return msgspec.structs.replace(
         record,
@@ -239,6 +245,13 @@ def decide(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Approv
         comment=said.comment,
         grant=said.grant_text if granted else None,
     )
+
+
+def _grant_flaw(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Refusal | None:
+    if said.grant is not None and flaw_of(record, said.grant, now_unix_ms=now_unix_ms) is not None:
+        return Refusal.WRONG_GRANT
+    outside = record.group and said.groups is not None and record.group not in said.groups
+    return Refusal.WRONG_GROUP if outside else None
 
 
 def flaw_of(record: ApprovalRecord, grant: Grant, *, now_unix_ms: int) -> str | None:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from flotilla.contracts.approval_requests import EXPIRES_S_MAX
+from flotilla.contracts.approvals import PublicKey
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import NewerPolicyError, NoPolicyError, PolicyError
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, PRINTABLE, Instance, is_bounded
@@ -19,8 +21,12 @@ from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 from flotilla.contracts.limits import Budgets, Limits
 from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
+from flotilla.contracts.subjects import ZONES, Zone
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""The newest that is understood here. 2 has gates (`approval`) and `approvers`."""
+FORMAT_PLAIN: Final = 1
+"""Of a policy without what an older reader must not miss."""
 FORMAT_MAX: Final = 1_000_000
 
 ROUTES_MAX: Final = 100
@@ -28,6 +34,10 @@ STRATEGY_OPTIONS_MAX: Final = 32
 SECONDS_MAX: Final = 7 * 24 * 3600.0
 ENTRIES_MAX: Final = 100_000
 DECLASSIFIED_FIELDS_MAX: Final = 64
+GROUP_LENGTH_MAX: Final = 63
+GROUPS_MAX: Final = 1_000
+GROUP_KEYS_MAX: Final = 64
+GATE_EXPIRES_S_DEFAULT: Final = 86_400
 """Of one capability."""
 
 Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX, pattern=PRINTABLE)]
@@ -36,6 +46,7 @@ Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Usd = Annotated[float, Meta(ge=0.0, le=1e6)]
 Weight = Annotated[float, Meta(gt=0.0, le=1e6)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+GroupName = Annotated[str, Meta(min_length=1, max_length=GROUP_LENGTH_MAX, pattern=PRINTABLE)]
 FieldName = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX, pattern=PRINTABLE)]
 LabelText = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX)]
 
@@ -104,6 +115,27 @@ class ProbeEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     successes_min: Count | None = None
 
 
+class GateEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A gate before the input of a durable task leaves; one that is asked is refused.
+
+    It stands before the tasks that it is for by their class, whichever route each would take.
+
+    Attributes:
+        zones: Only before tasks whose class may enter one of them; all unless given.
+        data_classes: Only before tasks of these; all unless given.
+        group: Of the approvers who may grant, as `approvers` names them; anybody who may approve in the scope unless given.
+        expires_s: How long a request waits, within its task's deadline: a day unless given.
+        four_eyes: Whether nobody may decide on what they submitted themselves, which is so unless given.
+    """
+
+    zones: Annotated[list[Zone], Meta(min_length=1, max_length=2)] | None = None
+    data_classes: Annotated[list[DataClass], Meta(min_length=1, max_length=3)] | None = None
+    group: GroupName | None = None
+    expires_s: Annotated[int, Meta(ge=1, le=EXPIRES_S_MAX)] | None = None
+    four_eyes: bool | None = None
+
+
 CachedTasks = Literal["all", "asked", "none"]
 
 
@@ -170,6 +202,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
         cache: Without it answers are kept for an hour, of tasks that ask for it and are not restricted.
         hedge: None for no second attempts.
         shadow: None for no shadow.
+        approval: None for no gate.
     """
 
     routes: Annotated[list[RouteEntry], Meta(min_length=1, max_length=ROUTES_MAX)] | None = None
@@ -189,6 +222,7 @@ class CapabilityPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache: CacheEntry | None = None
     hedge: HedgeEntry | None = None
     shadow: ShadowEntry | None = None
+    approval: GateEntry | None = None
 
 
 class BreakerPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -223,9 +257,10 @@ class Policy(Struct, frozen=True, kw_only=True):
         redaction: Which types of personal data `redact` replaces.
         limits: How much the whole fleet may ask, by name.
         budgets: How much it may spend, by name.
+        approvers: By group the public keys of those who may grant what asks for the group; each grant is signed.
     """
 
-    format: Annotated[int, Meta(ge=1, le=FORMAT_MAX)] = FORMAT
+    format: Annotated[int, Meta(ge=1, le=FORMAT_MAX)] = FORMAT_PLAIN
     default: CapabilityPolicy | None = None
     capabilities: Annotated[dict[PoolName, CapabilityPolicy], Meta(max_length=ENTRIES_MAX)] = {}
     scopes: Annotated[dict[Instance, ScopePolicy], Meta(max_length=ENTRIES_MAX)] = {}
@@ -237,6 +272,17 @@ class Policy(Struct, frozen=True, kw_only=True):
     redaction: RedactionPolicy = EVERY_TYPE
     limits: Limits = {}
     budgets: Budgets = {}
+    approvers: Annotated[
+        dict[GroupName, Annotated[list[PublicKey], Meta(min_length=1, max_length=GROUP_KEYS_MAX)]],
+        Meta(max_length=GROUPS_MAX),
+    ] = {}
+
+    @property
+    def format_needed(self) -> int:
+        """The format that it is to be stored with: of the oldest reader that misses nothing of it."""
+        entries = (self.default, *self.capabilities.values())
+        gated = any(each is not None and each.approval is not None for each in entries)
+        return max(self.format, FORMAT if gated or self.approvers else FORMAT_PLAIN)
 
     def data_class_of(self, scope: str) -> DataClass:
         """The data class of a scope's tasks that name none: `internal` unless the policy says otherwise."""
@@ -284,6 +330,16 @@ class Shadow(Struct, frozen=True, kw_only=True):
     share: float = SHADOW_SHARE_DEFAULT
 
 
+class PolicyGate(Struct, frozen=True, kw_only=True):
+    """`GateEntry` with everything filled in."""
+
+    zones: frozenset[Zone] = frozenset(ZONES)
+    data_classes: frozenset[DataClass] = frozenset(DATA_CLASSES_DEFAULT)
+    group: str = ""
+    expires_s: int = GATE_EXPIRES_S_DEFAULT
+    four_eyes: bool = True
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """`CapabilityPolicy` with everything filled in. A timeout of None leaves the bound to the task's deadline."""
 
@@ -304,6 +360,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     cache: CacheRules = CacheRules()
     hedge: Hedge | None = None
     shadow: Shadow | None = None
+    approval: PolicyGate | None = None
 
 
 def rules_for(policy: Policy, capability: str) -> Rules | None:

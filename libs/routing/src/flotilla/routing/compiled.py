@@ -6,13 +6,15 @@ from typing import Final
 import msgspec
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import BreakerPolicy, Policy, Rules, rules_for
+from flotilla.contracts.policy import BreakerPolicy, Policy, PolicyGate, Rules, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.routing.candidates import Shortlists
 from flotilla.routing.data_classes import declassified_by
+from flotilla.routing.eligibility import may_enter
 from flotilla.routing.one_model import ONE_MODEL, base_name, models_of, named_models
 from flotilla.routing.strategies import strategy_named
 from flotilla.routing.strategy import Planner
+from flotilla.routing.types import TaskView
 
 UNRULED: Final = Rules()
 """What holds where no policy says anything: any live pool, local first, left when most of its attempts fail."""
@@ -32,6 +34,7 @@ class CompiledPolicy:
     Attributes:
         declassified: What the document declassifies, for `data_classes.class_of_field`.
         caches: Whether it has any capability's answers kept without having been asked to by the task.
+        gates: Whether any capability has a gate.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class CompiledPolicy:
         unlisted = msgspec.structs.replace(self._default, routes=None)
         self._rules |= {name: unlisted for name in LOCAL_CAPABILITIES if name not in self._rules}
         self.caches: Final = any(rules.cache.tasks == "all" for rules in (self._default, *self._rules.values()))
+        self.gates: Final = any(rules.approval is not None for rules in (self._default, *self._rules.values()))
         self._default_planner = _planner(self._default)
         self._planners = {name: _planner(rules) for name, rules in self._rules.items()}
 
@@ -59,6 +63,18 @@ class CompiledPolicy:
     def rules_of(self, capability: str) -> Rules:
         """The rules of a capability: its entry's, else the policy's default, else `UNRULED`."""
         return self._rules.get(capability, self._default)
+
+    def gate_of(self, task: TaskView) -> PolicyGate | None:
+        """The gate that a durable task stands at before its input leaves; None where there is none."""
+        gate = self.rules_of(task.capability).approval if self.gates else None
+        if gate is None or task.data_class not in gate.data_classes:
+            return None
+        return gate if any(may_enter(task, zone) for zone in gate.zones) else None
+
+    def names_gate_of(self, capability: str) -> bool:
+        """Whether the document has a gate for this capability by its name, not by default."""
+        entry = self.document.capabilities.get(capability)
+        return entry is not None and entry.approval is not None
 
     def planner_of(self, capability: str) -> Planner:
         """The strategy of a capability, its options filled in."""

@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
-from flotilla.contracts.policy import FORMAT, STRATEGY_DEFAULT, CapabilityPolicy, Policy, RouteEntry, rules_for
+from flotilla.contracts.policy import (
+    FORMAT,
+    STRATEGY_DEFAULT,
+    CapabilityPolicy,
+    GateEntry,
+    Policy,
+    RouteEntry,
+    rules_for,
+)
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.routing.limit_checks import limit_faults, limit_warnings
 from flotilla.routing.strategies import STRATEGIES
@@ -67,6 +75,8 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
         if entry.shadow is not None and entry.shadow.pool not in known_pools:
             near = _near(entry.shadow.pool, known_pools)
             found.append(f"{path}.shadow.pool: no live pool is called {entry.shadow.pool}{near}")
+        if entry.approval is not None and _stands_before_nothing(entry.approval):
+            found.append(f"{path}.approval: stands before nothing: restricted data does not enter the cloud zone")
         if entry.total_timeout_s is not None and (entry.attempt_timeout_s or 0.0) > entry.total_timeout_s:
             found.append(f"{path}.attempt_timeout_s: longer than total_timeout_s, which ends the task first")
     for capability in policy.capabilities:
@@ -75,6 +85,10 @@ def warnings(policy: Policy, known_pools: Collection[str], known_capabilities: C
             found.append(f"capabilities.{capability}: no live pool serves a capability of that name{near}")
     found += limit_warnings(policy, known_pools)
     return [*found, *_declassify_warnings(policy, known_capabilities)]
+
+
+def _stands_before_nothing(gate: GateEntry) -> bool:
+    return gate.zones == ["cloud"] and set(gate.data_classes or ()) == {"restricted"}
 
 
 def _declassify_warnings(policy: Policy, known_capabilities: Collection[str]) -> Iterator[str]:
@@ -181,9 +195,19 @@ def _meaning(document: Table) -> Iterator[str]:
         if isinstance(hedge, dict) and {"after", "after_ms"} <= hedge.keys():
             yield f"{path}.hedge.after_ms: stands beside after; only one of them can say when"
         yield from _listed_twice(entry.get("routes"), path)
+        yield from _no_such_group(entry.get("approval"), document.get("approvers"), path)
     yield from _no_such_fields(document.get("declassify"))
     yield from limit_faults(document.get("limits"))
     yield from _never_cached(document.get("capabilities"))
+
+
+def _no_such_group(gate: object, approvers: object, path: str) -> Iterator[str]:
+    """A gate that nobody could open."""
+    group = cast("Table", gate).get("group") if isinstance(gate, dict) else None
+    known = cast("Table", approvers) if isinstance(approvers, dict) else {}
+    if isinstance(group, str) and group not in known:
+        near = _near(group, known) or "; add it with the public keys of those who may grant"
+        yield f"{path}.approval.group: approvers has no group {group[:_TEXT_MAX]}{near}"
 
 
 def _never_cached(capabilities: object) -> Iterator[str]:

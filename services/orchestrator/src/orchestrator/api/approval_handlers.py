@@ -1,5 +1,6 @@
 """API requests of approvers: `api.approvals` lists, shows and reads the audit; `api.decide` grants and denies."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import BadRequestError, DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import ADMIN
+from flotilla.contracts.policy import Policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.approver_keys import is_signed
 from flotilla.fabric.inbox import Requests
@@ -51,6 +53,10 @@ _REFUSED: Final = {
     Refusal.EXPIRED: (ErrorKind.CONFLICT, "the request has expired, and its task fails"),
     Refusal.ALREADY_DECIDED: (ErrorKind.CONFLICT, "the request is decided already"),
     Refusal.WRONG_DIGEST: (ErrorKind.CONFLICT, "this is not what was shown: show it again, and decide on that"),
+    Refusal.WRONG_GROUP: (
+        ErrorKind.NOT_PERMITTED,
+        "it takes a grant that is signed with a key of the request's group, as the policy's [approvers] names them",
+    ),
     Refusal.WRONG_GRANT: (ErrorKind.NOT_PERMITTED, "the grant is for something else: sign what is shown"),
 }
 
@@ -58,13 +64,22 @@ _REFUSED: Final = {
 class ApprovalHandlers:
     """Answers approvers; whoever else asks has been refused by the server, and is refused here."""
 
-    def __init__(self, requests: Requests, approvals: Approvals, walks: Turns, unreadable: UnreadableStored) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        approvals: Approvals,
+        walks: Turns,
+        unreadable: UnreadableStored,
+        *,
+        policy: Callable[[], Policy],
+    ) -> None:
         self._requests = requests
         self._store = approvals.store
         self._suspensions = approvals.suspensions
         self._watch = approvals.watch
         self._walks = walks
         self._unreadable = unreadable
+        self._policy = policy
 
     def verbs(self) -> dict[str, Answerer]:
         """What it answers."""
@@ -98,6 +113,7 @@ class ApprovalHandlers:
             by=query.by,
             by_user=user,
             may_submit=not request.from_tenant,
+            groups=self._groups_of(given),
         )
         for _ in range(CHANGES_TRIED_MAX):
             kept = await self._find(request.scope, query.id)
@@ -119,6 +135,12 @@ class ApprovalHandlers:
                 logger.info("approval_decided", scope=request.scope, request=query.id, status=done.record.status)
                 return entry_of(done.record)
         raise TaskError(ErrorKind.CONFLICT, "others decide on it at this moment: look at it again")
+
+    def _groups_of(self, given: SignedGrant | None) -> frozenset[str] | None:
+        groups = self._policy().approvers
+        if not groups or given is None:
+            return frozenset() if groups else None
+        return frozenset(name for name, keys in groups.items() if given.grant.approver in keys)
 
     @staticmethod
     def _refuse_unless_same(record: ApprovalRecord, said: Decided, refusal: Refusal) -> None:

@@ -79,7 +79,14 @@ class Answers:
             at_least=settings.data_class_floor,
             gate=gate,
         )
-        policy = PolicyHandlers(requests, instance=instance, router=router, fleet=fleet, policy_scopes=policy_scopes)
+        policy = PolicyHandlers(
+            requests,
+            instance=instance,
+            router=router,
+            fleet=fleet,
+            pipelines=frozenset(pipelines),
+            policy_scopes=policy_scopes,
+        )
         self._experiments = arms = ExperimentHandlers(
             connection,
             requests,
@@ -107,7 +114,9 @@ class Answers:
                 "feedback": arms.feedback,
                 "experiment": arms.experiment,
                 "spend": SpendHandlers(requests, walks, budgets, scopes=scopes, policy_scopes=policy_scopes).spend,
-                **ApprovalHandlers(requests, approvals, walks, unreadable).verbs(),
+                **ApprovalHandlers(
+                    requests, approvals, walks, unreadable, policy=lambda: router.policy.document
+                ).verbs(),
             },
         )
 

@@ -45,12 +45,14 @@ class PolicyHandlers:
         instance: str,
         router: PolicyRouter,
         fleet: Fleet,
+        pipelines: frozenset[str],
         policy_scopes: frozenset[str],
     ) -> None:
         self._requests = requests
         self._instance = instance
         self._router = router
         self._fleet = fleet
+        self._pipelines = pipelines
         self._policy_scopes = policy_scopes
 
     async def answer(self, question: ApiRequest) -> PolicyReply | PolicyHistory:
@@ -101,6 +103,7 @@ class PolicyHandlers:
             raise BadRequestError("the question has no policy", path="$.toml", expected="a TOML document")
         try:
             policy = parse_policy(toml)
+            self._refuse_gates_of_pipelines(policy)
         except PolicyError as error:
             raise TaskError(
                 ErrorKind.BAD_REQUEST, f"the policy is not valid: {error.faults[0]}", details={"faults": error.faults}
@@ -110,6 +113,16 @@ class PolicyHandlers:
         if left:
             found.append(f"{_named(left)}: no live route by this policy; {self._live()}")
         return _Checked(PolicyReply(revision=0, toml=toml, warnings=found), left)
+
+    def _refuse_gates_of_pipelines(self, policy: Policy) -> None:
+        """Only a fleet knows which capabilities are pipelines; a run of one whose gate came otherwise does not begin."""
+        faults = [
+            f"capabilities.{name}.approval: {name} is a pipeline, whose gates belong before its steps"
+            for name, entry in policy.capabilities.items()
+            if entry.approval is not None and name in self._pipelines
+        ]
+        if faults:
+            raise PolicyError(faults)
 
     async def _unserved(self, policy: Policy) -> list[str]:
         compiled = CompiledPolicy(policy, self._router.policy.held)

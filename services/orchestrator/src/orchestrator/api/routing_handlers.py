@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from flotilla.contracts.api_routing import (
+    ExplainedGate,
     ExplainedRoute,
     ExplainedStep,
     ExplainQuery,
@@ -16,7 +17,7 @@ from flotilla.contracts.api_routing import (
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.redaction import task_data_class
 from flotilla.pipelines.data_flow import classes
-from flotilla.pipelines.definition import Pipeline
+from flotilla.pipelines.definition import Approval, Pipeline
 from flotilla.routing.data_classes import highest
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
@@ -58,7 +59,9 @@ class RoutingHandlers:
         )
         return self._explain(query, question.scope, data_class)
 
-    def _explain(self, query: ExplainQuery, scope: str, data_class: DataClass) -> Explanation:
+    def _explain(
+        self, query: ExplainQuery, scope: str, data_class: DataClass, own: Approval | None = None
+    ) -> Explanation:
         pipeline = self._pipelines.get(query.capability)
         if pipeline is not None:
             return self._of_pipeline(pipeline, query, scope, data_class)
@@ -101,7 +104,29 @@ class RoutingHandlers:
                 for exclusion in decision.excluded
             ],
             reason=decision.reason,
+            approval=self._gates(view, own),
         )
+
+    def _gates(self, view: TaskView, own: Approval | None) -> list[ExplainedGate] | msgspec.UnsetType:
+        """Those that the policy has, and the step's own."""
+        gates: list[ExplainedGate] = []
+        policy = self._router.policy.gate_of(view)
+        if policy is not None:
+            gates.append(
+                ExplainedGate(by="policy", group=policy.group, expires_s=policy.expires_s, four_eyes=policy.four_eyes)
+            )
+        if own is not None:
+            conditional = own.when is not None
+            gates.append(
+                ExplainedGate(
+                    by="pipeline",
+                    group=own.group,
+                    expires_s=own.expires_s,
+                    four_eyes=own.four_eyes,
+                    conditional=conditional,
+                )
+            )
+        return gates or msgspec.UNSET
 
     def _of_pipeline(self, pipeline: Pipeline, query: ExplainQuery, scope: str, data_class: DataClass) -> Explanation:
         """Each step as a task of its own; the caller's wish for a route is none of theirs."""
@@ -110,7 +135,7 @@ class RoutingHandlers:
         for step in pipeline.steps:
             least = highest((planned[step.name], self._at_least))
             asked = ExplainQuery(capability=step.capability, sticky=query.sticky, labels=query.labels)
-            explained = self._explain(asked, scope, task_data_class(step.capability, least, least))
+            explained = self._explain(asked, scope, task_data_class(step.capability, least, least), step.approval)
             steps.append(ExplainedStep(step=step.name, explanation=explained))
         return Explanation(
             capability=query.capability,

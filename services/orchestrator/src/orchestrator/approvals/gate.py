@@ -8,6 +8,7 @@ again comes to the same gate, where the digest of what is about to leave is comp
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -26,8 +27,10 @@ from flotilla.contracts.approval_requests import (
 from flotilla.contracts.approvals import payload_digest
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError, TaskError
-from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.policy import PolicyGate
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.per_item import guarded
@@ -65,6 +68,11 @@ class Terms(Struct, frozen=True, kw_only=True):
     expires_s: float
 
 
+def terms_of(policy: PolicyGate) -> Terms:
+    """Of a gate that the policy has."""
+    return Terms(group=policy.group, four_eyes=policy.four_eyes, expires_s=policy.expires_s)
+
+
 class Opened(Struct, frozen=True, kw_only=True):
     """
     What an open gate gives along.
@@ -76,6 +84,17 @@ class Opened(Struct, frozen=True, kw_only=True):
 
     grant: str | None
     until_unix_ms: int
+
+    def on_time(self, result: Result) -> Result:
+        """What came of the task; its deadline was the grant's, and says so if that is what has passed."""
+        error = result.error
+        if not isinstance(error, ErrorBody) or error.kind is not ErrorKind.DEADLINE_EXCEEDED:
+            return result
+        if unix_ms() < self.until_unix_ms:
+            return result
+        kind = ErrorKind.APPROVAL_EXPIRED
+        late = ErrorBody(kind=kind, message="the approval was not used in time", retryable=kind.retryable)
+        return msgspec.structs.replace(result, error=late)
 
 
 class Gate:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import DataClass
-from flotilla.routing.data_classes import Declassified
+from flotilla.routing.compiled import CompiledPolicy
 from orchestrator.approvals.gate import Gate
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
@@ -26,7 +26,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     Attributes:
         below: Runs the steps that are no pipelines.
         pipelines: The names of those that are.
-        operator: What the policy in force declassifies.
+        policy: The one in force: what it declassifies, and its gates.
         results: Of durable runs.
         at_least: The lowest class that a step's task has here; in the sealed lane all are restricted.
         outputs: Room for the bytes of the outputs that runs hold.
@@ -39,7 +39,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     events: Events
     reports: TaskReports
     results: StepResults
-    operator: Callable[[], Declassified]
+    policy: Callable[[], CompiledPolicy]
     at_least: DataClass
     outputs: Room
     gate: Gate

@@ -16,7 +16,7 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import NO_OPTIONS, DataClass
 from flotilla.contracts.redaction import task_data_class
 from flotilla.contracts.results import Result, encode
-from flotilla.pipelines.definition import Approval, Pipeline
+from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
@@ -24,6 +24,7 @@ from orchestrator.approvals.gate import Opened, Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
 from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
@@ -108,11 +109,14 @@ class PipelineRun:
 
     async def _work(self) -> Result:
         task = self._task
+        refusal = refusal_of_whole(self._needs, task.capability)
+        if refusal is not None:
+            return self._failed(refusal)
         if task.durable:
             self._kept = await self._needs.results.begin(task.scope, task.id, self._run_id, self._pipeline)
             self._pipeline = self._kept.pipeline
         planner = Planner(
-            self._pipeline, msgspec.json.decode(task.body), task.data_class, operator=self._needs.operator()
+            self._pipeline, msgspec.json.decode(task.body), task.data_class, operator=self._needs.policy().declassified
         )
         said: Plan = planner.start()
         while True:
@@ -176,29 +180,17 @@ class PipelineRun:
 
     async def _step(self, step: StepTask, data_class: DataClass, tally: StepTally) -> None:
         try:
-            ended = await self._worked(step, data_class)
+            gate = gate_of(self._needs, step, self._task.scope, data_class)
+            ended = await self._worked(step, data_class, gate)
             if self._kept is not None:
-                ended = await self._keep(self._kept, step, data_class, ended)
+                ended = await _keep(self._kept, step, data_class, ended, gated=gate is not None)
             self._end(step, tally, ended, kept=False)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  (whoever waits for the run raises it)
             self._ended.put_nowait(error)
 
-    @staticmethod
-    async def _keep(kept: RunResults, step: StepTask, data_class: DataClass, ended: Ended) -> Ended:
-        """Keep what must not be worked on again; gives the one that counts."""
-        if isinstance(ended.result.output, msgspec.Raw):
-            counts = await kept.keep(step, data_class, ended)
-            if counts is not None:
-                return counts
-            ended = _too_large(ended)
-        if step.approval is not None:
-            # Its grant is used up, or denied: when the run goes on after another gate, this one is not passed again.
-            return await kept.keep_failed(step, data_class, ended)
-        return ended
-
-    async def _worked(self, step: StepTask, data_class: DataClass) -> Ended:
+    async def _worked(self, step: StepTask, data_class: DataClass, gate: Terms | None) -> Ended:
         """How a step's task ended; of one that was refused too."""
         child = self._child(step, data_class)
         capability = self._needs.catalogue.get(step.capability)
@@ -207,35 +199,14 @@ class PipelineRun:
             check_transport(step.input, is_decoded=True)
             if capability is not None:
                 capability.decode_input(step.input)
-            if step.approval is not None:
-                opened = await self._pass_gate(step, step.approval, child)
+            if gate is not None:
+                opened = await enter(self._needs, step, gate, child)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)
         if opened is not None:
             child = self._child(step, data_class, opened)
         ended = await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
-        if opened is not None and unix_ms() >= opened.until_unix_ms and _is_overdue(ended.result):
-            late = _body(ErrorKind.APPROVAL_EXPIRED, "the approval was not used in time")
-            return Ended(msgspec.structs.replace(ended.result, error=late), ended.data_class)
-        return ended
-
-    async def _pass_gate(self, step: StepTask, approval: Approval, child: Task) -> Opened:
-        """
-        Have a step's input approved.
-
-        Raises:
-            TaskError: It was not; or nobody can be waited for here.
-            AwaitingApprovalError: Nobody has decided yet.
-        """
-        if step.capability in self._needs.pipelines:
-            # Its grant would be used up when the run within is suspended at a gate of its own. Files of earlier versions.
-            text = "the step is a pipeline, which has no gate as a whole: put the gate before its steps"
-            raise TaskError(ErrorKind.BAD_REQUEST, text, details={"key": f"steps.{step.key.step}.approval"})
-        if child.origin is None:
-            # Whoever asks waits for the answer, and a person takes longer.
-            raise TaskError(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval: submit it as a durable task")
-        terms = Terms(group=approval.group, four_eyes=approval.four_eyes, expires_s=approval.expires_s)
-        return await self._needs.gate.enter(child, child.origin(), terms, index=step.key.index)
+        return ended if opened is None else Ended(opened.on_time(ended.result), ended.data_class)
 
     def _child(self, step: StepTask, data_class: DataClass, opened: Opened | None = None) -> Task:
         task, origin = self._task, self._task.origin
@@ -264,7 +235,7 @@ class PipelineRun:
         child.park = task.park
         if origin is not None:
             # Of a step that runs for each item the record has the index, but those around it have it in their path.
-            name = step.key.step if step.approval is not None else str(step.key)
+            name = str(step.key) if step.capability in self._needs.pipelines else step.key.step
             child.origin = lambda: origin().below(name)
         return child
 
@@ -369,8 +340,15 @@ def _soonest(awaiting: list[AwaitingApprovalError]) -> AwaitingApprovalError:
     return AwaitingApprovalError(min(each.until_unix_ms for each in awaiting), requests)
 
 
-def _is_overdue(result: Result) -> bool:
-    return isinstance(result.error, ErrorBody) and result.error.kind is ErrorKind.DEADLINE_EXCEEDED
+async def _keep(kept: RunResults, step: StepTask, data_class: DataClass, ended: Ended, *, gated: bool) -> Ended:
+    """Keep what must not be worked on again; gives the one that counts."""
+    if isinstance(ended.result.output, msgspec.Raw):
+        counts = await kept.keep(step, data_class, ended)
+        if counts is not None:
+            return counts
+        ended = _too_large(ended)
+    # Of a gate the grant is used up, or denied: when the run goes on after another one, this one is not passed again.
+    return await kept.keep_failed(step, data_class, ended) if gated else ended
 
 
 def _too_large(ended: Ended) -> Ended:

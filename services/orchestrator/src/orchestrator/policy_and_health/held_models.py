@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from flotilla.contracts import subjects
 from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.fields import ModelName, Name, Sequence
-from flotilla.contracts.policy import FORMAT
+from flotilla.contracts.policy import FORMAT_PLAIN
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
@@ -36,7 +36,7 @@ AGAIN_S: Final = 0.5
 class HeldModel(Struct, frozen=True, kw_only=True):
     """The value of `HELD_KEY`; `format` makes it a policy that says nothing, for whoever takes it for one."""
 
-    format: Sequence = FORMAT
+    format: Sequence = FORMAT_PLAIN
     held: Annotated[dict[Name, ModelName], Meta(max_length=HELD_MAX)] = {}
 
 

@@ -51,8 +51,9 @@ def stored(source: Source) -> bytes:
     Raises:
         PolicyError: Its text is none.
     """
-    document: dict[str, Any] = msgspec.to_builtins(parse_policy(source.toml))
-    return msgspec.json.encode({**document, "source": source})
+    policy = parse_policy(source.toml)
+    document: dict[str, Any] = msgspec.to_builtins(policy)
+    return msgspec.json.encode({**document, "format": policy.format_needed, "source": source})
 
 
 def source_of(body: bytes) -> Source:

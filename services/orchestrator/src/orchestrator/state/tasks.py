@@ -97,7 +97,7 @@ class Task:
         self.park: Callable[[bool], None] | None = None
         self.origin: Callable[[], Origin] | None = None
         self.on_step: Callable[[StepMessage], None] | None = None
-        self.cancelled: Final[asyncio.Event] = asyncio.Event()
+        self.cancelled: asyncio.Event = asyncio.Event()
 
     @property
     def input_sha256(self) -> str | msgspec.UnsetType:
@@ -111,6 +111,26 @@ class Task:
         _ = self.input_sha256
         self.body = b""
         self.origin = None
+
+    def approved(self, grant: str | None, until_unix_ms: int) -> "Task":
+        """The same task, to be worked on with a grant and until its time at the latest; cancelled together with this one."""
+        options = self.options if grant is None else msgspec.structs.replace(self.options, approval=grant)
+        until_ms = min(self.deadline_unix_ms, until_unix_ms)
+        task = Task(
+            task_id=self.id,
+            scope=self.scope,
+            capability=self.capability,
+            priority=self.priority,
+            data_class=self.data_class,
+            body=self.body,
+            options=options,
+            accepted_unix_ms=self.accepted_unix_ms,
+            deadline_ms=max(1, until_ms - self.accepted_unix_ms),
+            durable=self.durable,
+        )
+        task.cancelled = self.cancelled
+        task.park = self.park
+        return task
 
     def failed(
         self,

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from flotilla.cli.console import exits, terminal
 from flotilla.cli.console.arguments import NO_WHERE, Where, labels_of
-from flotilla.cli.console.routes import explained_rows, explained_steps, goes_nowhere
+from flotilla.cli.console.routes import explained_rows, explained_steps, gate_lines, goes_nowhere
 from flotilla.cli.console.tables import table
 from flotilla.contracts.headers import DataClass
 
@@ -58,6 +58,8 @@ async def explain(  # noqa: D417  (groups of options say it themselves)
         table(*(explained_steps(found) if found.steps else explained_rows(found)))
         policy = f"policy revision {found.policy_revision}" if found.policy_revision else "no policy"
         terminal.aside(f"{found.capability}, {found.data_class} data: {found.strategy}, {policy}")
+        for line in gate_lines(found):
+            terminal.aside(line)
         if found.reason:
             terminal.aside(found.reason)
     return exits.FAILED if goes_nowhere(found) else exits.OK

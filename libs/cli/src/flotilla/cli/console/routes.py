@@ -49,6 +49,20 @@ def explained_steps(found: Explanation) -> Rows:
     return columns, _steps(found, "")
 
 
+def gate_lines(found: Explanation, step: str = "") -> list[str]:
+    """A line per gate at which a person approves the input first; those of steps by their names."""
+    lines: list[str] = []
+    for gate in found.approval or ():
+        who = f"an approver of the group {gate.group}" if gate.group else "an approver"
+        other = ", not who submitted it," if gate.four_eyes else ""
+        when = ", where its condition holds" if gate.conditional else ""
+        prefix = f"{step}: " if step else ""
+        lines.append(f"{prefix}{who}{other} grants it first, within {gate.expires_s:,} s (by the {gate.by}{when})")
+    for each in found.steps or ():
+        lines += gate_lines(each.explanation, f"{step}.{each.step}" if step else each.step)
+    return lines
+
+
 def goes_nowhere(found: Explanation) -> bool:
     """Whether a task like this, or a step of it, has no route now."""
     if isinstance(found.steps, msgspec.UnsetType):
