@@ -33,7 +33,7 @@ BAD = [
         "default.routes[1]: the same route as routes[0]",
     ),
     ("[default\n", "not TOML: "),
-    ("format = 2\n", "format: 2 is newer than 1"),
+    ("format = 3\n", "format: 3 is newer than 2"),
 ]
 
 

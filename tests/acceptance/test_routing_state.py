@@ -114,7 +114,7 @@ async def test_policies_of_other_versions_are_followed_as_far_as_they_are_unders
     garbage = await write(admin, POLICY, b"{")
     assert await until_first(api, {(garbage + 1, "cloud")}, 3.0)
 
-    unknown = await write(admin, POLICY, {"format": 2, "default": {"routes": [LOCAL]}})
+    unknown = await write(admin, POLICY, {"format": 3, "default": {"routes": [LOCAL]}})
     await asyncio.sleep(1.0)
     assert {(garbage + 1, "cloud")} == await first_routes(api)
     said = await api.policy.get()

@@ -137,7 +137,7 @@ async def test_a_policy_of_a_newer_format_is_not_overwritten(bucket: Bucket):
     """
     An older orchestrator that starts during an upgrade must not undo it; it refuses to serve instead.
     """
-    newer = await keyvalue.put(bucket.orchestrators[0], BUCKET, POLICY_KEY, b'{"format": 2}')
+    newer = await keyvalue.put(bucket.orchestrators[0], BUCKET, POLICY_KEY, b'{"format": 3}')
     await bucket.start_with(FIRST)
 
     entry = await keyvalue.get(bucket.orchestrators[0], BUCKET, POLICY_KEY)
