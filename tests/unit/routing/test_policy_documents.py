@@ -52,7 +52,17 @@ def test_every_key_is_documented():
     keys |= {f"shadow.{field.name}" for field in msgspec.structs.fields(ShadowEntry)}
     keys |= {field.name for field in msgspec.structs.fields(BreakerPolicy)}
     keys |= {field.name for field in msgspec.structs.fields(RedactionPolicy)}
-    tables = {"capabilities", "default", "scopes", "breaker", "redaction", "declassify", "limits", "budgets"}
+    tables = {
+        "capabilities",
+        "default",
+        "scopes",
+        "breaker",
+        "redaction",
+        "declassify",
+        "limits",
+        "budgets",
+        "approvers",
+    }
     keys |= {field.name for field in msgspec.structs.fields(Policy)} - tables
 
     assert [] == sorted(key for key in keys if f"`{key}`" not in PAGE)
