@@ -26,6 +26,7 @@ from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
 from orchestrator.api.requests import ApiRequest
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
+from orchestrator.approvals.gate import Gate
 from orchestrator.approvals.suspensions import Suspensions
 from orchestrator.state.fleet import Fleet
 from orchestrator.state.unreadable_stored import UnreadableStored
@@ -67,7 +68,7 @@ def handlers(connection: Connection, requests: Requests, commits: Commits) -> Ta
         commits=commits,
         durables={},
         suspensions=Suspensions(requests, payload_bytes_max=connection.payload_bytes_max),
-        gate=cast("Any", None),
+        gate=Gate(cast("Any", None), cast("Any", None), _nothing_pending),
         walks=Turns(places=1, per_scope_max=1),
     )
 
@@ -307,6 +308,10 @@ def _count_read(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> list[int
 
     monkeypatch.setattr(requests, "collect", counted)
     return read
+
+
+async def _nothing_pending(_scope: str, _task: str) -> list[str]:
+    return []
 
 
 def _ignore(_what: str) -> None:
