@@ -151,6 +151,22 @@ class Queue:
         await asyncio.gather(*self._standing.values(), return_exceptions=True)
 
 
+async def test_when_many_met_replicas_that_were_leaving_one_tries_and_then_the_next() -> None:
+    """
+    All at once would have the server choose among them, whoever's turn it is.
+    """
+    queue = Queue()
+    await queue.enter(*[Waiter("normal", "a") for _ in range(50)])
+    for _ in range(50):
+        queue.lane.refused(misled=True)
+    async with asyncio.timeout(10):
+        while not queue.called:
+            await asyncio.sleep(0)
+
+    assert 1 == len(queue.called)
+    await queue.close()
+
+
 @pytest.mark.usefixtures("_no_timer")
 @given(
     st.dictionaries(st.sampled_from(SCOPES), st.integers(1, 5)),

@@ -130,7 +130,6 @@ class Lane:
         self._chains: set[asyncio.TimerHandle] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._soon_s = SOON_S
-        self._misled = 0
         self._refusals = 0
         self.reasons = 0
 
@@ -199,15 +198,14 @@ class Lane:
         """
         self._permits = 0
         self._refusals += 1
-        if misled:
-            self._misled += 1
-            if self._soon is None:
-                self._soon = asyncio.get_running_loop().call_later(self._soon_s, self._on_soon)
-                self._soon_s = min(2 * self._soon_s, TIMER_S)
+        if misled and self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(self._soon_s, self._on_soon)
+            self._soon_s = min(2 * self._soon_s, TIMER_S)
 
     def _on_soon(self) -> None:
-        count, self._misled, self._soon = self._misled, 0, None
-        self._permit(count)
+        self._soon = None
+        # One try, whoever was misled: of many at once the server would choose, and not whose turn it is.
+        self._try_more()
 
     def poke(self) -> None:
         """Hand out the permits that there are."""

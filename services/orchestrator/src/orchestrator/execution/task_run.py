@@ -241,7 +241,7 @@ class TaskRun:
         if found_no_slot(outcome):
             stale = outcome is Ended.BUSY or lane.reasons != reasons
             if send.final or not stale:
-                lane.refused(misled=stale)
+                lane.refused(misled=outcome is Ended.BUSY)
             return _STALE if stale else _NO_SLOT
         if self._waiter is not None:
             self._waiter.leave()
