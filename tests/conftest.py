@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,17 @@ settings.load_profile("untimed")
 # starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each process of a run imports and collects the same thousands of tests, of which nothing is garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """
+    From here on garbage is looked for, and not among what was collected.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
