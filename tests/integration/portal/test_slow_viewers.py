@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LABELS = {f"Flotilla-Label-L{number}": "x" * 120 for number in range(16)}
 GROWTH_BYTES_MAX = 48 * 1024 * 1024
 ASKS_AT_ONCE = 100
-ROUNDS = 16
+ROUNDS = 30
 
 
 def frames_in(stream: bytes) -> list[dict[str, Any]]:
