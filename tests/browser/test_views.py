@@ -1,7 +1,7 @@
 """Every view opens on a fleet with traffic, for who only looks and for who may change things."""
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from flotilla.testkit.browser_page import VIEWS, BrowserPage, Traffic, open_page
 from flotilla.testkit.fleet import RunningFleet
@@ -140,4 +140,4 @@ async def test_events_are_paused_searched_and_copied(page: BrowserPage, caller: 
     await page.see(late)
     await page.page.get_by_label("kind").select_option("finished")
     command = page.page.get_by_role("button", name="Copy as nats sub")
-    assert await command.get_attribute("title") == "nats sub 'events.*.finished'"
+    await expect(command).to_have_attribute("title", "nats sub 'events.*.finished'")
