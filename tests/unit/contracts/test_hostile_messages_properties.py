@@ -296,7 +296,7 @@ def _headers(message: Any) -> Iterator[tuple[str, str]]:
         yield "Nats-Service-Error", error.kind.value
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(cards=st.lists(near(CARD), max_size=4), words=st.lists(near(FINISHED) | near(FAILED), max_size=4))
 def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes]):
     """
@@ -332,7 +332,7 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
     assert read == expected
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(words=st.lists(near(FINISHED), max_size=5), times=st.sampled_from([1, 50, 2_000]))
 def test_sums_of_what_decodes_can_be_read_again(words: list[bytes], times: int):
     """

@@ -138,7 +138,7 @@ def decide(task: TaskView, policy: CompiledPolicy, fleet: FleetView, health: Hea
     return route(task, policy, fleet, health, now_unix_ms=NOW, rng=random.Random(seed))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(tasks, policies, fleets, healths, seeds)
 def test_every_decision_keeps_what_routing_promises(
     task: TaskView,
@@ -186,7 +186,7 @@ def test_every_decision_keeps_what_routing_promises(
     assert not any(choice.probe for choice in decision.routes[1:])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tasks, policies, fleets, healths, seeds)
 def test_a_decision_is_a_function_of_what_goes_in(
     task: TaskView,
@@ -209,7 +209,7 @@ def test_a_decision_is_a_function_of_what_goes_in(
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tasks, fleets, seeds)
 def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetView, seed: int) -> None:
     """
@@ -228,7 +228,7 @@ def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetVie
     assert serving <= named
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tasks, policies, fleets, seeds)
 def test_without_health_the_free_routes_stand_before_the_full_ones(
     task: TaskView,
@@ -262,7 +262,7 @@ def lively(pool: str) -> st.SearchStrategy[PoolView]:
 lively_fleets = st.tuples(*map(lively, POOLS)).map(lambda pools: FleetView(pools={pool.pool: pool for pool in pools}))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     task=tasks,
     document=policies,

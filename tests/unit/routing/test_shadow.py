@@ -87,7 +87,7 @@ pools = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(pools, max_size=4),
     st.sampled_from(("public", "internal", "restricted", "of-tomorrow")),
