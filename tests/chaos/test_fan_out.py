@@ -8,10 +8,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from flotilla.testkit.fleet import running_fleet
 from flotilla.testkit.plain_client import Json, eventually, new_task
-from flotilla.testkit.provider_ollama import OllamaServer
-from flotilla.testkit.step_counts import StepCounts, kept_steps, mark
+from flotilla.testkit.step_counts import StepCounts, counted_fleet, kept_steps, mark
 
 ITEMS: Final = int(os.environ.get("CHAOS_ITEMS", "100"))
 STEPS: Final = 20
@@ -42,37 +40,23 @@ async def test_no_kept_step_is_repeated_when_every_orchestrator_is_killed_in_the
     """
     By what the provider was asked for, and when; the run has one result, with the items in their order.
     """
-    folder = tmp_path / "capabilities"
-    folder.mkdir()
-    (folder / "twenty.toml").write_text(_pipeline())
-    counts = StepCounts()
-    async with OllamaServer(models=("m",)) as provider:
-        provider.otherwise = counts.answer
-        async with running_fleet(
-            tmp_path / "fleet",
-            orchestrators=ORCHESTRATORS,
-            local=1,
-            slots=PARALLEL,
-            engine="ollama",
-            env={"FLOTILLA_CAPABILITY_FILES": str(folder)},
-            worker_env={"OLLAMA_HOST": provider.url, "FLOTILLA_MODELS": "m"},
-        ) as fleet:
-            client, admin = await fleet.client(), await fleet.admin()
-            task = new_task()
-            body: Json = {"run": task, "items": list(range(ITEMS))}
-            async with client.hearing("results.>") as results:
-                await client.submit("twenty", body, task=task)
-                await eventually(lambda: _is_half_done(counts), TIMEOUT_S, 0.002)
-                for orchestrator in fleet.orchestrators:
-                    orchestrator.kill()
-                for orchestrator in fleet.orchestrators:
-                    await orchestrator.wait()
-                kept = await kept_steps(admin)
-                for _ in range(ORCHESTRATORS):
-                    await fleet.start_orchestrator()
-                result = await results.result(task, TIMEOUT_S)
-            kept_at_the_end = await kept_steps(admin)
-            stored = await admin.messages_in("RESULTS_default")
+    async with counted_fleet(tmp_path, _pipeline(), slots=PARALLEL, orchestrators=ORCHESTRATORS) as (fleet, counts, _):
+        client, admin = await fleet.client(), await fleet.admin()
+        task = new_task()
+        body: Json = {"run": task, "items": list(range(ITEMS))}
+        async with client.hearing("results.>") as results:
+            await client.submit("twenty", body, task=task)
+            await eventually(lambda: _is_half_done(counts), TIMEOUT_S, 0.002)
+            for orchestrator in fleet.orchestrators:
+                orchestrator.kill()
+            for orchestrator in fleet.orchestrators:
+                await orchestrator.wait()
+            kept = await kept_steps(admin)
+            for _ in range(ORCHESTRATORS):
+                await fleet.start_orchestrator()
+            result = await results.result(task, TIMEOUT_S)
+        kept_at_the_end = await kept_steps(admin)
+        stored = await admin.messages_in("RESULTS_default")
 
     tasks = STEPS - 1 + ITEMS
     story = f"{tasks} tasks, {len(kept)} kept at the kill, {counts.repeated} asked for twice"

@@ -23,11 +23,10 @@ from typing import Final, NamedTuple
 import nats.errors
 from nats.aio.msg import Msg
 
-from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.plain_client import Json, PlainClient, new_task
-from flotilla.testkit.provider_ollama import OllamaServer
-from flotilla.testkit.step_counts import Mark, StepCounts, kept_steps, mark
+from flotilla.testkit.step_counts import Mark, counted_fleet, kept_steps, mark
 
 VICTIMS: Final = ("orchestrator", "worker", "nats-server")
 TASKS: Final = (("one", "-"), ("two", "0"), ("two", "1"), ("three", "-"))
@@ -205,30 +204,16 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
     """
     kills = int(os.environ.get("CHAOS_KILLS", len(ALL)))
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
-    folder = tmp_path / "capabilities"
-    folder.mkdir()
-    (folder / "three.toml").write_text(PIPELINE)
-    counts = StepCounts()
-    async with OllamaServer(models=("m",)) as provider:
-        provider.otherwise = counts.answer
-        worker_env = {"OLLAMA_HOST": provider.url, "FLOTILLA_MODELS": "m"}
-        async with running_fleet(
-            tmp_path / "fleet",
-            local=1,
-            slots=SLOTS,
-            engine="ollama",
-            env={"FLOTILLA_CAPABILITY_FILES": str(folder)},
-            worker_env=worker_env,
-        ) as fleet:
-            client, admin = await fleet.client(), await fleet.admin()
-            killer, results = Killer(fleet, worker_env), Results(admin)
-            counts.on_asked = killer.asked
-            for subject in ("step.default.>", "commit.default.>"):
-                await admin.nc.subscribe(subject, cb=killer.stored)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
-            await admin.nc.flush()
-            runs = await _run_all(client, killer, results, _plan(kills, random.Random(seed)))
-            await killer.until_whole()
-            kept = await kept_steps(admin)
+    async with counted_fleet(tmp_path, PIPELINE, slots=SLOTS) as (fleet, counts, worker_env):
+        client, admin = await fleet.client(), await fleet.admin()
+        killer, results = Killer(fleet, worker_env), Results(admin)
+        counts.on_asked = killer.asked
+        for subject in ("step.default.>", "commit.default.>"):
+            await admin.nc.subscribe(subject, cb=killer.stored)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
+        await admin.nc.flush()
+        runs = await _run_all(client, killer, results, _plan(kills, random.Random(seed)))
+        await killer.until_whole()
+        kept = await kept_steps(admin)
 
     story = (
         f"seed={seed} {len(runs)} runs, {killer.made.total()} kills at {len(killer.made)} boundaries: "

@@ -11,10 +11,9 @@ from typing import Final
 
 import psutil
 
-from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
-from flotilla.testkit.provider_ollama import OllamaServer
-from flotilla.testkit.step_counts import StepCounts, kept_steps, mark
+from flotilla.testkit.step_counts import counted_fleet, kept_steps, mark
 
 WAITING: Final = int(os.environ.get("CHAOS_WAITING", "200"))
 WARM: Final = 50
@@ -50,48 +49,34 @@ async def test_runs_wait_in_nobodys_memory_and_each_goes_on_once(tmp_path: Path)
     """
     Orchestrators are idle and no larger than before, are all stopped and started, and every run ends once when it may.
     """
-    folder = tmp_path / "capabilities"
-    folder.mkdir()
-    (folder / "gated.toml").write_text(PIPELINE)
-    counts = StepCounts()
-    async with OllamaServer(models=("m",)) as provider:
-        provider.otherwise = counts.answer
-        async with running_fleet(
-            tmp_path / "fleet",
-            orchestrators=ORCHESTRATORS,
-            local=1,
-            slots=AT_ONCE,
-            engine="ollama",
-            env={"FLOTILLA_CAPABILITY_FILES": str(folder)},
-            worker_env={"OLLAMA_HOST": provider.url, "FLOTILLA_MODELS": "m"},
-        ) as fleet:
-            client, admin = await fleet.client(), await fleet.admin()
-            approver = await fleet.connect(fleet.server.approver())
-            await _submit(client, WARM)
-            await _until_suspended(admin, WARM)
-            before = _sizes(fleet)
-            await _submit(client, WAITING - WARM)
-            await _until_suspended(admin, WAITING)
-            after = _sizes(fleet)
-            busy = await _busy_shares(fleet)
-            idle = _sizes(fleet)
-            in_hand = await _held(admin, "TASKS_default")
+    async with counted_fleet(tmp_path, PIPELINE, slots=AT_ONCE, orchestrators=ORCHESTRATORS) as (fleet, counts, _):
+        client, admin = await fleet.client(), await fleet.admin()
+        approver = await fleet.connect(fleet.server.approver())
+        await _submit(client, WARM)
+        await _until_suspended(admin, WARM)
+        before = _sizes(fleet)
+        await _submit(client, WAITING - WARM)
+        await _until_suspended(admin, WAITING)
+        after = _sizes(fleet)
+        busy = await _busy_shares(fleet)
+        idle = _sizes(fleet)
+        in_hand = await _held(admin, "TASKS_default")
 
-            for orchestrator in fleet.orchestrators:
-                orchestrator.terminate()
-            codes = [await orchestrator.wait(60) for orchestrator in fleet.orchestrators]
-            stopped = await _held(admin, "SUSPENDED_default")
-            fleet.orchestrators.clear()
-            for _ in range(ORCHESTRATORS):
-                await fleet.start_orchestrator()
-            await asyncio.sleep(IDLE_S)
-            back = [process.resident_bytes() for process in fleet.orchestrators]
-            await _grant_all(approver)
-            await eventually(lambda: _has_results(admin, WAITING), TIMEOUT_S, 0.5)
-            await admin.until_empty("SUSPENDED_default", 60)
-            stored = await _held(admin, "RESULTS_default")
-            kept = await kept_steps(admin)
-            sample = [await client.api("result", {"task": done.run}) for done in [*counts.asked][:100]]
+        for orchestrator in fleet.orchestrators:
+            orchestrator.terminate()
+        codes = [await orchestrator.wait(60) for orchestrator in fleet.orchestrators]
+        stopped = await _held(admin, "SUSPENDED_default")
+        fleet.orchestrators.clear()
+        for _ in range(ORCHESTRATORS):
+            await fleet.start_orchestrator()
+        await asyncio.sleep(IDLE_S)
+        back = [process.resident_bytes() for process in fleet.orchestrators]
+        await _grant_all(approver)
+        await eventually(lambda: _has_results(admin, WAITING), TIMEOUT_S, 0.5)
+        await admin.until_empty("SUSPENDED_default", 60)
+        stored = await _held(admin, "RESULTS_default")
+        kept = await kept_steps(admin)
+        sample = [await client.api("result", {"task": done.run}) for done in [*counts.asked][:100]]
 
     fresh = max(before.values())
     mib = {

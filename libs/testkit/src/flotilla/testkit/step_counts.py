@@ -7,11 +7,15 @@ Documents name what they are of (`mark`), so the provider's own record says whic
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import PlainClient
+from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Received, Says
 
 PIECE: Final = "-"
@@ -106,3 +110,38 @@ def _nanoseconds(moment: str) -> int:
     """Of RFC 3339 as the server writes it, with up to nine digits of a second."""
     whole, _, rest = moment.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(rest.ljust(9, "0") or 0)
+
+
+@asynccontextmanager
+async def counted_fleet(
+    directory: Path, pipeline: str, *, slots: int, orchestrators: int = 1
+) -> AsyncGenerator[tuple[RunningFleet, StepCounts, dict[str, str]]]:
+    """
+    A fleet that serves one pipeline with a model whose provider writes down what it is asked.
+
+    Args:
+        directory: Its files; the fleet's own are below.
+        pipeline: The text of its file.
+        slots: Of its one worker.
+        orchestrators: How many.
+
+    Gives:
+        The fleet, the provider's record, and the environment of a further worker.
+    """
+    folder = directory / "capabilities"
+    folder.mkdir()
+    (folder / "pipeline.toml").write_text(pipeline)
+    counts = StepCounts()
+    async with OllamaServer(models=("m",)) as provider:
+        provider.otherwise = counts.answer
+        worker_env = {"OLLAMA_HOST": provider.url, "FLOTILLA_MODELS": "m"}
+        async with running_fleet(
+            directory / "fleet",
+            orchestrators=orchestrators,
+            local=1,
+            slots=slots,
+            engine="ollama",
+            env={"FLOTILLA_CAPABILITY_FILES": str(folder)},
+            worker_env=worker_env,
+        ) as fleet:
+            yield fleet, counts, worker_env
