@@ -1,8 +1,9 @@
 """
 The whole view: what is known of the fleet, and the snapshot of it that every viewer is sent.
 
-One turn every FRAME_S makes the frame of events, and the snapshot anew where something changed; it is encoded once, and
-not at all while nobody looks.
+A turn makes the frame of events, and the snapshot anew where something changed; it is encoded once, and not at all while
+nobody looks. The first thing that happens after a pause is shown at once, and what follows it FRAME_S later: there are
+never more than five turns a second.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.policy import Policy, decode_policy
 from flotilla.contracts.results import Event
-from flotilla.contracts.subjects import Zone
+from flotilla.contracts.subjects import EventKind, Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
@@ -25,6 +26,7 @@ from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.history import History
 from portal.live.needs_you import needs_you
+from portal.live.pace import Pace
 from portal.live.pool_views import pool_views
 from portal.live.questions import Questions
 from portal.live.replicas import Replicas
@@ -33,6 +35,7 @@ from portal.live.snapshot import BacklogView, FleetHead, Snapshot, encode_snapsh
 from portal.live.tasks import SeenTasks
 
 FRAME_S: Final = 0.2
+"""From one turn to the next, at least."""
 FIGURES_EVERY_S: Final = 1.0
 BACKLOG_SHOWN_MAX: Final = 200
 LIST_TIMEOUT_S: Final = 30.0
@@ -62,6 +65,7 @@ class FleetView:
         self._body = b""
         self._chunk = b""
         self._turned = asyncio.Event()
+        self._pace = Pace(turn_s_min=FRAME_S, pause_s_max=FIGURES_EVERY_S)
         self._turning: asyncio.Task[None] | None = None
         self.turned_s = loop.time()
         self.scopes: Final = tuple(scopes)
@@ -70,7 +74,7 @@ class FleetView:
         self.tasks: Final = SeenTasks()
         self.replicas: Final = Replicas(connection, requests, on_change=self.changed, clock_s=loop.time)
         self.figures: Final = LiveFigures(self.replicas.zone_of)
-        self.events: Final = EventFeed(on_event=self._on_event, on_counted=self.figures.count)
+        self.events: Final = EventFeed(on_event=self._on_event, on_counted=self._on_counted)
         self.questions: Final = Questions(connection, requests, scopes=scopes, on_change=self.changed)
         self.policy: Final[KvCache[Policy]] = KvCache(
             connection,
@@ -111,6 +115,7 @@ class FleetView:
     def changed(self) -> None:
         """Something is not as the snapshot says."""
         self._dirty = True
+        self._pace.happened()
 
     async def turn(self) -> None:
         """Return when the next turn is over."""
@@ -133,7 +138,7 @@ class FleetView:
 
     async def _turn(self) -> None:
         while True:
-            await asyncio.sleep(FRAME_S)
+            await self._pace.due()
             try:
                 self.events.end_frame()
                 self._forget_gone()
@@ -146,6 +151,10 @@ class FleetView:
             # Everybody who waits goes on; who comes now waits for the next turn.
             turned, self._turned = self._turned, asyncio.Event()
             turned.set()
+
+    def _on_counted(self, kind: EventKind | str) -> None:
+        self.figures.count(kind)
+        self._pace.happened()
 
     def _on_event(self, scope: str, event: Event) -> None:
         seen = self.tasks.take(scope, event)

@@ -1,7 +1,7 @@
 /** The page: its frame, its views, its keys. */
 
 import { ago } from "./core/format.js";
-import { drawBy, drawNow, drawSoon } from "./core/frames.js";
+import { drawBy, drawLater, drawNow } from "./core/frames.js";
 import { go, place } from "./core/place.js";
 import { h, render } from "./core/render.js";
 import { app } from "./core/state.js";
@@ -177,6 +177,6 @@ drawBy(draw);
 addEventListener("hashchange", drawNow);
 addEventListener("keydown", keyed);
 // Relative times go on, and what has become old is asked for again.
-setInterval(drawSoon, 1000);
+setInterval(drawLater, 1000);
 drawNow();
 void follow();

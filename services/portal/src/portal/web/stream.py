@@ -76,17 +76,18 @@ class EventStream(Response):
         await self._send(send, RETRY)
         view = self._view
         if self._seen_events is None:
-            await self._send_state(send)
-            self._seen_events = view.events.total
-            await self._send(send, view.events.recent())
+            chunk, self._seen_events = self._newest_state() + view.events.recent(), view.events.total
+            await self._send(send, chunk)
         while self._may_go_on():
-            await self._send_state(send)
-            found = view.events.after(self._seen_events)
+            # One write for what belongs together: the page draws it once.
+            state, found = self._newest_state(), view.events.after(self._seen_events)
             if found is not None:
                 chunk, self._seen_events = found
-                await self._send(send, chunk)
+                await self._send(send, state + chunk)
                 continue
-            if self._loop.time() - self._sent_s >= HEARTBEAT_S:
+            if state:
+                await self._send(send, state)
+            elif self._loop.time() - self._sent_s >= HEARTBEAT_S:
                 await self._send(send, HEARTBEAT)
             if self._seen_version == view.version:
                 await view.turn()
@@ -97,10 +98,12 @@ class EventStream(Response):
         self._asked_s = self._loop.time()
         return self._still_may()
 
-    async def _send_state(self, send: Send) -> None:
-        if self._seen_version != self._view.version:
-            self._seen_version = self._view.version
-            await self._send(send, self._view.state)
+    def _newest_state(self) -> bytes:
+        """The newest snapshot, once; empty for who has seen it."""
+        if self._seen_version == self._view.version:
+            return b""
+        self._seen_version = self._view.version
+        return self._view.state
 
     async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):

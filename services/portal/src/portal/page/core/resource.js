@@ -4,7 +4,7 @@
  * @typedef {{ data: any, error: import("./server.js").ServerError | null, loading: boolean, atMs: number, usedMs: number }} Resource
  */
 
-import { drawNow, drawSoon } from "./frames.js";
+import { drawLater, drawNow } from "./frames.js";
 import { request, ServerError } from "./server.js";
 
 /** Answers that are kept; the one that was used longest ago goes first. */
@@ -48,6 +48,7 @@ export function forgetAll() {
 
 /** @param {string} path @param {Resource} found */
 async function load(path, found) {
+  const isFirst = found.data === null;
   found.loading = true;
   try {
     found.data = await request(path);
@@ -58,7 +59,8 @@ async function load(path, found) {
   } finally {
     found.loading = false;
     found.atMs = performance.now();
-    drawSoon();
+    if (isFirst) drawNow();
+    else drawLater();
   }
 }
 
