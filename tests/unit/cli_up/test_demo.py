@@ -41,7 +41,7 @@ def test_the_sample_documents_are_a_page_or_more_and_make_more_than_a_hundred_ta
     """
     One of them is restricted, and every character of each is in a passage.
     """
-    documents = read_documents(SAMPLES)
+    documents = read_documents(SAMPLES, pytest.fail)
 
     assert {document.name for document in documents if document.data_class == "restricted"} == {"clinical-note"}
     assert all(len(document.text.split()) >= WORDS_A_PAGE for document in documents)
@@ -103,9 +103,30 @@ def test_a_folder_without_documents_is_named(tmp_path: Path):
     Instead of an empty show.
     """
     with pytest.raises(NoDocumentsError, match=str(tmp_path)):
-        read_documents(tmp_path)
+        read_documents(tmp_path, pytest.fail)
     with pytest.raises(NoDocumentsError, match="nowhere"):
-        read_documents(tmp_path / "nowhere")
+        read_documents(tmp_path / "nowhere", pytest.fail)
+
+
+def test_documents_are_read_as_by_every_command(tmp_path: Path):
+    """
+    Not Markdown alone; what is no document is named, and the show goes on. Hidden files are none of it.
+    """
+    (tmp_path / "letter.txt").write_bytes("Grüße aus Köln".encode("cp1252"))
+    (tmp_path / "letter.html").write_bytes(b"<html><p>I was charged twice")
+    (tmp_path / "clinical.md").write_text("The patient is well.")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (tmp_path / ".hidden.md").write_text("Nothing")
+    left_out: list[str] = []
+
+    documents = read_documents(tmp_path, left_out.append)
+
+    assert {(each.name, each.text.strip(), each.data_class) for each in documents} == {
+        ("letter.txt", "Grüße aus Köln", "internal"),
+        ("letter.html", "I was charged twice", "internal"),
+        ("clinical", "The patient is well.", "restricted"),
+    }
+    assert left_out == [f"{tmp_path / 'picture.png'}: binary, no text"]
 
 
 def test_the_outputs_are_their_owners_alone_and_follow_no_link(tmp_path: Path):

@@ -13,7 +13,7 @@ from flotilla.chassis.private_files import make_directory, replace_file
 from flotilla.chassis.terminal_text import encodable
 from flotilla.cli.console import exits, readable, terminal
 from flotilla.cli.console.arguments import NO_WHERE, SOURCES, Where
-from flotilla.cli.console.documents import STDIN, expand, read
+from flotilla.cli.console.documents import STDIN, check_encoding, expand, read
 from flotilla.cli.console.outcomes import JOBS_DEFAULT, JOBS_MAX, in_parallel, progress
 from flotilla.cli.console.tables import table
 from flotilla.contracts.errors import TaskError
@@ -76,6 +76,7 @@ async def redact(  # noqa: D417  (groups of options say it themselves)
         raise exits.UsageError(f"--jobs {jobs}: expected 1 to {JOBS_MAX}")
     if not sources:
         raise exits.UsageError("give a FILE, a folder, or - for standard input")
+    check_encoding(encoding)
     files = expand(sources)
     given: dict[str, Any] = {"lifetime_s": lifetime_s, "language": language, "case": case}
     _check(given)

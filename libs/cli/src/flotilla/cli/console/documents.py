@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.cli.console import terminal
-from flotilla.cli.console.encodings import Decoded, NotTextError, decode
+from flotilla.cli.console.encodings import Decoded, NotTextError, decode, is_encoding
 from flotilla.cli.console.exits import UsageError
 from flotilla.cli.console.formats import FormatError, format_of, text_of
 from flotilla.contracts.errors import TaskError
@@ -45,6 +45,17 @@ def expand(sources: Sequence[str]) -> list[str]:
     if found.count(STDIN) > 1:
         raise UsageError("standard input can be read only once")
     return found
+
+
+def check_encoding(encoding: str | None) -> None:
+    """
+    Refuse an encoding of no text, before anything is read.
+
+    Raises:
+        UsageError: With names that are known.
+    """
+    if encoding is not None and not is_encoding(encoding):
+        raise UsageError(f"--encoding {encoding}: no encoding of this name is known; try utf-8, cp1252 or utf-16")
 
 
 def read(source: str, encoding: str | None = None) -> str:

@@ -1,9 +1,12 @@
 """Text out of bytes: UTF-8, what a byte order mark says, what is named, or what is detected."""
 
 import codecs
+import re
 from typing import Final, NamedTuple
 
+from flotilla.cli.console import guessed_encodings
 from flotilla.cli.console.formats import EXTRA
+from flotilla.cli.console.guessed_encodings import Plausible
 from flotilla.contracts.errors import FlotillaError
 
 _MARKS: Final = (
@@ -21,6 +24,7 @@ _SIGNATURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"\x1f\x8b"
 """Of pictures, sounds and archives: short ones could pass for text in some encoding."""
 DETECTED_BYTES_MAX: Final = 1024 * 1024
 """How much of a long text is looked at."""
+_XML: Final = re.compile(rb"<\?xml\s[^>]{0,100}?encoding=[\"']([A-Za-z0-9._-]{1,40})[\"']")
 
 
 class NotTextError(FlotillaError):
@@ -51,16 +55,32 @@ def decode(raw: bytes, encoding: str | None) -> Decoded:
         NotTextError: They stand for none, in the encoding that was named or in any.
     """
     if encoding is None:
-        encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+        encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None) or _declared(raw)
     if encoding is not None:
         try:
             return Decoded(_text(raw.decode(encoding)))
         except ValueError as error:
             raise NotTextError(f"not text in {encoding}; name its encoding with --encoding") from error
+    unmarked = guessed_encodings.without_mark(raw)
+    if unmarked is not None:
+        return Decoded(_text(raw.decode(unmarked)), unmarked)
     try:
         return Decoded(_text(raw.decode()))
     except UnicodeDecodeError:
         return _detected(raw)
+
+
+def _declared(raw: bytes) -> str | None:
+    """What an XML document says of itself, where that is an encoding in which it can be read."""
+    match = _XML.match(raw)
+    name = match[1].decode() if match else ""
+    if not is_encoding(name):
+        return None
+    try:
+        raw.decode(name)
+    except ValueError:
+        return None
+    return name
 
 
 def _detected(raw: bytes) -> Decoded:
@@ -72,11 +92,13 @@ def _detected(raw: bytes) -> Decoded:
     except ImportError as error:
         hint = f"name its encoding with --encoding, or have it detected: {EXTRA}"
         raise NotTextError(f"not text in UTF-8; {hint}") from error
-    best = from_bytes(raw[:DETECTED_BYTES_MAX]).best()
+    beginning = raw[:DETECTED_BYTES_MAX]
+    found = [Plausible(match.encoding, match.chaos, match.coherence) for match in from_bytes(beginning)]
+    best = guessed_encodings.best(beginning, found)
     if best is None:
         raise NotTextError("binary, or in an encoding that was not recognised; name it with --encoding")
     try:
-        return Decoded(_text(raw.decode(best.encoding)), best.encoding)
+        return Decoded(_text(raw.decode(best)), best)
     except ValueError as error:
         raise NotTextError("in an encoding that was not recognised; name it with --encoding") from error
 

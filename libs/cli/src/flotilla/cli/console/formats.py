@@ -5,8 +5,10 @@ The libraries come with the extra `documents` and are imported when the first su
 unpack to is bounded; what its library cannot read is refused, whatever the library makes of it.
 """
 
+import codecs
 import io
 import logging
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -23,8 +25,12 @@ TEXT_CHARS_MAX: Final = 64 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 256 * 1024 * 1024
 ENTRIES_MAX: Final = 10_000
 
-Format = Literal["pdf", "docx", "html", "doc", "zip"]
+Format = Literal["pdf", "docx", "html", "doc", "rtf", "office", "zip"]
 
+_BEFORE_HTML: Final = re.compile(
+    r"(?:\s|<\?xml[^>]{0,200}>|<!--.{0,500}?-->)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_WIDE_MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DOCX_BODY: Final = "word/document.xml"
 _BLOCKS: Final = (
     *("address", "article", "aside", "blockquote", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure"),
@@ -41,14 +47,17 @@ class FormatError(FlotillaError):
 def format_of(raw: bytes) -> Format | None:
     """What a document is, by its first bytes; None for what may be text."""
     head = raw[:HEAD_BYTES]
-    if b"%PDF-" in head:
+    if b"%PDF-" in head and (head.lstrip().startswith(b"%PDF-") or not _is_plain(head)):
         return "pdf"
     if head.startswith(b"PK\x03\x04"):
-        return "docx" if _is_docx(raw) else "zip"
+        return _packed(raw)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return "doc"
-    begin = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return "html" if begin.startswith((b"<!doctype html", b"<html")) else None
+    if head.startswith(b"{\\rtf"):
+        return "rtf"
+    wide = next((name for mark, name in _WIDE_MARKS if head.startswith(mark)), None)
+    begin = head.decode(wide or "utf-8-sig", "replace")
+    return "html" if _BEFORE_HTML.match(begin) else None
 
 
 def text_of(raw: bytes, kind: Format, *, encoding: str | None) -> str:
@@ -60,7 +69,13 @@ def text_of(raw: bytes, kind: Format, *, encoding: str | None) -> str:
     """
     match kind:
         case "doc":
-            raise FormatError("an old Office document; save it as .docx or as text")
+            raise FormatError(
+                "an old Office document, or one with a password; save it as .docx without one, or as text"
+            )
+        case "rtf":
+            raise FormatError("a document in rich text (RTF); save it as .docx or as text")
+        case "office":
+            raise FormatError("slides, a sheet, an OpenDocument file or a book; save it as PDF or text")
         case "zip":
             raise FormatError("an archive; unpack it first")
         case "pdf":
@@ -134,14 +149,25 @@ def _html(raw: bytes, encoding: str | None) -> str:
         tag.insert(0, "\n")
         tag.append("\n")
     for tag in soup.find_all(("td", "th")):
-        tag.append("\t")
+        # Before it, since cells that are not closed stand one in the other.
+        tag.insert(0, "\t")
     lines = (" ".join(line.split()) for line in soup.get_text().splitlines())
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _is_docx(raw: bytes) -> bool:
+def _packed(raw: bytes) -> Format:
+    """What an archive is."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            return _DOCX_BODY in archive.namelist()
+            names = frozenset(archive.namelist())
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return False
+        return "zip"
+    if _DOCX_BODY in names:
+        return "docx"
+    # Office Open XML has the first, OpenDocument and EPUB the second.
+    return "office" if names & {"[Content_Types].xml", "mimetype"} else "zip"
+
+
+def _is_plain(head: bytes) -> bool:
+    """Whether the beginning of a file is text, in which a signature is only spoken of."""
+    return all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head)  # noqa: PLR2004  (printable ASCII)

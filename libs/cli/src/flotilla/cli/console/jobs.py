@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from flotilla.chassis.terminal_text import encodable
 from flotilla.cli.console.arguments import Fields
-from flotilla.cli.console.documents import STDIN, expand, read
-from flotilla.cli.console.encodings import is_encoding
+from flotilla.cli.console.documents import STDIN, check_encoding, expand, read
 from flotilla.cli.console.exits import UsageError
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import TaskError
@@ -118,10 +117,7 @@ def plan(capability: str, sources: Sequence[str], fields: Fields) -> Plan:
     Raises:
         UsageError: It makes no sense; says what to give.
     """
-    if fields.encoding is not None and not is_encoding(fields.encoding):
-        raise UsageError(
-            f"--encoding {fields.encoding}: no encoding of this name is known; try utf-8, cp1252 or utf-16"
-        )
+    check_encoding(fields.encoding)
     inline = [source for source in sources if source.lstrip().startswith("{")]
     named = [source for source in sources if not source.lstrip().startswith("{")]
     found = _fields(capability, fields, inline)

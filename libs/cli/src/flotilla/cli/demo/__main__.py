@@ -156,7 +156,7 @@ def _report_of(ran: list[Ran]) -> str:
 
 async def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Start a fleet, show it at work, drain it; gives the exit code."""
-    documents = read_documents(arguments.documents)
+    documents = read_documents(arguments.documents, lambda why: screen.say(f"Left out: {why}"))
     pipeline = read_pipeline(arguments.pipeline)
     with (
         tempfile.TemporaryDirectory(prefix="flotilla-demo-") as folder,

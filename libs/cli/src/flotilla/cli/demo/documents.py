@@ -1,15 +1,17 @@
 """The documents of the demo: read from a folder, with what the demo knows about each."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from flotilla.cli.console.documents import read
 from flotilla.contracts.capabilities import NamedLabel
-from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.errors import FlotillaError, TaskError
 from flotilla.contracts.headers import DataClass
 
-SUFFIX: Final = ".md"
 DOCUMENTS_MAX: Final = 100
 DOCUMENT_BYTES_MAX: Final = 1024 * 1024
 PASSAGE_CHARS_MIN: Final = 300
@@ -35,7 +37,7 @@ class Document(Struct, frozen=True, kw_only=True):
     One document.
 
     Attributes:
-        name: The file's, without its suffix.
+        name: The file's, without its suffix where no other has the same.
         passages: The text in parts of at least PASSAGE_CHARS_MIN characters, each of them whole paragraphs.
     """
 
@@ -45,20 +47,38 @@ class Document(Struct, frozen=True, kw_only=True):
     passages: tuple[str, ...]
 
 
-def read_documents(folder: Path) -> list[Document]:
+def read_documents(folder: Path, leave_out: Callable[[str], None]) -> list[Document]:
     """
-    Read the Markdown files of a folder, by name; those that begin with `clinical` are restricted data.
+    Read the files of a folder, by name, as every command does; those that begin with `clinical` are restricted data.
+
+    Args:
+        folder: Hidden files, and what is in folders of it, are left out.
+        leave_out: Told of each file that is no document, and why.
 
     Raises:
-        NoDocumentsError: There are none, or one cannot be read.
+        NoDocumentsError: There are none.
     """
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)[:DOCUMENTS_MAX]
-        documents = [_document(file) for file in files if file.stat().st_size <= DOCUMENT_BYTES_MAX]
-    except (OSError, UnicodeDecodeError) as error:
+        files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError as error:
         raise NoDocumentsError(f"{folder}: {error}") from error
+    files = files[:DOCUMENTS_MAX]
+    stems = Counter(file.stem for file in files)
+    documents: list[Document] = []
+    for file in files:
+        try:
+            if file.stat().st_size > DOCUMENT_BYTES_MAX:
+                leave_out(f"{file}: more than {DOCUMENT_BYTES_MAX:,} bytes")
+                continue
+            text = read(str(file))
+        except OSError as error:
+            leave_out(f"{file}: {error.strerror}")
+        except TaskError as error:
+            leave_out(error.message)
+        else:
+            documents.append(_document(file.stem if stems[file.stem] == 1 else file.name, text))
     if not documents:
-        raise NoDocumentsError(f"{folder}: no documents ({SUFFIX}) here")
+        raise NoDocumentsError(f"{folder}: no documents here")
     return documents
 
 
@@ -76,11 +96,10 @@ def passages_of(text: str) -> tuple[str, ...]:
     return tuple(passages)
 
 
-def _document(file: Path) -> Document:
-    text = file.read_text(encoding="utf-8")
+def _document(name: str, text: str) -> Document:
     return Document(
-        name=file.stem,
+        name=name,
         text=text,
-        data_class="restricted" if file.stem.startswith(RESTRICTED_PREFIX) else "internal",
+        data_class="restricted" if name.startswith(RESTRICTED_PREFIX) else "internal",
         passages=passages_of(text),
     )
