@@ -55,7 +55,6 @@ class Clock:
 
 async def admitted(gate: Gate, count: int) -> tuple[list[Permit], str]:
     """The permits of so many attempts, and what was said to the first that got none."""
-    assert gate.in_use
     permits: list[Permit] = []
     for _ in range(count):
         try:

@@ -3,6 +3,7 @@
 import pytest
 
 from flotilla.contracts.errors import PolicyError
+from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s, period_of
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.reservations import OWNER_SILENT_S, OpenReservations, Reservation
@@ -32,6 +33,22 @@ reserve_usd = 0.01
 def matched(task: TaskView, pool: str) -> list[str]:
     found = LimitRules(parse_policy(POLICY)).of(task, Route(zone="cloud", pool=pool, model="m"))
     return [name for name, _ in (*found.limits, *found.budgets)]
+
+
+@pytest.mark.parametrize(
+    ("expected", "policy"),
+    [
+        (False, ""),
+        (False, "[default]\nstrategy = 'failover'\n"),
+        (True, "[limits.a]\nrequests_per_minute = 1\n"),
+        (True, "[budgets.a]\nusd = 1.0\nper = 'day'\n"),
+    ],
+)
+def test_the_gate_is_asked_only_where_the_policy_has_limits_or_budgets(expected: bool, policy: str) -> None:  # noqa: FBT001
+    """
+    Each alone is enough; a policy without them costs a task nothing.
+    """
+    assert expected == CompiledPolicy(parse_policy(policy)).limited
 
 
 def test_what_an_attempt_counts_towards() -> None:

@@ -108,7 +108,6 @@ class Orchestrator:
             fleet.replicas_of,
             redaction=lambda: router.policy.document.redaction,
             sealed=settings.sealed,
-            gate=economy.gate,
         )
         deaths = DeathNotes(connection)
         unreadable = UnreadableStored(metrics.unreadable)
@@ -133,6 +132,7 @@ class Orchestrator:
             events=events,
             ledger=ledger,
             deaths=deaths,
+            gate=economy.gate,
         )
         self._dispatcher = dispatcher = Dispatcher(
             dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max, spend=economy.ledger
@@ -147,7 +147,7 @@ class Orchestrator:
         cached_pools = CachingExecutor(
             pools,
             self._flights,
-            policy=lambda: router.policy,
+            in_force=router,
             catalogue=catalogue,
             reports=reports,
             metrics=metrics,
@@ -176,7 +176,7 @@ class Orchestrator:
                     ),
                 )
             )
-        gated_pools = GatedPools(cached_pools, approvals.gate, policy=lambda: router.policy, reports=reports)
+        gated_pools = GatedPools(cached_pools, approvals.gate, in_force=router, reports=reports)
         executors = Executors(pools, others, before_pools=gated_pools)
         self._ways_in = ways_in = WaysIn(
             connection,

@@ -52,6 +52,7 @@ _WILDCARDS: Final = re.compile(r"(?<![^.])(?:\*(?![^.])|>\Z)")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BEGIN: Final = "NATS/1.0\r\n"
 _HEADER_NAMES_KNOWN: Final = 256
+_SUBJECTS_KNOWN: Final = 256
 
 
 def is_literal(subject: str) -> bool:
@@ -79,9 +80,10 @@ def is_readable(stored: str) -> bool:
     return is_literal(stored) and REPLACED not in stored
 
 
+@lru_cache(_SUBJECTS_KNOWN)
 def literal(subject: str) -> bytes:
     """
-    A subject, or a reply subject, as it is published to.
+    A subject, or a reply subject, as it is published to; known already for those that most messages go to.
 
     Raises:
         MalformedSubjectError: It is not one (`is_literal`).

@@ -1,7 +1,7 @@
 """A policy made ready for decisions: every rule filled in once, not once per task."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -35,6 +35,7 @@ class CompiledPolicy:
         declassified: What the document declassifies, for `data_classes.class_of_field`.
         caches: Whether it has any capability's answers kept without having been asked to by the task.
         gates: Whether any capability has a gate.
+        limited: Whether it has limits or budgets.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CompiledPolicy:
         self._rules |= {name: unlisted for name in LOCAL_CAPABILITIES if name not in self._rules}
         self.caches: Final = any(rules.cache.tasks == "all" for rules in (self._default, *self._rules.values()))
         self.gates: Final = any(rules.approval is not None for rules in (self._default, *self._rules.values()))
+        self.limited: Final = bool(self.document.limits or self.document.budgets)
         self._default_planner = _planner(self._default)
         self._planners = {name: _planner(rules) for name, rules in self._rules.items()}
 
@@ -93,6 +95,12 @@ class CompiledPolicy:
     def data_class_of(self, scope: str) -> DataClass:
         """The data class of a scope's tasks that name none."""
         return self.document.data_class_of(scope)
+
+
+class InForce(Protocol):
+    """Knows the policy in force, as the router does: read for every task, so an attribute and no call."""
+
+    policy: CompiledPolicy
 
 
 def _planner(rules: Rules) -> Planner:

@@ -6,14 +6,13 @@ come by here, since a run knows which of its steps have passed (`pipelines/step_
 """
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import PolicyGate
 from flotilla.contracts.results import Result
-from flotilla.routing.compiled import CompiledPolicy
+from flotilla.routing.compiled import InForce
 from orchestrator.approvals.gate import Gate, Opened, terms_of
 from orchestrator.execution.executors import BeforePools
 from orchestrator.execution.task_reports import TaskReports
@@ -24,26 +23,24 @@ from orchestrator.state.tasks import Task
 class GatedPools:
     """See `BeforePools`."""
 
-    def __init__(
-        self, inner: BeforePools, gate: Gate, *, policy: Callable[[], CompiledPolicy], reports: TaskReports
-    ) -> None:
+    def __init__(self, inner: BeforePools, gate: Gate, *, in_force: InForce, reports: TaskReports) -> None:
         """
         Stand before others.
 
         Args:
             inner: Runs every task, in its own way those that it wants.
             gate: Where tasks stand.
-            policy: Gives the one in force.
+            in_force: Has the policy.
             reports: Tells of tasks that go no further.
         """
         self._inner: Final = inner
         self._gate = gate
-        self._policy = policy
+        self._in_force = in_force
         self._reports = reports
 
     def wants(self, task: Task) -> bool:
         """Whether the policy has it approved first, or the cache wants it."""
-        policy = self._policy()
+        policy = self._in_force.policy
         return (policy.gates and policy.gate_of(task.view) is not None) or self._inner.wants(task)
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
@@ -54,7 +51,7 @@ class GatedPools:
             AwaitingApprovalError: Nobody has decided yet.
             NoRouteNowError, FabricError: It cannot be worked on now.
         """
-        gate = self._policy().gate_of(task.view)
+        gate = self._in_force.policy.gate_of(task.view)
         # A task whose time is over leaves nothing, and fails of that.
         if gate is None or (task.durable and time.monotonic() >= task.deadline_at):
             return await self._inner.run(task, on_piece)

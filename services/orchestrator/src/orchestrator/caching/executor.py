@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import Result
-from flotilla.routing.compiled import CompiledPolicy
+from flotilla.routing.compiled import InForce
 from orchestrator.caching.flights import Flight, Flights, Given, Turn, Word
 from orchestrator.caching.keys import key_of
 from orchestrator.caching.records import KeptAnswer, answer_of, result_of
@@ -40,14 +39,14 @@ class CachingExecutor:
         inner: Executor,
         flights: Flights,
         *,
-        policy: Callable[[], CompiledPolicy],
+        in_force: InForce,
         catalogue: Catalogue,
         reports: TaskReports,
         metrics: OrchestratorMetrics,
     ) -> None:
         self._inner = inner
         self._flights = flights
-        self._policy = policy
+        self._in_force = in_force
         self._catalogue = catalogue
         self._reports = reports
         self._metrics = metrics
@@ -57,7 +56,7 @@ class CachingExecutor:
 
     def wants(self, task: Task) -> bool:
         """Whether the caller or the policy has a task's answer kept, or another's given to it."""
-        policy = self._policy()
+        policy = self._in_force.policy
         if task.options.cache is None and not policy.caches:
             return False
         return wants(task, policy.rules_of(task.capability).cache)
@@ -67,7 +66,7 @@ class CachingExecutor:
         return await (self._run(task, on_piece) if self.wants(task) else self._inner.run(task, on_piece))
 
     async def _run(self, task: Task, on_piece: OnPiece | None) -> Result:
-        policy = self._policy()
+        policy = self._in_force.policy
         rules = policy.rules_of(task.capability)
         plan = plan_for(task, rules.cache)
         if plan is None:

@@ -1,8 +1,8 @@
 """
 The gate that every attempt passes: whether limits and budgets have room for it, and what it used when it has ended.
 
-Without any in the policy it is not asked. Tokens of rates come from leases held here; a budget, and a bound on attempts at
-a time, cost one request to a counter for each attempt.
+Where the policy has neither (`CompiledPolicy.limited`) it is not asked. Tokens of rates come from leases
+held here; a budget, and a bound on attempts at a time, cost one request to a counter for each attempt.
 """
 
 import asyncio
@@ -47,20 +47,11 @@ class Gate:
         self._estimates = Estimates()
         self.on_over: OnOver = _nothing
 
-    @property
-    def in_use(self) -> bool:
-        """Whether the policy in force has limits or budgets."""
-        document = self._policy()
-        if document is not self._document:
-            self._document = document
-            self._rules = LimitRules(document)
-            self._shut.clear()
-        return self._rules.in_use
-
     def decided(self, task: TaskView, decision: Decision) -> Decision:
         """A decision without the routes for which a limit or budget has no room now, as far as is known."""
-        if not self.in_use or not decision.routes:
+        if not decision.routes:
             return decision
+        self._follow()
         return with_room(decision, task.capability, lambda route: self._closed(task, route), round(time.time() * 1000))
 
     async def admit(self, task: TaskView, route: Route) -> Permit | None:
@@ -70,6 +61,7 @@ class Gate:
         Raises:
             OverLimitError: There is no room for it now.
         """
+        self._follow()
         applying = self._rules.of(task, route)
         if not applying:
             return None
@@ -97,6 +89,14 @@ class Gate:
             permit.give_back()
             raise
         return permit
+
+    def _follow(self) -> None:
+        """Go by the policy in force."""
+        document = self._policy()
+        if document is not self._document:
+            self._document = document
+            self._rules = LimitRules(document)
+            self._shut.clear()
 
     async def _pass(self, name: str, entry: LimitEntry | BudgetEntry, taking: Coroutine[Any, Any, None]) -> None:
         """Take, or go on without where the policy says so."""

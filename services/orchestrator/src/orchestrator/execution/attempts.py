@@ -42,7 +42,6 @@ class Attempts:
     Attributes:
         live: Those in flight, by their reply subjects.
         outputs: Looks at what workers give.
-        gate: Of limits and budgets.
         renewed_at: When the watch last turned, by the loop's clock; a liveness probe looks at it.
     """
 
@@ -56,7 +55,6 @@ class Attempts:
         *,
         redaction: Callable[[], RedactionPolicy] = lambda: EVERY_TYPE,
         sealed: bool = False,
-        gate: Gate | None = None,
     ) -> None:
         self._connection = connection
         self._traces = traces
@@ -73,7 +71,6 @@ class Attempts:
         self.liveness: Final = LivenessWatch(
             connection, self, instance, inbox=self._inbox, replicas_of=replicas_of, sealed=sealed
         )
-        self.gate: Final = gate
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()
 
@@ -112,6 +109,7 @@ class Attempts:
         on_start: OnStart,
         on_piece: OnPiece | None,
         parent: Span | None = None,
+        gate: Gate | None = None,
     ) -> Attempt:
         """
         Send a request to a lane; its `outcome` resolves when it ends.
@@ -124,11 +122,12 @@ class Attempts:
             on_start: Called at the first reply of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
             parent: The task's span.
+            gate: Of limits and budgets, where the policy has any.
 
         Raises:
             OverLimitError: A limit or budget has no room for it now; nothing was sent.
         """
-        permit = await self.gate.admit(task.view, route) if self.gate is not None and self.gate.in_use else None
+        permit = None if gate is None else await gate.admit(task.view, route)
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)

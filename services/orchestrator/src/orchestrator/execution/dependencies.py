@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from flotilla.contracts.policy import Rules
+from flotilla.routing.compiled import InForce
 from flotilla.routing.types import Decision, FleetView, Route, TaskView
+from orchestrator.economy.gate import Gate
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.hedges import HedgeShares
@@ -14,7 +16,7 @@ from orchestrator.reporting.events import Events
 from orchestrator.state.fleet import Fleet
 
 
-class Router(Protocol):
+class Router(InForce, Protocol):
     """Decides where a task may go, and how long it may take there."""
 
     def decide(self, task: TaskView, fleet: FleetView, busy: Mapping[str, int]) -> Decision:
@@ -62,11 +64,20 @@ class Dependencies:
         hedge_shares: How many second attempts may still be made.
     """
 
-    __slots__ = ("attempts", "deaths", "events", "fleet", "hedge_shares", "isolation", "ledger", "router")
+    __slots__ = ("_gate", "attempts", "deaths", "events", "fleet", "hedge_shares", "isolation", "ledger", "router")
 
     def __init__(
-        self, *, fleet: Fleet, router: Router, attempts: Attempts, events: Events, ledger: Ledger, deaths: DeathNotes
+        self,
+        *,
+        fleet: Fleet,
+        router: Router,
+        attempts: Attempts,
+        events: Events,
+        ledger: Ledger,
+        deaths: DeathNotes,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self.deaths: Final = deaths
         self.fleet: Final = fleet
         self.router: Final = router
@@ -75,3 +86,20 @@ class Dependencies:
         self.ledger: Final = ledger
         self.isolation: Final = Isolation()
         self.hedge_shares: Final = HedgeShares()
+
+    def with_events(self, events: Events) -> "Dependencies":
+        """The same for runs that are told of otherwise; deadly tasks and hedges are counted apart."""
+        return Dependencies(
+            fleet=self.fleet,
+            router=self.router,
+            attempts=self.attempts,
+            events=events,
+            ledger=self.ledger,
+            deaths=self.deaths,
+            gate=self._gate,
+        )
+
+    @property
+    def gate(self) -> Gate | None:
+        """Of limits and budgets; None while the policy in force has none."""
+        return self._gate if self.router.policy.limited else None

@@ -97,7 +97,8 @@ class Dispatcher:
                 del self.held[key]
             # An attempt that was abandoned is listened to for a while yet, and nobody counts what it would keep.
             task.forget_input()
-        self._record_spend(run)
+        if run.state.paid:
+            self._record_spend(run)
         # Counted and told of after the caller has its answer.
         self._with.attempts.loop.call_soon(self._finished, run, result)
         return result
@@ -134,7 +135,9 @@ class Dispatcher:
             latency_ms=result.latency_ms,
             cost_usd=result.usage.cost_usd,
         )
-        self._ended(run, result, _provider_ms(run) if len(result.attempts) == 1 else None)
+        finished = run.finished if len(result.attempts) == 1 else None
+        # The model's time in the attempt that went well.
+        self._ended(run, result, None if finished is None else finished.timings.provider_ms)
 
     def _check_size(self, result: Result) -> None:
         """The worker kept its output within what can be sent; labels and attempts come on top of that here."""
@@ -159,8 +162,3 @@ class Dispatcher:
 
 def _nothing(_task: Task, _result: Result, _rules: Rules) -> None:
     pass
-
-
-def _provider_ms(run: TaskRun) -> float | None:
-    """The model's time in the attempt that went well."""
-    return run.finished.timings.provider_ms if run.finished is not None else None

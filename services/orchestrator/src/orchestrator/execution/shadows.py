@@ -51,14 +51,7 @@ class Shadows:
     ) -> None:
         self._with = dependencies
         # Callers and dashboards hear of a task's own attempts; those of a shadow are not its.
-        self._silent = Dependencies(
-            fleet=dependencies.fleet,
-            router=dependencies.router,
-            attempts=dependencies.attempts,
-            events=NoEvents(),
-            ledger=dependencies.ledger,
-            deaths=dependencies.deaths,
-        )
+        self._silent = dependencies.with_events(NoEvents())
         self._metrics = metrics
         self._spend = spend
         self._draw = draw

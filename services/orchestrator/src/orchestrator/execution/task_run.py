@@ -113,7 +113,8 @@ class TaskRun:
 
     def leave(self) -> None:
         """Stand in no line any more, and give up the place of a task that is tried alone."""
-        self._leave_lines()
+        if self._waiter is not None:
+            self._leave_lines()
         if self.state.failures or self.state.deaths:
             self._dependencies.isolation.leave(self.task)
 
@@ -180,19 +181,15 @@ class TaskRun:
     def _find_routes(self, *, alone: bool) -> Routed | NotAlone:
         if alone and not self._dependencies.isolation.take(self.task, time.monotonic()):
             return NotAlone()
-        fleet, router = self._dependencies.fleet, self._dependencies.router
+        view, fleet, router = self.task.view, self._dependencies.fleet, self._dependencies.router
         if self.state.part is None:
-            return Routed(self._within_limits(router.decide(self.task.view, fleet.view, fleet.busy)), time.time())
-        first, self._first = self._first, None
-        # A decision may hold a probe, which counts as sent, and a part sends it only where it is its own.
-        decision = (
-            router.explain(self.task.view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
-        )
-        return Routed(self._within_limits(decision), time.time())
-
-    def _within_limits(self, decision: Decision) -> Decision:
-        gate = self._dependencies.attempts.gate
-        return decision if gate is None else gate.decided(self.task.view, decision)
+            decision = router.decide(view, fleet.view, fleet.busy)
+        else:
+            first, self._first = self._first, None
+            # A decision may hold a probe, which counts as sent, and a part sends it only where it is its own.
+            decision = router.explain(view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
+        gate = self._dependencies.gate
+        return Routed(decision if gate is None else gate.decided(view, decision), time.time())
 
     async def _ask_panel(self, ask: AskPanel) -> PanelEnded:
         """Several routes at the same time; the answer that is the result for now is kept."""
@@ -226,6 +223,7 @@ class TaskRun:
                 on_start=self._started,
                 on_piece=self._piece if self._on_piece else None,
                 parent=self.state.span,
+                gate=dependencies.gate,
             )
         except OverLimitError:
             return _OVER_LIMIT
@@ -292,7 +290,8 @@ class TaskRun:
         """Count an attempt that had a slot, and say how it ended."""
         if isinstance(outcome, Finished):
             # It is counted by `record_success` in the next turn of the loop, when the caller has the answer.
-            self._note_start(attempt)
+            if self.state.queued_ms is None:
+                self._note_start(attempt)
             self.attempt, self.finished = attempt, outcome
             return AttemptEnded(choice, outcome, report_of(choice, attempt, "ok"), outcome.usage)
         return attempt_without_answer(self._dependencies, self.state, choice, attempt, outcome)
@@ -328,12 +327,12 @@ class TaskRun:
     def _started(self, attempt: Attempt) -> None:
         """An attempt found a slot: say so, once."""
         self._dependencies.ledger.started(attempt)
-        self._note_start(attempt)
+        if self.state.queued_ms is None:
+            self._note_start(attempt)
         self._dependencies.events.tell(self.task, "dispatched", route=attempt.route, replica=attempt.replica)
 
     def _note_start(self, attempt: Attempt) -> None:
-        if self.state.queued_ms is None:
-            self.state.queued_ms = (attempt.started_at - self.task.accepted_at) * 1000
+        self.state.queued_ms = (attempt.started_at - self.task.accepted_at) * 1000
 
     async def _piece(self, text: str) -> None:
         self.state.pieces += 1
