@@ -14,7 +14,7 @@ import pytest
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import BODIES, PlainClient
+from flotilla.testkit.plain_client import BODIES, PlainClient, settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -155,7 +155,7 @@ async def test_no_answer_and_no_trace_arrives_on_a_subject_of_the_fleet(calm_fle
                 await stranger.nc.publish(subject, body, reply=aim)
                 for trace in ({"Nats-Trace-Dest": aim}, {"Nats-Trace-Dest": aim, "Nats-Trace-Only": "true"}):
                     await stranger.nc.publish(subject, body, reply=aim, headers=trace)
-            await stranger.nc.flush()
+            await settled(stranger.nc)
         await _settled(calm_fleet, stranger, admin)
         arrived = {subject for subject in heard.subjects if MARK in subject}
 
@@ -175,8 +175,7 @@ async def test_the_server_refuses_reply_subjects_that_are_its_own(calm_fleet: Ru
     subject, body = said_by(member)[0]
     for reply in ("$JS.ACK.TASKS_default.classify_normal.1.1.1.1.0", "_R_.aaaaaa.bbbbbb"):
         await stranger.nc.publish(subject, body, reply=reply)
-        await stranger.nc.flush()
-        await stranger.nc.flush()
+        await settled(stranger.nc)
         assert f'reply of "{reply.lower()}"' in str(stranger.nc.last_error).lower()
 
 
@@ -228,8 +227,8 @@ async def test_an_orchestrator_answers_nobody_on_a_subject_of_the_fleet(calm_fle
 
 async def _settled(fleet: RunningFleet, stranger: PlainClient, admin: PlainClient) -> None:
     """Everything said so far has been answered: what is asked after it has been."""
-    await stranger.nc.flush()
+    await settled(stranger.nc)
     caller = await fleet.client()
     for _ in range(2 * len(fleet.orchestrators)):
         await asyncio.gather(*(caller.api("status") for _ in range(4)), caller.ask("classify", CLASSIFY))
-    await admin.nc.flush()
+    await settled(admin.nc)

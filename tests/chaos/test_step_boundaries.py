@@ -25,7 +25,7 @@ from nats.aio.msg import Msg
 
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.fleet_process import FleetProcess
-from flotilla.testkit.plain_client import Json, PlainClient, new_task
+from flotilla.testkit.plain_client import Json, PlainClient, new_task, settled
 from flotilla.testkit.step_counts import Mark, counted_fleet, kept_steps, mark
 
 VICTIMS: Final = ("orchestrator", "worker", "nats-server")
@@ -210,7 +210,7 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
         counts.on_asked = killer.asked
         for subject in ("step.default.>", "commit.default.>"):
             await admin.nc.subscribe(subject, cb=killer.stored)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
-        await admin.nc.flush()
+        await settled(admin.nc)
         runs = await _run_all(client, killer, results, _plan(kills, random.Random(seed)))
         await killer.until_whole()
         kept = await kept_steps(admin)

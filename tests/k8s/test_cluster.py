@@ -22,7 +22,7 @@ from flotilla.provisioning.embedded_server import find_nats_server
 from flotilla.provisioning.kubernetes import KubernetesSpec
 from flotilla.testkit.fleet_process import clean_environ
 from flotilla.testkit.manifests import K8S, documents
-from flotilla.testkit.plain_client import PlainClient
+from flotilla.testkit.plain_client import PlainClient, settled
 from flotilla.testkit.ports import free_ports
 
 NODES = 3
@@ -269,7 +269,7 @@ async def test_a_reload_lets_a_new_tenant_in_without_a_restart(cluster: Cluster)
                 await asyncio.sleep(0.05)
             else:
                 break
-    await client.flush()
+    await settled(client)
     assert client.is_connected
     assert not lost.is_set()
     await tenant.close()

@@ -20,7 +20,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import running_orchestrator, until
-from flotilla.testkit.plain_client import PlainClient, connect_plainly
+from flotilla.testkit.plain_client import PlainClient, connect_plainly, settled
 from orchestrator.api import approval_handlers
 from orchestrator.approvals import watch as watch_module
 from orchestrator.approvals.request_store import Kept, RequestStore
@@ -152,7 +152,7 @@ async def test_a_decision_is_told_to_the_audit_once(nats_server: RunningServer):
         query = {"id": made.record.id, "digest": made.record.digest, "decision": "grant", "by": "ann"}
         async with fleet.admin.hearing("audit.default.>") as told:
             decided = await approver.api("decide", query)
-            await fleet.admin.nc.flush()
+            await settled(fleet.admin.nc)
             once = [message.subject for message in told.messages]
             again = await approver.api("decide", query)
         audit = await approver.api("approvals", {"verb": "audit", "id": made.record.id})

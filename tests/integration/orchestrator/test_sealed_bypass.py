@@ -16,7 +16,7 @@ from flotilla.contracts.subjects import Zone, infer, infer_control, presence_key
 from flotilla.routing import eligibility
 from flotilla.testkit.nats_server import RunningServer, running_server
 from flotilla.testkit.orchestrator_here import running_orchestrator
-from flotilla.testkit.plain_client import BODIES, WAIT_S, connect_plainly
+from flotilla.testkit.plain_client import BODIES, WAIT_S, connect_plainly, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("cloud", "cloud"))
 CLOUD: Final = ReplicaCard(
@@ -66,7 +66,7 @@ async def test_the_server_refuses_what_routing_would_let_through(
             asked: Any = {"verb": "set", "toml": POLICY, "force": True}
             await here.client.nc.request("sealed.api.policy", json.dumps(asked).encode(), timeout=WAIT_S)
             reply = await here.client.nc.request("sealed.ask.classify", body, timeout=WAIT_S)
-            await pool.nc.flush()
+            await settled(pool.nc)
             result = json.loads(reply.data)
     await pool.nc.close()
 

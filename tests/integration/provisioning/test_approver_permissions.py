@@ -15,7 +15,7 @@ from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.seed_files import public_key_of
 from flotilla.provisioning import roles
 from flotilla.testkit.nats_server import RunningServer, running_server
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.plain_client import WAIT_S, settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,8 +62,7 @@ class Member:
 
     async def _was_let(self) -> bool:
         # A violation comes before the second PONG.
-        await self.nc.flush()
-        await self.nc.flush()
+        await settled(self.nc)
         return not self.refused
 
 
@@ -107,7 +106,7 @@ async def test_the_server_says_which_user_of_which_account_asks(server: RunningS
         await message.respond(b"{}")
 
     await orchestrator.nc.subscribe(subjects.api("*", "*"), cb=answer)
-    await orchestrator.nc.flush()
+    await settled(orchestrator.nc)
     try:
         forged = {"Nats-Request-Info": json.dumps({"acc": "default", "user": "UFORGED"})}
         await approver.nc.request("api.decide", b"{}", timeout=WAIT_S, headers=forged)

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.plain_client import settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,8 +52,7 @@ async def refused(settings: NatsSettings) -> set[str]:
         for subject in FORGERIES:
             await nc.publish(subject, b"{}")
         # Violations come before the second PONG.
-        await nc.flush()
-        await nc.flush()
+        await settled(nc)
     finally:
         await nc.close()
     return {subject for subject in FORGERIES if any(f'"{subject.lower()}"' in each for each in said)}

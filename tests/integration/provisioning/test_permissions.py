@@ -30,6 +30,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_cluster import NODES, RunningCluster, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.plain_client import settled
 
 SCOPES = ("default", "acme")
 POOLS: tuple[tuple[Zone, str], ...] = (
@@ -76,8 +77,7 @@ class Member:
 
     async def settle(self) -> None:
         """A violation comes before the second PONG; see `Connection.settle`."""
-        await self.nc.flush()
-        await self.nc.flush()
+        await settled(self.nc)
 
     async def may_publish(self, subject: str, body: bytes = b"", reply: str = "") -> bool:
         self.violations.clear()

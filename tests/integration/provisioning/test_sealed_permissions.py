@@ -23,7 +23,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
-from flotilla.testkit.plain_client import connect_plainly, eventually
+from flotilla.testkit.plain_client import connect_plainly, eventually, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
 SCOPES: Final = ("default", "acme")
@@ -159,10 +159,10 @@ async def test_nobody_else_gets_at_what_is_sealed(server: RunningServer, role: s
         control.set()
 
     await lane.subscribe(subjects.ask("acme", ">"), cb=on_control)
-    await lane.flush()
+    await settled(lane)
     for subject in (inbox, *HEARD, "scope.>", "_INBOX.sealed-attempts.>", "sealed.tasks.>", "sealed.ask.>", ">"):
         await thief.subscribe(subject, cb=on_message)
-    await thief.flush()
+    await settled(thief)
     await victim.publish("ask.classify", SECRET, victim.new_inbox())
     assert (await victim.request("tasks.classify", SECRET, timeout=10)).data.find(b'"seq"') > 0
     await asyncio.wait_for(control.wait(), 60)
@@ -170,7 +170,7 @@ async def test_nobody_else_gets_at_what_is_sealed(server: RunningServer, role: s
         for subject, body in everything_asked(stream):
             await thief.publish(subject, body, inbox)
     # What was refused on one connection is refused before what follows is answered.
-    await thief.flush()
+    await settled(thief)
     await asyncio.sleep(0.5)
     await asyncio.gather(thief.close(), lane.close(), victim.close())
 
@@ -190,7 +190,7 @@ async def test_nobody_else_publishes_into_the_lane(server: RunningServer, role: 
     thief = await connected_as(ROLES[role](server), [])
     for subject in (TASK, subjects.dead("acme", "classify", "x"), "commit.acme.classify.x", f"sealed.{TASK}"):
         await thief.publish(subject, b"forged")
-    await thief.flush()
+    await settled(thief)
     await thief.close()
 
     assert before == [await in_the_lane(server, stream) for stream in STREAMS]
@@ -209,14 +209,14 @@ async def test_the_sealed_lane_cannot_reach_a_cloud_pool(server: RunningServer):
     pool = await connected_as(server.worker("cloud", "anthropic"), [])
     await pool.subscribe(subjects.infer("cloud", "anthropic", "*"), cb=on_message)
     await pool.subscribe(subjects.infer_control("cloud", "anthropic", "*"), cb=on_message)
-    await pool.flush()
+    await settled(pool)
     lane = await connected_as(server.sealed_orchestrator(), refused)
     for subject in (ATTEMPT, subjects.infer_control("cloud", "anthropic", "r")):
         await lane.publish(subject, SECRET)
-    await lane.flush()
+    await settled(lane)
     ordinary = await connected_as(server.orchestrator(), [])
     await ordinary.publish(ATTEMPT, b"not sealed")
-    await ordinary.flush()
+    await settled(ordinary)
 
     async def came() -> bool:
         return b"not sealed" in heard and len(refused) >= 2
@@ -248,7 +248,7 @@ async def test_the_lane_has_nothing_of_the_ordinary_one(server: RunningServer):
     stream = subjects.tasks_stream("default")
     for subject, body in everything_asked(stream):
         await lane.publish(subject, body, inbox)
-    await lane.flush()
+    await settled(lane)
     await asyncio.sleep(0.5)
     await lane.close()
 

@@ -25,7 +25,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology, vault_bucket
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
-from flotilla.testkit.plain_client import eventually
+from flotilla.testkit.plain_client import eventually, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
 SECRET = b"what the vault holds"
@@ -129,10 +129,10 @@ async def said(settings: NatsSettings, asked: list[tuple[str, bytes]], heard: li
     inbox = nc.new_inbox()
     for subject in (inbox, *heard):
         await nc.subscribe(subject, cb=on_message)
-    await nc.flush()
+    await settled(nc)
     for subject, body in asked:
         await nc.publish(subject, body, inbox)
-    await nc.flush()
+    await settled(nc)
     await asyncio.sleep(ANSWER_WITHIN_S)
     await nc.close()
     found: list[dict[str, Any]] = []
@@ -206,7 +206,7 @@ async def test_a_reply_to_the_pool_with_the_vault_goes_where_it_alone_listens(se
             json.dumps({"last_by_subj": SUBJECT}).encode(),
             "_INBOX.orchestrator.spied",
         )
-        await nc.flush()
+        await settled(nc)
         await asyncio.sleep(ANSWER_WITHIN_S)
         await nc.close()
 

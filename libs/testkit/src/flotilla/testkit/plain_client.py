@@ -234,9 +234,7 @@ class PlainClient:
         """What arrives on a subject while the block runs; subscribed when it begins."""
         heard = Heard()
         subscription = await self.nc.subscribe(subject, cb=heard.take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
-        # Twice: nats-py's first flush overtakes what was queued before it.
-        await self.nc.flush()
-        await self.nc.flush()
+        await settled(self.nc)
         try:
             yield heard
         finally:
@@ -246,7 +244,17 @@ class PlainClient:
     async def publish_raw(self, subject: str, body: bytes, headers: Headers | None = None) -> None:
         """Publish and forget."""
         await self.nc.publish(subject, body, headers=headers)
-        await self.nc.flush()
+        await settled(self.nc)
+
+
+async def settled(nc: Client) -> None:
+    """
+    Return when the server has processed what was sent before.
+
+    One flush of nats-py does not say so: its PING overtakes what is queued, such as a subscription.
+    """
+    await nc.flush()
+    await nc.flush()
 
 
 async def eventually(holds: Callable[[], Awaitable[object]], timeout_s: float = WAIT_S, every_s: float = 0.05) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from nats.aio.msg import Msg
 
-from flotilla.testkit.plain_client import Json, PlainClient
+from flotilla.testkit.plain_client import Json, PlainClient, settled
 
 REFRESH_S: Final = 2.0
 
@@ -62,8 +62,7 @@ class ScriptedWorker:
         nc = self._client.nc
         await nc.subscribe(f"infer.{self._lane}.*", queue=self._lane.split(".")[1], cb=self._take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         await nc.subscribe(f"infer-control.{self._lane}.{self._replica}", cb=self._control)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
-        await nc.flush()
-        await nc.flush()
+        await settled(nc)
 
     async def stop(self) -> None:
         """Say nothing more."""
