@@ -376,11 +376,11 @@ async def test_none_can_be_expected_after_a_policy_was_unset(bucket: Bucket):
 
 async def test_the_history_says_when_there_was_no_policy(bucket: Bucket):
     """
-    Between those that there were; an `unset` is nothing to go back to.
+    Between those that there were, and who wanted none; an `unset` is nothing to go back to.
     """
     handlers = _handlers(bucket)
     first = await bucket.set(STRICT)
-    await handlers.answer(_asking(PolicyQuery(verb="unset")))
+    await handlers.answer(_asking(PolicyQuery(verb="unset", author="ann")))
     last = await bucket.set(OTHER)
 
     history = await handlers.answer(_asking(PolicyQuery(verb="history")))
@@ -390,6 +390,7 @@ async def test_the_history_says_when_there_was_no_policy(bucket: Bucket):
     assert [(last, True, False), (unset.revision, False, True), (first, False, False)] == [
         (version.revision, version.in_force, version.unset) for version in history.versions
     ]
+    assert "ann" == unset.author
     assert unset.at_unix_ms > 0
     with pytest.raises(TaskError):
         await handlers.answer(_asking(PolicyQuery(verb="rollback", revision=unset.revision)))

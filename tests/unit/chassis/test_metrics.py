@@ -151,3 +151,14 @@ def test_messages_that_could_not_be_read_are_counted_in_every_registry():
     assert {("reply", 1.0), ("subject", 0.0)} == {
         (labels[0][1], value - before[(name, labels)]) for (name, labels), value in read.items() if name == series
     }
+
+
+def test_the_series_of_a_gauge_are_bounded():
+    """
+    However many label values come from outside: those beyond the bound are told as their sum.
+    """
+    held = [((f"name-{number}",), 2.0) for number in range(SERIES_MAX + 5)]
+    series = _read(registry_of(Gauge("held_tasks", "x", ("capability",), lambda: held)), "held_tasks")
+
+    assert SERIES_MAX + 1 == len(series)
+    assert 10.0 == series["held_tasks", (("capability", OTHER),)]

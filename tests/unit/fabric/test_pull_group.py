@@ -1,5 +1,6 @@
 """How the room of a capability is shared among its priorities: high goes first, low never starves."""
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.subjects import PRIORITIES, Priority
-from flotilla.fabric.pull_groups import WEIGHTS, PullGroup
+from flotilla.fabric.consumers import INACTIVE_THRESHOLD_S
+from flotilla.fabric.pull_groups import WEIGHTS, PullGroup, PullGroups
 
 COUNTS = st.fixed_dictionaries({priority: st.integers(0, 50) for priority in PRIORITIES})
 
@@ -19,6 +21,11 @@ class Asked:
         self.backlog = backlog
         self.outstanding = 0
         self.room = 0
+        self.closed = False
+
+    async def close(self) -> None:
+        """See `Puller`."""
+        self.closed = True
 
     async def pull(self, room: int) -> None:
         """See `Puller`."""
@@ -106,3 +113,29 @@ def test_a_group_that_is_new_holds_nothing():
     group = PullGroup({})
 
     assert (0, 0, 0) == (group.in_hand, group.parked, group.ack_pending_max)
+
+
+async def test_what_nobody_has_wanted_for_long_is_not_pulled_for_any_more():
+    """
+    A worker that announces other capabilities every hour costs no more after a day; what is under way, or wanted, stays.
+    """
+    pullers: list[Asked] = []
+    counts: list[int] = []
+
+    def make(_capability: str, _priority: Priority) -> Any:
+        pullers.append(Asked(0))
+        return pullers[-1]
+
+    groups = PullGroups(make, counts.append)
+    for name in ("gone", "in-hand", "on-its-way", "parked", "waits"):
+        groups.open(name).wanted_at_s = time.monotonic() - INACTIVE_THRESHOLD_S - 1.0
+    groups.open("lately")
+    groups.of["in-hand"].hold("low")
+    groups.of["parked"].parked = 1
+    groups.of["on-its-way"].pullers["high"].outstanding = 1
+    await groups.close_unused({"waits"})
+
+    assert {"in-hand", "on-its-way", "parked", "waits", "lately"} == groups.of.keys()
+    assert [True] * 3 + [False] * 15 == [puller.closed for puller in pullers]
+    assert 15 == counts[-1]
+    assert groups.of["waits"].wanted_at_s > time.monotonic() - 60.0

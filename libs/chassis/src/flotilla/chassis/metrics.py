@@ -88,7 +88,7 @@ class Histogram:
 
 
 class Gauge:
-    """A number read when Prometheus asks, by labels."""
+    """A number read when Prometheus asks, by labels; those over SERIES_MAX are told as one, their sum."""
 
     _family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
@@ -101,8 +101,14 @@ class Gauge:
     def metric(self) -> Metric:
         """As Prometheus wants it."""
         family = self._family(self._name, self._text, labels=self._labels)
-        for labels, value in self._read():
-            family.add_metric(labels, value)
+        over: float | None = None
+        for index, (labels, value) in enumerate(self._read()):
+            if index < SERIES_MAX:
+                family.add_metric(labels, value)
+            else:
+                over = (over or 0.0) + value
+        if over is not None:
+            family.add_metric((OTHER,) * len(self._labels), over)
         return family
 
 

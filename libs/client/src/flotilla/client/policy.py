@@ -72,14 +72,15 @@ class PolicyBook:
             PolicyQuery(verb="set", toml=toml, expected_revision=expected_revision, author=author, force=force),
         )
 
-    async def unset(self, *, expected_revision: int | None = None) -> PolicyReply:
+    async def unset(self, *, expected_revision: int | None = None, author: str = "") -> PolicyReply:
         """
-        Have no policy in force: any live pool, local first, the cloud where the data may go. The history stays.
+        Have no policy in force: any live pool, local first, the cloud where the data may go. The history stays, with the
+        author of this (at most 128 characters).
 
         Raises:
             TaskError: `conflict`, `not_permitted`: as `set`.
         """
-        return await self._ask(PolicyQuery(verb="unset", expected_revision=expected_revision))
+        return await self._ask(PolicyQuery(verb="unset", expected_revision=expected_revision, author=author))
 
     async def history(self) -> list[PolicyVersion]:
         """The versions that the fleet still has (the last ten), newest first."""

@@ -135,6 +135,7 @@ class PolicyQuery(Struct, frozen=True, kw_only=True):
         toml: The document, for `check` and `set`.
         revision: For `rollback`: which one to put in force again, in place of the last good one; for `get` an older one.
         expected_revision: For `set`, `rollback` and `unset`: only if this is the one in force.
+        author: For `set`, `rollback` and `unset`: who does it, for the history.
         force: For `set` and `rollback`: also where it leaves a capability that is served now without a live route.
     """
 
@@ -169,7 +170,7 @@ class PolicyVersion(Struct, frozen=True, kw_only=True):
 
     Attributes:
         at_unix_ms: When it was set, by the orchestrator's clock; of an `unset` by the server's.
-        unset: From then on no policy was in force. It is nothing to go back to; its author is not known.
+        unset: From then on no policy was in force. It is nothing to go back to.
     """
 
     revision: int

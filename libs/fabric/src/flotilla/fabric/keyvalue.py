@@ -32,7 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     One value of a key.
 
     Attributes:
-        body: Empty when the key was deleted by this write.
+        body: When the key was deleted by this write, what was said beside the deletion, if anything.
         revision: The bucket's count of writes; of two values of a key the newer has the greater one.
         stored_unix_ms: When it was written, by the server's clock.
     """
@@ -88,12 +88,18 @@ async def put(
     return await _write(requests, bucket, key, body, headers)
 
 
-async def delete(requests: Requests, bucket: str, key: str, *, expected_revision: int | None = None) -> int | None:
-    """Delete a key, its history being kept; gives the revision of the deletion, None as in `put`."""
-    headers = {OPERATION: "DEL"}
+async def delete(
+    requests: Requests, bucket: str, key: str, *, expected_revision: int | None = None, body: bytes = b""
+) -> int | None:
+    """
+    Delete a key, its history being kept; gives the revision of the deletion, None as in `put`.
+
+    `body` stands beside the deletion for whoever reads the history; nobody takes it for a value.
+    """
+    headers = dict(DELETED)
     if expected_revision is not None:
         headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_revision)
-    return await _write(requests, bucket, key, b"", headers)
+    return await _write(requests, bucket, key, body, headers)
 
 
 async def purge(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec import Struct
+from nats.aio.subscription import Subscription
 
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import Priority
@@ -107,7 +108,7 @@ class Puller:
         self._on_delivery = on_delivery
         self._loop = asyncio.get_running_loop()
         self._pulled_at = 0.0
-        self._subscribed = False
+        self._subscription: Subscription | None = None
         self.outstanding = 0
         self.outstanding_bytes = 0
         self.backlog = 0
@@ -123,9 +124,8 @@ class Puller:
         batch = min(room - self.outstanding, PULL_BATCH_MAX)
         if batch <= 0 or (self.missing and now - self._pulled_at < MISSING_AGAIN_S):
             return
-        if not self._subscribed:
-            self._subscribed = True
-            await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
+        if self._subscription is None:
+            self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
         grant = self._allowance.grant(self, batch)
         if grant is None:
             return
@@ -138,6 +138,12 @@ class Puller:
         until = b'"expires":%d' % int(PULL_EXPIRES_S * _NS_PER_S) if grant.waits else b'"no_wait":true'
         body = b'{"batch":%d,"max_bytes":%d,%b}' % (grant.batch, grant.bytes_max, until)
         await self._connection.publish(self._next, body, reply=f"{self._inbox}.{pull}")
+
+    async def close(self) -> None:
+        """Hear of nothing more, once nothing is outstanding; a later pull begins anew."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.unsubscribe()
 
     def forget_pulls(self) -> None:
         """After a reconnect, or where no answer comes: the server has forgotten the requests too."""

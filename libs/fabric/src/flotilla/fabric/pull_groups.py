@@ -1,10 +1,13 @@
 """
-How the room for one capability's tasks is shared among its priorities.
+How the room for one capability's tasks is shared among its priorities, and which capabilities are pulled for at all.
 """
 
+import time
+from collections.abc import Callable, Collection
 from typing import Final
 
-from flotilla.contracts.subjects import Priority
+from flotilla.contracts.subjects import PRIORITIES, Priority
+from flotilla.fabric.consumers import INACTIVE_THRESHOLD_S
 from flotilla.fabric.pull_consumers import Puller
 
 WEIGHTS: Final[dict[Priority, int]] = {"high": 8, "normal": 3, "low": 1}
@@ -19,6 +22,7 @@ class PullGroup:
         held: Messages being answered, by priority.
         parked: Messages that wait for a route; they take no room.
         ack_pending_max: The consumers' limit, as it was last set.
+        wanted_at_s: When somebody last served the capability or had it waiting, by this process's clock.
     """
 
     def __init__(self, pullers: dict[Priority, Puller]) -> None:
@@ -27,6 +31,12 @@ class PullGroup:
         self.held: dict[Priority, int] = {"high": 0, "normal": 0, "low": 0}
         self.parked = 0
         self.ack_pending_max = 0
+        self.wanted_at_s = time.monotonic()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it is in hand, parked or on its way."""
+        return not (self.in_hand or self.parked or any(puller.outstanding for puller in self._each))
 
     @property
     def in_hand(self) -> int:
@@ -62,3 +72,44 @@ class PullGroup:
             others = shares - mine if priority in waiting else shares
             quota = max(1, capacity * mine // (mine + others)) if others else capacity
             await puller.pull(min(room, quota - held[priority]))
+
+
+class PullGroups:
+    """
+    The pull groups of a scope.
+
+    One that nobody has wanted for as long as the server keeps an unused consumer is closed: a worker that announces other
+    capabilities every hour would else have each pulled for until this process ends.
+
+    Attributes:
+        of: By capability.
+    """
+
+    def __init__(self, make: Callable[[str, Priority], Puller], on_count: Callable[[int], None]) -> None:
+        """Begin without any; `on_count` is told how many pullers there are."""
+        self._make = make
+        self._on_count = on_count
+        self.of: Final[dict[str, PullGroup]] = {}
+
+    def open(self, capability: str) -> PullGroup:
+        """The pullers of a capability, whose consumers exist."""
+        group = self.of.get(capability)
+        if group is None:
+            group = PullGroup({priority: self._make(capability, priority) for priority in PRIORITIES})
+            self.of[capability] = group
+            self._on_count(len(self.of) * len(PRIORITIES))
+        return group
+
+    async def close_unused(self, wanted: Collection[str]) -> None:
+        """Close what has long not been wanted, and of which nothing is under way."""
+        now_s = time.monotonic()
+        for capability in wanted:
+            if capability in self.of:
+                self.of[capability].wanted_at_s = now_s
+        oldest_s = now_s - INACTIVE_THRESHOLD_S
+        unused = [name for name, group in self.of.items() if group.wanted_at_s < oldest_s and group.is_idle]
+        for capability in unused:
+            group = self.of.pop(capability)
+            self._on_count(len(self.of) * len(PRIORITIES))
+            for puller in group.pullers.values():
+                await puller.close()

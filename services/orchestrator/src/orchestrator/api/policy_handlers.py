@@ -21,7 +21,7 @@ from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.unserved import unserved
 from orchestrator.api.requests import ApiRequest, decode_query
-from orchestrator.policy_and_health.policy_documents import POLICY_KEY, Source, last_good, source_of, stored
+from orchestrator.policy_and_health.policy_documents import POLICY_KEY, Source, last_good, source_of, stored, unset_by
 from orchestrator.state.fleet import Fleet
 
 LOOKED_AT_ONCE_MAX: Final = 64
@@ -173,7 +173,13 @@ class PolicyHandlers:
                 raise _changed_meanwhile(query.expected_revision)
             return PolicyReply(revision=0)
         expected = query.expected_revision
-        deleted = await keyvalue.delete(self._requests, subjects.POLICY_BUCKET, POLICY_KEY, expected_revision=expected)
+        deleted = await keyvalue.delete(
+            self._requests,
+            subjects.POLICY_BUCKET,
+            POLICY_KEY,
+            expected_revision=expected,
+            body=unset_by(query.author, unix_ms()),
+        )
         if deleted is None:
             raise _changed_meanwhile(expected)
         return PolicyReply(revision=0)
@@ -281,7 +287,8 @@ def _version(entry: Entry, in_force: int) -> PolicyVersion:
 
 
 def _unset_version(entry: Entry) -> PolicyVersion:
-    return PolicyVersion(revision=entry.revision, author="", at_unix_ms=entry.stored_unix_ms, unset=True)
+    author = source_of(entry.body).author
+    return PolicyVersion(revision=entry.revision, author=author, at_unix_ms=entry.stored_unix_ms, unset=True)
 
 
 def _reply(entry: Entry) -> PolicyReply:

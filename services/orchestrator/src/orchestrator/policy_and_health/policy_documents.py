@@ -56,8 +56,13 @@ def stored(source: Source) -> bytes:
     return msgspec.json.encode({**document, "format": policy.format_needed, "source": source})
 
 
+def unset_by(author: str, at_unix_ms: int) -> bytes:
+    """What stands beside a deletion of `POLICY_KEY`: who wants no policy in force."""
+    return msgspec.json.encode(_Stored(source=Source(author=author, at_unix_ms=at_unix_ms)))
+
+
 def source_of(body: bytes) -> Source:
-    """Where a stored policy comes from; an empty one when somebody wrote to the bucket by hand."""
+    """Where a stored policy, or its deletion, comes from; an empty one when somebody wrote to the bucket by hand."""
     try:
         return _decode_stored(checked(body)).source
     except UNDECODABLE:

@@ -1,5 +1,6 @@
 """What an orchestrator measures. Labels are bounded: known capabilities, pools and models that were announced."""
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from prometheus_client.registry import CollectorRegistry
@@ -233,12 +234,16 @@ class OrchestratorMetrics:
         """So many streams and buckets had vanished."""
         self._stores_made_again.add((), count)
 
-    def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int]) -> None:
-        """What a scope's stream holds now; what it held before and does not hold any more shows as 0."""
-        for labels in self.backlog:
-            if labels[0] == scope:
-                self.backlog[labels] = 0
-        self.backlog.update(backlog)
+    def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int], served: Collection[str]) -> None:
+        """
+        What a scope's stream holds now.
+
+        What it held before and does not hold any more shows as 0 while somebody serves it; the rest is forgotten, since a
+        worker may announce another name every minute, and a tenant send something to each.
+        """
+        of_others = {labels: count for labels, count in self.backlog.items() if labels[0] != scope}
+        emptied = {labels: 0 for labels in self.backlog if labels[0] == scope and labels[1] in served}
+        self.backlog = of_others | emptied | backlog
 
     def ended(self, attempt: Attempt, outcome: str, last_word: Finished | Failed | None) -> None:
         """Count an attempt that ended, with its latency and what it used."""

@@ -12,14 +12,14 @@ from typing import Final
 import structlog
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.subjects import PRIORITIES
+from flotilla.contracts.subjects import Priority
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.deliveries import IN_PROGRESS_EVERY_S, Delivery
 from flotilla.fabric.eager import start
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import ITEM_FAILURES, guarded
 from flotilla.fabric.pull_consumers import Puller, tasks_of
-from flotilla.fabric.pull_groups import PullGroup
+from flotilla.fabric.pull_groups import PullGroups
 from orchestrator.approvals.parts import Approvals
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -81,7 +81,7 @@ class Durable:
         self._pull_due = asyncio.Event()
         self._taking = True
         self._looked_at = 0.0
-        self._groups: dict[str, PullGroup] = {}
+        self.pull_groups: Final = PullGroups(self._puller, self._count_pullers)
         self._in_hand = InHand()
         self.resumed: Final = ResumedTasks(
             connection,
@@ -104,7 +104,7 @@ class Durable:
             settlement=settlement,
             approvals=approvals,
             cancelled=self.cancelled,
-            groups=self._groups,
+            groups=self.pull_groups.of,
             in_hand=self._in_hand,
             metrics=metrics,
             on_room=self._pull_due.set,
@@ -128,25 +128,19 @@ class Durable:
         """The fleet or the consumers changed: pull without waiting for the next tick."""
         self._pull_due.set()
 
-    def open_pull_group(self, capability: str) -> PullGroup:
-        """The pullers of a capability, whose consumers exist."""
-        group = self._groups.get(capability)
-        if group is None:
-            group = self._groups[capability] = PullGroup(
-                {
-                    priority: Puller(
-                        self._connection,
-                        self._requests,
-                        source=tasks_of(self._scope, capability, priority),
-                        allowance=self._pulled,
-                        on_delivery=self._on_delivery,
-                        on_refused=self.look_again,
-                    )
-                    for priority in PRIORITIES
-                }
-            )
-            self._pulled.pullers = len(self._groups) * len(PRIORITIES) + 1
-        return group
+    def _puller(self, capability: str, priority: Priority) -> Puller:
+        return Puller(
+            self._connection,
+            self._requests,
+            source=tasks_of(self._scope, capability, priority),
+            allowance=self._pulled,
+            on_delivery=self._on_delivery,
+            on_refused=self.look_again,
+        )
+
+    def _count_pullers(self, count: int) -> None:
+        # With that of the tasks that are resumed.
+        self._pulled.pullers = count + 1
 
     def stop_taking(self) -> None:
         """Pull no more; what is on its way, and what only waits for a route, is given back for others."""
@@ -169,7 +163,7 @@ class Durable:
             task.cancel()
 
     def _on_reconnect(self) -> None:
-        for group in self._groups.values():
+        for group in self.pull_groups.of.values():
             for puller in group.pullers.values():
                 puller.forget_pulls()
         self.resumed.puller.forget_pulls()
@@ -205,7 +199,7 @@ class Durable:
         resumed_parked = self._in_hand.resumed_parked
         if whole and self._taking and resumed_parked < PARKED_MAX and not (resumed_parked and parked_enough):
             await self.resumed.pull()
-        for capability, group in list(self._groups.items()):
+        for capability, group in list(self.pull_groups.of.items()):
             if not self._taking or group.parked >= PARKED_MAX or (group.parked and parked_enough):
                 continue
             try:

@@ -98,7 +98,8 @@ class Sweep:
 
     async def once(self) -> None:
         """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
-        wanted = set(self._executors.capabilities())
+        served = frozenset(self._executors.capabilities())
+        wanted = set(served)
         backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
         held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
@@ -115,10 +116,15 @@ class Sweep:
                         await self._fail_overdue(subject)
                 else:
                     await self._fail_all(subject)
-        self._metrics.backlog_is(self._scope, backlog)
+        self._metrics.backlog_is(self._scope, backlog, served)
         for capability in sorted(wanted):
             with self._guarded(capability):
                 await self._ensure(capability)
+        with self._guarded("unused"):
+            await self._durable.pull_groups.close_unused(wanted)
+            self._looked_at = {
+                subject: at for subject, at in self._looked_at.items() if subject in held or ">" in subject
+            }
         # Last: what is resumed takes room of its capability, whose pullers are known then.
         with self._guarded("resumed"):
             await self._durable.resumed.ensure()
@@ -139,7 +145,7 @@ class Sweep:
 
     async def _ensure(self, capability: str) -> None:
         capacity = self._executors.of(capability).capacity(capability)
-        pull_group = self._durable.open_pull_group(capability)
+        pull_group = self._durable.pull_groups.open(capability)
         # Parked messages are unacknowledged too, and must not keep the others from being delivered.
         parked = -(-pull_group.parked // ACK_PENDING_STEP) * ACK_PENDING_STEP
         ack_pending_max = capacity + max(ACK_PENDING_MARGIN, capacity // 4) + parked

@@ -164,7 +164,9 @@ async def rollback(  # noqa: D417  (groups of options say it themselves)
 
 
 @policy.command
-async def unset(*, expected_revision: int | None = None, where: Where = NO_WHERE) -> int:  # noqa: D417  (groups of options say it themselves)
+async def unset(  # noqa: D417  (groups of options say it themselves)
+    *, expected_revision: int | None = None, author: str | None = None, where: Where = NO_WHERE
+) -> int:
     """
     Have no policy in force: any live pool serves, local first, the cloud where the data may go. The history stays.
 
@@ -172,9 +174,11 @@ async def unset(*, expected_revision: int | None = None, where: Where = NO_WHERE
     ----------
     expected_revision
         Only if this one is in force.
+    author
+        For the history; your user name unless given.
     """
     async with where.fleet() as fleet:
-        done = await fleet.policy.unset(expected_revision=expected_revision)
+        done = await fleet.policy.unset(expected_revision=expected_revision, author=_author(author))
     return _changed(done, "policy", where)
 
 
