@@ -44,10 +44,14 @@ def _says(request: Json) -> list[Any]:
         "translate": lambda: {"text": f"in English: {given['text']}", "source": "de"},
         "send-mail": lambda: {"id": "mail-1"},
     }
-    return [{"type": "accepted"}, finished(outputs[request["capability"]]())]
+    output = outputs[request["capability"]]()
+    told = [{"type": "piece", "seq": 0, "text": next(iter(output.values()))}] if request.get("stream") else []
+    return [{"type": "accepted"}, *told, finished(output)]
 
 
 def _label(given: Json) -> str:
+    if "contract" in given["labels"] and "contract" in given["document"]:
+        return "contract"
     wanted = "praise" if "Thank you" in given["document"] else "complaint"
     return wanted if wanted in given["labels"] and "clinical" not in given["labels"] else "clinical"
 
@@ -128,6 +132,23 @@ async def test_a_document_is_reported_on_when_the_report_is_granted(stage: Stage
     assert {"internal"} == {steps[name]["data_class"] for name in ("summary", "report")}
     assert ["local"] * 4 == [steps[name]["zone"] for name in ("classify", "entities", "redact", "final")]
     assert not [request for request in stage.cloud.requests if NAME in json.dumps(request["input"])]
+
+
+async def test_a_report_that_nobody_has_to_grant_streams_as_it_is_restored(stage: Stage):
+    """
+    Its pieces are those of the step that restores: the names are in them, and no placeholder.
+    """
+    document = f"A contract of {NAME}, h.wiesenthau@postfach-beispiel.example. " * 300
+    async with (
+        Fleet.connect(stage.fleet.url) as fleet,
+        fleet.stream("process-document", {"document": document}, data_class="restricted") as stream,
+    ):
+        pieces = [piece async for piece in stream]
+
+    assert len(pieces) > 1
+    assert stream.answer.output["report"] == "".join(pieces)
+    assert NAME in pieces[0]
+    assert "[PERSON" not in "".join(pieces)
 
 
 async def test_a_mail_is_answered_when_somebody_has_read_the_answer(stage: Stage):

@@ -9,7 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from flotilla.client.errors import TaskFailedError
 from flotilla.client.fleet import Fleet
+from flotilla.client.streams import AnswerStream
 from flotilla.contracts.results import StepMessage
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
@@ -120,7 +124,12 @@ USAGE = {"input_tokens": 10, "output_tokens": 1, "cost_usd": 0.25}
 def _says(request: Json) -> list[Any]:
     if request["capability"] == "classify":
         return [{"type": "accepted"}, finished({"label": "billing", "confidence": 1.0}, usage=USAGE)]
-    return [{"type": "accepted"}, finished({"summary": f"<{request['input']['document']}>"}, usage=USAGE)]
+    text = f"<{request['input']['document']}>"
+    told = (
+        [{"type": "piece", "seq": seq, "text": part} for seq, part in enumerate(text)] if request.get("stream") else []
+    )
+    broken = [failed("unavailable")] if "broken>!" in text else [finished({"summary": text}, usage=USAGE)]
+    return [{"type": "accepted"}, *told, *broken]
 
 
 @asynccontextmanager
@@ -141,6 +150,11 @@ async def _stage(
         async with scripted_worker(member, script, zone=zone, pool=pool, slots=16) as worker:
             await fleet.until_replicas({"scripted-w1"})
             yield fleet, await fleet.client(), worker
+
+
+async def _read_into(pieces: list[str], stream: AnswerStream) -> None:
+    async for piece in stream:
+        pieces.append(piece)  # noqa: PERF401  (those before a failure count)
 
 
 async def _is_dead(client: PlainClient, task: str) -> bool:
@@ -190,9 +204,11 @@ async def test_an_asked_run_gives_its_output_and_tells_of_its_steps(tmp_path: Pa
 
 async def test_a_caller_who_wants_a_stream_hears_of_each_step_as_it_begins_and_ends(tmp_path: Path):
     """
-    Before the result, in order, per item too; nothing of it where no stream was wanted. The Python client tells it on.
+    Before the result, in order, per item too; nothing of it where no stream was wanted. Between them come the pieces of the
+    last step, if they make up one text of the output, of a step that is a pipeline too. The Python client tells it on.
     """
     heard: list[StepMessage] = []
+    broken: list[str] = []
     async with _stage(tmp_path) as (fleet, client, _):
         inbox = client.nc.new_inbox()
         async with client.hearing(inbox) as answers:
@@ -205,24 +221,39 @@ async def test_a_caller_who_wants_a_stream_hears_of_each_step_as_it_begins_and_e
             python.stream("fan", {"pages": ["a", "b"]}, on_step=heard.append) as stream,
         ):
             answer = await stream.finish()
+            async with python.stream("outer", DOCUMENT) as nested:
+                pieces = [piece async for piece in nested]
+            with pytest.raises(TaskFailedError) as failure:
+                await _read_into(broken, python.stream("chain", {"document": "broken"}))
         command = ("ask", "chain", "--input", json.dumps(DOCUMENT), "--stream", "--url", fleet.url)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "flotilla.cli", *command, stdout=PIPE, stderr=PIPE
         )
         shown, aside = [text.decode() for text in await process.communicate()]
 
-    *told, result = [json.loads(message.data) for message in answers.messages if message.data]
+    *heard_whole, result = [json.loads(message.data) for message in answers.messages if message.data]
+    told = [each for each in heard_whole if each["type"] == "step"]
+    streamed = [each for each in heard_whole if each["type"] == "piece"]
     assert ["sort", "short", "again"] == [each["step"] for each in told if each["status"] == "started"]
     assert ["sort", "short", "again"] == [each["step"] for each in told if each["status"] == "succeeded"]
-    assert {"step"} == {each["type"] for each in told}
+    assert [*range(len(streamed))] == [each["seq"] for each in streamed]
+    assert result["output"]["text"] == "".join(each["text"] for each in streamed)
+    assert ("started", "succeeded") == (
+        heard_whole[4]["status"],
+        heard_whole[-1]["status"],
+    )
+    assert streamed == heard_whole[5:-1]
     assert {"local"} == {each["zone"] for each in told if each["status"] == "succeeded"}
     assert "ok" == result["status"] == plain.result["status"]
     assert [("started", None), ("succeeded", 0), ("succeeded", 1)] == sorted(
         ((each.status, each.index) for each in heard), key=lambda each: (each[0], each[1] or 0)
     )
     assert {"pages": ["<a>", "<b>"]} == answer.output
-    assert "<<An invoice.>!>" in shown, aside
+    assert nested.answer.output["inner"] == "".join(pieces)
+    assert ("step_failed", "<<broken>!>") == (failure.value.kind.value, "".join(broken))
+    assert (0, "<<An invoice.>!>\n") == (stream.pieces, shown), aside
     assert "short ..." in aside
+    assert "label: billing" in aside
 
 
 async def test_where_a_pipeline_would_go_is_told_step_by_step(tmp_path: Path):

@@ -192,6 +192,7 @@ TEXT_FIELDS: Final[dict[str, str]] = {
     "generate-code": "code",
     "reason": "answer",
     "chat": "message.content",
+    "restore": "document",
 }
 """
 Which field of the output the pieces of a streamed answer concatenate to.

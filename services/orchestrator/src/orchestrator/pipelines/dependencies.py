@@ -15,6 +15,7 @@ from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.reporting.events import Events
 from orchestrator.reporting.pipeline_metrics import PipelineMetrics
+from orchestrator.state.attempt import OnPiece
 from orchestrator.state.shared_quota import Room
 from orchestrator.state.tasks import Task
 
@@ -50,12 +51,13 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
 class RunStep(Protocol):
     """Runs a step's task."""
 
-    async def __call__(self, task: Task, *, run_id: str, depth: int) -> Ended:
+    async def __call__(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
         """
         Take it to its end.
 
         Args:
             task: The step's.
+            on_piece: See `Executor.run`.
             run_id: Under which its own results are kept, should it be a run.
             depth: Of the run that it is a step of; the outermost has 1.
 

@@ -7,6 +7,7 @@ from typing import Final
 from flotilla.contracts.results import Result
 from flotilla.fabric.errors import FabricError
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline
+from flotilla.pipelines.streaming import streamed
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies
 from orchestrator.pipelines.ended import Ended
@@ -29,6 +30,11 @@ class PipelineExecutor:
         self._pipelines = dict(pipelines)
         self._names = dependencies.pipelines
         self._needs = dependencies
+        self._streamed = {
+            name: found.step
+            for name, pipeline in self._pipelines.items()
+            if (found := streamed(pipeline, self._pipelines, dependencies.catalogue)) is not None
+        }
         self._in_hand = RunsInHand(self._names)
         dependencies.metrics.runs = self._in_hand
         # Of steps that are no runs, so that a run never waits for a place that it holds itself; asks have their own.
@@ -47,12 +53,11 @@ class PipelineExecutor:
         return RUNS_MAX
 
     async def run(self, task: Task, on_piece: OnPiece | None = None) -> Result:
-        """See `Executor`. What a run gives comes whole."""
-        del on_piece
-        ended = await self._run(task, run_id=task.options.resume or task.id, depth=1)
+        """See `Executor`. The pieces are those of the last step, where it streams (`flotilla.pipelines.streaming`)."""
+        ended = await self._run(task, on_piece, run_id=task.options.resume or task.id, depth=1)
         return ended.result
 
-    async def run_step(self, task: Task, *, run_id: str, depth: int) -> Ended:
+    async def run_step(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
         """
         Run a step's task, which may be a run again.
 
@@ -60,18 +65,21 @@ class PipelineExecutor:
             NoRouteNowError: See `Executor.run`.
         """
         if task.capability in self._names and depth < NESTING_MAX:
-            return await self._run(task, run_id=run_id, depth=depth + 1)
+            return await self._run(task, on_piece, run_id=run_id, depth=depth + 1)
         places = self._places[task.scope, task.durable]
         await places.enter()
         _leave_while_parked(task, places)
         try:
-            return Ended(await self._needs.below.run(task), task.data_class)
+            return Ended(await self._needs.below.run(task, on_piece), task.data_class)
         finally:
             places.leave()
 
-    async def _run(self, task: Task, *, run_id: str, depth: int) -> Ended:
+    async def _run(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
         pipeline = self._pipelines[task.capability]
         run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
+        if on_piece is not None and not task.durable:
+            # A durable run may be one of an earlier file, whose last step is another.
+            run.stream(self._streamed.get(pipeline.name), on_piece)
         metrics = self._needs.metrics
         try:
             with self._in_hand.holding(pipeline.name, run):

@@ -1,7 +1,6 @@
 """One run of a pipeline, from its input to its result: performs what the planner names, and tells it what came of it."""
 
 import asyncio
-import hashlib
 import time
 from typing import Final
 
@@ -10,17 +9,16 @@ import msgspec
 from flotilla.capabilities.errors import AttemptError
 from flotilla.capabilities.json_schema import check_transport
 from flotilla.chassis.tracing import Context, Span
-from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.headers import NO_OPTIONS, DataClass
+from flotilla.contracts.headers import DataClass
 from flotilla.contracts.redaction import task_data_class
 from flotilla.contracts.results import Result, encode
 from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
-from orchestrator.approvals.gate import Opened, Terms
+from orchestrator.approvals.gate import Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
@@ -28,13 +26,14 @@ from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
 from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
+from orchestrator.pipelines.step_tasks import id_of, task_of
+from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import NO_USAGE, Task
 
 DEADLINE_MARGIN_S: Final = 0.5
 """The steps have the run's deadline and say so themselves; whoever does not is not waited for longer."""
 OUTPUTS_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of the steps of one run, all of which it holds until its end."""
-STEM_LENGTH_MAX: Final = 40
 
 _AS_THEY_ARE: Final = frozenset(
     {ErrorKind.DEADLINE_EXCEEDED, ErrorKind.CANCELLED, ErrorKind.APPROVAL_DENIED, ErrorKind.APPROVAL_EXPIRED}
@@ -73,6 +72,8 @@ class PipelineRun:
         self.went_on_at = time.monotonic()
         self._awaiting: list[AwaitingApprovalError] = []
         self._classes: list[DataClass] = [task.data_class]
+        self._streamed: str | None = None
+        self._on_piece: OnPiece | None = None
 
     @property
     def data_class(self) -> DataClass:
@@ -82,6 +83,10 @@ class PipelineRun:
     def trace_under(self, span: Span) -> None:
         """Have the spans of the steps under the run's own."""
         self._context = span
+
+    def stream(self, step: str | None, on_piece: OnPiece) -> None:
+        """Pass on the pieces of a step; None where none of them are the run's own."""
+        self._streamed, self._on_piece = step, on_piece
 
     async def result(self) -> Result:
         """
@@ -192,52 +197,24 @@ class PipelineRun:
 
     async def _worked(self, step: StepTask, data_class: DataClass, gate: Terms | None) -> Ended:
         """How a step's task ended; of one that was refused too."""
-        child = self._child(step, data_class)
-        capability = self._needs.catalogue.get(step.capability)
+        task, context, needs = self._task, self._context, self._needs
+        child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines)
+        capability = needs.catalogue.get(step.capability)
         opened = None
         try:
             check_transport(step.input, is_decoded=True)
             if capability is not None:
                 capability.decode_input(step.input)
             if gate is not None:
-                opened = await enter(self._needs, step, gate, child)
+                opened = await enter(needs, step, gate, child)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)
         if opened is not None:
-            child = self._child(step, data_class, opened)
-        ended = await self._run_step(child, run_id=self._id_of(self._run_id, step.key), depth=self._depth)
+            child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines, opened=opened)
+        run_id, depth = id_of(self._run_id, step.key), self._depth
+        on_piece = self._on_piece if step.key.step == self._streamed else None
+        ended = await self._run_step(child, on_piece, run_id=run_id, depth=depth)
         return ended if opened is None else Ended(opened.on_time(ended.result), ended.data_class)
-
-    def _child(self, step: StepTask, data_class: DataClass, opened: Opened | None = None) -> Task:
-        task, origin = self._task, self._task.origin
-        now_ms = unix_ms()
-        until_ms = task.deadline_unix_ms if opened is None else min(task.deadline_unix_ms, opened.until_unix_ms)
-        child = Task(
-            task_id=self._id_of(task.id, step.key),
-            scope=task.scope,
-            capability=step.capability,
-            priority=task.priority,
-            data_class=data_class,
-            body=bytes(step.input),
-            options=msgspec.structs.replace(
-                NO_OPTIONS,
-                labels=task.options.labels,
-                sticky=task.options.sticky,
-                cache=task.options.cache,
-                approval=None if opened is None else opened.grant,
-                traceparent=self._context.traceparent,
-                tracestate=self._context.tracestate,
-            ),
-            accepted_unix_ms=now_ms,
-            deadline_ms=max(1, until_ms - now_ms),
-            durable=task.durable,
-        )
-        child.park = task.park
-        if origin is not None:
-            # Of a step that runs for each item the record has the index, but those around it have it in their path.
-            name = str(step.key) if step.capability in self._needs.pipelines else step.key.step
-            child.origin = lambda: origin().below(name)
-        return child
 
     def _end(self, step: StepTask, tally: StepTally, ended: Ended, *, kept: bool) -> None:
         """A task of a step is over."""
@@ -322,12 +299,6 @@ class PipelineRun:
             usage = usage + tally.usage
         steps = [tally.report() for tally in self._tallies.values()]
         return msgspec.structs.replace(result, queued_ms=0.0, usage=usage, steps=steps)
-
-    @staticmethod
-    def _id_of(run_id: str, key: StepKey) -> str:
-        """The same for the same step of the same run, and no other's."""
-        digest = hashlib.sha256(f"{run_id}\0{key}".encode()).hexdigest()[:20]
-        return f"{run_id[:STEM_LENGTH_MAX]}-{digest}"
 
 
 def _body(kind: ErrorKind, message: str) -> ErrorBody:

@@ -1,7 +1,7 @@
 """`flotilla ask`: have a task done now."""
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from collections import deque
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
@@ -18,6 +18,9 @@ from flotilla.contracts.results import StepMessage
 
 if TYPE_CHECKING:
     from flotilla.client.fleet import Fleet
+
+HELD_MAX: Final = 1_000
+"""Steps that end while the answer's text is written: they are told behind it, the last of them."""
 
 
 async def ask(  # noqa: D417  (groups of options say it themselves)
@@ -75,35 +78,62 @@ async def ask(  # noqa: D417  (groups of options say it themselves)
 
 
 async def _stream(fleet: "Fleet", where: Where, job: Job, capability: str, options: AskOptions) -> int:
-    last = ""
+    told = _Told(as_json=where.json)
     try:
-        on_step = partial(_tell_step, where)
-        async with fleet.stream(capability, job.body or {}, on_step=on_step, **options) as stream:
+        async with fleet.stream(capability, job.body or {}, on_step=told.step, **options) as stream:
             async for piece in stream:
-                if where.json:
-                    terminal.json_line(msgspec.json.encode({"type": "piece", "seq": stream.pieces - 1, "text": piece}))
-                else:
-                    terminal.write(piece)
-                last = piece or last
+                told.piece(stream.pieces - 1, piece)
     finally:
-        if not where.json and last and not last.endswith("\n"):
-            terminal.write("\n")
+        told.end_line()
     if where.json:
         terminal.json_line(msgspec.json.encode(stream.answer.result))
     else:
         if not stream.pieces:
-            # Of a pipeline the output comes whole.
+            # Of a pipeline whose last step does not stream the output comes whole.
             terminal.write(readable.full(stream.answer) + "\n")
+        else:
+            for line in readable.beside(stream.answer, told.text):
+                terminal.aside(line)
         terminal.aside(readable.origin(stream.answer))
     return exits.OK
 
 
-def _tell_step(where: Where, step: StepMessage) -> None:
-    """A step of a pipeline, as it begins or ends."""
-    if where.json:
-        terminal.json_line(msgspec.json.encode(step))
-    else:
-        terminal.aside(readable.step_as_it_goes(step))
+class _Told:
+    """What of a stream is on the screen."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._pieces: list[str] = []
+        self._held: deque[StepMessage] = deque(maxlen=HELD_MAX)
+
+    @property
+    def text(self) -> str:
+        """The pieces so far."""
+        return "".join(self._pieces)
+
+    def piece(self, seq: int, text: str) -> None:
+        """A piece of the answer."""
+        if self._as_json:
+            terminal.json_line(msgspec.json.encode({"type": "piece", "seq": seq, "text": text}))
+        else:
+            terminal.write(text)
+            self._pieces.append(text)
+
+    def step(self, step: StepMessage) -> None:
+        """A step of a pipeline, as it begins or ends; not in the middle of the answer's text."""
+        if self._as_json:
+            terminal.json_line(msgspec.json.encode(step))
+        elif self._pieces:
+            self._held.append(step)
+        else:
+            terminal.aside(readable.step_as_it_goes(step))
+
+    def end_line(self) -> None:
+        """No more pieces come."""
+        if self._pieces and not self._pieces[-1].endswith("\n"):
+            terminal.write("\n")
+        for step in self._held:
+            terminal.aside(readable.step_as_it_goes(step))
 
 
 async def _ask_each(where: Where, wanted: Plan, options: AskOptions, jobs_max: int) -> int:

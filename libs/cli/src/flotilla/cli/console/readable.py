@@ -34,12 +34,27 @@ def full(answer: Answer) -> str:
             return answer.text or _json(answer.output)
 
 
+def beside(answer: Answer, told: str) -> list[str]:
+    """What a pipeline gave beside the text that was streamed: a field on each line."""
+    if not isinstance(answer.result.steps, list):
+        return []
+    return [
+        _shortened(f"{name}: {value}" if isinstance(value, str) else f"{name}: {json.dumps(value, ensure_ascii=False)}")
+        for name, value in answer.output.items()
+        if value != told
+    ]
+
+
 def brief(answer: Answer) -> str:
     """One short line of it, or of the error."""
     error = answer.error
     text = f"{error.kind.value}: {error.message}" if error else full(answer)
+    return _shortened(text, BRIEF_LENGTH_MAX)
+
+
+def _shortened(text: str, length_max: int = COLUMNS_MAX) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= BRIEF_LENGTH_MAX else line[: BRIEF_LENGTH_MAX - 1] + "…"
+    return line if len(line) <= length_max else line[: length_max - 1] + "…"
 
 
 def origin(answer: Answer) -> str:
