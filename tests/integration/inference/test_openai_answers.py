@@ -152,6 +152,8 @@ ERRORS: list[tuple[Any, FailureKind]] = [
     ({"error": "one two three"}, FailureKind.UNAVAILABLE),
     ([{"error": {"message": "quota", "code": 429, "status": "RESOURCE_EXHAUSTED"}}], FailureKind.RATE_LIMITED),
     ({"object": "error", "message": "no", "type": "BadRequestError", "code": 400}, FailureKind.REFUSED),
+    (whole("Half", "stop", x_groq={"error": "over_capacity one two three"}), FailureKind.UNAVAILABLE),
+    ({"error": {"message": "no", "code": 403, "metadata": {"flagged_input": "one two three"}}}, FailureKind.REFUSED),
     ({"success": False, "errors": [{"code": 429, "message": "no"}]}, FailureKind.RATE_LIMITED),
     ({"error": {"message": "no", "code": 429}, "choices": []}, FailureKind.RATE_LIMITED),
     (whole(None, "error", error={"message": "no", "code": 429}), FailureKind.RATE_LIMITED),
@@ -338,6 +340,25 @@ async def test_halves_of_characters(server: OpenAIServer, model: OpenAIChat, *, 
     assert "a😀b\ufffd" == (await completion(model, streams=streams)).text
 
 
+@pytest.mark.parametrize(
+    "cached",
+    [{"prompt_tokens_details": {"cached_tokens": 900}}, {"prompt_cache_hit_tokens": 900}, {"cached_tokens": 900}],
+    ids=["openai", "deepseek", "moonshot"],
+)
+async def test_what_was_cached_costs_less(server: OpenAIServer, model: OpenAIChat, cached: dict[str, Any]):
+    """
+    In whichever field it is said.
+    """
+    counts = {"prompt_tokens": 1000, "completion_tokens": 1}
+    server.script(
+        answer(whole("fine", usage=counts), streams=False), answer(whole("fine", usage=counts | cached), streams=False)
+    )
+
+    plain, cheaper = [(await completion(model, streams=False)).usage.cost_usd or 0 for _ in range(2)]
+
+    assert 0 < cheaper < plain
+
+
 @both_ways
 @pytest.mark.parametrize(
     ("counts", "expected", "priced"),
@@ -349,8 +370,11 @@ async def test_halves_of_characters(server: OpenAIServer, model: OpenAIChat, *, 
         ({"prompt_tokens": math.inf, "completion_tokens": math.nan}, (1_000_000_000, 0), False),
         ({"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 50}}, (11, 7), True),
         ({"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": "none"}, (11, 7), True),
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135}, (32, 103), True),
+        ({"prompt_tokens": 32, "total_tokens": 41}, (32, 9), True),
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 32}, (32, 9), True),
     ],
-    ids=range(7),
+    ids=range(10),
 )
 async def test_counts_in_any_form(
     server: OpenAIServer,
@@ -362,7 +386,7 @@ async def test_counts_in_any_form(
     streams: bool,
 ):
     """
-    No answer is lost for them; half a count has no known cost.
+    No answer is lost for them; half a count has no known cost; thoughts that are in the total alone are output.
     """
     frames: list[Any] = [chunk("fine"), chunk(None, "stop"), {"choices": [], "usage": counts}]
     server.script(answer(sse(*frames) if streams else whole("fine", usage=counts), streams=streams))

@@ -60,6 +60,13 @@ def test_a_date_is_counted_from_now():
         (403, ("x", "model_not_found"), "", FailureKind.UNKNOWN_MODEL),
         (302, (), "", FailureKind.UNAVAILABLE),
         (418, (), "", FailureKind.REFUSED),
+        (429, ("insufficient_quota",), "You exceeded your current quota", FailureKind.AUTH),
+        (429, ("rate_limit_exceeded",), "", FailureKind.RATE_LIMITED),
+        (400, ("invalid_request_error",), "Your credit balance is too low to access the API", FailureKind.AUTH),
+        (403, ("content_policy_violation",), "", FailureKind.REFUSED),
+        (403, (403,), "{'metadata': {'reasons': ['violence'], 'flagged_input': '...'}}", FailureKind.REFUSED),
+        (200, (403,), "Your chosen model requires moderation and your input was flagged", FailureKind.REFUSED),
+        (403, (), "Your key has no access to this model", FailureKind.AUTH),
         (200, ("BadRequestError", 400), "", FailureKind.REFUSED),
         (200, (), "", FailureKind.UNAVAILABLE),
     ],
@@ -69,6 +76,27 @@ def test_labels_and_text_tell_kinds_apart(status: int, labels: tuple[object, ...
     Where one status stands for several.
     """
     assert kind is failure_of("p", status, labels=labels, text=text).kind
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_s"),
+    [
+        ("Please try again in 20s.", 20.0),
+        ("Rate limit reached. Please try again in 7m12.5s. Visit", 432.5),
+        ("Please try again in 250ms.", 0.25),
+        ("try again in 1h", 3600.0),
+        ("Try again in 30 seconds", 30.0),
+        ("try again in 999h", RETRY_AFTER_MAX_S),
+        ("please try again in a while", None),
+        ("'retryDelay': '3.5s'", 3.5),
+    ],
+)
+def test_the_wait_that_is_told_in_words(text: str, expected_s: float | None):
+    """
+    Where no header says it.
+    """
+    assert expected_s == failure_of("p", 429, text=text).retry_after_s
+    assert 9.0 == failure_of("p", 429, text=text, headers={"retry-after": "9"}).retry_after_s
 
 
 def test_a_message_is_made_of_identifiers_only():

@@ -10,7 +10,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete
 
 COMPLETE = {
-    Protocol.OPENAI: ("stop", "STOP", " Stop", "eos", "eos_token", "stop_sequence", "end_turn"),
+    Protocol.OPENAI: ("stop", "STOP", " Stop", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE"),
     Protocol.ANTHROPIC: ("end_turn", "stop_sequence"),
     Protocol.OLLAMA: ("stop",),
 }
@@ -30,6 +30,7 @@ def test_a_word_for_a_whole_answer(protocol: Protocol, reason: str):
     Of the protocol, or of a server behind it.
     """
     assert is_complete(protocol, reason, provider="p")
+    assert is_complete(protocol, {"type": reason}, provider="p")
 
 
 @pytest.mark.parametrize("protocol", Protocol)

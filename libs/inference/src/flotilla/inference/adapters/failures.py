@@ -39,8 +39,14 @@ _LOADING: Final = re.compile(
     re.IGNORECASE,
 )
 """What llama.cpp (`Loading model`), Ollama (`llm server loading model`) and Hugging Face's servers say meanwhile."""
-_BAD_KEY: Final = re.compile(r"API_KEY_INVALID|API key not valid", re.IGNORECASE)
+_BAD_KEY: Final = re.compile(r"API_KEY_INVALID|API key not valid|credit balance is too low", re.IGNORECASE)
+_FLAGGED: Final = re.compile(r"\bflagged(?:_input)?\b|\bmoderation\b", re.IGNORECASE)
+"""With a 403 it is the input that is forbidden (OpenRouter), and not the key."""
 _RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
+_TRY_AGAIN: Final = re.compile(
+    r"\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d{1,9})?)\s?(ms|s(?:econds?)?\b))?",
+    re.IGNORECASE,
+)
 
 _ANY_STATUS: Final = {
     "context_length_exceeded": FailureKind.TOO_LARGE,
@@ -48,6 +54,13 @@ _ANY_STATUS: Final = {
     "request_too_large": FailureKind.TOO_LARGE,
     "model_not_found": FailureKind.UNKNOWN_MODEL,
     "invalid_api_key": FailureKind.AUTH,
+    # These come with 429, and do not pass by waiting.
+    "insufficient_quota": FailureKind.AUTH,
+    "billing_hard_limit_reached": FailureKind.AUTH,
+    "billing_not_active": FailureKind.AUTH,
+    # These come with 403, of the input and not of the key.
+    "content_policy_violation": FailureKind.REFUSED,
+    "content_filter": FailureKind.REFUSED,
 }
 _IN_STREAM: Final = {
     "rate_limit_error": FailureKind.RATE_LIMITED,
@@ -58,7 +71,6 @@ _IN_STREAM: Final = {
     "billing_error": FailureKind.AUTH,
     "not_found_error": FailureKind.UNKNOWN_MODEL,
     "invalid_request_error": FailureKind.REFUSED,
-    "content_filter": FailureKind.REFUSED,
 }
 _SEARCHED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}
 _LOADS: Final = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR}
@@ -104,8 +116,8 @@ def failure_of(
     message = " ".join([f"{provider}: {place}", *named])
     searched = text[:BODY_SEARCHED_MAX]
     delay_s = retry_after_s(headers or {})
-    if delay_s is None and (match := _RETRY_DELAY.search(searched)):
-        delay_s = min(float(match[1]), RETRY_AFTER_MAX_S)
+    if delay_s is None:
+        delay_s = _told_delay_s(searched)
     return AttemptError(_kind(status, named, searched), message, retry_after_s=delay_s, usage=usage, said=said)
 
 
@@ -123,9 +135,23 @@ def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
             return FailureKind.TOO_LARGE
         if _BAD_KEY.search(text):
             return FailureKind.AUTH
+    if status == HTTPStatus.FORBIDDEN and _FLAGGED.search(text):
+        return FailureKind.REFUSED
     client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     # Unavailable are 5xx, Anthropic's 529, and redirects: following one could carry a document to another host.
     return _BY_STATUS.get(status, FailureKind.REFUSED if client_error else FailureKind.UNAVAILABLE)
+
+
+def _told_delay_s(text: str) -> float | None:
+    """What an error says of when to come again: Gemini in a field, OpenAI and Groq in words (`try again in 7m12.5s`)."""
+    if match := _RETRY_DELAY.search(text):
+        return min(float(match[1]), RETRY_AFTER_MAX_S)
+    match = _TRY_AGAIN.search(text)
+    if match is None or not any(match.groups()):
+        return None
+    hours, minutes, last, unit = match.groups()
+    seconds = float(last or 0) / (1000 if unit and unit.lower() == "ms" else 1)
+    return min(3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + seconds, RETRY_AFTER_MAX_S)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

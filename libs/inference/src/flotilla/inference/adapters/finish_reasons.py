@@ -9,7 +9,7 @@ that are spoken to through OpenAI's protocol stand together. Capitals do not cou
 
 import re
 from enum import Enum
-from typing import Final
+from typing import Final, cast
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
@@ -25,9 +25,9 @@ class Protocol(Enum):
 
 
 _COMPLETE: Final[dict[Protocol, frozenset[str]]] = {
-    # `eos` is Together's word, `eos_token` and `stop_sequence` are TGI's, `end_turn` is a native word that gateways
-    # pass on; Gemini's is STOP.
-    Protocol.OPENAI: frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"}),
+    # `eos` is Together's word, `eos_token` and `stop_sequence` are TGI's, `end_turn` and Cohere's COMPLETE are native
+    # words that gateways pass on; Gemini's is STOP.
+    Protocol.OPENAI: frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"}),
     Protocol.ANTHROPIC: frozenset({"end_turn", "stop_sequence"}),
     Protocol.OLLAMA: frozenset({"stop"}),
 }
@@ -105,6 +105,9 @@ def foreign_end(reason: object, *, provider: str, usage: Usage | None = None) ->
 
 
 def _word(reason: object) -> str:
+    if isinstance(reason, dict):
+        # SGLang's own form; its type is the word.
+        reason = cast("dict[str, object]", reason).get("type")
     if reason is None:
         return ""
     # Gemini's compatible endpoint says `content_filter: RECITATION`.

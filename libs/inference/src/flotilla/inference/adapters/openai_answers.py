@@ -52,6 +52,7 @@ class Answer(Struct):
     message: Any = None
     code: Any = None
     type: Any = None
+    x_groq: Any = None
 
 
 decode_answer: Final[Callable[[bytes], Answer | list[Any]]] = lenient_decoder(Answer | list[Any])
@@ -180,12 +181,19 @@ def usage_in(usage: Any, provider: str, model: str, asked: str, *, embedding: bo
         return unknown_usage(provider)
     tokens = cast("dict[str, Any]", usage)
     details = tokens.get("prompt_tokens_details")
-    cached = cast("dict[str, Any]", details).get("cached_tokens") if isinstance(details, dict) else None
+    # DeepSeek's and Moonshot's fields stand beside the others.
+    places = (cast("dict[str, Any]", details) if isinstance(details, dict) else {}, tokens)
+    said = (place.get(name) for place in places for name in ("cached_tokens", "prompt_cache_hit_tokens"))
+    cached = next((value for value in said if value is not None), None)
     output_tokens = token_count(tokens.get("completion_tokens"))
     input_tokens = token_count(tokens.get("prompt_tokens"))
+    total_tokens = token_count(tokens.get("total_tokens"))
     if input_tokens is None and output_tokens is None:
         # Of embeddings some servers say the total alone.
-        input_tokens = token_count(tokens.get("total_tokens"))
+        input_tokens = total_tokens
+    elif not embedding and input_tokens is not None and total_tokens is not None and total_tokens > input_tokens:
+        # xAI and Gemini leave thoughts out of the completion, and bill them: what is missing from the total was output.
+        output_tokens = max(output_tokens or 0, total_tokens - input_tokens)
     return usage_of(
         provider,
         model,
@@ -200,6 +208,11 @@ def usage_in(usage: Any, provider: str, model: str, asked: str, *, embedding: bo
 def _error_of(answer: Answer) -> Any:
     if says_an_error(answer.error):
         return answer.error
+    # Why Groq stopped a stream early.
+    groq: Any = answer.x_groq
+    early = cast("dict[str, Any]", groq).get("error") if isinstance(groq, dict) else None
+    if says_an_error(early):
+        return early
     if answer.choices:
         return None
     if answer.object == "error":
