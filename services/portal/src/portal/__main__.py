@@ -5,10 +5,9 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import structlog
-
 import portal
 from flotilla.chassis.deployable import Deployable, Runtime, Served, run_deployable
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.chassis.probes import beating
 from flotilla.chassis.service import run_service
 from flotilla.chassis.signals import starting

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
-import structlog
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.chassis.probes import Check, Probes, probes_served
 from flotilla.chassis.settings import ServiceSettings
 from flotilla.chassis.signals import starting, stop_signals

@@ -14,9 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
-
+from flotilla.chassis.plain_structlog import EventDict, ExcInfo, Processor, WrappedLogger, structlog
 from flotilla.chassis.terminal_text import clean
 from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.providers import PROVIDERS

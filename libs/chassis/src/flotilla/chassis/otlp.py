@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from typing import Final
 
-import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.chassis.tracing import Attributes, Context, SpanKind
 
 FLUSH_S: Final = 2.0

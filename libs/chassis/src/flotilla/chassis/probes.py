@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.contracts.errors import SettingsError
 
 REQUEST_BYTES_MAX: Final = 8192

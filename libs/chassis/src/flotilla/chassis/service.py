@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final
 
-import structlog
-
 from flotilla.chassis.logs import configure_logs, log_loop_errors
 from flotilla.chassis.memory import return_large_blocks
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.chassis.settings import ServiceSettings, SettingsT, load_settings
 from flotilla.chassis.signals import STOP_SIGNALS, StoppedAtStartError
 from flotilla.chassis.terminal_text import clean_line

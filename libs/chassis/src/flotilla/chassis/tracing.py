@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Literal, Protocol
 
-import structlog
-
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.contracts.errors import SettingsError
 
 SpanKind = Literal["server", "consumer", "client", "internal"]

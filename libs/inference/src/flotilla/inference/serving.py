@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Final
 
-import structlog
 from msgspec import UNSET, Struct
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.chassis.deployable import Deployable, Runtime, Served, run_deployable
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.chassis.probes import beating
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.presence import ModelCard, ReplicaCard

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-import structlog
-from structlog.contextvars import bind_contextvars
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.capabilities.errors import AttemptError
 from flotilla.chassis.logs import where
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.contracts.attempts import Failed, Finished, Timings
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
@@ -68,7 +67,9 @@ class Worker:
         if not self._never_waits:
             # The task that asyncio made for this attempt has a context of its own; without one it would be the reader's.
             request = held.request
-            bind_contextvars(task=request.task, attempt=request.attempt, capability=request.capability)
+            structlog.contextvars.bind_contextvars(
+                task=request.task, attempt=request.attempt, capability=request.capability
+            )
         try:
             answer = await self._answer(held, started_at)
         except AttemptError as error:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-import structlog
 from msgspec import Struct
 
 from flotilla.capabilities.errors import AttemptError
+from flotilla.chassis.plain_structlog import structlog
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import FailureKind
