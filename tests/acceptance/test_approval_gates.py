@@ -7,7 +7,6 @@ And everything that somebody may try to get a payload through that nobody has ap
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from flotilla.contracts.approval_requests import Decided, decide, decode_record,
 from flotilla.contracts.approvals import Grant
 from flotilla.contracts.clock import unix_ms
 from flotilla.fabric.approver_keys import ApproverKey, new_approver_seed
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
 from flotilla.testkit.scripted_worker import ScriptedWorker, finished, scripted_worker
@@ -487,9 +487,7 @@ async def _command(stage: Stage, *words: str, creds: bool = True) -> tuple[int, 
     environ = {"FLOTILLA_NATS_URL": stage.fleet.url, "PATH": os.environ["PATH"]}
     if creds:
         environ["FLOTILLA_NATS_CREDS"] = str(stage.fleet.server.approver().creds)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flotilla.cli", *words, env=environ, stdout=asyncio.subprocess.PIPE
-    )
+    process = await start_command(*words, environ=environ)
     written, _ = await process.communicate()
     return process.returncode or 0, written.decode()
 

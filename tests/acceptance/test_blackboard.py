@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -17,6 +16,7 @@ import pytest_asyncio
 from flotilla.client import ErrorKind, Fleet, TaskError
 from flotilla.client.blackboard import Entry
 from flotilla.contracts.blackboard import VALUE_BYTES_MAX
+from flotilla.testkit.commands import RunningCommand, start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -361,7 +361,6 @@ async def test_the_command_does_it_all(fleet: RunningFleet, api: Fleet):
         run("list", "cmd.*"), run("history", "cmd.a", "--json"), run("update", "cmd.a", "2")
     )
     watching = await _command(fleet, "watch", "cmd.*", "--json")
-    assert watching.stdout is not None
     first = json.loads(await asyncio.wait_for(watching.stdout.readline(), 60))
     watching.send_signal(signal.SIGINT)
     await watching.communicate()
@@ -384,12 +383,8 @@ async def test_the_command_does_it_all(fleet: RunningFleet, api: Fleet):
     assert await api.blackboard.get("cmd.a") is None
 
 
-async def _command(fleet: RunningFleet, *arguments: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "flotilla.cli", "blackboard", *arguments)
-    return await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=pipe, env={"FLOTILLA_NATS_URL": fleet.url}
-    )
+async def _command(fleet: RunningFleet, *arguments: str) -> RunningCommand:
+    return await start_command("blackboard", *arguments, environ={"FLOTILLA_NATS_URL": fleet.url}, stdin=True)
 
 
 async def _held(request: Any) -> dict[str, int]:

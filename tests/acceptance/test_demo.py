@@ -3,11 +3,11 @@
 import asyncio
 import os
 import shutil
-import sys
-from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import msgspec
+
+from flotilla.testkit.commands import start_command
 
 SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 TIMEOUT_S = 120.0
@@ -17,13 +17,10 @@ PERSONAL = ("Wiesenthau", "h.wiesenthau@postfach-beispiel.example", "+49 30 2312
 async def demo(*options: str) -> tuple[int, str]:
     """Run it, with keys around that it must not use; gives the exit code and what it showed."""
     environ = os.environ | {"ANTHROPIC_API_KEY": "sk-must-not-be-used", "COLUMNS": "100"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flotilla.cli.demo", *options, stdout=PIPE, stderr=PIPE, env=environ
-    )
+    process = await start_command(*options, environ=environ, module="flotilla.cli.demo")
     out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     assert not err, err.decode()
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    return await process.wait(), out.decode()
 
 
 async def test_it_runs_documents_through_both_zones_and_leaves_its_outputs(tmp_path: Path):

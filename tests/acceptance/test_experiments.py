@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -13,6 +12,7 @@ import pytest_asyncio
 
 from flotilla.client import ErrorKind, Fleet, TaskError
 from flotilla.contracts.experiments import ExperimentReport, decode_arms
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.fleet_process import clean_environ
 from flotilla.testkit.plain_client import BODIES, eventually, new_task
@@ -134,10 +134,7 @@ async def _written(fleet: RunningFleet, count: int) -> bool:
 
 
 async def _command(fleet: RunningFleet, *arguments: str) -> dict[str, Any]:
-    command = (sys.executable, "-m", "flotilla.cli", "experiment", *arguments, "--url", fleet.url)
-    process = await asyncio.create_subprocess_exec(
-        *command, env=clean_environ({}), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    process = await start_command("experiment", *arguments, "--url", fleet.url, environ=clean_environ({}))
     out, err = await process.communicate()
     assert 0 == process.returncode, err.decode()
     return json.loads(out)

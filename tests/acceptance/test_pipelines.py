@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from flotilla.client.fleet import Fleet
 from flotilla.client.streams import AnswerStream
 from flotilla.contracts.results import StepMessage
 from flotilla.contracts.subjects import Zone
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
 from flotilla.testkit.probe_client import PROBED, Scrape, probe_of
@@ -226,9 +226,7 @@ async def test_a_caller_who_wants_a_stream_hears_of_each_step_as_it_begins_and_e
             with pytest.raises(TaskFailedError) as failure:
                 await _read_into(broken, python.stream("chain", {"document": "broken"}))
         command = ("ask", "chain", "--input", json.dumps(DOCUMENT), "--stream", "--url", fleet.url)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "flotilla.cli", *command, stdout=PIPE, stderr=PIPE
-        )
+        process = await start_command(*command, environ=os.environ)
         shown, aside = [text.decode() for text in await process.communicate()]
 
     *heard_whole, result = [json.loads(message.data) for message in answers.messages if message.data]

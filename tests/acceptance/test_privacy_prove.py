@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.redaction.vault_keys import new_key
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import WAIT_S
 
@@ -100,10 +100,8 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
 
 async def prove(fleet: RunningFleet, *options: str, creds: str | None = None, tasks: int = DOCUMENTS) -> Ended:
     """Run the command as the fleet's admin."""
-    pipe = asyncio.subprocess.PIPE
     given = ("--creds", creds or str(fleet.server.admin().creds), "--url", fleet.url, "--tasks", str(tasks))
-    command = ("-m", "flotilla.cli", "privacy", "prove", *given, *options)
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, stderr=pipe, env={})
+    process = await start_command("privacy", "prove", *given, *options, environ={})
     out, err = await asyncio.wait_for(process.communicate(), 2 * WAIT_S)
     ended = Ended(process.returncode or 0, out.decode(), err.decode())
     assert "Traceback" not in ended.err, ended.err

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest_asyncio
 
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.redaction.vault_keys import new_key
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import PlainClient, eventually, new_task
 from flotilla.testkit.probe_client import PROBED, probe_of
@@ -247,11 +247,8 @@ async def test_a_worker_that_redacts_stays_small(fleet: RunningFleet):
 
 async def command(fleet: RunningFleet, *arguments: str, expected: int = 0) -> tuple[str, str]:
     """What `flotilla` writes to standard output and to standard error."""
-    pipe = asyncio.subprocess.PIPE
     environ = {"FLOTILLA_NATS_URL": fleet.url, "PATH": os.environ["PATH"]}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flotilla.cli", *arguments, stdout=pipe, stderr=pipe, env=environ
-    )
+    process = await start_command(*arguments, environ=environ)
     out, err = await process.communicate()
     assert expected == process.returncode, err.decode()
     return out.decode(), err.decode()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest_asyncio
 from msgspec import Struct
 
 from flotilla.client import ErrorKind, Fleet, PolicyError, TaskError
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
 
@@ -68,16 +68,7 @@ async def api(ruled: RunningFleet) -> AsyncIterator[Fleet]:
 
 async def command(ruled: RunningFleet, *arguments: str) -> Ended:
     """Run `flotilla` against the fleet."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "flotilla.cli",
-        *arguments,
-        stdout=pipe,
-        stderr=pipe,
-        env={"FLOTILLA_NATS_URL": ruled.url},
-    )
+    process = await start_command(*arguments, environ={"FLOTILLA_NATS_URL": ruled.url})
     out, err = await process.communicate()
     assert b"Traceback" not in err, err.decode()
     return Ended(process.returncode or 0, out.decode(), err.decode())

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import sys
+import os
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest_asyncio
 from flotilla.client import Fleet, FlotillaError
 from flotilla.contracts.api_routing import RouteReport
 from flotilla.fabric.kv_cache import RELIST_AGAIN_S
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLASSIFY = BODIES["classify"]
 POLICY = "$KV.policy.routing"
 GHOST = "$KV.stats.local.noop-1.summarize.ghost"
-UP = (sys.executable, "-m", "flotilla.cli", "up", "--engine", "noop", "--port", "0", "--no-portal", "--json")
+UP = ("up", "--engine", "noop", "--port", "0", "--no-portal", "--json")
 LOCAL = {"pool": "local"}
 CLOUD = {"pool": "cloud"}
 
@@ -193,11 +193,8 @@ async def test_up_puts_a_policy_in_force_before_it_is_ready(tmp_path: Path):
     """
     file = tmp_path / "policy.toml"
     file.write_text('[default]\nroutes = [{ pool = "cloud" }, { pool = "locl" }]\n')
-    process = await asyncio.create_subprocess_exec(
-        *UP, "--dir", str(tmp_path / "fleet"), "--policy", str(file), stdout=PIPE, stderr=PIPE
-    )
+    process = await start_command(*UP, "--dir", str(tmp_path / "fleet"), "--policy", str(file), environ=os.environ)
     try:
-        assert process.stdout is not None
         ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
         async with Fleet.connect(ready["url"]) as api:
             answer = await api.ask("classify", CLASSIFY)

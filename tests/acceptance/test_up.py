@@ -5,8 +5,6 @@ import os
 import signal
 import socket
 import stat
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.client.errors import ClientError
 from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import TaskError
+from flotilla.testkit.commands import WITH_SDKS, RunningCommand, start_command
 
 READY_TIMEOUT_S = 90.0
 END_TIMEOUT_S = 60.0
@@ -31,7 +30,7 @@ PROC = Path("/proc")
 class Up:
     """One `flotilla up` in the foreground of nobody."""
 
-    def __init__(self, process: Process, facts: FleetFacts) -> None:
+    def __init__(self, process: RunningCommand, facts: FleetFacts) -> None:
         self.process = process
         self.facts = facts
 
@@ -50,18 +49,17 @@ class Up:
         return await rest_of(self.process)
 
 
-async def rest_of(process: Process) -> tuple[int, str, str]:
+async def rest_of(process: RunningCommand) -> tuple[int, str, str]:
     """The exit code and both outputs of a process that ends."""
     out, err = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return await process.wait(), out.decode(), err.decode()
 
 
-async def launch(directory: Path, *options: str, port: int = 0) -> Process:
+async def launch(directory: Path, *options: str, port: int = 0) -> RunningCommand:
     """Start the command, in an environment that is full of things which are not for the services."""
     environ = os.environ | {"FLOTILLA_NO_SUCH_SETTING": "1", "ANTHROPIC_API_KEY": SECRET, "OPENAI_API_KEY": SECRET}
-    command = ("-m", "flotilla.cli", "up", "--dir", str(directory), "--port", str(port), *options)
-    return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
+    command = ("up", "--dir", str(directory), "--port", str(port), *options)
+    return await start_command(*command, environ=environ)
 
 
 @asynccontextmanager
@@ -70,8 +68,6 @@ async def running(directory: Path, *options: str) -> AsyncGenerator[Up, None]:
     without = () if "--redaction" in options else ("--redaction", "0")
     without += () if "--portal" in options else ("--no-portal",)
     process = await launch(directory, "--engine", "noop", "--json", *without, *options)
-    assert process.stdout is not None
-    assert process.stderr is not None
     line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
     assert line, (await process.stderr.read()).decode()
     up = Up(process, msgspec.json.decode(line, type=FleetFacts))
@@ -175,7 +171,6 @@ async def test_its_portal_is_found_where_it_says_and_its_owner_can_sign_in(tmp_p
     The ready line does not wait for it; its address follows on the next line, and the token is its owner's alone.
     """
     process = await launch(tmp_path, "--engine", "noop", "--redaction", "0", "--cloud", "0", "--portal-port", "0")
-    assert process.stdout is not None
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             ready, portal = await process.stdout.readline(), await process.stdout.readline()
@@ -234,9 +229,7 @@ async def test_the_sealed_lane_is_up_when_the_fleet_is_called_ready(tmp_path: Pa
 async def flotilla(up: Up, *arguments: str) -> str:
     """What the command writes, of both outputs."""
     environ = os.environ | {"FLOTILLA_NATS_URL": up.facts.url}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flotilla.cli", *arguments, stdout=PIPE, stderr=PIPE, env=environ
-    )
+    process = await start_command(*arguments, environ=environ, modules=WITH_SDKS)
     _, out, err = await rest_of(process)
     return out + err
 

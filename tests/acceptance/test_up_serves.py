@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
+from flotilla.testkit.commands import RunningCommand, start_command
 from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_anthropic import AnthropicServer
@@ -32,7 +31,7 @@ KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OLLAMA_HOST", 
 class Up:
     """A running `flotilla up`."""
 
-    def __init__(self, process: Process, facts: FleetFacts) -> None:
+    def __init__(self, process: RunningCommand, facts: FleetFacts) -> None:
         self.process = process
         self.facts = facts
 
@@ -48,11 +47,9 @@ async def up(directory: Path, *options: str, **environ: str) -> AsyncGenerator[U
     """`flotilla up` with the models that `environ` names and no others."""
     known = {name: value for name, value in os.environ.items() if name not in KEYS}
     known |= {"OLLAMA_HOST": f"127.0.0.1:{free_ports(1)[0]}"} | environ
-    command = ("-m", "flotilla.cli", "up", "--dir", str(directory), "--port", "0", "--redaction", "0", "--json")
+    command = ("up", "--dir", str(directory), "--port", "0", "--redaction", "0", "--json")
     command += ("--no-portal", *options)
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=known)
-    assert process.stdout is not None
-    assert process.stderr is not None
+    process = await start_command(*command, environ=known)
     line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
     assert line, (await process.stderr.read()).decode()
     try:
@@ -91,8 +88,6 @@ async def test_a_model_that_cannot_be_pulled_ends_it_before_anything_is_started(
     """
     async with OllamaServer(models=("llama3.2",)) as server:
         command = (
-            "-m",
-            "flotilla.cli",
             "up",
             "--dir",
             str(tmp_path),
@@ -103,7 +98,7 @@ async def test_a_model_that_cannot_be_pulled_ends_it_before_anything_is_started(
             "none",
         )
         environ = os.environ | {"OLLAMA_HOST": server.url}
-        process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
+        process = await start_command(*command, environ=environ)
         _, said = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
 
     assert 1 == process.returncode

@@ -16,6 +16,7 @@ from flotilla.client import ErrorKind
 from flotilla.contracts.api import FleetStatus, PoolStatus, TaskStatus
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.results import Event
+from flotilla.testkit.commands import RunningCommand, start_command
 from flotilla.testkit.fleet_peer import Asked, FleetPeer, result_of
 from flotilla.testkit.nats_server import RunningServer
 
@@ -39,18 +40,8 @@ class Ended(Struct, frozen=True):
 Run = Callable[..., Awaitable[Ended]]
 
 
-async def _start(url: str, *arguments: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "flotilla.cli",
-        *arguments,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env={"FLOTILLA_NATS_URL": url, "PYTHONWARNINGS": "error::ResourceWarning"},
-    )
+async def _start(url: str, *arguments: str) -> RunningCommand:
+    return await start_command(*arguments, environ={"FLOTILLA_NATS_URL": url}, stdin=True)
 
 
 async def _run(url: str, *arguments: str, stdin: str = "") -> Ended:
@@ -325,8 +316,6 @@ async def test_watch_prints_events_until_it_is_interrupted(nats_server: RunningS
     Ctrl-C ends it with 130 and without a word.
     """
     process = await _start(nats_server.url, "watch", "--json")
-    assert process.stdout is not None
-    assert process.stderr is not None
     first = asyncio.ensure_future(process.stdout.readline())
     while not first.done():
         await peer.tell(Event(task="t-1", capability="classify", kind="finished", at_unix_ms=1))
@@ -345,7 +334,6 @@ async def test_an_interrupted_ask_stops_the_task(nats_server: RunningServer, pee
     """
     peer.on_ask = None
     process = await _start(nats_server.url, "ask", "summarize", "--text", "x")
-    assert process.stderr is not None
     await peer.arrived.wait()
     peer.arrived.clear()
 
@@ -363,14 +351,12 @@ async def test_a_reader_that_goes_away_is_no_error(nats_server: RunningServer, p
     As in `flotilla watch | head -1`.
     """
     process = await _start(nats_server.url, "watch")
-    assert process.stdout is not None
-    assert process.stderr is not None
     first = asyncio.ensure_future(process.stdout.readline())
     event = Event(task="t-1", capability="classify", kind="finished", at_unix_ms=1)
     while not first.done():
         await peer.tell(event)
         await asyncio.wait({first}, timeout=0.05)
-    process._transport.get_pipe_transport(1).close()  # pyright: ignore  # noqa: PGH003  (asyncio has no public way)
+    process.stop_reading()
     ending = asyncio.ensure_future(process.wait())
     while not ending.done():
         await peer.tell(event)

@@ -1,8 +1,6 @@
 """`flotilla doctor` as a process: what it finds, the line that mends it, and how it ends."""
 
-import asyncio
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from flotilla.contracts.api import FleetStatus, PoolStatus
+from flotilla.testkit.commands import WITH_SDKS, start_command
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.ports import free_ports
@@ -26,9 +25,7 @@ KEY = "sk-right"
 async def doctor(*options: str, **environ: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Its exit code, and what it found by subject."""
     known = {"OLLAMA_HOST": f"127.0.0.1:{free_ports(1)[0]}"} | environ
-    command = ("-m", "flotilla.cli", "doctor", "--json", *options)
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, stderr=pipe, env=known)
+    process = await start_command("doctor", "--json", *options, environ=known, modules=WITH_SDKS)
     out, err = await process.communicate()
     assert process.returncode is not None
     assert not err, err.decode()
@@ -134,14 +131,11 @@ async def test_people_read_lines():
     """
     The state, what was found, and below it what to do.
     """
-    command = ("-m", "flotilla.cli", "doctor")
     environ = {
         "OLLAMA_HOST": f"127.0.0.1:{free_ports(1)[0]}",
         "FLOTILLA_NATS_URL": f"nats://127.0.0.1:{free_ports(1)[0]}",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE, env=environ
-    )
+    process = await start_command("doctor", environ=environ, modules=WITH_SDKS)
     out, _ = await process.communicate()
 
     assert "note  keys: no API key is set\n      -> for a frontier API: set one of ANTHROPIC_API_KEY" in out.decode()

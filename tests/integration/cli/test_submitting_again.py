@@ -3,8 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from msgspec.structs import replace
 from flotilla.client import Fleet, TaskIdTakenError, WithId
 from flotilla.contracts.api import TaskStatus
 from flotilla.contracts.results import input_digest
+from flotilla.testkit.commands import RunningCommand, start_command
 from flotilla.testkit.fleet_peer import Asked, FleetPeer, result_of
 from flotilla.testkit.nats_server import RunningServer
 
@@ -38,7 +37,7 @@ class Ended(Struct, frozen=True):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-Start = Callable[..., Awaitable[Process]]
+Start = Callable[..., Awaitable[RunningCommand]]
 Run = Callable[..., Awaitable[Ended]]
 
 
@@ -48,10 +47,9 @@ def start(nats_server: RunningServer, tmp_path: Path) -> Start:
     Starts the command as a user with a home.
     """
 
-    async def start(*arguments: str) -> Process:
+    async def start(*arguments: str) -> RunningCommand:
         environ = {"FLOTILLA_NATS_URL": nats_server.url, "HOME": str(tmp_path / "home")}
-        command = ("-m", "flotilla.cli", *arguments)
-        return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)
+        return await start_command(*arguments, environ=environ)
 
     return start
 
@@ -273,7 +271,6 @@ async def test_an_interrupted_wait_names_the_task(start: Start, peer: FleetPeer)
     """
     await peer.make_streams()
     process = await start("submit", "summarize", "--text", "x", "--id", "mail-1", "--wait")
-    assert process.stderr is not None
     while not any(asked.name == "result" and b"mail-1" in asked.body for asked in peer.api_requests[1:]):
         peer.arrived.clear()
         await peer.arrived.wait()

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from flotilla.contracts.api_routing import (
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.presence import ModelCard, ReplicaCard
 from flotilla.contracts.results import DeadRecord, Event, Result
+from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet_peer import Asked, FleetPeer, result_of
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.terminal import on_terminal
@@ -273,16 +273,7 @@ async def test_a_name_that_is_no_text_ends_nothing(nats_server: RunningServer, e
 
 
 async def _piped(url: str, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "flotilla.cli",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"FLOTILLA_NATS_URL": url},
-    )
+    process = await start_command(*arguments, environ={"FLOTILLA_NATS_URL": url})
     out, err = await process.communicate()
     assert b"Traceback" not in err, err
     return out.decode()

@@ -8,30 +8,31 @@ from pathlib import Path
 import pytest
 
 from flotilla.testkit import fork_server
-from flotilla.testkit.fleet_process import FleetProcess, Forked, clean_environ
+from flotilla.testkit.fleet_process import NOTHING, FleetProcess, Forked, clean_environ
 from flotilla.testkit.fork_server import AS_IN_IMAGES, ForkServer, StartRequest, can_fork
 
 LIKE_IN_IMAGES = {"PYTHONPATH": str(AS_IN_IMAGES)}
 ORCHESTRATOR = ("-m", "orchestrator")
 
 
-def _program(folder: Path, code: str) -> str:
-    (folder / "program.py").write_text(code)
-    return "program"
+def _request(folder: Path, code: str, how: str = "-m", environ: dict[str, str] | None = None) -> StartRequest:
+    program = folder / "program.py"
+    program.write_text(code)
+    command = {"-m": ["-m", "program"], "-c": ["-c", code], "path": [str(program)]}[how]
+    return StartRequest(command=[*command, "one", "two"], environ=environ or {}, cwd=str(folder), umask=0o027)
 
 
-async def _forked(folder: Path, code: str, environ: dict[str, str] | None = None) -> FleetProcess:
-    request = StartRequest(
-        module=_program(folder, code), arguments=["one", "two"], environ=environ or {}, cwd=str(folder)
-    )
+async def _forked(folder: Path, code: str, how: str = "-m", environ: dict[str, str] | None = None) -> FleetProcess:
     log = folder / "log"
     mine, theirs = os.pipe()
-    with log.open("ab") as output:
-        pid = fork_server.fork_server().start(request, output.fileno(), theirs)
+    with log.open("ab") as output, NOTHING.open("rb") as nothing:
+        streams = (nothing.fileno(), output.fileno(), output.fileno())
+        pid = fork_server.fork_server().start(_request(folder, code, how, environ), streams, theirs)
     os.close(theirs)
     return FleetProcess("p", Forked(pid, mine), log)
 
 
+@pytest.mark.parametrize("how", ["-m", "-c", "path"])
 @pytest.mark.parametrize(
     ("code", "returncode", "said"),
     [
@@ -42,6 +43,8 @@ async def _forked(folder: Path, code: str, environ: dict[str, str] | None = None
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, ""),
         ("import sys; print(sys.argv[1:])", 0, "['one', 'two']\n"),
         ("import os; print(dict(os.environ))", 0, "{}\n"),
+        ("import os; os.close(os.open('made', os.O_CREAT)); print(oct(os.umask(0)))", 0, "0o27\n"),
+        ("x = 1; import sys; print(__name__, sys.modules[__name__].x)", 0, "__main__ 1\n"),
         ("import os, pathlib; print(pathlib.Path.cwd().joinpath('program.py').exists())", 0, "True\n"),
         ("import os; print(os.getsid(0) == os.getpid(), os.read(0, 1))", 0, "True b''\n"),
         ("import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:4])", 0, "[0, 1, 2, 3]\n"),
@@ -50,22 +53,25 @@ async def _forked(folder: Path, code: str, environ: dict[str, str] | None = None
         ("import signal; print(signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT))", 0, None),
     ],
 )
-async def test_it_begins_and_ends_as_a_command_does(tmp_path: Path, code: str, returncode: int, said: str | None):
+async def test_it_begins_and_ends_as_a_command_does(
+    tmp_path: Path, code: str, returncode: int, said: str | None, how: str
+):
     """
     Exit codes, streams, arguments, environment, folder, session, descriptors, and what runs at the exit.
     """
-    process = await _forked(tmp_path, code)
+    process = await _forked(tmp_path, code, how)
 
     assert returncode == await process.wait(60)
     if said is not None:
         assert said == process.log_text()
 
 
-async def test_an_error_is_printed_and_is_code_1(tmp_path: Path):
+@pytest.mark.parametrize("how", ["-m", "-c", "path"])
+async def test_an_error_is_printed_and_is_code_1(tmp_path: Path, how: str):
     """
     As the interpreter does.
     """
-    process = await _forked(tmp_path, "1 / 0")
+    process = await _forked(tmp_path, "1 / 0", how)
 
     assert 1 == await process.wait(60)
     assert process.log_text().endswith("ZeroDivisionError: division by zero\n")
@@ -111,20 +117,19 @@ async def test_the_end_of_the_server_ends_no_wait_in_vain(tmp_path: Path):
     """
     What it had started counts as killed, and a start through it is refused.
     """
-    server = ForkServer()
+    server = ForkServer((), {})
     mine, theirs = os.pipe()
-    request = StartRequest(
-        module=_program(tmp_path, "import time; time.sleep(600)"), arguments=[], environ={}, cwd=str(tmp_path)
-    )
-    with (tmp_path / "log").open("ab") as output:
-        child = Forked(server.start(request, output.fileno(), theirs), mine)
+    request = _request(tmp_path, "import time; time.sleep(600)")
+    with (tmp_path / "log").open("a+b") as output:
+        streams = (output.fileno(), output.fileno(), output.fileno())
+        child = Forked(server.start(request, streams, theirs), mine)
         os.close(theirs)
         server.end()
 
         assert -signal.SIGKILL == await asyncio.wait_for(child.wait(), 60)
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(OSError, match=r"."):
-            server.start(request, output.fileno(), output.fileno())
+            server.start(request, streams, output.fileno())
 
 
 def test_what_the_interpreter_reads_as_it_starts_needs_a_start_from_nothing():
@@ -135,7 +140,10 @@ def test_what_the_interpreter_reads_as_it_starts_needs_a_start_from_nothing():
     assert not can_fork(ORCHESTRATOR, clean_environ({}))
     assert not can_fork(ORCHESTRATOR, clean_environ({**LIKE_IN_IMAGES, "PYTHONHASHSEED": "0"}))
     assert not can_fork(("-m", "flotilla.cli"), clean_environ(LIKE_IN_IMAGES))
-    assert not can_fork(("-c", "pass"), clean_environ(LIKE_IN_IMAGES))
+    assert can_fork(("-c", "pass"), clean_environ(LIKE_IN_IMAGES))
+    assert can_fork(("/a/worker.py", "more"), clean_environ(LIKE_IN_IMAGES))
+    assert not can_fork(("/a/worker.py", "more"), clean_environ({}))
+    assert not can_fork(("-X", "dev"), clean_environ(LIKE_IN_IMAGES))
 
 
 async def test_a_service_forked_says_what_one_started_says(tmp_path: Path):

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from flotilla.contracts.providers import PROVIDERS
-from flotilla.testkit.fork_server import ENDED_WITH_ITS_PARENT, StartRequest, can_fork, fork_server
+from flotilla.testkit.fork_server import (
+    AS_IN_IMAGES,
+    ENDED_WITH_ITS_PARENT,
+    StartRequest,
+    can_fork,
+    current_umask,
+    fork_server,
+)
 
 LOG_TAIL_BYTES: Final = 6_000
 EXIT_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.01
+NOTHING: Final = Path(os.devnull)
 
 
 _OF_PROVIDERS: Final = {
@@ -100,10 +108,10 @@ class FleetProcess:
         """
         Start it, by the interpreter that runs the tests, in the log's folder.
 
-        A service of the fleet is forked from a process that has imported it, unless `fork` or `FLEET_FORKS=0` in the
-        environment of the tests says that it is started from nothing.
+        It finds what its image has, unless `environ` has a PYTHONPATH. A program that then begins like the services is forked
+        from a process that has imported them, unless `fork` or `FLEET_FORKS=0` in the environment of the tests forbids it.
         """
-        whole = clean_environ(environ)
+        whole = clean_environ({"PYTHONPATH": str(AS_IN_IMAGES), **environ})
         with log.open("ab") as output:
             if fork and os.environ.get("FLEET_FORKS") != "0" and can_fork(command, whole):
                 return cls(name, _fork(command, whole, log.parent, output.fileno()), log)
@@ -179,9 +187,10 @@ class FleetProcess:
 
 
 def _fork(command: Sequence[str], environ: Mapping[str, str], cwd: Path, output_fd: int) -> Forked:
-    request = StartRequest(module=command[1], arguments=[*command[2:]], environ=dict(environ), cwd=str(cwd))
+    request = StartRequest(command=[*command], environ=dict(environ), cwd=str(cwd), umask=current_umask())
     mine, theirs = os.pipe()
     try:
-        return Forked(fork_server().start(request, output_fd, theirs), mine)
+        with NOTHING.open("rb") as nothing:
+            return Forked(fork_server().start(request, (nothing.fileno(), output_fd, output_fd), theirs), mine)
     finally:
         os.close(theirs)
