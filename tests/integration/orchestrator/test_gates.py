@@ -58,6 +58,10 @@ text = "${steps.inner.text}"
 """
 
 
+def _says_at_home(request: Json) -> list[Any]:
+    return [{"type": "accepted"}, failed("crashed")] if "ill" in request["input"]["document"] else _says(request)
+
+
 def _says(request: Json) -> list[Any]:
     if "bad" in request["input"]["document"]:
         return [{"type": "accepted"}, failed("bad_input")]
@@ -96,6 +100,16 @@ class Stage:
         headers = base64.b64decode(found["message"].get("hdrs", "")).decode()
         _, _, due_at = headers.partition("Nats-Schedule: @at ")
         return bool(due_at) and datetime.fromisoformat(due_at.split("\r\n")[0]) > datetime.now(UTC)
+
+    async def in_force(self, policy: str) -> None:
+        """Set a policy that has a gate before `summarize`, and return when it is followed."""
+        query = json.dumps({"verb": "set", "toml": policy}).encode()
+        await self.fleet.admin.nc.request("scope.default.api.policy", query, timeout=60)
+
+        async def followed() -> bool:
+            return "approval" in await self.fleet.client.api("explain", {"capability": "summarize"})
+
+        await eventually(followed)
 
     async def decide(self, request: Json, decision: str = "grant") -> Json:
         """As the approver."""
@@ -247,14 +261,7 @@ async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(na
             json.dumps({"verb": "set", "toml": GATE.replace("summarize", "free")}).encode(),
             timeout=60,
         )
-        await stage.fleet.admin.nc.request(
-            "scope.default.api.policy", json.dumps({"verb": "set", "toml": GATE}).encode(), timeout=60
-        )
-
-        async def in_force() -> bool:
-            return "approval" in await client.api("explain", {"capability": "summarize"})
-
-        await eventually(in_force)
+        await stage.in_force(GATE)
         explained = await client.api("explain", {"capability": "summarize"})
         public = await client.api("explain", {"capability": "summarize", "data_class": "public"})
         asked = await client.ask("summarize", {"document": "asked"})
@@ -279,3 +286,44 @@ async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(na
     one, two = second["output"]["reports"]
     assert ({"summary": "<one>"}, "approval_denied") == (one, two["error"]["kind"])
     assert (1, 1, 0, 0) == tuple(stage.sent(document) for document in ("alone", "one", "two", "asked"))
+
+
+CLOUD_GATE = '[capabilities.summarize]\napproval = { zones = ["cloud"] }\n'
+ONE = FREE.replace('"free"', '"one"').replace('on_failure = "collect"\n', "")
+
+
+async def test_a_gate_before_the_cloud_stands_only_before_what_would_go_there(nats_server: RunningServer):
+    """
+    What is served at home needs nobody's word, and nothing of it enters the cloud; when home has failed, it is asked for.
+    """
+    async with stage_with(nats_server, ONE) as stage:
+        client, role = stage.fleet.client, nats_server.worker("cloud", "cloud")
+        stage.worker.script = _says_at_home
+        member = await connect_plainly(nats_server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
+        async with (
+            scripted_worker(member, _says, zone="cloud", pool="cloud", replica="c1") as cloud,
+            client.hearing("results.>") as results,
+        ):
+            await stage.in_force(CLOUD_GATE)
+            await until(lambda: len(stage.fleet.fleet.view.pools) == 2)
+            asked = (await client.ask("summarize", {"document": "asked"})).result
+            refused = await client.ask("summarize", {"document": "ill, asked"})
+            alone, run = new_task("alone"), new_task("run")
+            await client.submit("summarize", {"document": "alone"}, task=alone)
+            await client.submit("one", {"documents": ["step"]}, task=run)
+            served = [await results.result(task) for task in (alone, run)]
+            sent_before = len(cloud.requests)
+            alone, run = new_task("alone-ill"), new_task("run-ill")
+            await client.submit("summarize", {"document": "ill, alone"}, task=alone)
+            await client.submit("one", {"documents": ["ill, step"]}, task=run)
+            requests = await stage.waiting(alone, 1) | await stage.waiting(run, 1)
+            sent_at_gate = len(cloud.requests)
+            for request in requests.values():
+                await stage.decide(request)
+            granted = [await results.result(task) for task in (alone, run)]
+
+    assert ("local", "approval_required") == (asked["zone"], refused.kind)
+    assert ["ok", "ok"] == [each["status"] for each in served], served
+    assert (0, 0) == (sent_before, sent_at_gate)
+    assert ["ok", "ok"] == [each["status"] for each in granted], granted
+    assert ["ill, alone", "ill, step"] == sorted(each["input"]["document"] for each in cloud.requests)

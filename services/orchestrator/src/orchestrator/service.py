@@ -7,11 +7,13 @@ from typing import Final
 import structlog
 
 from flotilla.capabilities.catalogue import Catalogue
+from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
 from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
+from flotilla.routing.types import TaskView
 from orchestrator.api.parts import Answers
 from orchestrator.approvals.gated_pools import GatedPools
 from orchestrator.approvals.parts import Approvals
@@ -26,6 +28,7 @@ from orchestrator.execution.dispatch import HEADERS_BYTES_MAX, Dispatcher
 from orchestrator.execution.executors import Executor, Executors, PoolExecutor
 from orchestrator.execution.free_signals import FreeSignals
 from orchestrator.execution.ledger import Ledger
+from orchestrator.execution.shut_zones import ALL_ZONES, goes_elsewhere
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.dependencies import PipelineDependencies
 from orchestrator.pipelines.executor import PipelineExecutor
@@ -155,6 +158,10 @@ class Orchestrator:
         self._approvals = approvals = Approvals(
             requests, events, scopes, metrics, payload_bytes_max=connection.payload_bytes_max
         )
+
+        def needs_no_gate(view: TaskView, zones: frozenset[Zone]) -> bool:
+            return not zones >= ALL_ZONES and goes_elsewhere(router.explain(view, fleet.view, fleet.busy), zones)
+
         others = [*more_executors(pools, reports)]
         if pipelines:
             others.append(
@@ -171,12 +178,19 @@ class Orchestrator:
                         at_least=settings.data_class_floor,
                         outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
                         gate=approvals.gate,
+                        goes_elsewhere=needs_no_gate,
                         metrics=metrics.pipelines,
                         payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,
                     ),
                 )
             )
-        gated_pools = GatedPools(cached_pools, approvals.gate, in_force=router, reports=reports)
+        gated_pools = GatedPools(
+            cached_pools,
+            approvals.gate,
+            in_force=router,
+            goes_elsewhere=needs_no_gate,
+            reports=reports,
+        )
         executors = Executors(pools, others, before_pools=gated_pools)
         self._ways_in = ways_in = WaysIn(
             connection,

@@ -51,6 +51,7 @@ class ExplainedGate(Struct, frozen=True, kw_only=True):
         group: Of the approvers who may grant; empty for all of the scope.
         expires_s: How long a request waits.
         conditional: Whether the step's condition decides in a run if it stands there.
+        zones: Before which it stands, where these are not all.
     """
 
     by: Literal["policy", "pipeline"]
@@ -58,6 +59,7 @@ class ExplainedGate(Struct, frozen=True, kw_only=True):
     expires_s: int
     four_eyes: bool = True
     conditional: bool = False
+    zones: list[Zone] | UnsetType = UNSET
 
 
 class Explanation(Struct, frozen=True, kw_only=True):

@@ -182,6 +182,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         policy_revision: Of the policy that was followed; 0 without one.
         escalation: Of a cascade; None where the first answer is the result.
         panel: Of a consensus; None where one route is asked at a time.
+        at_gate: Routes are left out which the task may take once a person has approved it.
     """
 
     routes: tuple[Choice, ...] = ()
@@ -191,3 +192,4 @@ class Decision(Struct, frozen=True, kw_only=True):
     policy_revision: int = 0
     escalation: Escalation | None = None
     panel: Panel | None = None
+    at_gate: bool = False

@@ -23,6 +23,7 @@ from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
 from orchestrator.api.requests import ApiRequest, decode_query
 from orchestrator.economy.gate import Gate
+from orchestrator.execution.shut_zones import ALL_ZONES
 from orchestrator.state.fleet import Fleet
 from orchestrator.ways_in.intake import Intake
 
@@ -113,7 +114,13 @@ class RoutingHandlers:
         policy = self._router.policy.gate_of(view)
         if policy is not None:
             gates.append(
-                ExplainedGate(by="policy", group=policy.group, expires_s=policy.expires_s, four_eyes=policy.four_eyes)
+                ExplainedGate(
+                    by="policy",
+                    group=policy.group,
+                    expires_s=policy.expires_s,
+                    four_eyes=policy.four_eyes,
+                    zones=msgspec.UNSET if policy.zones >= ALL_ZONES else sorted(policy.zones),
+                )
             )
         if own is not None:
             conditional = own.when is not None

@@ -36,6 +36,7 @@ from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.per_item import guarded
 from orchestrator.approvals.request_store import Kept, RequestStore
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
+from orchestrator.execution.shut_zones import ALL_ZONES
 from orchestrator.reporting.events import Events
 from orchestrator.state.origins import Origin
 from orchestrator.state.tasks import Task
@@ -61,16 +62,18 @@ class Terms(Struct, frozen=True, kw_only=True):
     Attributes:
         group: Of the approvers who may decide; empty for all of the scope.
         expires_s: How long a request waits, within the task's deadline.
+        zones: Before which it stands: a task that goes elsewhere does not come to it.
     """
 
     group: str = ""
     four_eyes: bool = True
     expires_s: float
+    zones: frozenset[Zone] = ALL_ZONES
 
 
 def terms_of(policy: PolicyGate) -> Terms:
     """Of a gate that the policy has."""
-    return Terms(group=policy.group, four_eyes=policy.four_eyes, expires_s=policy.expires_s)
+    return Terms(group=policy.group, four_eyes=policy.four_eyes, expires_s=policy.expires_s, zones=policy.zones)
 
 
 class Opened(Struct, frozen=True, kw_only=True):

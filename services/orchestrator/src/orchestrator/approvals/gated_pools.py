@@ -6,24 +6,39 @@ come by here, since a run knows which of its steps have passed (`pipelines/step_
 """
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import PolicyGate
 from flotilla.contracts.results import Result
+from flotilla.contracts.subjects import Zone
 from flotilla.routing.compiled import InForce
+from flotilla.routing.types import TaskView
 from orchestrator.approvals.gate import Gate, Opened, terms_of
+from orchestrator.execution.dependencies import GateAheadError
 from orchestrator.execution.executors import BeforePools
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
 
+GoesElsewhere = Callable[[TaskView, frozenset[Zone]], bool]
+"""Whether a task would not be sent into any of these zones now."""
+
 
 class GatedPools:
     """See `BeforePools`."""
 
-    def __init__(self, inner: BeforePools, gate: Gate, *, in_force: InForce, reports: TaskReports) -> None:
+    def __init__(
+        self,
+        inner: BeforePools,
+        gate: Gate,
+        *,
+        in_force: InForce,
+        goes_elsewhere: GoesElsewhere,
+        reports: TaskReports,
+    ) -> None:
         """
         Stand before others.
 
@@ -31,11 +46,13 @@ class GatedPools:
             inner: Runs every task, in its own way those that it wants.
             gate: Where tasks stand.
             in_force: Has the policy.
+            goes_elsewhere: Says which tasks go on without.
             reports: Tells of tasks that go no further.
         """
         self._inner: Final = inner
         self._gate = gate
         self._in_force = in_force
+        self._goes_elsewhere = goes_elsewhere
         self._reports = reports
 
     def wants(self, task: Task) -> bool:
@@ -55,6 +72,14 @@ class GatedPools:
         # A task whose time is over leaves nothing, and fails of that.
         if gate is None or (task.durable and time.monotonic() >= task.deadline_at):
             return await self._inner.run(task, on_piece)
+        if self._goes_elsewhere(task.view, gate.zones):
+            try:
+                result = await self._inner.run(task.kept_out_of(gate.zones), on_piece)
+            except GateAheadError:
+                pass
+            else:
+                task.forget_input()
+                return result
         try:
             opened = await self._enter(task, gate)
         except TaskError as error:

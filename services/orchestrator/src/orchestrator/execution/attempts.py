@@ -127,6 +127,8 @@ class Attempts:
         Raises:
             OverLimitError: A limit or budget has no room for it now; nothing was sent.
         """
+        if route.zone in task.shut_zones:
+            raise AssertionError("a task goes into no zone that is shut to it")
         permit = None if gate is None else await gate.admit(task.view, route)
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:

@@ -40,6 +40,10 @@ class NoRouteNowError(Exception):
     """A durable task has no route at the moment, and cannot wait for one here: it goes back to its stream."""
 
 
+class GateAheadError(NoRouteNowError):
+    """A durable task that is kept out of zones (`Task.shut_zones`) has routes there alone."""
+
+
 class AwaitingApprovalError(NoRouteNowError):
     """
     A durable task waits for an approval: it is suspended, and nothing of it is held meanwhile.

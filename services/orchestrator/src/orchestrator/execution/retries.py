@@ -11,9 +11,17 @@ from flotilla.contracts.attempts import Failed
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import RULES, ErrorKind, FailureKind, Rule
 from flotilla.routing.types import Choice, Decision
-from orchestrator.execution.run_errors import back_in_s, every_route_failed, is_timed, no_route, not_now, stream_broke
+from orchestrator.execution.run_errors import (
+    back_in_s,
+    every_route_failed,
+    gate_ahead,
+    is_timed,
+    no_route,
+    not_now,
+    stream_broke,
+)
 from orchestrator.execution.run_state import RouteTries, RunState
-from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Park, Pause, Refresh
+from orchestrator.execution.run_steps import Action, AttemptEnded, Backoff, Fail, Park, Pause, Refresh, ToGate
 
 ATTEMPTS_MAX: Final = 10
 """Of those that count."""
@@ -33,6 +41,7 @@ PARKED_LOOK_S: Final = 5.0
 _DOUBLINGS_MAX: Final = 10
 
 REFRESH: Final = Refresh()
+_TO_GATE: Final = ToGate()
 
 
 def may_be_tried(run: RunState, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
@@ -114,6 +123,8 @@ def reopen_unheard(run: RunState) -> None:
 
 def without_route(run: RunState, decision: Decision, unix_s: float, now_s: float) -> Action:
     """What a task does that has no route to try now: the decision has none, or none that is left."""
+    if decision.at_gate:
+        return _TO_GATE if run.task.durable else Fail(gate_ahead(run.task))
     if any(tries.status == "resting" for tries in run.routes.values()):
         return rest(run)
     waits = any(each.waits and not _is_done_with(run, each.pool, each.model) for each in decision.excluded)

@@ -35,6 +35,14 @@ def not_now(task: Task, decision: Decision, unix_s: float) -> TaskError:
     )
 
 
+def gate_ahead(task: Task) -> TaskError:
+    """Only routes are left for which a person has to approve it first; whoever asks waits for nobody."""
+    text = (
+        f"the policy has {task.capability} approved by a person first where it can go now: submit it as a durable task"
+    )
+    return TaskError(ErrorKind.APPROVAL_REQUIRED, text, details={"capability": task.capability})
+
+
 def no_route(task: Task, decision: Decision) -> TaskError:
     """Nobody may or can do it; says why each was ruled out, and by which policy, where there is one."""
     excluded = [

@@ -197,6 +197,10 @@ class Finish(Struct, frozen=True, gc=False):
     """The last attempt's output is the result."""
 
 
+class ToGate(Struct, frozen=True, gc=False):
+    """What is left to be tried needs a person's approval first."""
+
+
 class Fail(Struct, frozen=True, gc=False):
     """The task has failed."""
 
@@ -215,5 +219,6 @@ Action = (
     | Park
     | Escalate
     | Finish
+    | ToGate
     | Fail
 )

@@ -62,13 +62,13 @@ class Shadows:
         """
         Have the shadow serve a task too that went well, if it is one of the share; returns at once.
 
-        What needs an approval has one for the task's own routes. Raises nothing: the task has its result already.
+        What needs an approval has one for the task's own routes, or none. Raises nothing: the task has its result already.
         """
         with guarded("shadows", task.id):
             self._consider(task, result, shadow)
 
     def _consider(self, task: Task, result: Result, shadow: Shadow) -> None:
-        if self._draw() >= shadow.share or task.options.approval is not None:
+        if self._draw() >= shadow.share or task.is_gated or task.options.approval is not None:
             return
         output = result.output
         if not isinstance(output, msgspec.Raw):

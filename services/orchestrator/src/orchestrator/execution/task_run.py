@@ -15,7 +15,7 @@ from orchestrator.economy.errors import OverLimitError
 from orchestrator.execution.attempt_ends import attempt_without_answer
 from orchestrator.execution.attempt_reports import log_attempt, report_of
 from orchestrator.execution.cascades import answers_anyway
-from orchestrator.execution.dependencies import Dependencies
+from orchestrator.execution.dependencies import Dependencies, GateAheadError
 from orchestrator.execution.hedges import second_choice
 from orchestrator.execution.hedging import Hedge, quiet_for
 from orchestrator.execution.next_action import next_action
@@ -45,9 +45,11 @@ from orchestrator.execution.run_steps import (
     RunEvent,
     Send,
     TellDeaths,
+    ToGate,
     WaitForSlot,
 )
 from orchestrator.execution.run_waits import park, pause
+from orchestrator.execution.shut_zones import outside
 from orchestrator.state.attempt import Attempt, OnPiece
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
 from orchestrator.state.tasks import NO_USAGE, Task
@@ -137,6 +139,8 @@ class TaskRun:
                     event = await self._send(send)
                 case Finish():
                     return self._result()
+                case ToGate():
+                    raise GateAheadError
                 case Fail(error=error):
                     if answers_anyway(state, error):
                         return self._result()
@@ -188,6 +192,8 @@ class TaskRun:
             first, self._first = self._first, None
             # A decision may hold a probe, which counts as sent, and a part sends it only where it is its own.
             decision = router.explain(view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
+        shut = self.task.shut_zones
+        decision = outside(decision, shut) if shut else decision
         gate = self._dependencies.gate
         return Routed(decision if gate is None else gate.decided(view, decision), time.time())
 

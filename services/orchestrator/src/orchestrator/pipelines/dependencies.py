@@ -9,6 +9,7 @@ from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import DataClass
 from flotilla.routing.compiled import CompiledPolicy
 from orchestrator.approvals.gate import Gate
+from orchestrator.approvals.gated_pools import GoesElsewhere
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.ended import Ended
@@ -32,6 +33,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
         at_least: The lowest class that a step's task has here; in the sealed lane all are restricted.
         outputs: Room for the bytes of the outputs that runs hold.
         gate: That steps with `approval` stand at.
+        goes_elsewhere: Says which steps go on without, where the policy's gate stands before some zones alone.
     """
 
     below: Executor
@@ -44,6 +46,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
     at_least: DataClass
     outputs: Room
     gate: Gate
+    goes_elsewhere: GoesElsewhere
     metrics: PipelineMetrics
     payload_bytes_max: int
 

@@ -1,6 +1,7 @@
 """One run of a pipeline, from its input to its result: performs what the planner names, and tells it what came of it."""
 
 import asyncio
+import contextlib
 import time
 from typing import Final
 
@@ -19,7 +20,7 @@ from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcom
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
 from orchestrator.approvals.gate import Terms
-from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
+from orchestrator.execution.dependencies import AwaitingApprovalError, GateAheadError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
@@ -201,18 +202,22 @@ class PipelineRun:
         child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines)
         capability = needs.catalogue.get(step.capability)
         opened = None
+        run_id, depth = id_of(self._run_id, step.key), self._depth
+        on_piece = self._on_piece if step.key.step == self._streamed else None
         try:
             check_transport(step.input, is_decoded=True)
             if capability is not None:
                 capability.decode_input(step.input)
+            if gate is not None and needs.goes_elsewhere(child.view, gate.zones):
+                kept_out = child.kept_out_of(gate.zones)
+                with contextlib.suppress(GateAheadError):
+                    return await self._run_step(kept_out, on_piece, run_id=run_id, depth=depth)
             if gate is not None:
                 opened = await enter(needs, step, gate, child)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)
         if opened is not None:
             child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines, opened=opened)
-        run_id, depth = id_of(self._run_id, step.key), self._depth
-        on_piece = self._on_piece if step.key.step == self._streamed else None
         ended = await self._run_step(child, on_piece, run_id=run_id, depth=depth)
         return ended if opened is None else Ended(opened.on_time(ended.result), ended.data_class)
 

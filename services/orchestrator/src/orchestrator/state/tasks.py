@@ -11,11 +11,12 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.headers import DataClass, TaskOptions
 from flotilla.contracts.results import AttemptReport, Result, StepMessage, input_digest
-from flotilla.contracts.subjects import Priority
+from flotilla.contracts.subjects import Priority, Zone
 from flotilla.routing.types import TaskView
 from orchestrator.state.origins import Origin
 
 NO_USAGE: Final = Usage()
+NO_ZONES: Final[frozenset[Zone]] = frozenset()
 
 
 class Task:
@@ -32,6 +33,8 @@ class Task:
         origin: Of a durable task: where it comes from, computed when a gate asks.
         on_step: Of an asked task whose caller wants a stream: told of its steps, if it is a run of a pipeline.
         cancelled: Set when the caller wants it no more.
+        is_gated: Whether a gate has a say in where it goes: it goes nowhere besides.
+        shut_zones: That it may not enter before a person has approved it.
     """
 
     __slots__ = (
@@ -46,12 +49,14 @@ class Task:
         "deadline_unix_ms",
         "durable",
         "id",
+        "is_gated",
         "on_step",
         "options",
         "origin",
         "park",
         "priority",
         "scope",
+        "shut_zones",
         "view",
     )
 
@@ -98,6 +103,8 @@ class Task:
         self.origin: Callable[[], Origin] | None = None
         self.on_step: Callable[[StepMessage], None] | None = None
         self.cancelled: asyncio.Event = asyncio.Event()
+        self.is_gated = False
+        self.shut_zones = NO_ZONES
 
     @property
     def input_sha256(self) -> str | msgspec.UnsetType:
@@ -115,7 +122,15 @@ class Task:
     def approved(self, grant: str | None, until_unix_ms: int) -> "Task":
         """The same task, to be worked on with a grant and until its time at the latest; cancelled together with this one."""
         options = self.options if grant is None else msgspec.structs.replace(self.options, approval=grant)
-        until_ms = min(self.deadline_unix_ms, until_unix_ms)
+        return self._gated(options, min(self.deadline_unix_ms, until_unix_ms))
+
+    def kept_out_of(self, zones: frozenset[Zone]) -> "Task":
+        """The same task, to be worked on elsewhere than in these zones; cancelled together with this one."""
+        task = self._gated(self.options, self.deadline_unix_ms)
+        task.shut_zones = zones
+        return task
+
+    def _gated(self, options: TaskOptions, until_unix_ms: int) -> "Task":
         task = Task(
             task_id=self.id,
             scope=self.scope,
@@ -125,11 +140,12 @@ class Task:
             body=self.body,
             options=options,
             accepted_unix_ms=self.accepted_unix_ms,
-            deadline_ms=max(1, until_ms - self.accepted_unix_ms),
+            deadline_ms=max(1, until_unix_ms - self.accepted_unix_ms),
             durable=self.durable,
         )
         task.cancelled = self.cancelled
         task.park = self.park
+        task.is_gated = True
         return task
 
     def failed(

@@ -56,8 +56,11 @@ def gate_lines(found: Explanation, step: str = "") -> list[str]:
         who = f"an approver of the group {gate.group}" if gate.group else "an approver"
         other = ", not who submitted it," if gate.four_eyes else ""
         when = ", where its condition holds" if gate.conditional else ""
+        zones = f" before it enters {', '.join(gate.zones)}" if gate.zones else ""
         prefix = f"{step}: " if step else ""
-        lines.append(f"{prefix}{who}{other} grants it first, within {gate.expires_s:,} s (by the {gate.by}{when})")
+        lines.append(
+            f"{prefix}{who}{other} grants it first{zones}, within {gate.expires_s:,} s (by the {gate.by}{when})"
+        )
     for each in found.steps or ():
         lines += gate_lines(each.explanation, f"{step}.{each.step}" if step else each.step)
     return lines
