@@ -2,8 +2,9 @@
 Real traffic through a real fleet: 600 complaints, with the answers and latencies of real models, under several policies.
 
 Run it by itself: `python tests/bench/bench_routing_traffic.py [--file CSV] [--scale 0.02] [--rows 600]`. Stand-ins speak
-Ollama's, Anthropic's and OpenAI's protocol; outages, 429s and torn answers come on a schedule. It fails when an answer is
-not the one that was recorded, or a policy's accuracy is not the one that is computed from the file. Then single models,
+Ollama's, Anthropic's and OpenAI's protocol; outages, 429s and torn answers come on a schedule, and workers and an
+orchestrator are killed on one too. It fails when an answer is not the one that was recorded, or a policy's accuracy or its
+share of calls of the dear model is not the one that is computed from the file, to the last digit. Then single models,
 failover, split, cascades and the consensus are plotted by accuracy and cost (`--plot PNG` too), as `flotilla replay` has
 them. Skips where the file is absent.
 """
@@ -26,7 +27,7 @@ from flotilla.cli.replay.recording import Recording, Row
 from flotilla.cli.replay.scatter import Point, mark_of, scatter
 from flotilla.cli.replay.trials import Trial, cascades, consensus, play, single_models
 from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
-from flotilla.testkit.recorded_provider import End, Served, Trouble, recorded_fleet
+from flotilla.testkit.recorded_provider import End, PlayedFleet, Served, Trouble, recorded_fleet
 from flotilla.testkit.recorded_traffic import complaints
 
 CHEAP, OTHER, DEAR = "gemini-2.0-flash-lite", "gemini-2.0-flash", "o1"
@@ -35,13 +36,22 @@ SCALE = 0.02
 
 
 class Played(NamedTuple):
-    """A policy, the troubles on the way, and the accuracy computed from the file; None where it depends on the mix."""
+    """
+    A policy, what happens on the way, and what is computed from the file; None where that depends on the mix.
+
+    Attributes:
+        accuracy: The share of right answers.
+        dear_rows: Of how many rows the dear model gives an answer.
+        kills: Two orchestrators, two workers of the cheap and of the other model; one of each is killed on the way.
+    """
 
     name: str
     strategy: str
     pools: tuple[str, ...]
     troubles: tuple[Trouble, ...] = ()
     accuracy: float | None = None
+    dear_rows: int | None = None
+    kills: bool = False
 
 
 def said(row: Row, model: str) -> str | None:
@@ -59,6 +69,8 @@ def plays(recording: Recording) -> list[Played]:
     rows = len(recording.rows)
     alone = {model: accuracy_of(recording, lambda row, model=model: said(row, model)) for model in (CHEAP, DEAR)}
     both = accuracy_of(recording, lambda row: said(row, CHEAP if said(row, CHEAP) == said(row, OTHER) else DEAR))
+    differ = sum(said(row, CHEAP) != said(row, OTHER) for row in recording.rows)
+    panel = Played("consensus, o1 behind", "consensus", ("cheap", "other", "dear"), accuracy=both, dear_rows=differ)
     troubles = (
         Trouble(CHEAP, "away", rows // 4, rows // 2),
         Trouble(CHEAP, "rate_limited", 3 * rows // 4, 3 * rows // 4 + 1, times=1),
@@ -67,7 +79,9 @@ def plays(recording: Recording) -> list[Played]:
     return [
         Played(f"{CHEAP} alone", "failover", ("cheap",), accuracy=alone[CHEAP]),
         Played(f"{DEAR} alone", "failover", ("dear",), accuracy=alone[DEAR]),
-        Played("consensus, o1 behind", "consensus", ("cheap", "other", "dear"), accuracy=both),
+        panel,
+        panel._replace(name=f"{panel.name}, kills", kills=True),
+        Played(f"{CHEAP} alone, kills", "failover", ("cheap",), accuracy=alone[CHEAP], kills=True),
         Played("failover with troubles", "failover", ("cheap", "other", "dear"), troubles),
     ]
 
@@ -94,20 +108,38 @@ def report(played: Played, ends: Sequence[End], recording: Recording, calls: Cou
     ]
     seconds = sorted(end.seconds for end in ends)
     failed = sum(end.answer is None for end in ends)
-    # On a machine under load an attempt may be lost: a consensus then escalates, and comes to another accuracy.
     lost = sum(any(each.outcome != "ok" for each in end.answer.attempts) for end in ends if end.answer is not None)
     other = said_otherwise(ends, recording)
     accuracy = correct / rows
     # Where a policy has troubles on the way, that of the mix of models that answered.
     mix = sum(end.answer is not None and said(row, end.answer.result.model) == row.label for end, row in pairs) / rows
     expected = mix if played.accuracy is None else played.accuracy
+    dear_rows = sum(
+        any(each.model == DEAR and each.outcome == "ok" for each in end.answer.attempts)
+        for end in ends
+        if end.answer is not None
+    )
     shown = ", ".join(f"{model} {calls[model]}" for model in (CHEAP, OTHER, DEAR) if calls[model])
     sys.stdout.write(
         f"{played.name:28} {accuracy:.4f} {expected:9.4f}  ~${sum(costs):<7.4f} {nearest_rank(seconds, 0.5) * 1000:5.0f} ms"
         f" {nearest_rank(seconds, 0.95) * 1000:5.0f} ms  {failed} failed, {other} mixed up, {lost} with failed attempts\n"
-        f"{'':28} calls: {shown}\n"
+        f"{'':28} calls: {shown}; {DEAR} answered {dear_rows / rows:.2%} of the rows\n"
     )
-    return not failed and not other and (lost > 0 or expected == accuracy)
+    return not failed and not other and expected == accuracy and played.dear_rows in (None, dear_rows)
+
+
+def killing(played: Played, fleet: PlayedFleet, rows: int) -> Callable[[int], None] | None:
+    """What kills a worker of each model of which there are two, and an orchestrator, as their rows are asked."""
+    if not played.kills:
+        return None
+    workers = [each for each in fleet.fleet.workers if each.name.endswith("-w0") and not each.name.startswith("dear")]
+    ends_of = {(place + 1) * rows // 5: each for place, each in enumerate([*workers, fleet.fleet.orchestrators[0]])}
+
+    def kill(row: int) -> None:
+        if row in ends_of:
+            ends_of[row].kill()
+
+    return kill
 
 
 async def run(recording: Recording, texts: Sequence[str], labels: Sequence[str], scale: float) -> bool:
@@ -117,12 +149,24 @@ async def run(recording: Recording, texts: Sequence[str], labels: Sequence[str],
     for played in plays(recording):
         routes = ", ".join(f'{{ pool = "{pool}" }}' for pool in played.pools)
         policy = f'[capabilities.classify]\nstrategy = "{played.strategy}"\nroutes = [{routes}]\n'
-        served = [each for each in SERVED if each.pool in played.pools]
+        served = [
+            each._replace(replicas=2 if played.kills and each.model != DEAR else 1)
+            for each in SERVED
+            if each.pool in played.pools
+        ]
         with tempfile.TemporaryDirectory() as directory:
             async with recorded_fleet(
-                Path(directory), recording, served, policy=policy, scale=scale, troubles=played.troubles
+                Path(directory),
+                recording,
+                served,
+                policy=policy,
+                scale=scale,
+                troubles=played.troubles,
+                orchestrators=2 if played.kills else 1,
             ) as fleet:
-                ends = await fleet.ask_all(texts, labels)
+                ends = await fleet.ask_all(
+                    texts, labels, durable=played.kills, while_asking=killing(played, fleet, len(texts))
+                )
                 calls = Counter({model: each.calls.total() for model, each in fleet.answers.items()})
         well = report(played, ends, recording, calls) and well
     return well

@@ -10,11 +10,11 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision, Escalation, Panel, Route
-from flotilla.testkit.run_story import FINISHED, HERE, THERE, TO_HERE, TO_THERE, Story, told
+from flotilla.testkit.run_story import DEADLINE_S, FINISHED, HERE, THERE, TO_HERE, TO_THERE, Story, told
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.panels import chosen_part, without_vote
 from orchestrator.execution.retries import ATTEMPTS_MAX
-from orchestrator.execution.run_state import Part, RouteTries, RunState
+from orchestrator.execution.run_state import Part, PartEnded, RouteTries, RunState
 from orchestrator.execution.run_steps import (
     AskPanel,
     Escalate,
@@ -23,7 +23,6 @@ from orchestrator.execution.run_steps import (
     Finish,
     PanelEnded,
     Park,
-    PartEnded,
     Pause,
     Refresh,
     Send,
@@ -71,7 +70,7 @@ def test_the_first_routes_are_asked_at_the_same_time() -> None:
     """
     ask = asked(Story())
 
-    assert ([HERE, THERE], 2) == ([choice.route for choice in ask.choices], ask.agree)
+    assert ([HERE, THERE], 2) == ([choice.route for choice in ask.choices], ask.consensus.agree)
     assert {"one of 2 asked at the same time"} == {choice.reason for choice in ask.choices}
 
 
@@ -279,13 +278,14 @@ def test_where_fewer_are_there_than_must_agree_those_must() -> None:
     """
     Three of three, and one is out.
     """
-    assert 2 == asked(Story(), consensus(TO_HERE, TO_THERE, ask=3, agree=3)).agree
+    assert 2 == asked(Story(), consensus(TO_HERE, TO_THERE, ask=3, agree=3)).consensus.agree
 
 
-@pytest.mark.parametrize(("deaths", "asks"), [(0, 3), (1, 2), (2, 0)])
+@pytest.mark.parametrize(("deaths", "asks"), [(0, 3), (1, 2), (2, 1)])
 def test_no_more_replicas_have_a_task_at_a_time_than_may_still_die_of_it(deaths: int, asks: int) -> None:
     """
-    A deadly task costs three replicas under this strategy, too.
+    A deadly task costs three replicas under this strategy, too: the other routes are asked afterwards, and none alone is
+    the result.
     """
     story = Story()
     story.run.deaths = deaths
@@ -306,6 +306,80 @@ def test_replicas_that_parts_lost_count_against_the_task() -> None:
     story.refreshed(standings={"r1": "gone"})
 
     assert 1 == story.run.deaths
+
+
+def lost(story: Story, choice: Choice, name: str = "r1") -> PartEnded:
+    """A part whose replica came into trouble with it."""
+    ended = open_again(story, choice)
+    ended.state.kinds = {FailureKind.LOST}
+    ended.state.losses = [frozenset({Replica("here", name)})]
+    return ended
+
+
+def test_a_route_that_was_lost_is_asked_again_before_it_is_decided() -> None:
+    """
+    An answer alone decides nothing, and the route behind is not asked: the lost one may agree. It is paid for once.
+    """
+    story = Story()
+    here, there = asked(story).choices
+    answered = part(story, there)
+
+    assert Refresh() == story.event(PanelEnded((lost(story, here), answered), None, is_open=True))
+    assert FindRoutes() == story.refreshed(standings={"r1": "gone"})
+    again = story.routed(THREE)
+    assert isinstance(again, AskPanel)
+    assert ([HERE], (answered,)) == ([choice.route for choice in again.choices], again.consensus.ended)
+    assert Finish() == story.event(PanelEnded((part(story, here), answered), 0))
+    assert (3, Usage(input_tokens=9)) == (len(story.run.attempts), story.run.usage)
+
+
+def test_a_lost_route_that_is_out_has_no_answer_and_the_one_behind_is_asked() -> None:
+    """
+    With the reason.
+    """
+    story = Story()
+    here, there = asked(story).choices
+    story.event(PanelEnded((lost(story, here), part(story, there)), None, is_open=True))
+    story.refreshed(standings={"r1": "gone"})
+    without = msgspec.structs.replace(THREE, routes=(TO_THERE, TO_BEHIND))
+
+    assert Escalate() == story.routed(without)
+    story.refreshed()
+    send = story.routed(without)
+    assert isinstance(send, Send)
+    assert (BEHIND, "escalated: 1 of 2 routes answered, and 2 must agree") == (send.choice.route, send.choice.reason)
+
+
+@pytest.mark.parametrize("answer_anyway", [True, False])
+def test_an_answer_is_kept_while_a_lost_route_is_asked_again(*, answer_anyway: bool) -> None:
+    """
+    Should the time run out meanwhile, it is the result where it may be without agreement.
+    """
+    story = Story()
+    decision = consensus(TO_HERE, TO_THERE, answer_anyway=answer_anyway)
+    here, there = asked(story, decision).choices
+    story.event(PanelEnded((part(story, here), lost(story, there)), None, is_open=True))
+    story.now_s = DEADLINE_S
+    late = story.refreshed(standings={"r1": "gone"})
+
+    assert isinstance(late, Fail)
+    assert (ErrorKind.DEADLINE_EXCEEDED, answer_anyway) == (late.error.kind, answers_anyway(story.run, late.error))
+
+
+def test_a_consensus_costs_no_more_replicas_than_any_other_task() -> None:
+    """
+    Both routes lose a replica to it, then one at a time is asked, and after the third it is given up.
+    """
+    story = Story()
+    here, there = asked(story).choices
+    story.event(PanelEnded((lost(story, here, "r1"), lost(story, there, "r2")), None, is_open=True))
+    assert FindRoutes(alone=True) == story.refreshed(standings={"r1": "gone", "r2": "gone"})
+    again = story.routed(THREE)
+    assert isinstance(again, AskPanel)
+    assert [HERE] == [choice.route for choice in again.choices]
+    story.event(PanelEnded((lost(story, here, "r3"),), None, is_open=True))
+
+    assert ErrorKind.PROVIDER_FAILED == told(story.refreshed(standings={"r3": "gone"}))
 
 
 class PartStory(Story):

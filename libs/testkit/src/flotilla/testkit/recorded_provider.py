@@ -62,11 +62,12 @@ class Trouble(NamedTuple):
 
 
 class Served(NamedTuple):
-    """A recorded model as a pool of the fleet: the protocol that its stand-in speaks."""
+    """A recorded model as a pool of the fleet: the protocol that its stand-in speaks, and how many replicas it has."""
 
     pool: str
     protocol: Protocol
     model: str
+    replicas: int = 1
 
     @property
     def zone(self) -> Zone:
@@ -184,12 +185,11 @@ async def recorded_fleet(
     scale: float,
     troubles: Sequence[Trouble] = (),
     orchestrators: int = 1,
-    replicas: int = 1,
 ) -> AsyncGenerator[PlayedFleet]:
     """
-    A fleet with a pool for each of these models while the block runs, of so many replicas each.
+    A fleet with a pool for each of these models while the block runs, all of which every orchestrator has heard of.
 
-    Latencies are multiplied by `scale`.
+    Latencies are multiplied by `scale`. Workers are called `<pool>-w0` and so on.
     """
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (before anything runs)
     (directory / "policy.toml").write_text(policy)
@@ -207,7 +207,7 @@ async def recorded_fleet(
         for each in served:
             server = await stack.enter_async_context(_server(each))
             server.otherwise = answers[each.model]
-            for number in range(replicas):
+            for number in range(each.replicas):
                 await fleet.start_worker(
                     each.zone,
                     each.pool,
@@ -216,6 +216,7 @@ async def recorded_fleet(
                     engine=each.protocol,
                     env=_environ(each, server),
                 )
+        await fleet.until_replicas({f"{each.pool}-w{number}" for each in served for number in range(each.replicas)})
         yield PlayedFleet(fleet, answers)
 
 

@@ -67,7 +67,7 @@ def nobody_behind(kept: Kept) -> TaskError:
 
 def answers_anyway(run: RunState, error: TaskError) -> bool:
     """Whether the answer that was kept is the result in place of an error; its attempt then says so."""
-    kept = run.kept
+    kept = run.kept or (run.consensus.kept if run.consensus is not None else None)
     if kept is None or not kept.answer_anyway or run.pieces or error.kind is ErrorKind.CANCELLED:
         return False
     reason = f"{kept.report.reason}; {kept.why}, and {_NOBODY_ANSWERED}"

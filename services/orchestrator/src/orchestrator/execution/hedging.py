@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 from flotilla.contracts.attempts import Finished
 from flotilla.routing.types import Choice
 from orchestrator.execution.parts import PartRun, run_part, stop_parts
-from orchestrator.execution.run_steps import PartEnded
+from orchestrator.execution.run_state import PartEnded
 from orchestrator.state.outcomes import Ended, Outcome
 
 HedgeEnd = Literal["won", "lost", "failed"]

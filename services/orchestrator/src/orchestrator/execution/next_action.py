@@ -12,7 +12,7 @@ from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.routing.types import Choice
 from orchestrator.execution.cascades import after_answer, nobody_behind, routes_behind
 from orchestrator.execution.hedges import hedge_after_s
-from orchestrator.execution.panels import after_panel, not_asked, panel_due, without_vote
+from orchestrator.execution.panels import after_panel, ask_the_rest, not_asked, panel_due, without_vote
 from orchestrator.execution.poison_tasks import DEATHS_MAX, danger_of, deaths_to_tell, goes_alone, weigh_losses
 from orchestrator.execution.retries import (
     REFRESH,
@@ -67,7 +67,7 @@ def next_action(run: RunState, event: RunEvent, now_s: float) -> Action:  # noqa
         case AttemptEnded():
             return _after_attempt(run, event, now_s)
         case Routed():
-            return _after_routing(run, event, now_s)
+            return (_after_routing if run.part is None else _after_routing_part)(run, event, now_s)
         case Refreshed():
             return _after_refresh(run, event, now_s)
         case NoSlot(stale=stale):
@@ -124,18 +124,14 @@ def _if_safe(run: RunState) -> Action:
 
 
 def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
-    listed = choices = event.decision.routes
-    if run.part is not None:
-        return _after_routing_part(run, run.part.of(listed), now_s)
+    listed = event.decision.routes
     run.escalation = event.decision.escalation
     kept = run.kept
     if kept is not None:
-        listed = choices = routes_behind(kept, listed)
-    if run.failures:
-        choices = may_be_tried(run, listed)
-        if not choices and listed:
-            reopen_unheard(run)
-            choices = may_be_tried(run, listed)
+        listed = routes_behind(kept, listed)
+    choices = _left_to_try(run, listed)
+    if run.consensus is not None:
+        return ask_the_rest(run, run.consensus, choices)
     if not choices:
         if kept is not None and (kept.answer_anyway or not run.failures):
             return Fail(nobody_behind(kept))
@@ -152,8 +148,19 @@ def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
     return _next_choice(run, now_s)
 
 
-def _after_routing_part(run: RunState, choices: tuple[Choice, ...], now_s: float) -> Action:
+def _left_to_try(run: RunState, listed: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if not run.failures:
+        return listed
+    choices = may_be_tried(run, listed)
+    if not choices and listed and run.consensus is None:
+        reopen_unheard(run)
+        choices = may_be_tried(run, listed)
+    return choices
+
+
+def _after_routing_part(run: RunState, event: Routed, now_s: float) -> Action:
     """A part has one route, and nothing to wait for without it."""
+    choices = run.part.of(event.decision.routes) if run.part is not None else ()
     if run.failures:
         choices = may_be_tried(run, choices)
     if not choices:

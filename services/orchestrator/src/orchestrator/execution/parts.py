@@ -9,8 +9,8 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.results import Result
 from flotilla.routing.consensus import agreed_on, is_undecided
 from flotilla.routing.types import Choice
-from orchestrator.execution.run_state import RunState
-from orchestrator.execution.run_steps import AskPanel, PanelEnded, PartEnded
+from orchestrator.execution.run_state import PartEnded, RunState
+from orchestrator.execution.run_steps import AskPanel, PanelEnded
 
 KeyOf = Callable[[Finished], bytes]
 """What stands for an answer when it is compared."""
@@ -67,22 +67,34 @@ async def ask_parts(runs: Sequence[PartRun], ask: AskPanel, key_of: KeyOf) -> Pa
     """
     Run the parts for as long as it is undecided (`is_undecided`); those that have not ended then are cancelled.
 
+    One that was lost with its replica may still answer when it is asked again: it is no reason to decide without it.
+
     Raises:
         FabricError: The server could not be asked.
     """
-    tasks = [asyncio.ensure_future(run_part(run, choice)) for run, choice in zip(runs, ask.choices, strict=True)]
-    keys: list[bytes | None] = [None] * len(tasks)
+    consensus = ask.consensus
+    tasks = {asyncio.ensure_future(run_part(run, choice)): run for run, choice in zip(runs, ask.choices, strict=True)}
+    ended = {part.choice.route: part for part in consensus.ended}
+    keys = {route: key_of(part.finished) for route, part in ended.items() if part.finished is not None}
+    to_come = len(consensus.choices) - len(ended)
+
+    def is_open() -> bool:
+        return is_undecided(list(keys.values()), consensus.agree, pending=to_come)
+
     pending = set(tasks)
     try:
-        while is_undecided(keys, ask.agree, pending=len(pending)):
+        while pending and is_open():
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                finished = task.result().finished
-                keys[tasks.index(task)] = None if finished is None else key_of(finished)
+                part = task.result()
+                ended[part.choice.route] = part
+                to_come -= not part.is_lost
+                if part.finished is not None:
+                    keys[part.choice.route] = key_of(part.finished)
     finally:
         await stop_parts(pending)
-    parts = [
-        PartEnded(choice, run.state) if task.cancelled() else task.result()
-        for task, run, choice in zip(tasks, runs, ask.choices, strict=True)
-    ]
-    return PanelEnded(tuple(parts), agreed_on(keys, ask.agree))
+    for (task, run), choice in zip(tasks.items(), ask.choices, strict=True):
+        ended[choice.route] = PartEnded(choice, run.state) if task.cancelled() else task.result()
+    parts = tuple(ended[choice.route] for choice in consensus.choices if choice.route in ended)
+    agreed = agreed_on([keys.get(part.choice.route) for part in parts], consensus.agree)
+    return PanelEnded(parts, agreed, is_open())

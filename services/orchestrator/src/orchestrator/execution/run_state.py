@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Finished, Usage
+from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, FailureKind
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport, Result
@@ -77,6 +78,52 @@ class Part(Struct, frozen=True):
         return tuple(each for each in choices if each.route == self.route and not each.last_resort)
 
 
+class PartEnded(Struct, frozen=True, gc=False):
+    """
+    A part of the task's run is over: one route that was asked beside others.
+
+    Attributes:
+        state: All that happened in it.
+        finished: The answer; None where it has none.
+        replica: That gave it.
+        error: Why it has none; None of one that was not waited for to its end.
+    """
+
+    choice: Choice
+    state: "RunState"
+    finished: Finished | None = None
+    replica: str = ""
+    error: TaskError | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Its replica came into trouble with it, which says nothing of what its route would answer."""
+        return self.finished is None and bool(self.state.losses)
+
+
+class Consensus(Struct, frozen=True):
+    """
+    Routes that are asked at the same time, until it is known whether enough of their answers agree.
+
+    Attributes:
+        choices: All of them, in the policy's order.
+        agree: How many answers must say the same.
+        ended: Those that have answered, or have no answer to give; the others are asked, or asked again.
+        kept: What is known of the first answer, for the case that no other comes in time.
+    """
+
+    choices: tuple[Choice, ...]
+    agree: int
+    ended: tuple[PartEnded, ...] = ()
+    kept: Kept | None = None
+
+    def left(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """Those still to be asked, of the choices of a decision."""
+        open_now = {each.route for each in choices if not each.last_resort}
+        over = {part.choice.route for part in self.ended}
+        return tuple(each for each in self.choices if each.route in open_now and each.route not in over)
+
+
 class RunState(Struct):
     """
     One task's run.
@@ -106,6 +153,7 @@ class RunState(Struct):
         escalation: Of the last decision.
         kept: The newest answer that was not sure enough, or that not enough others agree with.
         panel: Of the last decision.
+        consensus: The routes that are being asked at the same time; None before and afterwards.
         asked: The routes that were asked at the same time in this round.
         part: What it is limited to; None of a whole task's run.
         paid: What attempts cost.
@@ -137,6 +185,7 @@ class RunState(Struct):
     escalation: Escalation | None = None
     kept: Kept | None = None
     panel: Panel | None = None
+    consensus: Consensus | None = None
     asked: frozenset[Route] = frozenset()
     part: Part | None = None
     paid: list[Paid] = []

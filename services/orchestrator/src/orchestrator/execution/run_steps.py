@@ -9,12 +9,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.contracts.attempts import Finished, Usage
+from flotilla.contracts.attempts import Usage
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.policy import Rules
 from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision
-from orchestrator.execution.run_state import RunState
+from orchestrator.execution.run_state import Consensus, PartEnded
 from orchestrator.state.outcomes import Outcome
 from orchestrator.state.replica_states import Replica, Standing
 
@@ -91,35 +91,19 @@ class AttemptEnded(Struct, frozen=True, gc=False):
     suspects: frozenset[Replica] = frozenset()
 
 
-class PartEnded(Struct, frozen=True, gc=False):
-    """
-    A part of the task's run is over: one route that was asked beside others.
-
-    Attributes:
-        state: All that happened in it.
-        finished: The answer; None where it has none.
-        replica: That gave it.
-        error: Why it has none; None of one that was not waited for to its end.
-    """
-
-    choice: Choice
-    state: RunState
-    finished: Finished | None = None
-    replica: str = ""
-    error: TaskError | None = None
-
-
 class PanelEnded(Struct, frozen=True, gc=False):
     """
     The routes that were asked at the same time have answered, as far as they were waited for.
 
     Attributes:
-        parts: In the order of the choices.
+        parts: In the order of the choices, those included that had ended before.
         agreed: The place of the answer that enough of them agree on; None where they do not.
+        is_open: Those that were lost, or not asked yet, may still bring about an agreement.
     """
 
     parts: tuple[PartEnded, ...]
     agreed: int | None
+    is_open: bool = False
 
 
 RunEvent = Refreshed | DeathsTold | NotAlone | Routed | NoSlot | OverLimit | LinesFull | AttemptEnded | PanelEnded
@@ -158,10 +142,16 @@ class Send(Struct, frozen=True, gc=False):
 
 
 class AskPanel(Struct, frozen=True, gc=False):
-    """Ask these routes at the same time, until `agree` of their answers say the same or no more can: gives `PanelEnded`."""
+    """
+    Ask routes of a consensus at the same time, until enough of all answers say the same or no more can: gives `PanelEnded`.
+
+    Attributes:
+        choices: Those that are asked now.
+        consensus: All of them, and those that have ended before.
+    """
 
     choices: tuple[Choice, ...]
-    agree: int
+    consensus: Consensus
 
 
 class WaitForSlot(Struct, frozen=True, gc=False):

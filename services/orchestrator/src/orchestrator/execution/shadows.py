@@ -21,7 +21,7 @@ from flotilla.routing.types import Choice, Route
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.parts import run_part, stop_parts
-from orchestrator.execution.run_steps import PartEnded
+from orchestrator.execution.run_state import PartEnded
 from orchestrator.execution.task_run import TaskRun
 from orchestrator.reporting.events import NoEvents
 from orchestrator.reporting.metrics import OrchestratorMetrics

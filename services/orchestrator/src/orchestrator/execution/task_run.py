@@ -117,7 +117,7 @@ class TaskRun:
         """Stand in no line any more, and give up the place of a task that is tried alone."""
         if self._waiter is not None:
             self._leave_lines()
-        if self.state.failures or self.state.deaths:
+        if self.state.part is None and (self.state.failures or self.state.deaths):
             self._dependencies.isolation.leave(self.task)
 
     async def run(self) -> Result:
@@ -145,21 +145,23 @@ class TaskRun:
                     if answers_anyway(state, error):
                         return self._result()
                     raise error
+                case AskPanel() as ask:
+                    event = await self._ask_panel(ask)
                 case other:
-                    # A refused try goes on with its next `Send`, still alone; here it is over, or waits.
-                    self._dependencies.isolation.leave(self.task)
+                    # A refused try goes on with its next `Send`, still alone; here it is over, or waits. A part's place
+                    # is its whole run's.
+                    if state.part is None:
+                        self._dependencies.isolation.leave(self.task)
                     event = await self._perform(other)
 
     async def _perform(
-        self, action: TellDeaths | AskPanel | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
+        self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
     ) -> RunEvent:
         state, fleet = self.state, self._dependencies.fleet
         match action:
             case TellDeaths(deaths=deaths):
                 await self._dependencies.deaths.note(self.task, deaths)
                 return DeathsTold()
-            case AskPanel():
-                return await self._ask_panel(action)
             case WaitForSlot():
                 return await self._wait_for_slot(action)
             case Refresh():
