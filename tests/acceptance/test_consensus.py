@@ -160,6 +160,7 @@ async def test_whoever_is_not_waited_for_any_more_is_cancelled(panel: Panel):
     assert {"one": "ok", "two": "ok", "judge": "cancelled"} == {
         each["pool"]: each["outcome"] for each in result["attempts"]
     }
+    assert (0.75, 1) == (result["usage"]["cost_usd"], result["usage"]["unpriced"])
 
 
 async def test_without_agreement_and_without_an_answer_anyway_the_task_fails(panel: Panel):

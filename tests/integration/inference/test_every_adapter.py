@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from flotilla.capabilities.errors import AttemptError
+from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
 from flotilla.inference.adapters.ollama_chat import OllamaChat
@@ -57,6 +58,11 @@ async def model(server: ProviderServer) -> AsyncGenerator[Model]:
     made = adapter(server)
     yield made
     await made.aclose()
+
+
+def is_charged_unknown(server: ProviderServer, error: AttemptError) -> bool:
+    """Whether a failure says of its cost what can be said: nothing at home, and elsewhere that it is not known."""
+    return error.usage.cost_usd == (0.0 if isinstance(server, OllamaServer) else None)
 
 
 def call(**changes: Any) -> ModelCall:
@@ -310,6 +316,7 @@ async def test_a_stream_cut_in_the_middle_is_never_an_answer(
         await model.complete(call(), pieces)
 
     assert FailureKind.UNAVAILABLE is caught.value.kind
+    assert is_charged_unknown(server, caught.value)
     assert ["Hel", "lo"] == pieces
 
 
@@ -319,7 +326,25 @@ async def test_a_whole_answer_cut_in_the_middle_is_unavailable(server: ProviderS
     """
     server.script(Cuts())
 
-    assert FailureKind.UNAVAILABLE is (await failure(model, streams=False)).kind
+    error = await failure(model, streams=False)
+
+    assert FailureKind.UNAVAILABLE is error.kind
+    assert is_charged_unknown(server, error)
+
+
+async def test_what_was_never_sent_or_was_refused_costs_nothing(server: ProviderServer, model: Model):
+    """
+    A provider without a free moment, and one that cannot be reached.
+    """
+    server.script(Fails(429))
+    refused = await failure(model, streams=True)
+    await server.__aexit__(None, None, None)
+    fresh = adapter(server)
+    gone = await failure(fresh, streams=True)
+    await fresh.aclose()
+
+    assert (FailureKind.RATE_LIMITED, Usage()) == (refused.kind, refused.usage)
+    assert (FailureKind.UNAVAILABLE, Usage()) == (gone.kind, gone.usage)
 
 
 async def test_an_error_inside_a_stream_ends_it(server: ProviderServer, model: Model):
@@ -328,7 +353,10 @@ async def test_an_error_inside_a_stream_ends_it(server: ProviderServer, model: M
     """
     server.script(FailsInside(("Hel", "lo"), message=DOCUMENT))
 
-    assert FailureKind.UNAVAILABLE is (await failure(model, streams=True)).kind
+    error = await failure(model, streams=True)
+
+    assert FailureKind.UNAVAILABLE is error.kind
+    assert is_charged_unknown(server, error)
 
 
 @both_ways
@@ -341,6 +369,7 @@ async def test_a_slow_first_byte_is_a_timeout(server: ProviderServer, model: Mod
     error = await failure(model, streams=streams, timeout_s=0.6)
 
     assert FailureKind.TIMEOUT is error.kind
+    assert is_charged_unknown(server, error)
     await asyncio.wait_for(server.requests[0].disconnected.wait(), GONE_S)
 
 

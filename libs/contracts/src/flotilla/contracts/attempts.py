@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
@@ -41,6 +41,10 @@ _Word = Annotated[str, Meta(max_length=WORD_LENGTH_MAX)]
 
 AttemptId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}\Z")]
 AttemptIds = Annotated[list[AttemptId], Meta(max_length=ATTEMPTS_ASKED_MAX)]
+
+
+UNPRICED_MAX: Final = 1_000_000
+Unpriced = Annotated[int, Meta(ge=0, le=UNPRICED_MAX)]
 
 
 class AttemptOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,11 +95,14 @@ class Usage(Struct, frozen=True, kw_only=True):
         input_tokens: In the model's own tokens; zero for engines that do not count.
         cost_usd: By the public price list for the provider and model; zero for one's own hardware, None where it is
             not known: the model has no price there, or the provider did not say what it counted.
+        unpriced: Attempts without an answer (broken off, cancelled, timed out, lost) for which a provider may charge, and
+            nobody knows how much; `cost_usd` is without them.
     """
 
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
     cost_usd: CostUsd | None = 0.0
+    unpriced: Unpriced | UnsetType = UNSET
 
     def __add__(self, other: "Usage") -> "Usage":
         # A sum beyond the bounds could not be read again.
@@ -103,7 +110,12 @@ class Usage(Struct, frozen=True, kw_only=True):
             input_tokens=min(TOKENS_MAX, self.input_tokens + other.input_tokens),
             output_tokens=min(TOKENS_MAX, self.output_tokens + other.output_tokens),
             cost_usd=None if self.cost_usd is None or other.cost_usd is None else _cost(self.cost_usd + other.cost_usd),
+            unpriced=min(UNPRICED_MAX, (self.unpriced or 0) + (other.unpriced or 0)) or UNSET,
         )
+
+    def without_answer(self) -> "Usage":
+        """What an attempt that came to no answer consumed: what is known of it, and that its provider may charge more."""
+        return msgspec.structs.replace(self, cost_usd=self.cost_usd or 0.0, unpriced=1)
 
     def bounded(self) -> "Usage":
         """The same, within what can be sent: a provider may say anything."""

@@ -204,6 +204,8 @@ class RunState(Struct):
         self.attempts.append(report)
         if usage.cost_usd != 0.0:
             self.paid.append(Paid(report.pool, report.model, usage.cost_usd))
+        if usage.unpriced:
+            self.paid.append(Paid(report.pool, report.model, None))
         if len(self.attempts) > ATTEMPTS_REPORTED_MAX:
             del self.attempts[ATTEMPTS_REPORTED_MAX // 2]
 

@@ -12,7 +12,7 @@ from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import Waiter
 from flotilla.routing.types import Choice, Decision, Route
 from orchestrator.economy.errors import OverLimitError
-from orchestrator.execution.attempt_ends import attempt_without_answer
+from orchestrator.execution.attempt_ends import attempt_without_answer, usage_without_answer
 from orchestrator.execution.attempt_reports import log_attempt, report_of
 from orchestrator.execution.cascades import answers_anyway
 from orchestrator.execution.dependencies import Dependencies, GateAheadError
@@ -52,7 +52,7 @@ from orchestrator.execution.run_waits import park, pause
 from orchestrator.execution.shut_zones import outside
 from orchestrator.state.attempt import Attempt, OnPiece
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
-from orchestrator.state.tasks import NO_USAGE, Task
+from orchestrator.state.tasks import Task
 
 _NO_SLOT: Final = NoSlot()
 _STALE: Final = NoSlot(stale=True)
@@ -291,7 +291,8 @@ class TaskRun:
     async def _drop(self, choice: Choice, attempt: Attempt) -> None:
         """Nobody waits for an attempt any more, which a replica may have taken: it is cancelled at its worker."""
         self._dependencies.ledger.cancelled(attempt)
-        self.state.report(report_of(choice, attempt, Ended.CANCELLED.value), NO_USAGE)
+        report = report_of(choice, attempt, Ended.CANCELLED.value)
+        self.state.report(report, usage_without_answer(choice, Ended.CANCELLED))
         await self._dependencies.attempts.abandon(attempt, Ended.CANCELLED)
 
     def _ended(self, choice: Choice, attempt: Attempt, outcome: Outcome) -> AttemptEnded:

@@ -154,6 +154,6 @@ def _total(outcomes: list[Outcome], failed: int, elapsed_s: float) -> str:
     if tokens:
         parts.append(f"{tokens:,} tokens")
     parts.append(readable.dollars(sum(answer.usage.cost_usd or 0.0 for answer in answers)))
-    if unpriced := sum(answer.usage.cost_usd is None for answer in answers):
-        parts.append(f"{unpriced:,} of unknown cost")
+    if unpriced := sum((answer.usage.cost_usd is None) + (answer.usage.unpriced or 0) for answer in answers):
+        parts.append(f"{unpriced:,} calls of unknown cost")
     return " · ".join(part for part in parts if part)

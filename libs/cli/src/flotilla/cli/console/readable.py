@@ -143,7 +143,11 @@ def cost(answer: Answer) -> str:
     if answer.cached:
         saved = dollars(answer.saved_usd or 0.0)
         return f"cached, saved {saved}" if saved else "cached"
-    return dollars(answer.usage.cost_usd)
+    known, unpriced = dollars(answer.usage.cost_usd), answer.usage.unpriced
+    if not unpriced:
+        return known
+    calls = f"{unpriced:,} {'call' if unpriced == 1 else 'calls'} of unknown cost"
+    return f"{known} and {calls}" if known else calls
 
 
 def dollars(cost_usd: float | None) -> str:

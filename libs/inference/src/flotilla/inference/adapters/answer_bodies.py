@@ -19,6 +19,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters.errors_told import LABELS, error_object, sentence_of
 from flotilla.inference.adapters.failures import failure_of
 from flotilla.inference.adapters.server_sent_events import events, is_event_stream
+from flotilla.inference.adapters.token_counts import broken_off
 from flotilla.inference.lenient_json import loads
 
 BEGINNING_BYTES_MIN: Final = 8
@@ -26,6 +27,8 @@ STREAM_ACCEPT: Final = "text/event-stream, application/json"
 """What a request for a stream accepts; by this `http_bounds` knows it."""
 
 
+NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""Errors before a request was on its way."""
 DRAIN_S: Final = 0.1
 """For what follows the end marker of a stream, so that its connection can be used again."""
 
@@ -103,6 +106,17 @@ async def read(response: httpx2.Response) -> bytes:
         return b"".join([chunk async for chunk in chunks(response)])
     finally:
         await response.aclose()
+
+
+def spent_by(provider: str, error: Exception, usage: Usage) -> Usage:
+    """
+    What a call used that ended with an error in place of an answer: what was counted, and an unknown cost.
+
+    One that was never sent, or was answered by something else than the provider (a proxy's page), used what was counted.
+    """
+    never_sent = isinstance(error, NOT_SENT)
+    by_another = not isinstance(error, httpx2.HTTPError) and usage == Usage()
+    return usage if never_sent or by_another else broken_off(provider, usage)
 
 
 async def error_answer(response: httpx2.Response, *, provider: str, spent: Usage | None = None) -> ErrorAnswer:

@@ -22,7 +22,7 @@ from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters import pricing
 from flotilla.inference.adapters.access import Access
-from flotilla.inference.adapters.answer_bodies import STREAM_ACCEPT, drained, error_answer, parts, read
+from flotilla.inference.adapters.answer_bodies import STREAM_ACCEPT, drained, error_answer, parts, read, spent_by
 from flotilla.inference.adapters.anthropic_answers import PROVIDER, Reading, decode_said
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import anthropic_url
@@ -115,7 +115,7 @@ class AnthropicMessages:
         """Run one completion; see `flotilla.inference.backend.Model`. Temperature and top_p are left out."""
         gathered = Gathered()
         async with (
-            deadline(PROVIDER, call.timeout_s),
+            deadline(PROVIDER, call.timeout_s, lambda: gathered.usage),
             aclosing(self._pieces(call, gathered, stream=emit is not None)) as pieces,
         ):
             async for piece in pieces:
@@ -238,10 +238,10 @@ def _translated(gathered: Gathered) -> Generator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise too_slow(PROVIDER, error, gathered.usage) from error
+        raise too_slow(PROVIDER, error, spent_by(PROVIDER, error, gathered.usage)) from error
     except httpx2.HTTPError as error:
-        raise unreachable(PROVIDER, error, gathered.usage) from error
+        raise unreachable(PROVIDER, error, spent_by(PROVIDER, error, gathered.usage)) from error
     except msgspec.ValidationError as error:
-        raise misshapen(PROVIDER) from error
+        raise misshapen(PROVIDER).with_usage(spent_by(PROVIDER, error, gathered.usage)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise not_json(PROVIDER) from error
+        raise not_json(PROVIDER).with_usage(spent_by(PROVIDER, error, gathered.usage)) from error

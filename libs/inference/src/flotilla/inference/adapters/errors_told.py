@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters.failures import failure_of
+from flotilla.inference.adapters.token_counts import broken_off
 
 LABELS: Final = ("type", "code", "status")
 """Of an error: what names it, beside its message."""
@@ -15,6 +16,9 @@ def failure_inside(error: Any, provider: str, usage: Usage | None = None) -> Att
     """The failure that an error inside a success means: an object, a text, or either in a list or under `error`."""
     named = error_object(error)
     labels = [named.get(label) for label in LABELS]
+    if usage is not None and usage != Usage():
+        # The answer had begun.
+        usage = broken_off(provider, usage)
     return failure_of(provider, HTTPStatus.OK, labels=labels, text=str(error), usage=usage, said=sentence_of(error))
 
 

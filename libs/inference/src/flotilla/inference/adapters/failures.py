@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from typing import ClassVar, Final
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.token_counts import broken_off
 
 CONNECT_TIMEOUT_S: Final = 5.0
 CONNECTIONS_MAX: Final = 64
@@ -215,9 +216,14 @@ def refused(provider: str, reason: str, usage: Usage) -> AttemptError:
 
 
 @contextlib.asynccontextmanager
-async def deadline(provider: str, timeout_s: float) -> AsyncGenerator[None]:
+async def deadline(provider: str, timeout_s: float, spent: Callable[[], Usage] | None = None) -> AsyncGenerator[None]:
     """
     Bound a whole call, a slow stream included.
+
+    Args:
+        provider: For the message.
+        timeout_s: From now on.
+        spent: What was counted of the call, which was sent and may be charged for.
 
     Raises:
         AttemptError: TIMEOUT, when `timeout_s` are over; the request is cancelled, which closes its connection.
@@ -229,4 +235,6 @@ async def deadline(provider: str, timeout_s: float) -> AsyncGenerator[None]:
     except TimeoutError as error:
         if not scope.expired():
             raise
-        raise AttemptError(FailureKind.TIMEOUT, f"{provider}: no whole answer within {timeout_s:g} s") from error
+        usage = None if spent is None else broken_off(provider, spent())
+        text = f"{provider}: no whole answer within {timeout_s:g} s"
+        raise AttemptError(FailureKind.TIMEOUT, text, usage=usage) from error

@@ -28,6 +28,7 @@ from flotilla.inference.adapters.answer_bodies import (
     drained,
     error_answer,
     read,
+    spent_by,
 )
 from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import openai_url
@@ -139,7 +140,7 @@ class OpenAIChat:
     async def complete(self, call: ModelCall, emit: Emit | None = None) -> Completion:
         """Run one completion; see `flotilla.inference.backend.Model`."""
         gathered = Gathered()
-        async with deadline(self._provider, call.timeout_s):
+        async with deadline(self._provider, call.timeout_s, lambda: gathered.usage):
             if emit is None:
                 with self._translated(gathered):
                     await self._whole(call, gathered)
@@ -157,8 +158,8 @@ class OpenAIChat:
 
     async def embed(self, texts: list[str], *, model: str, timeout_s: float) -> Embedding:
         """Embed texts, in as many calls as the provider's limit on one call takes."""
-        async with deadline(self._provider, timeout_s):
-            spent = Gathered()
+        spent = Gathered()
+        async with deadline(self._provider, timeout_s, lambda: spent.usage):
             with self._translated(spent):
                 most = self._batches.most(model)
                 refusals_left = BATCH_REFUSALS_MAX
@@ -290,13 +291,13 @@ class OpenAIChat:
         try:
             yield
         except httpx2.TimeoutException as error:
-            raise too_slow(provider, error, gathered.usage) from error
+            raise too_slow(provider, error, spent_by(provider, error, gathered.usage)) from error
         except httpx2.HTTPError as error:
-            raise unreachable(provider, error, gathered.usage) from error
+            raise unreachable(provider, error, spent_by(provider, error, gathered.usage)) from error
         except msgspec.ValidationError as error:
-            raise misshapen(provider) from error
+            raise misshapen(provider).with_usage(spent_by(provider, error, gathered.usage)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise not_json(provider) from error
+            raise not_json(provider).with_usage(spent_by(provider, error, gathered.usage)) from error
 
 
 def connect(access: Access) -> OpenAIChat:

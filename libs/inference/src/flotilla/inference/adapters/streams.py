@@ -6,6 +6,7 @@ from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import MODEL_LENGTH_MAX
+from flotilla.inference.adapters.token_counts import broken_off
 
 TEXT_LENGTH_MAX: Final = 8 * 1024 * 1024
 
@@ -58,7 +59,9 @@ class Gathered:
     def cut(self, provider: str) -> AttemptError:
         """The failure of a stream that ended without its end marker."""
         return AttemptError(
-            FailureKind.UNAVAILABLE, f"{provider}: the stream ended before its end marker", usage=self.usage
+            FailureKind.UNAVAILABLE,
+            f"{provider}: the stream ended before its end marker",
+            usage=broken_off(provider, self.usage),
         )
 
 

@@ -8,6 +8,8 @@ that. What is no count is not known, and then neither is the cost.
 import math
 from typing import Final
 
+import msgspec
+
 from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters import pricing
 
@@ -70,6 +72,11 @@ def usage_of(
         asked=asked,
     )
     return Usage(input_tokens=input_tokens, output_tokens=output_tokens or 0, cost_usd=cost_usd)
+
+
+def broken_off(provider: str, usage: Usage) -> Usage:
+    """Of a call that was broken off after it had been sent: what was counted until then, and an unknown cost."""
+    return usage if provider in pricing.FREE else msgspec.structs.replace(usage, cost_usd=None)
 
 
 def unknown_usage(provider: str) -> Usage:
