@@ -51,12 +51,18 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
 
 
 class StreamUsage(Struct, frozen=True, kw_only=True):
-    """What a stream holds, and may hold; -1 where there is no bound."""
+    """
+    What a stream holds, and may hold; -1 where there is no bound.
+
+    Attributes:
+        last_sequence: Of the newest message that it has ever held; 0 before the first.
+    """
 
     messages: int
     messages_max: int
     size_bytes: int
     size_bytes_max: int
+    last_sequence: int = 0
 
 
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
@@ -226,6 +232,7 @@ async def held_by(requests: Requests, stream: str) -> StreamUsage:
         messages_max=int(config.get("max_msgs", -1)),
         size_bytes=int(state.get("bytes", 0)),
         size_bytes_max=int(config.get("max_bytes", -1)),
+        last_sequence=int(state.get("last_seq", 0)),
     )
 
 

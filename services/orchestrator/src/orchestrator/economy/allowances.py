@@ -5,8 +5,8 @@ A reservation is one request: it adds its amount, and the total that comes back 
 Since the total has everybody's, all that are admitted together never exceed it. One that is over is taken back.
 
 What is heard of the others only saves asking where there is no room. It may be missed: a counter that had no room is read
-again every LOOK_S. And the stream may be lost: when its sequence falls nothing is admitted before it is known whether it was
-made anew, and then what the counter stood at is put back, once by all who know it.
+again every LOOK_S. And the stream may be lost, or this counter's messages in it: when its sequence falls nothing is admitted
+before it is known whether it was made anew, and then what the counter stood at is put back, once by all who know it.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class Allowance:
             # In this order: should the stream be lost in between, it has another life.
             found = await self._counters.standing_of(self.subject)
             life = await self._counters.life()
-            if self._life not in ("", life) and self.total:
+            if self.total and (self._life not in ("", life) or not found.sequence):
                 found = await self._counters.restore(self.subject, self.total, life)
             if falls == self._falls:
                 break

@@ -22,7 +22,7 @@ from flotilla.fabric.counters import Count, Standing
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import created_at
+from flotilla.fabric.stored import StreamUsage, created_at, held_by
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.economy.errors import CountersAwayError
 
@@ -213,9 +213,21 @@ class Counters:
         except FabricError as error:
             raise self._away(error) from error
 
+    async def usage(self) -> StreamUsage:
+        """
+        How full the stream is.
+
+        Raises:
+            CountersAwayError: It cannot be read.
+        """
+        try:
+            return await held_by(self._requests, subjects.COUNTERS_STREAM)
+        except FabricError as error:
+            raise self._away(error) from error
+
     async def restore(self, subject: str, stood: int, life: str) -> Standing:
         """
-        Put back what a counter stood at before its stream was lost, unless somebody did; gives what it stands at now.
+        Put back what a counter stood at before its messages were lost, unless somebody did; gives what it stands at now.
 
         Raises:
             CountersAwayError: Nobody can say whether it was counted.

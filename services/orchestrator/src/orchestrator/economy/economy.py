@@ -7,6 +7,7 @@ from flotilla.contracts.policy import Policy
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from orchestrator.economy.counters import Counters
+from orchestrator.economy.counters_in_force import CountersInForce
 from orchestrator.economy.gate import Gate
 from orchestrator.economy.reservations import Reservations
 from orchestrator.economy.spend import SpendLedger
@@ -34,6 +35,7 @@ class Economy:
         self._counters = counters = Counters(connection, requests, instance)
         self._reservations = reservations = Reservations(connection, counters)
         counters.on_lost = metrics.count_lost
+        self._in_force = CountersInForce(counters, policy)
         self.gate: Final = Gate(reservations, counters, policy)
         self.gate.on_over = metrics.over_limit
         self.ledger: Final = SpendLedger(counters)
@@ -42,8 +44,10 @@ class Economy:
         """Hear what is counted."""
         await self._counters.start()
         self._reservations.start()
+        self._in_force.start()
 
     async def stop(self) -> None:
         """Send what waits, for a moment; then stop."""
+        self._in_force.stop()
         await self._counters.stop()
         self._reservations.stop()
