@@ -18,7 +18,7 @@ from orchestrator.api.parts import Answers
 from orchestrator.approvals.gated_pools import GatedPools
 from orchestrator.approvals.parts import Approvals
 from orchestrator.caching.executor import CachingExecutor
-from orchestrator.caching.flights import Flights
+from orchestrator.caching.flights import FLIGHTS_MAX, Flights
 from orchestrator.caching.store import AnswerStore
 from orchestrator.economy.economy import Economy
 from orchestrator.execution.attempts import Attempts
@@ -145,7 +145,8 @@ class Orchestrator:
         pools = PoolExecutor(fleet, dispatcher)
         reports = TaskReports(events, metrics, traces)
         self._flights = Flights(
-            AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable)
+            AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable),
+            Room(scopes, total_max=FLIGHTS_MAX, share_max=share_max),
         )
         cached_pools = CachingExecutor(
             pools,

@@ -22,10 +22,12 @@ from flotilla.fabric.key_changes import KeyChanges
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.caching.records import Claim, KeptAnswer
 from orchestrator.caching.store import CLAIM_LIFETIME_S, CLAIM_RENEWED_EVERY_S, AnswerPlace, AnswerStore
+from orchestrator.state.shared_quota import Room
 
 logger = structlog.get_logger("orchestrator")
 
 FLIGHTS_MAX: Final = 10_000
+"""Under way at a time, of all scopes."""
 FAILED_MAX: Final = 2
 """Tasks of a flight that may fail one after the other before all who wait are run side by side."""
 LOOK_TIMEOUT_S: Final = 2.0
@@ -191,31 +193,37 @@ class Flight:
 
 
 class Flights:
-    """The flights of one orchestrator, by scope and key."""
+    """
+    The flights of one orchestrator, by scope and key.
 
-    def __init__(self, store: AnswerStore) -> None:
+    What one scope asks keeps no other from its cache: each has its part of the room, and the trouble of its own bucket.
+    """
+
+    def __init__(self, store: AnswerStore, room: Room) -> None:
+        """Begin without any; `room` is for flights, and answers that are being written."""
         self._store = store
+        self._room = room
         self._flights: dict[tuple[str, str], Flight] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._sparing = Sparing()
-        self._rest_until = 0.0
+        self._rest_until: dict[str, float] = {}
 
     def of(self, place: AnswerPlace) -> Flight | None:
-        """The flight to join; None where the bucket did not answer lately, or too many are under way."""
+        """The flight to join; None where the bucket did not answer lately, or too many of the scope are under way."""
         at = (place.scope, place.key)
         flight = self._flights.get(at)
         if flight is not None:
             return flight
-        if len(self._running) >= FLIGHTS_MAX or time.monotonic() < self._rest_until:
+        if time.monotonic() < self._rest_until.get(place.scope, 0.0) or not self._room.take(place.scope):
             return None
         flight = self._flights[at] = Flight(place, self._store)
-        self._start(self._fly(flight, at))
+        self._start(place.scope, self._fly(flight, at))
         return flight
 
     def keep(self, place: AnswerPlace, answer: KeptAnswer) -> None:
         """Keep an answer that was made without a flight; nobody waits for that."""
-        if len(self._running) < FLIGHTS_MAX:
-            self._start(self._guarded(self._store.keep(place, answer)))
+        if self._room.take(place.scope):
+            self._start(place.scope, self._guarded(place.scope, self._store.keep(place, answer)))
 
     async def finish(self, grace_s: float) -> None:
         """The tasks are over: have what they left written within `grace_s`."""
@@ -224,23 +232,29 @@ class Flights:
         for running in list(self._running):
             running.cancel()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, scope: str, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done for which room was taken."""
         running = asyncio.get_running_loop().create_task(work)
         self._running.add(running)
-        running.add_done_callback(self._running.discard)
+
+        def over(running: asyncio.Task[None]) -> None:
+            self._running.discard(running)
+            self._room.give_back(scope)
+
+        running.add_done_callback(over)
 
     async def _fly(self, flight: Flight, at: tuple[str, str]) -> None:
         def closed() -> None:
             if self._flights.get(at) is flight:
                 del self._flights[at]
 
-        await self._guarded(flight.fly(closed))
+        await self._guarded(flight.place.scope, flight.fly(closed))
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, scope: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001  (whatever it is: tasks run without the cache)
-            self._rest_until = time.monotonic() + TROUBLE_REST_S
-            unsaid = self._sparing.due(type(error).__name__)
+            self._rest_until[scope] = time.monotonic() + TROUBLE_REST_S
+            unsaid = self._sparing.due(f"{scope} {type(error).__name__}")
             if unsaid is not None:
-                logger.warning("cache_failed", error=type(error).__name__, unsaid=unsaid)
+                logger.warning("cache_failed", scope=scope, error=type(error).__name__, unsaid=unsaid)
