@@ -74,7 +74,10 @@ def find_spans(text: str, layers: Sequence[Layer], *, language: str, policy: Pol
     reading = read(text)
     found: list[Span] = []
     for layer in layers:
-        found += (reading.original(span) for span in _checked(layer, reading.text, language) if policy.counts(span))
+        spans = _checked(layer, reading.text, language)
+        if policy is not ALL:
+            spans = [span for span in spans if policy.counts(span)]
+        found += spans if reading.starts is None else map(reading.original, spans)
     return union(found)
 
 
@@ -82,9 +85,11 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
     """The spans of one layer, or a LayerError that has nothing of the text: neither a cause nor a context."""
     found: list[Span] = []
     failure: LayerError | None = None
+    length = len(text)
+    types: set[str] = set()
     try:
         for span in layer.find(text, language):
-            if not _is_span(span, len(text)):
+            if not _is_span(span, length, types):
                 failure = LayerFailedError(layer.name, "gave what is no span of the text")
                 break
             if len(found) >= SPANS_MAX:
@@ -100,11 +105,18 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
     return found
 
 
-def _is_span(span: object, length: int) -> bool:
+def _is_span(span: object, length: int, types: set[str]) -> bool:
+    """Whether it is a span of a text of that length; `types` are the names that were checked before."""
     if not isinstance(span, Span):
         return False
     start, end, name = cast("tuple[Any, Any, Any]", (span.start, span.end, span.type))
-    return type(start) is int and type(end) is int and 0 <= start < end <= length and is_type_name(name)
+    if not (type(start) is int and type(end) is int and 0 <= start < end <= length and type(name) is str):
+        return False
+    if name not in types:
+        if not is_type_name(name):
+            return False
+        types.add(name)
+    return True
 
 
 class Guarded:

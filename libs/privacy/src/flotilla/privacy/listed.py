@@ -3,7 +3,6 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from flotilla.privacy import lexicon
@@ -15,7 +14,8 @@ from flotilla.privacy.names.small import said_again, small_names
 from flotilla.privacy.names.spellings import WordPlaces, places_of
 from flotilla.privacy.names.tokens import Token, tokens_of
 from flotilla.privacy.spans import Span
-from flotilla.privacy.values.regions import Region, near_digits
+from flotilla.privacy.values.outline import Outline, outline_of
+from flotilla.privacy.values.regions import Region
 
 # Between the parts of one address.
 _GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
@@ -44,11 +44,11 @@ class Listed:
             yield self._span(start, end, name, _SURE)
         text = with_capitals(text)
         tokens = tokens_of(text, language)
-        digits = near_digits(text)
+        outline = outline_of(text)
         at = places_of(text)
         mark(text, tokens, language)
         people_found = [*self._people(text, tokens, language, at)]
-        parts = [*self._address_parts(text, tokens, digits, language, at)]
+        parts = [*self._address_parts(outline, tokens, language, at)]
         yield from people_found
         for span in people_found:
             age = _AGE_AFTER.match(text, span.end)
@@ -65,7 +65,7 @@ class Listed:
         for start, end, name in organisations.find(text, tokens):
             yield self._span(start, end, name, _RATHER)
         for token in tokens:
-            if token.capital and token.text.lower() in GROUPS:
+            if token.capital and token.lower in GROUPS:
                 yield self._span(token.start, token.end, "GROUP", _RATHER)
 
     def _people(self, text: str, tokens: Sequence[Token], language: str, at: WordPlaces) -> Iterator[Span]:
@@ -84,9 +84,10 @@ class Listed:
             yield self._span(run[0].start, run[-1].end, "PLACE" if placed else "PERSON", score)
 
     def _address_parts(
-        self, text: str, tokens: Sequence[Token], digits: Sequence[Region], language: str, at: WordPlaces
+        self, outline: Outline, tokens: Sequence[Token], language: str, at: WordPlaces
     ) -> Iterator[Span]:
-        for start, end, name in addresses.find(text, digits, at):
+        text, digits = outline.text, outline.digits
+        for start, end, name in addresses.find(outline, at):
             yield self._span(start, end, name, _SURE)
         for start, end in places(text, tokens, language):
             yield self._span(start, end, "PLACE", _RATHER)
@@ -97,13 +98,13 @@ class Listed:
             town = tokens[after] if after < len(tokens) else None
             if town is not None and (town.start in names or (town.capital and not town.common)):
                 yield self._span(start, end, "ADDRESS", _RATHER)
-        for start, after, end in addresses.names_with_houses(text, digits):
+        for start, after, end in addresses.names_with_houses(outline):
             token = names.get(start)
             if token is not None and not (token.first and " " not in text[start:after].strip()) and not token.upper:
                 yield self._span(start, end, "ADDRESS", _RATHER)
 
     def _span(self, start: int, end: int, name: str, score: float) -> Span:
-        return Span(start=start, end=end, type=name, layer=self.name, score=score)
+        return Span(start, end, name, self.name, score)
 
 
 def _within(regions: Sequence[Region], token: Token) -> bool:
@@ -134,4 +135,4 @@ def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> I
 
 def _with_number_before(text: str, chain: Span) -> Span:
     number = _NUMBER_BEFORE.search(text, max(0, chain.start - _NUMBER_LENGTH_MAX), chain.start)
-    return replace(chain, start=number.start()) if number else chain
+    return chain._replace(start=number.start()) if number else chain

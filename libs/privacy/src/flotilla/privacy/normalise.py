@@ -10,7 +10,7 @@ letters in place of digits, "(at)" and "dot".
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -45,7 +45,7 @@ class Reading:
         """The span of the original that a span of `text` stands for."""
         if self.starts is None or self.ends is None:
             return span
-        return replace(span, start=self.starts[span.start], end=self.ends[span.end - 1])
+        return span._replace(start=self.starts[span.start], end=self.ends[span.end - 1])
 
     def replaced(self, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> "Reading":
         """
@@ -163,9 +163,12 @@ _DIGITS_SHARE_MIN: Final = 0.5
 def _are_found(broken: re.Match[str], found: bytes | bytearray) -> bool:
     """Whether the numbers before and after a line break were found, with all of their groups."""
     text = broken.string
+    # The digits beside the break belong to them; a line has thousands of these where the rest is slow.
+    if not (found and found[broken.start() - 1] and found[broken.end()]):
+        return False
     before, after = _NUMBERS_BEFORE.search(text, max(0, broken.start() - _VALUE_LENGTH_MAX), broken.start()), None
     after = _NUMBERS_AFTER.match(text, broken.end(), broken.end() + _VALUE_LENGTH_MAX)
-    return bool(found) and all(
+    return all(
         found[place] or not text[place].isalnum()
         for part in (before, after)
         if part is not None

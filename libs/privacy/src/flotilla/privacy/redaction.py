@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from flotilla.privacy.entries import NUMBER_MARK, Entries, Entry
@@ -143,7 +143,7 @@ def _found(text: str, layers: Sequence[Layer], language: str, policy: Policy, co
         return spans
     shift = len(context)
     told = [
-        replace(span, start=max(0, span.start - shift), end=span.end - shift)
+        span._replace(start=max(0, span.start - shift), end=span.end - shift)
         for span in find_spans(context + text, layers, language=language, policy=policy)
         if span.end > shift
     ]

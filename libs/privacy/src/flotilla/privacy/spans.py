@@ -1,15 +1,17 @@
 """Spans of a text, and the union of what several layers found."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import NamedTuple
 
 from flotilla.privacy.types import strength
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """
     A piece of a text that is personal data.
+
+    A page has hundreds, and a named tuple is made in a third of the time of a dataclass.
 
     Attributes:
         start: Of the first character; offsets count code points.
@@ -37,19 +39,27 @@ def union(spans: Iterable[Span]) -> list[Span]:
     """
     merged: list[Span] = []
     named_by: Span | None = None
-    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
-        if merged and named_by is not None and span.start < merged[-1].end:
-            last = merged[-1]
-            named_by = max(named_by, span, key=_weight)
-            merged[-1] = replace(named_by, start=last.start, end=max(last.end, span.end))
-        else:
-            named_by = span
-            merged.append(span)
+    weight, begin, end = (0, 0), 0, 0
+    # The longer one first of those that begin together; each sort keeps the order of the one before.
+    ordered = sorted(sorted(spans, key=itemgetter(1), reverse=True), key=itemgetter(0))
+    for span in ordered:
+        if named_by is not None and span[0] < end:
+            own = strength(span[2]), span[1] - span[0]
+            if own > weight:
+                named_by, weight = span, own
+            end = max(end, span[1])
+            continue
+        if named_by is not None:
+            merged.append(_over(named_by, begin, end))
+        named_by, weight, begin, end = span, (strength(span[2]), span[1] - span[0]), span[0], span[1]
+    if named_by is not None:
+        merged.append(_over(named_by, begin, end))
     return merged
 
 
-def _weight(span: Span) -> tuple[int, int]:
-    return strength(span.type), span.end - span.start
+def _over(span: Span, start: int, end: int) -> Span:
+    """A span from another place to another one."""
+    return span if span[0] == start and span[1] == end else Span(start, end, span.type, span.layer, span.score)
 
 
 def covered(spans: Sequence[Span], length: int) -> bytearray:

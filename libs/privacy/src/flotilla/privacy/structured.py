@@ -7,7 +7,8 @@ from typing import Final
 from flotilla.privacy.normalise import Reading, read_closely
 from flotilla.privacy.spans import Span, covered
 from flotilla.privacy.values import credentials, dates, identity, internet, numbers
-from flotilla.privacy.values.regions import Find, around, near_digits
+from flotilla.privacy.values.outline import Find, outline_of
+from flotilla.privacy.values.regions import around
 
 _KINDS: Final[tuple[Find, ...]] = (internet.find, credentials.find, dates.find, identity.find, numbers.find)
 _AROUND_CHANGES: Final = 120
@@ -38,8 +39,8 @@ class Structured:
                 yield closely.original(span)
 
     def _found(self, text: str, offset: int) -> Iterator[Span]:
-        digits = near_digits(text)
+        outline = outline_of(text)
         for kind in _KINDS:
-            for start, end, name in kind(text, digits):
+            for start, end, name in kind(outline):
                 if start < end:
-                    yield Span(start=start + offset, end=end + offset, type=name, layer=self.name)
+                    yield Span(start + offset, end + offset, name, self.name)

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at, spellings
-from flotilla.privacy.values.regions import Region, around, matches, words
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import Region, around, begins, matches, words
 
-_CAP: Final = r"[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}"
+_CAPITAL: Final = r"^\W\d_a-zß-öø-ÿ"
+_CAP: Final = rf"[{_CAPITAL}][\w'.-]{{0,40}}"
 _HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
 ENGLISH_KINDS: Final = (
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Courts|Ct|Place|Pl|Way"
@@ -35,7 +37,7 @@ _UNIT: Final = (
     r"(?:\s(?:links|rechts|mitte|izq\.?|izqda\.?|dcha\.?|ext\.?|[A-Z](?!\w)))?|,?\s(?:EG|DG)(?!\w)(?:\s(?:links|rechts))?)"
 )
 _ENGLISH: Final = re.compile(
-    rf"(?<![\w.,$€£-])\d{{1,6}}[A-Za-z]?(?:\s\d{{1,5}}(?:st|nd|rd|th)?)?,?\s(?:(?:North|South|East|West"
+    begins("0-9", r"\w.,$€£-") + rf"\d{{0,5}}[A-Za-z]?(?:\s\d{{1,5}}(?:st|nd|rd|th)?)?,?\s(?:(?:North|South|East|West"
     rf"|[NSEW]{{1,2}}\.?|Old|New|Upper|Lower)\s)?"
     rf"(?:{_CAP}\s|\d{{1,3}}(?:st|nd|rd|th)\s){{1,4}}{ENGLISH_KINDS}(?!\w)\.?(?:\s(?:N|S|E|W|NE|NW|SE"
     rf"|SW|North|South|East|West)(?!\w))?{_UNIT}{{0,2}}"
@@ -88,7 +90,7 @@ _ROMANCE_NUMBER_LAST: Final = re.compile(
     rf"|dcha\.?)){{0,2}}{_UNIT}?"
 )
 _ROMANCE_NUMBER_FIRST: Final = re.compile(
-    rf"(?<![\w.,-])\d{{1,5}}(?:\s?(?:bis|ter|quater"
+    begins("0-9", r"\w.,-") + rf"\d{{0,4}}(?:\s?(?:bis|ter|quater"
     rf"|[A-D])(?!\w))?,?\s{{1,2}}{ROMANCE_KINDS}\s{_OF}{{0,2}}(?:{_CAP}"
     rf"|\d{{1,2}}\s[a-zé]{{3,9}})(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,4}}(?!\w))?"
 )
@@ -97,25 +99,40 @@ _ROMANCE_ALONE: Final = re.compile(
     rf"|[Pp]iazza)\s{_OF}{{0,2}}{_CAP}(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,3}}"
 )
 _BOX: Final = re.compile(
-    r"(?<!\w)(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
+    r"(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
     r"|Apartado(?: de [Cc]orreos)?|Apdo\.?|Boîte [Pp]ostale|PSC|Unit"
     r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\s[Bb]ox\s\d{1,6})?(?!\w)"
 )
 _OF_THE: Final = re.compile(
     rf"(?<!\w)(?:Straße|Strasse|Platz|Allee|Ufer|Ring) (?:des|der|am|von|vom)(?: \d{{1,2}}\.)?(?:\s{_CAP}){{1,3}}\s{_HOUSE}"
 )
-_CODES: Final = re.compile(
-    # United Kingdom, with the town before it
-    rf"(?<![\w-])(?:(?:{_CAP}[^\S\n]){{0,3}}(?:GIR ?0AA|[A-PR-UWYZ][A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{{2}})"
-    r"|[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z][ -]?\d[ABCEGHJ-NPRSTV-Z]\d"  # Canada
-    r"|[1-9]\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ])(?![\w-])"  # the Netherlands
+# With the shapes of which a text must have one (`Outline`).
+_CODES: Final = (
+    (  # United Kingdom
+        re.compile(
+            begins("A-PR-UWYZ", r"\w-") + r"(?:[A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{2}|(?<=G)IR ?0AA)(?![\w-])"
+        ),
+        ("9 9AA", "A 9AA", "A9AA"),
+    ),
+    (  # Canada
+        re.compile(begins("ABCEGHJ-NPRSTVXY", r"\w-") + r"\d[ABCEGHJ-NPRSTV-Z][ -]?\d[ABCEGHJ-NPRSTV-Z]\d(?![\w-])"),
+        ("A9A 9A9", "A9A9A9", "A9A-9A9"),
+    ),
+    (  # the Netherlands
+        re.compile(begins("1-9", r"\w-") + r"\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ](?![\w-])"),
+        ("9999 AA",),
+    ),
 )
+# "London SW1A 1AA": what stands in the line before a code of the United Kingdom.
+_TOWN_BEFORE: Final = re.compile(rf"(?<!\w)(?:{_CAP}[^\S\n]){{1,3}}\Z")
+_TOWN_LENGTH_MAX: Final = 64
 _CODE_BEFORE_TOWN: Final = re.compile(
-    r"(?<![\w.,/$€£-])(?:[A-Z]{1,2}-\s?)?(?:\d{5}|\d{4}|\d{3} \d{2}|\d{2}-\d{3}"
-    r"|\d{5}-\d{3})(?=,?[^\S\n][^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
+    begins("A-Z0-9", r"\w.,/$€£-")
+    + r"(?:(?<=[A-Z])[A-Z]?-\s?\d|(?<=[0-9]))(?:\d{4}|\d{3}|\d{2} \d{2}|\d-\d{3}|\d{4}-\d{3})"
+    r"(?=,?[^\S\n][^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
 )
 _CODE_AFTER_STATE: Final = re.compile(
-    r"(?<!\w)(?:[A-Z]{2}|[A-Z][a-z]+|[A-Z]{2,3}\.?),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"
+    begins("A-Z", r"\w") + r"(?:[A-Z]{1,2}\.?|[a-z]{1,40}),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"
 )
 _CODE_TOLD: Final = re.compile(
     r"(?i:zip(?: ?code)?|post(?:al)? ?code|postcode|plz|postleitzahl|code postal|código postal|codigo "
@@ -126,9 +143,11 @@ _STATES: Final = re.compile(
     r"(?<=,\s)(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]"
     r"|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?![\w'])"
 )
-_NAME_AND_HOUSE: Final = re.compile(
-    rf"(?<!\w)({_CAP})(?:\s{_CAP}){{0,3}}\s(\d{{1,4}}(?:\s?[a-zA-Z](?!\w))?(?:-\d{{1,3}})?)(?!\w|[.,:/-]\d|\s?%)"
-)
+_HOUSE_ALONE: Final = re.compile(r"\d{1,4}(?:\s?[a-zA-Z](?!\w))?(?:-\d{1,3})?(?!\w|[.,:/-]\d|\s?%)")
+_NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}\s\Z")
+_IN_WORD: Final = re.compile(r"[\w'.-]")
+_NAMES_LENGTH_MAX: Final = 168
+_NAME_LENGTH_MAX: Final = 42
 # A house that has a name in place of a number.
 _HOUSE_NAMED: Final = re.compile(
     rf"(?<!\w)(?:The (?:Old )?{_CAP}|(?:{_CAP}\s){{1,2}}(?:Cottage|House|Lodge|Farm|Farmhouse|Barn|Hall|Manor|Villa|Bungalow"
@@ -148,7 +167,10 @@ _NO_NUMBER_WORDS: Final = words(
 _CODE_WORDS: Final = words("zip zipcode post postal postcode postalcode plz postleitzahl code código codigo cp c")
 _OF_THE_WORDS: Final = words("Straße Strasse Platz Allee Ufer Ring")
 _MILITARY_WORDS: Final = words("APO DPO FPO")
-_BOX_PARTS: Final = ("ox", "OX", "ost", "BP", "B.P", "Apartado", "Apdo", "Boîte", "PSC", "Unit", "CMR")
+_BOX_WORDS: Final = words(
+    "P PO POBox POBOX Post post Postbox PostBox Postfach PostFach Postbus PostBus Postboks PostBoks postbox postBox postfach"
+    " postFach postbus postBus postboks postBoks B BP Apartado Apdo Boîte PSC Unit CMR"
+)
 # What begins with a number, or with one of the words.
 _WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
 _BY_WORDS: Final = (
@@ -157,10 +179,12 @@ _BY_WORDS: Final = (
     (_OF_THE, _OF_THE_WORDS),
     (_UNIT_ALONE, _UNIT_WORDS),
     (_MILITARY, _MILITARY_WORDS),
+    (_BOX, _BOX_WORDS),
 )
-_CODE_HINT: Final = re.compile(r"\d ?[A-Z]")
-# "Am Alten Lindenweg, Nr. 12"
-_BEFORE_HOUSE: Final = re.compile(r"([^\W\d_]{2,40})\.?,?\s{1,2}(?:Nr\.\s?)?(?=\d)")
+# "Am Alten Lindenweg, Nr. 12": what stands between the street and the house.
+_BEFORE_HOUSE: Final = re.compile(r"\.?,?\s{1,2}(?:Nr\.\s?)?\Z")
+_BEFORE_HOUSE_LENGTH_MAX: Final = 8
+_STREET_ENDS_WITH: Final = 12
 _STREET_LENGTH_MAX: Final = 170
 _HOUSE_LENGTH_MAX: Final = 60
 _NO_STREET: Final = re.compile(
@@ -169,47 +193,63 @@ _NO_STREET: Final = re.compile(
 )
 
 
-def find(text: str, digits: Sequence[Region], places: WordPlaces) -> Iterator[tuple[int, int, str]]:
-    """Streets, post boxes and postal codes; regions of digits as of `near_digits`."""
-    for match in _streets(text, digits, places):
+def find(outline: Outline, places: WordPlaces) -> Iterator[tuple[int, int, str]]:
+    """Streets, post boxes and postal codes."""
+    text, digits = outline.text, outline.digits
+    for match in _streets(outline, places):
         if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
             yield *match.span(), "ADDRESS"
-    if not _CODE_WORDS.isdisjoint(map(str.lower, places)):
-        for match in matches(_CODE_TOLD, text, digits):
-            if any(sign.isdigit() for sign in match[1]):
-                yield *match.span(1), "ADDRESS"
+    yield from _codes(outline)
+    told_by = [word for word in places if word.lower() in _CODE_WORDS] if digits else ()
+    for match in matches_at(_CODE_TOLD, text, frozenset(told_by), places):
+        if any(sign.isdigit() for sign in match[1]):
+            yield *match.span(1), "ADDRESS"
     if "," in text:
         for match in _STATES.finditer(text):
             yield *match.span(), "PLACE"
 
 
-def _streets(text: str, digits: Sequence[Region], places: WordPlaces) -> Iterator[re.Match[str]]:
-    for pattern, begins in _BY_WORDS:
-        yield from matches_at(pattern, text, begins, places)
+def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    """Postal codes of a country's form, with the town before those of the United Kingdom."""
+    text = outline.text
+    for pattern, shapes in _CODES:
+        for match in matches(pattern, text, outline.digits) if outline.has_shape(*shapes) else ():
+            start = match.start()
+            town = _TOWN_BEFORE.search(text, max(0, start - _TOWN_LENGTH_MAX), start) if " " in match[0] else None
+            yield town.start() if town is not None else start, match.end(), "ADDRESS"
+
+
+def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
+    text, digits = outline.text, outline.digits
+    for pattern, begun_by in _BY_WORDS:
+        yield from matches_at(pattern, text, begun_by, places)
     yield from matches_at(_ROMANCE_ALONE, text, _ROMANCE_WORDS, places)
     for pattern, has in _WITH_WORDS:
         if not has.isdisjoint(places):
-            yield from matches(pattern, text, digits)
+            yield from outline.at_numbers(pattern)
     for pattern, has in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
         if not has.isdisjoint(places):
             yield from pattern.finditer(text)
-    yield from matches(_GERMANIC, text, _before_houses(text, digits))
-    if any(part in text for part in _BOX_PARTS):
-        yield from matches(_BOX, text, digits)
-    if _CODE_HINT.search(text):
-        yield from matches(_CODES, text, digits)
+    yield from matches(_GERMANIC, text, _before_houses(outline))
     if "º" in text or "°" in text or "ª" in text:
         yield from matches(_FLOOR, text, digits)
-    yield from matches(_CODE_AFTER_STATE, text, digits)
+    if outline.has_shape("99999"):
+        yield from matches(_CODE_AFTER_STATE, text, digits)
 
 
-def _before_houses(text: str, digits: Sequence[Region]) -> list[Region]:
+def _before_houses(outline: Outline) -> list[Region]:
     """Where a word that ends as streets do stands before a number."""
-    found = (
-        match.span(1)
-        for match in matches(_BEFORE_HOUSE, text, digits)
-        if match[1][-2:].lower() in _GERMANIC_LAST and match[1].lower().endswith(_GERMANIC_ENDS)
-    )
+    text, lower = outline.text, outline.lower
+    found: list[Region] = []
+    for number in outline.numbers:
+        before = _BEFORE_HOUSE.search(text, max(0, number - _BEFORE_HOUSE_LENGTH_MAX), number)
+        if before is None:
+            continue
+        end = before.start()
+        if lower[end - 2 : end] in _GERMANIC_LAST and lower.endswith(
+            _GERMANIC_ENDS, max(0, end - _STREET_ENDS_WITH), end
+        ):
+            found.append((end, end))
     return around(text, found, before=_STREET_LENGTH_MAX, after=_HOUSE_LENGTH_MAX)
 
 
@@ -218,6 +258,17 @@ def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[in
     return (match.span() for match in matches(_CODE_BEFORE_TOWN, text, digits))
 
 
-def names_with_houses(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, int]]:
+def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
     """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
-    return ((match.start(), match.start(2), match.end()) for match in matches(_NAME_AND_HOUSE, text, digits))
+    text = outline.text
+    for number in outline.numbers:
+        if not text[number - 1 : number].isspace() or not _IN_WORD.match(text, number - 2):
+            continue
+        # Most numbers have no capital before them, and a search backwards is slow.
+        word = text[text.rfind(" ", number - _NAME_LENGTH_MAX, number - 1) + 1 : number]
+        if word == word.lower():
+            continue
+        house = _HOUSE_ALONE.match(text, number)
+        name = _NAME_BEFORE.search(text, max(0, number - _NAMES_LENGTH_MAX), number) if house is not None else None
+        if house is not None and name is not None:
+            yield name.start(), number, house.end()

@@ -15,6 +15,8 @@ from flotilla.privacy.values.regions import words
 _LOCAL_PART: Final = re.compile(r"([\w.+-]{3,64})@")
 _LOCAL_WORD: Final = re.compile(r"[^\W\d_]{3,}")
 _LOCAL_PARTS_MAX: Final = 200
+_LOCAL_LENGTH_MAX: Final = 64
+_AT_SIGN: Final = re.compile("@")
 _PLACE_WORDS_MAX: Final = 4
 _IN: Final = words("in from near to at of nach aus bei à au aux en desde hacia cerca vers chez until")
 _ARTICLES: Final = words(
@@ -32,7 +34,7 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
     addressed = _addressed(text)
     shouted = _shouted(tokens)
     for at, token in enumerate(tokens):
-        lower = token.text.lower()
+        lower = token.lower
         if (
             not token.capital
             or len(token.text) == 1
@@ -55,7 +57,7 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
     starts = [token.start for token in tokens]
     for said in said_small(text):
         for token in tokens[bisect_left(starts, said.start(1)) : bisect_left(starts, said.end(1))]:
-            token.name = token.name or bool(names.flags(token.text.lower()) & FIRST)
+            token.name = token.name or bool(names.flags(token.lower) & FIRST)
 
 
 def _addressed(text: str) -> frozenset[str]:
@@ -63,12 +65,23 @@ def _addressed(text: str) -> frozenset[str]:
     if "@" not in text:
         return frozenset()
     found: list[str] = []
-    for match in _LOCAL_PART.finditer(text):
+    for at in _AT_SIGN.finditer(text):
+        match = _LOCAL_PART.search(text, _local_part(text, at.start()), at.end())
+        if match is None:
+            continue
         found += (word.lower() for word in _LOCAL_WORD.findall(match[1]))
         if len(found) >= _LOCAL_PARTS_MAX:
             break
     ordinary = lexicon.ordinary_words()
     return frozenset(word for word in found if not ordinary.flags(word))
+
+
+def _local_part(text: str, at: int) -> int:
+    """Where what stands before an @ begins."""
+    start, first = at, max(0, at - _LOCAL_LENGTH_MAX)
+    while start > first and (text[start - 1].isalnum() or text[start - 1] in "_.+-"):
+        start -= 1
+    return start
 
 
 def _shouted(tokens: Sequence[Token]) -> bool:
@@ -92,7 +105,7 @@ def _stands_alone(text: str, tokens: Sequence[Token], at: int) -> bool:
     ("Best Practice Guide"), where ordinary words have capitals beside it.
     """
     token = tokens[at]
-    if token.begins or at == 0 or tokens[at - 1].text.lower() in _ARTICLES:
+    if token.begins or at == 0 or tokens[at - 1].lower in _ARTICLES:
         return False
     beside = [tokens[at - 1]] if at == 1 else [tokens[at - 1], tokens[at - 2]]
     if any(one.capital and one.common and not one.begins and not one.first for one in beside[:1]):
@@ -107,7 +120,7 @@ def _beside_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
     if at + 1 >= len(tokens):
         return False
     token, after = tokens[at], tokens[at + 1]
-    if text[token.end : after.start] != " " or not after.capital or after.text.lower() in NO_NAMES:
+    if text[token.end : after.start] != " " or not after.capital or after.lower in NO_NAMES:
         return False
     return not after.common or (after.last and not after.begins)
 
@@ -130,12 +143,12 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
 
     done = 0
     for at, token in enumerate(tokens):
-        if not token.capital or token.start < done or token.text.lower() in NO_NAMES:
+        if not token.capital or token.start < done or token.lower in NO_NAMES:
             continue
         if token.text in COUNTRY_CODES:
             found.append((token.start, token.end))
             continue
-        alone = listed.flags(token.text.lower())
+        alone = listed.flags(token.lower)
         longest = _PLACE_WORDS_MAX if alone & BEGINS_PLACE else 1
         for count in range(min(longest, len(tokens) - at), 0, -1):
             last = tokens[at + count - 1]
@@ -152,4 +165,4 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
 
 def _in_a_place(tokens: Sequence[Token], at: int) -> bool:
     token = tokens[at]
-    return not token.begins and at > 0 and tokens[at - 1].text.lower() in _IN
+    return not token.begins and at > 0 and tokens[at - 1].lower in _IN

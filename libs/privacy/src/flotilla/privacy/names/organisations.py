@@ -50,8 +50,15 @@ _BEFORE_NAME: Final = re.compile(
     rf"(?<!\w){_KIND}(?:\s(?:of|de|del|de la|für|du|des|am|an der|im|Saint|St\.|Sankt|San|Santa)\s|\s(?:d'|l')|\s)"
     rf"{_WORD}(?:\s{_WORD}){{0,3}}"
 )
-# A word without which no pattern matches; taken from the patterns themselves.
-_TELLING: Final = frozenset(re.findall(r"[^\W\d_]+", _FORM + _KIND + " Orchestra Law"))
+_WORDS: Final = re.compile(r"[^\W\d_]+")
+_KIND_WORDS: Final = frozenset(_WORDS.findall(_KIND))
+# With the words without which the pattern does not match; taken from the patterns themselves.
+_PATTERNS: Final = (
+    (_COMPANY, frozenset(_WORDS.findall(_FORM))),
+    (_PAIR, frozenset(_WORDS.findall("Orchestra Ltd Inc LLC Group Associates Law Bank Company"))),
+    (_AFTER_NAME, _KIND_WORDS),
+    (_BEFORE_NAME, _KIND_WORDS),
+)
 _BEFORE: Final = 100
 _AFTER: Final = 60
 _LEADS: Final = re.compile(
@@ -62,10 +69,9 @@ _LEADS: Final = re.compile(
 
 def find(text: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
     """Organisations of a text."""
-    telling = ((token.start, token.end) for token in tokens if token.text in _TELLING)
-    regions = around(text, telling, before=_BEFORE, after=_AFTER)
-    for pattern in (_COMPANY, _PAIR, _AFTER_NAME, _BEFORE_NAME):
-        for match in matches(pattern, text, regions):
+    for pattern, telling in _PATTERNS:
+        told = [(token.start, token.end) for token in tokens if token.text in telling]
+        for match in matches(pattern, text, around(text, told, before=_BEFORE, after=_AFTER)) if told else ():
             start = match.start()
             lead = _LEADS.match(text, start, match.end())
             while lead is not None:

@@ -211,7 +211,7 @@ def _first_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
         ambiguous = before.capital and before.first and not before.begins
         # "VIKRAM SUNDARESAN": between words in small letters, two in capitals belong together.
         shouted = before.upper and tokens[at].upper and not before.common
-        if not (initial or ambiguous or shouted or before.text in SAINTS) or before.text.lower() in NO_NAMES - {"i"}:
+        if not (initial or ambiguous or shouted or before.text in SAINTS) or before.lower in NO_NAMES - {"i"}:
             break
         at -= 1
     return at
@@ -226,7 +226,7 @@ def _last_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
         stop = text[tokens[ahead - 1].end] == "." and len(tokens[ahead - 1].text) > 2  # noqa: PLR2004 - "J." ends no sentence
         if stop or (token.begins and not token.name):
             break
-        lower = token.text.lower()
+        lower = token.lower
         if not token.capital and lower in PARTICLES and particles < _PARTICLES_MAX:
             particles += 1
         elif token.capital and lower not in NO_NAMES and (token.name or not token.begins):

@@ -47,7 +47,7 @@ def small_names(text: str, tokens: Sequence[Token], language: str) -> Iterator[t
             continue
         if token.text in _TITLES:
             after = _next(text, tokens, at)
-            while after is not None and tokens[after].text.lower() in PARTICLES | _TITLES:
+            while after is not None and tokens[after].lower in PARTICLES | _TITLES:
                 after = _next(text, tokens, after)
             if after is not None and not tokens[after].capital and _may_be_name(tokens[after].text, common):
                 yield tokens[after].start, tokens[after].end
@@ -114,7 +114,7 @@ def said_again(tokens: Sequence[Token], people: Sequence[tuple[str, bool]]) -> I
         return
     before = ""
     for token in tokens:
-        lower = token.text.lower()
+        lower = token.lower
         if lower in known or (token.capital and not token.begins and lower in sure and before not in _AFTER_NOUNS):
             yield token.start, token.end
         before = lower

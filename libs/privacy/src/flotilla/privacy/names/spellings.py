@@ -5,6 +5,7 @@ Trying fifty patterns with long alternations at every character of a page takes 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Final
@@ -37,10 +38,10 @@ WordPlaces = Mapping[str, Sequence[int]]
 
 def places_of(text: str) -> WordPlaces:
     """Every word of a text, letters alone."""
-    places: dict[str, list[int]] = {}
+    places: defaultdict[str, list[int]] = defaultdict(list)
     for match in _FIRST_WORD.finditer(text):
-        places.setdefault(match[0], []).append(match.start())
-    return places
+        places[match[0]].append(match.start())
+    return dict(places)
 
 
 def matches_at(

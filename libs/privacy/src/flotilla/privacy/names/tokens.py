@@ -28,6 +28,7 @@ class Token:
 
     Attributes:
         text: Without an elided article before it and a possessive after it.
+        lower: The same in small letters.
         start: In the text.
         end: In the text.
         capital: It begins with a capital letter.
@@ -41,6 +42,7 @@ class Token:
     """
 
     text: str
+    lower: str
     start: int
     end: int
     capital: bool
@@ -66,16 +68,19 @@ def tokens_of(text: str, language: str) -> list[Token]:
 def _tokens(text: str, language: str) -> Iterator[Token]:
     common = COMMON.get(language, COMMON_ANYWHERE)
     for match in _WORD.finditer(text):
-        word, start = match[0], match.start()
+        word = match[0]
+        start, end = match.span()
         if not word[0].isupper() and "'" not in word:
-            yield Token(word, start, match.end(), capital=False, upper=False, begins=False)
+            yield Token(word, word.lower(), start, end, False, False, False)
             continue
         elided = _ELISION.match(word)
         if elided is not None and (word[0].islower() or language == "fr"):
             word, start = word[elided.end() :], start + elided.end()
-        word = _POSSESSIVE.sub("", word)
+        if "'" in word:
+            word = _POSSESSIVE.sub("", word)
         token = Token(
             word,
+            word.lower(),
             start,
             start + len(word),
             capital=word[:1].isupper(),

@@ -1,6 +1,7 @@
 """Words that say what a number is, in English, German, French and Spanish."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from flotilla.privacy.values.regions import words
@@ -62,6 +63,7 @@ _BETWEEN: Final = words(
 _TOKEN: Final = re.compile(r"[^\W_]+(?:[/'-][^\W_]+)*-?|[#:=(°º-]")
 _COMPOUND: Final = re.compile(r"(?:s?-?(?:nummern?|nr)|s)\Z")
 _BETWEEN_MAX: Final = 7
+_STEMS_KEPT_MAX: Final = 4_096
 _SENTENCE_END: Final = re.compile(r"[.!?;\n]\s+(?=[A-ZÄÖÜÉÁ])|\n\n")
 
 
@@ -96,11 +98,18 @@ def kind_near(tokens: list[str]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=_STEMS_KEPT_MAX)
+def _stem(last: str) -> str | None:
+    """A word without the number that it is one of; None where none of the lists has it as a last word."""
+    stem = _COMPOUND.sub("", last)
+    return stem if last in _LAST_WORDS or stem in _LAST_WORDS else None
+
+
 def _announced(tokens: list[str], end: int) -> str | None:
     """The type that the words up to one announce, the most words first."""
     last = tokens[end - 1]
-    stem = _COMPOUND.sub("", last)
-    if last not in _LAST_WORDS and stem not in _LAST_WORDS:
+    stem = _stem(last)
+    if stem is None:
         return None
     for count in range(min(_WORDS_MAX, end), 0, -1):
         before = "".join(f"{word} " for word in tokens[end - count : end - 1])

@@ -1,10 +1,11 @@
 """API keys, tokens, private keys, user names, and what stands after the word for a password in four languages."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
-from flotilla.privacy.values.regions import Region, matches, near_any
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import begins, matches, near_any
 
 _KNOWN: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -16,7 +17,6 @@ _KNOWN: Final = re.compile(
     r"|xox[abeprs]-[\w-]{10,200}"  # Slack
     r"|(?:hf|npm|dop_v1|shpat|pypi)[_-][A-Za-z0-9_-]{20,200}"
     r"|SG\.[\w-]{16,32}\.[\w-]{16,64}"  # SendGrid
-    r"|S[OACU][A-Z2-7]{55,56}"  # NATS seeds
     r"|eyJ[\w-]{8,2000}\.[\w-]{4,4000}\.?[\w-]{0,1000}"  # JSON web tokens
     r")"
 )
@@ -47,21 +47,25 @@ _USER_WORDS: Final = (
     "usuario",
 )
 _TELLS: Final = (":", "=", ">")
+# With which `_TOLD` begins.
 _WORDS: Final = (
-    "pass",
-    "pwd",
-    "secret",
-    "key",
-    "token",
-    "pin",
-    "kennwort",
-    "code",
-    "código",
-    "puk",
-    "tan",
-    "mot de",
-    "contrase",
-    "clave",
+    *(
+        "pass",
+        "pwd",
+        "secret",
+        "api",
+        "access",
+        "auth",
+        "private",
+        "token",
+        "bearer",
+        "pin",
+        "kennwort",
+        "zugangs",
+        "tür",
+    ),
+    *("zugriffs", "freischalt", "sicherheits", "mot de passe", "code ", "contrase", "clave", "door", "gate", "entry"),
+    *("alarm", "security", "key", "código de ", "puk", "tan"),
 )
 
 
@@ -70,12 +74,38 @@ _USER: Final = re.compile(
     r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([\w.@+-]{3,64})|\b(?:user|usr|uid|owner)=[\"']?([\w.@+-]{3,64})",
     re.IGNORECASE,
 )
-_HANDLE: Final = re.compile(r"(?<![^\s(,:;])@[A-Za-z_]\w{2,29}(?![\w.@(/])")
+_HANDLE: Final = re.compile(r"@(?<![^\s(,:;]@)[A-Za-z_]\w{2,29}(?![\w.@(/])")
+# One of these is in every key of `_KNOWN`.
+_KNOWN_PARTS: Final = (
+    *(
+        "AKIA",
+        "ASIA",
+        "AGPA",
+        "AIDA",
+        "AROA",
+        "AIza",
+        "sk-",
+        "k_live_",
+        "k_test_",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+    ),
+    *("github_pat_", "glpat-", "xox", "hf_", "hf-", "npm_", "npm-", "dop_v1", "shpat", "pypi", "SG.", "eyJ"),
+)
+# Of NATS.
+_SEED: Final = re.compile(begins("S", "A-Za-z0-9") + r"[OACU][A-Z2-7]{55,56}")
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:  # noqa: ARG001 - a password needs none
+def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Keys, tokens and passwords of a text."""
-    for match in _KNOWN.finditer(text):
+    text = outline.text
+    if any(part in text for part in _KNOWN_PARTS):
+        for match in _KNOWN.finditer(text):
+            yield *match.span(), "SECRET"
+    for match in _SEED.finditer(text):
         yield *match.span(), "SECRET"
     yield from _keys(text)
     for match in _HANDLE.finditer(text):
@@ -83,20 +113,17 @@ def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
     if "://" in text:
         for match in _USER_INFO.finditer(text):
             yield *match.span(1), "SECRET"
-    yield from _told(text)
+    yield from _told(outline)
 
 
-def _told(text: str) -> Iterator[tuple[int, int, str]]:
+def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """What stands after the words for passwords, tokens and user names."""
-    # Lower case has the same length for what these words are made of.
-    lower = text.lower()
-    if len(lower) != len(text):
-        lower = "".join(sign.lower() if sign.isascii() else sign for sign in text)
+    text, lower = outline.text, outline.lower
     for match in matches(_BEARER, text, near_any(lower, ("bearer", "basic"), before=1, after=4000)):
         yield *match.span(1), "SECRET"
     for match in matches(_USER, text, near_any(lower, _USER_WORDS, before=6, after=90)):
         yield *match.span(match.lastindex or 0), "ACCOUNT"
-    for match in matches(_TOLD, text, near_any(lower, _WORDS, before=12, after=240)):
+    for match in outline.at_words(_TOLD, _WORDS):
         # "The password is required" tells none: a value has a digit or a sign, or stands after a colon.
         told = match[1].rstrip(".?)")
         if told and (

@@ -1,10 +1,11 @@
 """Dates, times and ages in English, German, French and Spanish."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
-from flotilla.privacy.values.regions import Region, matches, words
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import begins, matches, words
 
 _MONTHS: Final = words(
     "january february march april may june july august september october november december jan feb mar apr jun jul "
@@ -19,14 +20,15 @@ _TIME: Final = (
     r"(?:\s?(?:Uhr|Z|UTC|GMT|CES?T|[+-]\d\d:?\d\d))?"
 )
 _ISO: Final = re.compile(
-    rf"(?<![\w/.-]){_YEAR}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]{_TIME})?(?![\d/-])"
+    begins("12", r"\w/.-")
+    + rf"(?:(?<=1)[89]|(?<=2)0)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]{_TIME})?(?![\d/-])"
 )
 _NUMERIC: Final = re.compile(
-    rf"(?<![\w/.-])(?:0?[1-9]|[12]\d|3[01])([-/.])\s?(?:0?[1-9]|[12]\d|3[01])\1\s?(?:{_YEAR}|\d\d)"
+    begins("0-9", r"\w/.-")
+    + rf"(?:(?<=0)[1-9]|(?<=[12])\d|(?<=3)[01]|(?<=[1-9]))([-/.])\s?(?:0?[1-9]|[12]\d|3[01])\1\s?(?:{_YEAR}|\d\d)"
     rf"(?:[T ,]{{1,2}}{_TIME})?(?![\d/-])"
 )
-_MONTH_YEAR: Final = re.compile(rf"(?<![\w/.-])(?:0[1-9]|1[0-2])/{_YEAR}(?![\d/])")
-_WORD: Final = re.compile(r"[^\W\d_]{3,10}")
+_MONTH_YEAR: Final = re.compile(begins("01", r"\w/.-") + rf"(?:(?<=0)[1-9]|(?<=1)[0-2])/{_YEAR}(?![\d/])")
 _DAY_BEFORE_MONTH: Final = re.compile(
     r"(?<![\w.-])(?:(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|miércoles|jueves"
     r"|viernes|sábado|domingo)\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|º)?"
@@ -34,6 +36,7 @@ _DAY_BEFORE_MONTH: Final = re.compile(
     re.IGNORECASE,
 )
 _DAY_LENGTH_MAX: Final = 24
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _AFTER_MONTH: Final = re.compile(
     rf"\.?(?:(?P<day>\s(?:the\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\b(?![.,]?\d))?"
     rf"(?P<year>(?:(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}|\s'\d\d)(?!\d))?)"
@@ -43,29 +46,31 @@ _AFTER_MONTH: Final = re.compile(
 _BEFORE_DAY: Final = re.compile(r"\b(?:a[mb]|zum|vom|bis|de[nr]) \Z")
 _DAY_MONTH: Final = re.compile(r"(?<= )(?:0?[1-9]|[12]\d|3[01])\.\s?(?:0?[1-9]|1[0-2])\.(?![\d\w])")
 _CLOCK: Final = re.compile(
-    r"(?<![\w:.,/-])(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?(?:\s?Uhr\b)?"
-    r"|(?:1[0-2]|0?[1-9])\s?[ap]\.?m\b\.?"
-    r"|(?:[01]?\d|2[0-3])\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
+    begins("0-9", r"\w:.,/-")
+    + r"(?:(?:(?<=[01])\d|(?<=2)[0-3])?:[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?(?:\s?Uhr\b)?"
+    r"|(?:(?<=1)[0-2]|(?<=0)[1-9]|(?<=[1-9]))\s?[ap]\.?m\b\.?"
+    r"|(?:(?<=[01])\d|(?<=2)[0-3])?\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
     re.IGNORECASE,
 )
-_CAPITALISED: Final = re.compile(r"\b[A-Z][a-zäé]{2,10}\b")
+_CAPITALISED: Final = re.compile(begins("DFJLMNOSTVW", r"\w") + r"[a-zäé]{2,10}(?!\w)")
 _DAYS: Final = words(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays "
     "Sundays Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonnabend Sonntag Lundi Mardi Mercredi Jeudi "
     "Vendredi Samedi Dimanche Lunes Martes Miércoles Jueves Viernes Sábado Domingo"
 )
-# Without those that are words or names as well: March, May, April, August, Juni, Mai.
 # In French and Spanish days have no capitals.
-_DAYS_SMALL: Final = re.compile(
-    r"(?<![\w-])(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|miércoles|jueves|viernes|sábado|domingo)(?!\w)"
+_DAYS_SMALL: Final = words(
+    "lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo"
 )
+# Without those that are words or names as well: March, May, April, August, Juni, Mai.
 _MONTHS_ALONE: Final = words(
     "January February June July September October November December Januar Februar Juli Oktober Dezember"
 )
 _YEAR_ALONE: Final = re.compile(
-    rf"(?<![\w.,/:#+@$€£-]){_YEAR}(?:s|\s?[-/]\s?(?:{_YEAR}|\d\d))?(?![\w/@:-]|[.,]\d|\s?(?:%|€|\$|EUR|USD|km|kg))"
+    begins("12", r"\w.,/:#+@$€£-")
+    + rf"(?:(?<=1)[89]|(?<=2)0)\d\d(?:s|\s?[-/]\s?(?:{_YEAR}|\d\d))?(?![\w/@:-]|[.,]\d|\s?(?:%|€|\$|EUR|USD|km|kg))"
 )
-_SMALL: Final = re.compile(r"(?<![\w.,/:-])\d{1,3}(?!\d|[.,:/]\d)")
+_SMALL: Final = re.compile(begins("0-9", r"\w.,/:-") + r"\d{0,2}(?!\d|[.,:/]\d)")
 _AFTER_AGE: Final = re.compile(
     r"(?:\s|-)?(?:years?|yrs?|months?|weeks?)(?:\s|-)(?:old|of age)\b|\s?y/?o\b|-?jährig|\s(?:Jahre|Monate|Wochen)\salt\b",
     re.IGNORECASE,
@@ -114,59 +119,82 @@ _AGE_WORDS: Final = (
     *("ans", "años", "mois", "meses", "i am", "i'm", "he is", "she is", "he's", "turn", "ich bin", "er ist", "sie ist"),
     *("wurde", "j."),
 )
+# With the shapes of which a text must have one (`Outline`).
+_NUMBERS: Final = (
+    (_ISO, ("9999-9", "9999/9", "9999.9")),
+    (_NUMERIC, ("9-9", "9/9", "9.9", "9- 9", "9/ 9", "9. 9")),
+    (_MONTH_YEAR, ("99/9999",)),
+    (_CLOCK, ("9:9", "9a", "9A", "9 a", "9 A")),
+    (_YEAR_ALONE, ("9999",)),
+)
 _AGE_CONTEXT: Final = 24
 _AGE_MAX: Final = 130
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Dates, times and ages of a text; of an age only its number."""
-    yield from _days(text)
-    for pattern in (_ISO, _NUMERIC, _MONTH_YEAR, _CLOCK, _YEAR_ALONE):
-        for match in matches(pattern, text, digits):
-            yield *match.span(), "DATE"
-    for match in matches(_DAY_MONTH, text, digits):
-        if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
-            yield *match.span(), "DATE"
-    lower = text.lower()
-    if any(month in lower for month in _MONTHS):
-        for word in matches(_WORD, text, digits):
-            if word[0].lower() in _MONTHS:
-                yield from _by_month(text, word)
-    yield from _ages(text, digits)
+    text, digits = outline.text, outline.digits
+    words_in = frozenset(_WORD.findall(outline.lower))
+    yield from _days(outline, words_in)
+    for pattern, shapes in _NUMBERS:
+        if outline.has_shape(*shapes):
+            for match in outline.at_numbers(pattern):
+                yield *match.span(), "DATE"
+    if outline.has_shape("9.9", "9. 9"):
+        for match in matches(_DAY_MONTH, text, digits):
+            if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
+                yield *match.span(), "DATE"
+    if digits:
+        for start, end in _places(outline.lower, _MONTHS & words_in):
+            yield from _by_month(text, start, end)
+    yield from _ages(outline)
 
 
-def _days(text: str) -> Iterator[tuple[int, int, str]]:
+def _places(lower: str, listed: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Where one of some words stands."""
+    for word in listed:
+        start = lower.find(word)
+        while start >= 0:
+            end = start + len(word)
+            if not (lower[start - 1 : start].isalpha() or lower[end : end + 1].isalpha()):
+                yield start, end
+            start = lower.find(word, end)
+
+
+def _days(outline: Outline, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    text = outline.text
     for match in _CAPITALISED.finditer(text):
         if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
             yield *match.span(), "DATE"
-    for match in _DAYS_SMALL.finditer(text):
-        yield *match.span(), "DATE"
+    for start, end in _places(outline.lower, _DAYS_SMALL & words_in):
+        if text[start].islower():
+            yield start, end, "DATE"
 
 
-def _ages(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def _ages(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    text = outline.text
     if " old" in text or "-old" in text or " of age" in text:
         for said in _AGE_SAID.finditer(text):
             yield *said.span(), "AGE"
-    lower = text.lower()
-    if not any(word in lower for word in _AGE_WORDS):
+    if not outline.has_word(*_AGE_WORDS):
         return
-    for number in matches(_SMALL, text, digits):
+    for number in outline.at_numbers(_SMALL):
         if int(number[0]) <= _AGE_MAX and _is_age(text, number):
             yield *number.span(), "AGE"
 
 
-def _by_month(text: str, month: re.Match[str]) -> Iterator[tuple[int, int, str]]:
-    start = max(0, month.start() - _DAY_LENGTH_MAX)
-    day = _DAY_BEFORE_MONTH.search(text[start : month.start()])
-    after = _AFTER_MONTH.match(text, month.end())
+def _by_month(text: str, month: int, month_end: int) -> Iterator[tuple[int, int, str]]:
+    start = max(0, month - _DAY_LENGTH_MAX)
+    day = _DAY_BEFORE_MONTH.search(text[start:month])
+    after = _AFTER_MONTH.match(text, month_end)
     if after is None:
         return
     if day is not None:
         # "3 May 12 people": the day stands before, so what follows is none.
-        end = after.end() if after["day"] is None else month.end()
+        end = after.end() if after["day"] is None else month_end
         yield start + day.start(), end, "DATE"
     elif after["day"] is not None or after["year"] is not None:
-        yield month.start(), after.end(), "DATE"
+        yield month, after.end(), "DATE"
 
 
 def _is_age(text: str, number: re.Match[str]) -> bool:

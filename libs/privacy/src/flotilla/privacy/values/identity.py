@@ -7,7 +7,7 @@ numbers of every country of the European Union.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import stdnum.at.tin
@@ -44,7 +44,8 @@ import stdnum.se.personnummer
 import stdnum.us.itin
 import stdnum.us.ssn
 
-from flotilla.privacy.values.regions import Region, matches
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import begins, matches
 
 Check = Callable[[str], bool]
 
@@ -114,38 +115,57 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
     (re.compile(r"[A-HJ-NPR-Z0-9]{14}\d{3}"), None, "PLATE"),  # vehicle identification number
 )
 _NATIONAL_INSURANCE: Final = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]")
-# Those with spaces in them.
-_SPACED: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
+# Those with spaces in them, with the shapes of which a text must have one (`Outline`).
+_SPACED: Final[tuple[tuple[re.Pattern[str], tuple[str, ...], Check | None, str], ...]] = (
     (
         # GB national insurance; some first letters are not given out.
-        re.compile(r"(?<!\w)[A-Z]{2} ?(?:\d{2} ?){3}[A-D](?!\w)"),
+        re.compile(begins("A-Z", r"\w") + r"[A-Z] ?(?:\d{2} ?){3}[A-D](?!\w)"),
+        ("AA 99", "AA99"),
         lambda text: _NATIONAL_INSURANCE.match(text) is not None,
         "ID",
     ),
     (
-        re.compile(r"(?<!\w)[12]\s?\d\d\s?\d\d\s?(?:\d\d|2[AB])\s?\d{3}\s?\d{3}\s?\d\d(?!\w)"),
+        re.compile(begins("12", r"\w") + r"\s?\d\d\s?\d\d\s?(?:\d\d|2[AB])\s?\d{3}\s?\d{3}\s?\d\d(?!\w)"),
+        ("99",),
         _valid(stdnum.fr.nir),
         "ID",
     ),
-    (re.compile(r"(?<!\w)\d{1,2}\.\d{3}\.\d{3}-?[A-Z](?!\w)"), None, "ID"),  # Spain, as it is often written
-    (re.compile(r"(?<!\w)\d{2} ?[0-3]\d[01]\d\d{2} ?[A-Z] ?\d{3}(?!\w)"), None, "ID"),  # German pension insurance
+    (  # Spain, as it is often written
+        re.compile(begins("0-9", r"\w") + r"\d?\.\d{3}\.\d{3}-?[A-Z](?!\w)"),
+        ("9.999.999A", "9.999.999-A"),
+        None,
+        "ID",
+    ),
+    (  # German pension insurance
+        re.compile(begins("0-9", r"\w") + r"\d ?[0-3]\d[01]\d\d{2} ?[A-Z] ?\d{3}(?!\w)"),
+        ("99A9", "99 A9", "99A 9", "99 A 9"),
+        None,
+        "ID",
+    ),
 )
-_TOKEN: Final = re.compile(r"(?<![\w-])(?=[\w.+-]{0,12}\d\d)[A-Za-z0-9][A-Za-z0-9.+-]{6,18}[A-Za-z0-9](?![\w-])")
+_TOKEN: Final = re.compile(
+    begins("A-Za-z0-9", r"\w-") + r"(?=(?<=[0-9])[0-9]|[\w.+-]{0,11}\d\d)[A-Za-z0-9.+-]{6,18}[A-Za-z0-9](?![\w-])"
+)
 _VAT: Final = re.compile(
-    r"(?<!\w)(?:AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI|CHE)"
+    begins("A-X", r"\w")
+    + r"[A-Z](?:(?<=AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI"
+    r"|SK|XI)|(?<=CH)E)"
     r"[ -]?(?:[A-Z]{0,2}\d(?:[ .-]?[0-9A-Z]){6,11})(?!\w)"
 )
 _VAT_DIGITS_MIN: Final = 8
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """National and tax numbers of a text that have letters or a form of their own."""
+    text, digits = outline.text, outline.digits
     for token in matches(_TOKEN, text, digits):
         for form, check, name in _FORMS:
             if form.fullmatch(token[0]):
                 yield *token.span(), name if check is None or check(token[0]) else "NUMBER"
-    for form, check, name in _SPACED:
-        for match in matches(form, text, digits):
+    for form, shapes, check, name in _SPACED:
+        if not outline.has_shape(*shapes):
+            continue
+        for match in outline.at_shapes(form, *shapes) if shapes[0][0] == "A" else outline.at_numbers(form):
             yield *match.span(), name if check is None or check(match[0]) else "NUMBER"
     for match in matches(_VAT, text, digits):
         # Codes of products begin with two letters as well; without a checksum only a long one counts.

@@ -2,11 +2,12 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flotilla.privacy.values.domains import TOP_LEVEL
-from flotilla.privacy.values.regions import Region, around, matches
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import Region, begins, matches
 
 _EMAIL: Final = re.compile(
     r"(?<![\w.+%'-])(?:[\w!#$%&'*+/=?^`{|}~-]{1,64}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}|\"[^\"\n]{1,64}\")"
@@ -19,57 +20,108 @@ _URL: Final = re.compile(
 _OTHER_SCHEME: Final = re.compile(r"\b(?:mailto|tel|sip|skype|sms|whatsapp):[^\s<>\"']{3,200}", re.IGNORECASE)
 _URL_END: Final = ".,;:!?)*_~"
 _DOMAIN: Final = re.compile(
-    r"(?<![\w@.-])(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,6}([a-z]{2,18}|[A-Z]{2,6})(?![\w@-])(?!\.\w)"
+    begins(r"^\W_", r"\w@.-")
+    + r"(?:(?:[\w-]{0,61}[^\W_])?\.)(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){0,5}([a-z]{2,18}|[A-Z]{2,6})(?![\w@-])(?!\.\w)"
 )
-_IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IPV4: Final = re.compile(begins("0-9", r"\w.") + r"\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
 _IPV6: Final = re.compile(
-    r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:\.\d{1,3}){0,3}(?:%\w{1,16})?(?:/\d{1,3})?(?![\w:])"
+    begins("0-9A-Fa-f:", r"\w:.")
+    + r"(?:(?<=:)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,6}|(?<=[0-9A-Fa-f])[0-9A-Fa-f]{0,3}(?::[0-9A-Fa-f]{0,4}){2,7})"
+    r"(?:\.\d{1,3}){0,3}(?:%\w{1,16})?(?:/\d{1,3})?(?![\w:])"
 )
-_MAC: Final = re.compile(r"(?<![\w:-])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![\w:-])")
-_MAC_DOTTED: Final = re.compile(r"(?<![\w.])[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![\w.])")
+_MAC: Final = re.compile(
+    begins("0-9A-Fa-f", r"\w:-") + r"[0-9A-Fa-f](?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![\w:-])"
+)
+_MAC_DOTTED: Final = re.compile(
+    begins("0-9A-Fa-f", r"\w.") + r"[0-9A-Fa-f]{3}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![\w.])"
+)
 _OCTET_MAX: Final = 255
 _IPV6_COLONS: Final = 7
 _IPV6_SIGNS_MIN: Final = 3
+_MAC_HINT: Final = re.compile(r":[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:|-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
+_MAC_STOPS: Final = 2
+_LOCAL_SIGNS: Final = frozenset("_.!#$%&'*+/=?^`{|}~-")
+_LOCAL_LENGTH_MAX: Final = 600
+_WORD_LENGTH_MAX: Final = 640
+_SPACE: Final = re.compile(r"[\s,;:<>()\"']")
+_LABEL_LENGTH_MAX: Final = 64
 _SCHEMES: Final = ("mailto:", "tel:", "sip:", "skype:", "sms:", "whatsapp:")
 _AT_SIGN: Final = re.compile("@")
 _STOP: Final = re.compile(r"\.[A-Za-z]{2}")
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """E-mail addresses, URLs, domains, IP and MAC addresses of a text."""
-    signs = around(text, (match.span() for match in _AT_SIGN.finditer(text)), before=66, after=120)
+    text = outline.text
+    signs = _words_around(text, _AT_SIGN, _local_part)
     for pattern in (_EMAIL, _LOOSE_EMAIL):
         for match in matches(pattern, text, signs):
             yield *match.span(), "EMAIL"
-    yield from _urls(text)
-    stops = around(text, (match.span() for match in _STOP.finditer(text)), before=1, after=1)
-    for match in matches(_DOMAIN, text, stops):
+    yield from _urls(outline)
+    for match in matches(_DOMAIN, text, _words_around(text, _STOP, _name_part)):
         if match[1].lower() in TOP_LEVEL:
             yield *match.span(), "DOMAIN"
-    yield from _addresses(text, digits)
+    yield from _addresses(outline)
 
 
-def _urls(text: str) -> Iterator[tuple[int, int, str]]:
-    lower = text.lower()
+def _words_around(text: str, sign: re.Pattern[str], begin: Callable[[str, int, int], int]) -> list[Region]:
+    """The merged words that have a sign in them, each from where `begin` says up to what ends it, not far away."""
+    regions: list[Region] = []
+    end = 0
+    for match in sign.finditer(text):
+        if match.start() < end:
+            continue
+        start = begin(text, match.start(), end)
+        last = min(len(text), match.end() + _WORD_LENGTH_MAX)
+        space = _SPACE.search(text, match.end(), last)
+        end = last if space is None else space.start()
+        regions.append((start, end))
+    return regions
+
+
+def _local_part(text: str, at: int, first: int) -> int:
+    """Where what stands before an @ begins: at the last sign that is in no address, or where quotes may begin."""
+    start, first = at, max(first, at - _LOCAL_LENGTH_MAX)
+    if text[at - 1 : at] == '"':
+        return first
+    while start > first and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_SIGNS):
+        start -= 1
+    return start
+
+
+def _name_part(text: str, stop: int, first: int) -> int:
+    """Where the names before a stop begin."""
+    start, first = stop, max(first, stop - _LABEL_LENGTH_MAX)
+    while start > first and (text[start - 1].isalnum() or text[start - 1] in "_-."):
+        start -= 1
+    return start
+
+
+def _urls(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    text = outline.text
     patterns: list[re.Pattern[str]] = []
-    if "://" in text or "www" in lower:
+    if "://" in text or "www" in outline.lower:
         patterns.append(_URL)
-    if any(scheme in lower for scheme in _SCHEMES):
+    if outline.has_word(*_SCHEMES):
         patterns.append(_OTHER_SCHEME)
     for pattern in patterns:
         for match in pattern.finditer(text):
             yield match.start(), match.start() + len(match[0].rstrip(_URL_END)), "URL"
 
 
-def _addresses(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def _addresses(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    text, digits = outline.text, outline.digits
     if "::" in text or text.count(":") >= _IPV6_COLONS:
         for match in _IPV6.finditer(text):
             if _is_ipv6(match[0]):
                 yield *match.span(), "IP"
-    for pattern in (_MAC, _MAC_DOTTED):
-        for match in matches(pattern, text, digits):
+    if _MAC_HINT.search(text):
+        for match in matches(_MAC, text, digits):
             yield *match.span(), "MAC"
-    for match in matches(_IPV4, text, digits):
+    if text.count(".") >= _MAC_STOPS:
+        for match in matches(_MAC_DOTTED, text, digits):
+            yield *match.span(), "MAC"
+    for match in outline.at_numbers(_IPV4) if outline.has_shape("9.9") else ():
         # One octet too large is a typing error of an address, not another kind of number.
         yield *match.span(), "IP" if _is_ipv4(match[0]) else "NUMBER"
 

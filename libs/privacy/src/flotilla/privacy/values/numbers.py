@@ -7,17 +7,18 @@ a typing error is no permission to leak.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, cast
 
 import stdnum.luhn
 
 from flotilla.privacy.values.context import kind_before, kind_near, words_before
 from flotilla.privacy.values.identity import Check, type_of_digits
+from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.phones import is_phone
-from flotilla.privacy.values.regions import Region, matches, words
+from flotilla.privacy.values.regions import begins, matches, words
 
-_IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)", re.IGNORECASE)
+_IBAN: Final = re.compile(begins("A-Za-z", r"\w") + r"[A-Za-z][0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}(?!\w)")
 # In groups of four or in one: what counts where the checksum is wrong.
 _IBAN_WRITTEN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?(?=[A-Z]{0,4}\d)[A-Z0-9]{4}){2,7}(?: ?\d[A-Z0-9]{0,2})?(?!\w)")
 IBAN_LENGTHS: Final = {
@@ -34,16 +35,19 @@ _is_luhn: Final = cast("Check", stdnum.luhn.is_valid)
 
 # Digits in groups; the groups are apart by a space, a stop, a hyphen, a slash, or parentheses around an area code.
 _DIGITS: Final = re.compile(
-    r"(?<![\w.])(?!(?<=\d,)\d{3}(?![\d /-]))(?:\+\s?|00\s?)?(?:\(\s?\+?\d{1,5}\s?\)[ "
-    r"./-]{0,2})?\d(?:[ ./\t-]{0,3}\(?\d\)?){3,40}(?![\w]|[.,]\d)"
+    begins("+(0-9", r"\w.") + r"(?:(?<=[0-9])(?!(?<=\d,\d)\d\d(?![\d /-]))"
+    r"|(?<=\+)\s?(?:\(\s?\+?\d{1,5}\s?\)[ ./-]{0,2})?\d"
+    r"|(?<=\()\s?\+?\d{1,5}\s?\)[ ./-]{0,2}\d)"
+    r"(?:[ ./\t-]{0,3}\(?\d\)?){3,40}(?![\w]|[.,]\d)"
 )
 _EXTENSION: Final = re.compile(r"\s?(?:x|ext\.?|extension|durchwahl|poste|int\.?)\s?\d{1,6}(?!\w)", re.IGNORECASE)
-_EXTENSION_GLUED: Final = re.compile(r"(?<![\w.,])[+(]?\d(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)")
-_GLUED_HINT: Final = re.compile(r"\dx\d")
-_CODE: Final = re.compile(
-    r"(?<![\w./-])(?=[A-Z0-9-]{4,40}(?![\w]))(?=[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d[A-Z0-9-]{0,40}?\d)[A-Z0-9]{1,30}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
+_EXTENSION_GLUED: Final = re.compile(
+    begins("+(0-9", r"\w.,") + r"(?:(?<=[+(])\d)?(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)"
 )
-_SHORT: Final = re.compile(r"(?<![\w.,/:-])\d{3,6}(?![\w]|[.,:/-]\d| \d)")
+_CODE: Final = re.compile(
+    begins("A-Z0-9", r"\w./-") + r"(?:(?<=[0-9])|(?=[A-Z-]{0,38}[0-9]))[A-Z0-9]{0,29}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
+)
+_SHORT: Final = re.compile(begins("0-9", r"\w.,/:-") + r"\d{2,5}(?![\w]|[.,:/-]\d| \d)")
 _IPV4: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}\Z")
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|US\$|Rs|CA\$|JPY|MXN))\s?\Z")
 _UNIT_AFTER: Final = re.compile(
@@ -66,16 +70,29 @@ _INTERNAL: Final = re.compile(
     r"(?<!\w)(?:[Dd]urchwahl|DW|[Ee]xt(?:ension|\.)?|[Pp]oste|[Ee]xtensión)(?:\s?:)?\s?"
     r"(-?\s?\d{2,5}(?: \d{2,3})?)(?![\w]|[.,]\d)"
 )
-_COURT_FILE: Final = re.compile(r"(?<![\w.,])\d{1,3}\s[A-Z][A-Za-z]{0,3}\s\d{1,6}/\d{2,4}(?![\w/])")
+_COURT_FILE: Final = re.compile(begins("0-9", r"\w.,") + r"\d{0,2}\s[A-Z][A-Za-z]{0,3}\s\d{1,6}/\d{2,4}(?![\w/])")
 _REGISTERED: Final = re.compile(
-    r"(?<!\w)(?:HR[AB]|VR|GnR|RCS|CRN)(?:\s[A-Z][a-zé]{2,20}|-Nr\.)?\s?[:]?\s?(\d[\d ]{2,12}\d)(?!\w)"
+    begins("HVGRC", r"\w")
+    + r"(?:(?<=H)R[AB]|(?<=V)R|(?<=G)nR|(?<=R)CS|(?<=C)RN)(?:\s[A-Z][a-zé]{2,20}|-Nr\.)?\s?[:]?\s?(\d[\d ]{2,12}\d)(?!\w)"
 )
-_REFERENCE: Final = re.compile(r"(?<![\w/.-])[A-Z]{1,5}/(?:[A-Z0-9]{1,8}/){0,3}\d{2,8}(?:/\d{2,4})?(?![\w/])")
+_REFERENCE: Final = re.compile(
+    begins("A-Z", r"\w/.-") + r"[A-Z]{0,4}/(?:[A-Z0-9]{1,8}/){0,3}\d{2,8}(?:/\d{2,4})?(?![\w/])"
+)
+# With the shapes of which a text must have one (`Outline`).
 _PLATES: Final = (
-    re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ -]\d{1,4}[EH]?(?![\w-])"),  # Germany
-    re.compile(r"(?<![\w-])[A-Z]{2}-\d{3}-[A-Z]{2}(?![\w-])"),  # France, Italy
-    re.compile(r"(?<![\w-])\d{4}[ -][BCDFGHJKLMNPRSTVWXYZ]{3}(?![\w-])"),  # Spain
-    re.compile(r"(?<![\w-])[A-HJ-PR-Y]{2}\d{2} [A-HJ-PR-Z]{3}(?![\w-])"),  # United Kingdom
+    (  # Germany
+        re.compile(begins("A-ZÄÖÜ", r"\w-") + r"[A-ZÄÖÜ]{0,2}-[A-Z]{1,2}[ -]\d{1,4}[EH]?(?![\w-])"),
+        ("A-A 9", "A-A-9", "A-AA 9", "A-AA-9"),
+    ),
+    (re.compile(begins("A-Z", r"\w-") + r"[A-Z]-\d{3}-[A-Z]{2}(?![\w-])"), ("AA-999-AA",)),  # France, Italy
+    (  # Spain
+        re.compile(begins("0-9", r"\w-") + r"\d{3}[ -][BCDFGHJKLMNPRSTVWXYZ]{3}(?![\w-])"),
+        ("9999 AAA", "9999-AAA"),
+    ),
+    (  # United Kingdom
+        re.compile(begins("A-HJ-PR-Y", r"\w-") + r"[A-HJ-PR-Y]\d{2} [A-HJ-PR-Z]{3}(?![\w-])"),
+        ("AA99 AAA",),
+    ),
 )
 _CARD_LENGTHS: Final = range(12, 20)
 _CARD_FIRST: Final = "23456"
@@ -83,58 +100,77 @@ _LONG_MIN: Final = 7
 # No shorter one counts by the word before it when it may be a date or a year.
 _TOLD_MIN: Final = 5
 _CODE_DIGITS_MIN: Final = 6
+_CODE_LENGTHS: Final = range(4, 41)
+_CODE_DIGITS_TOLD_MIN: Final = 3
+_INTERNAL_WORDS: Final = ("durchwahl", "dw", "ext", "poste")
+_BANK_WORDS: Final = ("bic", "swift")
+_REGISTERS: Final = ("HR", "VR", "GnR", "RCS", "CRN")
+_IBAN_SHAPES: Final = ("AA99", "aa99", "Aa99", "aA99")
 _PHONE_LENGTHS: Final = range(7, 16)
 # Without gaps and without a word that says so, a shorter number is any number.
 _PLAIN_PHONE_LENGTHS: Final = range(10, 16)
 
 
-def find(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Cards, accounts, telephones, plates and long numbers of a text."""
-    begins: list[int] = []
+    text = outline.text
+    starts: list[int] = []
     ends: list[int] = []
-    for match in matches(_IBAN, text, digits):
+    for match in outline.at_shapes(_IBAN, *_IBAN_SHAPES):
         for start, end, name in _iban(text, match):
             yield start, end, name
-            begins.append(start)
+            starts.append(start)
             ends.append(end)
-    if _GLUED_HINT.search(text):
-        for match in matches(_EXTENSION_GLUED, text, digits):
+    if outline.has_shape("9a9") and "x" in text:
+        for match in outline.at_numbers(_EXTENSION_GLUED):
             yield *match.span(), "PHONE"
-    for match in matches(_DIGITS, text, digits):
+    for match in outline.at_numbers(_DIGITS):
         # The groups of an account number are no number of their own.
-        before = bisect_right(begins, match.start())
+        before = bisect_right(starts, match.start())
         if not before or match.start() >= ends[before - 1]:
             yield from _digits(text, match)
-    yield from _codes(text, digits)
+    yield from _codes(outline)
 
 
-def _codes(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Numbers with letters in them, short numbers after a word that says what they are, plates."""
-    for match in matches(_CODE, text, digits):
-        if any(sign.isalpha() for sign in match[0]):
-            yield from _code(text, match)
-    for match in matches(_SHORT, text, digits):
+    text = outline.text
+    for match in matches(_CODE, text, outline.digits):
+        shown = match[0]
+        if len(shown) in _CODE_LENGTHS and not shown.isdigit():
+            count = sum(map(str.isdigit, shown))
+            if count >= _CODE_DIGITS_TOLD_MIN and any(map(str.isalpha, shown)):
+                yield from _code(text, match, count)
+    for match in outline.at_numbers(_SHORT):
         kind = kind_before(words_before(text, match.start()))
         if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
             yield *match.span(), kind
-    yield from _told(text, digits)
-    for plate in _PLATES:
-        for match in matches(plate, text, digits):
-            yield *match.span(), "PLATE"
+    yield from _told(outline)
+    yield from _plates(outline)
 
 
-def _told(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int, str]]:
+def _plates(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    for plate, shapes in _PLATES:
+        if outline.has_shape(*shapes):
+            for match in matches(plate, outline.text, outline.digits):
+                yield *match.span(), "PLATE"
+
+
+def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Bank codes, extensions, numbers of registers and courts: short, and told by what stands before or in them."""
-    if "BIC" in text or "SWIFT" in text:
-        for match in matches(_BIC, text, digits):
+    text = outline.text
+    for pattern, told_by, name in ((_BIC, _BANK_WORDS, "ACCOUNT"), (_INTERNAL, _INTERNAL_WORDS, "PHONE")):
+        for match in outline.at_words(pattern, told_by):
+            yield *match.span(1), name
+    if any(register in text for register in _REGISTERS):
+        for match in matches(_REGISTERED, text, outline.digits):
             yield *match.span(1), "ACCOUNT"
-    for match in matches(_INTERNAL, text, digits):
-        yield *match.span(1), "PHONE"
-    for match in matches(_REGISTERED, text, digits):
-        yield *match.span(1), "ACCOUNT"
     if "/" in text:
-        for pattern in (_COURT_FILE, _REFERENCE):
-            for match in matches(pattern, text, digits):
+        if outline.has_shape("9 A"):
+            for match in outline.at_numbers(_COURT_FILE):
+                yield *match.span(), "RECORD"
+        if outline.has_shape("A/9", "A/A"):
+            for match in matches(_REFERENCE, text, outline.digits):
                 yield *match.span(), "RECORD"
 
 
@@ -204,9 +240,9 @@ def _type_of(shown: str, digits: str, kind: str | None) -> str:
     return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and is_phone(shown) else "NUMBER"
 
 
-def _code(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+def _code(text: str, match: re.Match[str], digits: int) -> Iterator[tuple[int, int, str]]:
     kind = kind_before(words_before(text, match.start()))
     if kind is not None and kind != "PHONE":
         yield *match.span(), kind
-    elif sum(sign.isdigit() for sign in match[0]) >= _CODE_DIGITS_MIN:
+    elif digits >= _CODE_DIGITS_MIN:
         yield *match.span(), "NUMBER"
