@@ -140,6 +140,26 @@ async def test_an_error_inside_a_success_is_a_failure_of_its_kind(
         assert kind is (await failure(model, streams=streams)).kind
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, FailureKind.REFUSED),
+        (404, FailureKind.UNKNOWN_MODEL),
+        (429, FailureKind.RATE_LIMITED),
+        ("?", FailureKind.UNAVAILABLE),
+    ],
+)
+async def test_a_status_beside_an_error_in_a_stream_counts(
+    server: OllamaServer, model: OllamaChat, status: object, kind: FailureKind
+):
+    """
+    It is what the server would have answered, had the stream not begun.
+    """
+    server.script(answer(said("Half", ""), {"error": "one two three", "status": status}))
+
+    assert kind is (await failure(model, streams=True)).kind
+
+
 @both_ways
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1e", "\u00e9"])
 async def test_line_separators_in_a_text_end_no_line(

@@ -30,9 +30,16 @@ LABELS_MAX: Final = 2
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _STATUS_LABEL: Final = re.compile(r"[45]\d\d")
 _TOO_LONG: Final = re.compile(
-    r"context.?(length|window|size)|prompt is too long|input is too long|maximum context|too many (input )?tokens",
+    r"context.?(length|window|size)|prompt is too long|input is too long|maximum context|too many (input )?tokens"
+    r"|\d tokens\) is too large to process|context shift is disabled",
     re.IGNORECASE,
 )
+_NO_SUCH_MODEL: Final = re.compile(
+    r"[\"'](?:model [\"'][^\"']{1,128}[\"'] not found|model is not loaded|model not exist)[\"']"
+    r"|\bis not a valid model ID\b|\bInvalid model name passed in model=",
+    re.IGNORECASE,
+)
+"""What comes with 400 where others answer 404: llama.cpp's router, DeepSeek, OpenRouter, LiteLLM."""
 _LOADING: Final = re.compile(
     r"(?<!error )(?<!failed )\bloading (?:the )?model\b"
     r"|\b(?:is|currently|still) (?:loading|warming up|starting up)\b"
@@ -54,6 +61,7 @@ _ANY_STATUS: Final = {
     "exceed_context_size_error": FailureKind.TOO_LARGE,
     "request_too_large": FailureKind.TOO_LARGE,
     "model_not_found": FailureKind.UNKNOWN_MODEL,
+    "invalid_model": FailureKind.UNKNOWN_MODEL,
     "invalid_api_key": FailureKind.AUTH,
     # These come with 429, and do not pass by waiting.
     "insufficient_quota": FailureKind.AUTH,
@@ -129,18 +137,23 @@ def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
     if status == HTTPStatus.OK:
         # vLLM and llama.cpp put the status that they would have sent into the error's code.
         status = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), 500)
-    if status in _LOADS and _LOADING.search(text):
-        return FailureKind.LOADING
-    if status in _SEARCHED:
-        if _TOO_LONG.search(text):
-            return FailureKind.TOO_LARGE
-        if _BAD_KEY.search(text):
-            return FailureKind.AUTH
-    if status == HTTPStatus.FORBIDDEN and _FLAGGED.search(text):
-        return FailureKind.REFUSED
+    if (kind := _kind_in_text(status, text)) is not None:
+        return kind
     client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     # Unavailable are 5xx, Anthropic's 529, and redirects: following one could carry a document to another host.
     return _BY_STATUS.get(status, FailureKind.REFUSED if client_error else FailureKind.UNAVAILABLE)
+
+
+def _kind_in_text(status: int, text: str) -> FailureKind | None:
+    """What the text of an error tells where one status stands for several kinds."""
+    if status in _LOADS and _LOADING.search(text):
+        return FailureKind.LOADING
+    searches = [(_TOO_LONG, FailureKind.TOO_LARGE), (_BAD_KEY, FailureKind.AUTH)] if status in _SEARCHED else []
+    if status == HTTPStatus.BAD_REQUEST:
+        searches.append((_NO_SUCH_MODEL, FailureKind.UNKNOWN_MODEL))
+    if status == HTTPStatus.FORBIDDEN:
+        searches.append((_FLAGGED, FailureKind.REFUSED))
+    return next((kind for pattern, kind in searches if pattern.search(text)), None)
 
 
 def _told_delay_s(text: str) -> float | None:

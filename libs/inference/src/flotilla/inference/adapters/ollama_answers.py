@@ -35,6 +35,7 @@ class Chunk(Struct):
     prompt_eval_count: Any = None
     eval_count: Any = None
     error: Any = None
+    status: Any = None
 
 
 decode_chunk: Final[Callable[[bytes], Chunk]] = lenient_decoder(Chunk)
@@ -82,7 +83,7 @@ class Reading:
             AttemptError: It is an error, or of no shape that the protocol has.
         """
         if says_an_error(chunk.error):
-            raise failure_inside(chunk.error)
+            raise failure_inside(chunk.error, chunk.status)
         if chunk.remote_host:
             raise ElsewhereError
         self._chunks += 1
@@ -134,12 +135,17 @@ class Reading:
         self._last = piece
 
 
-def failure_inside(error: Any) -> AttemptError:
-    """The failure that an error inside a success means; Ollama's is a text, a gateway's may be an object."""
+def failure_inside(error: Any, status: Any = None) -> AttemptError:
+    """
+    The failure that an error inside a success means.
+
+    Args:
+        error: Ollama's is a text, a gateway's may be an object.
+        status: What the server would have answered, had the stream not begun; beside the error.
+    """
     named = error_object(error)
-    return failure_of(
-        PROVIDER, HTTPStatus.OK, labels=[named.get(label) for label in LABELS], text=str(error), said=sentence_of(error)
-    )
+    labels = [*(named.get(label) for label in LABELS), status]
+    return failure_of(PROVIDER, HTTPStatus.OK, labels=labels, text=str(error), said=sentence_of(error))
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
