@@ -1,5 +1,6 @@
 """
-Tasks that wait for an approval, as messages that are due at a time (ADR-51): no orchestrator holds any of them.
+Tasks that wait for an approval, or for long for a route, as messages that are due at a time (ADR-51): no orchestrator holds
+any of them.
 
 A task's message moves to the stream `SUSPENDED_<scope>`, and is delivered again when its request expires or its deadline
 passes, whichever is first; a decision makes it due now. It takes everything along that it was, so what is delivered again
@@ -15,7 +16,7 @@ from msgspec import Meta, Struct
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.decoding import UNDECODABLE
-from flotilla.contracts.fields import Sequence, UnixMs
+from flotilla.contracts.fields import MaybeName, Sequence, UnixMs
 from flotilla.contracts.results import SUBJECT_LENGTH_MAX
 from flotilla.fabric.deliveries import Delivery, Original
 from flotilla.fabric.errors import FabricError, TopologyError
@@ -35,6 +36,7 @@ class SuspendedTask(Struct, frozen=True, kw_only=True):
 
     Attributes:
         deadline_unix_ms: The task's; 0 in what an earlier version has suspended.
+        waits_for: The capability that has had no route; empty where an approval is waited for.
     """
 
     format: Sequence = FORMAT
@@ -44,6 +46,7 @@ class SuspendedTask(Struct, frozen=True, kw_only=True):
     raw_headers: bytes | None
     body: bytes
     deadline_unix_ms: UnixMs = 0
+    waits_for: MaybeName = ""
 
     @property
     def original(self) -> Original:
@@ -73,7 +76,14 @@ class Suspensions:
         self._bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
 
     async def suspend(
-        self, scope: str, task: str, delivery: Delivery, until_unix_ms: int, *, deadline_unix_ms: int
+        self,
+        scope: str,
+        task: str,
+        delivery: Delivery,
+        until_unix_ms: int,
+        *,
+        deadline_unix_ms: int,
+        waits_for: str = "",
     ) -> None:
         """
         Keep a task until a time; its delivery may be acknowledged afterwards. Safe to repeat: there is one of each task.
@@ -84,6 +94,7 @@ class Suspensions:
             delivery: Of its message.
             until_unix_ms: When it is due, unless it is woken before.
             deadline_unix_ms: The task's own.
+            waits_for: See `SuspendedTask`.
 
         Raises:
             CannotSuspendError: It is too large, or the stream has no room for more.
@@ -97,16 +108,17 @@ class Suspensions:
                 raw_headers=delivery.raw_headers,
                 body=delivery.body,
                 deadline_unix_ms=deadline_unix_ms,
+                waits_for=waits_for,
             )
         )
         if len(body) > self._bytes_max:
-            raise CannotSuspendError("the task is too large to wait for an approval")
+            raise CannotSuspendError("the task is too large to be suspended")
         held = await held_by(self._requests, subjects.suspended_stream(scope))
         if (
             held.messages >= held.messages_max // FULL_SHARE
             or held.size_bytes + len(body) > held.size_bytes_max // FULL_SHARE
         ):
-            raise CannotSuspendError("as many tasks wait for approvals already as may")
+            raise CannotSuspendError("as many tasks are suspended already as may")
         if not await self._schedule(scope, task, body, until_unix_ms, expected=None):
             raise FabricError(f"stream {subjects.suspended_stream(scope)}: the task could not be suspended now")
 

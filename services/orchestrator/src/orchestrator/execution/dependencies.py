@@ -46,17 +46,19 @@ class GateAheadError(NoRouteNowError):
 
 class AwaitingApprovalError(NoRouteNowError):
     """
-    A durable task waits for an approval: it is suspended, and nothing of it is held meanwhile.
+    A durable task waits for an approval, or for long for a route: it is suspended, and nothing of it is held meanwhile.
 
     Attributes:
         until_unix_ms: When it is looked at again if nobody decides before.
         requests: The ids of the requests that it waits for.
+        capability: That has had no route; empty where an approval is waited for.
     """
 
-    def __init__(self, until_unix_ms: int, requests: tuple[str, ...] = ()) -> None:
-        super().__init__("awaiting approval")
+    def __init__(self, until_unix_ms: int, requests: tuple[str, ...] = (), *, capability: str = "") -> None:
+        super().__init__("awaiting approval" if not capability else f"awaiting a route for {capability}")
         self.until_unix_ms = until_unix_ms
         self.requests = requests
+        self.capability = capability
 
 
 class Dependencies:

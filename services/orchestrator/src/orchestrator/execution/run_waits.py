@@ -28,11 +28,13 @@ async def pause(task: Task, fleet: Fleet, *, up_to_s: float, deadline_at: float)
 
 async def park(task: Task, fleet: Fleet, *, up_to_s: float, deadline_at: float) -> None:
     """The same for a task that has no route: who holds it is told, so that it takes no room from others meanwhile."""
-    told = task.park or _nobody
+    told, away = task.park or _nobody, task.away or _nobody
     told(True)
+    away(True)
     try:
         await pause(task, fleet, up_to_s=up_to_s, deadline_at=deadline_at)
     finally:
+        away(False)
         told(False)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from flotilla.capabilities.errors import AttemptError
 from flotilla.capabilities.json_schema import check_transport
 from flotilla.chassis.tracing import Context, Span
+from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
@@ -23,6 +24,7 @@ from orchestrator.approvals.gate import Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, GateAheadError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.routes_away import RoutesAway
 from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
 from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
@@ -41,7 +43,11 @@ _AS_THEY_ARE: Final = frozenset(
 )
 """Kinds of a step's failure that are the run's too."""
 
-_Ended = tuple[StepTask, StepOutcome] | BaseException
+ROUTE_LOOK_S: Final = 30.0
+"""When a run that waits for a route is looked at again; it is not begun while its capability has no capacity."""
+
+_Ended = tuple[StepTask, StepOutcome] | BaseException | None
+"""None: all that is under way has waited for a route for too long."""
 
 
 class PipelineRun:
@@ -73,6 +79,7 @@ class PipelineRun:
         self.went_on_at = time.monotonic()
         self._awaiting: list[AwaitingApprovalError] = []
         self._classes: list[DataClass] = [task.data_class]
+        self._away = RoutesAway(lambda: self._under_way, lambda: self._ended.put_nowait(None))
         self._streamed: str | None = None
         self._on_piece: OnPiece | None = None
 
@@ -95,7 +102,7 @@ class PipelineRun:
 
         Raises:
             NoRouteNowError: A durable run cannot go on now and may later: it goes back to its stream, and goes on there.
-            AwaitingApprovalError: Nothing is left to do before somebody has decided.
+            AwaitingApprovalError: Nothing is left to do before somebody has decided, or a route is back.
         """
         task = self._task
         left_s = max(0.0, task.deadline_at - time.monotonic()) + DEADLINE_MARGIN_S
@@ -106,6 +113,7 @@ class PipelineRun:
             return await self._work()
         finally:
             timer.cancel()
+            self._away.stop()
             cancelled.cancel()
             for child in self._children:
                 child.cancel()
@@ -150,6 +158,11 @@ class PipelineRun:
         if not self._under_way and self._awaiting:
             raise _soonest(self._awaiting)
         ended = await self._ended.get()
+        if ended is None:
+            if not self._away.are_all:
+                return Waiting()
+            until_ms = unix_ms() + int(ROUTE_LOOK_S * 1000)
+            raise _soonest([*self._awaiting, AwaitingApprovalError(until_ms, capability=self._away.capability)])
         self._under_way -= 1
         self.went_on_at = time.monotonic()
         if isinstance(ended, AwaitingApprovalError):
@@ -200,6 +213,7 @@ class PipelineRun:
         """How a step's task ended; of one that was refused too."""
         task, context, needs = self._task, self._context, self._needs
         child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines)
+        self._away.follow(child)
         capability = needs.catalogue.get(step.capability)
         opened = None
         run_id, depth = id_of(self._run_id, step.key), self._depth
@@ -313,7 +327,9 @@ def _body(kind: ErrorKind, message: str) -> ErrorBody:
 def _soonest(awaiting: list[AwaitingApprovalError]) -> AwaitingApprovalError:
     """All that a run waits for, as one."""
     requests = tuple(request for each in awaiting for request in each.requests)
-    return AwaitingApprovalError(min(each.until_unix_ms for each in awaiting), requests)
+    # Where a decision is waited for too, what it lets go on must not wait for a route.
+    capability = "" if requests else next((each.capability for each in awaiting if each.capability), "")
+    return AwaitingApprovalError(min(each.until_unix_ms for each in awaiting), requests, capability=capability)
 
 
 async def _keep(kept: RunResults, step: StepTask, data_class: DataClass, ended: Ended, *, gated: bool) -> Ended:

@@ -59,6 +59,7 @@ def task_of(
         durable=run.durable,
     )
     task.park = run.park
+    task.away = run.away if opened is None else None
     origin = run.origin
     if origin is not None:
         # Of a step that runs for each item the record has the index, but those around it have it in their path.

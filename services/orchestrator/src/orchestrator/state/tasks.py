@@ -30,6 +30,8 @@ class Task:
         durable: Whether it came from the task stream.
         park: Of a durable task: called with True when it begins to wait for a route to come back, and with False when
             it goes on.
+        away: The same for the run that it is a step of, which is suspended when it waits for long; None where it must not
+            be, since a grant is used up by the message that brought it.
         origin: Of a durable task: where it comes from, computed when a gate asks.
         on_step: Of an asked task whose caller wants a stream: told of its steps, if it is a run of a pipeline.
         cancelled: Set when the caller wants it no more.
@@ -41,6 +43,7 @@ class Task:
         "_input_sha256",
         "accepted_at",
         "accepted_unix_ms",
+        "away",
         "body",
         "cancelled",
         "capability",
@@ -100,6 +103,7 @@ class Task:
             input_bytes=len(body),
         )
         self.park: Callable[[bool], None] | None = None
+        self.away: Callable[[bool], None] | None = None
         self.origin: Callable[[], Origin] | None = None
         self.on_step: Callable[[StepMessage], None] | None = None
         self.cancelled: asyncio.Event = asyncio.Event()
@@ -145,6 +149,7 @@ class Task:
         )
         task.cancelled = self.cancelled
         task.park = self.park
+        task.away = self.away
         task.is_gated = True
         return task
 

@@ -167,7 +167,14 @@ class DeliveryRun:
         delivery, approvals, scope = self.delivery, self._needs.approvals, self._needs.scope
         until = min(waiting.until_unix_ms, task.deadline_unix_ms)
         try:
-            await approvals.suspensions.suspend(scope, task.id, delivery, until, deadline_unix_ms=task.deadline_unix_ms)
+            await approvals.suspensions.suspend(
+                scope,
+                task.id,
+                delivery,
+                until,
+                deadline_unix_ms=task.deadline_unix_ms,
+                waits_for=waiting.capability,
+            )
         except CannotSuspendError as error:
             kind = ErrorKind.BACKLOG_FULL
             return self._failed(task, ErrorBody(kind=kind, message=str(error), retryable=kind.retryable))
@@ -178,7 +185,7 @@ class DeliveryRun:
         if await approvals.store.any_decided(scope, waiting.requests):
             await approvals.suspensions.wake(scope, task.id)
         await delivery.acknowledge()
-        logger.info("task_suspended", task=task.id, until_unix_ms=until)
+        logger.info("task_suspended", task=task.id, until_unix_ms=until, waits_for=waiting.capability)
         return None
 
     def _origin(self, task_id: str) -> Origin:

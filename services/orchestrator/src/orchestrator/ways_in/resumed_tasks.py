@@ -125,7 +125,9 @@ class ResumedTasks:
     def _can_be_worked_on(self, kept: SuspendedTask) -> bool:
         """Whether somebody here has capacity for it; what never will have is refused, and what is overdue ends."""
         parsed = subjects.parse_tasks(kept.subject)
-        return parsed is None or self._capacity(parsed.capability) > 0 or unix_ms() >= _deadline_unix_ms(kept)
+        if parsed is None or unix_ms() >= _deadline_unix_ms(kept):
+            return True
+        return self._capacity(parsed.capability) > 0 and (not kept.waits_for or self._capacity(kept.waits_for) > 0)
 
     async def _put_off(self, delivery: Delivery) -> None:
         """
