@@ -386,7 +386,18 @@ async def test_what_was_edited_after_it_was_shown_is_another_request(stage: Stag
     assert 0 == stage.sent(f"edited {task}")
 
 
-@pytest.mark.parametrize("forgery", ["truncated", "of another run", "of another input", "of a later version"])
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "truncated",
+        "of another run",
+        "of another scope",
+        "of another zone",
+        "of another class",
+        "of another input",
+        "of a later version",
+    ],
+)
 async def test_a_record_that_is_not_the_requests_opens_nothing(stage: Stage, forgery: str):
     """
     Whoever wrote it, and whatever it says: doubt means denied.
@@ -405,12 +416,18 @@ async def test_a_record_that_is_not_the_requests_opens_nothing(stage: Stage, for
             [theirs] = await stage.waiting(other[0])
             await stage.decide(theirs)
             body = await stage.record(theirs["id"])
-        case "of another input":
-            body = encode_record(
-                msgspec.structs.replace(granted, gated=msgspec.structs.replace(record.gated, input_sha256="0" * 64))
-            )
-        case _:
+        case "of a later version":
             body = encode_record(granted)[:-1] + b',"quorum":2}'
+        case _:
+            changed: dict[str, Any] = {
+                "of another scope": {"scope": "others"},
+                "of another zone": {"zones": ["local"]},
+                "of another class": {"data_class": "public"},
+                "of another input": {"input_sha256": "0" * 64},
+            }[forgery]
+            body = encode_record(
+                msgspec.structs.replace(granted, gated=msgspec.structs.replace(record.gated, **changed))
+            )
     await stage.write(request["id"], body)
     await stage.due(task)
     result = await stage.result(task)

@@ -1,12 +1,16 @@
 """Runs whose routes are away for long: suspended, held by nobody, and gone on with when a route is back, or out of time."""
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
+from flotilla.contracts.approval_requests import decode_record, encode_record
+from flotilla.contracts.clock import unix_ms
 from flotilla.fabric.connection import NatsSettings
 from flotilla.pipelines.reading import read_pipeline
 from flotilla.testkit.nats_server import RunningServer
@@ -16,6 +20,8 @@ from flotilla.testkit.scripted_worker import ScriptedWorker, finished, scripted_
 from orchestrator.pipelines import pipeline_run, routes_away
 from orchestrator.ways_in import resumed_tasks
 
+LEFT_MS = 3_000
+"""That a grant may be used for; a slow machine may take most of it to come to its gate."""
 TWO = """
 name = "two"
 [input]
@@ -141,3 +147,37 @@ async def test_a_run_that_has_used_a_grant_is_held_while_its_route_is_away(nats_
         await approver.nc.close()
 
     assert [{"label": "billing"}] * 2 == [each["output"] for each in found]
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_a_grant_that_runs_out_while_its_input_is_about_to_leave_lets_nothing_go(nats_server: RunningServer):
+    """
+    It was good when it was used; a route that is back a moment later gets nothing.
+    """
+    async with _stage(nats_server, GATED) as (fleet, _), fleet.client.hearing("results.>") as results:
+        task, subject = new_task(), "suspended.default.wait."
+        await fleet.client.submit("gated", {"document": "a"}, task=task)
+        await eventually(lambda: _is_suspended(fleet, task))
+        kept = await _stored(fleet, "SUSPENDED_default", f"{subject}{task}")
+        record = decode_record(await _stored(fleet, "KV_approvals_default", "$KV.approvals_default.*"))
+        granted = msgspec.structs.replace(
+            record, status="granted", decided_by="ann", usable_until_unix_ms=unix_ms() + LEFT_MS
+        )
+        key = f"$KV.approvals_default.{record.id}"
+        await fleet.admin.nc.request(key, encode_record(granted), timeout=60)
+        await fleet.admin.nc.request(f"suspended.default.due.{task}", kept, timeout=60)
+        result = await results.result(task)
+        used = decode_record(await _stored(fleet, "KV_approvals_default", key))
+        async with _route_is_back(nats_server) as worker:
+            await until(lambda: "classify" in fleet.fleet.capabilities())
+            await fleet.client.ask("classify", {"document": "another", "labels": ["billing", "other"]})
+            sent = [request["input"]["document"] for request in worker.requests]
+
+    assert ("approval_expired", "sort") == (result["error"]["kind"], result["error"]["details"]["step"])
+    assert "consumed" == used.status
+    assert ["another"] == sent
+
+
+async def _stored(fleet: RunningOrchestrator, stream: str, subject: str) -> bytes:
+    found = await fleet.admin.stream("STREAM.MSG.GET", stream, {"last_by_subj": subject})
+    return base64.b64decode(found["message"]["data"])
