@@ -16,6 +16,7 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.redaction import task_data_class
 from flotilla.contracts.results import Result, encode
+from flotilla.fabric.errors import FabricError
 from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
@@ -24,6 +25,7 @@ from orchestrator.approvals.gate import Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, GateAheadError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.keeping import keep
 from orchestrator.pipelines.routes_away import RoutesAway
 from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
 from orchestrator.pipelines.step_messages import began, over
@@ -46,8 +48,11 @@ _AS_THEY_ARE: Final = frozenset(
 ROUTE_LOOK_S: Final = 30.0
 """When a run that waits for a route is looked at again; it is not begun while its capability has no capacity."""
 
+GIVE_BACK_S: Final = 30.0
+"""A run that goes back to its stream waits so long for what is under way: what that gives is kept, and not asked again."""
+
 _Ended = tuple[StepTask, StepOutcome] | BaseException | None
-"""None: all that is under way has waited for a route for too long."""
+"""None: whatever is under way is not waited for any longer."""
 
 
 class PipelineRun:
@@ -80,6 +85,8 @@ class PipelineRun:
         self._awaiting: list[AwaitingApprovalError] = []
         self._classes: list[DataClass] = [task.data_class]
         self._away = RoutesAway(lambda: self._under_way, lambda: self._ended.put_nowait(None))
+        self._goes_back: NoRouteNowError | FabricError | None = None
+        self._timers: list[asyncio.TimerHandle] = []
         self._streamed: str | None = None
         self._on_piece: OnPiece | None = None
 
@@ -108,11 +115,13 @@ class PipelineRun:
         left_s = max(0.0, task.deadline_at - time.monotonic()) + DEADLINE_MARGIN_S
         cancelled = asyncio.ensure_future(self._tell_when_cancelled())
         # No `asyncio.timeout`: a task's coroutine begins without a task of asyncio (`fabric/eager.py`).
-        timer = asyncio.get_running_loop().call_later(left_s, lambda: self._ended.put_nowait(self._overdue()))
+        later = asyncio.get_running_loop().call_later
+        self._timers = [later(left_s, lambda: self._ended.put_nowait(self._overdue()))]
         try:
             return await self._work()
         finally:
-            timer.cancel()
+            for timer in self._timers:
+                timer.cancel()
             self._away.stop()
             cancelled.cancel()
             for child in self._children:
@@ -139,7 +148,7 @@ class PipelineRun:
                 return self._succeeded(said)
             if isinstance(said, Failed):
                 return self._failed_at(said)
-            if isinstance(said, Run):
+            if isinstance(said, Run) and self._goes_back is None:
                 for step in said.steps:
                     self._start(step)
             try:
@@ -155,10 +164,14 @@ class PipelineRun:
             TaskError: The run is over.
             NoRouteNowError: See `result`.
         """
+        if self._goes_back is not None and (not self._under_way or self._away.are_all):
+            raise self._goes_back
         if not self._under_way and self._awaiting:
             raise _soonest(self._awaiting)
         ended = await self._ended.get()
         if ended is None:
+            if self._goes_back is not None:
+                raise self._goes_back
             if not self._away.are_all:
                 return Waiting()
             until_ms = unix_ms() + int(ROUTE_LOOK_S * 1000)
@@ -167,6 +180,11 @@ class PipelineRun:
         self.went_on_at = time.monotonic()
         if isinstance(ended, AwaitingApprovalError):
             self._awaiting.append(ended)
+            return Waiting()
+        if self._task.durable and isinstance(ended, NoRouteNowError | FabricError):
+            if self._goes_back is None:
+                self._goes_back = ended
+                self._timers.append(asyncio.get_running_loop().call_later(GIVE_BACK_S, self._ended.put_nowait, None))
             return Waiting()
         if isinstance(ended, BaseException):
             raise ended
@@ -202,7 +220,7 @@ class PipelineRun:
             gate = gate_of(self._needs, step, self._task.scope, data_class)
             ended = await self._worked(step, data_class, gate)
             if self._kept is not None:
-                ended = await _keep(self._kept, step, data_class, ended, gated=gate is not None)
+                ended = await keep(self._kept, step, data_class, ended, gated=gate is not None)
             self._end(step, tally, ended, kept=False)
         except asyncio.CancelledError:
             raise
@@ -330,20 +348,3 @@ def _soonest(awaiting: list[AwaitingApprovalError]) -> AwaitingApprovalError:
     # Where a decision is waited for too, what it lets go on must not wait for a route.
     capability = "" if requests else next((each.capability for each in awaiting if each.capability), "")
     return AwaitingApprovalError(min(each.until_unix_ms for each in awaiting), requests, capability=capability)
-
-
-async def _keep(kept: RunResults, step: StepTask, data_class: DataClass, ended: Ended, *, gated: bool) -> Ended:
-    """Keep what must not be worked on again; gives the one that counts."""
-    if isinstance(ended.result.output, msgspec.Raw):
-        counts = await kept.keep(step, data_class, ended)
-        if counts is not None:
-            return counts
-        ended = _too_large(ended)
-    # Of a gate the grant is used up, or denied: when the run goes on after another one, this one is not passed again.
-    return await kept.keep_failed(step, data_class, ended) if gated else ended
-
-
-def _too_large(ended: Ended) -> Ended:
-    error = _body(ErrorKind.TOO_LARGE, "the step's output is too large to be kept")
-    result = msgspec.structs.replace(ended.result, status="failed", output=msgspec.UNSET, error=error)
-    return Ended(result, ended.data_class)
