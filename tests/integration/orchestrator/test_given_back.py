@@ -1,16 +1,25 @@
-"""A run that cannot go on now: what is under way beside the step that stopped it is kept, and not asked for again."""
+"""A run that cannot go on now: what is done, or under way beside the step that stopped it, is not asked for again."""
 
+import asyncio
+import os
+import signal
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
+from flotilla.contracts.results import Result
+from flotilla.fabric import publish_once
+from flotilla.pipelines.plan import StepKey, StepTask
 from flotilla.pipelines.reading import read_pipeline
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import running_orchestrator, until
 from flotilla.testkit.plain_client import Json, connect_plainly, new_task
 from flotilla.testkit.scripted_worker import finished, scripted_worker
 from orchestrator.pipelines import step_results
+from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_results import StepResults
 from orchestrator.ways_in import delivery_run
 
 TWO = """
@@ -67,3 +76,37 @@ async def test_what_is_under_way_when_a_run_is_given_back_is_kept(
 
     assert "small" == result["output"]["texts"][1]
     assert 1 == asked()["slow"]
+
+
+async def test_what_is_kept_of_a_run_is_found_where_the_server_answers_late(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    The definition is published again where no answer came in time, and is then found as another delivery has stored it.
+    """
+    monkeypatch.setattr(publish_once, "TIMEOUT_S", 0.3)
+    pipeline = read_pipeline(TWO, "here")
+    step = StepTask(
+        key=StepKey("sides", 0),
+        capability="summarize",
+        input=msgspec.Raw(b"{}"),
+        data_class="internal",
+        approval=None,
+        input_digest="0" * 64,
+    )
+    async with running_orchestrator(nats_server) as fleet:
+        results, task = StepResults(fleet.requests, payload_bytes_max=1_000_000), new_task()
+        first = await results.begin("default", task, task, pipeline)
+        gave = Result(task=task, capability="summarize", status="ok", output=msgspec.Raw(b'{"summary":"done"}'))
+        await first.keep(step, "internal", Ended(gave, "internal"))
+        os.kill(nats_server.pid, signal.SIGSTOP)
+        try:
+            beginning = asyncio.ensure_future(results.begin("default", task, task, pipeline))
+            await asyncio.sleep(2 * publish_once.TIMEOUT_S)
+        finally:
+            os.kill(nats_server.pid, signal.SIGCONT)
+        second = await beginning
+        found = second.of(step, "internal")
+
+    assert found is not None
+    assert b'{"summary":"done"}' == bytes(found.result.output or b"")

@@ -7,6 +7,7 @@ step that stood at a gate, how it failed is kept too.
 """
 
 import hashlib
+import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -41,9 +42,16 @@ KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class KeptDefinition(Struct, frozen=True, kw_only=True):
-    """The definition that a run began with."""
+    """
+    The definition that a run began with.
+
+    Attributes:
+        beginning: Random, of whoever stored it: a publish whose acknowledgement was lost is told from another's, which has
+            the same definition and results to be read.
+    """
 
     digest: Word
+    beginning: Word = ""
     source_text: Annotated[str, Meta(max_length=FILE_BYTES_MAX)]
 
 
@@ -88,7 +96,10 @@ class StepResults:
             NoRouteNowError: They can be neither kept nor read now.
         """
         subject = subjects.pipeline_run(scope, task_id, pipeline.name)
-        body = msgspec.json.encode(KeptDefinition(digest=pipeline.digest, source_text=pipeline.source_text))
+        definition = KeptDefinition(
+            digest=pipeline.digest, beginning=secrets.token_hex(8), source_text=pipeline.source_text
+        )
+        body = msgspec.json.encode(definition)
         stored = await self.keep(scope, subject, body)
         if stored is Stored.NOW and run == task_id:
             return RunResults(self, scope, pipeline, {}, run=run, task_id=task_id)
