@@ -139,8 +139,6 @@ class TaskRun:
                     event = await self._send(send)
                 case Finish():
                     return self._result()
-                case ToGate():
-                    raise GateAheadError
                 case Fail(error=error):
                     if answers_anyway(state, error):
                         return self._result()
@@ -155,13 +153,15 @@ class TaskRun:
                     event = await self._perform(other)
 
     async def _perform(
-        self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate
+        self, action: TellDeaths | WaitForSlot | Backoff | Pause | Park | Refresh | Escalate | ToGate
     ) -> RunEvent:
         state, fleet = self.state, self._dependencies.fleet
         match action:
             case TellDeaths(deaths=deaths):
                 await self._dependencies.deaths.note(self.task, deaths)
                 return DeathsTold()
+            case ToGate():
+                raise GateAheadError
             case WaitForSlot():
                 return await self._wait_for_slot(action)
             case Refresh():
