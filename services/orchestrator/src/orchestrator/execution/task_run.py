@@ -117,7 +117,12 @@ class TaskRun:
         """Stand in no line any more, and give up the place of a task that is tried alone."""
         if self._waiter is not None:
             self._leave_lines()
-        if self.state.part is None and (self.state.failures or self.state.deaths):
+        if self.state.failures or self.state.deaths:
+            self._leave_isolation()
+
+    def _leave_isolation(self) -> None:
+        """Of a part the place is its whole run's."""
+        if self.state.part is None:
             self._dependencies.isolation.leave(self.task)
 
     async def run(self) -> Result:
@@ -146,10 +151,8 @@ class TaskRun:
                 case AskPanel() as ask:
                     event = await self._ask_panel(ask)
                 case other:
-                    # A refused try goes on with its next `Send`, still alone; here it is over, or waits. A part's place
-                    # is its whole run's.
-                    if state.part is None:
-                        self._dependencies.isolation.leave(self.task)
+                    # A refused try goes on with its next `Send`, still alone; here it is over, or waits.
+                    self._leave_isolation()
                     event = await self._perform(other)
 
     async def _perform(
