@@ -32,6 +32,8 @@ from flotilla.testkit.recorded_traffic import complaints
 
 CHEAP, OTHER, DEAR = "gemini-2.0-flash-lite", "gemini-2.0-flash", "o1"
 SERVED = (Served("cheap", "ollama", CHEAP), Served("other", "anthropic", OTHER), Served("dear", "openai", DEAR))
+THRESHOLDS = (0.8, 0.85, 0.9, 0.95)
+"""Of the cascades in the plot. The file has no confidences: they are told by label (`cli/replay/ratings.py`)."""
 SCALE = 0.02
 
 
@@ -179,7 +181,7 @@ def plot(recording: Recording, picture: Path | None) -> None:
         routes = [RouteEntry(pool="recorded", model=model) for model in (OTHER, DEAR)]
         entry = CapabilityPolicy(strategy=strategy, routes=routes)
         trials.append(Trial(name=f"{strategy} {OTHER}, {DEAR}", policy=Policy(capabilities={"classify": entry})))
-    trials += cascades(f"{CHEAP},{DEAR}", recording, "classify", (0.5, 0.8, 0.95))
+    trials += cascades(f"{CHEAP},{DEAR}", recording, "classify", THRESHOLDS)
     trials.append(consensus(f"{CHEAP},{OTHER},{DEAR}", recording, "classify"))
     figures = [play(trial, recording, "classify") for trial in trials]
     points: list[Point] = []

@@ -16,7 +16,7 @@ from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.figures import nearest_rank
 from flotilla.cli.replay.reading import read_recording
 from flotilla.cli.replay.scatter import Point, mark_of, scatter
-from flotilla.cli.replay.trials import consensus, play
+from flotilla.cli.replay.trials import BY_LABEL, consensus, play
 from flotilla.testkit.recorded_traffic import complaints
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -257,6 +257,8 @@ def test_prices_are_recorded_given_or_listed(tmp_path: Path, capsys: pytest.Capt
         ("input,m.output,m.confidence\nx,a,2\n", ":2: m: "),
         ("input,m\x1b[2J.output\nx,a\n", "not printable"),
         (f"input,{'m' * 200}.output\nx,a\n", "too long"),
+        ('input,m.output\nx,"a\n', "not CSV"),
+        ('input,m.output\nx,"a"b\n', ":2: not CSV"),
         ("input," + ",".join(f"m{index}.output" for index in range(101)) + "\nx" + ",a" * 101 + "\n", "1 to 100"),
     ],
 )
@@ -271,6 +273,38 @@ def test_a_recording_that_does_not_fit_is_refused_with_its_line(tmp_path: Path, 
         read_recording(file)
 
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_may_be_written_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, mark: str):
+    """
+    With another delimiter, which may then stand in a text as the comma does, lines within a text, and a byte order mark.
+    """
+    header = delimiter.join(("input", "label", '"m.output"', "m.seconds"))
+    texts = ("a; b, c", 'said "no"', "two\r\nlines", "tab\tin it")
+    rows = "".join(delimiter.join(('"' + text.replace('"', '""') + '"', "x", "y", "0.5")) + "\r\n" for text in texts)
+    file = tmp_path / "t.csv"
+    file.write_text(f"{mark}{header}\r\n{rows}", encoding="utf-8", newline="")
+
+    found = read_recording(file)
+
+    assert [len(text) for text in texts] == [row.input_bytes for row in found.rows]
+    assert [("x", "y", 0.5)] * 4 == [
+        (row.label, row.by_model["m"].answer, row.by_model["m"].seconds) for row in found.rows
+    ]
+
+
+def test_a_model_of_a_later_line_is_not_dropped_in_silence(tmp_path: Path):
+    """
+    The first line names every model; the message names the line.
+    """
+    file = tmp_path / "t.jsonl"
+    lines = [{"input": "x", "models": {model: {"output": "a"}}} for model in ("m", "other")]
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+
+    with pytest.raises(ReplayError, match=":2: a model that the first line does not name"):
+        read_recording(file)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +375,7 @@ def test_the_complaints_are_plotted_under_many_policies(
 ):
     """
     Fourteen single models, a failover, a split, cascades at three thresholds and a consensus: as PNG and in a terminal. The
-    recording has no confidences, so a cascade believes the first model at any threshold.
+    recording has no confidences, so those of the cascades are told by label: the higher the threshold, the more o1 is asked.
     """
     file = complaints()
     if file is None:
@@ -352,7 +386,7 @@ def test_the_complaints_are_plotted_under_many_policies(
     picture = tmp_path / "accuracy.png"
     arguments = [
         *("--label", "product", "--policy", str(tmp_path / "failover.toml"), "--policy", str(tmp_path / "split.toml")),
-        *("--cascade", "gemini-2.0-flash-lite,o1", "--confidence-min", "0.5", "0.8", "0.95"),
+        *("--cascade", "gemini-2.0-flash-lite,o1", "--confidence-min", "0.8", "0.85", "0.95"),
         *("--consensus", "gemini-2.0-flash-lite,gemini-2.0-flash,o1", "--plot", str(picture)),
     ]
 
@@ -364,8 +398,10 @@ def test_the_complaints_are_plotted_under_many_policies(
     assert found["failover"]["accuracy"] == alone[0]
     assert alone[0] <= found["split"]["accuracy"] <= alone[1]
     assert 0.2 < found["split"]["calls"]["o1"] / 600 < 0.8
-    cascades = [figures["accuracy"] for name, figures in found.items() if " at " in name]
-    assert [found["gemini-2.0-flash-lite"]["accuracy"]] * 3 == cascades
+    cascades = {name: figures for name, figures in found.items() if " at " in name}
+    assert all(name.endswith(BY_LABEL) for name in cascades)
+    assert [149, 258, 600] == [figures["calls"]["o1"] for figures in cascades.values()]
+    assert alone[1] == [figures["accuracy"] for figures in cascades.values()][-1]
     monkeypatch.setattr(terminal, "out_is_terminal", lambda: True)
     assert 0 == main(["replay", str(file), *arguments])
     plot = [line.partition("┤")[2] for line in capsys.readouterr().out.splitlines() if "┤" in line]

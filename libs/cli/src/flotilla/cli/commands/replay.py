@@ -19,6 +19,7 @@ from flotilla.cli.replay.recording import Recording
 from flotilla.cli.replay.scatter import WIDTH_MIN, Point, mark_of, scatter
 from flotilla.cli.replay.simulation import RATE_PER_S_DEFAULT, SEED_DEFAULT
 from flotilla.cli.replay.trials import (
+    BY_LABEL,
     CAPABILITY_DEFAULT,
     Trial,
     cascades,
@@ -157,6 +158,9 @@ def _print(figures: list[PolicyFigures], recording: Recording, trials: list[Tria
         lines = scatter(_points(figures), width=max(WIDTH_MIN, terminal.console().width))
         terminal.write("".join(f"{line}\n" for line in ("", *lines)) if lines else "")
     terminal.aside(f"{len(recording.rows):,} tasks, {len(trials):,} policies; no model was called")
+    if any(each.policy.endswith(BY_LABEL) for each in figures):
+        terminal.aside(f"{BY_LABEL}: no confidences were recorded. Taken is how often answers with such a label")
+        terminal.aside("agreed with those of the model behind, in the other half of the rows")
     if recording.costs in _COSTS:
         terminal.aside(_COSTS[recording.costs])
 

@@ -28,6 +28,9 @@ INPUT_NAMES: Final = ("input", "text", "document", "narrative", "prompt")
 """Columns that are taken as the input unless one is named."""
 LABEL_NAME: Final = "label"
 
+DELIMITERS: Final = (",", ";", "\t")
+"""Of a CSV; the first line tells which."""
+
 _OUTPUTS: Final = ("output", "label")
 _FIELDS: Final = (*_OUTPUTS, "seconds", "input_tokens", "output_tokens", "cost_usd", "confidence", "error")
 
@@ -87,6 +90,8 @@ def _recording(
             input_name = _column(where, found, input_name)
             if label_name is not None and label_name not in found:
                 raise ReplayError(f"{where}: there is no {label_name}; --label names what is right")
+        elif not given.keys() <= set(models):
+            raise ReplayError(f"{where}: a model that the first line does not name; it names every one")
         label = found.get(label_name or LABEL_NAME)
         rows.append(
             Row(
@@ -102,7 +107,10 @@ def _recording(
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(FIELD_CHARS_MAX)
-    reader = csv.reader(io.StringIO(text, newline=""))
+    first = text[: text.find("\n") + 1] or text
+    # As spreadsheets write it where the comma stands in numbers; a model's column is what tells them apart.
+    delimiter = next((each for each in DELIMITERS if _has_model(first, each)), DELIMITERS[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None) or []
         columns = _columns(path, header)
@@ -114,6 +122,13 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             yield reader.line_num, _csv_line(columns, cells)
     except csv.Error as error:
         raise ReplayError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+
+
+def _has_model(header: str, delimiter: str) -> bool:
+    names = header.strip().split(delimiter)
+    return any(_model_column(name.strip('"')) for name in names) and all(
+        other not in name for name in names for other in DELIMITERS
+    )
 
 
 _Columns = list[tuple[str, tuple[str, str] | None]]

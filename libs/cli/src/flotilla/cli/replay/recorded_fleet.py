@@ -57,6 +57,10 @@ class RecordedFleet:
         """The recorded model that a route stands for."""
         return self._model_of[route.pool, route.model]
 
+    def name_of(self, entry: RouteEntry) -> str:
+        """The recorded model that a route of the policy stands for."""
+        return self._model_of[entry.pool, entry.model or entry.pool]
+
     def task(self, row: Row) -> TaskView:
         """A task as routing sees it, with what the policy asks of tasks."""
         return TaskView(

@@ -8,6 +8,7 @@ from msgspec import Struct
 from flotilla.chassis.policy_toml import read_policy
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.figures import PolicyFigures, figures_of
+from flotilla.cli.replay.ratings import is_rated, rated
 from flotilla.cli.replay.recorded_fleet import OWN_POOL, RecordedFleet
 from flotilla.cli.replay.recording import Recording
 from flotilla.cli.replay.simulation import RATE_PER_S_DEFAULT, SEED_DEFAULT, Outage, simulate
@@ -18,6 +19,9 @@ CAPABILITY_DEFAULT = "classify"
 ASKED = 2
 """How many models a consensus of the command line asks at the same time; a policy may say otherwise."""
 MODELS_MIN = 2
+CASCADE = "cascade"
+BY_LABEL = "(by label)"
+"""Of a cascade whose confidences are how often such answers agreed with the model behind, in the recording itself."""
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -36,11 +40,21 @@ def play(
     seed: int = SEED_DEFAULT,
     outages: tuple[Outage, ...] = (),
 ) -> PolicyFigures:
-    """What a trial comes to. ReplayError where its routes do not fit the recording."""
+    """
+    What a trial comes to; a cascade without recorded confidences has those of `ratings.py`, and its name says so.
+
+    Raises:
+        ReplayError: Its routes do not fit the recording.
+    """
     try:
         fleet = RecordedFleet(trial.policy, capability, recording.models)
     except ReplayError as error:
         raise ReplayError(f"{trial.name}: {error}") from error
+    name, rules = trial.name, rules_for(trial.policy, capability)
+    if rules is not None and rules.strategy == CASCADE:
+        models = [fleet.name_of(entry) for entry in rules.routes or ()]
+        if not all(is_rated(recording, model) for model in models[:-1]):
+            recording, name = rated(recording, models), f"{name} {BY_LABEL}"
     outcomes = simulate(
         recording,
         trial.policy,
@@ -49,7 +63,7 @@ def play(
         seed=seed,
         outages=outages,
     )
-    return figures_of(trial.name, outcomes)
+    return figures_of(name, outcomes)
 
 
 def single_models(recording: Recording, capability: str) -> list[Trial]:
@@ -61,7 +75,7 @@ def of_file(path: Path, capability: str, confidences: Sequence[float]) -> list[T
     """The policy of a file; where it is a cascade and thresholds are given, once for each of them."""
     policy = parse_policy(read_policy(path))
     rules = rules_for(policy, capability)
-    if rules is None or rules.strategy != "cascade" or not confidences:
+    if rules is None or rules.strategy != CASCADE or not confidences:
         return [Trial(name=path.stem, policy=policy)]
     routes = list(rules.routes or ())
     anyway = bool(rules.strategy_options.get("answer_anyway", True))
@@ -102,7 +116,7 @@ def _cascade(
     name: str, capability: str, routes: list[RouteEntry], confidence: float, *, answer_anyway: bool = True
 ) -> Trial:
     options = {"confidence_min": confidence, "answer_anyway": answer_anyway}
-    entry = CapabilityPolicy(strategy="cascade", strategy_options=options, routes=routes)
+    entry = CapabilityPolicy(strategy=CASCADE, strategy_options=options, routes=routes)
     return Trial(name=f"{name} at {confidence:g}", policy=Policy(capabilities={capability: entry}))
 
 
