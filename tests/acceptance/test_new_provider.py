@@ -57,5 +57,5 @@ async def test_a_worker_of_it_without_its_key_says_which_variable_it_needs(tmp_p
             "cloud", engine="toy", env={"FLOTILLA_MODELS": "toy-1"}, command=("-c", WITH_A_RECORD), wait=False
         )
 
-        assert 2 == await worker.wait(30)
+        assert 2 == await worker.wait()
         assert "setting TOY_API_KEY is missing" in worker.log_text()

@@ -140,7 +140,7 @@ async def test_a_new_service_has_probes_discovery_and_a_drain(nats_server: Runni
     await toy.until("draining")
     toy.let_drain()
 
-    assert 0 == await toy.process.wait(30)
+    assert 0 == await toy.process.wait()
     events = toy.events()
     assert ["starting", "ready", "draining", "drained", "stopped"] == [one for one in events if one in ORDER]
     assert 3 == events["ready"]["toys"]
@@ -156,7 +156,7 @@ async def test_a_service_that_ends_for_a_reason_of_its_own_drains_as_well(nats_s
     assert 503 == await probe_of(toy.process).status("/readyz")
     toy.let_drain()
 
-    assert 0 == await toy.process.wait(30)
+    assert 0 == await toy.process.wait()
     assert "drained" in toy.events()
 
 
@@ -170,7 +170,7 @@ async def test_a_stop_signal_ends_a_service_that_waits_to_start(nats_server: Run
 
     toy.process.terminate()
 
-    assert 0 == await toy.process.wait(30)
+    assert 0 == await toy.process.wait()
     assert not {"ready", "draining"} & set(toy.events())
 
 
@@ -183,6 +183,6 @@ async def test_a_setting_that_is_missing_or_unknown_ends_it_with_one_line(
     """
     toy = await Toy.start(nats_server, tmp_path, **{name: "" if name == "FLOTILLA_MAY_DRAIN" else "4"})
 
-    assert 2 == await toy.process.wait(30)
+    assert 2 == await toy.process.wait()
     assert name in toy.process.log_text()
     assert 1 == toy.process.log_text().count("\n")

@@ -107,7 +107,7 @@ async def test_a_file_that_is_no_policy_ends_the_orchestrator_with_one_line(
     environ = {"FLOTILLA_NATS_URL": "nats://127.0.0.1:1", SETTING: str(file)}
     process = await FleetProcess.spawn("orchestrator", ("-m", "orchestrator"), environ, tmp_path / "log")
 
-    assert 2 == await process.wait(30)
+    assert 2 == await process.wait()
     [line] = process.log_text().splitlines()
     assert line.startswith(f"orchestrator: setting {SETTING}: {file}: {said}")
 

@@ -211,10 +211,8 @@ async def test_a_cancel_that_cannot_be_committed_is_no_cancel(connection: Connec
     commits = _Impatient(requests, UnreadableStored(_ignore))
     await _submit(requests, "t1")
     results = subjects.results_stream("default")
-    info = json.loads((await requests.request(stream_info(results), b"", timeout_s=5.0)).data)
-    await requests.request(
-        stream_update(results), json.dumps(info["config"] | {"sealed": True}).encode(), timeout_s=5.0
-    )
+    info = json.loads((await requests.request(stream_info(results), b"")).data)
+    await requests.request(stream_update(results), json.dumps(info["config"] | {"sealed": True}).encode())
     with pytest.raises(FabricError):
         await handlers(connection, requests, commits).cancel(_question("cancel", '{"task":"t1"}'))
 

@@ -30,7 +30,7 @@ sys.exit(run_service("svc", ServiceSettings, run))
 
 async def _ended(tmp_path: Path, body: str, **environ: str) -> tuple[int, list[str]]:
     process = await FleetProcess.spawn("svc", ("-c", SERVICE % body), environ, tmp_path / "log")
-    return await process.wait(20), process.log_text().splitlines()
+    return await process.wait(), process.log_text().splitlines()
 
 
 async def test_a_service_that_ends_exits_with_0(tmp_path: Path):
