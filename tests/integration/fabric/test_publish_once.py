@@ -12,7 +12,8 @@ from flotilla.fabric import publish_once as module
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import last_message, scan
 from flotilla.provisioning.stream_config import StreamConfig
 from flotilla.provisioning.streams import ensure

@@ -22,6 +22,7 @@ from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import running_orchestrator, until
 from flotilla.testkit.plain_client import PlainClient, connect_plainly, settled
 from orchestrator.api import approval_handlers
+from orchestrator.approvals import known_requests
 from orchestrator.approvals import watch as watch_module
 from orchestrator.approvals.request_store import Kept, RequestStore
 from orchestrator.approvals.suspensions import Suspensions
@@ -96,7 +97,7 @@ async def test_who_was_woken_after_a_decision_is_not_woken_again(
     """
     Nothing more is written to a request that was denied, nor to a grant whose run is over: each is forgotten at once.
     """
-    monkeypatch.setattr(watch_module, "WOKEN_AFTER_S", 0.0)
+    monkeypatch.setattr(known_requests, "WOKEN_AFTER_S", 0.0)
     monkeypatch.setattr(watch_module, "EVERY_S", 0.02)
     monkeypatch.setattr(watch_module, "JITTER_S", 0.0)
     async with stores(nats_server) as (_, requests):

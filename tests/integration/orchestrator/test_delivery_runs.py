@@ -20,7 +20,7 @@ from flotilla.testkit.plain_client import Heard, PlainClient, new_task
 from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
-from orchestrator.ways_in import delivery_run, durable
+from orchestrator.ways_in import delivery_rules, delivery_run, durable
 
 ACKS = "$JS.ACK.>"
 SECOND = 1_000_000_000
@@ -89,7 +89,7 @@ async def test_what_is_delivered_too_often_is_given_up(nats_server: RunningServe
     After DELIVERIES_MAX that ended without a result; the last one is not run at all.
     """
     monkeypatch.setattr(delivery_run, "NAK_DELAY_S", 0.01)
-    monkeypatch.setattr(delivery_run, "DELIVERIES_MAX", 3)
+    monkeypatch.setattr(delivery_rules, "DELIVERIES_MAX", 3)
 
     async def never(_task: Task, _on_piece: OnPiece | None) -> Any:
         raise NoRouteNowError

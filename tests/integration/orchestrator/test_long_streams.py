@@ -17,7 +17,7 @@ from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import stream_info, stream_update
-from flotilla.fabric.publish_once import Stored
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer

@@ -9,7 +9,6 @@ try, and what the subject holds is compared with what was sent.
 import asyncio
 import time
 from collections.abc import Callable
-from enum import Enum
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +16,8 @@ from msgspec import Struct
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, WRITE_IN_FLIGHT, ErrorCode, read_ack
+from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, read_ack
+from flotilla.fabric.publish_outcomes import Stored, Unclear, gives_up, outcome_of, outcome_of_comparison
 from flotilla.fabric.stored import last_message_direct
 
 TIMEOUT_S: Final = 2.0
@@ -26,21 +26,6 @@ PAUSE_S: Final = 0.25
 """Between two tries."""
 
 _EXPECT_NONE: Final = {EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
-
-
-class Stored(Enum):
-    """
-    What became of a message.
-
-    Attributes:
-        NOW: It is what the subject holds.
-        BEFORE: The subject holds another one.
-        NOT: Not stored, or nobody could say so in time.
-    """
-
-    NOW = "now"
-    BEFORE = "before"
-    NOT = "not"
 
 
 class Destination(Struct, frozen=True, kw_only=True):
@@ -89,37 +74,32 @@ async def publish_once(
         outcome = await _try(requests, destination, body, again=again)
         if isinstance(outcome, Stored):
             return outcome
-        if outcome is not None:
+        if isinstance(outcome, str):
             refusals += 1
             on_refused(outcome)
-        if refusals == refusals_max or time.monotonic() >= give_up_at:
+        if gives_up(refusals, refusals_max, left_s=give_up_at - time.monotonic()):
             return Stored.NOT
         again = True
         await asyncio.sleep(PAUSE_S)
 
 
-async def _try(requests: Requests, destination: Destination, body: bytes, *, again: bool) -> Stored | str | None:
-    """What became of one publish; the reason of a refusal; or None when nobody can say yet."""
+async def _try(requests: Requests, destination: Destination, body: bytes, *, again: bool) -> Stored | Unclear | str:
+    """What became of one publish; the reason of a refusal."""
     try:
         reply = await requests.request(destination.publish, body, headers=_EXPECT_NONE, timeout_s=TIMEOUT_S)
         error = read_ack(reply.data).error
     except (RequestTimeoutError, NoRespondersError):
-        return None
+        return Unclear.TRY_AGAIN
     except DecodeFailedError as refusal:
         return str(refusal)
-    if error is None:
-        return Stored.NOW
-    if error.err_code == ErrorCode.STREAM_WRONG_LAST_SEQUENCE:
-        return await _compare(requests, destination, body) if again else Stored.BEFORE
-    return None if error.err_code in WRITE_IN_FLIGHT else f"{error.description} ({error.err_code})"
+    outcome = outcome_of(error, again=again)
+    return outcome if outcome is not Unclear.COMPARE else await _compare(requests, destination, body)
 
 
-async def _compare(requests: Requests, destination: Destination, body: bytes) -> Stored | None:
-    """Whether what the destination holds is this; None when there is no answer, or one of a replica that lags behind."""
+async def _compare(requests: Requests, destination: Destination, body: bytes) -> Stored | Unclear:
+    """Whether what the destination holds is this."""
     try:
         found = await last_message_direct(requests, destination.stream, destination.stored)
     except FabricError:
-        return None
-    if found is None:
-        return None
-    return Stored.NOW if found.body == body else Stored.BEFORE
+        return Unclear.TRY_AGAIN
+    return outcome_of_comparison(None if found is None else found.body, body)

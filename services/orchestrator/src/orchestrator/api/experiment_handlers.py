@@ -23,7 +23,8 @@ from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import between, sequences
 from flotilla.routing.arms import arm_of
 from flotilla.routing.router import PolicyRouter

@@ -26,7 +26,7 @@ from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.message import HeaderBlock
-from flotilla.fabric.publish_once import Stored
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import (
     StoredMessage,
     between,

@@ -28,15 +28,12 @@ from flotilla.contracts.approvals import payload_digest
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.policy import PolicyGate
-from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.results import Result
-from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.per_item import guarded
 from orchestrator.approvals.request_store import Kept, RequestStore
+from orchestrator.approvals.terms import Terms, zones_of
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
-from orchestrator.execution.shut_zones import ALL_ZONES
 from orchestrator.reporting.events import Events
 from orchestrator.state.origins import Origin
 from orchestrator.state.tasks import Task
@@ -53,27 +50,6 @@ _KINDS: Final = {
     "expired": (ErrorKind.APPROVAL_EXPIRED, "nobody has approved it in time, or the approval was not used in time"),
     "withdrawn": (ErrorKind.APPROVAL_EXPIRED, "its request was withdrawn"),
 }
-
-
-class Terms(Struct, frozen=True, kw_only=True):
-    """
-    On which terms a gate opens.
-
-    Attributes:
-        group: Of the approvers who may decide; empty for all of the scope.
-        expires_s: How long a request waits, within the task's deadline.
-        zones: Before which it stands: a task that goes elsewhere does not come to it.
-    """
-
-    group: str = ""
-    four_eyes: bool = True
-    expires_s: float
-    zones: frozenset[Zone] = ALL_ZONES
-
-
-def terms_of(policy: PolicyGate) -> Terms:
-    """Of a gate that the policy has."""
-    return Terms(group=policy.group, four_eyes=policy.four_eyes, expires_s=policy.expires_s, zones=policy.zones)
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -222,15 +198,9 @@ def gated_input(task: Task, origin: Origin, index: int | None) -> GatedInput:
         index=index,
         capability=task.capability,
         data_class=task.data_class,
-        zones=zones_of(task),
+        zones=zones_of(task.capability, task.data_class),
         input_sha256=digest,
     )
-
-
-def zones_of(task: Task) -> list[Zone]:
-    """Where a task may go by its class, whatever the policy says of routes."""
-    is_local = task.data_class == "restricted" or task.capability in LOCAL_CAPABILITIES
-    return ["local"] if is_local else ["cloud", "local"]
 
 
 def _shut(why: str, request: str, comment: str) -> TaskError:

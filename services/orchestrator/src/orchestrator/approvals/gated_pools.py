@@ -16,7 +16,8 @@ from flotilla.contracts.results import Result
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.compiled import InForce
 from flotilla.routing.types import TaskView
-from orchestrator.approvals.gate import Gate, Opened, terms_of
+from orchestrator.approvals.gate import Gate, Opened
+from orchestrator.approvals.terms import terms_of
 from orchestrator.execution.dependencies import GateAheadError
 from orchestrator.execution.executors import BeforePools
 from orchestrator.execution.task_reports import TaskReports

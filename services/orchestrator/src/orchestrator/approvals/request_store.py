@@ -19,7 +19,8 @@ from flotilla.contracts.results import encode
 from flotilla.fabric import keyvalue
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import last_message
 from flotilla.fabric.unreadable import Sparing
 

@@ -26,6 +26,7 @@ from orchestrator.economy.gate import Gate
 from orchestrator.economy.permits import Permit
 from orchestrator.execution.in_flight_checks import ReplicasOf
 from orchestrator.execution.liveness import LivenessWatch
+from orchestrator.execution.liveness_rules import end_at_timeout
 from orchestrator.reporting.traces import NO_TRACES, Traces, end_attempt, options_of
 from orchestrator.state.attempt import Attempt, OnPiece, OnStart
 from orchestrator.state.outcomes import Ended, Outcome, found_no_slot
@@ -196,9 +197,8 @@ class Attempts:
 
     async def time_out(self, attempt: Attempt) -> None:
         """Its time is over, or its task's."""
-        late = attempt.gives_up_at >= attempt.task.deadline_at
-        timed_out = Failed(kind=FailureKind.TIMEOUT, message="no answer within the route's timeout")
-        await self.abandon(attempt, Ended.DEADLINE if late else timed_out)
+        end = end_at_timeout(gives_up_at=attempt.gives_up_at, deadline_at=attempt.task.deadline_at)
+        await self.abandon(attempt, end)
 
     async def tell_to_stop(self, attempt: Attempt) -> None:
         """Send the replica a cancellation."""

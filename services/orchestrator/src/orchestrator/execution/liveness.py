@@ -18,15 +18,18 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.per_item import guarded
 from orchestrator.execution.in_flight_checks import Finding, InFlightChecks, ReplicasOf
+from orchestrator.execution.liveness_rules import (
+    ACCEPTANCE_TIMEOUT_S,
+    LIVENESS_TIMEOUT_S,
+    counts_against_route,
+    due,
+    end_of_unfound,
+    is_to_be_found,
+    life_that_took,
+)
 from orchestrator.state.attempt import Attempt, InFlight
-from orchestrator.state.outcomes import Ended
 from orchestrator.state.replica_states import Replica, ReplicaStates, Standing
 
-ROLL_CALL_AFTER_S: Final = 0.2
-"""A replica that holds an attempt says so after at most 0.15 s."""
-ACCEPTANCE_TIMEOUT_S: Final = 1.0
-QUIET_AFTER_S: Final = 1.5
-LIVENESS_TIMEOUT_S: Final = 3.0
 SWEEP_S: Final = 0.1
 
 
@@ -74,20 +77,18 @@ class LivenessWatch:
         return {replica: self.standing(replica) for suspects in losses for replica in suspects}
 
     def counts_against_route(self, attempt: Attempt, failed: Failed) -> bool:
-        """
-        Whether a failure says something of its route.
-
-        One replica's death or freezing is one failure, however many attempts went with it. What a frozen one swallows
-        after that, since it stays in its queue group until the server notices, is none while another replica is well:
-        with it the breaker would open, and the tasks that the other one serves would have no route.
-        """
-        if attempt.suspects:
-            return self.states.blame(attempt.suspects)
-        if failed.kind is not FailureKind.LOST or attempt.heard_at is not None:
-            return True
+        """See `liveness_rules`."""
         pool = attempt.route.pool
-        live = self._replicas_of(pool)
-        return not self.states.swallows_beside(pool, live, sent_s=attempt.sent_at, now_s=self.clock_s)
+        return counts_against_route(
+            failed,
+            heard=attempt.heard_at is not None,
+            suspects=attempt.suspects,
+            states=self.states,
+            pool=pool,
+            live=self._replicas_of(pool),
+            sent_s=attempt.sent_at,
+            clock_s=self.clock_s,
+        )
 
     async def watch(self) -> None:
         """Watch without end."""
@@ -104,29 +105,29 @@ class LivenessWatch:
                 with guarded("watch", attempt.id):
                     await self._look_at(attempt, now)
             with guarded("watch", "in-flight checks"):
-                await self._call_the_roll()
+                await self._check_unheard()
                 await self._in_flight_checks.ask_again()
 
     async def _look_at(self, attempt: Attempt, now: float) -> None:
-        if attempt.abandoned:
-            if now >= attempt.gives_up_at:
+        match due(attempt, now_s=now, clock_s=self.clock_s):
+            case "forget":
                 self._attempts.forget(attempt)
-        elif now >= attempt.gives_up_at:
-            await self._attempts.time_out(attempt)
-        elif attempt.heard_at is None:
-            if self.clock_s - attempt.sent_at > ACCEPTANCE_TIMEOUT_S:
+            case "time_out":
+                await self._attempts.time_out(attempt)
+            case "not_accepted":
                 await self._lose(attempt, f"no replica accepted within {ACCEPTANCE_TIMEOUT_S:g} s")
-        elif self.clock_s - attempt.heard_at > LIVENESS_TIMEOUT_S:
-            await self._lose(attempt, f"the replica was silent for {LIVENESS_TIMEOUT_S:g} s")
-        elif self.clock_s > (quiet_at := attempt.heard_at + QUIET_AFTER_S) and attempt.asked_at < quiet_at:
-            attempt.asked_at = self.clock_s
-            await self._look_after(attempt)
+            case "silent":
+                await self._lose(attempt, f"the replica was silent for {LIVENESS_TIMEOUT_S:g} s")
+            case "ask":
+                attempt.asked_at = self.clock_s
+                await self._look_after(attempt)
+            case None:
+                pass
 
     async def _look_after(self, attempt: Attempt) -> None:
         """See whether the replica that took an attempt still lives, the same life as then."""
         pool, name = attempt.route.pool, attempt.replica
-        lives = (replica for replica in self._replicas_of(pool) if replica.name == name)
-        found = next((replica for replica in lives if replica.started_unix_ms <= attempt.started_unix_ms), None)
+        found = life_that_took(self._replicas_of(pool), name, sent_unix_ms=attempt.started_unix_ms)
         attempt.holder = found or Replica(pool, name)
         if found is not None:
             await self._in_flight_checks.ask_one(attempt.route.zone, found)
@@ -134,11 +135,10 @@ class LivenessWatch:
             self.states.asked(attempt.holder, self.clock_s)
             self.states.absent(attempt.holder)
 
-    async def _call_the_roll(self) -> None:
+    async def _check_unheard(self) -> None:
         unheard: dict[tuple[Zone, str], dict[str, Attempt]] = {}
         for attempt in self._attempts.live.values():
-            waits = attempt.heard_at is None and attempt.asked_at < attempt.sent_at and not attempt.abandoned
-            if waits and self.clock_s - attempt.sent_at > ROLL_CALL_AFTER_S:
+            if is_to_be_found(attempt, clock_s=self.clock_s):
                 attempt.asked_at = self.clock_s
                 unheard.setdefault((attempt.route.zone, attempt.route.pool), {})[attempt.id] = attempt
         for (zone, pool), attempts in unheard.items():
@@ -147,16 +147,11 @@ class LivenessWatch:
                 await self._in_flight_checks.ask(zone, pool, sent, partial(self._found, attempts))
 
     def _found(self, attempts: dict[str, Attempt], attempt_id: str, finding: Finding) -> None:
-        """No replica has it, or only one that is frozen. Should one come with it yet, it is told to stop."""
+        """No replica has it, or only one in trouble can. Should one come with it yet, it is told to stop."""
         attempt = attempts[attempt_id]
         if attempt.heard_at is not None or attempt.outcome.done():
             return
-        if finding == "dropped":
-            # As if the replica had said that it was leaving.
-            self._attempts.leave(attempt, Ended.BUSY)
-        else:
-            text = "no other replica has it, and one has not answered for a while"
-            self._attempts.leave(attempt, Failed(kind=FailureKind.LOST, message=text))
+        self._attempts.leave(attempt, end_of_unfound(finding))
 
     async def _lose(self, attempt: Attempt, why: str) -> None:
         # It may only be slow or frozen: should it come back, it is told to stop, and its answer has no listener.

@@ -21,7 +21,7 @@ from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
-from orchestrator.approvals.gate import Terms
+from orchestrator.approvals.terms import Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, GateAheadError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended

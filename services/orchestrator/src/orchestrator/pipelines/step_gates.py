@@ -5,31 +5,18 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.pipelines.plan import StepTask
 from flotilla.routing.types import TaskView
-from orchestrator.approvals.gate import Opened, Terms, terms_of
+from orchestrator.approvals.gate import Opened
+from orchestrator.approvals.terms import Terms, terms_of_step
 from orchestrator.pipelines.dependencies import PipelineDependencies
 from orchestrator.state.tasks import Task
 
 
 def gate_of(needs: PipelineDependencies, step: StepTask, scope: str, data_class: DataClass) -> Terms | None:
-    """
-    On which terms a step's gate opens; None where there is none.
-
-    Where the file and the policy both have one, one decision opens both: the shorter time holds, four eyes if either wants
-    them, and the policy's group where it names one, since whoever writes files may not weaken it.
-    """
+    """On which terms a step's gate opens, by its file and the policy; None where there is none."""
     policy = None
     if step.capability not in needs.pipelines:
         policy = needs.policy().gate_of(TaskView(capability=step.capability, scope=scope, data_class=data_class))
-    own = step.approval
-    if own is None:
-        return None if policy is None else terms_of(policy)
-    if policy is None:
-        return Terms(group=own.group, four_eyes=own.four_eyes, expires_s=own.expires_s)
-    return Terms(
-        group=policy.group or own.group,
-        four_eyes=policy.four_eyes or own.four_eyes,
-        expires_s=min(policy.expires_s, own.expires_s),
-    )
+    return terms_of_step(step.approval, policy)
 
 
 async def enter(needs: PipelineDependencies, step: StepTask, terms: Terms, task: Task) -> Opened:

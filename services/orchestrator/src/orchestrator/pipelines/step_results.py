@@ -23,7 +23,8 @@ from flotilla.contracts.headers import DataClass
 from flotilla.contracts.results import decode_result, encode
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import StoredMessage, between, last_message_direct, last_of_each, last_sequence
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline

@@ -13,7 +13,8 @@ from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.names import UNKNOWN_CAPABILITY, is_name
 from flotilla.contracts.results import Result, decode_result, encode
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import last_message_direct
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.state.unreadable_stored import UnreadableStored, standing_for

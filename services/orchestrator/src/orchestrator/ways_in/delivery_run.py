@@ -23,6 +23,7 @@ from orchestrator.state.origins import Origin, submitter_of
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in.cancelled_tasks import CancelledTasks
 from orchestrator.ways_in.commits import Commits
+from orchestrator.ways_in.delivery_rules import may_have_a_result, next_of, too_often
 from orchestrator.ways_in.durable_answers import DurableAnswer, refusal
 from orchestrator.ways_in.durable_intake import DurableIntake
 from orchestrator.ways_in.in_hand import InHand, Place
@@ -30,7 +31,6 @@ from orchestrator.ways_in.settlement import Settlement
 
 logger = structlog.get_logger("orchestrator")
 
-DELIVERIES_MAX: Final = 20
 NAK_DELAY_S: Final = 5.0
 
 
@@ -144,15 +144,19 @@ class DeliveryRun:
         except TaskError as error:
             return DurableAnswer(refusal(delivery, error.body))
         bind_contextvars(task=task.id, capability=task.capability, scope=task.scope)
-        if delivery.deliveries > 1 or delivery.is_resumed:
+        found = None
+        if may_have_a_result(deliveries=delivery.deliveries, is_resumed=delivery.is_resumed):
             found = await needs.commits.find(needs.scope, task.id, task.capability)
-            if found is not None:
+        is_held = needs.executors.holds(needs.scope, task.id)
+        match next_of(has_result=found is not None, is_held=is_held, deliveries=delivery.deliveries):
+            case "settle" if found is not None:
                 return DurableAnswer(found, task, committed=True)
-        if needs.executors.holds(needs.scope, task.id):
-            raise NoRouteNowError
-        if delivery.deliveries > DELIVERIES_MAX:
-            text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
-            return self._failed(task, ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True))
+            case "leave":
+                raise NoRouteNowError
+            case "give_up":
+                return self._failed(task, too_often())
+            case _:
+                pass
         if needs.cancelled.take(task.id):
             task.cancelled.set()
         task.park = self._park

@@ -6,21 +6,22 @@ In this order: whoever dies in between leaves a message that is delivered again,
 
 from typing import Final
 
-import msgspec
 import structlog
 
 from flotilla.contracts import subjects
-from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.results import DeadRecord, Result, encode
+from flotilla.contracts.failures import ErrorBody
+from flotilla.contracts.results import DeadRecord, Result
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.deliveries import Delivery
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.publish_once import Destination, Stored, publish_once
+from flotilla.fabric.publish_once import Destination, publish_once
+from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import StoredMessage, delete_message
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.ways_in.commits import COMMIT_PATIENCE_S, Commits
 from orchestrator.ways_in.dead_records import dead_record
+from orchestrator.ways_in.delivery_rules import dead_letter_body, dead_letter_class, dead_letter_error
 from orchestrator.ways_in.durable_answers import DurableAnswer
 
 logger = structlog.get_logger("orchestrator")
@@ -78,11 +79,10 @@ class Settlement:
                 result = await self._commits.find(scope, result.task, result.capability) or result
             elif answer.task is None and isinstance(result.error, ErrorBody):
                 self._metrics.refused(path="durable", outcome=result.error.kind.value)
-        if isinstance(result.error, ErrorBody) and result.error.kind is not ErrorKind.CANCELLED:
-            # What could not be read might have been restricted.
-            data_class = "restricted" if answer.task is None or self._sealed else answer.task.data_class
-            record = dead_record(scope, message, result, result.error, data_class, sealed=self._sealed)
-            await self._record(record)
+        error = dead_letter_error(result)
+        if error is not None:
+            data_class = dead_letter_class(answer.task, sealed=self._sealed)
+            await self._record(dead_record(scope, message, result, error, data_class, sealed=self._sealed))
         if isinstance(message, Delivery):
             await message.acknowledge()
         else:
@@ -91,11 +91,8 @@ class Settlement:
         return True
 
     async def _record(self, record: DeadRecord) -> None:
-        """Store a dead letter once, however often it is offered; without its body where both do not fit."""
+        """Store a dead letter once, however often it is offered."""
         subject = subjects.dead(record.scope, record.capability, record.task)
-        body = encode(record)
-        if len(body) > self._connection.payload_bytes_max:
-            body = encode(msgspec.structs.replace(record, body=b"", body_dropped_bytes=len(record.body)))
 
         def refused(reason: str) -> None:
             unsaid = self._sparing.due(reason)
@@ -105,7 +102,7 @@ class Settlement:
         stored = await publish_once(
             self._requests,
             Destination(publish=subject, stream=subjects.dead_stream(record.scope), stored=subject),
-            body,
+            dead_letter_body(record, self._connection.payload_bytes_max),
             patience_s=DEAD_RECORD_PATIENCE_S,
             refusals_max=DEAD_RECORD_REFUSALS_MAX,
             on_refused=refused,
