@@ -74,6 +74,8 @@ up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as AR
 
 .PHONY: test
 test: install ## All tests but chaos and benchmarks; WORKERS=2 for fewer processes, ARGS for pytest
+	@# Each process imports all of them: compiled beforehand, they are compiled once.
+	@test -d tests/unit/__pycache__ || $(RUN) pytest --collect-only -q $(TESTS) >/dev/null 2>&1 || :
 	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 .PHONY: check

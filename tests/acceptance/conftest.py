@@ -1,4 +1,4 @@
-"""A fleet that a whole run of tests shares: those that ask things of it without hurting it."""
+"""A fleet that all tests of this folder share: those that ask things of it without hurting it."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ SLOW_LATENCY_MS = 30_000.0
 CALM_CAPABILITIES = "classify,summarize,chat,translate,embed"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def one_calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
     Two orchestrators; a fast worker with 8 slots; and one with 2 slots whose every `reason` takes half a minute.

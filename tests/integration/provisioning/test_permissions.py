@@ -129,7 +129,7 @@ class Fleet:
         return await self.member(self.server.tenant(scope))
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningCluster]:
     """
     Three nodes that hold every stream, shared: to elect leaders takes them seconds.

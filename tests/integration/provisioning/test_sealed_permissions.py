@@ -46,7 +46,7 @@ ROLES: dict[str, Callable[[RunningServer], NatsSettings]] = {
 ATTEMPT: Final = subjects.infer("cloud", "anthropic", "classify")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["one server", "cluster"])
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["one server", "cluster"])
 async def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[RunningServer]:

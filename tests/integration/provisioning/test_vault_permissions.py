@@ -47,7 +47,7 @@ ROLES: dict[str, Callable[[RunningServer], NatsSettings]] = {
 ANSWER_WITHIN_S = 0.5
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["one server", "cluster"])
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["one server", "cluster"])
 async def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[RunningServer]:

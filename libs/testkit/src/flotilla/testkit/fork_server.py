@@ -38,6 +38,7 @@ OF_COMMANDS: Final = {"PYTHONWARNINGS": "error::ResourceWarning"}
 """What the interpreter reads as it starts, for other programs: one that leaves a file open says so on standard error."""
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
+END_TIMEOUT_S: Final = 30.0
 ENDED_WITH_ITS_PARENT: Final = -signal.SIGKILL
 
 _STREAMS: Final = 3
@@ -99,10 +100,13 @@ class ForkServer:
         return int(answer)
 
     def end(self) -> None:
-        """End the server; what it has started goes on, and counts as killed."""
+        """End the server, which kills what it has started and has not ended."""
         self._socket.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 _servers: Final[dict[tuple[str, ...], ForkServer]] = {}
@@ -163,6 +167,8 @@ def serve(descriptor: int, modules: Sequence[str]) -> int:
             continue
         body, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES_MAX, _DESCRIPTORS)
         if not body:
+            for started in reports:
+                os.kill(started, signal.SIGKILL)
             return 0
         *streams, report = descriptors
         child = os.fork()
