@@ -13,7 +13,7 @@ from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.client.fleet import Fleet
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.testkit.commands import RunningCommand, start_command
+from flotilla.testkit.commands import WITH_SDKS, RunningCommand, start_command
 from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_anthropic import AnthropicServer
@@ -49,7 +49,7 @@ async def up(directory: Path, *options: str, **environ: str) -> AsyncGenerator[U
     known |= {"OLLAMA_HOST": f"127.0.0.1:{free_ports(1)[0]}"} | environ
     command = ("up", "--dir", str(directory), "--port", "0", "--redaction", "0", "--json")
     command += ("--no-portal", *options)
-    process = await start_command(*command, environ=known)
+    process = await start_command(*command, environ=known, modules=WITH_SDKS)
     line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
     assert line, (await process.stderr.read()).decode()
     try:

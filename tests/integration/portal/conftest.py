@@ -13,7 +13,7 @@ from flotilla.testkit.portal import PortalHere, people_file, start_portal
 __all__ = ["pytest_runtest_makereport"]
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def portal_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
     One orchestrator, a local and a cloud worker.
@@ -22,7 +22,7 @@ async def portal_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         yield fleet
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def portal(portal_fleet: RunningFleet) -> PortalHere:
     """
     A portal on loopback, with people who may sign in.

@@ -31,7 +31,7 @@ from msgspec import Struct
 AS_IN_IMAGES: Final = Path(__file__).with_name("as_in_images")
 """Before the path of services: what their images do not have is not there for them."""
 
-SERVICES: Final = ("orchestrator", "local_inference", "cloud_inference", "flotilla.testkit.steered_worker")
+SERVICES: Final = ("orchestrator", "local_inference", "cloud_inference", "portal", "flotilla.testkit.steered_worker")
 """The programs of a fleet, which see what their images have."""
 
 OF_COMMANDS: Final = {"PYTHONWARNINGS": "error::ResourceWarning"}
