@@ -211,3 +211,13 @@ def test_what_is_waited_for_is_said_at_once_on_a_terminal():
     assert "Looking for models and keys" in shown[True]
     assert "0:00:00" in shown[True]
     assert shown[False] == ""
+
+
+def test_a_line_that_is_wrapped_stays_where_it_begins():
+    """
+    It is part of what stands above it.
+    """
+    out = io.StringIO()
+    Screen(Console(file=out, width=20)).say("  one two three four five six")
+
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == ["  one two three four", "  five six"]

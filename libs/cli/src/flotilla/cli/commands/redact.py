@@ -184,7 +184,9 @@ def _report(done: Sequence[_Done]) -> None:
     )
     for each in done:
         if each.error is not None:
-            terminal.error((f"{each.file}: {each.error.kind.value}: {each.error.message}",))
+            # What was said of reading it begins with its name.
+            said = each.error.message.removeprefix(f"{each.file}: ")
+            terminal.error((f"{each.file}: {each.error.kind.value}: {said}",))
     ok = [each for each in done if each.error is None]
     terminal.aside(f"{len(ok):,} of {len(done):,} redacted")
     if ok:

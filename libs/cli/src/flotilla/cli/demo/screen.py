@@ -49,8 +49,9 @@ class Screen:
         self._console.width = min(self._console.width, WIDTH_MAX)
 
     def say(self, line: str) -> None:
-        """Print a line of plain text."""
-        self._console.print(Text(line, style="dim"))
+        """Print a line of plain text; where it is wrapped, what it begins with stays empty."""
+        said = line.lstrip(" ")
+        self._console.print(Padding(Text(said, style="dim"), (0, 0, 0, len(line) - len(said)), expand=False))
 
     def fail(self, line: str) -> None:
         """Print a line about what went wrong."""
