@@ -3,7 +3,8 @@ Kills at every boundary of every step: an orchestrator, the worker or nats-serve
 
 A run begins, and when it comes to its boundary the kill is made, so each of them is hit on purpose and not by chance; what
 else is under way then is hit by chance. `CHAOS_KILLS` says how many (each once, unless given), `CHAOS_SEED` in
-which order.
+which order, `CHAOS_FLEETS` in how many fleets at a time (what is killed takes a while to start again), and `CHAOS_SECONDS`
+after what time no more are made.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import os
 import random
 import re
 import signal
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import product
@@ -26,7 +28,7 @@ from nats.aio.msg import Msg
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.plain_client import Json, PlainClient, new_task, settled
-from flotilla.testkit.step_counts import Mark, counted_fleet, kept_steps, mark
+from flotilla.testkit.step_counts import Mark, StepCounts, counted_fleet, kept_steps, mark
 
 VICTIMS: Final = ("orchestrator", "worker", "nats-server")
 TASKS: Final = (("one", "-"), ("two", "0"), ("two", "1"), ("three", "-"))
@@ -198,44 +200,66 @@ class Results:
         return found
 
 
+class Killed(NamedTuple):
+    """What came of the kills in one fleet."""
+
+    runs: list[str]
+    made: Counter[Kill]
+    results: Results
+    counts: StepCounts
+    kept: dict[Mark, int]
+
+
 async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_whichever_boundary(tmp_path: Path):
     """
     Every run ends once and well; what was kept is never asked of the provider again.
     """
     kills = int(os.environ.get("CHAOS_KILLS", len(ALL)))
+    fleets = int(os.environ.get("CHAOS_FLEETS", "1"))
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
-    async with counted_fleet(tmp_path, PIPELINE, slots=SLOTS) as (fleet, counts, worker_env):
+    plan = _plan(kills, float(os.environ.get("CHAOS_SECONDS", "inf")), random.Random(seed))
+    ended = await asyncio.gather(*(_kill_in_a_fleet(tmp_path / f"fleet-{index}", plan) for index in range(fleets)))
+
+    made = sum((each.made for each in ended), Counter[Kill]())
+    story = (
+        f"seed={seed} {sum(len(each.runs) for each in ended)} runs, {made.total()} kills at {len(made)} boundaries: "
+        f"{sum(each.counts.repeated for each in ended)} of {sum(each.counts.tasks for each in ended)} tasks of steps were "
+        "asked for twice"
+    )
+    print(story)  # noqa: T201  (a figure)
+    assert made.total() == kills or "CHAOS_SECONDS" in os.environ, story
+    for each in ended:
+        assert not each.results.twice, story
+        assert set(each.runs) == each.results.of.keys(), story
+        assert [] == each.counts.repeated_although_kept(each.kept), story
+        assert {(run, *task) for run, task in product(each.runs, TASKS)} == set(each.kept), story
+        assert set(each.kept) == each.counts.asked.keys(), story
+        for run in each.runs:
+            result = _result(each.results.of[run])
+            assert OUTPUT == result.get("output"), f"{result} {story}"
+
+
+async def _kill_in_a_fleet(directory: Path, plan: Iterator[Kill]) -> Killed:
+    """Make kills of the plan, which other fleets have a part in, until there are no more."""
+    async with counted_fleet(directory, PIPELINE, slots=SLOTS) as (fleet, counts, worker_env):
         client, admin = await fleet.client(), await fleet.admin()
         killer, results = Killer(fleet, worker_env), Results(admin)
         counts.on_asked = killer.asked
         for subject in ("step.default.>", "commit.default.>"):
             await admin.nc.subscribe(subject, cb=killer.stored)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
         await settled(admin.nc)
-        runs = await _run_all(client, killer, results, _plan(kills, random.Random(seed)))
+        runs = await _run_all(client, killer, results, plan)
         await killer.until_whole()
-        kept = await kept_steps(admin)
-
-    story = (
-        f"seed={seed} {len(runs)} runs, {killer.made.total()} kills at {len(killer.made)} boundaries: "
-        f"{counts.repeated} of {counts.tasks} tasks of steps were asked for twice"
-    )
-    print(story)  # noqa: T201  (a figure)
-    assert killer.made.total() == kills, story
-    assert not results.twice, story
-    assert set(runs) == results.of.keys(), story
-    assert [] == counts.repeated_although_kept(kept), story
-    assert {(run, *task) for run, task in product(runs, TASKS)} == set(kept) == counts.asked.keys(), story
-    for run in runs:
-        result = _result(results.of[run])
-        assert OUTPUT == result.get("output"), f"{result} {story}"
+        return Killed(runs, killer.made, results, counts, await kept_steps(admin))
 
 
-def _plan(kills: int, luck: random.Random) -> Iterator[Kill]:
-    """All kinds of kills before any is made again."""
+def _plan(kills: int, seconds: float, luck: random.Random) -> Iterator[Kill]:
+    """All kinds of kills before any is made again; none once the time is over."""
     made = 0
-    while made < kills:
+    ends_at = time.monotonic() + seconds
+    while made < kills and time.monotonic() < ends_at:
         for kill in luck.sample(ALL, len(ALL)):
-            if made < kills:
+            if made < kills and time.monotonic() < ends_at:
                 made += 1
                 yield kill
 

@@ -129,7 +129,7 @@ async def counted_fleet(
         The fleet, the provider's record, and the environment of a further worker.
     """
     folder = directory / "capabilities"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "pipeline.toml").write_text(pipeline)
     counts = StepCounts()
     async with OllamaServer(models=("m",)) as provider:
