@@ -21,7 +21,6 @@ A file with a table `[steps]` is a pipeline (`flotilla.pipelines`), and nothing 
 Every complaint is a CatalogueError that names the file, the key, and what was expected.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -34,6 +33,7 @@ from flotilla.capabilities.json_schema import JsonSchema, flaw_of
 from flotilla.capabilities.templates import fields_of
 from flotilla.capabilities.user_defined import Template, UserCapability
 from flotilla.contracts.names import is_name
+from flotilla.contracts.toml_text import read_toml
 
 FILE_BYTES_MAX: Final = 262_144
 
@@ -114,8 +114,8 @@ def _toml(file: Path) -> dict[str, Any]:
     if len(content) > FILE_BYTES_MAX:
         _complain(file, "", f"expected at most {FILE_BYTES_MAX} bytes")
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read_toml(content.decode())
+    except ValueError as error:
         _complain(file, "", f"expected TOML: {error}")
 
 

@@ -12,8 +12,12 @@ What is wrong with a pipeline, or with one of its runs.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from flotilla.contracts.errors import FlotillaError, SettingsError
+
+FAULT_LENGTH_MAX: Final = 500
+"""Of what is told of one fault: a name in a file may be as long as the file."""
 
 
 class PipelineError(SettingsError):
@@ -25,9 +29,11 @@ class PipelineError(SettingsError):
     """
 
     def __init__(self, file_name: str, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(f"{file_name}: {fault}" for fault in faults))
+        self.faults = tuple(
+            fault if len(fault) <= FAULT_LENGTH_MAX else f"{fault[:FAULT_LENGTH_MAX]}..." for fault in faults
+        )
+        super().__init__("; ".join(f"{file_name}: {fault}" for fault in self.faults))
         self.file_name = file_name
-        self.faults = tuple(faults)
 
 
 class PipelinesError(SettingsError):

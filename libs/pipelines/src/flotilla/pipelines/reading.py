@@ -1,7 +1,6 @@
 """Reading a pipeline's file: every fault at once, each with the key where it stands."""
 
 import hashlib
-import tomllib
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -13,6 +12,7 @@ from flotilla.capabilities.json_schema import JsonSchema, flaw_of
 from flotilla.contracts.fields import PRINTABLE
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import is_name
+from flotilla.contracts.toml_text import read_toml
 from flotilla.pipelines.conditions import condition
 from flotilla.pipelines.definition import (
     DEADLINE_S_MAX,
@@ -75,8 +75,8 @@ def read_pipeline(text: str, file_name: str) -> Pipeline:
     if len(text.encode(errors="replace")) > FILE_BYTES_MAX:
         raise PipelineError(file_name, [f"expected at most {FILE_BYTES_MAX} bytes"])
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = read_toml(text)
+    except ValueError as error:
         raise PipelineError(file_name, [f"expected TOML: {error}"]) from None
     faults: list[str] = []
     file = _converted(document, _File, "", faults)

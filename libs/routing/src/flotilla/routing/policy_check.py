@@ -6,7 +6,6 @@ that for each task, and fails closed.
 """
 
 import difflib
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
@@ -26,6 +25,7 @@ from flotilla.contracts.policy import (
     rules_for,
 )
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.toml_text import read_toml
 from flotilla.routing.limit_checks import limit_faults, limit_warnings
 from flotilla.routing.strategies import STRATEGIES
 
@@ -47,8 +47,8 @@ def parse_policy(text: str) -> Policy:
             out of bounds, unknown strategies, a route listed twice.
     """
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = read_toml(text)
+    except ValueError as error:
         raise PolicyError([f"not TOML: {error}"]) from error
     faults = [*_faults(Policy, document, ""), *_meaning(document)]
     if faults:
