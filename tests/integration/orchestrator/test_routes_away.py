@@ -107,10 +107,12 @@ async def test_a_run_whose_route_is_away_is_held_by_nobody_until_it_is_back(nats
         await eventually(held_by_nobody)
         state = (await fleet.client.api("status", {"task": task}))["state"]
         overdue = await results.result(late)
+        put_off = fleet.left(pipeline="two", path="durable", outcome="put_off")
         async with _route_is_back(nats_server):
             result = await results.result(task)
 
     assert "waiting" == state
+    assert put_off > 2
     assert "deadline_exceeded" == overdue["error"]["kind"]
     assert {"label": "billing"} == result["output"]
     assert ["a", "b"] == sorted(request["input"]["document"] for request in first.requests)

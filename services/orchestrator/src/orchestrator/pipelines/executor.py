@@ -84,8 +84,8 @@ class PipelineExecutor:
         try:
             with self._in_hand.holding(pipeline.name, run):
                 result = await self._needs.reports.of(task, run.result(), run.trace_under)
-        except AwaitingApprovalError:
-            metrics.run_left(task, "suspended")
+        except AwaitingApprovalError as waiting:
+            metrics.run_left(task, "put_off" if waiting.capability else "suspended")
             raise
         except (NoRouteNowError, FabricError):
             metrics.run_left(task, "nakked")

@@ -7,7 +7,7 @@ from flotilla.contracts.results import Result
 from orchestrator.state.tasks import Task
 
 Outcome = str
-"""`ok`, the kind of an error, or `suspended` or `nakked` of a run that goes on later."""
+"""`ok`, the kind of an error, or `suspended`, `put_off` or `nakked` of a run that goes on later."""
 
 
 class RunsInHand(Protocol):
@@ -42,7 +42,7 @@ class PipelineMetrics:
         )
         self._runs: Final = Counter(
             "flotilla_pipeline_runs_total",
-            "Runs, by what became of them here; `suspended` and `nakked` ones go on later.",
+            "Runs, by what became of them here; `suspended`, `put_off` (for want of a route) and `nakked` ones go on later.",
             ("pipeline", "path", "outcome"),
         )
         self._run_s: Final = Histogram(
@@ -80,6 +80,11 @@ class PipelineMetrics:
     def run_left(self, task: Task, outcome: Outcome) -> None:
         """A run is not in hand here any more."""
         self._runs.add((task.capability, _path(task), outcome))
+
+    def run_put_off(self, pipeline: str) -> None:
+        """A run that was suspended is due, and nobody can work on it now."""
+        if self.runs is not None and pipeline in self.runs.counts():
+            self._runs.add((pipeline, "durable", "put_off"))
 
     def _in_hand(self) -> list[Sample]:
         return [] if self.runs is None else [((name,), float(count)) for name, count in self.runs.counts().items()]

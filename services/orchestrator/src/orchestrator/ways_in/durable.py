@@ -93,6 +93,7 @@ class Durable:
             held=self._in_hand,
             on_delivery=self._on_delivery,
             on_refused=self.look_again,
+            metrics=metrics.pipelines,
         )
         self.intake: Final = DurableIntake(intake, scope, data_class_of)
         self.cancelled: Final = CancelledTasks()

@@ -18,6 +18,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.pull_consumers import Puller, Source
 from orchestrator.approvals.suspensions import SuspendedTask, Suspensions, read_suspended
+from orchestrator.reporting.pipeline_metrics import PipelineMetrics
 from orchestrator.state.pulled_bytes import PulledBytes
 from orchestrator.ways_in.in_hand import InHand
 from orchestrator.ways_in.intake import read_options
@@ -55,6 +56,7 @@ class ResumedTasks:
         held: InHand,
         on_delivery: Callable[[Delivery], None],
         on_refused: Callable[[], None],
+        metrics: PipelineMetrics,
     ) -> None:
         """
         Pull nothing yet.
@@ -69,6 +71,7 @@ class ResumedTasks:
             held: Says how many of those in hand are parked.
             on_delivery: Called with each, as the message that it was.
             on_refused: See `Puller`.
+            metrics: Count what is put off.
         """
         self._requests = requests
         self._scope = scope
@@ -77,6 +80,7 @@ class ResumedTasks:
         self._suspensions = suspensions
         self._capacity = capacity
         self._held = held
+        self._metrics = metrics
         self._ack_pending_max = 0
         self._giving_back: set[asyncio.Task[None]] = set()
         self.in_hand = 0
@@ -117,6 +121,9 @@ class ResumedTasks:
             logger.error("suspended_task_unreadable", scope=self._scope, sequence=delivery.sequence)
             self._give_back(delivery, delivery.nak_after(UNREADABLE_DELAY_S))
         elif not self._can_be_worked_on(kept):
+            parsed = subjects.parse_tasks(kept.subject)
+            if parsed is not None:
+                self._metrics.run_put_off(parsed.capability)
             self._give_back(delivery, self._put_off(delivery))
         else:
             self.in_hand += 1
