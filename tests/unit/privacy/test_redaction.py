@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flotilla.privacy import Account, Entries, Function, Listed, Policy, Span, Structured, redact, restore_text
@@ -40,6 +40,7 @@ PARTS = st.one_of(
             "\ufb01x",
             "[",
             "]",
+            *("\\", "\\[", "\\]", "&#91;", "&#93;", "%5B", "\\u005b", "**", "`", "\uff3f", "\u3010", "\u3011", "[NAME"),
         ]
     ),
     st.sampled_from(
@@ -48,6 +49,7 @@ PARTS = st.one_of(
 )
 
 
+@example("\\Anna", "\\[Anna\\] &#91;Anna&#93; [Anna")
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PARTS, max_size=8).map("".join), st.lists(PARTS, max_size=8).map("".join))
 def test_the_round_trip_is_exact_for_any_text(one: str, two: str):

@@ -50,6 +50,19 @@ CHANGES = [
     ("[PERSON_1_{tag}", "[{}"),
     ("PERSON_1_{tag}]", "{}]"),
     ("[[PERSON_1_{tag}]](x)", "[{}](x)"),
+    # Translated, in the plural, in bold, escaped, in brackets of another width, with what nobody sees.
+    ("[PERSONNE_1_{tag}]", "{}"),
+    ("[Persönlichkeit 1 {tag}]", "{}"),
+    ("[persons_1_{low}]", "{}"),
+    ("[PERSON_**1**_{tag}]", "{}"),
+    ("&#91;PERSON_1_{tag}&#93;", "{}"),
+    ("&lbrack;PERSON_1_{tag}&rbrack;", "{}"),
+    ("\\u005bPERSON_1_{tag}\\u005D", "{}"),
+    ("\\[PERSON\\_1\\_{tag}\\]", "{}"),
+    ("%5BPERSON_1_{tag}%5D", "{}"),
+    ("\uff3bPERSON\uff3f1\uff3f{tag}\uff3d", "{}"),
+    ("\u3010PERSON_1_{tag}\u3011", "{}"),
+    ("[PERSON\u200b_1_\u2060{tag}]", "{}"),
 ]
 
 
@@ -71,6 +84,10 @@ def test_what_models_do_to_placeholders_is_undone(change: str, left: str):
         "[PERSON_1]",
         "PERSON 1",
         "[PERSON_1_{cut}]",
+        "[DATE_1_{tag}]",
+        "PERSONNE_1_{tag}",
+        "[_1_{tag}]",
+        "&#91;EMAIL_1_{tag}&#93;",
     ],
 )
 def test_nothing_is_guessed(form: str):
@@ -124,6 +141,10 @@ PARTS = st.one_of(
             ONE[1:],
             ONE.replace("_", " "),
             f"[ {ONE[1:-1]}\n]",
+            f"&#91;{ONE[1:-1]}&#93;",
+            f"\\u005b{ONE[1:-1]}\\u005d",
+            f"[NOMBRE_1_{TAG}]",
+            f"\u3010{ONE[1:-1]}\u3011",
             f"[PERSON_99_{TAG}]",
         ]
     ),

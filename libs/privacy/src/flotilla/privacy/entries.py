@@ -103,8 +103,12 @@ class Entries:
     @cached_property
     def forms(self) -> Forms:
         """What this vault's placeholders look like in a text that a model wrote."""
-        own = {entry.type for entry in self._by_number.values()}.difference(TYPES)
-        return forms_of(self.tag, (*TYPES, *sorted(own)))
+        return forms_of(self.tag, tuple(sorted(self.types)))
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """Every built-in type, and those of one's own that an entry has."""
+        return frozenset((*TYPES, *(entry.type for entry in self._by_number.values())))
 
     def with_values(self, types_by_value: Mapping[str, str]) -> "Entries":
         """

@@ -7,13 +7,16 @@ The form of placeholders: `[PERSON_12_KQXRT]`, type, number and the vault's tag.
 - Square brackets and capitals are what models and tokenizers see around fields in templates, and copy; angle
   brackets vanish where a text is shown as HTML, and asterisks in Markdown.
 
-Models change placeholders, so restore reads more than redact writes: any case, brackets lost, spaces or line breaks
-beside them, underscores lost, escaped for Markdown or turned into spaces, hyphens. Number and tag must be whole.
+Models change placeholders, so restore reads more than redact writes: any case, brackets lost, of another width or
+escaped for HTML, JSON or a URL, spaces or line breaks beside them, underscores lost, escaped for Markdown, in bold, or
+turned into spaces, hyphens; in brackets also another word for the type, as it is when a text is translated or a plural
+made. Number and tag must be whole: they name one entry.
 The tag occurs nowhere else in a redacted text: where the input has it, it is replaced itself, as LITERAL.
 """
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -22,17 +25,28 @@ TAG_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 TAG_LENGTH: Final = 5
 NUMBER_MAX: Final = 999_999
 _NUMBER_LENGTH_MAX: Final = 6
-_SEPARATORS_MAX: Final = 4
+_SEPARATORS_MAX: Final = 6
 _SPACES_MAX: Final = 3
 _TYPE_LENGTH_MAX: Final = 16
+# A bracket of another width, and one escaped for HTML, for a URL, for JSON.
+_OPEN: Final = ("[", "\uff3b", "\u3010", "\u3014", "&#91;", "&#x5b;", "&lbrack;", "&lsqb;", "%5b", "\\u005b", "\\[")
+_CLOSE: Final = ("]", "\uff3d", "\u3011", "\u3015", "&#93;", "&#x5d;", "&rbrack;", "&rsqb;", "%5d", "\\u005d", "\\]")
 # What one placeholder can be after a model had it: no stream holds back more.
 PLACEHOLDER_LENGTH_MAX: Final = (
-    2 + 2 * _SPACES_MAX + _TYPE_LENGTH_MAX + 2 * _SEPARATORS_MAX + _NUMBER_LENGTH_MAX + TAG_LENGTH
+    max(map(len, _OPEN))
+    + max(map(len, _CLOSE))
+    + 2 * _SPACES_MAX
+    + _TYPE_LENGTH_MAX
+    + 2 * _SEPARATORS_MAX
+    + _NUMBER_LENGTH_MAX
+    + TAG_LENGTH
 )
 
 _SPACES: Final = rf"\s{{0,{_SPACES_MAX}}}"
-# A no-break space or hyphen as well: models that typeset put them in.
-_SEPARATOR: Final = rf"[\s\u00a0\u202f\u2010\u2011\\\\_-]{{0,{_SEPARATORS_MAX}}}"
+# A no-break space or hyphen as well: models that typeset put them in. Invisible ones, and the signs of bold and code.
+_SEPARATOR: Final = rf"[\s\u00a0\u202f\u2010\u2011\u00ad\u200b-\u200d\u2060\ufeff\uff3f\\\\_*`-]{{0,{_SEPARATORS_MAX}}}"
+# What may stand in brackets for the type.
+_WORD: Final = rf"[A-Za-z\u00c0-\u024f]{{1,{_TYPE_LENGTH_MAX}}}"
 _NUMBER: Final = rf"[0-9]{{1,{_NUMBER_LENGTH_MAX}}}"
 
 
@@ -62,8 +76,8 @@ class Forms:
     What a vault's placeholders look like in a text that a model wrote.
 
     Attributes:
-        whole: A placeholder, with or without its brackets. Groups: type and number with brackets, type and number
-            without.
+        whole: A placeholder, with its brackets (groups `word`: its type or another word; `in`: the number) or without
+            (`type`, `alone`).
         begun: What may become one when more of the text arrives: from its beginning to the end of what is there.
         tag: The tag alone.
     """
@@ -78,16 +92,32 @@ def forms_of(tag: str, types: tuple[str, ...]) -> Forms:
     """The forms of the placeholders with that tag and these types."""
     longest_first = sorted(types, key=len, reverse=True)
     names = "|".join(longest_first)
-    core = rf"({names}){_SEPARATOR}({_NUMBER}){_SEPARATOR}{tag}"
-    beginnings = sorted({name[:length] for name in types for length in range(1, len(name) + 1)}, key=len, reverse=True)
-    begun_tag = "|".join(tag[:length] for length in range(TAG_LENGTH - 1, 0, -1))
-    begun_core = (
-        rf"(?:{'|'.join(beginnings)})\Z"
-        rf"|(?:{names}){_SEPARATOR}(?:{_NUMBER}{_SEPARATOR}(?:{begun_tag})?)?\Z"
-    )
+
+    def tail(name: str) -> str:
+        return rf"{_SEPARATOR}(?P<{name}>{_NUMBER}){_SEPARATOR}{tag}"
+
+    begun_tail = rf"{_SEPARATOR}(?:{_NUMBER}{_SEPARATOR}(?:{_any_of(_beginnings([tag]))})?)?\Z"
+    begun_core = rf"(?:{_any_of(_beginnings(types) + list(types))})\Z|(?:{names}){begun_tail}"
+    begun_word = rf"{_WORD}(?:\Z|{begun_tail}|{tail('held')}{_SPACES}(?:{_any_of(_beginnings(_CLOSE))})?\Z)"
+    opened = rf"(?:{_any_of(_OPEN)}){_SPACES}"
     flags = re.IGNORECASE | re.ASCII
     return Forms(
-        whole=re.compile(rf"\[{_SPACES}{core}{_SPACES}\]|{core}", flags),
-        begun=re.compile(rf"\[{_SPACES}(?:\Z|{begun_core}|{core}{_SPACES}\Z)|{begun_core}", flags),
+        # A backslash before a bracket belongs to it only where the other one has one as well: it may be the text's own.
+        whole=re.compile(
+            rf"(?:(?P<escaped>\\)?\[|{_any_of(_OPEN[1:-1])}){_SPACES}(?P<word>{_WORD}){tail('in')}{_SPACES}"
+            rf"(?(escaped)\\\]|(?:{_any_of(_CLOSE[:-1])}))|(?P<type>{names}){tail('alone')}",
+            flags,
+        ),
+        begun=re.compile(rf"(?:{_any_of(_beginnings(_OPEN))})\Z|{opened}(?:\Z|{begun_word})|{begun_core}", flags),
         tag=re.compile(tag, flags),
     )
+
+
+def _beginnings(texts: Iterable[str]) -> list[str]:
+    """Every proper beginning of some texts."""
+    return sorted({text[:length] for text in texts for length in range(1, len(text))})
+
+
+def _any_of(texts: Iterable[str]) -> str:
+    """A pattern of some texts, the longest first."""
+    return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))

@@ -137,7 +137,14 @@ def _value(match: re.Match[str], entries: Entries, account: Account) -> str:
 
 
 def _entry(match: re.Match[str], entries: Entries) -> Entry | None:
-    """The entry that a placeholder names by number and type; None where there is none such."""
-    type_name, number = (match[1], match[2]) if match[1] is not None else (match[3], match[4])
+    """
+    The entry that a placeholder names by its number; None where there is none such, or its type is another one.
+
+    A word that is no type says nothing: the type's in another language, or its plural.
+    """
+    type_name, number = (match["word"], match["in"]) if match["word"] is not None else (match["type"], match["alone"])
     entry = entries.numbered(int(number))
-    return entry if entry is not None and entry.type == type_name.upper() else None
+    told = type_name.upper()
+    if entry is None or (told != entry.type and told in entries.types):
+        return None
+    return entry
