@@ -34,6 +34,17 @@ UNITS = [
     *("-----BEGIN A-----", "DE89370400440532013000 ", "12345 Aa ", "1 May ", "Am A 1 ", "12 Main Street, ", "A and "),
     *("name: a ", "a: ", '"name":"', "name,tel\n", 'name;"', "<name>", "a\tb\n", "name  tel\n", "BIC ", "A/1", "mr a "),
     *("@", "a@a.", "a.a", "www.", "(at)", "1\n ", "Mr ", "Rue de la ", "Aaweg 1, "),
+    *(
+        "twenty one may ",
+        "deux mars ",
+        "y uno de mayo ",
+        "1.0001, ",
+        "1°1'",
+        "A9a",
+        "lives in Aa ",
+        "Aa AA 12345 ",
+        "in 12345 ",
+    ),
     *("GmbH ", "J. ", "Dear A ", "my name is jane ", "a at a dot b ", "[PERSON_1_", "Abteilungsleiterin"),
 ]
 

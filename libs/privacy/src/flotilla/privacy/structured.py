@@ -6,11 +6,18 @@ from typing import Final
 
 from flotilla.privacy.normalise import Reading, read_closely
 from flotilla.privacy.spans import Span, covered
-from flotilla.privacy.values import credentials, dates, identity, internet, numbers
+from flotilla.privacy.values import credentials, dates, identity, internet, numbers, places_and_wallets
 from flotilla.privacy.values.outline import Find, outline_of
 from flotilla.privacy.values.regions import around
 
-_KINDS: Final[tuple[Find, ...]] = (internet.find, credentials.find, dates.find, identity.find, numbers.find)
+_KINDS: Final[tuple[Find, ...]] = (
+    internet.find,
+    credentials.find,
+    dates.find,
+    identity.find,
+    numbers.find,
+    places_and_wallets.find,
+)
 _AROUND_CHANGES: Final = 120
 """More than a value and the words that tell what it is; values without spaces are read whole."""
 _WORD_LENGTH_MAX: Final = 4_000

@@ -122,9 +122,20 @@ _CODES: Final = (
         re.compile(begins("1-9", r"\w-") + r"\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ](?![\w-])"),
         ("9999 AA",),
     ),
+    (  # Australia
+        re.compile(
+            begins("NVQSWAT", r"\w-")
+            + r"(?:(?<=N)(?:SW|T)|(?<=V)IC|(?<=Q)LD|(?<=S)A|(?<=W)A|(?<=A)CT|(?<=T)AS),? \d{4}(?!\w)"
+        ),
+        ("AAA 9999", "AA 9999", "AAA, 9999", "AA, 9999"),
+    ),
+    (  # the United States
+        re.compile(begins("ACDFGHIKLMNOPRSTUVW", r"\w-") + r"[A-Z],? \d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"),
+        ("AA 99999", "AA, 99999"),
+    ),
 )
-# "London SW1A 1AA": what stands in the line before a code of the United Kingdom.
-_TOWN_BEFORE: Final = re.compile(rf"(?<!\w)(?:{_CAP}[^\S\n]){{1,3}}\Z")
+# "London SW1A 1AA", "Springfield, IL 62704": what stands in the line before such a code.
+_TOWN_BEFORE: Final = re.compile(rf"(?<!\w)(?:{_CAP},?[^\S\n]){{1,3}}\Z")
 _TOWN_LENGTH_MAX: Final = 64
 _CODE_BEFORE_TOWN: Final = re.compile(
     begins("A-Z0-9", r"\w.,/$€£-")
@@ -139,6 +150,13 @@ _CODE_TOLD: Final = re.compile(
     r"postal|c\.?p\.?)(?: (?:is|ist|est|es|for|of|at"
     r"|[a-z]{1,10}){1,3})?\s?[:#]?\s{0,2}([A-Z0-9]{2,5}[ -][A-Z0-9]{2,5}|[A-Z0-9]{3,10})(?!\w)"
 )
+_FIVE_DIGITS: Final = re.compile(
+    r"\d{5}(?:-\d{4})?(?=[.,;!?)]{0,2}(?:\s*\Z|\n)|[.;!?)]\s|,\s[a-z]|\s(?:now|today|and|or|but|since|for|with|to|from|area|zip|und|seit|et|y)\b)"
+)
+_BEFORE_CODE: Final = re.compile(
+    r"(?<!\w)(?:in|near|around|outside|moved (?:to|from)|from \d{5} to|wohne in|nach|aus|à|en)\s\Z", re.IGNORECASE
+)
+_BEFORE_CODE_MAX: Final = 16
 _STATES: Final = re.compile(
     r"(?<=,\s)(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]"
     r"|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?![\w'])"
@@ -200,6 +218,8 @@ def find(outline: Outline, places: WordPlaces) -> Iterator[tuple[int, int, str]]
         if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
             yield *match.span(), "ADDRESS"
     yield from _codes(outline)
+    if outline.has_shape("99999"):
+        yield from _codes_alone(outline)
     told_by = [word for word in places if word.lower() in _CODE_WORDS] if digits else ()
     for match in matches_at(_CODE_TOLD, text, frozenset(told_by), places):
         if any(sign.isdigit() for sign in match[1]):
@@ -217,6 +237,16 @@ def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
             start = match.start()
             town = _TOWN_BEFORE.search(text, max(0, start - _TOWN_LENGTH_MAX), start) if " " in match[0] else None
             yield town.start() if town is not None else start, match.end(), "ADDRESS"
+
+
+def _codes_alone(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    """What can only be a postal code where it stands: five digits after "in", with no noun after them."""
+    text = outline.text
+    for match in outline.at_numbers(_FIVE_DIGITS):
+        if not match[0].endswith("000") and _BEFORE_CODE.search(
+            text, max(0, match.start() - _BEFORE_CODE_MAX), match.start()
+        ):
+            yield *match.span(), "ADDRESS"
 
 
 def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:

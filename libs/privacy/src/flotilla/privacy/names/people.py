@@ -93,6 +93,12 @@ KIN_WORDS: Final = (
     r"|madre|padre|hijo|hija|esposa|esposo|marido|mujer|hermano|hermana|tío|tía|primo|prima|pareja|novio|novia"
 )
 BORN_WORDS: Final = r"[Bb]orn in|[Gg]eboren in|[Ss]tammt aus|[Nn]acid[oa] en|[Nn]atural de|[Nn]ée? à|[Oo]riginaire de"
+LIVES_WORDS: Final = (
+    r"[Ll]ives? in|[Ll]ived in|[Ll]iving in|[Rr]esides in|[Rr]esiding in|[Mm]oved to|[Ww]ohnt in|[Ww]ohne in|[Ww]ohnhaft in"
+    r"|[Hh]abite à|[Hh]abitant à|[Vv]ive en|[Vv]ivo en|[Rr]eside en"
+)
+# Without an article: "vive en la Calle Mayor" has a street, which others find.
+_LIVES: Final = re.compile(rf"(?<!\w)(?:{LIVES_WORDS}) ({_CAP}(?: {_CAP}){{0,2}})")
 _BORN: Final = re.compile(rf"(?<!\w)(?:{BORN_WORDS}) ({_NAME})")
 _KIN: Final = re.compile(rf"(?<!\w)(?:{KIN_WORDS})" rf",? \(?({_NAME})")
 _TITLE_ALONE_WORDS: Final = first_words(
@@ -107,6 +113,7 @@ _ANNOUNCED: Final = (
     (_GREETED, first_words(GREETING)),
     (_SAID, first_words(SAID_WORDS)),
     (_BORN, first_words(BORN_WORDS)),
+    (_LIVES, first_words(LIVES_WORDS)),
     (_LABEL, first_words(f"{LABEL_PREFIXES}|{LABEL_WORDS}")),
     (_SIGNATURE, first_words(CLOSING)),
 )

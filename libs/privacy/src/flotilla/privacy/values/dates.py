@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from flotilla.privacy.values import in_words
 from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.regions import begins, matches, words
 
@@ -72,7 +73,7 @@ _YEAR_ALONE: Final = re.compile(
 )
 _SMALL: Final = re.compile(begins("0-9", r"\w.,/:-") + r"\d{0,2}(?!\d|[.,:/]\d)")
 _AFTER_AGE: Final = re.compile(
-    r"(?:\s|-)?(?:years?|yrs?|months?|weeks?)(?:\s|-)(?:old|of age)\b|\s?y/?o\b|-?jährig|\s(?:Jahre|Monate|Wochen)\salt\b",
+    r"(?:\s|-)?(?:years?|yrs?|months?|weeks?)(?:\s|-)(?:old|of age)\b|\s?y\.?/?o\b|-?jährig|\s(?:Jahre|Monate|Wochen)\salt\b",
     re.IGNORECASE,
 )
 _BEFORE_AGE: Final = re.compile(
@@ -91,12 +92,6 @@ _BEFORE_BARE: Final = re.compile(
     r"\b(?:I am|I'm|he is|she is|he's|she's|turn(?:s|ed|ing)|ich bin|er ist|sie ist|wurde)\s\Z", re.IGNORECASE
 )
 _NO_UNIT: Final = re.compile(r"\s?(?:[.,;!?)]|\Z|and\b|und\b|now\b|today\b|years?[.,;!?\s]?\Z)")
-_AGE_SAID: Final = re.compile(
-    r"\b(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five|six|seven|eight"
-    r"|nine))?|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen)"
-    r"(?=[ -](?:years?|months?|weeks?)[ -](?:old|of age)\b)",
-    re.IGNORECASE,
-)
 # Without one of these no number is an age.
 _AGE_WORDS: Final = (
     *(
@@ -106,6 +101,7 @@ _AGE_WORDS: Final = (
         "week",
         "old",
         "y/o",
+        "y.o",
         "yo",
         "jährig",
         "jahre",
@@ -147,6 +143,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     if digits:
         for start, end in _places(outline.lower, _MONTHS & words_in):
             yield from _by_month(text, start, end)
+    yield from in_words.find(text, words_in)
     yield from _ages(outline)
 
 
@@ -173,9 +170,6 @@ def _days(outline: Outline, words_in: frozenset[str]) -> Iterator[tuple[int, int
 
 def _ages(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text = outline.text
-    if " old" in text or "-old" in text or " of age" in text:
-        for said in _AGE_SAID.finditer(text):
-            yield *said.span(), "AGE"
     if not outline.has_word(*_AGE_WORDS):
         return
     for number in outline.at_numbers(_SMALL):

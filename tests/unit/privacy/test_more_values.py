@@ -1,0 +1,81 @@
+"""Dates and ages in words, coordinates, wallets and postal codes in their many forms, in sentences; and what is none."""
+
+import pytest
+
+from flotilla.privacy import Listed, Structured
+from flotilla.privacy.layers import find_spans
+
+LAYERS = [Structured(), Listed()]
+
+
+def found(text: str, language: str) -> str:
+    """The text with an underscore for every character that is found."""
+    shown = list(text)
+    for span in find_spans(text, LAYERS, language=language):
+        shown[span.start : span.end] = "_" * (span.end - span.start)
+    return "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "values"),
+    [
+        ("en", "He was born on the ninth of July, nineteen seventy-four.", ["ninth of July, nineteen seventy-four"]),
+        ("en", "It ends on August the twenty-second.", ["August the twenty-second"]),
+        ("en", "She turned thirty-eight in spring.", ["thirty-eight"]),
+        ("en", "a 61 y.o. man", ["61"]),
+        (
+            "de",
+            "Er ist am siebten Juni neunzehnhundertachtundsechzig geboren.",
+            ["siebten Juni neunzehnhundertachtundsechzig"],
+        ),
+        ("de", "Sie ist siebenundfünfzig Jahre alt.", ["siebenundfünfzig"]),
+        ("fr", "né le onze août mille neuf cent soixante-trois", ["onze août mille neuf cent soixante-trois"]),
+        ("fr", "Il avait quarante et un ans.", ["quarante et un"]),
+        (
+            "es",
+            "nacida el doce de junio de mil novecientos noventa y uno",
+            ["doce de junio de mil novecientos noventa y uno"],
+        ),
+        ("es", "Mi madre tiene ochenta y tres años.", ["ochenta y tres"]),
+        ("en", "They met at 47.37689, 8.54169 at noon.", ["47.37689, 8.54169"]),
+        ("en", "The tent stands at 46°56'52\"N 7°26'39\"E today.", ["46°56'52\"N", "7°26'39\"E"]),
+        (
+            "en",
+            "Pay to bc1q9h6yzs4k7m3r5t2w8x0c4v6b8n0m2a4s6d8f0g now.",
+            ["bc1q9h6yzs4k7m3r5t2w8x0c4v6b8n0m2a4s6d8f0g"],
+        ),
+        ("en", "Pay to 3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy now.", ["3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy"]),
+        (
+            "en",
+            "Pay to 0x8ba1f109551bD432803012645Ac136ddd64DBA72 now.",
+            ["0x8ba1f109551bD432803012645Ac136ddd64DBA72"],
+        ),
+        ("en", "We live in 73301 now.", ["73301"]),
+        ("en", "They moved from 33109, they say.", ["33109"]),
+        ("en", "Send it to Wagga Wagga NSW 2650.", ["Wagga Wagga NSW 2650"]),
+        ("en", "Our office is in Green Valley, AZ 85614-2201.", ["Green Valley, AZ 85614-2201"]),
+        ("en", "He lives in Great Snoring.", ["Great Snoring"]),
+    ],
+)
+def test_values_are_found_in_sentences(language: str, text: str, values: list[str]):
+    assert [] == [value for value in values if value in found(text, language)]
+    left = found(text, language)
+    for value in values:
+        assert "_" * len(value) in left
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "The first of many, and the second of all."),
+        ("en", "They counted 12345 households, in 20000 streets, to 54321 people."),
+        ("en", "The ratio was 0.4731 and 0.9912 of it."),
+        ("en", "It may second what the third said."),
+        ("de", "Die besten Tage und die letzten Wochen."),
+        ("fr", "Il a deux chats et trois chiens."),
+        ("es", "Tiene dos perros de tres colores."),
+        ("en", "The commit deadbeefdeadbeefdeadbeef broke it."),
+    ],
+)
+def test_what_is_nobodys_stays(language: str, text: str):
+    assert text == found(text, language)
