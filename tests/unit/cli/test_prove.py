@@ -2,7 +2,9 @@
 
 import base64
 import random
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import msgspec
@@ -10,10 +12,13 @@ import pytest
 
 from flotilla.cli.prove.canaries import CANARIES_MAX, Canaries
 from flotilla.cli.prove.documents import TEXT_CAPABILITIES, input_of, letter
+from flotilla.cli.prove.metrics import is_endpoint, read_metrics
 from flotilla.cli.prove.places import (
     ANSWERS,
     CLOUD_LANES,
+    FILES,
     LOGS,
+    METRICS,
     TASK_STREAM,
     Watched,
     beside_kept_output,
@@ -166,6 +171,52 @@ def test_a_log_is_read_from_where_it_was_across_chunks_and_from_its_beginning_wh
     anew.write_bytes(text)
     reader.read_into(watch)
     assert [2] == [sight.leaks for sight in watch.sights() if sight.place == LOGS]
+
+
+def test_named_files_are_read_from_where_they_were(canaries: Canaries, tmp_path: Path) -> None:
+    """
+    One by its name, and all of a folder's, whatever they are called.
+    """
+    text = canaries.person(1).email.encode()
+    (tmp_path / "collected").mkdir()
+    traces, inside = tmp_path / "traces.json", tmp_path / "collected" / "spans"
+    traces.write_bytes(text)
+    reader, watch = LogReader([], [traces, tmp_path / "collected"]), Watch(canaries)
+
+    reader.read_into(watch)
+    assert not any(sight.leaks for sight in watch.sights())
+    with traces.open("ab") as file:
+        file.write(b"..." + text)
+    inside.write_bytes(text)
+    reader.read_into(watch)
+    assert [2] == [sight.leaks for sight in watch.sights() if sight.place == FILES]
+
+
+def test_metrics_are_looked_through_and_silence_proves_nothing(canaries: Canaries) -> None:
+    """
+    What is no endpoint, or does not answer, is told as unread.
+    """
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Answer with a canary in a label."""
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(b'tasks_total{name="' + canaries.person(2).name.encode() + b'"} 1\n')
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing."""
+
+    watch = Watch(canaries)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert [f"{address}/none"] == read_metrics([f"{address}/metrics", f"{address}/none"], watch)
+        server.shutdown()
+
+    assert [1] == [sight.leaks for sight in watch.sights() if sight.place == METRICS]
+    assert not is_endpoint("file:///etc/passwd")
+    assert is_endpoint(address)
 
 
 def test_a_canary_in_a_subject_or_header_is_a_leak_wherever_it_is(canaries: Canaries) -> None:

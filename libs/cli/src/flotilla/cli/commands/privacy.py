@@ -38,6 +38,8 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     capability: Annotated[list[str] | None, Parameter(negative="")] = None,
     directory: Annotated[Path, Parameter(name="--dir")] = DIRECTORY_DEFAULT,
     sealed_creds: Path | None = None,
+    read: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    metrics: Annotated[list[str] | None, Parameter(negative="")] = None,
     where: Where = NO_WHERE,
 ) -> int:
     """
@@ -45,9 +47,9 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
 
     Names, addresses and accounts that nobody can guess travel as restricted tasks of every capability, through redaction
     and back, into retries, refusals and dead letters. Meanwhile this listens, as the fleet's admin, to every cloud lane,
-    to events, results, dead letters and heartbeats, looks into every stream and bucket, and reads the logs of a fleet on this
-    machine. What it
-    leaves in the fleet is removed. Exit code 0 when it is proven, 1 when something came to light or could not be seen.
+    to events, results, dead letters and heartbeats, looks into every stream and bucket, and reads the logs of a fleet on
+    this machine, and files and metrics that you name. What it leaves in the fleet is removed. Exit code 0 when it is
+    proven, 1 when something came to light or could not be seen.
 
     Parameters
     ----------
@@ -61,7 +63,14 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
         Of a fleet of `flotilla up`, whose admin's credentials and logs are there.
     sealed_creds
         Of an orchestrator of the sealed lane: it is tried as well, and all of its stores are looked into.
+    read
+        A file or folder that logs or traces are collected in (OpenTelemetry's collector writes traces to a file); what
+        is written there meanwhile is looked through. May be repeated.
+    metrics
+        The address of a metrics endpoint, such as http://127.0.0.1:9090/metrics; looked through at the end. May be
+        repeated.
     """
+    from flotilla.cli.prove.metrics import is_endpoint  # noqa: PLC0415
     from flotilla.cli.prove.prove import prove as run  # noqa: PLC0415  (--help needs no NATS client)
     from flotilla.cli.prove.verdict import faults  # noqa: PLC0415
 
@@ -72,7 +81,14 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     for name in capability or ():
         if not is_name(name):
             raise exits.UsageError(f"--capability {name}: expected 1 to 63 of a-z0-9-")
-    proof = _proof(where, directory, Tried(tasks, tuple(capability or ()), timeout_s, sealed_creds))
+    for path in read or ():
+        if not path.exists():
+            raise exits.UsageError(f"--read {path}: no such file or folder")
+    for url in metrics or ():
+        if not is_endpoint(url):
+            raise exits.UsageError(f"--metrics {url}: expected http://HOST:PORT/PATH")
+    seen = (tuple(read or ()), tuple(metrics or ()))
+    proof = _proof(where, directory, Tried(tasks, tuple(capability or ()), timeout_s, sealed_creds, *seen))
     with progress(tasks, shown=not where.json) as advance:
         done = await run(proof, advance)
     found = faults(done)
@@ -90,6 +106,8 @@ class Tried(NamedTuple):
     capabilities: tuple[str, ...]
     timeout_s: float
     sealed_creds: Path | None
+    files: tuple[Path, ...]
+    metrics: tuple[str, ...]
 
 
 def _proof(where: Where, directory: Path, tried: Tried) -> "Proof":
@@ -127,6 +145,8 @@ def _proof(where: Where, directory: Path, tried: Tried) -> "Proof":
         timeout_s=tried.timeout_s,
         logs=(directory / "logs", directory / "nats") if own else (),
         sealed_creds=sealed_creds,
+        files=tried.files,
+        metrics=tried.metrics,
     )
 
 

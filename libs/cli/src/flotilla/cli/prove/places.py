@@ -91,6 +91,8 @@ ANSWERS: Final = "answers"
 BUCKETS: Final = "buckets"
 CACHE: Final = "result cache"
 LOGS: Final = "logs"
+FILES: Final = "named files"
+METRICS: Final = "metrics"
 SEALED: Final = "sealed lane"
 
 HEARD: Final = (
@@ -118,8 +120,10 @@ READ: Final = (
     Place(name=STORES),
     Place(name=SEALED),
     Place(name=LOGS),
+    Place(name=FILES),
+    Place(name=METRICS),
 )
 """
 What is no subject of its own: what this command was answered, kept answers, everything that streams and buckets hold, in the
-sealed lane too, and the logs of a fleet on this machine.
+sealed lane too, the logs of a fleet on this machine, and files and metrics that whoever runs it names.
 """

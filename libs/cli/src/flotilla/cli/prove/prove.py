@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from flotilla.cli.prove.canaries import Canaries
 from flotilla.cli.prove.clean_up import clean_up
+from flotilla.cli.prove.metrics import read_metrics
 from flotilla.cli.prove.places import STORES
 from flotilla.cli.prove.plan import Plan, plan_for
 from flotilla.cli.prove.sealed import SealedLane, sealed_lane
@@ -44,6 +45,8 @@ class Proof(Struct, frozen=True, kw_only=True):
         timeout_s: For all of the letters together.
         logs: Folders with the logs of a fleet on this machine.
         sealed_creds: Of an orchestrator of the sealed lane, where there is one.
+        files: Other files and folders that may take something in meanwhile.
+        metrics: Addresses of metrics endpoints.
     """
 
     settings: NatsSettings
@@ -53,6 +56,8 @@ class Proof(Struct, frozen=True, kw_only=True):
     timeout_s: float
     logs: Sequence[Path] = ()
     sealed_creds: Path | None = None
+    files: Sequence[Path] = ()
+    metrics: Sequence[str] = ()
 
 
 async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
@@ -66,7 +71,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
     settings = proof.settings
     canaries = Canaries()
     watch = Watch(canaries)
-    logs = LogReader(proof.logs)
+    logs = LogReader(proof.logs, proof.files)
     began_at = time.monotonic()
     async with (
         Fleet.connect(
@@ -96,6 +101,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
             if sealed is not None:
                 await sealed.look()
             await asyncio.to_thread(logs.read_into, watch)
+            unread = await asyncio.to_thread(read_metrics, proof.metrics, watch)
         finally:
             interrupted = connection.reconnects > 0
             left = await clean_up(fleet, requests, proof.scope, trial.tasks)
@@ -108,6 +114,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
         decoys_heard=watch.decoys,
         interrupted=interrupted,
         left=left,
+        unread=unread,
         elapsed_s=time.monotonic() - began_at,
         ends=trial.ends,
         sights=watch.sights(),

@@ -23,6 +23,7 @@ class Run(Struct, frozen=True, kw_only=True):
         decoys_served: Decoys that a cloud pool has served; `decoys_heard` are those that were heard on their way.
         interrupted: Whether the connection that listens was lost for a moment.
         left: Tasks whose traces could not be removed.
+        unread: Metrics endpoints that could not be read.
         ends: How tasks ended, by the way that they went.
     """
 
@@ -36,6 +37,7 @@ class Run(Struct, frozen=True, kw_only=True):
     elapsed_s: float
     ends: Mapping[str, Mapping[str, int]]
     sights: Sequence[Sight]
+    unread: Sequence[str] = ()
 
 
 def status_of(sight: Sight) -> str:
@@ -63,6 +65,8 @@ def faults(run: Run) -> list[str]:
         found.append(
             f"deaf: cloud pools served {run.decoys_served:,} decoys, and {run.decoys_heard:,} were heard on their way"
         )
+    if run.unread:
+        found.append(f"deaf: metrics could not be read at {', '.join(run.unread)}")
     if run.interrupted:
         found.append("interrupted: the connection was lost, and what passed meanwhile was not heard; try again")
     if run.documents < run.wanted:

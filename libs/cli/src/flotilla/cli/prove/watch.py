@@ -1,13 +1,14 @@
 """What is seen while canaries are under way: every place's messages, counted as they come and kept nowhere."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from flotilla.cli.prove.canaries import Canaries
-from flotilla.cli.prove.places import CACHE, CACHE_KEYS, CLOUD_LANES, HEARD, LOGS, READ, Place
+from flotilla.cli.prove.places import CACHE, CACHE_KEYS, CLOUD_LANES, FILES, HEARD, LOGS, READ, Place
 from flotilla.fabric.connection import Connection, Message
 
 LOG_CHUNK_BYTES: Final = 1024 * 1024
@@ -89,24 +90,34 @@ class Watch:
 
 
 class LogReader:
-    """Reads what a fleet on this machine has logged since this was made, a piece at a time."""
+    """
+    Reads what was written since this was made, a piece at a time.
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    Args:
+        folders: With the logs of a fleet on this machine.
+        named: Other files, and folders of which every file counts: where logs are collected, where a collector writes traces.
+    """
+
+    def __init__(self, folders: Sequence[Path], named: Sequence[Path] = ()) -> None:
         self._folders: Final = folders
-        self._began_at: Final = {path: _size(path) for path in self._files()}
+        self._named: Final = named
+        self._began_at: Final = {path: _size(path) for path, _ in self._files()}
 
     def read_into(self, watch: Watch) -> None:
         """Look through all that was written meanwhile. Blocks: to be run in a thread."""
-        for path in self._files():
+        for path, place in self._files():
             before = b""
             for chunk in _chunks(path, self._began_at.get(path, 0)):
-                watch.see(LOGS, before + chunk, count=chunk.count(b"\n"))
+                watch.see(place, before + chunk, count=chunk.count(b"\n"))
                 # What is cut in two is found, and what is whole in the first chunk is not found twice.
                 before = chunk[1 - watch.part_bytes_max :]
 
-    def _files(self) -> list[Path]:
-        found = (path for folder in self._folders if folder.is_dir() for path in sorted(folder.glob("*.log*")))
-        return [path for path, _ in zip(found, range(LOGS_MAX), strict=False)]
+    def _files(self) -> list[tuple[Path, str]]:
+        """With the place that each belongs to."""
+        logs = (path for folder in self._folders if folder.is_dir() for path in sorted(folder.glob("*.log*")))
+        named = (path for one in self._named for path in (sorted(one.rglob("*")) if one.is_dir() else (one,)))
+        found = chain(((path, LOGS) for path in logs), ((path, FILES) for path in named if path.is_file()))
+        return list(islice(found, LOGS_MAX))
 
 
 def _chunks(path: Path, offset: int) -> Iterator[bytes]:
