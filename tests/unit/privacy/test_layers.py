@@ -1,5 +1,6 @@
 """Layers: their union, and a detection that fails whole when one of them does."""
 
+import asyncio
 import itertools
 import sys
 import threading
@@ -35,6 +36,19 @@ def raises_for_its_own_reason(text: str) -> Iterable[Span]:
         raise LayerFailedError("inner", "gave up")
 
 
+def exits(text: str) -> Iterable[Span]:
+    """In a thread of its own this ends the thread and nothing else."""
+    raise SystemExit(text)
+
+
+def exhausts(text: str) -> Iterable[Span]:
+    raise MemoryError(text)
+
+
+def recurses(text: str) -> Iterable[Span]:
+    return recurses(text)
+
+
 def gives(value: Any) -> Callable[[str], Any]:
     return lambda _: value
 
@@ -42,6 +56,9 @@ def gives(value: Any) -> Callable[[str], Any]:
 FAULTS = [
     raises,
     raises_for_its_own_reason,
+    exits,
+    exhausts,
+    recurses,
     gives([(0, 10_000, "PERSON")]),
     gives([(-1, 3, "PERSON")]),
     gives([(3, 3, "PERSON")]),
@@ -65,6 +82,16 @@ def test_a_layer_that_fails_fails_the_whole_and_tells_nothing_of_the_text(functi
     assert failed.value.__cause__ is None
     assert failed.value.__context__ is None
     assert not any(word in str(failed.value) for word in ("jane", "Quentin", "Mail", "cannot read"))
+
+
+def test_a_layer_that_is_cancelled_has_not_found_nothing():
+    """Nor whatever else is no ordinary error and ends the layer's thread."""
+
+    def cancelled(_: str) -> Iterable[Span]:
+        raise asyncio.CancelledError
+
+    with pytest.raises(LayerFailedError, match="raised CancelledError"):
+        redact(TEXT, EMPTY, [Guarded(Function("broken", cancelled), timeout_s=30)])
 
 
 def test_a_layer_that_hangs_fails_by_its_deadline():

@@ -98,7 +98,8 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
             found.append(span)
     except LayerError as error:
         failure = error.bare()
-    except Exception as error:  # noqa: BLE001 - whatever a layer raises, the text is not redacted
+    # Whatever a layer raises, the text is not redacted; one that wants to end the process does not.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         failure = LayerFailedError(layer.name, f"raised {type(error).__name__}")
     if failure is not None:
         raise failure
@@ -145,13 +146,14 @@ class Guarded:
             if len(self._stuck) >= STUCK_MAX:
                 raise LayerTimeoutError(self.name, f"hangs in {STUCK_MAX} calls already; restart the worker")
         found: list[Span] = []
-        raised: list[Exception] = []
+        raised: list[BaseException] = []
         done = threading.Event()
 
         def work() -> None:
             try:
                 found.extend(self._layer.find(text, language))
-            except Exception as error:  # noqa: BLE001 - carried over to the caller
+            # SystemExit and its like as well: they end a thread without a word, and the layer would have found nothing.
+            except BaseException as error:  # noqa: BLE001 - carried over to the caller
                 raised.append(error)
             finally:
                 done.set()
@@ -163,7 +165,10 @@ class Guarded:
                 self._stuck.append(thread)
             raise LayerTimeoutError(self.name, f"did not answer within {self._timeout_s:g} s")
         if raised:
-            raise raised[0]
+            error = raised[0]
+            raise (
+                error if isinstance(error, Exception) else LayerFailedError(self.name, f"raised {type(error).__name__}")
+            )
         return found
 
 
