@@ -20,6 +20,7 @@ from flotilla.testkit.scripted_worker import finished, scripted_worker
 from orchestrator.pipelines import step_results
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.step_results import StepResults
+from orchestrator.state.shared_quota import Room
 from orchestrator.ways_in import delivery_run
 
 TWO = """
@@ -95,7 +96,8 @@ async def test_what_is_kept_of_a_run_is_found_where_the_server_answers_late(
         input_digest="0" * 64,
     )
     async with running_orchestrator(nats_server) as fleet:
-        results, task = StepResults(fleet.requests, payload_bytes_max=1_000_000), new_task()
+        room = Room(("default",), total_max=1_000_000, share_max=1.0)
+        results, task = StepResults(fleet.requests, outputs=room, payload_bytes_max=1_000_000), new_task()
         first = await results.begin("default", task, task, pipeline)
         gave = Result(task=task, capability="summarize", status="ok", output=msgspec.Raw(b'{"summary":"done"}'))
         await first.keep(step, "internal", Ended(gave, "internal"))

@@ -1,12 +1,15 @@
 """The header block as its bytes stand: read exactly, or refused; never half of it, and never as something else."""
 
+from collections.abc import Callable
+from typing import Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.header_block import BLOCK_BYTES_MAX, HEADERS_MAX, read_block
-from flotilla.contracts.headers import TaskOptions, parse_headers
+from flotilla.contracts.headers import READERS, TaskOptions, parse_headers
 
 MARK = "kaspar"
 NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=":"), min_size=1, max_size=20)
@@ -186,3 +189,54 @@ def test_headers_of_others_are_nobodys_business(lines: str):
 
     assert options.data_class is None
     assert options.labels == TaskOptions().labels
+
+
+VALUE_OF = {
+    "Nats-Msg-Id": "run-1",
+    "Flotilla-Deadline-Ms": "60000",
+    "Flotilla-Data-Class": "public",
+    "Flotilla-Route": "local/m",
+    "Flotilla-Stream": "true",
+    "Flotilla-Sticky": "ann",
+    "Flotilla-Cache": "use",
+    "Flotilla-Approval": "e30.c2ln",
+    "Flotilla-Resume": "run-1",
+    "Flotilla-Accepted": "true",
+    "Flotilla-Label-team": "blue",
+    "traceparent": "00-1-2-01",
+    "tracestate": "a=1",
+}
+BROKEN: Final[dict[str, Callable[[str, str], str]]] = {
+    "twice": lambda name, value: f"{name}: {value}\r\n{name}: {value}\r\n",
+    "twice in other capitals": lambda name, value: f"{name}: {value}\r\n{name.swapcase()}: {value}\r\n",
+    "space before the name": lambda name, value: f" {name}: {value}\r\n",
+    "space in the name": lambda name, value: f"{name[:4]} {name[4:]}: {value}\r\n",
+    "space before the colon": lambda name, value: f"{name} : {value}\r\n",
+    "no-break space": lambda name, value: f"{name}\u00a0: {value}\r\n",
+    "a letter that is not ASCII": lambda name, value: f"{name.replace('a', chr(0x430))}: {value}\r\n",
+    "tab": lambda name, value: f"{name}:\t{value}\r\n",
+    "line separator": lambda name, value: f"{name}: {value}\u2028\r\n",
+    "no colon": lambda name, value: f"{name} {value}\r\n",
+    "folded": lambda name, value: f"{name}:\r\n {value}\r\n",
+    "LF for CR LF": lambda name, value: f"X: 1\n{name}: {value}\r\n",
+}
+
+
+def test_every_header_of_ours_has_a_value_here():
+    """
+    Whoever adds an option has it tried in every broken form.
+    """
+    assert {name.lower() for name in VALUE_OF} == {*READERS, "flotilla-label-team"}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("name", VALUE_OF)
+def test_every_header_of_ours_is_refused_in_every_broken_form(name: str, broken: str):
+    """
+    Not the privacy option alone: what is not understood as it stands is nobody's wish.
+    """
+    value = VALUE_OF[name]
+    whole = parse_headers(read_block(f"NATS/1.0\r\n{name}: {value}\r\n\r\n".encode()))
+    assert whole != TaskOptions()
+    with pytest.raises(BadRequestError):
+        parse_headers(read_block(f"NATS/1.0\r\n{BROKEN[broken](name, value)}\r\n".encode()))

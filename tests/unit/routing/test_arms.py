@@ -127,11 +127,13 @@ def test_an_experiment_began_with_its_first_task_and_begins_anew_when_it_was_for
 
 def test_what_is_remembered_is_bounded():
     """
-    Arms of tasks, a scope's not another's; and experiments.
+    Arms of tasks, a scope's not another's, and no scope's for another's many; and experiments.
     """
     arms = Arms()
+    arms.ended("beta", result("mine", attempt("one")), EXPERIMENT, NOW)
     for task in range(RECENT_MAX + 1):
         arms.ended("default", result(str(task), attempt("one")), EXPERIMENT, NOW)
+    assert arms.arm_of_recent("beta", "mine") is not None
     assert arms.arm_of_recent("default", "0") is None
     assert arms.arm_of_recent("acme", "1") is None
     assert arms.arm_of_recent("default", str(RECENT_MAX)) is not None

@@ -165,6 +165,7 @@ class Orchestrator:
 
         others = [*more_executors(pools, reports)]
         if pipelines:
+            held_outputs = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
             others.append(
                 PipelineExecutor(
                     pipelines,
@@ -174,10 +175,12 @@ class Orchestrator:
                         catalogue=catalogue,
                         events=events,
                         reports=reports,
-                        results=StepResults(requests, payload_bytes_max=connection.payload_bytes_max),
+                        results=StepResults(
+                            requests, outputs=held_outputs, payload_bytes_max=connection.payload_bytes_max
+                        ),
                         policy=lambda: router.policy,
                         at_least=settings.data_class_floor,
-                        outputs=Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max),
+                        outputs=held_outputs,
                         gate=approvals.gate,
                         goes_elsewhere=needs_no_gate,
                         metrics=metrics.pipelines,

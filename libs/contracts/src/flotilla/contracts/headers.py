@@ -111,8 +111,8 @@ def parse_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None)
             seen.add(lowered)
         if lowered.startswith(_LABEL):
             _label(labels, name, value)
-        elif lowered in _READERS:
-            found.update(_READERS[lowered](name, value))
+        elif lowered in READERS:
+            found.update(READERS[lowered](name, value))
         elif lowered.startswith(_PREFIX) or is_lookalike(name):
             raise _refused(name, "one of " + ", ".join(sorted(KNOWN)))
     found.pop("route", None)
@@ -121,7 +121,7 @@ def parse_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None)
 
 def is_ours(name: str) -> bool:
     """Whether a header's name, in lower case, is one that a task is understood by."""
-    return name in _READERS or name.startswith(_LABEL)
+    return name in READERS or name.startswith(_LABEL)
 
 
 def _refused(name: str, expected: str) -> BadRequestError:
@@ -206,7 +206,7 @@ def _tracestate(_name: str, value: str) -> dict[str, object]:
 
 _LABEL: Final = LABEL_PREFIX.lower()
 KNOWN: Final = (DEADLINE_MS, DATA_CLASS, ROUTE, STREAM, STICKY, CACHE, APPROVAL, RESUME, ACCEPTED, LABEL_PREFIX + "*")
-_READERS: Final = {
+READERS: Final = {
     TASK_ID.lower(): _task_id,
     DEADLINE_MS.lower(): _deadline_ms,
     DATA_CLASS.lower(): _data_class,

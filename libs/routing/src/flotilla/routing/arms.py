@@ -16,7 +16,7 @@ from flotilla.routing.split import DRAWN
 EXPERIMENTS_MAX: Final = 200
 """Of one orchestrator; the one that had no task for the longest time goes."""
 RECENT_MAX: Final = 20_000
-"""Tasks of which the arm is remembered for a score; the oldest goes."""
+"""Tasks of which the arm is remembered for a score; of the scope with the most of them the oldest goes."""
 CANCELLED: Final = "cancelled"
 
 
@@ -31,7 +31,8 @@ class Arms:
     def __init__(self) -> None:
         self._totals: dict[tuple[str, str], dict[tuple[str, str], ArmTotals]] = {}
         self._began_unix_ms: dict[tuple[str, str], int] = {}
-        self._recent: dict[tuple[str, str], ArmOfTask] = {}
+        self._recent: dict[str, dict[str, ArmOfTask]] = {}
+        self._remembered = 0
         self.changed: set[tuple[str, str]] = set()
 
     def ended(self, scope: str, result: Result, experiment: str, now_unix_ms: int) -> None:
@@ -51,13 +52,11 @@ class Arms:
         known = arms.get(route) or ArmTotals(pool=arm.pool, model=arm.model)
         arms[route] = known + _one_task(arm, first, result)
         self.changed.add(key)
-        while len(self._recent) >= RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
-        self._recent[scope, result.task] = arm
+        self._remember(scope, result.task, arm)
 
     def arm_of_recent(self, scope: str, task: str) -> ArmOfTask | None:
         """The arm of a task that ended here lately."""
-        return self._recent.get((scope, task))
+        return self._recent.get(scope, {}).get(task)
 
     def record(self, capability: str, experiment: str) -> ArmsRecord | None:
         """The totals of an experiment as they stand; None without any."""
@@ -65,6 +64,16 @@ class Arms:
         if arms is None:
             return None
         return ArmsRecord(began_unix_ms=self._began_unix_ms[capability, experiment], arms=list(arms.values()))
+
+    def _remember(self, scope: str, task: str, arm: ArmOfTask) -> None:
+        """One scope's many tasks keep no other from scoring its own."""
+        if self._remembered >= RECENT_MAX:
+            largest = max(self._recent.values(), key=len)
+            del largest[next(iter(largest))]
+            self._remembered -= 1
+        recent = self._recent.setdefault(scope, {})
+        self._remembered += task not in recent
+        recent[task] = arm
 
     def _forget(self, key: tuple[str, str]) -> None:
         del self._totals[key]

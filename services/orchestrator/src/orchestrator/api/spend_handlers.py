@@ -23,8 +23,38 @@ ENTRIES_READ_MAX: Final = 200_000
 """Of one scope's ledger, for one answer."""
 GROUPS: Final = (*PLAIN_GROUPS, "capability")
 
+SUMS_MAX: Final = 4 * LINES_MAX
+"""Lines that one answer adds up: a label may have another value in every entry."""
+
 Sum = list[int]
 """Micro-dollars, entries, entries without a price."""
+
+
+class Sums:
+    """
+    Sums by line, at most SUMS_MAX of them.
+
+    Attributes:
+        of: By the line's key.
+        all: Of every line, those that were left out among them.
+        left_out: Whether there were more lines.
+    """
+
+    def __init__(self) -> None:
+        self.of: Final[dict[tuple[str, ...], Sum]] = {}
+        self.all: Final[Sum] = [0, 0, 0]
+        self.left_out = False
+
+    def add(self, key: tuple[str, ...], more: tuple[int, int, int]) -> None:
+        """Add an entry."""
+        line = self.of.get(key)
+        if line is None and len(self.of) < SUMS_MAX:
+            line = self.of[key] = [0, 0, 0]
+        self.left_out = self.left_out or line is None
+        for index, amount in enumerate(more):
+            self.all[index] += amount
+            if line is not None:
+                line[index] += amount
 
 
 class SpendHandlers:
@@ -56,27 +86,28 @@ class SpendHandlers:
         if query.every_scope and not sees_all:
             raise TaskError(ErrorKind.NOT_PERMITTED, f"the scope {question.scope} may not see what others spend")
         scopes = self._scopes if query.every_scope else (question.scope,)
-        sums: dict[tuple[str, ...], Sum] = {}
+        sums = Sums()
         complete = True
         async with self._walks.turn(question.scope):
             for scope in scopes:
                 complete = await self._add_up(scope, query, sums) and complete
         lines = [
             SpendLine(key=list(key), usd_micros=micros, entries=entries, unpriced=unpriced)
-            for key, (micros, entries, unpriced) in sums.items()
+            for key, (micros, entries, unpriced) in sums.of.items()
         ]
         lines.sort(key=lambda line: (-line.usd_micros, line.key))
+        usd_micros, entries, unpriced = sums.all
         return Spend(
             by=query.by,
             lines=lines[:LINES_MAX],
-            usd_micros=sum(line.usd_micros for line in lines),
-            entries=sum(line.entries for line in lines),
-            unpriced=sum(line.unpriced for line in lines),
-            complete=complete and len(lines) <= LINES_MAX,
+            usd_micros=usd_micros,
+            entries=entries,
+            unpriced=unpriced,
+            complete=complete and not sums.left_out and len(lines) <= LINES_MAX,
             budgets=await self._budgets.of(None if sees_all else question.scope),
         )
 
-    async def _add_up(self, scope: str, query: SpendQuery, sums: dict[tuple[str, ...], Sum]) -> bool:
+    async def _add_up(self, scope: str, query: SpendQuery, sums: "Sums") -> bool:
         """One scope's entries; False when there are more than are read."""
         until = query.until or period_of("day", time.time())
         read = 0
@@ -97,9 +128,7 @@ class SpendHandlers:
         return read < ENTRIES_READ_MAX
 
 
-def _add(
-    sums: dict[tuple[str, ...], Sum], query: SpendQuery, entry: dict[str, str], labels: str, more: tuple[int, int, int]
-) -> None:
+def _add(sums: Sums, query: SpendQuery, entry: dict[str, str], labels: str, more: tuple[int, int, int]) -> None:
     if not any(more):
         return
     given: dict[str, str] = {}
@@ -109,9 +138,7 @@ def _add(
         given.get(group.removeprefix(LABEL_PREFIX), "") if group.startswith(LABEL_PREFIX) else entry[group]
         for group in query.by
     )
-    total = sums.setdefault(key, [0, 0, 0])
-    for index, amount in enumerate(more):
-        total[index] += amount
+    sums.add(key, more)
 
 
 def _entry(count: Count) -> dict[str, str] | None:

@@ -129,6 +129,8 @@ class PipelineRun:
             if self._children:
                 await asyncio.wait(self._children)
             self._needs.outputs.give_back(task.scope, self._outputs_bytes)
+            if self._kept is not None:
+                self._kept.close()
 
     async def _work(self) -> Result:
         task = self._task

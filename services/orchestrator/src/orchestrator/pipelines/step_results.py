@@ -6,9 +6,11 @@ definition, the capability, the input and its data class): what was made from an
 step that stood at a gate, how it failed is kept too.
 """
 
+import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -33,11 +35,14 @@ from flotilla.pipelines.plan import StepTask
 from flotilla.pipelines.reading import read_pipeline
 from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.pipelines.ended import Ended
+from orchestrator.state.shared_quota import Room
 
 logger = structlog.get_logger("orchestrator")
 
 PATIENCE_S: Final = 30.0
 HEADERS_BYTES_MAX: Final = 1024
+READING_MAX: Final = 2
+"""Runs of a scope whose kept results are read at a time."""
 KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one run's results that are read again; the steps whose results are beyond are worked on again."""
 
@@ -78,10 +83,20 @@ _decode_kept: Final = msgspec.json.Decoder(KeptResult).decode
 class StepResults:
     """Keeps and finds the results of steps."""
 
-    def __init__(self, requests: Requests, *, payload_bytes_max: int) -> None:
+    def __init__(self, requests: Requests, *, outputs: Room, payload_bytes_max: int) -> None:
+        """
+        Read nothing yet.
+
+        Args:
+            requests: The connection's.
+            outputs: Room for the bytes of the outputs that runs hold, those among them that were read again.
+            payload_bytes_max: The server's limit on one message.
+        """
         self._requests = requests
+        self._outputs = outputs
         self._bytes_max = payload_bytes_max - HEADERS_BYTES_MAX
         self._sparing = Sparing()
+        self._reading: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(READING_MAX))
 
     async def begin(self, scope: str, task_id: str, run: str, pipeline: Pipeline) -> "RunResults":
         """
@@ -107,7 +122,10 @@ class StepResults:
         try:
             if stored is Stored.BEFORE:
                 pipeline = await self._definition(scope, subject, pipeline)
-            return RunResults(self, scope, pipeline, await self._done(scope, run, task_id), run=run, task_id=task_id)
+            # A batch of messages is held while it is read: many runs that are taken over at once come one after the other.
+            async with self._reading[scope]:
+                done = await self._done(scope, run, task_id)
+            return RunResults(self, scope, pipeline, done, run=run, task_id=task_id)
         except FabricError:
             raise NoRouteNowError from None
 
@@ -162,21 +180,35 @@ class StepResults:
             logger.warning("definition_unreadable", subject=subject)
             return pipeline
 
+    def give_back(self, scope: str, done: Iterable[Ended]) -> None:
+        """Outputs that were read again are not held any more, or by their run from now on."""
+        self._outputs.give_back(scope, sum(map(_output_bytes, done)))
+
     async def _done(self, scope: str, run: str, task_id: str) -> dict[str, Ended]:
         """What the run has given, and what has failed of it in this task: another one begins anew where it failed."""
-        stream = subjects.steps_stream(scope)
         done: dict[str, Ended] = {}
+        try:
+            await self._read_done(scope, run, task_id, done)
+        except BaseException:
+            self.give_back(scope, done.values())
+            raise
+        return done
+
+    async def _read_done(self, scope: str, run: str, task_id: str, done: dict[str, Ended]) -> None:
+        """Read it, as far as there is room for its outputs; NoRouteNowError where there is not."""
+        stream = subjects.steps_stream(scope)
         size_bytes = 0
         for owner in dict.fromkeys((run, task_id)):
             pattern = subjects.pipeline_step(scope, owner, "*", "*", "*")
             async for message in self._all(stream, pattern):
                 size_bytes += len(message.body)
                 if size_bytes > KEPT_BYTES_MAX:
-                    return done
+                    return
                 ended = _read(message.subject, message.body)
                 if ended is not None and (owner == task_id or isinstance(ended.result.output, msgspec.Raw)):
+                    if not self._outputs.take(scope, _output_bytes(ended)):
+                        raise NoRouteNowError
                     done[message.subject] = ended
-        return done
 
     async def _all(self, stream: str, pattern: str) -> AsyncIterator[StoredMessage]:
         """What stands on the subjects that match: one message on each."""
@@ -213,7 +245,15 @@ class RunResults:
         if not self._done:
             return None
         given = self._done.pop(self._subject(step, data_class), None)
-        return given or self._done.pop(self._subject_of_failure(step, data_class), None)
+        given = given or self._done.pop(self._subject_of_failure(step, data_class), None)
+        if given is not None:
+            self._results.give_back(self._scope, (given,))
+        return given
+
+    def close(self) -> None:
+        """The run is over, or left: hold none of what it has not come to."""
+        self._results.give_back(self._scope, self._done.values())
+        self._done = {}
 
     async def keep(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended | None:
         """
@@ -256,6 +296,11 @@ class RunResults:
         index = "-" if step.key.index is None else str(step.key.index)
         digest = hashlib.sha256(made_from.encode()).hexdigest()[:32]
         return subjects.pipeline_step(self._scope, owner, step.key.step, index, digest)
+
+
+def _output_bytes(ended: Ended) -> int:
+    output = ended.result.output
+    return len(output) if isinstance(output, msgspec.Raw) else 0
 
 
 def _encode_kept(ended: Ended) -> bytes:
