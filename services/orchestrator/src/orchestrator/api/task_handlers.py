@@ -22,6 +22,7 @@ from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX
 from flotilla.contracts.results import Result, input_digest
+from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
@@ -31,6 +32,7 @@ from flotilla.fabric.stored import (
     StoredMessage,
     between,
     delete_message,
+    few_subjects_holding,
     held_by,
     message_at,
     sequences,
@@ -51,6 +53,8 @@ from orchestrator.ways_in.replies import may_answer
 HOLDER_TIMEOUT_S: Final = 0.4
 WAITING_LOOKED_AT_MAX: Final = 50_000
 """How many waiting tasks are read to find one by an id of the caller's own; the stream has no index of these."""
+BACKLOG_ASKED_MAX: Final = 64
+"""Capabilities whose tasks are counted one by one."""
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
@@ -184,8 +188,7 @@ class TaskHandlers:
 
     async def _fleet_status(self, scope: str) -> FleetStatus:
         backlog: dict[str, dict[str, int]] = {}
-        stream = subjects.tasks_stream(scope)
-        for subject, count in (await subjects_holding(self._requests, stream, f"scope.{scope}.tasks.>")).items():
+        for subject, count in (await self._held(scope)).items():
             parsed = subjects.parse_tasks(subject)
             if parsed is not None:
                 backlog.setdefault(parsed.capability, {})[parsed.priority] = count
@@ -198,6 +201,19 @@ class TaskHandlers:
             now_unix_ms=time.time_ns() // 1_000_000,
             lane="sealed" if self._sealed else UNSET,
         )
+
+    async def _held(self, scope: str) -> dict[str, int]:
+        """The tasks that wait, by subject; of what is served alone, where they are on more subjects than are listed."""
+        stream = subjects.tasks_stream(scope)
+        held = await few_subjects_holding(self._requests, stream, f"scope.{scope}.tasks.>")
+        if held is not None:
+            return held
+        served = sorted(self._fleet.capabilities())[:BACKLOG_ASKED_MAX]
+        asked = [subjects.tasks(scope, capability, priority) for capability in served for priority in PRIORITIES]
+        found: dict[str, int] = {}
+        for subject in asked:
+            found |= await subjects_holding(self._requests, stream, subject)
+        return found
 
     async def cancel(self, question: ApiRequest) -> Cancelled:
         """Stop a task, wherever it is."""

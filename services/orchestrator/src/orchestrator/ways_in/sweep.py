@@ -14,6 +14,7 @@ for. So a message is only ever asked for by a subject that is plain text; the ot
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -27,7 +28,7 @@ from flotilla.fabric.consumers import ACK_PENDING_MARGIN, ACK_PENDING_STEP, cons
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
-from flotilla.fabric.stored import StoredMessage, next_message, scan, subjects_holding
+from flotilla.fabric.stored import StoredMessage, few_subjects_holding, next_message, scan
 from flotilla.fabric.subject_guard import is_readable
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -46,6 +47,8 @@ OVERDUE_LOOKED_AT_MAX: Final = 100
 LOOKED_AT_BYTES_MAX: Final = 8 * 1024 * 1024
 UNREADABLE_LOOKED_AT_MAX: Final = 1_000
 """Of the whole stream in a sweep, while it holds some on subjects that nobody can read."""
+WALKED_MAX: Final = 500
+"""Of the whole stream in a sweep, while it holds some on more subjects than are listed."""
 
 
 class Sweep:
@@ -69,6 +72,7 @@ class Sweep:
         self._durable = durable
         self._settlement = settlement
         self._metrics = metrics
+        self._every_task = f"scope.{scope}.tasks.>"
         self._looked_at: dict[str, int] = {}
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -100,9 +104,26 @@ class Sweep:
         """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
         served = frozenset(self._executors.capabilities())
         wanted = set(served)
-        backlog: dict[tuple[str, str, str], int] = {}
         stream = subjects.tasks_stream(self._scope)
-        held = await subjects_holding(self._requests, stream, f"scope.{self._scope}.tasks.>")
+        held = await few_subjects_holding(self._requests, stream, self._every_task)
+        if held is None:
+            await self._walk(wanted)
+        else:
+            await self._look_at(held, wanted, served)
+        for capability in sorted(wanted):
+            with self._guarded(capability):
+                await self._ensure(capability)
+        with self._guarded("unused"):
+            await self._durable.pull_groups.close_unused(wanted)
+            still = {self._every_task, *(held or ())}
+            self._looked_at = {subject: at for subject, at in self._looked_at.items() if subject in still}
+        # Last: what is resumed takes room of its capability, whose pullers are known then.
+        with self._guarded("resumed"):
+            await self._durable.resumed.ensure()
+
+    async def _look_at(self, held: Mapping[str, int], wanted: set[str], served: frozenset[str]) -> None:
+        """Each subject that holds tasks; adds the capabilities that are known to `wanted`."""
+        backlog: dict[tuple[str, str, str], int] = {}
         readable = {subject: count for subject, count in held.items() if is_readable(subject)}
         if len(readable) < len(held):
             await self._fail_unreadable()
@@ -112,22 +133,33 @@ class Sweep:
                 if parsed is not None and await self._is_known(parsed):
                     wanted.add(parsed.capability)
                     backlog[(self._scope, parsed.capability, parsed.priority)] = count
-                    if not self._executors.of(parsed.capability).capacity(parsed.capability):
+                    if not self._has_capacity(parsed):
                         await self._fail_overdue(subject)
                 else:
                     await self._fail_all(subject)
         self._metrics.backlog_is(self._scope, backlog, served)
-        for capability in sorted(wanted):
-            with self._guarded(capability):
-                await self._ensure(capability)
-        with self._guarded("unused"):
-            await self._durable.pull_groups.close_unused(wanted)
-            self._looked_at = {
-                subject: at for subject, at in self._looked_at.items() if subject in held or ">" in subject
-            }
-        # Last: what is resumed takes room of its capability, whose pullers are known then.
-        with self._guarded("resumed"):
-            await self._durable.resumed.ensure()
+
+    async def _walk(self, wanted: set[str]) -> None:
+        """
+        The next messages of the stream, one by one, where it holds some on more subjects than can be listed.
+
+        Most of these are nobody's capabilities, and end here; a part of them in each sweep.
+        """
+        for message in await self._next_of(self._every_task, messages_max=WALKED_MAX):
+            with self._guarded(message.sequence):
+                parsed = subjects.parse_tasks(message.subject) if is_readable(message.subject) else None
+                answer: DurableAnswer | None = None
+                if parsed is None or not await self._is_known(parsed):
+                    answer = DurableAnswer(self._unknown(message))
+                else:
+                    wanted.add(parsed.capability)
+                    if not self._has_capacity(parsed):
+                        answer = await self._answer_overdue(message)
+                if answer is not None:
+                    await self._end(message, answer)
+
+    def _has_capacity(self, parsed: TaskSubject) -> bool:
+        return self._executors.of(parsed.capability).capacity(parsed.capability) > 0
 
     def _guarded(self, item: object) -> guarded:
         return guarded("sweep", f"{self._scope} {item}")
@@ -186,7 +218,7 @@ class Sweep:
         return refusal(message, error)
 
     async def _fail_unreadable(self) -> None:
-        for message in await self._next_of(f"scope.{self._scope}.tasks.>", messages_max=UNREADABLE_LOOKED_AT_MAX):
+        for message in await self._next_of(self._every_task, messages_max=UNREADABLE_LOOKED_AT_MAX):
             if not is_readable(message.subject):
                 with self._guarded(message.sequence):
                     await self._end(message, DurableAnswer(self._unknown(message)))
