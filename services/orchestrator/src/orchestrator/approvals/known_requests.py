@@ -33,12 +33,15 @@ class KnownRequests:
     def __init__(self) -> None:
         self.revision = 0
         self._waiting: dict[str, Waiting] = {}
+        # Every gated task that ends asks for its own, however many others wait.
+        self._of_task: dict[str, set[str]] = {}
         self._decided: dict[str, tuple[str, float]] = {}
 
     def forget(self) -> None:
         """The bucket vanished and was made again: nothing of it is known."""
         self.revision = 0
         self._waiting.clear()
+        self._of_task.clear()
         self._decided.clear()
 
     def decided_s(self, now_s: float) -> float:
@@ -52,7 +55,7 @@ class KnownRequests:
         self.revision = revision
 
     def _see(self, entry: Entry, decided_s: float) -> None:
-        self._waiting.pop(entry.key, None)
+        self._drop(entry.key)
         before = self._decided.pop(entry.key, None)
         if entry.deleted:
             return
@@ -61,9 +64,21 @@ class KnownRequests:
         except DecodeFailedError:
             return
         if record.status == "pending":
-            self._waiting[entry.key] = Waiting(record.created_unix_ms, record.expires_unix_ms, record.gated.task)
+            waiting = Waiting(record.created_unix_ms, record.expires_unix_ms, record.gated.task)
+            self._waiting[entry.key] = waiting
+            self._of_task.setdefault(waiting.task, set()).add(entry.key)
         elif record.status in ("granted", "denied"):
             self._decided[entry.key] = before or (record.gated.task, decided_s)
+
+    def _drop(self, request: str) -> None:
+        """It does not wait any more."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is None:
+            return
+        of_task = self._of_task[waiting.task]
+        of_task.discard(request)
+        if not of_task:
+            del self._of_task[waiting.task]
 
     def count(self, now_unix_ms: int) -> int:
         """How many wait."""
@@ -76,10 +91,11 @@ class KnownRequests:
 
     def pending(self, now_unix_ms: int, task: str | None = None) -> list[str]:
         """The ids of those that wait, of one task or of all; the oldest first."""
+        requests = self._waiting if task is None else self._of_task.get(task, ())
         found = [
-            (each.created_unix_ms, request)
-            for request, each in self._waiting.items()
-            if each.expires_unix_ms > now_unix_ms and task in (None, each.task)
+            (waiting.created_unix_ms, request)
+            for request in requests
+            if (waiting := self._waiting[request]).expires_unix_ms > now_unix_ms
         ]
         return [request for _, request in sorted(found)]
 
