@@ -1,12 +1,15 @@
 """Limits and budgets at the gate that attempts pass, with a real server: what they cost, and what holds in trouble."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+import msgspec
 import pytest
 
 from flotilla.contracts import subjects
+from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.policy import Policy
 from flotilla.routing.policy_check import parse_policy
 from flotilla.routing.rate_windows import WINDOW_S
@@ -21,6 +24,7 @@ from orchestrator.economy.errors import OverLimitError
 from orchestrator.economy.gate import Gate
 from orchestrator.economy.permits import Permit
 from orchestrator.economy.rates import CLOCKS_DIFFER_S, Rate
+from orchestrator.state.outcomes import Outcome
 
 TASK: Final = TaskView(capability="classify", scope="default", data_class="internal")
 ROUTE: Final = Route(zone="cloud", pool="away", model="m")
@@ -84,6 +88,34 @@ async def test_a_reservation_is_one_request_and_a_lease_none(here: Counting):
         await admitted(gate, attempts)
 
         assert here.requests.asked - before <= most
+
+
+async def test_a_reservation_that_was_too_low_is_believed_once(here: Counting):
+    """
+    From the first attempt on that tells what it has cost, as much is reserved: the budget is exceeded by no more than what
+    those under way then cost beyond their reservations.
+    """
+    policy = parse_policy("[budgets.low]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    low = here.gate(lambda: policy)
+    under_way = 3
+    permits, _ = await admitted(low, under_way)
+    spent_usd = 0.0
+    while permits:
+        for permit in permits:
+            permit.close(finished(0.3))
+            spent_usd += 0.3
+        permits, why = await admitted(low, 1)
+
+    assert why.startswith("budget low: ")
+    assert under_way * 0.3 == pytest.approx(spent_usd)
+
+
+def finished(cost_usd: float) -> "asyncio.Future[Outcome]":
+    """The outcome of an attempt that went well."""
+    usage = Usage(input_tokens=1, output_tokens=1, cost_usd=cost_usd)
+    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    future.set_result(Finished(output=msgspec.Raw(b"{}"), provider="p", model="m", usage=usage))
+    return future
 
 
 async def test_without_their_counters_budgets_are_closed_and_say_so(here: Counting, nats_server: RunningServer):

@@ -65,8 +65,8 @@ class BudgetEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         pools: On which pools; None for any.
         scopes: For whose tasks; None for everybody's.
         labels: Of tasks that carry all of these (`Flotilla-Label-*`).
-        reserve_usd: Reserved for an attempt until its cost is known: what one costs at most. None for what is known of
-            the route: the dearest attempt seen, or the policy's `cost_usd_hint`.
+        reserve_usd: Reserved for an attempt until its cost is known: what one costs at most; more where one has cost more
+            on the route. None for what is known of it: the dearest attempt seen, or the policy's `cost_usd_hint`.
         mode: `report` counts and refuses nothing.
     """
 

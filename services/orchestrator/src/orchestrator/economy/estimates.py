@@ -40,10 +40,13 @@ class Estimates:
 
     def usd_micros(self, route: RouteOf, hint_usd: float | None) -> int:
         """Micro-dollars that an attempt may cost: the dearest seen, else the policy's hint, else USD_MICROS_FIRST."""
+        hinted = USD_MICROS_FIRST if hint_usd is None else round(hint_usd * USD_MICROS)
+        return self.dearest_usd_micros(route) or hinted
+
+    def dearest_usd_micros(self, route: RouteOf) -> int:
+        """Of the attempts that went well; 0 where none is known, or none has cost anything."""
         seen = self._seen.get(route)
-        if seen is not None and seen.usd_micros:
-            return seen.usd_micros
-        return USD_MICROS_FIRST if hint_usd is None else round(hint_usd * USD_MICROS)
+        return 0 if seen is None else seen.usd_micros
 
     def is_free(self, route: RouteOf) -> bool:
         """Whether attempts on it went well, and each of them is known to have cost nothing."""

@@ -141,9 +141,11 @@ class Gate:
             self.on_over(kind, name, "reported")
 
     def _reserve_of(self, budget: BudgetEntry, task: TaskView, route: Route) -> int:
+        """No less than an attempt there has cost already: a policy's word that was too low is believed once."""
+        seen_of = (route.pool, route.model, task.capability)
         if budget.reserve_usd is not None:
-            return max(1, micros_of(budget.reserve_usd))
-        return self._estimates.usd_micros((route.pool, route.model, task.capability), self._hint(task, route))
+            return max(1, micros_of(budget.reserve_usd), self._estimates.dearest_usd_micros(seen_of))
+        return self._estimates.usd_micros(seen_of, self._hint(task, route))
 
     def _hint(self, task: TaskView, route: Route) -> float | None:
         """What the policy says that the route costs."""
