@@ -1,5 +1,7 @@
 """Limits and budgets of a policy: how they are checked, and what counts towards them."""
 
+from datetime import datetime
+
 import pytest
 
 from flotilla.contracts.errors import PolicyError
@@ -140,3 +142,25 @@ def test_a_reservation_that_is_told_again_after_its_end_stays_ended() -> None:
     known.close(second.id)
 
     assert not list(known.lost(OWNER_SILENT_S))
+
+
+@pytest.mark.parametrize(
+    ("moment", "day_ends", "month_ends"),
+    [
+        ("2028-02-28T23:59:59", "2028-02-29", "2028-03-01"),
+        ("2028-02-29T00:00:00", "2028-03-01", "2028-03-01"),
+        ("2027-02-28T12:00:00", "2027-03-01", "2027-03-01"),
+        ("2027-01-31T00:00:00", "2027-02-01", "2027-02-01"),
+        ("2027-03-28T01:30:00", "2027-03-29", "2027-04-01"),
+        ("2027-10-31T02:30:00", "2027-11-01", "2027-11-01"),
+    ],
+)
+def test_periods_know_leap_days_and_no_summer_time(moment: str, day_ends: str, month_ends: str) -> None:
+    """
+    By UTC, so the days on which clocks in Europe are put forward and back have 24 hours too.
+    """
+    unix_s = datetime.fromisoformat(f"{moment}+00:00").timestamp()
+
+    assert moment[:10] == period_of("day", unix_s)
+    for per, ends in (("day", day_ends), ("month", month_ends)):
+        assert datetime.fromisoformat(f"{ends}T00:00:00+00:00").timestamp() == period_ends_unix_s(per, unix_s)

@@ -41,6 +41,13 @@ TRIALS_MAX: Final = 200
 CONFIDENCE_DEFAULT: Final = 0.8
 USD_MAX: Final = 10_000.0
 
+NAME_LENGTH_SHOWN: Final = 29
+"""Of a policy beside its figures, on a terminal of 80 columns."""
+_BY_LABEL_SAID: Final = (
+    f"{BY_LABEL}: no confidences were recorded. An answer's is how often those",
+    "with its label agreed with the model behind, in the other half of the rows",
+)
+
 _COSTS: Final = {
     "priced": "costs: the recorded tokens at public list prices",
     "estimated": "~ is an estimate: list prices, a token for 4 bytes of input and answer",
@@ -146,6 +153,9 @@ def _print(figures: list[PolicyFigures], recording: Recording, trials: list[Tria
         table(columns, rows)
     else:
         table(columns[:-1], [row[:-1] for row in rows])
+        if any(len(each.policy) > NAME_LENGTH_SHOWN for each in figures):
+            terminal.write("\n")
+            table(("", "policy in full"), [(mark_of(place), each.policy) for place, each in enumerate(figures)])
         mixed = [(mark_of(place), each) for place, each in enumerate(figures) if len(each.calls) > 1]
         if mixed:
             terminal.write("\n")
@@ -159,8 +169,8 @@ def _print(figures: list[PolicyFigures], recording: Recording, trials: list[Tria
         terminal.write("".join(f"{line}\n" for line in ("", *lines)) if lines else "")
     terminal.aside(f"{len(recording.rows):,} tasks, {len(trials):,} policies; no model was called")
     if any(each.policy.endswith(BY_LABEL) for each in figures):
-        terminal.aside(f"{BY_LABEL}: no confidences were recorded. Taken is how often answers with such a label")
-        terminal.aside("agreed with those of the model behind, in the other half of the rows")
+        for line in _BY_LABEL_SAID:
+            terminal.aside(line)
     if recording.costs in _COSTS:
         terminal.aside(_COSTS[recording.costs])
 

@@ -54,7 +54,7 @@ async def spend(  # noqa: D417  (groups of options say it themselves)
     terminal.aside(f"{usd_of(found.usd_micros)} USD, entries: {found.entries:,}{unpriced}")
     if found.budgets:
         terminal.write("\n")
-        table(("budget", "for", "usd", "spent or reserved", "left", "mode"), budget_rows_of(found))
+        table(("budget", "period", "usd", "spent or reserved", "left", "mode"), budget_rows_of(found))
     if any(each.used_usd_micros is None for each in found.budgets):
         terminal.aside("the counters of the budgets cannot be reached: nothing is spent that a budget covers")
     if not found.complete:
