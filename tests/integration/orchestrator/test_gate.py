@@ -98,7 +98,7 @@ async def test_a_reservation_that_was_too_low_is_believed_once(here: Counting):
     policy = parse_policy("[budgets.low]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
     low = here.gate(lambda: policy)
     under_way = 3
-    permits, _ = await admitted(low, under_way)
+    permits, why = await admitted(low, under_way)
     spent_usd = 0.0
     while permits:
         for permit in permits:

@@ -246,14 +246,14 @@ def test_without_health_the_free_routes_stand_before_the_full_ones(
 
 
 def lively(pool: str) -> st.SearchStrategy[PoolView]:
-    """A pool that serves everything and has room: most of its routes may be asked."""
+    """A pool that serves everything, and mostly has room: most of its routes may be asked."""
     return st.builds(
         PoolView,
         zone=st.sampled_from(cast("tuple[Zone, ...]", ("local", "cloud"))),
         pool=st.just(pool),
         models=st.just(dict.fromkeys(MODELS, frozenset(CAPABILITIES))),
         replicas=st.integers(1, 3),
-        slots=st.integers(2, 4),
+        slots=st.sampled_from((2, 3, 4, 0)),
         busy=st.integers(0, 2),
         labels=st.just({"region": "eu"}),
     )
@@ -262,10 +262,29 @@ def lively(pool: str) -> st.SearchStrategy[PoolView]:
 lively_fleets = st.tuples(*map(lively, POOLS)).map(lambda pools: FleetView(pools={pool.pool: pool for pool in pools}))
 
 
+def restricted(task: TaskView) -> TaskView:
+    """The same with data that stays at home, and without a wish."""
+    return msgspec.structs.replace(task, data_class="restricted", wanted_pool=None, wanted_model=None)
+
+
+def with_a_shadow(entry: CapabilityPolicy, shadow: ShadowEntry) -> Policy:
+    """A policy of everything that has this shadow, and leaves no class of data out."""
+    return Policy(default=msgspec.structs.replace(entry, data_classes=None, task_labels=None, shadow=shadow))
+
+
+restricted_tasks = tasks.map(restricted)
+shadowing_policies = st.builds(
+    with_a_shadow,
+    capability_policies,
+    st.builds(ShadowEntry, pool=pool_names, model=maybe() | model_names, share=st.just(1.0)),
+)
+"""Under these a restricted task has a shadow in the cloud to be kept from, which of other policies few come to."""
+
+
 @settings(max_examples=100, deadline=None)
 @given(
-    task=tasks,
-    document=policies,
+    task=tasks | restricted_tasks,
+    document=policies | shadowing_policies,
     fleet=lively_fleets,
     health=st.just(Health()) | healths,
     over_limit=st.frozensets(pool_names),
@@ -307,6 +326,7 @@ def test_all_options_together_keep_what_routing_promises(
         assert pool.zone == choice.route.zone
         assert task.data_class != "restricted" or pool.zone == "local"
         assert task.data_class in rules.data_classes
+        assert pool.slots > 0
         assert pool.pool not in over_limit
         assert task.wanted_pool in (None, pool.pool)
         if rules.routes is not None:
