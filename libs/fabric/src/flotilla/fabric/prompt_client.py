@@ -17,10 +17,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, SlowConsumerError
-from nats.protocol.parser import Parser
 
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import MalformedSubjectError
@@ -221,43 +219,6 @@ class PromptClient(Client):
     def _kick(self) -> None:
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(self.loop.create_future())
-
-
-class UnpatchedClient(PromptClient):
-    """nats-py's own ways behind the same methods: what the ways above are compared with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ps = Parser(self)
-        self._header_block: bytes | None = None
-
-    async def _read_loop(self) -> None:
-        await Client._read_loop(self)  # noqa: SLF001  (past the one above)
-
-    async def handle(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """Subscribe, with a queue and a task for the subscription."""
-
-        async def hand_over(message: Msg) -> None:
-            raw_headers: bytes | None = getattr(message, "raw_headers", None)
-            await handler(Message(message.subject, message.reply, message.data, raw_headers))
-
-        return await self.subscribe(subject, queue=queue, cb=hand_over)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self._header_block = headers
-        await super()._process_msg(sid, subject, reply, data, headers)
-
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Any:
-        message: Any = super()._build_message(sid, subject, reply, data, headers)
-        message.raw_headers = self._header_block
-        return message
-
-    def send(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
-        """Leave everything to `publish`."""
-        del subject, body, reply, headers
-        return False
 
 
 class _Arrivals:

@@ -15,7 +15,7 @@ from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.contracts.names import ADMIN
 from flotilla.contracts.subjects import inbox_prefix
 from flotilla.fabric.connection import Connection, NatsSettings, connected
-from flotilla.fabric.prompt_client import UnpatchedClient
+from flotilla.fabric.unpatched_client import UnpatchedClient
 
 READY_WITHIN_S: Final = 60.0
 STOPPED_WITHIN_S: Final = 20.0

@@ -19,7 +19,7 @@ from flotilla.cli.supervisor.supervisor import FleetFacts
 from flotilla.contracts.names import ADMIN
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Inbox
-from flotilla.fabric.prompt_client import UnpatchedClient
+from flotilla.fabric.unpatched_client import UnpatchedClient
 
 ECHO_SUBJECT: Final = "bench.echo"
 RELAY_SUBJECT: Final = "bench.relay"
