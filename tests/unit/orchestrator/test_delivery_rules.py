@@ -15,6 +15,7 @@ from orchestrator.ways_in.delivery_rules import (
     dead_letter_error,
     may_have_a_result,
     next_of,
+    too_often,
 )
 
 FAILED = ErrorBody(kind=ErrorKind.INTERNAL, message="no")
@@ -57,6 +58,15 @@ def test_what_is_done_with_a_delivery(expected: Next, has_result: bool, is_held:
     A result that stands counts before all; what is being run here is not given up beside its own run.
     """
     assert expected == next_of(has_result=has_result, is_held=is_held, deliveries=deliveries)
+
+
+def test_a_task_that_is_given_up_may_be_submitted_again() -> None:
+    """
+    Nothing is known against it but that no run of it came to an end.
+    """
+    text = f"given up after {DELIVERIES_MAX} deliveries that ended without a result"
+
+    assert ErrorBody(kind=ErrorKind.INTERNAL, message=text, retryable=True) == too_often()
 
 
 @pytest.mark.parametrize("kind", ErrorKind)

@@ -72,6 +72,7 @@ def test_what_is_due(expected: Due | None, attempt: Watched, now_s: float, clock
 @pytest.mark.parametrize(
     ("expected", "attempt", "clock_s"),
     [
+        (False, Watched(sent_at=0.0), CHECK_AFTER_S),
         (False, Watched(), SENT_S + CHECK_AFTER_S - HAIR_S),
         (True, Watched(), SENT_S + CHECK_AFTER_S + HAIR_S),
         (False, Watched(heard_at=SENT_S), SENT_S + CHECK_AFTER_S + HAIR_S),
