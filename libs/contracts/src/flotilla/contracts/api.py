@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from flotilla.contracts.api_spend import BudgetStanding
 from flotilla.contracts.failures import ErrorBody
 from flotilla.contracts.fields import Sha256, TaskId
+from flotilla.contracts.limits import BUDGETS_MAX
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.subjects import Zone
 
@@ -24,9 +26,15 @@ class ResultQuery(Struct, frozen=True, kw_only=True):
 
 
 class StatusQuery(Struct, frozen=True, kw_only=True):
-    """`api.status`: of one task (TaskStatus), or of the fleet (FleetStatus) when none is named."""
+    """
+    `api.status`: of one task (TaskStatus), or of the fleet (FleetStatus) when none is named.
+
+    Attributes:
+        needs: Of the fleet: with what may need a person (`FleetStatus.needs`).
+    """
 
     task: TaskId | None = None
+    needs: bool = False
 
 
 class CancelQuery(Struct, frozen=True, kw_only=True):
@@ -96,6 +104,21 @@ class Backlog(Struct, frozen=True, kw_only=True):
     low: int = 0
 
 
+class FleetNeeds(Struct, frozen=True, kw_only=True):
+    """
+    What may need a person, as far as whoever asks may know it.
+
+    Attributes:
+        approvals_waiting: Requests of the scope that nobody has decided; a few seconds old.
+        approvals_oldest_s: How long the oldest of them has waited.
+        budgets: See `Spend.budgets`.
+    """
+
+    approvals_waiting: int = 0
+    approvals_oldest_s: float = 0.0
+    budgets: Annotated[list[BudgetStanding], Meta(max_length=BUDGETS_MAX)] = []
+
+
 class FleetStatus(Struct, frozen=True, kw_only=True):
     """
     The fleet, as one orchestrator sees it.
@@ -104,6 +127,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
         dead: Records in the dead-letter stream for this scope.
         now_unix_ms: By the orchestrator's clock; deadlines are told by it. 0 from one of an older version.
         lane: `sealed` from one that serves the sealed lane; unset from any other.
+        needs: Unset where it was not asked for, and from an orchestrator of an older version.
     """
 
     scope: str
@@ -113,6 +137,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
     dead: int = 0
     now_unix_ms: int = 0
     lane: Literal["sealed"] | UnsetType = UNSET
+    needs: FleetNeeds | UnsetType = UNSET
 
 
 class ReplicasReply(Struct, frozen=True, kw_only=True):

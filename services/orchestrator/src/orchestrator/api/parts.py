@@ -11,6 +11,7 @@ from orchestrator.api.approval_handlers import ApprovalHandlers
 from orchestrator.api.blackboard_handlers import Blackboard
 from orchestrator.api.dead_letter_handlers import DeadLetterHandlers
 from orchestrator.api.experiment_handlers import ExperimentHandlers
+from orchestrator.api.fleet_needs import NeedsOfFleet
 from orchestrator.api.policy_handlers import PolicyHandlers
 from orchestrator.api.routing_handlers import RoutingHandlers
 from orchestrator.api.server import Api
@@ -68,6 +69,7 @@ class Answers:
             suspensions=approvals.suspensions,
             gate=approvals.gate,
             walks=walks,
+            needs=NeedsOfFleet(approvals.watch, budgets, policy_scopes),
             sealed=settings.sealed,
         )
         routing = RoutingHandlers(

@@ -38,6 +38,7 @@ from flotilla.fabric.stored import (
     sequences,
     subjects_holding,
 )
+from orchestrator.api.fleet_needs import NeedsOfFleet
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.approvals.gate import Gate
@@ -75,6 +76,7 @@ class TaskHandlers:
         suspensions: Suspensions,
         gate: Gate,
         walks: Turns,
+        needs: NeedsOfFleet,
         sealed: bool = False,
     ) -> None:
         self._connection = connection
@@ -88,6 +90,7 @@ class TaskHandlers:
         self._suspensions = suspensions
         self._gate = gate
         self._walks = walks
+        self._needs = needs
         self._sealed = sealed
 
     async def start(self) -> None:
@@ -124,7 +127,7 @@ class TaskHandlers:
         """Where one task stands, or the fleet."""
         query = decode_query(question, StatusQuery)
         return (
-            await self._fleet_status(question.scope)
+            await self._fleet_status(question, needs=query.needs)
             if query.task is None
             else await self._task_status(question.scope, query.task)
         )
@@ -186,7 +189,8 @@ class TaskHandlers:
             input_sha256=task.input_sha256,
         )
 
-    async def _fleet_status(self, scope: str) -> FleetStatus:
+    async def _fleet_status(self, question: ApiRequest, *, needs: bool) -> FleetStatus:
+        scope = question.scope
         backlog: dict[str, dict[str, int]] = {}
         for subject, count in (await self._held(scope)).items():
             parsed = subjects.parse_tasks(subject)
@@ -200,6 +204,7 @@ class TaskHandlers:
             dead=(await held_by(self._requests, subjects.dead_stream(scope))).messages,
             now_unix_ms=time.time_ns() // 1_000_000,
             lane="sealed" if self._sealed else UNSET,
+            needs=await self._needs.of(question) if needs else UNSET,
         )
 
     async def _held(self, scope: str) -> dict[str, int]:

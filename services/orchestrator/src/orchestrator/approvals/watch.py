@@ -54,6 +54,11 @@ class ApprovalsWatch:
         now_ms = unix_ms()
         return {scope: known.oldest_s(now_ms) for scope, known in self._of.items()}
 
+    def standing(self, scope: str) -> tuple[int, float]:
+        """How many requests of a scope wait, and for how many seconds the oldest of them has."""
+        now_ms, known = unix_ms(), self._of[scope]
+        return known.count(now_ms), known.oldest_s(now_ms)
+
     async def pending(self, scope: str, task: str | None = None) -> list[str]:
         """
         The ids of the requests of a scope that wait now, the oldest first.

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from flotilla.contracts.api import FleetStatus
+from flotilla.contracts.api import FleetStatus, StatusQuery
 from flotilla.contracts.api_routing import RouteReport, StatsReply
 from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.errors import FlotillaError
@@ -109,7 +109,9 @@ class Questions:
         for scope in self._scopes:
             # One scope that nobody answers for is no reason to ask for none of the others.
             with contextlib.suppress(FlotillaError):
-                status = await ask(self._requests, scope, "status", None, FleetStatus, timeout_s=ASK_TIMEOUT_S)
+                status = await ask(
+                    self._requests, scope, "status", StatusQuery(needs=True), FleetStatus, timeout_s=ASK_TIMEOUT_S
+                )
                 self._statuses[scope] = (self._loop.time(), status)
 
     async def _ask_stats(self) -> None:

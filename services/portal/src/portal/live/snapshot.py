@@ -128,10 +128,20 @@ class BacklogView(Struct, frozen=True, kw_only=True):
 
 
 class NeedsYou(Struct, frozen=True, kw_only=True):
-    """Something that a person should look at; `href` is a view of the page."""
+    """
+    Something that a person should look at.
+
+    Attributes:
+        name: The same for the same thing, however long it lasts.
+        text: What is wrong.
+        todo: What may be done about it.
+        href: A view of the page.
+    """
 
     severity: Severity
+    name: str
     text: str
+    todo: str
     href: str
 
 

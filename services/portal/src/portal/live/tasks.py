@@ -14,7 +14,8 @@ EVENTS_PER_TASK_MAX: Final = 100
 EVENTS_MAX: Final = 50_000
 """Of all tasks together: some 35 MB at most. Labels, which may be long, are kept once for each task."""
 
-TaskState = Literal["waiting", "running", "ok", "failed", "cancelled"]
+TaskState = Literal["waiting", "running", "ok", "failed", "cancelled", "unknown"]
+"""`unknown`: nobody knows the task any more, and of its end no event came."""
 STATE_AFTER: Final[dict[EventKind, TaskState]] = {
     "queued": "waiting",
     "awaiting_approval": "waiting",
@@ -25,7 +26,8 @@ STATE_AFTER: Final[dict[EventKind, TaskState]] = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
-ENDED: Final = ("ok", "failed", "cancelled")
+GATES: Final[dict[EventKind, int]] = {"awaiting_approval": 1, "approval_decided": -1}
+ENDED: Final = ("ok", "failed", "cancelled", "unknown")
 
 
 class SeenTask:
@@ -35,6 +37,8 @@ class SeenTask:
     Attributes:
         pool: Of the last attempt, as model and replica.
         cost_usd: None where it is not known.
+        heard_unix_ms: When its newest event happened.
+        gates: How many approvals it waits for.
         events: The first EVENTS_PER_TASK_MAX, and the one that ended it.
         events_dropped: How many came after those.
     """
@@ -46,6 +50,8 @@ class SeenTask:
         "error",
         "events",
         "events_dropped",
+        "gates",
+        "heard_unix_ms",
         "labels",
         "latency_ms",
         "model",
@@ -61,7 +67,8 @@ class SeenTask:
         self.task: Final = event.task
         self.capability: Final = event.capability
         self.labels: Final = event.labels
-        self.at_unix_ms = event.at_unix_ms
+        self.at_unix_ms = self.heard_unix_ms = event.at_unix_ms
+        self.gates = 0
         self.state: TaskState = "waiting"
         self.pool = self.model = self.replica = self.error = ""
         self.latency_ms: float | None = None
@@ -76,6 +83,9 @@ class SeenTask:
 
     def take(self, event: Event) -> None:
         """Take what happened next."""
+        self.heard_unix_ms = max(self.heard_unix_ms, event.at_unix_ms)
+        if event.kind in GATES:
+            self.gates = max(0, self.gates + GATES[event.kind])
         ends = not self.has_ended and STATE_AFTER.get(event.kind) in ENDED
         if ends or len(self.events) < EVENTS_PER_TASK_MAX:
             self.events.append(structs.replace(event, labels={}) if event.labels else event)
@@ -90,6 +100,11 @@ class SeenTask:
                 self.latency_ms = event.latency_ms
             # Nothing is said of the cost of what failed: unknown is not free.
             self.cost_usd = event.cost_usd if event.kind == "finished" else None
+
+    def end_unseen(self, state: Literal["ok", "failed", "unknown"]) -> None:
+        """It has ended without an event that said so, or nobody knows it."""
+        if not self.has_ended:
+            self.state = state
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,6 +158,14 @@ class SeenTasks:
     def get(self, scope: str, task: str) -> SeenTask | None:
         """One task; None where it is not known, or not any more."""
         return self._tasks.get((scope, task))
+
+    def standing(self, since_unix_ms: int) -> list[SeenTask]:
+        """Those that have not ended, wait for no approval, and of which nothing has been heard since; the oldest first."""
+        return [
+            seen
+            for seen in self._tasks.values()
+            if not seen.has_ended and not seen.gates and seen.heard_unix_ms < since_unix_ms
+        ]
 
     def newest_first(self) -> Iterator[SeenTask]:
         """All of them, by their first event."""

@@ -25,13 +25,14 @@ from portal.live.asking import POLICY_KEY
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.history import History
-from portal.live.needs_you import needs_you
+from portal.live.needs_you import Seen, needs_you
 from portal.live.pace import Pace
 from portal.live.pool_views import pool_views
 from portal.live.questions import Questions
 from portal.live.replicas import Replicas
 from portal.live.route_views import route_views
 from portal.live.snapshot import BacklogView, FleetHead, Snapshot, encode_snapshot
+from portal.live.stalled import Stalled
 from portal.live.tasks import SeenTasks
 
 FRAME_S: Final = 0.2
@@ -76,6 +77,7 @@ class FleetView:
         self.figures: Final = LiveFigures(self.replicas.zone_of)
         self.events: Final = EventFeed(on_event=self._on_event, on_counted=self._on_counted)
         self.questions: Final = Questions(connection, requests, scopes=scopes, on_change=self.changed)
+        self.stalled: Final = Stalled(requests, self.tasks)
         self.policy: Final[KvCache[Policy]] = KvCache(
             connection,
             requests,
@@ -100,6 +102,7 @@ class FleetView:
         await self.policy.start()
         await self.history.start()
         await self.questions.start()
+        self.stalled.start()
         await asyncio.wait_for(self.replicas.cache.listed.wait(), LIST_TIMEOUT_S)
         self._turning = self._loop.create_task(self._turn())
 
@@ -107,6 +110,7 @@ class FleetView:
         """Follow no more."""
         if self._turning is not None:
             self._turning.cancel()
+        await self.stalled.stop()
         await self.questions.stop()
         await self.history.stop()
         await self.policy.stop()
@@ -202,12 +206,16 @@ class FleetView:
             boundary=self.figures.boundary(now_unix_ms),
             backlog=backlog,
             needs_you=needs_you(
-                connected=connected,
-                orchestrators=len(orchestrators) if self.questions.discovered else None,
-                pools=pools,
-                routes=routes,
-                backlog=backlog,
-                dead=sum(status.dead for status in statuses.values()),
+                Seen(
+                    now_unix_ms=now_unix_ms,
+                    connected=connected,
+                    orchestrators=orchestrators if self.questions.discovered else None,
+                    pools=pools,
+                    routes=routes,
+                    statuses=statuses,
+                    stalled=self.stalled.tasks,
+                    stalled_more=self.stalled.more,
+                )
             ),
             policy_revision=self.policy.revisions.get(POLICY_KEY, 0),
         )

@@ -62,7 +62,11 @@ export interface Route {
 
 export interface Need {
   severity: string;
+  /** The same for the same thing, however long it lasts. */
+  name: string;
   text: string;
+  /** What may be done about it. */
+  todo: string;
   href?: string;
 }
 

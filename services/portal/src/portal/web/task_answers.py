@@ -1,7 +1,7 @@
 """Tasks: the newest, one's story, and its result for those who may read documents."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,14 +12,14 @@ from flotilla.contracts.results import Result
 from portal.access.fleets import Fleets
 from portal.access.sessions import Session
 from portal.live.story import story_of
-from portal.live.tasks import SeenTask, TaskSummary
+from portal.live.tasks import SeenTask, TaskState, TaskSummary
 from portal.live.view import FleetView
 from portal.web import parameters
 from portal.web.errors import RefusedError, as_json, bad_request
 from portal.web.who import Doors, may
 
 TASKS_PER_PAGE: Final = 100
-STATES: Final = ("waiting", "running", "ok", "failed", "cancelled")
+STATES: Final = get_args(TaskState)
 _CURSOR_PARTS: Final = 3
 
 

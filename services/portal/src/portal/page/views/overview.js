@@ -62,14 +62,14 @@ function needsYou(needs) {
           needs.map((need) =>
             h(
               "li",
-              { key: need.text },
+              { key: need.name },
               h("span", { class: `tag ${tone(need.severity)}` }, { bad: "broken", warn: "look", info: "note" }[need.severity] ?? "note"),
-              h("p", { class: "data" }, need.text),
-              need.href?.startsWith("#") ? h("a", { class: "button", href: need.href, "aria-label": `Open: ${need.text}` }, "Open") : null,
+              h("div", { class: "data" }, h("p", null, need.text), h("p", { class: "dim" }, need.todo)),
+              need.href?.startsWith("#") && need.href !== "#/" ? h("a", { class: "button", href: need.href, "aria-label": `Open: ${need.text}` }, "Open") : null,
             ),
           ),
         )
-      : empty("Nothing", "No approval waits, no route is out, no task is dead."),
+      : empty("Nothing", "No approval waits, no route is out, no task is dead or stands still, and budgets last."),
   );
 }
 

@@ -13,7 +13,7 @@ import { taskTable } from "./task_table.js";
 /** @import { Place } from "../core/place.js" */
 
 const AGE_MS = 3000;
-const STATES = ["waiting", "running", "ok", "failed", "cancelled"];
+const STATES = ["waiting", "running", "ok", "failed", "cancelled", "unknown"];
 const FILTERS = ["capability", "state", "scope", "pool", "label"];
 
 export const title = "Tasks";
