@@ -70,6 +70,7 @@ def handlers(connection: Connection, requests: Requests, commits: Commits) -> Ta
         suspensions=Suspensions(requests, payload_bytes_max=connection.payload_bytes_max),
         gate=Gate(cast("Any", None), cast("Any", None), _nothing_pending),
         walks=Turns(places=1, per_scope_max=1),
+        needs=cast("Any", None),
     )
 
 

@@ -187,6 +187,16 @@ def test_an_address_is_what_the_last_proxy_says_it_is():
     assert "192.0.2.9" == proxy.address_of(asked_by("192.0.2.9", told))
     assert "10.0.0.1" == proxy.address_of(asked_by("10.0.0.1", ("x-forwarded-for", "nonsense")))
     assert "10.0.0.1" == proxy.address_of(asked_by("10.0.0.1"))
+    # Of IPv6, all that one customer has.
+    assert {"2001:db8:1:2::/64"} == {
+        proxy.address_of(request)
+        for request in (
+            asked_by("2001:db8:1:2::7"),
+            asked_by("2001:db8:1:2:ffff::9"),
+            asked_by("10.0.0.1", ("x-forwarded-for", "2001:db8:1:2::1")),
+        )
+    }
+    assert "192.0.2.9" == proxy.address_of(asked_by("::ffff:192.0.2.9"))
 
 
 def test_a_person_with_a_login_has_no_token(tmp_path: Path):
@@ -209,7 +219,7 @@ def test_a_person_with_a_login_has_no_token(tmp_path: Path):
 
 def test_tries_are_counted_by_address_and_in_all():
     """
-    And forgotten after a minute.
+    And forgotten after a minute. Whoever tries many tokens from many addresses keeps nobody else out.
     """
     limit = SignInLimit()
     for _ in range(TRIES_PER_ADDRESS_MAX):
@@ -219,8 +229,10 @@ def test_tries_are_counted_by_address_and_in_all():
     assert limit.allows("10.0.0.2", now_s=5.0)
     for number in range(TRIES_MAX):
         limit.failed(f"10.1.{number}.1")
-    assert not limit.allows("10.0.0.2", now_s=5.0)
+    assert limit.allows("10.0.0.2", now_s=5.0)
+    assert not limit.allows("10.1.7.1", now_s=5.0)
     assert limit.allows("10.0.0.1", now_s=5.0 + WINDOW_S)
     for number in range(ADDRESSES_MAX + 100):
         limit.failed(str(number))
     assert ADDRESSES_MAX == len(limit)
+    assert not limit.allows("10.0.0.2", now_s=5.0 + WINDOW_S)

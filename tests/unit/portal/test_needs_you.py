@@ -15,16 +15,10 @@ HOUR_S = 3600.0
 
 
 def pool(name: str = "local", status: Any = "ready", **more: Any) -> PoolView:
-    given = {
-        "zone": "local",
-        "provider": "noop",
-        "models": ["m"],
-        "capabilities": ["classify"],
-        "slots": 4,
-        "slots_free": 4,
-    }
-    given |= {"tasks_per_s": 0.0, "words": "no replica is left", "stand_in": False, "replicas": [], "replicas_total": 1}
-    return PoolView(name=name, status=status, **(given | more))
+    given: dict[str, Any] = {"zone": "local", "provider": "noop", "models": ["m"], "capabilities": ["classify"]}
+    given |= {"slots": 4, "slots_free": 4, "tasks_per_s": 0.0, "words": "no replica is left", "stand_in": False}
+    given |= {"replicas": [], "replicas_total": 1, **more}
+    return PoolView(name=name, status=status, **given)
 
 
 def route(status: Any) -> RouteView:
@@ -32,7 +26,8 @@ def route(status: Any) -> RouteView:
 
 
 def status(scope: str = "default", **more: Any) -> FleetStatus:
-    return FleetStatus(**({"scope": scope, "orchestrator": "o1", "pools": [], "backlog": []} | more))
+    given: dict[str, Any] = {"scope": scope, "orchestrator": "o1", "pools": [], "backlog": []}
+    return FleetStatus(**(given | more))
 
 
 def budget(used: int | None, mode: Any = "enforce") -> FleetStatus:

@@ -20,7 +20,7 @@ from portal.access.sessions import Sessions, session_key
 from portal.live.view import FleetView
 from portal.metrics import PortalMetrics
 from portal.settings import LOOPBACK_NAMES, PortalSettings
-from portal.web.app import StreamAnswers, application
+from portal.web.app import StreamAnswers, application, every_answer
 from portal.web.data_answers import data_answers
 from portal.web.server import listen, served
 from portal.web.session_answers import SessionAnswers
@@ -58,7 +58,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
         session = SessionAnswers(doors, people, sessions, scopes=scopes)
         stream = StreamAnswers(doors, view, viewers_max=settings.viewers_max, stopping=stopping)
         answers = data_answers(doors, view, requests, fleets, approvers)
-        app = application(session, stream, answers, names=names, https=settings.portal_https)
+        app = application(every_answer(session, stream, answers), names=names, https=settings.portal_https)
         async with served(app, listening, viewers_max=settings.viewers_max) as ended:
             host, port = listening.getsockname()[:2]
             logger.info("portal", host=host, port=port)

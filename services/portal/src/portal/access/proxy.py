@@ -18,6 +18,8 @@ PROXIES_MAX: Final = 32
 FORWARDED_FOR: Final = "x-forwarded-for"
 HEADER_LENGTH_MAX: Final = 64
 FORWARDED_LENGTH_MAX: Final = 1024
+NETWORK_BITS: Final = 64
+"""Of an IPv6 address, as one customer has them."""
 _HEADER: Final = re.compile(r"[a-z0-9-]+")
 
 Network = IPv4Network | IPv6Network
@@ -43,14 +45,17 @@ class Proxy:
         return given[0] if len(given) == 1 and 0 < len(given[0]) <= WORD_LENGTH_MAX else None
 
     def address_of(self, request: Request) -> str:
-        """Where a request comes from: of one that a proxy hands on, what the proxy says."""
+        """
+        Where a request comes from: of one that a proxy hands on, what the proxy says.
+
+        Of IPv6 the network: whoever has an address has all the others of it.
+        """
         peer = request.client.host if request.client else ""
         if not self._is_from_proxy(request):
-            return peer
+            return _place(_address(peer)) or peer
         # What stands before the last, whoever sent the request wrote.
         last = ",".join(request.headers.getlist(FORWARDED_FOR))[-FORWARDED_LENGTH_MAX:].rpartition(",")[2].strip()
-        address = _address(last)
-        return peer if address is None else str(address)
+        return _place(_address(last)) or peer
 
     def _is_from_proxy(self, request: Request) -> bool:
         address = _address(request.client.host) if request.client else None
@@ -82,6 +87,12 @@ def proxy_of(addresses: str, header: str) -> Proxy:
             "setting FLOTILLA_PORTAL_PROXIES is missing: FLOTILLA_PORTAL_PROXY_HEADER is believed of these addresses alone"
         )
     return Proxy(networks, name)
+
+
+def _place(address: IPv4Address | IPv6Address | None) -> str:
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, NETWORK_BITS), strict=False))
+    return "" if address is None else str(address)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -1,12 +1,18 @@
-"""How often somebody may try to sign in: by address, and in all, so that many addresses are no way around. Pure."""
+"""
+How often somebody may try to sign in: by address, and in all, so that many addresses are no way around. Pure.
+
+Whoever tries many tokens is not to keep others out: when there were too many wrong ones in all, an address from which none
+came may still try.
+"""
 
 from typing import Final
 
 TRIES_PER_ADDRESS_MAX: Final = 10
 TRIES_MAX: Final = 100
-"""In all, in a window."""
+"""In all, in a window; then those who have tried wrongly try no more."""
 WINDOW_S: Final = 60.0
 ADDRESSES_MAX: Final = 10_000
+"""From which wrong ones came; then nobody tries any more."""
 
 
 class SignInLimit:
@@ -26,7 +32,10 @@ class SignInLimit:
         if window != self._window:
             self._window, self._failed = window, 0
             self._by_address.clear()
-        return self._by_address.get(address, 0) < TRIES_PER_ADDRESS_MAX and self._failed < TRIES_MAX
+        failed = self._by_address.get(address, 0)
+        if not failed:
+            return len(self._by_address) < ADDRESSES_MAX
+        return failed < TRIES_PER_ADDRESS_MAX and self._failed < TRIES_MAX
 
     def failed(self, address: str) -> None:
         """A try with a token that nobody has."""

@@ -141,7 +141,9 @@ def _approvals(statuses: Mapping[str, FleetStatus]) -> Iterator[NeedsYou]:
         if isinstance(status.needs, UnsetType) or not status.needs.approvals_waiting:
             continue
         count = status.needs.approvals_waiting
-        what = "1 request waits for an approval" if count == 1 else f"{count:,} requests wait for an approval, the oldest"
+        what = (
+            "1 request waits for an approval" if count == 1 else f"{count:,} requests wait for an approval, the oldest"
+        )
         text = f"{what} for {_span(status.needs.approvals_oldest_s)}{_in(scope, statuses)}"
         todo = "Read what would leave, and grant or deny it. A request that expires is denied."
         yield NeedsYou(severity="warn", name=f"approvals {scope}", text=text, todo=todo, href="#/approvals")

@@ -7,7 +7,8 @@ never more than five turns a second.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -125,15 +126,16 @@ class FleetView:
         """Return when the next turn is over."""
         await self._turned.wait()
 
-    def opened(self) -> None:
-        """One viewer more."""
+    @contextmanager
+    def looked_at(self) -> Generator[None]:
+        """One viewer more while the block runs."""
         self.viewers += 1
         if self._loop.time() - self._built_s >= FIGURES_EVERY_S:
             self._build()
-
-    def left(self) -> None:
-        """One viewer less."""
-        self.viewers -= 1
+        try:
+            yield
+        finally:
+            self.viewers -= 1
 
     @property
     def state(self) -> bytes:

@@ -7,6 +7,7 @@ so one whose line is slow holds nothing but what the socket has not taken yet, a
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from starlette.responses import Response
@@ -33,7 +34,13 @@ class EventStream(Response):
     """The answer to `GET /stream`; ends when the browser leaves, when its session is over, or when the portal stops."""
 
     def __init__(
-        self, view: FleetView, *, last_event_id: str, stopping: asyncio.Event, still_may: Callable[[], bool]
+        self,
+        view: FleetView,
+        *,
+        last_event_id: str,
+        stopping: asyncio.Event,
+        still_may: Callable[[], bool],
+        while_open: AbstractContextManager[None],
     ) -> None:
         """
         Answer with the stream.
@@ -43,10 +50,12 @@ class EventStream(Response):
             last_event_id: What the browser has seen already; empty for nothing.
             stopping: Set when the portal stops.
             still_may: Whether this browser may look now; asked every ASKED_EVERY_S.
+            while_open: Entered while the stream is open.
         """
         super().__init__()
         self._view = view
         self._still_may = still_may
+        self._while_open = while_open
         self._seen_version = 0
         self._seen_events = view.events.place_of(last_event_id)
         self._stopping = stopping
@@ -56,17 +65,16 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until somebody leaves."""
         del scope
-        self._view.opened()
-        sending = asyncio.ensure_future(self._send_all(send))
-        tasks = [sending, *(asyncio.ensure_future(each) for each in (_left(receive), self._stopping.wait()))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            is_over = sending.done() and sending.exception() is None
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._view.left()
+        with self._while_open, self._view.looked_at():
+            sending = asyncio.ensure_future(self._send_all(send))
+            tasks = [sending, *(asyncio.ensure_future(each) for each in (_left(receive), self._stopping.wait()))]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                is_over = sending.done() and sending.exception() is None
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         if is_over or self._stopping.is_set():
             await self._send(send, b"", more=False)
 
