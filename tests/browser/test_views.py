@@ -27,6 +27,9 @@ async def test_who_may_change_things_sees_every_view(browser: Browser, portal: P
     """
     async with open_page(browser, portal) as page:
         await page.sign_in("admin")
+        # What was seen before somebody signed in is told again.
+        await page.go("events")
+        await page.page.locator("main tbody tr").first.wait_for()
         for view in VIEWS:
             await page.go(view)
         await page.page.get_by_role("button", name="Sign out").click()
@@ -59,6 +62,37 @@ async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
     await page.page.get_by_role("link", name=traffic.task).click()
     await page.see("Attempts")
     await page.page.locator("main").get_by_text("finished").first.wait_for()
+
+
+async def test_a_run_is_followed_by_its_steps_and_back(page: BrowserPage, traffic: Traffic):
+    """
+    Among the tasks of callers the run stands alone; each of its steps leads to it.
+    """
+    await page.go("tasks?steps=hidden")
+    await page.page.get_by_role("link", name=traffic.run, exact=True).wait_for()
+    assert await page.page.locator(f"main a.id[title^='{traffic.run}-']").count() == 0
+    await page.go("tasks")
+    await page.page.locator(f"main a.id[title^='{traffic.run}-']").first.click()
+    await page.page.locator(".trail").get_by_role("link", name=traffic.run, exact=True).click()
+    await page.page.locator(".step").nth(2).wait_for()
+
+
+@pytest.mark.parametrize(("width", "is_beside"), [(1440, True), (390, False)])
+async def test_what_needs_somebody_stands_before_or_beside_the_picture(
+    browser: Browser, portal: PortalHere, *, width: int, is_beside: bool
+):
+    """
+    On a phone at night nobody has to look for it.
+    """
+    async with open_page(browser, portal, width=width) as page:
+        await page.go("overview")
+        needs, picture = [
+            await page.page.locator(where).bounding_box() for where in (".needs-panel", ".topology-panel")
+        ]
+    assert needs is not None
+    assert picture is not None
+    assert is_beside == (needs["x"] > picture["x"] + picture["width"])
+    assert needs["y"] <= picture["y"]
 
 
 async def test_the_story_of_a_pipeline_has_its_steps(page: BrowserPage, traffic: Traffic):

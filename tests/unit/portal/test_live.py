@@ -84,6 +84,26 @@ def test_a_task_is_what_its_events_say():
     assert tasks.get("acme", "t1") is None
 
 
+def test_a_step_is_known_by_its_run():
+    """
+    By the run's id, which is in its own; not what is only called alike, nor one of another scope's run.
+    """
+    tasks, step = SeenTasks(), "0123456789abcdef0123"
+    tasks.take("default", event("queued", "seq-3"))
+    found = {
+        (scope, task): tasks.take(scope, event("queued", task)).run
+        for scope, task in (
+            ("default", f"seq-3-{step}"),
+            ("default", f"seq-4-{step}"),
+            ("acme", f"seq-3-{step}"),
+            ("default", "seq-3-of-somebody-elses"),
+            ("default", f"-{step}"),
+        )
+    }
+
+    assert {("default", f"seq-3-{step}"): "seq-3"} == {key: run for key, run in found.items() if run}
+
+
 def test_tasks_and_their_events_have_bounds():
     """
     The oldest task goes; of a task with too many events those in between do, and the one that ended it stays.

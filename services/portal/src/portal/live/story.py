@@ -88,6 +88,7 @@ class Story(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     error: dict[str, Any] | UnsetType = UNSET
     has_result: bool = False
+    run: str = ""
 
 
 def story_of(scope: str, seen: SeenTask | None, result: Result | None, zone_of: ZoneOf) -> Story | None:
@@ -120,6 +121,7 @@ def story_of(scope: str, seen: SeenTask | None, result: Result | None, zone_of: 
         labels=result.labels if isinstance(result.labels, dict) else {},
         error=UNSET if error is None else {"kind": error.kind.value, "message": error.message},
         has_result=True,
+        run=seen.run if seen else "",
     )
 
 
@@ -142,6 +144,7 @@ def _from_events(seen: SeenTask, zone_of: ZoneOf) -> Story:
         cost_usd=seen.cost_usd,
         labels=seen.labels,
         error={"kind": seen.error, "message": ""} if seen.error else UNSET,
+        run=seen.run,
     )
 
 

@@ -14,6 +14,10 @@ EVENTS_PER_TASK_MAX: Final = 100
 EVENTS_MAX: Final = 50_000
 """Of all tasks together: some 35 MB at most. Labels, which may be long, are kept once for each task."""
 
+STEP_DIGEST_LENGTH: Final = 20
+"""Of the id of a step's task, which orchestrators make of the run's."""
+HEXADECIMAL: Final = frozenset("0123456789abcdef")
+
 TaskState = Literal["waiting", "running", "ok", "failed", "cancelled", "unknown"]
 """`unknown`: nobody knows the task any more, and of its end no event came."""
 STATE_AFTER: Final[dict[EventKind, TaskState]] = {
@@ -35,6 +39,7 @@ class SeenTask:
     One task, as its events have told of it.
 
     Attributes:
+        run: Of which it is a step, where that is known; empty otherwise.
         pool: Of the last attempt, as model and replica.
         cost_usd: None where it is not known.
         heard_unix_ms: When its newest event happened.
@@ -57,13 +62,15 @@ class SeenTask:
         "model",
         "pool",
         "replica",
+        "run",
         "scope",
         "state",
         "task",
     )
 
-    def __init__(self, scope: str, event: Event) -> None:
+    def __init__(self, scope: str, event: Event, run: str = "") -> None:
         self.scope: Final = scope
+        self.run: Final = run
         self.task: Final = event.task
         self.capability: Final = event.capability
         self.labels: Final = event.labels
@@ -122,6 +129,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: float | None = None
     cost_usd: float | None = None
     labels: dict[str, str] = {}
+    run: str = ""
 
 
 class SeenTasks:
@@ -143,13 +151,19 @@ class SeenTasks:
         if seen is None:
             if len(self._tasks) >= self._tasks_max:
                 self._forget_oldest()
-            seen = self._tasks[key] = SeenTask(scope, event)
+            seen = self._tasks[key] = SeenTask(scope, event, self._run_of(scope, event.task))
         held = len(seen.events)
         seen.take(event)
         self._events += len(seen.events) - held
         while self._events > self._events_max and len(self._tasks) > 1:
             self._forget_oldest()
         return seen
+
+    def _run_of(self, scope: str, task: str) -> str:
+        """The run that a task is a step of: its id is the run's and a digest. A run that is not known here is none."""
+        stem, _, digest = task.rpartition("-")
+        is_digest = len(digest) == STEP_DIGEST_LENGTH and set(digest) <= HEXADECIMAL
+        return stem if is_digest and (scope, stem) in self._tasks else ""
 
     def _forget_oldest(self) -> None:
         _, oldest = self._tasks.popitem(last=False)

@@ -122,6 +122,8 @@ export interface TaskLine {
   labels?: Record<string, string>;
   /** The kind of the failure. */
   error?: string;
+  /** Of which it is a step. */
+  run?: string;
 }
 
 export interface Attempt {

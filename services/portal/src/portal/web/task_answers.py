@@ -44,10 +44,15 @@ class TaskAnswers:
             "pool": parameters.pool(request),
             "state": state,
         }
+        steps = parameters.text(request, "steps")
+        if steps not in ("", "hidden"):
+            raise bad_request("steps: expected hidden, or nothing")
         page: list[SeenTask] = []
         more = False
         for seen in self._from(parameters.text(request, "cursor")):
             if any(word and getattr(seen, field) != word for field, word in wanted.items()):
+                continue
+            if steps and seen.run:
                 continue
             if name and (name not in seen.labels or (value and seen.labels[name] != value)):
                 continue
@@ -125,4 +130,5 @@ class TaskAnswers:
             latency_ms=seen.latency_ms,
             cost_usd=seen.cost_usd,
             labels=seen.labels,
+            run=seen.run,
         )

@@ -37,6 +37,11 @@ export async function follow() {
   }
 }
 
+/** Whoever looks now has seen nothing yet. */
+export function startAnew() {
+  lastId = "";
+}
+
 /** Cut the stream; it is made again at once, with the session of now. */
 export function reopen() {
   isReopened = true;

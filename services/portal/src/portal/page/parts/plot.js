@@ -29,7 +29,9 @@ export function plot(data) {
     "figure",
     { class: "plot", key: data.title },
     h("figcaption", null, h("span", { class: "plot-title" }, data.title), legend(data, index, at !== undefined)),
-    points < 2 ? h("p", { class: "dim plot-empty" }, "Nothing was measured in the last hour.") : picture(data, at),
+    points < 2
+      ? h("p", { class: "dim plot-empty" }, points ? "Measured once so far: the line begins with the next time." : "Nothing was measured in the last hour.")
+      : picture(data, at),
   );
 }
 

@@ -24,8 +24,9 @@ export function view() {
     "div",
     { class: "overview" },
     figures(snapshot),
+    needsYou(snapshot.needs_you),
     h("section", { class: "panel topology-panel", "aria-labelledby": "topology-title" }, topology(snapshot)),
-    h("div", { class: "aside" }, needsYou(snapshot.needs_you), boundary(snapshot)),
+    boundary(snapshot),
     lastHour(snapshot),
     newestTasks(),
   );
@@ -53,7 +54,7 @@ function figures({ totals, pools }) {
 function needsYou(needs) {
   return h(
     "section",
-    { class: "panel", "aria-labelledby": "needs-title" },
+    { class: "panel needs-panel", "aria-labelledby": "needs-title" },
     h("h2", { id: "needs-title" }, "Needs you"),
     needs.length
       ? h(
@@ -79,7 +80,7 @@ function boundary({ boundary: crossed, pools }) {
   const classes = /** @type {const} */ (["restricted", "internal", "public"]);
   return h(
     "section",
-    { class: "panel", "aria-labelledby": "boundary-title" },
+    { class: "panel boundary-panel", "aria-labelledby": "boundary-title" },
     h("h2", { id: "boundary-title" }, "To the cloud ", h("small", null, `${rate(crossed.tasks_per_s)} now`)),
     h(
       "table",
@@ -91,7 +92,7 @@ function boundary({ boundary: crossed, pools }) {
 }
 
 function newestTasks() {
-  const found = resource("/api/tasks", TASKS_AGE_MS);
+  const found = resource("/api/tasks?steps=hidden", TASKS_AGE_MS);
   const tasks = (found.data?.tasks ?? []).slice(0, TASKS_SHOWN);
   return h(
     "section",

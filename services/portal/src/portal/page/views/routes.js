@@ -38,7 +38,7 @@ export function view(place) {
       "section",
       { class: "panel", "aria-labelledby": "routes-title" },
       h("h2", { id: "routes-title" }, "Routes ", h("small", null, h("a", { href: "#/routes/policy" }, "Policy"))),
-      routes.length ? routeTable(routes, first) : empty("No route yet", "A route is here once tasks take it."),
+      routes.length ? routeTable(routes, first) : empty("No route is in use", "A route is here while tasks take it, and for a minute after."),
     ),
     first ? lastHour(first) : null,
     first ? explanation(first.capability, chosen, place.search.get("data_class") ?? "") : null,

@@ -5,7 +5,7 @@ import { forgetAll } from "../core/resource.js";
 import { h } from "../core/render.js";
 import { request } from "../core/server.js";
 import { app } from "../core/state.js";
-import { follow, reopen } from "../core/stream.js";
+import { follow, reopen, startAnew } from "../core/stream.js";
 
 const TOKEN_CHARS_MAX = 4096;
 
@@ -72,6 +72,7 @@ async function changed() {
   app.events = [];
   app.session = null;
   app.link = "connecting";
+  startAnew();
   forgetAll();
   if (wasOut) void follow();
   else reopen();

@@ -2,6 +2,7 @@
 
 import { absolute, ago, count, documentText, isKnown, ms, usd, words } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
+import { link } from "../core/place.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
 import { path } from "../core/server.js";
@@ -25,7 +26,7 @@ export function taskStory(scope, task) {
   return h(
     "div",
     { class: "stack" },
-    h("p", { class: "trail" }, h("a", { href: "#/tasks" }, "Tasks"), " / ", h("bdi", null, scope), " / ", h("bdi", { class: "mono" }, task)),
+    h("p", { class: "trail" }, h("a", { href: "#/tasks" }, "Tasks"), " / ", h("bdi", null, scope), found.data?.run ? [" / ", h("a", { class: "mono", href: link(["tasks", scope, found.data.run]) }, h("bdi", null, found.data.run))] : null, " / ", h("bdi", { class: "mono" }, task)),
     whenLoaded(found, (/** @type {Story} */ story) => [
       summary(story),
       story.steps?.length

@@ -14,7 +14,7 @@ import { taskTable } from "./task_table.js";
 
 const AGE_MS = 3000;
 const STATES = ["waiting", "running", "ok", "failed", "cancelled", "unknown"];
-const FILTERS = ["capability", "state", "scope", "pool", "label"];
+const FILTERS = ["capability", "state", "scope", "pool", "label", "steps"];
 
 export const title = "Tasks";
 
@@ -56,14 +56,21 @@ function filters(filter) {
     select("capability", capabilities, filter.capability, set("capability")),
     select("state", STATES, filter.state, set("state")),
     select("pool", pools, filter.pool, set("pool")),
+    select("steps", ["hidden"], filter.steps, set("steps"), "shown"),
     input("scope", filter.scope, "any", set("scope")),
     input("label", filter.label, "key=value", set("label"), true),
     FILTERS.some((name) => filter[name]) ? h("a", { class: "button", href: "#/tasks" }, "Clear") : null,
   );
 }
 
-/** @param {string} name @param {string[]} options @param {string | undefined} value @param {(event: Event) => void} onchange */
-function select(name, options, value, onchange) {
+/**
+ * @param {string} name
+ * @param {string[]} options
+ * @param {string | undefined} value
+ * @param {(event: Event) => void} onchange
+ * @param {string} [without] What it is without one of them.
+ */
+function select(name, options, value, onchange, without = "any") {
   const all = value && !options.includes(value) ? [value, ...options] : options;
   return h(
     "label",
@@ -72,7 +79,7 @@ function select(name, options, value, onchange) {
     h(
       "select",
       { value: value ?? "", onchange },
-      h("option", { value: "" }, "any"),
+      h("option", { value: "" }, without),
       all.map((option) => h("option", { key: option, value: option }, option.replaceAll("_", " "))),
     ),
   );
