@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, Route
 
 from flotilla.testkit.browser_page import VIEWS, open_page
-from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 from flotilla.testkit.portal import PortalHere
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -18,6 +18,22 @@ IS_CLEAN = """() => ({
   links: [...document.querySelectorAll('#app a[href]')].filter((each) => !each.getAttribute('href').startsWith('#')).length,
 })"""
 CLEAN = {"hacked": None, "planted": 0, "links": 0}
+SPILT = """() => {
+  const found = [];
+  const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const text = walk.currentNode;
+    if (!text.data.includes('\u202e')) continue;
+    const keeps = (element) => getComputedStyle(element).unicodeBidi.includes('isolate');
+    let line = text.parentElement;
+    // It turns what follows it in its line, up to the first element that keeps it to itself.
+    while (getComputedStyle(line).display.startsWith('inline') && !keeps(line)) line = line.parentElement;
+    const isAlone = line.textContent.trim() === text.data.trim();
+    if (!isAlone && !keeps(text.parentElement)) found.push(line.outerHTML.slice(0, 300));
+  }
+  return found;
+}"""
+"""Where a text that turns the direction of writing turns the words of the page too."""
 
 
 async def test_hostile_texts_of_a_task_are_shown_as_they_are(browser: Browser, portal: PortalHere, caller: PlainClient):
@@ -47,12 +63,23 @@ async def test_hostile_texts_in_every_field_of_every_answer_are_texts(
     browser: Browser, portal: PortalHere, caller: PlainClient
 ):
     """
-    Every string that the server sends is replaced on its way, but for those that choose what is drawn.
+    Every string that the server sends is replaced on its way, but for those that choose what is drawn. None of them turns
+    the words of the page beside it.
     """
     await caller.ask("classify", BODIES["classify"])
-    task = new_task("seen")
+    task, gated = new_task("seen"), new_task("gated")
     await caller.submit("classify", BODIES["classify"], task=task)
+    await caller.submit("classify", {"document": 7}, task=new_task("dead"))
+    await caller.submit("reply", {"mail": "I was charged twice."}, task=gated)
+    await caller.api("blackboard", {"verb": "set", "key": "hostile.key", "value": {"text": "x"}, "author": "me"})
     await caller.until_status(task, "ok")
+    async with portal.signed_in("approver") as approver:
+
+        async def waits() -> bool:
+            return bool((await approver.get("/api/approvals")).json()["approvals"])
+
+        await eventually(waits)
+        request = (await approver.get("/api/approvals")).json()["approvals"][0]["id"]
 
     async def spoil(route: Route) -> None:
         answer = await route.fetch()
@@ -64,21 +91,24 @@ async def test_hostile_texts_in_every_field_of_every_answer_are_texts(
     async def spoil_stream(route: Route) -> None:
         async with portal.browser() as client, portal.stream(client) as stream:
             await stream.until(lambda found: found.state is not None and len(found.events) > 0)
-            need = {"severity": "bad", "text": "look", "href": "#/dead"}
+            need = {"severity": "bad", "name": "dead", "text": "look", "todo": "do", "href": "#/dead"}
             body = f"event: state\ndata: {json.dumps(_spoilt({**(stream.state or {}), 'needs_you': [need]}))}\n\n"
             body += f"event: events\ndata: {json.dumps({'events': _spoilt(stream.events), 'dropped': 0})}\n\n"
         await route.fulfill(status=200, content_type="text/event-stream", body=body)
 
     async with open_page(browser, portal) as page:
+        await page.sign_in("approver")
         await page.page.route("**/api/**", spoil)
         await page.page.route("**/stream", spoil_stream)
-        for view in (*VIEWS, f"tasks/default/{task}"):
+        await page.page.reload()
+        for view in (*VIEWS, f"tasks/default/{task}", f"tasks/default/{gated}", f"approvals/{request}"):
             await page.page.goto(f"{portal.url}/#/{view}")
             await page.page.wait_for_selector("main .panel, main .state")
             await page.until("!document.querySelector('main').textContent.includes('Loading…')")
             assert await page.page.evaluate(IS_CLEAN) == CLEAN, view
+            assert await page.page.evaluate(SPILT) == [], view
         await page.page.goto(f"{portal.url}/#/overview")
-        await page.page.locator(".needs .data").get_by_text("onerror=").wait_for()
+        await page.page.locator(".needs .data p").first.get_by_text("onerror=").wait_for()
         assert await page.page.evaluate(IS_CLEAN) == CLEAN
         assert page.errors == []
 

@@ -16,6 +16,7 @@ import pytest
 from flotilla.contracts import (
     api,
     api_approvals,
+    api_spend,
     attempts,
     experiments,
     headers,
@@ -362,6 +363,7 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     # questions and answers
     "api-result-query": (api.ResultQuery(task="t"), _json(api.ResultQuery)),
     "api-status-query": (api.StatusQuery(task="t"), _json(api.StatusQuery)),
+    "api-status-query-needs": (api.StatusQuery(needs=True), _json(api.StatusQuery)),
     "api-cancel-query": (api.CancelQuery(task="t"), _json(api.CancelQuery)),
     "api-feedback-query": (
         experiments.FeedbackQuery(task="t", score=0.5, label="billing", scorer="judge"),
@@ -465,6 +467,24 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
     ),
     "api-fleet-status-sealed": (
         api.FleetStatus(scope="acme", orchestrator="s1", pools=[], backlog=[], lane="sealed"),
+        _json(api.FleetStatus),
+    ),
+    "api-fleet-status-needs": (
+        api.FleetStatus(
+            scope="default",
+            orchestrator="o1",
+            pools=[],
+            backlog=[],
+            needs=api.FleetNeeds(
+                approvals_waiting=2,
+                approvals_oldest_s=75.5,
+                budgets=[
+                    api_spend.BudgetStanding(
+                        name="team", period="2026-11", usd_micros=10_000_000, used_usd_micros=8_125_000, mode="report"
+                    )
+                ],
+            ),
+        ),
         _json(api.FleetStatus),
     ),
     "api-fleet-status": (

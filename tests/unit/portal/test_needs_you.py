@@ -79,7 +79,13 @@ def test_a_fleet_that_is_well_needs_nobody():
         ),
         (told(pools=[pool(status="gone")]), "bad", "workers", "No worker is there", "#/"),
         (told(pools=[pool(), pool("gpu", "gone")]), "bad", "pool local gpu", "Pool gpu: no replica is left", "#/"),
-        (told(pools=[pool(stand_in=True)]), "info", "stand-in local", "stands in for a model", "#/"),
+        (
+            told(pools=[pool(stand_in=True), pool("gpu"), pool("cloud", stand_in=True)]),
+            "info",
+            "stand-ins",
+            "No model answers in local, cloud: a stand-in does",
+            "#/",
+        ),
         (
             told(routes=[route("open")]),
             "bad",

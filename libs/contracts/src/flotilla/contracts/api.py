@@ -34,7 +34,7 @@ class StatusQuery(Struct, frozen=True, kw_only=True):
     """
 
     task: TaskId | None = None
-    needs: bool = False
+    needs: bool | UnsetType = UNSET
 
 
 class CancelQuery(Struct, frozen=True, kw_only=True):

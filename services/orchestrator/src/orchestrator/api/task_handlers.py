@@ -127,7 +127,7 @@ class TaskHandlers:
         """Where one task stands, or the fleet."""
         query = decode_query(question, StatusQuery)
         return (
-            await self._fleet_status(question, needs=query.needs)
+            await self._fleet_status(question, needs=query.needs is True)
             if query.task is None
             else await self._task_status(question.scope, query.task)
         )

@@ -83,12 +83,11 @@ def _pools(pools: Sequence[PoolView]) -> Iterator[NeedsYou]:
             todo = "Start its workers again. Its tasks go to other routes meanwhile, where there are any."
             text, name = f"Pool {pool.name}: {pool.words}", f"pool {pool.zone} {pool.name}"
             yield NeedsYou(severity="bad", name=name, text=text, todo=todo, href="#/")
-        elif pool.stand_in:
-            text = f"Pool {pool.name} stands in for a model: its answers are those of simple rules"
-            todo = (
-                "Start a worker with a model (Ollama, or a provider's key); it gets the tasks as soon as it is there."
-            )
-            yield NeedsYou(severity="info", name=f"stand-in {pool.name}", text=text, todo=todo, href="#/")
+    stand_ins = [pool.name for pool in live if pool.stand_in]
+    if stand_ins:
+        text = f"No model answers in {', '.join(stand_ins)}: a stand-in does, by simple rules"
+        todo = "Start a worker with a model, of your own or a provider's: it gets the tasks as soon as it is there."
+        yield NeedsYou(severity="info", name="stand-ins", text=text, todo=todo, href="#/")
 
 
 def _routes(routes: Sequence[RouteView]) -> Iterator[NeedsYou]:

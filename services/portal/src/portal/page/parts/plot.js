@@ -43,7 +43,7 @@ function legend(data, index, isPointed) {
     { class: "legend" },
     data.lines.map((line) => {
       const value = line.values[index];
-      return h("span", { class: `key ${line.tone}` }, `${line.name} `, h("b", null, isKnown(value) ? data.format(value) : UNKNOWN));
+      return h("span", { class: `key ${line.tone}` }, h("bdi", null, line.name), " ", h("b", null, isKnown(value) ? data.format(value) : UNKNOWN));
     }),
     isKnown(data.guard) ? h("span", { class: "key guard" }, "guard ", h("b", null, data.format(data.guard))) : null,
     h("span", { class: "dim" }, isPointed && at !== undefined ? clock(at * 1000) : "now"),

@@ -32,7 +32,8 @@ export function taskStory(scope, task) {
       story.steps?.length
         ? h("section", { class: "panel" }, h("h2", null, "Steps ", story.steps.some((step) => step.needs?.length) ? h("small", { class: "of-arrows" }, "arrows: what a step needs") : h("small", null, "in the order in which they began")), stepGraph(story.steps))
         : null,
-      attempts(story.attempts ?? []),
+      // A run has none of its own: its steps have.
+      story.steps?.length && !story.attempts?.length ? null : attempts(story.attempts ?? []),
       events(story.events ?? [], story.events_dropped ?? 0),
       documents(where, story),
     ]),
