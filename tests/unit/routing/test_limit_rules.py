@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 
 from flotilla.contracts.errors import PolicyError
+from flotilla.contracts.limits import Period
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s, period_of
 from flotilla.routing.policy_check import parse_policy, warnings
@@ -162,5 +163,6 @@ def test_periods_know_leap_days_and_no_summer_time(moment: str, day_ends: str, m
     unix_s = datetime.fromisoformat(f"{moment}+00:00").timestamp()
 
     assert moment[:10] == period_of("day", unix_s)
-    for per, ends in (("day", day_ends), ("month", month_ends)):
+    ends_by_period: dict[Period, str] = {"day": day_ends, "month": month_ends}
+    for per, ends in ends_by_period.items():
         assert datetime.fromisoformat(f"{ends}T00:00:00+00:00").timestamp() == period_ends_unix_s(per, unix_s)
