@@ -40,7 +40,7 @@ async def test_a_record_is_all_that_a_worker_of_a_new_provider_takes(tmp_path: P
         server.otherwise = Says("A calm summary.")
         environ = {"TOY_API_KEY": KEY, "TOY_BASE_URL": f"{server.url}/v1", "FLOTILLA_MODELS": "toy-1"}
 
-        await fleet.start_worker("cloud", engine="toy", env=environ, command=("-c", WITH_A_RECORD))
+        await fleet.start_worker("cloud", engine="toy", env=environ, command=("-c", WITH_A_RECORD), fork=False)
         client = await fleet.client()
         result = (await client.ask("chat", {"messages": [{"role": "user", "content": "Is it calm?"}]})).result
 
@@ -54,7 +54,12 @@ async def test_a_worker_of_it_without_its_key_says_which_variable_it_needs(tmp_p
     """
     async with running_fleet(tmp_path, local=0) as fleet:
         worker = await fleet.start_worker(
-            "cloud", engine="toy", env={"FLOTILLA_MODELS": "toy-1"}, command=("-c", WITH_A_RECORD), wait=False
+            "cloud",
+            engine="toy",
+            env={"FLOTILLA_MODELS": "toy-1"},
+            command=("-c", WITH_A_RECORD),
+            fork=False,
+            wait=False,
         )
 
         assert 2 == await worker.wait()

@@ -87,10 +87,11 @@ async def test_a_consensus_is_its_simulation_while_a_worker_and_an_orchestrator_
         recording,
         served,
         policy=policy("consensus", "near", "far", "dear"),
-        scale=5.0,
+        scale=20.0,
         orchestrators=2,
     ) as played:
-        ends_of = {ROWS // 3: played.fleet.workers[0], ROWS // 2: played.fleet.orchestrators[0]}
+        # The orchestrator first: what it had seen lost would be in no result.
+        ends_of = {ROWS // 3: played.fleet.orchestrators[0], ROWS // 2: played.fleet.workers[0]}
 
         def kill(row: int) -> None:
             if row in ends_of:
@@ -121,7 +122,8 @@ async def test_one_route_comes_to_the_recorded_answers_while_a_worker_and_an_orc
         scale=5.0,
         orchestrators=2,
     ) as played:
-        ends_of = {ROWS // 3: played.fleet.workers[0], ROWS // 2: played.fleet.orchestrators[0]}
+        # The orchestrator first: what it had seen lost would be in no result.
+        ends_of = {ROWS // 3: played.fleet.orchestrators[0], ROWS // 2: played.fleet.workers[0]}
 
         def kill(row: int) -> None:
             if row in ends_of:

@@ -132,6 +132,7 @@ class RunningFleet:
         failure_rate: float = 0.0,
         env: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        fork: bool = True,
         wait: bool = True,
     ) -> FleetProcess:
         """
@@ -148,6 +149,7 @@ class RunningFleet:
             failure_rate: A fraction of the work.
             env: More settings.
             command: Arguments of the interpreter, for a worker of one's own.
+            fork: See `FleetProcess.spawn`; a program that changes modules before the services import them has to do without.
             wait: For its card.
         """
         pool = pool or zone
@@ -164,16 +166,18 @@ class RunningFleet:
             "FLOTILLA_GRACE_S": f"{GRACE_S:g}",
             **(env or {}),
         }
-        process = await self.spawn(name, command or ("-m", f"{zone}_inference"), environ)
+        process = await self.spawn(name, command or ("-m", f"{zone}_inference"), environ, fork=fork)
         self.workers.append(process)
         if wait:
             await self.until_ready(process)
             await self.until_replicas({name})
         return process
 
-    async def spawn(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> FleetProcess:
+    async def spawn(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str], *, fork: bool = True
+    ) -> FleetProcess:
         """Start any process; it ends with the fleet at the latest."""
-        process = await FleetProcess.spawn(name, command, environ, self.directory / f"{name}.log")
+        process = await FleetProcess.spawn(name, command, environ, self.directory / f"{name}.log", fork=fork)
         self._guardian.watch(name, process.pid)
         self._stack.push_async_callback(_end, process, self._guardian)
         return process
