@@ -25,9 +25,13 @@ async def portal_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def portal(portal_fleet: RunningFleet) -> PortalHere:
     """
-    A portal on loopback, with people who may sign in.
+    A portal on loopback, with people who may sign in, that has heard of both pools.
     """
-    return await start_portal(portal_fleet, people=people_file(portal_fleet.directory))
+    portal = await start_portal(portal_fleet, people=people_file(portal_fleet.directory))
+    # Cards come into the bucket some time after the orchestrators have heard them.
+    async with portal.browser() as browser, portal.stream(browser) as stream:
+        await stream.until(lambda stream: stream.state and len(stream.state["pools"]) > 1)
+    return portal
 
 
 @pytest_asyncio.fixture(loop_scope="session")
