@@ -232,11 +232,11 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
         assert not each.results.twice, story
         assert set(each.runs) == each.results.of.keys(), story
         assert [] == each.counts.repeated_although_kept(each.kept), story
-        assert {(run, *task) for run, task in product(each.runs, TASKS)} == set(each.kept), story
-        assert set(each.kept) == each.counts.asked.keys(), story
         for run in each.runs:
             result = _result(each.results.of[run])
             assert OUTPUT == result.get("output"), f"{result} {story}"
+        assert {(run, *task) for run, task in product(each.runs, TASKS)} == set(each.kept), story
+        assert set(each.kept) == each.counts.asked.keys(), story
 
 
 async def _kill_in_a_fleet(directory: Path, plan: Iterator[Kill]) -> Killed:
