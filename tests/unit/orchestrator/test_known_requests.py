@@ -123,3 +123,37 @@ def test_tasks_are_woken_some_at_a_time() -> None:
     known = known_after(*(entry(f"r{n}", record(f"t{n}", status="granted")) for n in range(WOKEN_AT_ONCE_MAX + 1)))
 
     assert [(f"r{n}", f"t{n}") for n in range(WOKEN_AT_ONCE_MAX)] == known.to_be_woken(NOW_S + WOKEN_AFTER_S)
+
+
+class Counted(dict[str, Any]):
+    """A dictionary that counts what is looked up in it."""
+
+    looked_up = 0
+
+    def __getitem__(self, key: str) -> Any:
+        self.looked_up += 1
+        return super().__getitem__(key)
+
+
+def test_a_task_that_ends_looks_at_its_own_requests_alone() -> None:
+    """
+    However many others wait in the scope; and what waits no longer is not among its own.
+    """
+    mine = [
+        entry("young", record("run-1", created_ms=NOW_MS - 1)),
+        entry("old", record("run-1", created_ms=NOW_MS - 2)),
+    ]
+    known = known_after(*(entry(f"other-{number}", record(f"t-{number}")) for number in range(50)), *mine)
+    waiting = Counted(known._waiting)  # pyright: ignore[reportPrivateUsage]
+    known._waiting = waiting  # pyright: ignore[reportPrivateUsage]
+
+    assert ["old", "young"] == known.pending(NOW_MS, "run-1")
+    assert 2 == waiting.looked_up
+    assert 52 == len(known.pending(NOW_MS))
+
+    known.see([entry("young", record("run-1", status="withdrawn"), 2)], 3, NOW_S)
+    assert ["old"] == known.pending(NOW_MS, "run-1")
+    known.see([entry("old", None, 2)], 4, NOW_S)
+    assert [] == known.pending(NOW_MS, "run-1")
+    known.forget()
+    assert [] == known.pending(NOW_MS)
