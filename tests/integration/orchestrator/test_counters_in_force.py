@@ -19,7 +19,7 @@ from flotilla.routing.types import Route, TaskView
 from flotilla.testkit.counting import Counting, counting_on, lose_counters
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import until
-from orchestrator.economy import counters_in_force, gate
+from orchestrator.economy import admission, counters_in_force
 from orchestrator.economy.allowances import Allowance
 from orchestrator.economy.counters_in_force import CountersInForce
 from orchestrator.economy.errors import OverLimitError
@@ -64,7 +64,7 @@ async def two(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> As
     """
     Two orchestrators, and a stream that a hundred attempts fill.
     """
-    for module in (gate, counters_in_force):
+    for module in (admission, counters_in_force):
         monkeypatch.setattr(module, "time", Clock())
     await lose_counters(nats_server, made_again=False)
     async with AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def two(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> As
 
 async def spend(here: Counting, scope: str, count: int) -> None:
     """So many attempts of a scope, of unknown cost."""
-    admitting = here.gate(lambda: POLICY)
+    admitting = here.admission(lambda: POLICY)
     for _ in range(count):
         permit = await admitting.admit(TaskView(capability="classify", scope=scope, data_class="internal"), ROUTE)
         assert permit is not None

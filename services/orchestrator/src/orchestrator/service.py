@@ -135,7 +135,7 @@ class Orchestrator:
             events=events,
             ledger=ledger,
             deaths=deaths,
-            gate=economy.gate,
+            admission=economy.admission,
         )
         self._dispatcher = dispatcher = Dispatcher(
             dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max, spend=economy.ledger
@@ -222,7 +222,7 @@ class Orchestrator:
             ways_in=ways_in,
             approvals=approvals,
             experiments=experiments,
-            gate=economy.gate,
+            admission=economy.admission,
             unreadable=unreadable,
         )
         fleet.on_change = self._on_fleet_change

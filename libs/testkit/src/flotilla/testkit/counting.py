@@ -11,8 +11,8 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import COUNTERS
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import connect_plainly
+from orchestrator.economy.admission import Admission
 from orchestrator.economy.counters import Counters
-from orchestrator.economy.gate import Gate
 from orchestrator.economy.reservations import Reservations
 
 
@@ -37,7 +37,7 @@ class Counting:
     What one orchestrator counts with.
 
     Attributes:
-        over: What its gates told of attempts without room: kind, name, outcome.
+        over: What its admissions told of attempts without room: kind, name, outcome.
     """
 
     def __init__(self, counters: Counters, reservations: Reservations, requests: CountedRequests) -> None:
@@ -46,11 +46,11 @@ class Counting:
         self.requests: Final = requests
         self.over: Final[list[tuple[str, str, str]]] = []
 
-    def gate(self, policy: Callable[[], Policy]) -> Gate:
-        """A gate for the attempts of a policy."""
-        gate = Gate(self.reservations, self.counters, policy)
-        gate.on_over = lambda kind, name, outcome: self.over.append((kind, name, outcome))
-        return gate
+    def admission(self, policy: Callable[[], Policy]) -> Admission:
+        """What the attempts of a policy pass."""
+        admission = Admission(self.reservations, self.counters, policy)
+        admission.on_over = lambda kind, name, outcome: self.over.append((kind, name, outcome))
+        return admission
 
 
 @asynccontextmanager

@@ -19,8 +19,8 @@ from orchestrator.api.spend_handlers import SpendHandlers
 from orchestrator.api.task_handlers import TaskHandlers
 from orchestrator.api.turns import Turns
 from orchestrator.approvals.parts import Approvals
+from orchestrator.economy.admission import Admission
 from orchestrator.economy.budget_standings import BudgetStandings
-from orchestrator.economy.gate import Gate
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.executors import Executors
 from orchestrator.policy_and_health.experiments import Experiments
@@ -51,7 +51,7 @@ class Answers:
         ways_in: WaysIn,
         approvals: Approvals,
         experiments: Experiments,
-        gate: Gate,
+        admission: Admission,
         unreadable: UnreadableStored,
     ) -> None:
         scopes, policy_scopes = settings.scope_names(), frozenset(settings.policy_scope_names())
@@ -79,7 +79,7 @@ class Answers:
             intake=ways_in.intake,
             pipelines=pipelines,
             at_least=settings.data_class_floor,
-            gate=gate,
+            admission=admission,
         )
         policy = PolicyHandlers(
             requests,

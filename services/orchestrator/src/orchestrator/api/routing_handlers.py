@@ -22,7 +22,7 @@ from flotilla.routing.data_classes import highest
 from flotilla.routing.router import PolicyRouter
 from flotilla.routing.types import Figures, TaskView
 from orchestrator.api.requests import ApiRequest, decode_query
-from orchestrator.economy.gate import Gate
+from orchestrator.economy.admission import Admission
 from orchestrator.execution.shut_zones import ALL_ZONES
 from orchestrator.state.fleet import Fleet
 from orchestrator.ways_in.intake import Intake
@@ -40,7 +40,7 @@ class RoutingHandlers:
         intake: Intake,
         pipelines: Mapping[str, Pipeline],
         at_least: DataClass,
-        gate: Gate,
+        admission: Admission,
     ) -> None:
         self._instance = instance
         self._router = router
@@ -48,7 +48,7 @@ class RoutingHandlers:
         self._intake = intake
         self._pipelines = pipelines
         self._at_least: DataClass = at_least
-        self._gate = gate
+        self._admission = admission
 
     async def explain(self, question: ApiRequest) -> Explanation:
         """Where a task like this would go now, and why."""
@@ -76,7 +76,7 @@ class RoutingHandlers:
             labels=query.labels,
             input_bytes=query.input_bytes,
         )
-        decision = self._gate.decided(view, self._router.explain(view, self._fleet.view, self._fleet.busy))
+        decision = self._admission.decided(view, self._router.explain(view, self._fleet.view, self._fleet.busy))
         return Explanation(
             capability=query.capability,
             data_class=data_class,

@@ -6,26 +6,20 @@ come by here, since a run knows which of its steps have passed (`pipelines/step_
 """
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.policy import PolicyGate
 from flotilla.contracts.results import Result
-from flotilla.contracts.subjects import Zone
 from flotilla.routing.compiled import InForce
-from flotilla.routing.types import TaskView
+from orchestrator.approvals.elsewhere import GoesElsewhere, run_elsewhere
 from orchestrator.approvals.gate import Gate, Opened
 from orchestrator.approvals.terms import terms_of
-from orchestrator.execution.dependencies import GateAheadError
 from orchestrator.execution.executors import BeforePools
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
-
-GoesElsewhere = Callable[[TaskView, frozenset[Zone]], bool]
-"""Whether a task would not be sent into any of these zones now."""
 
 
 class GatedPools:
@@ -73,14 +67,13 @@ class GatedPools:
         # A task whose time is over leaves nothing, and fails of that.
         if gate is None or (task.durable and time.monotonic() >= task.deadline_at):
             return await self._inner.run(task, on_piece)
-        if self._goes_elsewhere(task.view, gate.zones):
-            try:
-                result = await self._inner.run(task.kept_out_of(gate.zones), on_piece)
-            except GateAheadError:
-                pass
-            else:
-                task.forget_input()
-                return result
+        inner = self._inner
+        result = await run_elsewhere(
+            task, gate.zones, lambda kept_out: inner.run(kept_out, on_piece), goes_elsewhere=self._goes_elsewhere
+        )
+        if result is not None:
+            task.forget_input()
+            return result
         try:
             opened = await self._enter(task, gate)
         except TaskError as error:

@@ -6,9 +6,9 @@ from typing import Final
 from flotilla.contracts.policy import Policy
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
+from orchestrator.economy.admission import Admission
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.counters_in_force import CountersInForce
-from orchestrator.economy.gate import Gate
 from orchestrator.economy.reservations import Reservations
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -19,7 +19,7 @@ class Economy:
     What the fleet may ask, may spend, and has spent.
 
     Attributes:
-        gate: Passed by every attempt.
+        admission: Passed by every attempt.
         ledger: Told of every task that cost something.
     """
 
@@ -36,8 +36,8 @@ class Economy:
         self._reservations = reservations = Reservations(connection, counters)
         counters.on_lost = metrics.count_lost
         self._in_force = CountersInForce(counters, policy)
-        self.gate: Final = Gate(reservations, counters, policy)
-        self.gate.on_over = metrics.over_limit
+        self.admission: Final = Admission(reservations, counters, policy)
+        self.admission.on_over = metrics.over_limit
         self.ledger: Final = SpendLedger(counters)
 
     async def start(self) -> None:

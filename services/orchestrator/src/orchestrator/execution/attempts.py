@@ -22,7 +22,7 @@ from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.lanes import Lane
 from flotilla.routing.types import Route
-from orchestrator.economy.gate import Gate
+from orchestrator.economy.admission import Admission
 from orchestrator.economy.permits import Permit
 from orchestrator.execution.in_flight_checks import ReplicasOf
 from orchestrator.execution.liveness import LivenessWatch
@@ -110,7 +110,7 @@ class Attempts:
         on_start: OnStart,
         on_piece: OnPiece | None,
         parent: Span | None = None,
-        gate: Gate | None = None,
+        admission: Admission | None = None,
     ) -> Attempt:
         """
         Send a request to a lane; its `outcome` resolves when it ends.
@@ -123,14 +123,14 @@ class Attempts:
             on_start: Called at the first reply of a replica that took it.
             on_piece: Called with each piece in order; None asks for no stream.
             parent: The task's span.
-            gate: Of limits and budgets, where the policy has any.
+            admission: Of limits and budgets, where the policy has any.
 
         Raises:
             OverLimitError: A limit or budget has no room for it now; nothing was sent.
         """
         if route.zone in task.shut_zones:
             raise AssertionError("a task goes into no zone that is shut to it")
-        permit = None if gate is None else await gate.admit(task.view, route)
+        permit = None if admission is None else await admission.admit(task.view, route)
         attempt = Attempt(self, task, route, lane, on_start=on_start, on_piece=on_piece)
         if timeout_s is not None:
             attempt.gives_up_at = min(attempt.gives_up_at, attempt.started_at + timeout_s)

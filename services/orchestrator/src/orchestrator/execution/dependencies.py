@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from flotilla.contracts.policy import Rules
 from flotilla.routing.compiled import InForce
 from flotilla.routing.types import Decision, FleetView, Route, TaskView
-from orchestrator.economy.gate import Gate
+from orchestrator.economy.admission import Admission
 from orchestrator.execution.attempts import Attempts
 from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.hedges import HedgeShares
@@ -70,7 +70,7 @@ class Dependencies:
         hedge_shares: How many second attempts may still be made.
     """
 
-    __slots__ = ("_gate", "attempts", "deaths", "events", "fleet", "hedge_shares", "isolation", "ledger", "router")
+    __slots__ = ("_admission", "attempts", "deaths", "events", "fleet", "hedge_shares", "isolation", "ledger", "router")
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Dependencies:
         events: Events,
         ledger: Ledger,
         deaths: DeathNotes,
-        gate: Gate | None = None,
+        admission: Admission | None = None,
     ) -> None:
-        self._gate = gate
+        self._admission = admission
         self.deaths: Final = deaths
         self.fleet: Final = fleet
         self.router: Final = router
@@ -102,10 +102,10 @@ class Dependencies:
             events=events,
             ledger=self.ledger,
             deaths=self.deaths,
-            gate=self._gate,
+            admission=self._admission,
         )
 
     @property
-    def gate(self) -> Gate | None:
+    def admission(self) -> Admission | None:
         """Of limits and budgets; None while the policy in force has none."""
-        return self._gate if self.router.policy.limited else None
+        return self._admission if self.router.policy.limited else None

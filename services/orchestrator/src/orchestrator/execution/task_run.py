@@ -199,8 +199,8 @@ class TaskRun:
             decision = router.explain(view, fleet.view, fleet.busy) if first is None else Decision(routes=(first,))
         shut = self.task.shut_zones
         decision = outside(decision, shut) if shut else decision
-        gate = self._dependencies.gate
-        return Routed(decision if gate is None else gate.decided(view, decision), time.time())
+        admission = self._dependencies.admission
+        return Routed(decision if admission is None else admission.decided(view, decision), time.time())
 
     async def _ask_panel(self, ask: AskPanel) -> PanelEnded:
         """Several routes at the same time; the answer that is the result for now is kept."""
@@ -234,7 +234,7 @@ class TaskRun:
                 on_start=self._started,
                 on_piece=self._piece if self._on_piece else None,
                 parent=self.state.span,
-                gate=dependencies.gate,
+                admission=dependencies.admission,
             )
         except OverLimitError:
             return _OVER_LIMIT

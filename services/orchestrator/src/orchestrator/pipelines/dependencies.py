@@ -8,8 +8,8 @@ from msgspec import Struct
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import DataClass
 from flotilla.routing.compiled import CompiledPolicy
+from orchestrator.approvals.elsewhere import GoesElsewhere
 from orchestrator.approvals.gate import Gate
-from orchestrator.approvals.gated_pools import GoesElsewhere
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.pipelines.ended import Ended

@@ -1,7 +1,6 @@
 """One run of a pipeline, from its input to its result: performs what the planner names, and tells it what came of it."""
 
 import asyncio
-import contextlib
 import time
 from typing import Final
 
@@ -21,8 +20,9 @@ from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Plan, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import OUTPUT, Planner
 from flotilla.routing.data_classes import highest
+from orchestrator.approvals.elsewhere import run_elsewhere
 from orchestrator.approvals.terms import Terms
-from orchestrator.execution.dependencies import AwaitingApprovalError, GateAheadError, NoRouteNowError
+from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.keeping import keep
@@ -242,11 +242,15 @@ class PipelineRun:
             check_transport(step.input, is_decoded=True)
             if capability is not None:
                 capability.decode_input(step.input)
-            if gate is not None and needs.goes_elsewhere(child.view, gate.zones):
-                kept_out = child.kept_out_of(gate.zones)
-                with contextlib.suppress(GateAheadError):
-                    return await self._run_step(kept_out, on_piece, run_id=run_id, depth=depth)
             if gate is not None:
+                passed_by = await run_elsewhere(
+                    child,
+                    gate.zones,
+                    lambda kept_out: self._run_step(kept_out, on_piece, run_id=run_id, depth=depth),
+                    goes_elsewhere=needs.goes_elsewhere,
+                )
+                if passed_by is not None:
+                    return passed_by
                 opened = await enter(needs, step, gate, child)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)

@@ -1,4 +1,4 @@
-"""Limits and budgets at the gate that attempts pass, with a real server: what they cost, and what holds in trouble."""
+"""Limits and budgets, as attempts are admitted, with a real server: what they cost, and what holds in trouble."""
 
 import asyncio
 import time
@@ -18,10 +18,10 @@ from flotilla.testkit.counting import Counting, counting_on, lose_counters, make
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import until
 from flotilla.testkit.plain_client import eventually
-from orchestrator.economy import counters, gate, rates
+from orchestrator.economy import admission, counters, rates
+from orchestrator.economy.admission import Admission
 from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.errors import OverLimitError
-from orchestrator.economy.gate import Gate
 from orchestrator.economy.permits import Permit
 from orchestrator.economy.rates import CLOCKS_DIFFER_S, Rate
 from orchestrator.state.outcomes import Outcome
@@ -57,12 +57,12 @@ class Clock:
         return time.monotonic()
 
 
-async def admitted(gate: Gate, count: int) -> tuple[list[Permit], str]:
+async def admitted(admission: Admission, count: int) -> tuple[list[Permit], str]:
     """The permits of so many attempts, and what was said to the first that got none."""
     permits: list[Permit] = []
     for _ in range(count):
         try:
-            permit = await gate.admit(TASK, ROUTE)
+            permit = await admission.admit(TASK, ROUTE)
         except OverLimitError as over:
             return permits, over.why
         assert permit is not None
@@ -82,10 +82,10 @@ async def test_a_reservation_is_one_request_and_a_lease_none(here: Counting):
         )
     )
     for policy, attempts, most in ((budget, 50, 50), (rate, 2_000, 100)):
-        gate = here.gate(lambda policy=policy: policy)
-        await admitted(gate, 1)
+        admission = here.admission(lambda policy=policy: policy)
+        await admitted(admission, 1)
         before = here.requests.asked
-        await admitted(gate, attempts)
+        await admitted(admission, attempts)
 
         assert here.requests.asked - before <= most
 
@@ -96,7 +96,7 @@ async def test_a_reservation_that_was_too_low_is_believed_once(here: Counting):
     those under way then cost beyond their reservations.
     """
     policy = parse_policy("[budgets.low]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
-    low = here.gate(lambda: policy)
+    low = here.admission(lambda: policy)
     under_way = 3
     permits, why = await admitted(low, under_way)
     spent_usd = 0.0
@@ -123,7 +123,7 @@ async def test_without_their_counters_budgets_are_closed_and_say_so(here: Counti
     Limits as the policy has it; what only reports goes on. When the stream is back, so are the attempts.
     """
     document = parse_policy("[budgets.team]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
-    team = here.gate(lambda: document)
+    team = here.admission(lambda: document)
     await admitted(team, 1)
     await lose_counters(nats_server, made_again=False)
     permits, why = await admitted(team, 1)
@@ -141,7 +141,7 @@ async def test_without_their_counters_budgets_are_closed_and_say_so(here: Counti
         ("[limits.l]\nconcurrent_requests = 5\n", "limit l: its counter cannot be reached"),
     ):
         policy = parse_policy(text)
-        permits, said = await admitted(here.gate(lambda policy=policy: policy), 1)
+        permits, said = await admitted(here.admission(lambda policy=policy: policy), 1)
         assert (why, not why) == (said, bool(permits))
 
     await make_counters(nats_server)
@@ -163,40 +163,40 @@ async def test_a_policy_that_lowers_a_limit_holds_from_the_next_attempt_on(here:
     What is under way is not stopped, and counts; when there is room again, attempts go on.
     """
     document = Policy()
-    gate = here.gate(lambda: document)
+    admission = here.admission(lambda: document)
 
     def in_force(text: str) -> None:
         nonlocal document
         document = parse_policy(text)
 
     in_force("[budgets.b]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
-    held, _ = await admitted(gate, 5)
+    held, _ = await admitted(admission, 5)
     in_force("[budgets.b]\nusd = 0.4\nper = 'day'\nreserve_usd = 0.1\n")
-    lowered, why = await admitted(gate, 5)
+    lowered, why = await admitted(admission, 5)
     for each in held[:3]:
         each.give_back()
-    await until(lambda: _room(gate))
-    again, _ = await admitted(gate, 5)
+    await until(lambda: _room(admission))
+    again, _ = await admitted(admission, 5)
     assert (0, "budget b: 0.40 USD a day are spent or reserved", 2) == (len(lowered), why, len(again))
 
     in_force("[limits.slots]\nconcurrent_requests = 4\n")
-    held, _ = await admitted(gate, 4)
+    held, _ = await admitted(admission, 4)
     in_force("[limits.slots]\nconcurrent_requests = 2\n")
-    lowered, why = await admitted(gate, 1)
+    lowered, why = await admitted(admission, 1)
     assert (4, 0, "limit slots: 2 attempts are under way") == (len(held), len(lowered), why)
 
     in_force("[limits.rate]\nrequests_per_minute = 60\n")
-    held, _ = await admitted(gate, 30)
+    held, _ = await admitted(admission, 30)
     in_force("[limits.rate]\nrequests_per_minute = 20\n")
-    lowered, why = await admitted(gate, 1)
+    lowered, why = await admitted(admission, 1)
     assert (30, 0, "limit rate: 20 requests a minute are used") == (len(held), len(lowered), why)
     in_force("[limits.rate]\nrequests_per_minute = 200\n")
-    raised, _ = await admitted(gate, 20)
+    raised, _ = await admitted(admission, 20)
     assert 20 == len(raised)
 
 
-def _room(gate: Gate) -> bool:
-    return bool(gate.decided(TASK, Decision(routes=(Choice(route=ROUTE, reason="first"),))).routes)
+def _room(admission: Admission) -> bool:
+    return bool(admission.decided(TASK, Decision(routes=(Choice(route=ROUTE, reason="first"),))).routes)
 
 
 @pytest.mark.parametrize(
@@ -241,11 +241,11 @@ async def test_a_budget_holds_over_a_midnight_that_clocks_tell_at_different_time
     """
     document = parse_policy("[budgets.b]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
     async with counting_on(nats_server, "o2") as other:
-        slow, fast = here.gate(lambda: document), other.gate(lambda: document)
+        slow, fast = here.admission(lambda: document), other.admission(lambda: document)
         found: dict[str, int] = {}
         for _ in range(15):
             for name, each, ahead_s in (("slow", slow, -CLOCKS_APART_S / 2), ("fast", fast, CLOCKS_APART_S / 2)):
-                monkeypatch.setattr(gate, "time", Clock(at_unix_s=MIDNIGHT + ahead_s))
+                monkeypatch.setattr(admission, "time", Clock(at_unix_s=MIDNIGHT + ahead_s))
                 permits, _ = await admitted(each, 1)
                 found[name] = found.get(name, 0) + len(permits)
         totals = [

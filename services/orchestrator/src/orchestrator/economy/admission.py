@@ -1,5 +1,5 @@
 """
-The gate that every attempt passes: whether limits and budgets have room for it, and what it used when it has ended.
+Admission, which every attempt passes: whether limits and budgets have room for it, and what it used when it has ended.
 
 Where the policy has neither (`CompiledPolicy.limited`) it is not asked. Tokens of rates come from leases
 held here; a budget, and a bound on attempts at a time, cost one request to a counter for each attempt.
@@ -30,7 +30,7 @@ OnOver = Callable[[str, str, str], None]
 """Told of each attempt that was over: `limit` or `budget`, its name, and `refused`, `reported` or `away`."""
 
 
-class Gate:
+class Admission:
     """
     Admits attempts.
 
