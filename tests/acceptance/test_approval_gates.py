@@ -54,6 +54,17 @@ input = { document = "${item}" }
 [output]
 texts = "${steps.inner.*.text}"
 """
+WHOLE = """
+name = "whole"
+[input]
+type = "object"
+[steps.inner]
+capability = "gated"
+approval = { expires_s = 3600 }
+input = { document = "${input.document}" }
+[output]
+text = "${steps.inner.text}"
+"""
 KEY = ApproverKey(new_approver_seed())
 ORCHESTRATORS = 2
 
@@ -169,7 +180,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     directory: Path = tmp_path_factory.mktemp("gates")
     folder = directory / "capabilities"
     folder.mkdir()
-    for text in (GATED, BRIEF, OUTER):
+    for text in (GATED, BRIEF, OUTER, WHOLE):
         (folder / f"{text.split(chr(34))[1]}.toml").write_text(text)
     async with AsyncExitStack() as stack:
         fleet = await stack.enter_async_context(
@@ -466,6 +477,42 @@ async def test_runs_within_a_run_wait_each_for_its_own(stage: Stage):
 
     assert {"inner.0/report", "inner.1/report"} == {each["step"] for each in requests}
     assert {"texts": ["<same, billing>", "<same, billing>"]} == result["output"]
+
+
+@pytest.mark.parametrize("decision", ["grant", "deny"])
+async def test_a_gate_before_a_whole_run_stands_before_its_first_step_and_is_passed_once(stage: Stage, decision: str):
+    """
+    However long the run within then waits at its own gate: longer, here, than the grant of the outer one was good.
+    """
+    task, document = await stage.submit("whole")
+    [request] = await stage.waiting(task)
+    shown = await stage.approver.api("approvals", {"verb": "show", "id": request["id"]})
+    sent_before = [each for each in stage.worker.requests if document in each["input"]["document"]]
+    until = unix_ms() + 3000
+    if decision == "grant":
+        claims = {name: request[name] for name in ("capability", "data_class", "zones", "input_sha256")}
+        grant = Grant(scope="default", expires_unix_ms=until, nonce="1" * 32, approver=KEY.public_key, **claims)
+        await stage.decide(request, grant=KEY.sign(grant))
+        inner: list[Json] = []
+
+        async def waits_within() -> bool:
+            inner[:] = await stage.waiting(task)
+            return unix_ms() > until and [each["step"] for each in inner] == ["inner/report"]
+
+        await eventually(waits_within)
+        await stage.decide(inner[0])
+    else:
+        await stage.decide(request, "deny")
+    result = await stage.result(task)
+
+    assert ("inner", "gated", ["cloud", "local"]) == tuple(request[name] for name in ("step", "capability", "zones"))
+    assert ({"document": document}, []) == (shown["payload"], sent_before)
+    if decision == "grant":
+        assert {"text": f"<{document}, billing>"} == result.get("output"), result
+        assert ["pending", "granted", "consumed"] == await stage.statuses(request["id"])
+        assert 1 == stage.sent(document)
+    else:
+        assert ("approval_denied", 0) == (result["error"]["kind"], stage.sent(document))
 
 
 async def _consumed(stage: Stage, request: str) -> bool:

@@ -22,6 +22,7 @@ FORGERIES = (
     subjects.resumed("acme", "t"),
     subjects.audit("acme", REQUEST, "granted"),
     subjects.step_payload("acme", "t", REQUEST),
+    subjects.step_passed("acme", "t", REQUEST),
     subjects.pipeline_step("acme", "t", "report", "-", REQUEST),
     "scope.acme.api.decide",
     f"$JS.API.STREAM.MSG.DELETE.{subjects.bucket_stream(BUCKET)}",

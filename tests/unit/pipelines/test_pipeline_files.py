@@ -68,18 +68,3 @@ def test_pipelines_are_nested_four_deep_at_most_and_never_in_a_circle(
     except PipelinesError as error:
         found = {Path(each.file_name).stem for each in error.errors}
     assert bad == found
-
-
-def test_a_gate_before_a_whole_pipeline_is_a_fault(tmp_path: Path):
-    """
-    Its grant would be used up when the run within is suspended at a gate of its own.
-    """
-    write(tmp_path, "inner", "classify")
-    write(tmp_path, "outer", "inner")
-    with (tmp_path / "outer.toml").open("a") as file:
-        file.write("[steps.s0.approval]\n")
-    with pytest.raises(PipelinesError) as raised:
-        load_pipelines(tmp_path, Catalogue.load(tmp_path))
-    [error] = raised.value.errors
-    assert "outer.toml" == Path(error.file_name).name
-    assert "steps.s0.approval: inner is a pipeline" in str(error)

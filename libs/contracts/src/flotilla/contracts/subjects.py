@@ -191,6 +191,11 @@ def pipeline_step(scope: str, run: str, step: str, index: str, digest: str) -> s
     return f"step.{scope}.{run}.{step}.{index}.{digest}"
 
 
+def step_passed(scope: str, task: str, digest: str) -> str:
+    """Where it is kept, once, that a run within a run has passed its gate; the digest is of all that was approved."""
+    return f"step.{scope}.{task}.passed.{digest}"
+
+
 def step_payload(scope: str, task: str, request: str) -> str:
     """Where the input is kept that an approver is shown, once per request for approval."""
     return f"step.{scope}.{task}.approval.{request}"

@@ -13,7 +13,6 @@ from flotilla.contracts.policy import Policy, rules_for
 from flotilla.contracts.subjects import Zone
 from flotilla.pipelines.data_flow import DataFlow, enter_whole
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step
-from flotilla.pipelines.pipeline_files import gates_before_pipelines
 from flotilla.pipelines.references import Reference
 from flotilla.pipelines.schema_paths import has_path
 from flotilla.routing.data_classes import ORDER, declassified_by
@@ -75,7 +74,6 @@ def check(pipeline: Pipeline, task_class: DataClass, around: Surroundings, *, de
     """Look at a pipeline whose tasks have a class; the pipelines among its steps are looked at with it."""
     steps = tuple(_reports(pipeline, task_class, around))
     faults = [*_path_faults(pipeline, around)]
-    faults += gates_before_pipelines(pipeline, around.pipelines)
     for step, report in zip(pipeline.steps, steps, strict=True):
         faults += _capability_faults(step, around)
         faults += _route_faults(report, around)

@@ -1,6 +1,6 @@
 """The pipelines in the folder of capabilities, and what they are to whoever takes tasks: capabilities like any other."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flotilla.capabilities.capability_files import is_pipeline
@@ -43,11 +43,6 @@ def load_pipelines(source: Path | Sequence[Path] | None, catalogue: Catalogue) -
         pipelines[pipeline.name] = pipeline
     if not errors:
         errors = [PipelineError(str(origins[name]), [fault]) for name, fault in nesting_faults(pipelines)]
-        errors += [
-            PipelineError(str(origins[name]), faults)
-            for name, pipeline in pipelines.items()
-            if (faults := list(gates_before_pipelines(pipeline, pipelines)))
-        ]
     if errors:
         raise PipelinesError(errors)
     return pipelines
@@ -88,13 +83,3 @@ def nesting_faults(pipelines: Mapping[str, Pipeline]) -> Iterator[tuple[str, str
         deeper = {name for name in deeper if any(step.capability in deeper for step in pipelines[name].steps)}
     for name in sorted(deeper):
         yield name, f"steps: pipelines within pipelines more than {NESTING_MAX} deep, or in a circle"
-
-
-def gates_before_pipelines(pipeline: Pipeline, pipelines: Container[str]) -> Iterator[str]:
-    """Steps with a gate that are pipelines: each fault with its key."""
-    for step in pipeline.steps:
-        if step.approval is not None and step.capability in pipelines:
-            yield (
-                f"steps.{step.name}.approval: {step.capability} is a pipeline, "
-                "which has no gate as a whole: put the gate before its steps"
-            )

@@ -29,6 +29,7 @@ from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError, TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.results import Result
+from flotilla.contracts.subjects import Zone
 from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.per_item import guarded
 from orchestrator.approvals.request_store import Kept, RequestStore
@@ -92,7 +93,15 @@ class Gate:
         self._events = events
         self._waiting_of = pending
 
-    async def enter(self, task: Task, origin: Origin, terms: Terms, *, index: int | None = None) -> Opened:
+    async def enter(
+        self,
+        task: Task,
+        origin: Origin,
+        terms: Terms,
+        *,
+        index: int | None = None,
+        zones: frozenset[Zone] | None = None,
+    ) -> Opened:
         """
         Pass, once the input of a durable task is approved.
 
@@ -101,13 +110,14 @@ class Gate:
             origin: Of the message that brought it.
             terms: Of the gate.
             index: Of the item, where its step runs for each.
+            zones: Where it may go; None for those that its class and capability leave open.
 
         Raises:
             AwaitingApprovalError: Nobody has decided yet.
             TaskError: `approval_denied` or `approval_expired`.
             FabricError: The stores cannot be reached.
         """
-        asked = gated_input(task, origin, index)
+        asked = gated_input(task, origin, index, zones)
         request = digest_of(asked)[:32]
         for _ in range(CHANGES_TRIED_MAX):
             try:
@@ -185,7 +195,7 @@ class Gate:
         return Opened(grant=record.grant, until_unix_ms=record.usable_until_unix_ms)
 
 
-def gated_input(task: Task, origin: Origin, index: int | None) -> GatedInput:
+def gated_input(task: Task, origin: Origin, index: int | None, zones: frozenset[Zone] | None = None) -> GatedInput:
     """What a request is about, computed from what is about to be dispatched."""
     try:
         digest = payload_digest(task.body)
@@ -198,7 +208,7 @@ def gated_input(task: Task, origin: Origin, index: int | None) -> GatedInput:
         index=index,
         capability=task.capability,
         data_class=task.data_class,
-        zones=zones_of(task.capability, task.data_class),
+        zones=zones_of(task.capability, task.data_class) if zones is None else sorted(zones),
         input_sha256=digest,
     )
 

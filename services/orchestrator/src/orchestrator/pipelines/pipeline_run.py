@@ -251,7 +251,7 @@ class PipelineRun:
                 )
                 if passed_by is not None:
                     return passed_by
-                opened = await enter(needs, step, gate, child)
+                opened = await enter(needs, step, gate, child, self._kept)
         except TaskError as error:
             return Ended(child.failed(error.body), data_class)
         if opened is not None:

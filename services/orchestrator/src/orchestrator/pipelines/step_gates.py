@@ -7,7 +7,9 @@ from flotilla.pipelines.plan import StepTask
 from flotilla.routing.types import TaskView
 from orchestrator.approvals.gate import Opened
 from orchestrator.approvals.terms import Terms, terms_of_step
+from orchestrator.execution.shut_zones import ALL_ZONES
 from orchestrator.pipelines.dependencies import PipelineDependencies
+from orchestrator.pipelines.step_results import RunResults
 from orchestrator.state.tasks import Task
 
 
@@ -19,22 +21,29 @@ def gate_of(needs: PipelineDependencies, step: StepTask, scope: str, data_class:
     return terms_of_step(step.approval, policy)
 
 
-async def enter(needs: PipelineDependencies, step: StepTask, terms: Terms, task: Task) -> Opened:
+async def enter(
+    needs: PipelineDependencies, step: StepTask, terms: Terms, task: Task, kept: RunResults | None
+) -> Opened | None:
     """
-    Have a step's input approved.
+    Have a step's input approved. None for a step that is a run: its tasks go without its grant, and it takes its time.
 
     Raises:
         TaskError: It was not; or nobody can be waited for here.
         AwaitingApprovalError: Nobody has decided yet.
+        NoRouteNowError, FabricError: The stores cannot be reached.
     """
-    if step.capability in needs.pipelines:
-        # Its grant would be used up when the run within is suspended at a gate of its own. Files of earlier versions.
-        text = "the step is a pipeline, which has no gate as a whole: put the gate before its steps"
-        raise TaskError(ErrorKind.BAD_REQUEST, text, details={"key": f"steps.{step.key.step}.approval"})
-    if task.origin is None:
+    if task.origin is None or kept is None:
         # Whoever asks waits for the answer, and a person takes longer.
         raise TaskError(ErrorKind.APPROVAL_REQUIRED, "the step needs an approval: submit it as a durable task")
-    return await needs.gate.enter(task, task.origin(), terms, index=step.key.index)
+    origin = task.origin()
+    if step.capability not in needs.pipelines:
+        return await needs.gate.enter(task, origin, terms, index=step.key.index)
+    # The run within may stand at gates of its own for longer than a grant is good: that it passed this one is kept.
+    if not await kept.has_passed(step, task.data_class, origin.submission):
+        # What it makes of its input may go where the input itself may not.
+        await needs.gate.enter(task, origin, terms, index=step.key.index, zones=ALL_ZONES)
+        await kept.keep_passed(step, task.data_class, origin.submission)
+    return None
 
 
 def refusal_of_whole(needs: PipelineDependencies, pipeline: str) -> ErrorBody | None:

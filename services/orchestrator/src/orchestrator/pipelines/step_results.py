@@ -27,7 +27,14 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
 from flotilla.fabric.publish_outcomes import Stored
-from flotilla.fabric.stored import StoredMessage, between, last_message_direct, last_of_each, last_sequence
+from flotilla.fabric.stored import (
+    StoredMessage,
+    between,
+    last_message,
+    last_message_direct,
+    last_of_each,
+    last_sequence,
+)
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline
 from flotilla.pipelines.errors import PipelineError
@@ -168,6 +175,15 @@ class StepResults:
             raise NoRouteNowError from None
         return None if found is None else _read(found.subject, found.body)
 
+    async def is_kept(self, scope: str, subject: str) -> bool:
+        """
+        Whether anything is kept under a subject, by its stream's leader: what a replica has not heard of yet counts too.
+
+        Raises:
+            FabricError: The server could not be asked.
+        """
+        return await last_message(self._requests, subjects.steps_stream(scope), subject) is not None
+
     async def _definition(self, scope: str, subject: str, pipeline: Pipeline) -> Pipeline:
         found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
         if found is None:
@@ -279,6 +295,24 @@ class RunResults:
             return ended
         return await self._keep(self._subject_of_failure(step, data_class), body, ended)
 
+    async def has_passed(self, step: StepTask, data_class: DataClass, submission: str) -> bool:
+        """
+        Whether a run within this one has passed its gate with this input, in this submission of the task.
+
+        Raises:
+            FabricError: The server could not be asked.
+        """
+        return await self._results.is_kept(self._scope, self._subject_of_passing(step, data_class, submission))
+
+    async def keep_passed(self, step: StepTask, data_class: DataClass, submission: str) -> None:
+        """
+        Keep that it has, before it begins.
+
+        Raises:
+            NoRouteNowError: It cannot be kept now.
+        """
+        await self._results.keep(self._scope, self._subject_of_passing(step, data_class, submission), b"{}")
+
     async def _keep(self, subject: str, body: bytes, ended: Ended) -> Ended:
         if await self._results.keep(self._scope, subject, body) is Stored.NOW:
             return ended
@@ -291,8 +325,15 @@ class RunResults:
         # Another than that of its result, which a task that goes on with the run may yet come to.
         return self._subject_of(self._task_id, step, f"{data_class} failed")
 
+    def _subject_of_passing(self, step: StepTask, data_class: DataClass, submission: str) -> str:
+        approved = f"{submission}\0{step.key}\0{self._made_from(step, data_class)}"
+        return subjects.step_passed(self._scope, self._task_id, hashlib.sha256(approved.encode()).hexdigest()[:32])
+
+    def _made_from(self, step: StepTask, data_class: str) -> str:
+        return f"{self.pipeline.digest}\0{step.capability}\0{data_class}\0{step.input_digest}"
+
     def _subject_of(self, owner: str, step: StepTask, data_class: str) -> str:
-        made_from = f"{self.pipeline.digest}\0{step.capability}\0{data_class}\0{step.input_digest}"
+        made_from = self._made_from(step, data_class)
         index = "-" if step.key.index is None else str(step.key.index)
         digest = hashlib.sha256(made_from.encode()).hexdigest()[:32]
         return subjects.pipeline_step(self._scope, owner, step.key.step, index, digest)

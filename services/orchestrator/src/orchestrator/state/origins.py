@@ -44,12 +44,15 @@ class Origin(Struct, frozen=True, kw_only=True):
         task: The durable task; of a step the outermost run.
         path: The step that it is of that run, with those around it, as `outer/inner`; empty of the task itself.
         message: The stream and the sequence of the task's own message: deliveries with the same follow one another.
+        submission: The same each time that the task is delivered, whether it was suspended in between or not, and not that
+            of the same id submitted again.
         submitted_by: See `ApprovalRecord`.
     """
 
     task: str
     path: str = ""
     message: str
+    submission: str
     submitted_by: str
 
     def below(self, step: str) -> "Origin":

@@ -196,7 +196,12 @@ class DeliveryRun:
         """Where the task comes from; only gates ask."""
         self._at_gate = True
         delivery, scope = self.delivery, self._needs.scope
-        return Origin(task=task_id, message=delivery.message_id, submitted_by=submitter_of(delivery.headers, scope))
+        return Origin(
+            task=task_id,
+            message=delivery.message_id,
+            submission=f"{delivery.subject} {delivery.sequence} {delivery.stored_unix_ms}",
+            submitted_by=submitter_of(delivery.headers, scope),
+        )
 
     def _failed(self, task: Task, error: ErrorBody) -> DurableAnswer:
         """The end of a task that is run no more."""
