@@ -22,6 +22,7 @@ from flotilla.testkit.manifests import (
     K8S,
     REPOSITORY,
     Fleet,
+    Manifest,
     containers_of,
     environment_of,
     kind,
@@ -67,6 +68,53 @@ def test_there_are_ten_commands_to_a_first_task():
     assert 10 == len(first[1].strip().splitlines())
 
 
+def test_the_first_commands_build_and_load_every_image_that_they_wait_for(dev: Fleet):
+    """
+    A Deployment whose image is nowhere is never available.
+    """
+    text = DEPLOY.read_text(encoding="utf-8")
+    fence = re.search(r"## From nothing to a first task.*?```sh\n(.*?)```", text, re.DOTALL)
+    assert fence is not None
+    lines = [shlex.split(line) for line in fence[1].splitlines()]
+    [built] = [words[2].removeprefix("IMAGES=").split() for words in lines if words[:2] == ["make", "images"]]
+    [loaded] = [words[3:] for words in lines if words[:3] == ["kind", "load", "docker-image"]]
+
+    images = {container["image"] for each in workloads(dev) for container in containers_of(each)}
+
+    own = {image for image in images if image.startswith("flotilla/")}
+    assert own == set(loaded)
+    assert own == {f"flotilla/{image}:0.1.0" for image in built}
+
+
+def test_the_smallest_machines_are_those_that_the_pods_ask_for(dev: Fleet, prod: Fleet):
+    """
+    The table's sums of requests, of all replicas.
+    """
+    rows = dict(
+        re.findall(r"^\| ([^|]+) \| ([\d.]+ \| [\d.]+ [MG]iB) \|", DEPLOY.read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    ollama = [named(prod, "ollama", "StatefulSet", "Deployment")]
+    others = [each for each in workloads(prod) if each not in ollama]
+
+    assert rows["dev"] == asked_for(workloads(dev))
+    assert rows["prod without Ollama"] == asked_for(others)
+    assert rows["Ollama of prod"] == asked_for(ollama)
+
+
+def asked_for(pods: list[Manifest]) -> str:
+    """CPU and memory as the table writes them."""
+    cpu_m = memory_mib = 0
+    for each in pods:
+        for container in each["spec"]["template"]["spec"]["containers"]:
+            requests = container["resources"]["requests"]
+            cpu, memory = str(requests["cpu"]), str(requests["memory"])
+            replicas = each["spec"].get("replicas", 1)
+            cpu_m += replicas * (int(cpu[:-1]) if cpu.endswith("m") else int(cpu) * 1000)
+            memory_mib += replicas * int(memory[:-2]) * (1024 if memory.endswith("Gi") else 1)
+    memory_text = f"{memory_mib} MiB" if memory_mib < 1024 else f"{round(memory_mib / 1024, 1):g} GiB"
+    return f"{cpu_m / 1000:g} | {memory_text}"
+
+
 def test_every_make_target_is_one():
     """
     And has a line in `make help`.
@@ -109,7 +157,7 @@ def test_the_overlay_that_the_text_tells_to_write_renders(tmp_path: Path, kustom
     images = {container["image"] for each in workloads(render(place, kustomize)) for container in containers_of(each)}
 
     own = {image for image in images if "flotilla/" in image}
-    assert 4 == len(own)
+    assert 5 == len(own)
     assert all(image.startswith("registry.example/") for image in own)
 
 
