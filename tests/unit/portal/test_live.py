@@ -1,12 +1,14 @@
 """What is kept of a fleet's events: rates, sums, tasks and frames, each within its bound."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.results import Event, encode
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.message import Message
+from flotilla.fabric.stored import StoredMessage
 from portal.live import event_feed
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
@@ -15,8 +17,8 @@ from portal.live.story import story_of
 from portal.live.tasks import EVENTS_PER_TASK_MAX, SeenTasks
 
 
-def event(kind: EventKind, task: str = "t1", **more: object) -> Event:
-    return Event(task=task, capability="classify", kind=kind, at_unix_ms=1, **more)  # pyright: ignore[reportArgumentType]
+def event(kind: EventKind, task: str = "t1", at: int = 1, **more: object) -> Event:
+    return Event(task=task, capability="classify", kind=kind, at_unix_ms=at, **more)  # pyright: ignore[reportArgumentType]
 
 
 def ignore(scope: str, what: Event) -> None:
@@ -29,6 +31,13 @@ def ignore_kind(kind: str) -> None:
 
 def message(what: Event, scope: str = "default") -> Message:
     return Message(f"scope.{scope}.events.{what.capability}.{what.kind}", "", encode(what))
+
+
+def stored(sequence: int, what: Event, scope: str = "default") -> StoredMessage:
+    subject = f"scope.{scope}.events.{what.capability}.{what.kind}"
+    return StoredMessage(
+        subject=subject, sequence=sequence, stored_unix_ms=what.at_unix_ms, headers={}, body=encode(what)
+    )
 
 
 def test_a_rate_is_of_the_last_ten_whole_seconds():
@@ -86,10 +95,14 @@ def test_a_task_is_what_its_events_say():
 
 def test_a_step_is_known_by_its_run():
     """
-    By the run's id, which is in its own; not what is only called alike, nor one of another scope's run.
+    By the run's id, which is in its own, also where the run is heard of later; not what is only called alike, nor one of
+    another scope's run.
     """
     tasks, step = SeenTasks(), "0123456789abcdef0123"
+    early = tasks.take("default", event("queued", f"seq-3-0{step[1:]}"))
+    assert "" == tasks.run_of(early)
     tasks.take("default", event("queued", "seq-3"))
+    assert "seq-3" == tasks.run_of(early)
     found = {
         (scope, task): tasks.take(scope, event("queued", task)).run
         for scope, task in (
@@ -190,6 +203,43 @@ async def test_a_slow_viewer_is_told_what_he_has_missed_and_gets_what_is_new():
     assert lately is not None
     assert (["t95"], 96) == ([one["task"] for one in data_of(lately[0])["events"]], lately[1])
     assert feed.total == seen
+
+
+async def test_what_was_before_is_taken_before_what_came_meanwhile_and_nothing_twice():
+    """
+    A task of the past that ended, one that ended while the past was read, and one that was known already.
+    """
+    tasks, counted = SeenTasks(), Counter[str]()
+
+    def take(scope: str, one: Event) -> None:
+        tasks.take(scope, one)
+
+    def take_past(scope: str, one: Event) -> bool:
+        is_new = tasks.take_past(scope, one) is not None
+        counted[one.kind] += is_new
+        return is_new
+
+    feed = EventFeed(on_event=take, on_counted=ignore_kind)
+
+    for one in (event("queued", "known", at=9), event("dispatched", "known", at=9)):
+        await feed.take(message(one))
+    feed.hold()
+    for one in (event("finished", "meanwhile", at=8), event("queued", "new", at=10)):
+        await feed.take(message(one))
+    past = [
+        *(event(kind, "old", at=1) for kind in ("queued", "dispatched", "failed")),
+        *(event(kind, "meanwhile", at=7) for kind in ("queued", "dispatched")),
+        event("finished", "meanwhile", at=8),
+        *(event(kind, "known", at=9) for kind in ("queued", "dispatched", "finished")),
+    ]
+    await feed.go_on([stored(number, one) for number, one in enumerate(past)], take_past)
+    tasks.in_order()
+
+    assert [("new", "waiting"), ("known", "ok"), ("meanwhile", "ok"), ("old", "failed")] == [
+        (seen.task, seen.state) for seen in tasks.newest_first()
+    ]
+    assert [1, 3, 3, 3] == [len(seen.events) for seen in tasks.newest_first()]
+    assert {"queued": 2, "dispatched": 2, "failed": 1, "finished": 2} == counted
 
 
 async def test_what_is_no_event_is_passed_over():

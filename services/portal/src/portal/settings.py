@@ -32,8 +32,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_proxy_header: `FLOTILLA_PORTAL_PROXY_HEADER`: a header in which these name whom they have signed in, and that
             they take from nobody else; who that is, the file of people says (`login`).
         portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
-        scopes: `FLOTILLA_SCOPES`: the tenants whose backlog and dead letters are counted, with commas between; tasks and
-            events are those of every tenant.
+        scopes: `FLOTILLA_SCOPES`: the tenants whose backlog and dead letters are counted, and whose events of before its
+            start are read, with commas between; what happens from then on is shown of every tenant.
         viewers_max: Pages that may be open at a time; more are refused.
     """
 

@@ -5,20 +5,23 @@ Every event is counted by its subject. Of more than EVENTS_READ_MAX in a frame t
 them is that they were.
 """
 
+import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.names import is_scope
 from flotilla.contracts.results import Event, decode_event
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.stored import StoredMessage
 
 FRAME_EVENTS_MAX: Final = 200
 EVENTS_READ_MAX: Final = 2_000
@@ -26,6 +29,12 @@ EVENTS_READ_MAX: Final = 2_000
 FRAMES_KEPT_MAX: Final = 10
 """Two seconds: whoever lags further behind has a slow line, and gets what is new."""
 RECENT_MAX: Final = 200
+HELD_MAX: Final = 20_000
+"""While older ones are being read; those above are counted and not read."""
+PAST_AT_A_TIME: Final = 500
+"""Some milliseconds' work: then others have their turn."""
+OVERLAP_MS: Final = 10_000
+"""How much later than another an event may be stored that happened before it."""
 BOOT_BYTES: Final = 6
 NUMBER_DIGITS_MAX: Final = 18
 PRICED_KINDS: Final = ("finished", "attempt_failed", "step_finished")
@@ -35,6 +44,8 @@ _SUBJECT_PARTS: Final = 5
 encode: Final = msgspec.json.Encoder().encode
 OnEvent = Callable[[str, Event], None]
 OnCounted = Callable[[EventKind | str], None]
+OnPast = Callable[[str, Event], bool]
+"""Takes an event of the past; says whether it was not known."""
 
 
 class FleetEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +106,8 @@ class EventFeed:
     def __init__(self, *, on_event: OnEvent, on_counted: OnCounted) -> None:
         self._on_event = on_event
         self._on_counted = on_counted
+        self._held: deque[Message] | None = None
+        self._newest_unix_ms = 0
         self._boot: Final = secrets.token_hex(BOOT_BYTES)
         self._frames: Final[deque[Frame]] = deque(maxlen=FRAMES_KEPT_MAX)
         self._recent: Final[deque[FleetEvent]] = deque(maxlen=RECENT_MAX)
@@ -104,26 +117,52 @@ class EventFeed:
         self.total = 0
 
     async def start(self, connection: Connection) -> None:
-        """Subscribe to the events of every scope, which is what an observer may."""
+        """Subscribe to the events of every scope, which is what an observer may; they are held until `go_on`."""
+        self.hold()
         await connection.subscribe(subjects.events("*", "*", "*"), self.take)  # pyright: ignore[reportArgumentType]  # a wildcard
 
     async def take(self, message: Message) -> None:
         """Take one message of an event's subject."""
-        parts = message.subject.split(".")
-        if len(parts) != _SUBJECT_PARTS or not is_scope(parts[1]):
+        if self._held is not None and len(self._held) < HELD_MAX:
+            self._held.append(message)
             return
-        scope, kind = parts[1], parts[4]
+        named = _named(message.subject)
+        if named is None:
+            return
+        scope, kind = named
         self._came += 1
         self._on_counted(kind)
-        if self._read >= EVENTS_READ_MAX:
+        if self._read >= EVENTS_READ_MAX or self._held is not None:
             return
         self._read += 1
-        try:
-            event = decode_event(message.data)
-        except DecodeFailedError:
-            return  # of a newer orchestrator: a watcher shows what it can read
-        self._on_event(scope, event)
-        self._unframed.append(shown(scope, event))
+        event = _event_in(message.data)
+        if event is not None:
+            self._newest_unix_ms = max(self._newest_unix_ms, min(event.at_unix_ms, unix_ms()))
+            self._on_event(scope, event)
+            self._unframed.append(shown(scope, event))
+
+    def hold(self) -> None:
+        """Set aside what comes until `go_on`: what was before it is to be taken first."""
+        self._held = deque() if self._held is None else self._held
+
+    async def go_on(self, past: Sequence[StoredMessage], on_past: OnPast) -> None:
+        """Take what was, as far as it is not known, then what came meanwhile and is not among it."""
+        known: set[tuple[str, bytes]] = set()
+        since_unix_ms = self._newest_unix_ms - OVERLAP_MS
+        for number, message in enumerate(past):
+            if number % PAST_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            known.add((message.subject, message.body))
+            named, event = _named(message.subject), _event_in(message.body)
+            if named is None or event is None or event.at_unix_ms < since_unix_ms or not on_past(named[0], event):
+                continue
+            self._newest_unix_ms = max(self._newest_unix_ms, min(event.at_unix_ms, unix_ms()))
+            self._came += 1
+            self._unframed.append(shown(named[0], event))
+        held, self._held = self._held or (), None
+        for message in held:
+            if (message.subject, message.data) not in known:
+                await self.take(message)
 
     def end_frame(self) -> bool:
         """Make a frame of what came since the last; says whether there was anything."""
@@ -168,3 +207,17 @@ class EventFeed:
         """As it stands in the stream; `seen` is how many events somebody has seen with it, which is what its id says."""
         body = encode({"events": events, "dropped": dropped})
         return b"event: events\nid: %s-%d\ndata: %s\n\n" % (self._boot.encode(), seen, body)
+
+
+def _named(subject: str) -> tuple[str, str] | None:
+    """The scope and the kind that an event's subject names; None where it is none."""
+    parts = subject.split(".")
+    return (parts[1], parts[4]) if len(parts) == _SUBJECT_PARTS and is_scope(parts[1]) else None
+
+
+def _event_in(body: bytes) -> Event | None:
+    """None for one of a newer orchestrator: a watcher shows what it can read."""
+    try:
+        return decode_event(body)
+    except DecodeFailedError:
+        return None

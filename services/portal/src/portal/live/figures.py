@@ -20,7 +20,7 @@ class LiveFigures:
 
     def __init__(self, zone_of: Callable[[str], Zone | None]) -> None:
         self._zone_of = zone_of
-        self._started_unix_ms: Final = unix_ms()
+        self._since_unix_ms = unix_ms()
         self._ended = Rate()
         self._ok_hour = HourSum()
         self._ended_hour = HourSum()
@@ -30,18 +30,22 @@ class LiveFigures:
         self._crossed = Rate()
         self._took = {zone: (HourSum(), HourSum()) for zone in ("local", "cloud")}
 
-    def count(self, kind: str) -> None:
-        """An event of this kind came, read or not."""
+    def begin_at(self, at_unix_ms: int) -> None:
+        """What was counted is whole from then on, which is before the portal began."""
+        self._since_unix_ms = min(self._since_unix_ms, at_unix_ms)
+
+    def count(self, kind: str, now_s: float | None = None) -> None:
+        """An event of this kind came, read or not; now unless told."""
         if kind in ("finished", "failed"):
-            now_s = unix_ms() / 1000
+            now_s = unix_ms() / 1000 if now_s is None else now_s
             self._ended.add(now_s)
             self._ended_hour.add(now_s)
             if kind == "finished":
                 self._ok_hour.add(now_s)
 
-    def take(self, event: Event, seen: SeenTask) -> None:
+    def take(self, event: Event, seen: SeenTask, now_s: float | None = None) -> None:
         """An event was read; `seen` is its task after it."""
-        now_s = unix_ms() / 1000
+        now_s = unix_ms() / 1000 if now_s is None else now_s
         if event.kind == "dispatched" and event.pool:
             if event.pool not in self._pools and len(self._pools) >= POOLS_MAX:
                 self._pools.clear()
@@ -73,7 +77,7 @@ class LiveFigures:
             local_ms_avg=self._average_ms("local", now_s),
             cloud_ms_avg=self._average_ms("cloud", now_s),
             cost_usd_hour=round(self._cost_hour.total(now_s), 6),
-            since_unix_ms=max(self._started_unix_ms, now_unix_ms - _HOUR_MS),
+            since_unix_ms=max(self._since_unix_ms, now_unix_ms - _HOUR_MS),
         )
 
     def boundary(self, now_unix_ms: int) -> Boundary:

@@ -39,7 +39,7 @@ class SeenTask:
     One task, as its events have told of it.
 
     Attributes:
-        run: Of which it is a step, where that is known; empty otherwise.
+        run: Of which it is a step, as far as that is known yet (`SeenTasks.run_of`); empty otherwise.
         pool: Of the last attempt, as model and replica.
         cost_usd: None where it is not known.
         heard_unix_ms: When its newest event happened.
@@ -68,9 +68,9 @@ class SeenTask:
         "task",
     )
 
-    def __init__(self, scope: str, event: Event, run: str = "") -> None:
+    def __init__(self, scope: str, event: Event) -> None:
         self.scope: Final = scope
-        self.run: Final = run
+        self.run = ""
         self.task: Final = event.task
         self.capability: Final = event.capability
         self.labels: Final = event.labels
@@ -151,7 +151,8 @@ class SeenTasks:
         if seen is None:
             if len(self._tasks) >= self._tasks_max:
                 self._forget_oldest()
-            seen = self._tasks[key] = SeenTask(scope, event, self._run_of(scope, event.task))
+            seen = self._tasks[key] = SeenTask(scope, event)
+            self.run_of(seen)
         held = len(seen.events)
         seen.take(event)
         self._events += len(seen.events) - held
@@ -159,11 +160,31 @@ class SeenTasks:
             self._forget_oldest()
         return seen
 
-    def _run_of(self, scope: str, task: str) -> str:
+    def take_past(self, scope: str, event: Event) -> SeenTask | None:
+        """
+        Take an event that may have been taken already; None where it was, or where its task has ended after it.
+
+        Call `in_order` after the last of them.
+        """
+        seen = self._tasks.get((scope, event.task))
+        if seen is not None:
+            has_ended_since = seen.has_ended and event.at_unix_ms < seen.heard_unix_ms
+            if has_ended_since or structs.replace(event, labels={}) in seen.events:
+                return None
+        return self.take(scope, event)
+
+    def in_order(self) -> None:
+        """Have the newest be the last again, where older ones have come after newer ones."""
+        for key, _ in sorted(self._tasks.items(), key=lambda item: item[1].at_unix_ms):
+            self._tasks.move_to_end(key)
+
+    def run_of(self, seen: SeenTask) -> str:
         """The run that a task is a step of: its id is the run's and a digest. A run that is not known here is none."""
-        stem, _, digest = task.rpartition("-")
-        is_digest = len(digest) == STEP_DIGEST_LENGTH and set(digest) <= HEXADECIMAL
-        return stem if is_digest and (scope, stem) in self._tasks else ""
+        if not seen.run:
+            stem, _, digest = seen.task.rpartition("-")
+            is_digest = len(digest) == STEP_DIGEST_LENGTH and set(digest) <= HEXADECIMAL
+            seen.run = stem if is_digest and (seen.scope, stem) in self._tasks else ""
+        return seen.run
 
     def _forget_oldest(self) -> None:
         _, oldest = self._tasks.popitem(last=False)

@@ -28,6 +28,7 @@ from portal.live.figures import LiveFigures
 from portal.live.history import History
 from portal.live.needs_you import Seen, needs_you
 from portal.live.pace import Pace
+from portal.live.past_events import CatchUp
 from portal.live.pool_views import pool_views
 from portal.live.questions import Questions
 from portal.live.replicas import Replicas
@@ -89,6 +90,9 @@ class FleetView:
             verified=True,
         )
         self.history: Final = History(connection, requests)
+        self._catch_up: Final = CatchUp(
+            connection, requests, scopes, events=self.events, tasks=self.tasks, figures=self.figures
+        )
         connection.on_reconnect(self.changed)
 
     async def start(self) -> None:
@@ -105,12 +109,15 @@ class FleetView:
         await self.questions.start()
         self.stalled.start()
         await asyncio.wait_for(self.replicas.cache.listed.wait(), LIST_TIMEOUT_S)
+        # Pools are known by now, so what was before the portal began is told by its zone.
+        await self._catch_up.start()
         self._turning = self._loop.create_task(self._turn())
 
     async def stop(self) -> None:
         """Follow no more."""
         if self._turning is not None:
             self._turning.cancel()
+        await self._catch_up.stop()
         await self.stalled.stop()
         await self.questions.stop()
         await self.history.stop()

@@ -52,7 +52,7 @@ class TaskAnswers:
         for seen in self._from(parameters.text(request, "cursor")):
             if any(word and getattr(seen, field) != word for field, word in wanted.items()):
                 continue
-            if steps and seen.run:
+            if steps and self._view.tasks.run_of(seen):
                 continue
             if name and (name not in seen.labels or (value and seen.labels[name] != value)):
                 continue
@@ -68,6 +68,8 @@ class TaskAnswers:
         session = self._doors.viewer(request)
         scope, task = parameters.task_of(request)
         seen = self._view.tasks.get(scope, task)
+        if seen is not None:
+            self._view.tasks.run_of(seen)
         result = None
         if session is not None and session.person.scope == scope and (seen is None or seen.has_ended):
             result = await self._result(session, task)
@@ -130,5 +132,5 @@ class TaskAnswers:
             latency_ms=seen.latency_ms,
             cost_usd=seen.cost_usd,
             labels=seen.labels,
-            run=seen.run,
+            run=self._view.tasks.run_of(seen),
         )

@@ -1,0 +1,140 @@
+"""The newest events that the fleet's streams still hold: what was before a portal began, or while it could not hear."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from flotilla.contracts import subjects
+from flotilla.contracts.clock import unix_ms
+from flotilla.contracts.errors import FlotillaError
+from flotilla.contracts.results import Event
+from flotilla.contracts.subjects import EventKind
+from flotilla.fabric.connection import Connection
+from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import StoredMessage, between, sequences
+from portal.live.event_feed import EventFeed
+from portal.live.figures import LiveFigures
+from portal.live.tasks import SeenTasks
+
+PAST_EVENTS_MAX: Final = 20_000
+"""Of all scopes together, some 6 MB: as many tasks as are held anyway, where each has four."""
+PAST_TIMEOUT_S: Final = 5.0
+TRIES_MAX: Final = 5
+TRY_AGAIN_S: Final = 1.0
+_ANY_KIND: Final[EventKind] = "*"  # pyright: ignore[reportAssignmentType]  # a wildcard
+
+logger = structlog.get_logger("portal")
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """
+    What was read.
+
+    Attributes:
+        events: As the streams hold them, oldest first.
+        whole_from_unix_ms: From when on every event is among them; 0 where there is none at all.
+    """
+
+    events: list[StoredMessage]
+    whole_from_unix_ms: int = 0
+
+
+async def past_events(requests: Requests, scopes: Sequence[str], *, events_max: int = PAST_EVENTS_MAX) -> Past:
+    """
+    Read the newest events of these scopes; a stream that is not there has none.
+
+    Raises:
+        FabricError: The streams could not be read.
+        TimeoutError: Not within PAST_TIMEOUT_S.
+    """
+    async with asyncio.timeout(PAST_TIMEOUT_S):
+        found = [await _newest(requests, scope, max(1, events_max // len(scopes))) for scope in scopes]
+    events = sorted((event for each, _ in found for event in each), key=lambda event: event.stored_unix_ms)
+    # A stream of which only the end was read says nothing of what was before that.
+    begins = [each[0].stored_unix_ms for each, is_whole in found if each and not is_whole]
+    return Past(events=events, whole_from_unix_ms=max(begins, default=events[0].stored_unix_ms if events else 0))
+
+
+async def _newest(requests: Requests, scope: str, count: int) -> tuple[list[StoredMessage], bool]:
+    """The newest of one stream, and whether these are all that it holds."""
+    stream = subjects.events_stream(scope)
+    first, last = await sequences(requests, stream)
+    start = max(first, last - count + 1)
+    pattern = subjects.events(scope, "*", _ANY_KIND)
+    found = [each async for each in between(requests, stream, pattern, from_sequence=start, before=last + 1)]
+    return found, start == first
+
+
+class CatchUp:
+    """Has the portal know what was before it began, and after a reconnect what was said meanwhile."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        requests: Requests,
+        scopes: Sequence[str],
+        *,
+        events: EventFeed,
+        tasks: SeenTasks,
+        figures: LiveFigures,
+    ) -> None:
+        self._requests = requests
+        self._scopes = tuple(scopes)
+        self._events = events
+        self._tasks = tasks
+        self._figures = figures
+        self._behind = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+        connection.on_reconnect(self._reconnected)
+
+    async def start(self) -> None:
+        """Catch up, and again after each reconnect until `stop`; without the past the portal begins with what comes."""
+        if not await self._catch_up():
+            self._behind.set()
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Catch up no more."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def _reconnected(self) -> None:
+        self._events.hold()
+        self._behind.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            for _ in range(TRIES_MAX):
+                if await self._catch_up():
+                    break
+                await asyncio.sleep(TRY_AGAIN_S)
+
+    async def _catch_up(self) -> bool:
+        """Take what the streams hold; says whether they could be read. What comes meanwhile is taken in any case."""
+        self._events.hold()
+        past = Past(events=[])
+        try:
+            past = await past_events(self._requests, self._scopes)
+        except (FlotillaError, TimeoutError, ValueError, KeyError) as error:
+            logger.warning("past_events_not_read", error=type(error).__name__)
+            return False
+        finally:
+            await self._events.go_on(past.events, self._on_past)
+            self._tasks.in_order()
+        if past.events:
+            self._figures.begin_at(past.whole_from_unix_ms)
+        return True
+
+    def _on_past(self, scope: str, event: Event) -> bool:
+        seen = self._tasks.take_past(scope, event)
+        if seen is not None:
+            at_s = min(event.at_unix_ms, unix_ms()) / 1000
+            self._figures.count(event.kind, at_s)
+            self._figures.take(event, seen, at_s)
+        return seen is not None
