@@ -24,7 +24,7 @@ async def test_a_wrong_file_ends_the_orchestrator_with_one_line_that_names_every
     text = process.log_text()
     assert code == 2, text
     assert text.count("\n") == 1
-    for fault in ("a.toml: steps.one.when: ", "a.toml: steps.one.needs[0]: ", "b.toml: output: steps.gone: "):
+    for fault in ("a.toml:6: steps.one.when: ", "a.toml:7: steps.one.needs[0]: ", "b.toml:6: output: steps.gone: "):
         assert fault in text
 
 

@@ -89,10 +89,10 @@ async def test_what_is_set_by_hand_holds_across_restarts_until_the_file_changes(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[default]\nstrategi = 'failover'\n", "default.strategi: unknown key (did you mean strategy?)"),
-        ("[default]\nqueue_timeout_s = 0\n[breaker]\nopen_s = 0\n", "default.queue_timeout_s: "),
-        ("[default\n", "not TOML: "),
-        (None, "No such file or directory"),
+        ("[default]\nstrategi = 'failover'\n", ":2: default.strategi: unknown key (did you mean strategy?)"),
+        ("[default]\nqueue_timeout_s = 0\n[breaker]\nopen_s = 0\n", ":2: default.queue_timeout_s: "),
+        ("[default\n", ":1:9: not TOML: "),
+        (None, ": No such file or directory"),
     ],
 )
 async def test_a_file_that_is_no_policy_ends_the_orchestrator_with_one_line(
@@ -109,7 +109,7 @@ async def test_a_file_that_is_no_policy_ends_the_orchestrator_with_one_line(
 
     assert 2 == await process.wait()
     [line] = process.log_text().splitlines()
-    assert line.startswith(f"orchestrator: setting {SETTING}: {file}: {said}")
+    assert line.startswith(f"orchestrator: setting {SETTING}: {file}{said}")
 
 
 async def test_a_fleet_whose_file_turns_bad_keeps_the_policy_that_it_has(fleet: RunningFleet, file: Path):

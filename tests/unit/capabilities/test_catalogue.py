@@ -1,5 +1,6 @@
 """The catalogue: what goes in is checked, what comes out is valid, and complaints never quote a document."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -371,8 +372,9 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(tmp_path: Path, before: 
     with pytest.raises(CatalogueError) as caught:
         Catalogue.load(file)
 
-    assert str(caught.value).startswith(f"{file}: ")
-    assert key in str(caught.value)
+    # One that is missing, or that nobody knows at the top, has no line.
+    place = "" if after in ("", 'name = "score"\nnmae = 1') else ":[0-9]+(:[0-9]+)?"
+    assert re.match(rf"{re.escape(str(file))}{place}: .*{re.escape(key)}", str(caught.value))
 
 
 def test_a_schema_that_refers_to_another_file_is_refused(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ def test_check_names_every_fault_and_ends_with_the_code_of_usage(
     Of a file that is none, and of one that does not fit what is there; for programs too.
     """
     file = tmp_path / "bad.toml"
-    for steps, key in (('capability = "x"\nwhen = "1 +"', "steps.a.when"), ('capability = "x"', "steps.a.capability")):
+    cases = (('capability = "x"\nwhen = "1 +"', "steps.a.when", 6), ('capability = "x"', "steps.a.capability", 5))
+    for steps, key, line in cases:
         file.write_text(f'name = "bad"\n[input]\ntype = "object"\n[steps.a]\n{steps}\n[output]\nx = "${{steps.a}}"\n')
         assert 2 == main(["pipeline", "check", str(file)])
-        assert f"{file}: {key}: " in capsys.readouterr().err
+        assert f"{file}:{line}: {key}: " in capsys.readouterr().err
         assert 2 == main(["pipeline", "check", str(file), "--json"])
         assert json.loads(capsys.readouterr().out)["faults"][0].startswith(key)
 

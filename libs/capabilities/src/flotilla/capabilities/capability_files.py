@@ -33,6 +33,7 @@ from flotilla.capabilities.json_schema import JsonSchema, flaw_of
 from flotilla.capabilities.templates import fields_of
 from flotilla.capabilities.user_defined import Template, UserCapability
 from flotilla.contracts.names import is_name
+from flotilla.contracts.toml_lines import located_all
 from flotilla.contracts.toml_text import read_toml
 
 FILE_BYTES_MAX: Final = 262_144
@@ -102,7 +103,17 @@ def is_pipeline(file: Path) -> bool:
 
 
 def _complain(file: Path, key: str, expected: str) -> NoReturn:
-    raise CatalogueError(f"{file}: {key}: {expected}" if key else f"{file}: {expected}") from None
+    (fault,) = located_all(str(file), (f"{key}: {expected}" if key else expected,), _text(file))
+    raise CatalogueError(fault) from None
+
+
+def _text(file: Path) -> str:
+    """To say on which line a fault is; empty where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(FILE_BYTES_MAX).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _toml(file: Path) -> dict[str, Any]:

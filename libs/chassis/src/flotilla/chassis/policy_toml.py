@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flotilla.contracts.api_routing import POLICY_BYTES_MAX
 from flotilla.contracts.errors import PolicyError
+from flotilla.contracts.toml_lines import located_all
 from flotilla.routing.policy_check import parse_policy
 
 
@@ -12,7 +13,7 @@ def read_policy(path: Path) -> str:
     The text of a file that is a policy.
 
     Raises:
-        PolicyError: It cannot be read, or is none; every fault begins with the file's name.
+        PolicyError: It cannot be read, or is none; every fault begins with the file's name, and its line where that is known.
     """
     try:
         raw = path.read_bytes()
@@ -26,5 +27,5 @@ def read_policy(path: Path) -> str:
     try:
         parse_policy(text)
     except PolicyError as error:
-        raise PolicyError([f"{path}: {fault}" for fault in error.faults]) from error
+        raise PolicyError(located_all(str(path), error.faults, text)) from error
     return text

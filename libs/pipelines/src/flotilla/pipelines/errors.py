@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flotilla.contracts.errors import FlotillaError, SettingsError
+from flotilla.contracts.toml_lines import located_all
 
 FAULT_LENGTH_MAX: Final = 500
 """Of what is told of one fault: a name in a file may be as long as the file."""
@@ -26,13 +27,23 @@ class PipelineError(SettingsError):
 
     Attributes:
         faults: All that was found, each beginning with its key (`steps.report.input.document`).
+        located: The same, each with the file and, where it is known, the line before it.
     """
 
-    def __init__(self, file_name: str, faults: Sequence[str]) -> None:
+    def __init__(self, file_name: str, faults: Sequence[str], text: str = "") -> None:
+        """
+        Say what is wrong.
+
+        Args:
+            file_name: As it is shown.
+            faults: At least one.
+            text: Of the file, to say on which lines; empty where it is not known.
+        """
         self.faults = tuple(
             fault if len(fault) <= FAULT_LENGTH_MAX else f"{fault[:FAULT_LENGTH_MAX]}..." for fault in faults
         )
-        super().__init__("; ".join(f"{file_name}: {fault}" for fault in self.faults))
+        self.located = located_all(file_name, self.faults, text)
+        super().__init__("; ".join(self.located))
         self.file_name = file_name
 
 

@@ -36,13 +36,18 @@ def load_pipelines(source: Path | Sequence[Path] | None, catalogue: Catalogue) -
             errors.append(error)
             continue
         if pipeline.name in origins:
-            errors.append(PipelineError(str(file), [f"name: {pipeline.name} is already in {origins[pipeline.name]}"]))
+            fault = f"name: {pipeline.name} is already in {origins[pipeline.name]}"
+            errors.append(PipelineError(str(file), [fault], pipeline.source_text))
         elif catalogue.get(pipeline.name) is not None:
-            errors.append(PipelineError(str(file), [f"name: {pipeline.name} is a capability of another file"]))
+            fault = f"name: {pipeline.name} is a capability of another file"
+            errors.append(PipelineError(str(file), [fault], pipeline.source_text))
         origins[pipeline.name] = file
         pipelines[pipeline.name] = pipeline
     if not errors:
-        errors = [PipelineError(str(origins[name]), [fault]) for name, fault in nesting_faults(pipelines)]
+        errors = [
+            PipelineError(str(origins[name]), [fault], pipelines[name].source_text)
+            for name, fault in nesting_faults(pipelines)
+        ]
     if errors:
         raise PipelinesError(errors)
     return pipelines

@@ -77,14 +77,14 @@ def read_pipeline(text: str, file_name: str) -> Pipeline:
     try:
         document = read_toml(text)
     except ValueError as error:
-        raise PipelineError(file_name, [f"expected TOML: {error}"]) from None
+        raise PipelineError(file_name, [f"expected TOML: {error}"], text) from None
     faults: list[str] = []
     file = _converted(document, _File, "", faults)
     if file is None:
-        raise PipelineError(file_name, faults)
+        raise PipelineError(file_name, faults, text)
     pipeline = _pipeline(file, document, text, faults)
     if faults or pipeline is None:
-        raise PipelineError(file_name, list(dict.fromkeys(faults))[:FAULTS_MAX])
+        raise PipelineError(file_name, list(dict.fromkeys(faults))[:FAULTS_MAX], text)
     return pipeline
 
 

@@ -17,6 +17,7 @@ from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import Policy
 from flotilla.contracts.subjects import Zone
+from flotilla.contracts.toml_lines import located_all
 from flotilla.pipelines.check import Report, Surroundings
 from flotilla.pipelines.check import check as look_at
 from flotilla.pipelines.definition import Pipeline
@@ -44,7 +45,7 @@ def check(
     json: Flag = False,
 ) -> int:
     """
-    Say what is wrong with a pipeline, every fault with its key, and the class and zones of each step. Needs no fleet.
+    Say what is wrong with a pipeline, each fault with line and key, and the class and zones of each step. Needs no fleet.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def check(
     try:
         read = read_pipeline_file(file)
     except PipelineError as error:
-        return _faulty(file, error.faults, as_json=json)
+        return _faulty(file, error.faults, error.located, as_json=json)
     found_policy = Policy() if policy is None else parse_policy(read_policy(policy))
     around = _around(file, capabilities, found_policy, cloud_pool or [], announced or [])
     report = look_at(read, data_class, around)
@@ -79,7 +80,8 @@ def check(
     else:
         _show(report)
     if report.faults:
-        return exits.USAGE if json else _faulty(file, report.faults, as_json=False)
+        shown = located_all(str(file), report.faults, read.source_text)
+        return exits.USAGE if json else _faulty(file, report.faults, shown, as_json=False)
     return exits.OK
 
 
@@ -191,11 +193,11 @@ def _show(report: Report) -> None:
         terminal.aside(f"warning: {warning}")
 
 
-def _faulty(file: Path, faults: tuple[str, ...], *, as_json: bool) -> int:
+def _faulty(file: Path, faults: tuple[str, ...], located: tuple[str, ...], *, as_json: bool) -> int:
     if as_json:
         terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "faults": faults}))
     else:
-        terminal.error([f"{file}: {fault}" for fault in faults])
+        terminal.error(list(located))
     return exits.USAGE
 
 

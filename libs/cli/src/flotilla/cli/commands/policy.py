@@ -53,7 +53,7 @@ async def check(  # noqa: D417  (groups of options say it themselves)
     file: Path, /, *, offline: Annotated[bool, Parameter(negative="")] = False, where: Where = NO_WHERE
 ) -> int:
     """
-    Say what is wrong with a policy, every fault with its key. Needs no fleet; one that is there is compared with it.
+    Say what is wrong with a policy, every fault with its line and key. Needs no fleet; one that is there is compared with it.
 
     Parameters
     ----------
