@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ from rich.cells import cell_len
 
 from flotilla.cli.command import main
 from flotilla.cli.console import terminal
+from flotilla.cli.replay import reading
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.figures import nearest_rank
 from flotilla.cli.replay.reading import read_recording
@@ -454,3 +456,39 @@ def test_calibrate_finds_a_threshold_to_paste(tmp_path: Path, capsys: pytest.Cap
     file.write_text(header + "x,a,0.9,a\n" * 3)
     assert 2 == main(command)
     assert 2 == main([*command[:-1], "huge"])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_large_recording_is_read_line_by_line(tmp_path: Path, suffix: str):
+    """
+    What is held of it is what models answered, however long the inputs are.
+    """
+    file = tmp_path / f"large.{suffix}"
+    text = "x" * 1_000_000
+    csv_row = f'"{text}\n{text}",a,a\n'
+    json_row = json.dumps({"input": text, "label": "a", "models": {"m": {"output": "a"}}}) + "\n"
+    with file.open("w") as opened:
+        opened.write("input,label,m.output\n" if suffix == "csv" else "")
+        for _ in range(48):
+            opened.write(csv_row if suffix == "csv" else json_row)
+    tracemalloc.start()
+    try:
+        found = read_recording(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert 48 == len(found.rows)
+    assert peak < file.stat().st_size / 2, f"{peak / 1e6:.1f} MB"
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("jsonl", '{"input": "'), ("csv", 'input,m.output\n"')])
+def test_a_row_without_an_end_is_refused(tmp_path: Path, suffix: str, begins: str, monkeypatch: pytest.MonkeyPatch):
+    """
+    Before it is all in memory.
+    """
+    monkeypatch.setattr(reading, "ROW_CHARS_MAX", 100_000)
+    file = tmp_path / f"endless.{suffix}"
+    file.write_text(begins + "x\\n" * 100_000 + ("\n" * 100_000 if suffix == "csv" else ""))
+    with pytest.raises(ReplayError, match="a row of more than 100,000 characters"):
+        read_recording(file)

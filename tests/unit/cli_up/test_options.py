@@ -111,7 +111,7 @@ def test_a_capability_file_that_is_none_is_refused_before_anything_is_started(
     out, err = capsys.readouterr()
     assert out == ""
     [line] = err.splitlines()
-    assert line.startswith(f"flotilla: --capabilities {folder / 'broken.toml'}:1:8: expected TOML")
+    assert line.startswith(f"flotilla: --capabilities {folder / 'broken.toml'}:1: expected TOML")
     assert not (tmp_path / "fleet").exists()
 
 

@@ -7,22 +7,26 @@ perhaps `label`, and `models`, an object of objects with the same names.
 """
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, TextIO, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
 from flotilla.cli.replay.errors import ReplayError
-from flotilla.cli.replay.recording import MODELS_MAX, ROWS_MAX, Recorded, Recording, Row, answer_of
+from flotilla.cli.replay.recording import MODELS_MAX, RECORDED_MAX, ROWS_MAX, Recorded, Recording, Row, answer_of
 from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.fields import COST_USD_MAX, MODEL_LENGTH_MAX, TOKENS_MAX, are_words
 
-FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+FILE_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
+"""Read line by line: what is held is a row's text, and of each row what models answered."""
+ROW_CHARS_MAX: Final = 16 * 1024 * 1024
 FIELD_CHARS_MAX: Final = 4 * 1024 * 1024
+ANSWERS_SHARED_MAX: Final = 10_000
+"""Different answers that are held once, however many rows have them."""
 SECONDS_MAX: Final = 24 * 3600.0
 INPUT_NAMES: Final = ("input", "text", "document", "narrative", "prompt")
 """Columns that are taken as the input unless one is named."""
@@ -66,13 +70,41 @@ def read_recording(path: Path, *, input_name: str | None = None, label_name: str
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
             raise ReplayError(f"{path}: {size:,} bytes, and a recording has at most {FILE_BYTES_MAX:,}; split it")
-        text = path.read_bytes().decode("utf-8-sig")
+        is_csv = path.suffix.lower() == ".csv"
+        with path.open(encoding="utf-8-sig", newline="" if is_csv else "\n") as file:
+            text = _Lines(path, file)
+            lines = _csv_lines(path, text) if is_csv else _json_lines(path, text)
+            return _recording(path, lines, input_name, label_name)
     except OSError as error:
         raise ReplayError(f"{path}: {error.strerror or type(error).__name__}") from error
     except UnicodeDecodeError as error:
         raise ReplayError(f"{path}: not text in UTF-8") from error
-    lines = _csv_lines(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
-    return _recording(path, lines, input_name, label_name)
+
+
+class _Lines:
+    """
+    The lines of a file, one after the other; no row of it is longer than ROW_CHARS_MAX.
+
+    Attributes:
+        row_chars: Of the lines that were read since it was set to 0.
+    """
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path = path
+        self._file = file
+        self.row_chars = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(ROW_CHARS_MAX + 1)
+        self.row_chars += len(line)
+        if self.row_chars > ROW_CHARS_MAX:
+            raise ReplayError(f"{self._path}: a row of more than {ROW_CHARS_MAX:,} characters")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _recording(
@@ -80,10 +112,13 @@ def _recording(
 ) -> Recording:
     rows: list[Row] = []
     models: tuple[str, ...] = ()
+    shared: dict[str, str] = {}
     for line, found in lines:
         where = f"{path}:{line}"
         if len(rows) >= ROWS_MAX:
             raise ReplayError(f"{where}: more than {ROWS_MAX:,} rows; split the file")
+        if len(rows) * len(models) >= RECORDED_MAX:
+            raise ReplayError(f"{where}: more than {RECORDED_MAX:,} answers; split the file, or leave models out")
         given = cast("dict[str, object]", found["models"])
         if not rows:
             models = _models(where, given)
@@ -97,7 +132,7 @@ def _recording(
             Row(
                 input_bytes=_bytes_of(found.get(input_name or "")),
                 label=None if label is None or label == "" else answer_of(label),
-                by_model={model: _recorded(f"{where}: {model}", given.get(model)) for model in models},
+                by_model={model: _recorded(f"{where}: {model}", given.get(model), shared) for model in models},
             )
         )
     if not rows:
@@ -105,16 +140,17 @@ def _recording(
     return Recording(models=models, rows=rows)
 
 
-def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_lines(path: Path, text: _Lines) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(FIELD_CHARS_MAX)
-    first = text[: text.find("\n") + 1] or text
+    first = next(text, "")
     # As spreadsheets write it where the comma stands in numbers; a model's column is what tells them apart.
     delimiter = next((each for each in DELIMITERS if _has_model(first, each)), DELIMITERS[0])
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain((first,), text), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None) or []
         columns = _columns(path, header)
         for cells in reader:
+            text.row_chars = 0
             if not cells:
                 continue
             if len(cells) != len(header):
@@ -159,8 +195,9 @@ def _model_column(name: str) -> tuple[str, str] | None:
     return (model, field) if dot and model and field in _FIELDS else None
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(io.StringIO(text), start=1):
+def _json_lines(path: Path, text: _Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text, start=1):
+        text.row_chars = 0
         if not line.strip():
             continue
         try:
@@ -195,8 +232,8 @@ def _bytes_of(value: object) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _recorded(where: str, found: object) -> Recorded:
-    """A model without an entry on a line, or without an answer, has failed there."""
+def _recorded(where: str, found: object, shared: dict[str, str]) -> Recorded:
+    """A model without an entry on a line, or without an answer, has failed there. Answers that were there before are one."""
     try:
         given = msgspec.convert({} if found is None else found, _Given, strict=False)
     except msgspec.ValidationError as error:
@@ -204,7 +241,7 @@ def _recorded(where: str, found: object) -> Recorded:
     output = given.label if given.output is None else given.output
     failed = output is None or given.error is not None
     return Recorded(
-        answer=None if failed else answer_of(output),
+        answer=None if failed else _shared(answer_of(output), shared),
         answer_bytes=0 if failed else _bytes_of(output),
         seconds=given.seconds,
         input_tokens=given.input_tokens,
@@ -213,6 +250,10 @@ def _recorded(where: str, found: object) -> Recorded:
         confidence=_confidence(output) if given.confidence is None else given.confidence,
         failure=_failure(given.error) if failed else None,
     )
+
+
+def _shared(answer: str, shared: dict[str, str]) -> str:
+    return shared.setdefault(answer, answer) if len(shared) < ANSWERS_SHARED_MAX else shared.get(answer, answer)
 
 
 def _confidence(output: object) -> float | None:

@@ -11,6 +11,8 @@ from flotilla.contracts.failures import FailureKind
 ROWS_MAX: Final = 100_000
 MODELS_MAX: Final = 100
 """As many as a policy may list routes."""
+RECORDED_MAX: Final = 2_000_000
+"""Rows times models: some 300 bytes each are held."""
 ANSWER_LENGTH_MAX: Final = 128
 """Longer answers are kept as a digest: only whether two are equal is asked of them."""
 
