@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -14,21 +14,42 @@ from flotilla.contracts.attempts import Busy, Finished, InferRequest, decode_rep
 from flotilla.fabric import groups
 from flotilla.fabric import slots as slots_module
 from flotilla.fabric.connection import Connection, Message, connected, is_status
+from flotilla.fabric.eager import start
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.slots import ActiveAttempt, serving
 from flotilla.testkit.nats_server import RunningServer
 
-Leave = Callable[[Connection, Subscription], Awaitable[None]]
 REQUESTS = 2_500
 IN_FLIGHT = 24
 SILENT_S = 2.0
 
 
-async def _drain_plainly(connection: Connection, subscription: Subscription) -> None:
-    """What nats-py offers for leaving."""
-    del connection
-    with suppress(Exception):
-        await subscription.drain()
+class _Drained(groups.Membership):
+    """What nats-py offers for leaving, and another subscription for each time that the member comes back."""
+
+    def __init__(self, connection: Connection, subscription: Subscription) -> None:
+        super().__init__(connection, subscription)
+        sid: int = subscription._id  # pyright: ignore[reportPrivateUsage]
+        self._handle = connection.nc._lines[sid]._handler  # pyright: ignore[reportPrivateUsage]
+        self._drains: list[asyncio.Task[None]] = []
+
+    def step_out(self) -> None:
+        """Drain the subscription."""
+        self.is_in = False
+        self._drains.append(asyncio.get_running_loop().create_task(self._drain(self._subscription)))
+
+    def step_in(self) -> None:
+        """Subscribe anew."""
+        self.is_in = True
+        start(self._join())
+
+    async def _drain(self, subscription: Subscription) -> None:
+        with suppress(Exception):
+            await subscription.drain()
+
+    async def _join(self) -> None:
+        left = self._subscription
+        self._subscription = await self._connection.subscribe(left.subject, self._handle, queue=left.queue)
 
 
 @asynccontextmanager
@@ -108,14 +129,14 @@ async def test_no_request_is_lost_while_replicas_leave_and_rejoin_all_the_time(
     Every request is done, refused as busy, or told at once that nobody is there; thousands of leavings, no silence.
     """
     leavings = 0
-    honest = groups.leave
+    honest = groups.Membership.step_out
 
-    async def counted(connection: Connection, subscription: Subscription) -> None:
+    def counted(membership: groups.Membership) -> None:
         nonlocal leavings
-        leavings += 1
-        await honest(connection, subscription)
+        leavings += membership.is_in
+        honest(membership)
 
-    monkeypatch.setattr(slots_module, "leave", counted)
+    monkeypatch.setattr(groups.Membership, "step_out", counted)
 
     lost = await _lost(nats_server, slots=slots)
 
@@ -142,11 +163,40 @@ async def test_what_the_server_writes_after_the_leaving_is_still_handled(nats_se
         assert heard == [b"late"]
 
 
+async def test_who_steps_out_and_in_again_hears_what_was_written_meanwhile(nats_server: RunningServer):
+    """
+    Under the same id, and a member again; a reconnect restores it only when it is in.
+    """
+    heard: list[bytes] = []
+
+    async def handle(message: Message) -> None:
+        heard.append(message.data)
+
+    async with connected(nats_server.admin(), name="member") as connection:
+        nc = connection.nc
+        subscription = await connection.subscribe("stepped", handle, queue="group")
+        sid: int = subscription._id  # pyright: ignore[reportPrivateUsage]
+        membership = groups.Membership(connection, subscription)
+        membership.step_out()
+        await connection.publish("stepped", b"nobody is there")
+        await connection.settle()
+        assert not membership.is_in
+        assert sid not in nc._subs  # pyright: ignore[reportPrivateUsage]
+
+        await nc.parse(b"MSG stepped %d 4\r\nlate\r\n" % sid)
+        membership.step_in()
+        await connection.publish("stepped", b"again")
+        await connection.settle()
+
+        assert nc._subs[sid] is subscription  # pyright: ignore[reportPrivateUsage]
+        assert heard == [b"late", b"again"]
+
+
 async def test_with_the_plain_drain_requests_vanish(nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch):
     """
     The test above can fail. When this one does, nats-py has mended its drain, and `groups.leave` may go.
     """
-    monkeypatch.setattr(slots_module, "leave", _drain_plainly)
+    monkeypatch.setattr(slots_module, "Membership", _Drained)
 
     for _ in range(3):
         if await _lost(nats_server, slots=1):

@@ -112,6 +112,21 @@ async def test_a_port_in_use_is_told_at_once(tmp_path: Path):
         assert server.url == f"nats://127.0.0.1:{port}"
 
 
+async def test_no_cache_of_subjects_is_kept(nats_server: RunningServer):
+    """
+    Replies come on subjects of their own, and a worker that joins or leaves its group would have every entry looked at.
+    """
+    async with connected(nats_server.admin(), name="caller") as connection:
+        for number in range(20):
+            await connection.publish(f"heard-by-nobody.{number}")
+        await connection.settle()
+
+    found = await nats_server.monitored("/subsz")
+
+    assert found["num_subscriptions"] > 0
+    assert found["num_cache"] == 0
+
+
 async def test_an_old_complaint_in_the_log_is_not_taken_for_todays(tmp_path: Path):
     """
     The log is kept from start to start; only what this start wrote counts.

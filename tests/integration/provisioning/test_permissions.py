@@ -737,18 +737,8 @@ async def _ways_back_of_a_lane(fleet: Fleet) -> list[int]:
 
 async def ways_back(fleet: Fleet, account: str = "FLEET") -> int:
     """How many replies the server still expects to carry from an account to another."""
-    body = await http_get(fleet.server.monitoring_url, f"/accountz?acc={account}")
-    return len(json.loads(body)["account_detail"].get("responses") or {})
-
-
-async def http_get(base: str, path: str) -> bytes:
-    host, port = base.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-    body = (await reader.read()).split(b"\r\n\r\n", 1)[1]
-    writer.close()
-    await writer.wait_closed()
-    return body
+    found = await fleet.server.monitored(f"/accountz?acc={account}")
+    return len(found["account_detail"].get("responses") or {})
 
 
 async def test_a_client_without_credentials_is_the_default_tenant_on_loopback(fleet: Fleet):

@@ -32,7 +32,10 @@ HANDLING: Final = "`PromptClient._process_msg` stands in its place, and calls it
 ENDING: Final = "`PromptClient.parse` ends a connection as nats-py's own read loop does"
 PARSING: Final = "`WireReader` stands in the parser's place and calls the client where the parser does"
 SUBSCRIBING: Final = "`PromptClient.handle` makes a subscription without nats-py's task for it"
-LEAVING: Final = "`groups.leave` sends the UNSUB, flushes twice and forgets the subscription itself"
+LEAVING: Final = (
+    "`groups.leave` sends the UNSUB, flushes twice and forgets the subscription itself; `PromptClient.step_out` and "
+    "`step_in` write UNSUB and SUB themselves, and take it out of `_subs` meanwhile"
+)
 GUARDING: Final = "every subject and header passes `PromptClient._send_publish` and `_send_subscribe`"
 
 PARTS: Final = {

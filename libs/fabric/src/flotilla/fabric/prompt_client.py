@@ -71,6 +71,22 @@ class PromptClient(Client):
         await self._send_subscribe(subscription)
         return subscription
 
+    def step_out(self, subscription: Subscription) -> None:
+        """
+        Have the server send nothing more to a subscription of `handle`; what it had sent, or sends yet, is handled.
+
+        A reconnect does not restore it.
+        """
+        sid: int = subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._subs.pop(sid, None)
+        self._say(b"UNSUB %d\r\n" % sid)
+
+    def step_in(self, subscription: Subscription) -> None:
+        """Subscribe again, under the same id, after `step_out`."""
+        sid: int = subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._subs[sid] = subscription
+        self._say(b"SUB %b %b %d\r\n" % (subscription.subject.encode(), subscription.queue.encode(), sid))
+
     async def handled(self, sid: int) -> None:
         """Return when every message of a subscription that was read has been handled."""
         line = self._lines.get(sid)
@@ -104,14 +120,18 @@ class PromptClient(Client):
         else:
             block = header_block(headers)
             command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (to, back, len(block), len(block) + len(body), block, body)
-        self._pending.append(command)
-        self._pending_data_size += len(command)
+        self._say(command)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(body)
+        return True
+
+    def _say(self, command: bytes) -> None:
+        """Write a command with the others of this read or turn; while disconnected it is kept."""
+        self._pending.append(command)
+        self._pending_data_size += len(command)
         if not self._write_due:
             self._write_due = True
             self.loop.call_soon(self._write_now)
-        return True
 
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None

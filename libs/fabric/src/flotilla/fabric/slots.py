@@ -39,7 +39,7 @@ from flotilla.contracts.failures import FailureKind
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
-from flotilla.fabric.groups import leave
+from flotilla.fabric.groups import Membership
 from flotilla.fabric.per_item import guarded
 from flotilla.fabric.unreadable import Sparing
 
@@ -134,11 +134,9 @@ class Slots:
         self._loop = asyncio.get_running_loop()
         self._sparing = Sparing()
         self._held: dict[str, ActiveAttempt] = {}
-        self._answering: set[str] = set()
-        self._membership: Subscription | None = None
+        self._membership: Membership | None = None
         self._controls: list[Subscription] = []
         self._ticker: asyncio.Task[None] | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
         self._membership_check_due = False
         self._draining = False
         self.drain_asked: Final = asyncio.Event()
@@ -167,7 +165,9 @@ class Slots:
             subject = subjects.infer_control(self._zone, self._pool, whom)
             self._controls.append(await self._connection.subscribe(subject, self._on_control))
         self._ticker = self._loop.create_task(self._tick())
-        await self._join()
+        subject = subjects.infer(self._zone, self._pool, "*")
+        joined = await self._connection.subscribe(subject, self._on_request, queue=self._pool)
+        self._membership = Membership(self._connection, joined)
         await self._connection.settle()
 
     async def drain(self, grace_s: float) -> None:
@@ -177,10 +177,9 @@ class Slots:
         Nothing is lost: what the server had sent before it saw the UNSUB is answered with `busy`.
         """
         self._draining = True
-        self._start_leaving()
         ends_at = self._loop.time() + grace_s
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=grace_s)
+        if self._membership is not None:
+            await asyncio.wait([self._loop.create_task(self._membership.end())], timeout=grace_s)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), max(0.0, ends_at - self._loop.time()))
         held = list(self._held.values())
@@ -195,22 +194,10 @@ class Slots:
             with contextlib.suppress(nats.errors.Error):
                 await control.unsubscribe()
 
-    async def _join(self) -> None:
-        self._membership = await self._connection.subscribe(
-            subjects.infer(self._zone, self._pool, "*"), self._on_request, queue=self._pool
-        )
-
-    def _start_leaving(self) -> None:
-        membership, self._membership = self._membership, None
-        if membership is not None:
-            leaving = self._loop.create_task(leave(self._connection, membership))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
-
     def _leave_if_full(self) -> None:
         self._membership_check_due = False
-        if len(self._held) >= self._slots:
-            self._start_leaving()
+        if self._membership is not None and len(self._held) >= self._slots:
+            self._membership.step_out()
 
     async def _on_request(self, message: Message) -> None:
         if not message.reply:
@@ -254,14 +241,10 @@ class Slots:
         del self._held[attempt]
         if not self._held:
             self._idle.set()
-        was_full = self._membership is None and not self._draining
-        if was_full:
-            self._answering.add(attempt)
-            try:
-                await self._join()
-                await self._connection.publish(held.reply, self._encoded(answer))
-            finally:
-                self._answering.discard(attempt)
+        membership = self._membership
+        if membership is not None and not membership.is_in and not self._draining:
+            membership.step_in()
+            await self._connection.publish(held.reply, self._encoded(answer))
             signal = SlotFree(replica=self._replica, attempt=attempt)
             await self._connection.publish(subjects.infer_free(self._zone, self._pool), encode(signal))
         else:
@@ -290,7 +273,7 @@ class Slots:
             case Drain():
                 self.drain_asked.set()
             case InFlightCheck(attempts=asked) if message.reply:
-                here = [attempt for attempt in asked if attempt in self._held or attempt in self._answering]
+                here = [attempt for attempt in asked if attempt in self._held]
                 roll = InFlightAnswer(replica=self._replica, attempts=here)
                 await self._connection.publish(message.reply, encode(roll))
             case InFlightCheck():

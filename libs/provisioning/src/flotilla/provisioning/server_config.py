@@ -42,6 +42,9 @@ def server_config(spec: ServerSpec) -> str:
         "max_payload": spec.max_payload_bytes,
         "ping_interval": f"{PING_INTERVAL_S}s",
         "ping_max": PINGS_OUTSTANDING_MAX,
+        # Nearly every subject is new (each reply has its own), so who listens is never found in it; and each worker that
+        # joins or leaves its queue group would have all of it walked over.
+        "disable_sublist_cache": True,
         "lame_duck_grace_period": f"{LAME_DUCK_GRACE_S}s",
         "lame_duck_duration": f"{LAME_DUCK_S}s",
         "jetstream": _jetstream(spec),

@@ -1,10 +1,12 @@
 """A real nats-server for a test: free port, own directory, the accounts and roles of production."""
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
@@ -42,6 +44,16 @@ class RunningServer:
         if url is None:
             raise RuntimeError("the server does not run")
         return url
+
+    async def monitored(self, path: str) -> Any:
+        """What a monitoring endpoint tells, decoded."""
+        host, port = self.monitoring_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        body = (await reader.read()).split(b"\r\n\r\n", 1)[1]
+        writer.close()
+        await writer.wait_closed()
+        return json.loads(body)
 
     @property
     def pid(self) -> int:
