@@ -21,6 +21,7 @@ from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.hostile import APPROVER, CLOUD_WORKER, LOCAL_WORKER, OBSERVER, TENANT, Form, Hostile
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 from flotilla.testkit.raw_client import raw_client
+from flotilla.testkit.server_heap import held_bytes, profiled_binary
 from flotilla.testkit.steady_load import steady_load
 
 MIB = 1024 * 1024
@@ -30,6 +31,8 @@ TURN_S = 0.2
 QUIET_S = 4.0
 FUZZ_MESSAGES_DEFAULT = 1_000_000
 GROWTH_MAX_BYTES = 40 * MIB
+SERVER_GROWTH_MAX_BYTES = 8 * MIB
+"""Of what nats-server holds without the buffers of its streams' blocks."""
 SMALL_STORES = {
     # Full within the first quarter: what a store may hold is no leak, and is in the sizing table.
     "FLOTILLA_TASKS_MAX": "2000",
@@ -165,11 +168,12 @@ async def test_honest_callers_notice_nothing_of_stolen_credentials(tmp_path: Pat
 
 
 @pytest.mark.parametrize("thief", range(5), ids=["tenant", "cloud worker", "observer", "approver", "local worker"])
-async def test_no_message_brings_a_member_down(tmp_path: Path, thief: int):
+async def test_no_message_brings_a_member_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thief: int):
     """
     Broken messages on every subject of a role, as fast as the server takes them: everything serves, and nothing has grown.
     """
     luck = _luck()
+    monkeypatch.setenv("FLOTILLA_NATS_SERVER", str(profiled_binary(tmp_path)))
     messages = int(os.environ.get("FUZZ_MESSAGES", FUZZ_MESSAGES_DEFAULT)) // 5
     async with _fleet(tmp_path, env=SMALL_STORES) as fleet:
         client = await _prepared(fleet)
@@ -188,16 +192,21 @@ async def test_no_message_brings_a_member_down(tmp_path: Path, thief: int):
                             break
 
         await send(messages // 4)
-        before = _sizes(fleet)
+        before = await _sizes(fleet)
         await send(messages - messages // 4)
         assert ["ok"] * 10 == await _submitted(client, 10)
         assert not (await client.ask("classify", BODIES["classify"])).kind
-        grown = {name: size - before[name] for name, size in _sizes(fleet).items()}
+        grown = {name: size - before[name] for name, size in (await _sizes(fleet)).items()}
         await _untouched(fleet, client)
 
-    assert {} == {name: f"{size / MIB:.1f} MiB" for name, size in grown.items() if size >= GROWTH_MAX_BYTES}
+    print({name: f"{before[name] / MIB:.1f} + {size / MIB:.1f} MiB" for name, size in grown.items()})  # noqa: T201
+    most = {name: SERVER_GROWTH_MAX_BYTES if name == "nats-server" else GROWTH_MAX_BYTES for name in grown}
+    assert {} == {name: f"{size / MIB:.1f} MiB" for name, size in grown.items() if size >= most[name]}
 
 
-def _sizes(fleet: RunningFleet) -> dict[str, int]:
+async def _sizes(fleet: RunningFleet) -> dict[str, int]:
+    """Resident memory, and of nats-server what it holds: its buffers and its garbage come and go with the load."""
     sizes = {process.name: process.resident_bytes() for process in fleet.processes}
-    return sizes | {"nats-server": psutil.Process(fleet.server.pid).memory_info().rss}
+    resident = psutil.Process(fleet.server.pid).memory_info().rss
+    print(f"nats-server has {resident / MIB:.1f} MiB resident")  # noqa: T201
+    return sizes | {"nats-server": await held_bytes(fleet.server)}

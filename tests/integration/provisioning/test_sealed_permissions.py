@@ -39,6 +39,8 @@ ROLES: dict[str, Callable[[RunningServer], NatsSettings]] = {
     "observer": lambda server: server.observer(),
     "another tenant": lambda server: server.tenant("default"),
     "another tenant's approver": lambda server: server.approver("default"),
+    # In the account of the tenant whose tasks are sealed, beside it.
+    "the tenant's own approver": lambda server: server.approver("acme"),
     "local worker": lambda server: server.worker("local", "ollama"),
     "worker with the vault": lambda server: server.worker("local", "redaction"),
     "cloud worker": lambda server: server.worker("cloud", "anthropic"),
