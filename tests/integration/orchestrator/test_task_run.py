@@ -12,7 +12,16 @@ import pytest
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts import subjects
-from flotilla.contracts.attempts import Accepted, Busy, Failed, Finished, WorkerReply, encode
+from flotilla.contracts.attempts import (
+    Accepted,
+    Busy,
+    Failed,
+    Finished,
+    InFlightCheck,
+    WorkerReply,
+    decode_control,
+    encode,
+)
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 from flotilla.contracts.headers import TaskOptions
@@ -23,6 +32,7 @@ from flotilla.contracts.subjects import Priority, presence_key
 from flotilla.fabric import lanes
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import FabricError
+from flotilla.fabric.prompt_client import Handler
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.execution import isolation, task_run
@@ -31,6 +41,8 @@ from orchestrator.execution.death_notes import DeathNotes
 from orchestrator.execution.dependencies import Dependencies
 from orchestrator.execution.dispatch import Dispatcher
 from orchestrator.execution.ledger import Ledger
+from orchestrator.execution.liveness import SWEEP_S
+from orchestrator.execution.liveness_rules import CHECK_AFTER_S
 from orchestrator.execution.next_action import RESENT_MAX
 from orchestrator.execution.run_waits import pause
 from orchestrator.reporting.background_publisher import BackgroundPublisher
@@ -78,6 +90,15 @@ class Core:
             self.held.append(message.reply)
         else:
             await self._worker.publish(message.reply, encode(word))
+
+    @asynccontextmanager
+    async def controls(self, handler: Handler) -> AsyncGenerator[None]:
+        """Have the worker hand what it alone is told to `handler`."""
+        subject = subjects.infer_control("local", POOL, "r1")
+        subscription = await self._worker.subscribe(subject, handler)
+        await self._worker.settle()
+        yield
+        await subscription.unsubscribe()
 
     async def release(self) -> None:
         """Answer the request that was held first."""
@@ -399,6 +420,33 @@ async def test_a_task_that_met_only_replicas_that_were_leaving_tries_again_soon(
 
     assert 1 == len(result.attempts)
     assert "ok" == result.status
+
+
+async def test_replicas_are_asked_about_an_attempt_that_is_so_old_and_not_sooner(core: Core) -> None:
+    """
+    Each of a pool is asked: taken for older than it is, every task of a moment's work would have all of them answer.
+    """
+    asked_at: dict[str, float] = {}
+
+    async def on_control(message: Message) -> None:
+        check = decode_control(message.data)
+        if isinstance(check, InFlightCheck):
+            asked_at.update(dict.fromkeys(check.attempts, time.monotonic()))
+
+    async with core.controls(on_control):
+        running: list[asyncio.Task[Result]] = []
+        for number in range(4):
+            running.append(asyncio.create_task(core.dispatcher.run(task_of(name=f"t{number}"))))
+            await asyncio.sleep(SWEEP_S / 3)
+        await core.until(lambda: len(asked_at) == len(running))
+        attempts = [run.attempt for run in core.dispatcher.held.values() if run.attempt is not None]
+        ages_s = [asked_at[attempt.id] - attempt.started_at for attempt in attempts]
+        for _ in running:
+            await core.release()
+        await asyncio.gather(*running)
+
+    assert len(ages_s) == len(running)
+    assert CHECK_AFTER_S <= min(ages_s)
 
 
 async def test_a_run_that_is_stopped_leaves_its_line_and_its_attempt(core: Core) -> None:

@@ -80,6 +80,10 @@ class Attempts:
         """See `LivenessWatch`."""
         return self.liveness.clock_s
 
+    def clock_at(self, monotonic_s: float) -> float:
+        """See `LivenessWatch`."""
+        return self.liveness.clock_at(monotonic_s)
+
     @property
     def in_flight(self) -> int:
         """Attempts somebody waits for, and abandoned ones not yet heard out."""

@@ -57,6 +57,7 @@ class LivenessWatch:
         self._attempts = attempts
         self._replicas_of = replicas_of
         self.clock_s = 0.0
+        self._turned_at = time.monotonic()
         self.states: Final = ReplicaStates()
         self._in_flight_checks = InFlightChecks(
             connection,
@@ -67,6 +68,15 @@ class LivenessWatch:
             now_s=lambda: self.clock_s,
             sealed=sealed,
         )
+
+    def clock_at(self, monotonic_s: float) -> float:
+        """
+        The clock at a moment since its last turn.
+
+        What was sent in between is as old as it is: taken for as old as the turn, attempts of half of CHECK_AFTER_S would
+        be asked about, of every replica of their pool.
+        """
+        return self.clock_s + min(monotonic_s - self._turned_at, 2 * SWEEP_S)
 
     def standing(self, replica: Replica) -> Standing:
         """How a replica stands now."""
@@ -92,14 +102,14 @@ class LivenessWatch:
 
     async def watch(self) -> None:
         """Watch without end."""
-        last = time.monotonic()
+        self._turned_at = time.monotonic()
         while True:
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
             self._attempts.renewed_at = asyncio.get_running_loop().time()
             if self._connection.is_connected:
-                self.clock_s += min(now - last, 2 * SWEEP_S)
-            last = now
+                self.clock_s = self.clock_at(now)
+            self._turned_at = now
             for attempt in list(self._attempts.live.values()):
                 # A full output buffer while disconnected: the next turn looks again.
                 with guarded("watch", attempt.id):

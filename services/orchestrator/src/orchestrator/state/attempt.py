@@ -42,7 +42,11 @@ class InFlight(Protocol):
 
     @property
     def clock_s(self) -> float:
-        """The watch's clock, in seconds; it stands still while this process or its connection does."""
+        """The watch's clock at its last turn, in seconds; it stands still while this process or its connection does."""
+        ...
+
+    def clock_at(self, monotonic_s: float) -> float:
+        """The watch's clock at a moment since its last turn."""
         ...
 
     def end(self, attempt: "Attempt", outcome: Outcome) -> None:
@@ -116,8 +120,8 @@ class Attempt:
         self.route: Final = route
         self.lane: Final = lane
         self.outcome: Final[asyncio.Future[Outcome]] = attempts.loop.create_future()
-        self.sent_at = attempts.clock_s
         self.started_at: Final = time.monotonic()
+        self.sent_at = attempts.clock_at(self.started_at)
         self.heard_at: float | None = None
         self.gives_up_at = task.deadline_at
         self.replica = ""
