@@ -1,26 +1,31 @@
 """The ledger, and what is told of it, with a real server."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from flotilla.contracts import subjects
+from flotilla.contracts.api_spend import Spend, together
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.headers import TaskOptions
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import delete_message, next_message
 from flotilla.routing.limit_rules import period_of
 from flotilla.routing.policy_check import parse_policy
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import RunningOrchestrator, running_orchestrator
 from flotilla.testkit.plain_client import eventually, new_task
+from orchestrator.api import spend_handlers
 from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.counters import Counters
-from orchestrator.economy.spend import MODELS_PER_DAY_MAX, SpendLedger
+from orchestrator.economy.spend import CAPABILITY, MODELS_PER_DAY_MAX, TASK, SpendLedger
 from orchestrator.state.paid import Paid
 from orchestrator.state.tasks import Task
 
@@ -138,6 +143,42 @@ async def test_a_pool_that_names_ever_new_models_fills_no_ledger_with_names(
     assert 2 * count == sum(line["usd_micros"] for line in by_liar)
     assert {"": MODELS_PER_DAY_MAX} == {line["key"][1]: line["entries"] for line in by_liar if line["entries"] > 1}
     assert [["honest", "m"]] == [line["key"] for line in found["lines"] if line["key"][0] == "honest"]
+
+
+async def test_a_ledger_that_is_longer_than_an_answer_is_told_in_several_the_newest_day_first(
+    here: RunningOrchestrator, ledgers: tuple[SpendLedger, SpendLedger], monkeypatch: pytest.MonkeyPatch
+):
+    """
+    They add up to what one would say; so do the entries of a counter of which the oldest are gone.
+    """
+    del ledgers  # it has made the stream
+    for day, count in (("2026-11-01", 5), ("2026-11-02", 7), ("2026-11-03", 2)):
+        for number in range(count):
+            counter = subjects.ledger("default", day, "paged", f"m{number % 2}")
+            await here.requests.request(counter, headers={"Nats-Incr": "+10", TASK: "t", CAPABILITY: "classify"})
+    oldest = await next_message(
+        here.requests, "LEDGER_default", subjects.ledger("default", "2026-11-02", "paged", "m0")
+    )
+    assert oldest is not None
+    await delete_message(here.requests, "LEDGER_default", oldest.sequence)
+    query: dict[str, Any] = {"by": ["day", "model"], "since": "2026-11-01", "until": "2026-11-03"}
+    whole = await here.client.api("spend", query)
+    monkeypatch.setattr(spend_handlers, "ENTRIES_READ_MAX", 3)
+    pages = [await here.client.api("spend", query)]
+    while pages[-1].get("next"):
+        assert len(pages) < 10
+        pages.append(await here.client.api("spend", {**query, "after": pages[-1]["next"]}))
+    later = await here.client.api("spend", {**query, "until": "9999-12-31", "by": ["pool"]})
+    elsewhere = await here.client.api("spend", {**query, "after": {**pages[0]["next"], "scope": "acme"}})
+    added = functools.reduce(together, (msgspec.convert(page, Spend) for page in pages))
+
+    assert whole["complete"]
+    assert ["paged"] == [line["key"][0] for line in later["lines"] if line["key"][0] == "paged"]
+    assert (140, 13) == (whole["usd_micros"], whole["entries"])
+    assert {"2026-11-03", "2026-11-02"} == {line["key"][0] for line in pages[0]["lines"]}
+    assert (5, False) == (len(pages), pages[0]["complete"])
+    assert msgspec.convert(whole, Spend) == added
+    assert "$.after.scope" == elsewhere["error"]["details"]["path"]
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from flotilla.client.addresses import checked, checked_task
 from flotilla.client.api_calls import ApiCalls
 from flotilla.contracts.api import DEAD_LIST_DEFAULT, Cancelled, DeadEntry, Discarded, FleetStatus, Retried, TaskStatus
 from flotilla.contracts.api_routing import ExplainQuery, Explanation, StatsReply
-from flotilla.contracts.api_spend import Spend, SpendQuery
+from flotilla.contracts.api_spend import Spend, SpendQuery, together
 from flotilla.contracts.experiments import CALLER, ExperimentQuery, ExperimentReport, Feedback, FeedbackQuery
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord
 
 SPEND_TIMEOUT_S: Final = 60.0
+SPEND_PAGES_MAX: Final = 32
+"""Answers that are added up: several times what a full ledger has."""
 """A ledger of hundreds of thousands of entries is read through."""
 
 
@@ -152,7 +156,7 @@ class FleetApi:
         every_scope: bool = False,
     ) -> Spend:
         """
-        What tasks have cost, in micro-dollars.
+        What tasks have cost, in micro-dollars; the newest days are read first.
 
         Args:
             by: Up to four of `day`, `pool`, `model`, `scope`, `capability` and `label.NAME`.
@@ -165,7 +169,13 @@ class FleetApi:
             NoFleetError: Nobody answers.
         """
         query = SpendQuery(by=tuple(by), since=since, until=until, every_scope=every_scope)
-        return await self._api_calls.ask("spend", query, Spend, timeout_s=SPEND_TIMEOUT_S)
+        found = await self._api_calls.ask("spend", query, Spend, timeout_s=SPEND_TIMEOUT_S)
+        for _ in range(SPEND_PAGES_MAX):
+            if found.next is None:
+                break
+            query = msgspec.structs.replace(query, after=found.next)
+            found = together(found, await self._api_calls.ask("spend", query, Spend, timeout_s=SPEND_TIMEOUT_S))
+        return found
 
     async def dead_list(self, limit: int = DEAD_LIST_DEFAULT) -> list[DeadEntry]:
         """

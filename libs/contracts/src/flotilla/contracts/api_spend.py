@@ -1,10 +1,11 @@
 """Questions about money: the bodies of `api.spend` and of its answer."""
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from flotilla.contracts.fields import SEQUENCE_MAX, Name
+from flotilla.contracts.fields import SEQUENCE_MAX, Instance, Name, Sequence
 from flotilla.contracts.headers import LABEL_LENGTH_MAX
 from flotilla.contracts.limits import BUDGETS_MAX, Mode
 
@@ -23,6 +24,14 @@ PLAIN_GROUPS: Final[tuple[Literal["day", "scope", "pool", "model"], ...]] = ("da
 """Read from the totals; the others from the ledger's messages."""
 
 
+class SpendPosition(Struct, frozen=True, kw_only=True):
+    """Where an answer stopped in the ledger: scopes in their order, of each the newest day first, of a day by sequence."""
+
+    scope: Instance
+    day: Day
+    sequence: Sequence
+
+
 class SpendQuery(Struct, frozen=True, kw_only=True):
     """
     `api.spend`: what the tasks of a scope have cost; answered with Spend.
@@ -32,12 +41,14 @@ class SpendQuery(Struct, frozen=True, kw_only=True):
         since: The first day (UTC); None for the first of the ledger.
         until: The last day; None for today.
         every_scope: Of all scopes that the orchestrator serves; for those who may change the policy.
+        after: `next` of the answer before, where that has not read all; None for the first.
     """
 
     by: Annotated[tuple[Group, ...], Meta(min_length=1, max_length=GROUPS_MAX)] = ("pool",)
     since: Day | None = None
     until: Day | None = None
     every_scope: bool = False
+    after: SpendPosition | None = None
 
 
 class SpendLine(Struct, frozen=True, kw_only=True):
@@ -88,7 +99,9 @@ class Spend(Struct, frozen=True, kw_only=True):
 
     Attributes:
         complete: False when there were more lines, or more of the ledger, than one answer looks at; the sum then is of
-            what was looked at.
+            what was looked at, the newest days first.
+        left_out: Whether there were more lines.
+        next: Where the next answer goes on, whose lines and sums are to be added (`together`); None where all was read.
         budgets: Those in force, as they stand now: of a tenant those for its tasks alone, for those who may change the
             policy all.
     """
@@ -99,4 +112,40 @@ class Spend(Struct, frozen=True, kw_only=True):
     entries: int
     unpriced: int = 0
     complete: bool = True
+    left_out: bool = False
+    next: SpendPosition | None = None
     budgets: Annotated[list[BudgetStanding], Meta(max_length=BUDGETS_MAX)] = []
+
+
+def together(one: Spend, more: Spend) -> Spend:
+    """Two answers to the same question as one, `more` being what came after."""
+    sums = {tuple(line.key): line for line in one.lines}
+    for line in more.lines:
+        before = sums.get(tuple(line.key))
+        sums[tuple(line.key)] = line if before is None else _added(before, line)
+    left_out = one.left_out or more.left_out or len(sums) > LINES_MAX
+    return Spend(
+        by=one.by,
+        lines=in_order(sums.values())[:LINES_MAX],
+        usd_micros=one.usd_micros + more.usd_micros,
+        entries=one.entries + more.entries,
+        unpriced=one.unpriced + more.unpriced,
+        complete=more.next is None and not left_out,
+        left_out=left_out,
+        next=more.next,
+        budgets=more.budgets,
+    )
+
+
+def in_order(lines: Iterable[SpendLine]) -> list[SpendLine]:
+    """The dearest first."""
+    return sorted(lines, key=lambda line: (-line.usd_micros, line.key))
+
+
+def _added(one: SpendLine, other: SpendLine) -> SpendLine:
+    return SpendLine(
+        key=one.key,
+        usd_micros=one.usd_micros + other.usd_micros,
+        entries=one.entries + other.entries,
+        unpriced=one.unpriced + other.unpriced,
+    )

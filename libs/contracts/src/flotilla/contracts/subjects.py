@@ -266,6 +266,11 @@ def ledger(scope: str, day: str, pool: str, model: str) -> str:
     return f"ledger.{scope}.{day}.{pool}.{token_of(model) or '='}"
 
 
+def ledger_day(scope: str, day: str) -> str:
+    """All that a scope's tasks cost in a day."""
+    return f"ledger.{scope}.{day}.>"
+
+
 # --- streams and buckets -------------------------------------------------------------------------------------------
 
 PRESENCE_BUCKET: Final = "presence"

@@ -142,18 +142,24 @@ async def standing_of(requests: Requests, stream: str, counter: str) -> Standing
 
 
 async def counts(
-    requests: Requests, stream: str, pattern: str, *, since_unix_ms: int = 0, counts_max: int
+    requests: Requests,
+    stream: str,
+    pattern: str,
+    *,
+    since_unix_ms: int = 0,
+    from_sequence: int = 1,
+    counts_max: int,
 ) -> AsyncIterator[Count]:
     """
-    The messages of counters that match, oldest first, from a time of the server's clock on; at most `counts_max`.
+    The messages of counters that match, oldest first, from a server's time or a sequence on; `counts_max` at most.
 
     The stream must allow direct gets. No more than one batch is held at a time.
     """
-    start: int | datetime = datetime.fromtimestamp(since_unix_ms / 1000, UTC) if since_unix_ms else 1
-    seen = 0
-    while seen < counts_max:
-        batch = await batch_from(requests, stream, pattern, start, SCAN_BATCH)
-        for message in batch[: counts_max - seen]:
+    start: int | datetime = datetime.fromtimestamp(since_unix_ms / 1000, UTC) if since_unix_ms else from_sequence
+    left = counts_max
+    while left > 0:
+        batch = await batch_from(requests, stream, pattern, start, min(SCAN_BATCH, left))
+        for message in batch:
             count = _count(
                 message.subject,
                 message.body,
@@ -162,10 +168,10 @@ async def counts(
                 stored_unix_ms=message.stored_unix_ms,
             )
             if count is not None:
+                left -= 1
                 yield count
         if not batch:
             return
-        seen += len(batch)
         start = batch[-1].sequence + 1
 
 

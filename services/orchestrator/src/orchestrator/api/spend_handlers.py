@@ -6,21 +6,22 @@ from typing import Final
 
 import msgspec
 
-from flotilla.contracts import subjects
-from flotilla.contracts.api_spend import LABEL_PREFIX, LINES_MAX, PLAIN_GROUPS, Spend, SpendLine, SpendQuery
+from flotilla.contracts.api_spend import LABEL_PREFIX, LINES_MAX, PLAIN_GROUPS, Spend, SpendLine, SpendQuery, in_order
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import name_of
-from flotilla.fabric.counters import Count, counts
+from flotilla.fabric.counters import Count
 from flotilla.fabric.inbox import Requests
 from flotilla.routing.limit_rules import period_of
 from orchestrator.api.requests import ApiRequest, decode_query
 from orchestrator.api.turns import Turns
 from orchestrator.economy.budget_standings import BudgetStandings
+from orchestrator.economy.ledger_walk import LedgerWalk
 from orchestrator.economy.spend import CAPABILITY, LABELS, UNPRICED
 
 ENTRIES_READ_MAX: Final = 200_000
-"""Of one scope's ledger, for one answer."""
+"""Of the ledger, for one answer; the next one goes on from there."""
+DAY_S: Final = 86_400.0
 GROUPS: Final = (*PLAIN_GROUPS, "capability")
 
 SUMS_MAX: Final = 4 * LINES_MAX
@@ -85,47 +86,67 @@ class SpendHandlers:
         sees_all = not question.from_tenant or question.scope in self._policy_scopes
         if query.every_scope and not sees_all:
             raise TaskError(ErrorKind.NOT_PERMITTED, f"the scope {question.scope} may not see what others spend")
-        scopes = self._scopes if query.every_scope else (question.scope,)
-        sums = Sums()
-        complete = True
+        scopes = self._left(query, self._scopes if query.every_scope else (question.scope,))
+        sums, left, stopped_at = Sums(), ENTRIES_READ_MAX, None
         async with self._walks.turn(question.scope):
             for scope in scopes:
-                complete = await self._add_up(scope, query, sums) and complete
+                walk = self._walk(scope, query)
+                left -= await self._add_up(walk, query, sums, left)
+                stopped_at = walk.stopped_at
+                if stopped_at is not None:
+                    break
         lines = [
             SpendLine(key=list(key), usd_micros=micros, entries=entries, unpriced=unpriced)
             for key, (micros, entries, unpriced) in sums.of.items()
         ]
-        lines.sort(key=lambda line: (-line.usd_micros, line.key))
+        left_out = sums.left_out or len(lines) > LINES_MAX
         usd_micros, entries, unpriced = sums.all
         return Spend(
             by=query.by,
-            lines=lines[:LINES_MAX],
+            lines=in_order(lines)[:LINES_MAX],
             usd_micros=usd_micros,
             entries=entries,
             unpriced=unpriced,
-            complete=complete and not sums.left_out and len(lines) <= LINES_MAX,
+            complete=stopped_at is None and not left_out,
+            left_out=left_out,
+            next=stopped_at,
             budgets=await self._budgets.of(None if sees_all else question.scope),
         )
 
-    async def _add_up(self, scope: str, query: SpendQuery, sums: "Sums") -> bool:
-        """One scope's entries; False when there are more than are read."""
-        until = query.until or period_of("day", time.time())
+    def _walk(self, scope: str, query: SpendQuery) -> LedgerWalk:
+        after = query.after if query.after is not None and query.after.scope == scope else None
+        # Nothing is written on a day that nobody's clock has come to.
+        until = period_of("day", time.time()) if query.until is None else min(query.until, _tomorrow())
+        return LedgerWalk(self._requests, scope, since=query.since, until=until, after=after)
+
+    @staticmethod
+    def _left(query: SpendQuery, scopes: Sequence[str]) -> Sequence[str]:
+        """Those that an answer before has not come to."""
+        if query.after is None:
+            return scopes
+        if query.after.scope not in scopes:
+            expected = "`next` of the answer before"
+            raise BadRequestError("that is no place in this ledger", path="$.after.scope", expected=expected)
+        return scopes[scopes.index(query.after.scope) :]
+
+    async def _add_up(self, walk: LedgerWalk, query: SpendQuery, sums: "Sums", entries_max: int) -> int:
+        """One scope's entries; gives how many were read."""
         read = 0
-        seen: set[str] = set()
-        stream = subjects.ledger_stream(scope)
-        # An entry is of the day on which it was written, by a clock that may differ from the server's: all are looked at.
-        async for count in counts(self._requests, stream, f"ledger.{scope}.>", counts_max=ENTRIES_READ_MAX):
+        async for count, is_oldest in walk.entries(entries_max):
             read += 1
             found = _entry(count)
-            if found is None or not (query.since or "") <= found["day"] <= until:
+            if found is None:
                 continue
-            if count.subject not in seen:
-                seen.add(count.subject)
+            if is_oldest:
                 # What was counted before the oldest entry that is left: the stream was full.
                 _add(sums, query, {**found, "capability": ""}, "{}", (count.total - count.increment, 0, 0))
             unpriced = int(count.headers.get(UNPRICED) == "1")
             _add(sums, query, found, count.headers.get(LABELS, "{}"), (count.increment, 1, unpriced))
-        return read < ENTRIES_READ_MAX
+        return read
+
+
+def _tomorrow() -> str:
+    return period_of("day", time.time() + DAY_S)
 
 
 def _add(sums: Sums, query: SpendQuery, entry: dict[str, str], labels: str, more: tuple[int, int, int]) -> None:
