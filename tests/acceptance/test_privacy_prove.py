@@ -180,6 +180,11 @@ async def test_what_could_not_be_seen_is_not_proven(fleet: RunningFleet):
     hurried = await prove(fleet, "--timeout-s", "0.001")
     assert 1 == hurried.code
     assert "unfinished: " in hurried.err
+    unserved = await prove(fleet, "--capability", "nobodys", tasks=44)
+    assert 1 == unserved.code
+    assert "not tried: no document of nobodys went anywhere (unknown_capability: " in unserved.err
+    few = await prove(fleet, "--capability", "unveiled", tasks=1)
+    assert "not tried: no document of unveiled went anywhere (there were too few documents" in few.err
     stranger = await prove(fleet, creds=str(fleet.server.observer().creds))
     assert stranger.code != 0
     assert "proven" not in stranger.out

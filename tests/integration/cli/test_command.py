@@ -166,6 +166,9 @@ async def test_no_fleet_ends_with_3(nats_server: RunningServer):
     assert f"no fleet at {NOWHERE}" in no_server.err
     assert "flotilla up" in no_server.err
     assert "nobody answers on ask.summarize" in no_orchestrator.err
+    assert f"no orchestrator answers at {nats_server.url}" in no_orchestrator.err
+    assert "kubectl -n flotilla get pods" in no_orchestrator.err
+    assert "--url" not in no_orchestrator.err
     assert program.json[0]["error"]["kind"] == "no_fleet"
 
 

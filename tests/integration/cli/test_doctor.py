@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from flotilla.cli.console.arguments import Where
+from flotilla.cli.doctor import check_fleet
 from flotilla.contracts.api import FleetStatus, PoolStatus
 from flotilla.testkit.commands import WITH_SDKS, start_command
 from flotilla.testkit.fleet_peer import Asked, FleetPeer
@@ -86,16 +88,31 @@ async def test_each_fault_comes_with_the_line_that_mends_it(nats_server: Running
     assert "sk-wrong" not in json.dumps(found)
 
 
-async def test_a_machine_with_nothing_on_it_is_told_what_to_do():
+async def test_a_machine_with_nothing_on_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch):
     """
-    Nothing is wrong yet; everything has a next step.
+    Nothing is wrong yet; everything has a next step. A fleet that was named should be there.
     """
-    code, found = await doctor(FLOTILLA_NATS_URL=f"nats://127.0.0.1:{free_ports(1)[0]}")
+    nowhere = f"nats://127.0.0.1:{free_ports(1)[0]}"
+    code, found = await doctor(FLOTILLA_NATS_URL=nowhere)
+    monkeypatch.setattr("flotilla.cli.doctor.DEFAULT_URL", nowhere)
+    [unnamed] = await check_fleet(Where(url=nowhere))
 
-    assert 0 == code
+    assert (1, ["nats"]) == (code, [subject for subject, finding in found.items() if finding["state"] == "wrong"])
     assert "ollama pull" in found["ollama"]["mend"]
     assert "ANTHROPIC_API_KEY" in found["keys"]["mend"]
     assert "flotilla up" in found["nats"]["mend"]
+    assert ("note", found["nats"]["says"]) == (unnamed.state, unnamed.says)
+
+
+async def test_a_server_without_orchestrators_is_a_fault_and_needs_no_other_server(nats_server: RunningServer):
+    """
+    As are credentials that may not ask: `flotilla up` would only find its port in use.
+    """
+    code, found = await doctor(FLOTILLA_NATS_URL=nats_server.url)
+
+    assert (1, "wrong") == (code, found["nats"]["state"])
+    assert "no orchestrator answers" in found["nats"]["says"]
+    assert "kubectl -n flotilla get pods" in found["nats"]["mend"]
 
 
 @pytest.mark.parametrize("content", [None, "no seed"])

@@ -76,3 +76,24 @@ def test_what_makes_no_sense_is_refused(key: Path, more: list[str]):
     keyed = more if "--key" in more else [*more, "--key", str(key)]
 
     assert main(["approvals", "sign", "summarize", INPUT, *keyed]) == 2
+
+
+@pytest.mark.parametrize("words", [("show",), ("grant",), ("deny",)])
+def test_what_is_no_id_is_told_so_with_where_ids_are(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    """
+    Nobody is asked, and no pattern is shown.
+    """
+    assert main(["approvals", *words, "report-7", "--url", "nats://127.0.0.1:1"]) == 2
+    told = capsys.readouterr().err
+
+    assert "report-7" in told
+    assert "flotilla approvals list" in told
+    assert "regex" not in told
+
+
+def test_an_audit_of_no_id_is_told_so(capsys: pytest.CaptureFixture[str]):
+    """
+    As above.
+    """
+    assert main(["audit", "report-7", "--url", "nats://127.0.0.1:1"]) == 2
+    assert "flotilla approvals list" in capsys.readouterr().err

@@ -102,3 +102,20 @@ def test_a_misspelt_capability_is_told_what_was_meant(details: dict[str, object]
     lines = explain(TaskError(ErrorKind.UNKNOWN_CAPABILITY, "no such capability", details=details))
 
     assert [line.strip() for line in lines if "did you mean" in line] == ([f"did you mean {meant}?"] if meant else [])
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("dead", "flotilla dead list"),
+        ("result", "flotilla tasks"),
+        ("cancel", "flotilla tasks"),
+        ("policy", "flotilla policy history"),
+        ("approvals", "flotilla approvals list"),
+    ],
+)
+def test_what_is_not_found_is_said_with_where_to_look(command: str, hint: str) -> None:
+    """
+    A name that was mistyped is seen there.
+    """
+    assert hint in "".join(explain(TaskError(ErrorKind.NOT_FOUND, "task x is not known"), command))

@@ -259,9 +259,9 @@ def test_the_plan_has_what_is_served_and_what_the_policy_lowers() -> None:
     assert [] == [low.capability for low in plan_for(pools[1:], None).lowered]
 
 
-def run_of(*, leaks: int = 0, at_home: int = 9, **others: int | bool) -> Run:
+def run_of(*, leaks: int = 0, at_home: int = 9, **others: int | bool | dict[str, str]) -> Run:
     """A run that proves something unless told otherwise."""
-    done: dict[str, int | bool] = {
+    done: dict[str, int | bool | dict[str, str]] = {
         "wanted": 9,
         "documents": 9,
         "served": 9,
@@ -289,6 +289,7 @@ def run_of(*, leaks: int = 0, at_home: int = 9, **others: int | bool) -> Run:
         (run_of(interrupted=True), ["interrupted: "]),
         (run_of(documents=8), ["unfinished: 8 of 9 "]),
         (run_of(served=0), ["nothing done: "]),
+        (run_of(untried={"triage": "no_route"}), ["not tried: no document of triage "]),
         (run_of(leaks=1, documents=1), ["leak: ", "unfinished: "]),
     ],
 )

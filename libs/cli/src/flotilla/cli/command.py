@@ -51,6 +51,7 @@ COMMANDS: Final = (
     ("bench", "Measure a fleet on this machine against plain NATS.", _FLEET),
 )
 """Name, help and group; `_home` says where the function is."""
+_NAMES: Final = frozenset(name for name, *_ in COMMANDS)
 
 HOMES: Final = ("flotilla.cli.commands.{0}", "flotilla.cli.{0}.command")
 
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return exits.report(exits.UsageError(_mistake(error)), as_json="--json" in tokens)
     except FlotillaError as error:
-        return exits.report(error, as_json="--json" in tokens)
+        command = next((token for token in tokens if token in _NAMES), "")
+        return exits.report(error, as_json="--json" in tokens, command=command)
     except UnicodeEncodeError:
         mistake = exits.UsageError("an argument or a document holds bytes or escapes that are no characters; use UTF-8")
         return exits.report(mistake, as_json="--json" in tokens)

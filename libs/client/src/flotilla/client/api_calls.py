@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flotilla.client.addresses import checked_task
 from flotilla.client.answers import Answer
-from flotilla.client.errors import NoFleetError, NotAllowedError
+from flotilla.client.errors import NoOrchestratorError, NotAllowedError
 from flotilla.client.link import Link
 from flotilla.contracts.api import (
     Cancelled,
@@ -98,7 +98,7 @@ class ApiCalls:
 
         Raises:
             TaskError: The fleet refused; says why.
-            NoFleetError: Nobody answered within `timeout_s`; NotAllowedError at once, where nobody can.
+            NoOrchestratorError: Nobody answered within `timeout_s`; NotAllowedError at once, where nobody can.
             DecodeFailedError: The answer is none.
         """
         body = b"" if query is None else msgspec.json.encode(query)
@@ -109,8 +109,8 @@ class ApiCalls:
             raise self._silent(subject, timeout_s) from error
         return decode_answer(message, verb, kind)
 
-    def _silent(self, subject: str, timeout_s: float) -> NoFleetError:
-        return NoFleetError(self._link.url, f"no answer on {subject} within {timeout_s:g} s")
+    def _silent(self, subject: str, timeout_s: float) -> NoOrchestratorError:
+        return NoOrchestratorError(self._link.url, f"no answer on {subject} within {timeout_s:g} s")
 
 
 def decode_answer(message: Message, verb: str, kind: type[ReplyT]) -> ReplyT:

@@ -9,6 +9,7 @@ What can go wrong between a caller and the fleet.
          ├─ NoFleetError                      no server can be reached, or nobody answers there
          │   ├─ CredentialsRefusedError       the server is there and does not let this caller in
          │   ├─ NotAllowedError               it does, but not to ask for this
+         │   ├─ NoOrchestratorError           it is there, and no orchestrator behind it answers
          │   └─ CertificateNotTrustedError    the server is there, with a certificate of an unknown CA
          ├─ CredentialsUnusableError          the file of credentials cannot be read, or is none
          ├─ StreamCutError                    a stream of pieces ended without its result
@@ -59,6 +60,14 @@ class NotAllowedError(NoFleetError):
     def __str__(self) -> str:
         """There is a fleet, so the text is not that of the others."""
         return f"not allowed at {self.url}: {self.reason}"
+
+
+class NoOrchestratorError(NoFleetError):
+    """A server answers at `url`, and no orchestrator behind it: none runs, or those that do are stuck."""
+
+    def __str__(self) -> str:
+        """There is a server, so whoever reads it needs no other one."""
+        return f"no orchestrator answers at {self.url}: {self.reason}"
 
 
 class CertificateNotTrustedError(NoFleetError):

@@ -17,6 +17,7 @@ from flotilla.client.errors import (
     CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
+    NoOrchestratorError,
     NotAllowedError,
 )
 from flotilla.contracts.api import CancelQuery
@@ -145,9 +146,9 @@ class Link:
             reply = f"{self.connection.inbox}.{_NOBODY}"
             await self.connection.publish(self.addresses.api("cancel"), query, reply=reply)
 
-    def nobody(self, subject: str) -> NoFleetError:
+    def nobody(self, subject: str) -> NoOrchestratorError:
         """The error for a subject on which nobody listens."""
-        return NoFleetError(self.url, f"a server is there, but nobody answers on {subject}")
+        return NoOrchestratorError(self.url, f"the server is there, but nobody answers on {subject}")
 
     async def streams(self) -> Inbox:
         """The inbox on which replies in several pieces arrive; subscribed when it is first used."""

@@ -32,7 +32,7 @@ class LanguageError(PrivacyError):
     def __init__(self, language: str) -> None:
         super().__init__(
             f"names cannot be found in language {language!r}: the lists serve en, de, fr and es; "
-            "pass language='any' to accept that what only those lists find may be missed"
+            "the language `any` (flotilla redact --language any) accepts that what only those lists find may be missed"
         )
         self.language = language
 

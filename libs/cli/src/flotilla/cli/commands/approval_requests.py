@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from flotilla.cli.console.arguments import NO_WHERE, Where
 from flotilla.cli.console.readable import moment
 from flotilla.cli.console.tables import table
 from flotilla.contracts.api_approvals import APPROVALS_LIST_DEFAULT, APPROVALS_LIST_MAX, ApprovalEntry, ApprovalShown
+from flotilla.contracts.approval_requests import ID
 from flotilla.contracts.approvals import LIFETIME_S_MAX, Grant
 from flotilla.contracts.clock import unix_ms
 from flotilla.fabric.approver_keys import ApproverKey, read_key
@@ -98,6 +100,7 @@ async def grant(  # noqa: D417  (groups of options say it themselves)
     """
     if not 1 <= lifetime_s <= LIFETIME_S_MAX:
         raise exits.UsageError(f"--lifetime-s {lifetime_s}: expected 1 to {LIFETIME_S_MAX}")
+    checked_id(request)
     own = _key_of(key)
     async with where.fleet() as fleet:
         shown = await fleet.approvals.show(request)
@@ -120,6 +123,7 @@ async def deny(request: str, /, *, comment: str = "", by: str | None = None, whe
     by
         Your name, for the audit; who is logged in here unless given.
     """
+    checked_id(request)
     async with where.fleet() as fleet:
         shown = await fleet.approvals.show(request)
         decided = await fleet.approvals.deny(shown.approval, comment=comment, by=_name(by))
@@ -135,8 +139,22 @@ async def watch(*, where: Where = NO_WHERE) -> int:
             await asyncio.sleep(WATCH_EVERY_S)
 
 
+def checked_id(request: str) -> str:
+    """
+    The id of a request, before anybody is asked about it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not re.fullmatch(ID, request):
+        raise exits.UsageError(f"{request}: no id of a request for approval; `flotilla approvals list` shows them")
+    return request
+
+
 async def audit_lines(request: str | None, limit: int, where: Where) -> int:
     """See `flotilla audit`."""
+    if request is not None:
+        checked_id(request)
     async with where.fleet() as fleet:
         lines = await fleet.approvals.audit(request, limit=limit)
     if where.json:

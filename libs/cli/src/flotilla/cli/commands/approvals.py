@@ -156,7 +156,8 @@ def _show_grant(grant: str, *, as_json: bool) -> int:
     try:
         given = read_grant(grant)
     except DecodeFailedError as error:
-        raise exits.UsageError(str(error)) from error
+        neither = "neither the id of a request nor a grant; `flotilla approvals list` shows ids"
+        raise exits.UsageError(f"{grant}: {neither} ({error})") from error
     good = is_signed(given)
     if as_json:
         terminal.json_line(msgspec.json.encode({"grant": given.grant, "signature_is_good": good}))

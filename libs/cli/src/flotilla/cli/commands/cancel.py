@@ -24,7 +24,7 @@ async def cancel(*tasks: str, where: Where = NO_WHERE) -> int:  # noqa: D417  (g
             try:
                 cancelled = await fleet.cancel(task)
             except TaskError as error:
-                worst = max(worst, exits.report(error, as_json=where.json))
+                worst = max(worst, exits.report(error, as_json=where.json, command="cancel"))
                 continue
             if where.json:
                 terminal.json_line(msgspec.json.encode(cancelled))

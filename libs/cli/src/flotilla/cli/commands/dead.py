@@ -126,7 +126,7 @@ async def _for_each(tasks: tuple[str, ...], where: Where, do: Callable[[Fleet, s
             try:
                 await do(fleet, task)
             except TaskError as error:
-                worst = max(worst, exits.report(error, as_json=where.json))
+                worst = max(worst, exits.report(error, as_json=where.json, command="dead"))
     return worst
 
 

@@ -14,6 +14,7 @@ from flotilla.client.errors import (
     CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
+    NoOrchestratorError,
     NotAllowedError,
     TaskFailedError,
     TaskIdTakenError,
@@ -54,6 +55,22 @@ _BY_POLICY: Final = (
 )
 
 
+_MINE: Final = "`flotilla tasks` lists what was submitted from here lately"
+_NOT_FOUND: Final = {
+    "approvals": "`flotilla approvals list --all` shows those that are kept",
+    "cancel": _MINE,
+    "dead": "`flotilla dead list` shows those that are kept",
+    "experiment": "`flotilla policy get` shows which capabilities are split, and between which routes",
+    "policy": "`flotilla policy history` lists the revisions that are kept",
+    "result": _MINE,
+    "status": _MINE,
+}
+"""Where what was not found could be seen, by the command."""
+
+NO_ORCHESTRATOR: Final = (
+    "the terminal of `flotilla up` and the folder logs beside its credentials say why; "
+    "in a cluster `kubectl -n flotilla get pods`"
+)
 _OTHER_CREDENTIALS: Final = "name those of another role with --creds, or in FLOTILLA_NATS_CREDS"
 _APPROVER: Final = "name an approver's with --creds: `approver.<scope>.nk` in the folder credentials of `flotilla up`"
 _CREDENTIALS: Final = {"approvals": _APPROVER, "decide": _APPROVER}
@@ -64,9 +81,9 @@ class UsageError(FlotillaError):
     """The command line asks for something that makes no sense; one line."""
 
 
-def report(error: FlotillaError, *, as_json: bool) -> int:
+def report(error: FlotillaError, *, as_json: bool, command: str = "") -> int:
     """
-    Tell of an error; gives the exit code.
+    Tell of an error that a command ended with; gives the exit code.
 
     On standard error for people. On standard output for programs: the result of a task that failed, else an `error`.
     """
@@ -75,7 +92,7 @@ def report(error: FlotillaError, *, as_json: bool) -> int:
     elif as_json:
         terminal.json_line(json.dumps({"error": _body(error)}, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     else:
-        terminal.error(explain(error))
+        terminal.error(explain(error, command))
     return code_of(error)
 
 
@@ -87,8 +104,8 @@ def code_of(error: FlotillaError) -> int:
     return NO_FLEET if isinstance(error, NoFleetError) else FAILED
 
 
-def explain(error: FlotillaError) -> list[str]:
-    """What went wrong, what was tried, and what to do next; a line each."""
+def explain(error: FlotillaError, command: str = "") -> list[str]:
+    """What went wrong, what was tried, and what to do next after this command; a line each."""
     if isinstance(error, UsageError):
         return [f"flotilla: {error}"]
     if isinstance(error, PolicyError):
@@ -106,6 +123,8 @@ def explain(error: FlotillaError) -> list[str]:
         lines.append(f"  did you mean {meant}?")
     if isinstance(error, TaskError) and not isinstance(error, TaskIdTakenError):
         lines += [f"  {hint}" for hint in _hints(error)]
+    if isinstance(error, TaskError) and error.kind is ErrorKind.NOT_FOUND and command in _NOT_FOUND:
+        lines.append(f"  {_NOT_FOUND[command]}")
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
         lines.append(f"  {_BY_POLICY}")
     return lines
@@ -118,6 +137,8 @@ def _way_in(error: NoFleetError) -> str:
         return _CREDENTIALS.get(error.subject.rpartition(".")[2], _OTHER_CREDENTIALS)
     if isinstance(error, CertificateNotTrustedError):
         return "name the CA's certificate with --tls-ca, or in FLOTILLA_NATS_TLS_CA"
+    if isinstance(error, NoOrchestratorError):
+        return NO_ORCHESTRATOR
     return "start one with `flotilla up`, or name another with --url"
 
 

@@ -31,6 +31,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     Attributes:
         capabilities: That take a text, and that the local zone serves, and those that were named.
+        named: Those that were named.
         cached: Those of the local zone whose answers must not be kept: of restricted tasks, unless the policy says so.
         sealed: Of the local zone.
         cloud_pools: Pools that restricted tasks ask for in vain.
@@ -41,6 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """
 
     capabilities: tuple[str, ...]
+    named: tuple[str, ...]
     cached: tuple[str, ...]
     sealed: tuple[str, ...]
     cloud_pools: tuple[str, ...]
@@ -58,7 +60,7 @@ def _keeps_restricted(policy: Policy) -> bool:
 
 def plan_for(pools: Iterable[PoolStatus], policy: Policy | None, named: Iterable[str] = ()) -> Plan:
     """Plan for live pools, a policy (None where there is none in force), and further capabilities such as pipelines."""
-    pools = list(pools)
+    pools, named = list(pools), tuple(named)
     local = {name for pool in pools if pool.zone == "local" for name in pool.capabilities}
     cloud = {name for pool in pools if pool.zone == "cloud" for name in pool.capabilities}
     redacts = {"redact", "restore", "vault"} <= local
@@ -71,6 +73,7 @@ def plan_for(pools: Iterable[PoolStatus], policy: Policy | None, named: Iterable
     onward = next((name for served in (cloud, local) for name in ONWARD if name in served), None)
     return Plan(
         capabilities=tuple(dict.fromkeys((*known, *own, *named))),
+        named=tuple(dict.fromkeys(named)),
         cached=() if policy is not None and _keeps_restricted(policy) else (*known, *own)[:CACHED_MAX],
         sealed=(*known, *own),
         cloud_pools=tuple(pool.pool for pool in pools if pool.zone == "cloud"),

@@ -115,6 +115,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
         interrupted=interrupted,
         left=left,
         unread=unread,
+        untried=trial.untried,
         elapsed_s=time.monotonic() - began_at,
         ends=trial.ends,
         sights=watch.sights(),

@@ -27,6 +27,8 @@ IN_FLIGHT_MAX: Final = 8
 TASK_DEADLINE_S: Final = 60.0
 TOO_SHORT_S: Final = 0.001
 """A deadline that no task keeps."""
+TURNED_DOWN: Final = frozenset({ErrorKind.UNKNOWN_CAPABILITY, ErrorKind.NO_ROUTE, ErrorKind.NOT_PERMITTED})
+"""Nothing of the task went anywhere."""
 DEAD_TRIES_MAX: Final = 20
 DEAD_TRY_EVERY_S: Final = 0.1
 
@@ -43,6 +45,7 @@ class Trial:
         ends: How many tasks ended how, by the way that they went.
         served: How many restricted tasks went well.
         decoys: How many decoys a cloud pool has served.
+        untried: Why no document of a capability went anywhere yet, of those that were named.
         documents: How many letters have been sent, and what became of them is known.
     """
 
@@ -68,6 +71,7 @@ class Trial:
         self.ends: Final[dict[str, Counter[str]]] = {}
         self.served = 0
         self.decoys = 0
+        self.untried: Final = dict.fromkeys(plan.named, "there were too few documents: give it more --tasks")
         self.documents = 0
 
     async def run(self, documents: int, advance: Callable[[], None]) -> None:
@@ -120,9 +124,20 @@ class Trial:
 
     def _asking(self, capability: str) -> Way:
         async def way(text: str) -> None:
-            await self._ask(capability, input_of(capability, text))
+            try:
+                await self._ask(capability, input_of(capability, text))
+            except TaskError as error:
+                self._tried(capability, error.kind)
+                raise
+            self._tried(capability)
 
         return way
+
+    def _tried(self, capability: str, refusal: ErrorKind | None = None) -> None:
+        if refusal not in TURNED_DOWN:
+            self.untried.pop(capability, None)
+        elif capability in self.untried:
+            self.untried[capability] = f"{refusal.value}: `flotilla status` shows what is served"
 
     def _asking_twice(self, capability: str) -> Way:
         async def way(text: str) -> None:

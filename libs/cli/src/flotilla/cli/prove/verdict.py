@@ -24,6 +24,7 @@ class Run(Struct, frozen=True, kw_only=True):
         interrupted: Whether the connection that listens was lost for a moment.
         left: Tasks whose traces could not be removed.
         unread: Metrics endpoints that could not be read.
+        untried: Why no document of a capability went anywhere, of those that were named.
         ends: How tasks ended, by the way that they went.
     """
 
@@ -38,6 +39,7 @@ class Run(Struct, frozen=True, kw_only=True):
     ends: Mapping[str, Mapping[str, int]]
     sights: Sequence[Sight]
     unread: Sequence[str] = ()
+    untried: Mapping[str, str] = {}
 
 
 def status_of(sight: Sight) -> str:
@@ -67,6 +69,7 @@ def faults(run: Run) -> list[str]:
         )
     if run.unread:
         found.append(f"deaf: metrics could not be read at {', '.join(run.unread)}")
+    found += [f"not tried: no document of {name} went anywhere ({why})" for name, why in sorted(run.untried.items())]
     if run.interrupted:
         found.append("interrupted: the connection was lost, and what passed meanwhile was not heard; try again")
     if run.documents < run.wanted:
