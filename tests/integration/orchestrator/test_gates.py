@@ -45,17 +45,6 @@ input = { document = "${input.document}", labels = ["billing", "other"] }
 [output]
 text = "${steps.report.summary} ${steps.sort.label}"
 """
-WITHIN = """
-name = "within"
-[input]
-type = "object"
-[steps.inner]
-capability = "beside"
-approval = {}
-input = { document = "${input.document}" }
-[output]
-text = "${steps.inner.text}"
-"""
 
 
 def _says_at_home(request: Json) -> list[Any]:
@@ -226,24 +215,6 @@ async def test_what_a_run_asked_for_is_withdrawn_when_it_ends_without_it(
         "it cannot be suspended": "backlog_full",
         "it is cancelled": "cancelled",
     }[how] == result["error"]["kind"]
-
-
-async def test_a_run_within_that_has_a_gate_as_a_whole_fails_and_says_where_the_gate_belongs(
-    nats_server: RunningServer,
-):
-    """
-    A file of today may not say so; a run that began under an earlier one must not wait for ever.
-    """
-    async with stage_with(nats_server, BESIDE, WITHIN) as stage:
-        task = new_task()
-        client = stage.fleet.client
-        async with client.hearing("results.>") as results:
-            await client.submit("within", {"document": "good"}, task=task)
-            result = await results.result(task)
-
-    assert ("step_failed", "bad_request") == (result["error"]["kind"], result["error"]["details"]["kind"])
-    assert "steps.inner.approval" == result["error"]["details"]["key"]
-    assert 0 == stage.sent("good")
 
 
 GATE = '[capabilities.summarize]\napproval = { data_classes = ["internal"], expires_s = 600 }\n'

@@ -7,32 +7,19 @@ from typing import Final
 import structlog
 
 from flotilla.capabilities.catalogue import Catalogue
-from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.heartbeats import Heartbeats
 from flotilla.fabric.inbox import Requests
 from flotilla.pipelines.definition import Pipeline
 from flotilla.routing.router import PolicyRouter
-from flotilla.routing.types import TaskView
 from orchestrator.api.parts import Answers
-from orchestrator.approvals.gated_pools import GatedPools
 from orchestrator.approvals.parts import Approvals
-from orchestrator.caching.executor import CachingExecutor
 from orchestrator.caching.flights import FLIGHTS_MAX, Flights
 from orchestrator.caching.store import AnswerStore
 from orchestrator.economy.economy import Economy
-from orchestrator.execution.attempts import Attempts
-from orchestrator.execution.death_notes import DeathNotes
-from orchestrator.execution.dependencies import Dependencies
-from orchestrator.execution.dispatch import HEADERS_BYTES_MAX, Dispatcher
-from orchestrator.execution.executors import Executor, Executors, PoolExecutor
-from orchestrator.execution.free_signals import FreeSignals
-from orchestrator.execution.ledger import Ledger
-from orchestrator.execution.shut_zones import ALL_ZONES, goes_elsewhere
+from orchestrator.execution.execution import Execution
+from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
-from orchestrator.pipelines.dependencies import PipelineDependencies
-from orchestrator.pipelines.executor import PipelineExecutor
-from orchestrator.pipelines.step_results import StepResults
 from orchestrator.policy_and_health.experiments import Experiments
 from orchestrator.policy_and_health.health import HealthBoard
 from orchestrator.policy_and_health.held_models import HeldModels
@@ -46,6 +33,7 @@ from orchestrator.state.fleet import Fleet
 from orchestrator.state.outputs import Outputs
 from orchestrator.state.shared_quota import Room
 from orchestrator.state.unreadable_stored import UnreadableStored
+from orchestrator.task_executors import task_executors
 from orchestrator.ways_in.parts import WaysIn, deadlines_ms
 
 logger = structlog.get_logger("orchestrator")
@@ -95,26 +83,30 @@ class Orchestrator:
             pipelines: That it serves, by name.
             more_executors: Gives those that come before the one that serves pools, from that one and what tells of tasks.
         """
-        scopes = settings.scope_names()
-        share_max = settings.scope_share_max
-        self._connection = connection
         self._fleet = fleet
+        scopes = settings.scope_names()
+        payload_bytes_max = connection.payload_bytes_max
         outputs = Outputs(catalogue)
         self._economy = economy = Economy(
             connection, requests, instance, policy=lambda: router.policy.document, metrics=metrics
         )
-        self.attempts: Final = Attempts(
+        self._publisher = publisher = BackgroundPublisher(connection)
+        events = Events(publisher)
+        self._execution = execution = Execution(
             connection,
-            instance,
-            outputs,
-            traces,
-            fleet.replicas_of,
-            redaction=lambda: router.policy.document.redaction,
+            instance=instance,
             sealed=settings.sealed,
+            outputs=outputs,
+            fleet=fleet,
+            router=router,
+            economy=economy,
+            events=events,
+            metrics=metrics,
+            traces=traces,
         )
-        deaths = DeathNotes(connection)
+        self.attempts: Final = execution.attempts
         unreadable = UnreadableStored(metrics.unreadable)
-        self._board = board = HealthBoard(connection, requests, router, deaths)
+        self._board = board = HealthBoard(connection, requests, router, execution.deaths)
         board.on_unreadable = unreadable.found
         self.stores: Final = Stores(
             connection,
@@ -125,77 +117,30 @@ class Orchestrator:
             on_made_again=metrics.stores_recreated,
         )
         self._held_models = HeldModels(connection, requests, router)
-        self._publisher = publisher = BackgroundPublisher(connection)
-        events = Events(publisher)
-        ledger = Ledger(router.recorder, fleet, metrics)
-        dependencies = Dependencies(
-            fleet=fleet,
-            router=router,
-            attempts=self.attempts,
-            events=events,
-            ledger=ledger,
-            deaths=deaths,
-            admission=economy.admission,
-        )
-        self._dispatcher = dispatcher = Dispatcher(
-            dependencies, metrics, traces, payload_bytes_max=connection.payload_bytes_max, spend=economy.ledger
-        )
         self._experiments = experiments = Experiments(connection, requests, unreadable, instance=instance)
-        dispatcher.on_split = experiments.ended
-        pools = PoolExecutor(fleet, dispatcher)
-        reports = TaskReports(events, metrics, traces)
+        execution.dispatcher.on_split = experiments.ended
         self._flights = Flights(
             AnswerStore(connection, requests, instance=instance, outputs=outputs, unreadable=unreadable),
-            Room(scopes, total_max=FLIGHTS_MAX, share_max=share_max),
+            Room(scopes, total_max=FLIGHTS_MAX, share_max=settings.scope_share_max),
         )
-        cached_pools = CachingExecutor(
-            pools,
-            self._flights,
-            in_force=router,
+        self._approvals = approvals = Approvals(requests, events, scopes, metrics, payload_bytes_max=payload_bytes_max)
+        reports = TaskReports(events, metrics, traces)
+        executors = task_executors(
+            requests,
+            execution.pools,
+            settings=settings,
+            fleet=fleet,
+            router=router,
             catalogue=catalogue,
+            pipelines=pipelines or {},
+            flights=self._flights,
+            gate=approvals.gate,
+            events=events,
             reports=reports,
             metrics=metrics,
+            payload_bytes_max=payload_bytes_max,
+            others=more_executors(execution.pools, reports),
         )
-        self._approvals = approvals = Approvals(
-            requests, events, scopes, metrics, payload_bytes_max=connection.payload_bytes_max
-        )
-
-        def needs_no_gate(view: TaskView, zones: frozenset[Zone]) -> bool:
-            return not zones >= ALL_ZONES and goes_elsewhere(router.explain(view, fleet.view, fleet.busy), zones)
-
-        others = [*more_executors(pools, reports)]
-        if pipelines:
-            held_outputs = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
-            others.append(
-                PipelineExecutor(
-                    pipelines,
-                    PipelineDependencies(
-                        below=cached_pools,
-                        pipelines=frozenset(pipelines),
-                        catalogue=catalogue,
-                        events=events,
-                        reports=reports,
-                        results=StepResults(
-                            requests, outputs=held_outputs, payload_bytes_max=connection.payload_bytes_max
-                        ),
-                        policy=lambda: router.policy,
-                        at_least=settings.data_class_floor,
-                        outputs=held_outputs,
-                        gate=approvals.gate,
-                        goes_elsewhere=needs_no_gate,
-                        metrics=metrics.pipelines,
-                        payload_bytes_max=connection.payload_bytes_max - HEADERS_BYTES_MAX,
-                    ),
-                )
-            )
-        gated_pools = GatedPools(
-            cached_pools,
-            approvals.gate,
-            in_force=router,
-            goes_elsewhere=needs_no_gate,
-            reports=reports,
-        )
-        executors = Executors(pools, others, before_pools=gated_pools)
         self._ways_in = ways_in = WaysIn(
             connection,
             requests,
@@ -217,7 +162,7 @@ class Orchestrator:
             fleet=fleet,
             router=router,
             pipelines=pipelines or {},
-            dispatcher=dispatcher,
+            dispatcher=execution.dispatcher,
             executors=executors,
             ways_in=ways_in,
             approvals=approvals,
@@ -238,9 +183,8 @@ class Orchestrator:
             PolicyNotUnderstoodError: The policy in force has a newer format than this version can read.
             TimeoutError: The buckets could not be listed.
         """
-        await self.attempts.start()
         await self._economy.start()
-        await FreeSignals(self._connection, attempts=self.attempts, fleet=self._fleet).start()
+        await self._execution.start()
         await self._board.start()
         await self._held_models.start()
         await self.stores.start()
@@ -266,7 +210,7 @@ class Orchestrator:
         await self._publisher.flush()
         await self._experiments.stop()
         # What shadows have cost is written as they end.
-        await self._dispatcher.shadows.stop()
+        await self._execution.dispatcher.shadows.stop()
         await self._economy.stop()
         await self._heartbeats.stop()
         await self._board.stop()
