@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.shares import Shares
 from orchestrator.api.turns import Turns
+from orchestrator.state.shares import Shares
 
 SCOPES = ("a", "b", "c")
 

@@ -18,10 +18,10 @@ from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.groups import leave
 from orchestrator.api.requests import Answerer, ApiRequest
-from orchestrator.api.shares import Shares
 from orchestrator.api.turns import Turns
 from orchestrator.execution.crashes import internal
 from orchestrator.state.origins import REQUEST_INFO
+from orchestrator.state.shares import Shares
 from orchestrator.ways_in.replies import FOR_NO_STREAM, IMPORTED_REPLY, NO_HEADERS, may_answer, reply_error
 
 logger = structlog.get_logger("orchestrator")

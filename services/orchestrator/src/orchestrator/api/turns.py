@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from orchestrator.api.shares import Shares
+from orchestrator.state.shares import Shares
 
 
 class Turns:

@@ -8,12 +8,10 @@ until it is acknowledged; its message id has it counted once. Every orchestrator
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import structlog
-from msgspec import Struct
 
 from flotilla.contracts import subjects
 from flotilla.fabric import counters
@@ -25,11 +23,11 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stored import StreamUsage, created_at, held_by
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.economy.errors import CountersAwayError
+from orchestrator.economy.unsent_counts import Later, UnsentCounts
 
 logger = structlog.get_logger("orchestrator")
 
 ADD_TIMEOUT_S: Final = 2.0
-LATER_MAX: Final = 100_000
 AT_ONCE_MAX: Final = 256
 PAUSE_S: Final = 0.5
 """Before what was not acknowledged is sent again."""
@@ -56,17 +54,6 @@ class Listener(Protocol):
         ...
 
 
-class Later(Struct, frozen=True):
-    """An increment that nobody waits for; `instead` is added in its place when it was counted before."""
-
-    subject: str
-    amount: int
-    message_id: str
-    headers: dict[str, str]
-    give_up_at_s: float
-    instead: int | None = None
-
-
 class Counters:
     """
     Adds to counters and hears them.
@@ -82,7 +69,7 @@ class Counters:
         self._connection = connection
         self._requests = requests
         self._listeners: dict[str, Listener] = {}
-        self._later: deque[Later] = deque()
+        self._later = UnsentCounts()
         self._due = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._count = 0
@@ -141,11 +128,8 @@ class Counters:
     ) -> None:
         """Add in the background. Where it was counted before, add `instead`, if that is anything."""
         later = Later(subject, amount, message_id, headers, time.monotonic() + GIVE_UP_S, instead)
-        if len(self._later) >= LATER_MAX:
-            self._give_up(later, "too many wait")
-        elif self._later or self._in_flight >= AT_ONCE_MAX:
-            self._later.append(later)
-            self._due.set()
+        if self._later or self._in_flight >= AT_ONCE_MAX:
+            self._wait(later)
         else:
             # Written before whatever its caller sends next: should this process die, the server has had both or neither.
             start(self._send_now(later))
@@ -157,9 +141,15 @@ class Counters:
         finally:
             self._in_flight -= 1
         if again is not None:
-            self._later.append(again)
+            self._wait(again)
         if self._later:
             self._due.set()
+
+    def _wait(self, later: Later) -> None:
+        if self._later.enter(later):
+            self._due.set()
+        else:
+            self._give_up(later, "too many wait")
 
     def hear(self, subject: str, listener: Listener) -> None:
         """Tell a listener each total of a counter, in their order."""
@@ -258,12 +248,15 @@ class Counters:
             await self._due.wait()
             self._due.clear()
             while self._later:
-                batch = [self._later.popleft() for _ in range(min(AT_ONCE_MAX, len(self._later)))]
+                batch = self._later.take(AT_ONCE_MAX)
                 self._in_flight += len(batch)
-                unsent = [each for each in await asyncio.gather(*map(self._sent, batch)) if each is not None]
+                again = await asyncio.gather(*map(self._sent, batch))
                 self._in_flight -= len(batch)
-                if unsent:
-                    self._later.extendleft(reversed(unsent))
+                for later, unsent in zip(batch, again, strict=True):
+                    if unsent is None:
+                        self._later.over(later)
+                if any(again):
+                    self._later.put_back([unsent for unsent in again if unsent is not None])
                     await asyncio.sleep(PAUSE_S)
 
     async def _sent(self, later: Later) -> Later | None:

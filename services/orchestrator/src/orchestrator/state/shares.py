@@ -8,7 +8,8 @@ class Shares:
     Counts what each scope has taken.
 
     When all together have `total_max`, a scope may still take up to an equal share of it, so that nobody is shut out by
-    what others hold. In all no more than twice `total_max` is ever taken.
+    what others hold. So n scopes together may come to `total_max` times 1 + 1/2 + ... + 1/n, and to no more: to twice as much
+    when there are four.
     """
 
     __slots__ = ("_by_scope", "_per_scope_max", "_total", "_total_max")
