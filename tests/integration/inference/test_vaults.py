@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from flotilla.capabilities.errors import AttemptError
@@ -16,9 +17,11 @@ from flotilla.contracts.subjects import VAULT_BUCKET, Zone
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
+from flotilla.inference.redaction import vault_room
 from flotilla.inference.redaction.vault_keys import new_key, vault_keys
 from flotilla.inference.redaction.vaults import Vaults
 from flotilla.privacy import Entries
+from flotilla.provisioning.stream_config import StreamConfig
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import vault_bucket
 from flotilla.testkit.nats_server import RunningServer, running_server
@@ -261,3 +264,44 @@ async def test_a_bucket_that_is_gone_is_made_again_when_it_is_needed(tmp_path: P
     assert {FailureKind.UNAVAILABLE} == {error.kind for error in failed if isinstance(error, AttemptError)} | {*kinds}
     assert FailureKind.NOT_FOUND is gone.value.kind
     assert made
+
+
+def small_bucket(**bounds: int) -> StreamConfig:
+    return msgspec.structs.replace(vault_bucket(1), **bounds)
+
+
+async def filled(vaults: Vaults, value: str, scope: str, most: int) -> int:
+    """How many vaults a scope can make, each with a value of its own."""
+    for count in range(most):
+        try:
+            await add(vaults, f"{value} {count}", scope)
+        except AttemptError as error:
+            if error.kind is not FailureKind.UNAVAILABLE:
+                raise
+            return count
+    return most
+
+
+@pytest.mark.parametrize(
+    ("bounds", "length", "made"),
+    [({"max_msgs": 40}, 10, 20), ({"max_bytes": 400_000}, 20_000, 11)],
+    ids=["many", "large"],
+)
+async def test_vaults_of_one_scope_leave_room_for_those_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int], length: int, made: int
+):
+    """
+    However many, or however large: one has half, and what another's small documents need is left.
+    """
+    monkeypatch.setattr(vault_room, "LOOK_S", 0.0)
+    async with (
+        running_server(tmp_path, pools=POOLS, vault_pools=("redaction",)) as server,
+        requests_to(server) as requests,
+    ):
+        await ensure(requests, [small_bucket(**bounds)])
+        vaults = Vaults(requests, vault_keys(KEY, None))
+        assert made >= await filled(vaults, "x" * length, "flood", 100) >= made // 2
+        kept, handle = await add(vaults, "Ann", "honest")
+        assert 15 == await filled(vaults, "Bob", "honest", 15)
+        # What is there already may still be written to: a case goes on.
+        assert (kept, handle) == await add(vaults, "Ann", "honest", handle=handle)

@@ -9,8 +9,10 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
@@ -22,10 +24,10 @@ from flotilla.fabric.errors import NoRespondersError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import get, keys, purge, put
 from flotilla.provisioning.streams import ensure
-from flotilla.provisioning.topology import TopologyLimits, topology, vault_bucket
+from flotilla.provisioning.topology import VAULT_BYTES_MAX, TopologyLimits, topology, vault_bucket
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
-from flotilla.testkit.plain_client import eventually, settled
+from flotilla.testkit.plain_client import connect_plainly, eventually, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
 SECRET = b"what the vault holds"
@@ -188,6 +190,34 @@ async def test_the_pool_with_the_vault_has_nothing_else_of_jetstream(server: Run
     ]
 
     assert [] == await said(server.worker("local", "redaction"), [*stolen, *own], [])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"max_bytes": -1}, {"max_bytes": 2 * VAULT_BYTES_MAX}, {"max_bytes": 1_000_000, "storage": "memory"}],
+    ids=["no bound", "a larger one", "in memory"],
+)
+async def test_the_pool_with_the_vault_cannot_make_its_bucket_without_bounds(tmp_path: Path, wanted: dict[str, Any]):
+    """
+    Nor change it to that: what it takes of the server's disk and memory is the account's to say.
+    """
+    config = json.loads(msgspec.json.encode(vault_bucket(1)))
+    async with running_server(tmp_path, pools=POOLS, vault_pools=("redaction",)) as server:
+        settings = server.worker("local", "redaction")
+        client = await connect_plainly(server.url, nkeys_seed=str(settings.creds), inbox_prefix=settings.inbox_prefix)
+
+        async def refused(verb: str, config: dict[str, Any]) -> bool:
+            reply = await client.nc.request(f"$JS.API.STREAM.{verb}.{STREAM}", json.dumps(config).encode(), timeout=60)
+            return "error" in json.loads(reply.data)
+
+        outcomes = [
+            await refused("CREATE", config | wanted),
+            await refused("CREATE", config),
+            await refused("UPDATE", config | wanted),
+        ]
+        await client.nc.close()
+
+    assert [True, False, True] == outcomes
 
 
 async def test_a_reply_to_the_pool_with_the_vault_goes_where_it_alone_listens(server: RunningServer):

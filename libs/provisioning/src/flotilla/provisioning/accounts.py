@@ -21,6 +21,7 @@ from flotilla.contracts.subjects import Zone, api
 from flotilla.fabric.jetstream_api import ACCOUNT_INFO
 from flotilla.provisioning import crossings, roles
 from flotilla.provisioning.server_spec import FLEET_ACCOUNT, SYSTEM_ACCOUNT, ServerSpec
+from flotilla.provisioning.topology import REPLICAS_MAX, VAULT_BYTES_MAX
 
 ASK_REPLY_THRESHOLD_S: Final = ASK_DEADLINE_MS_MAX // 1000 + 300
 """
@@ -136,7 +137,13 @@ def _vault(spec: ServerSpec) -> dict[str, Any]:
     pools = [pool_account("local", pool) for pool in spec.vault_pools]
     exports = (ACCOUNT_INFO, *crossings.asked_of_vault())
     return {
-        "jetstream": "enabled",
+        # Its members make the bucket, and could otherwise make it as large as the disk, or in memory.
+        "jetstream": {
+            "max_memory": 0,
+            "max_file": (REPLICAS_MAX if spec.cluster is not None else 1) * VAULT_BYTES_MAX,
+            "max_streams": 1,
+            "max_bytes_required": True,
+        },
         "exports": [{"service": subject, "response_type": "singleton", "accounts": pools} for subject in exports],
     }
 

@@ -69,6 +69,8 @@ POLICY_BYTES_MAX: Final = 64 * MIB
 EXPERIMENTS_BYTES_MAX: Final = 64 * MIB
 EXPERIMENTS_TTL_S: Final = 30 * DAY_S
 VAULT_BYTES_MAX: Final = 1 * GIB
+VAULTS_MAX: Final = 200_000
+"""Of all scopes; one of them may have half as many (`inference/redaction/vault_room.py`)."""
 HISTORY: Final = 10
 BLACKBOARD_MARKER_TTL_S: Final = 2
 """
@@ -315,7 +317,7 @@ def cache(scope: str) -> StreamConfig:
 def vault_bucket(replicas: int) -> StreamConfig:
     """The vaults of all scopes, each under a key that lives as long as its caller said: what does not fit is refused."""
     bucket = bucket_config(subjects.VAULT_BUCKET, bytes_max=VAULT_BYTES_MAX, ttl_s=VAULT_LIFETIME_S_MAX)
-    return msgspec.structs.replace(bucket, num_replicas=replicas, storage="file")
+    return msgspec.structs.replace(bucket, max_msgs=VAULTS_MAX, num_replicas=replicas, storage="file")
 
 
 COUNTERS: Final = StreamConfig(

@@ -31,6 +31,7 @@ from flotilla.inference.redaction.vault_records import (
     stored_entries,
     unseal,
 )
+from flotilla.inference.redaction.vault_room import VaultRoom
 from flotilla.privacy import Entries
 
 logger = structlog.get_logger("worker")
@@ -55,11 +56,13 @@ class StoredVault(Struct, frozen=True, kw_only=True):
     Attributes:
         record: None where there is none (any more).
         revision: To expect when it is written; 0 where the key never was.
+        size_bytes: As it is stored; 0 where there is none.
     """
 
     handle: str
     record: VaultRecord | None
     revision: int
+    size_bytes: int = 0
 
     @property
     def entries(self) -> Entries:
@@ -80,6 +83,7 @@ class Vaults:
         self, requests: Requests, keys: VaultKeys, make_bucket: Callable[[Requests], Awaitable[None]] | None = None
     ) -> None:
         self._requests = requests
+        self._room = VaultRoom(requests)
         self._make_bucket = make_bucket
         self._making: asyncio.Task[None] | None = None
         self._keys = keys
@@ -193,7 +197,7 @@ class Vaults:
             raise AttemptError(FailureKind.REFUSED, str(error)) from None
         # The server removes it within a moment; until then it counts as gone.
         live = record if record.expires_unix_ms > unix_ms() else None
-        return StoredVault(handle=handle, record=live, revision=entry.revision)
+        return StoredVault(handle=handle, record=live, revision=entry.revision, size_bytes=len(entry.body))
 
     async def _entry(self, scope: str, handle: str) -> keyvalue.Entry | None:
         return await self._asked(keyvalue.get(self._requests, VAULT_BUCKET, subjects.vault_key(scope, handle)))
@@ -203,6 +207,7 @@ class Vaults:
             body = seal(self._keys, scope, held.handle, record)
         except FullVaultError:
             raise AttemptError(FailureKind.TOO_LARGE, "the vault is full: redact into another case") from None
+        await self._asked(self._room.check(scope, size_bytes=len(body), was_bytes=held.size_bytes))
         left_s = max(1, round((record.expires_unix_ms - time.time() * 1000) / 1000))
         key = subjects.vault_key(scope, held.handle)
         written = keyvalue.put(self._requests, VAULT_BUCKET, key, body, expected_revision=held.revision, ttl_s=left_s)
@@ -212,7 +217,7 @@ class Vaults:
         try:
             return await asking
         except BucketFullError:
-            raise AttemptError(FailureKind.UNAVAILABLE, "the bucket of the vaults is full: forget some") from None
+            raise AttemptError(FailureKind.UNAVAILABLE, "there is no room for the vault: forget some") from None
         except FabricError as error:
             if self._make_bucket is not None and (self._making is None or self._making.done()):
                 self._making = asyncio.ensure_future(self._make_again(self._make_bucket))
