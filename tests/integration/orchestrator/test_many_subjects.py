@@ -1,17 +1,25 @@
 """A tenant that sends something on more subjects than can be listed: nobody lists them, and they end all the same."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 
 import pytest
 
 from flotilla.contracts.results import Result
-from flotilla.fabric import stored
+from flotilla.fabric import held_subjects
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stored import subjects_holding
 from flotilla.testkit.nats_server import RunningServer
-from flotilla.testkit.orchestrator_here import COUNTERSIGN, DOCUMENT, SteeredExecutor, running_orchestrator, signed
+from flotilla.testkit.orchestrator_here import (
+    COUNTERSIGN,
+    DOCUMENT,
+    SteeredExecutor,
+    running_orchestrator,
+    signed,
+    until,
+)
 from flotilla.testkit.plain_client import PlainClient, eventually, new_task
-from orchestrator.api import task_handlers
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in import sweep
@@ -32,17 +40,15 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     The patterns whose subjects were listed; bounds are made small instead of the stream long.
     """
     asked: list[str] = []
-    monkeypatch.setattr(stored, "LISTED_MAX", LISTED)
-    holding = stored.subjects_holding
+    monkeypatch.setattr(held_subjects, "LISTED_MAX", LISTED)
 
     async def listing(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
-        found = await holding(requests, stream, pattern)
+        found = await subjects_holding(requests, stream, pattern)
         if len(found) > LISTED:
             asked.append(pattern)
         return found
 
-    for module in (stored, task_handlers):
-        monkeypatch.setattr(module, "subjects_holding", listing)
+    monkeypatch.setattr(held_subjects, "subjects_holding", listing)
     monkeypatch.setattr(sweep, "WALKED_MAX", JUNK // 2)
     return asked
 
@@ -71,6 +77,37 @@ async def test_tasks_on_more_subjects_than_are_listed_end_and_nobody_lists_them(
         await eventually(lambda: _is_empty(here.admin))
 
     assert "error" not in status
+    assert [] == list(listed)
+
+
+async def test_the_backlog_is_counted_while_tasks_are_on_more_subjects_than_are_listed(
+    nats_server: RunningServer, listed: Sequence[str], monkeypatch: pytest.MonkeyPatch
+):
+    """
+    A scaler goes by it. A few subjects are asked for in each sweep, and their turn comes again.
+    """
+    monkeypatch.setattr(sweep, "WALKED_MAX", 0)
+    monkeypatch.setattr(sweep, "COUNTED_MAX", 2)
+    monkeypatch.setattr(sweep, "EVERY_S", 0.05)
+    signing = asyncio.Event()
+
+    async def wait(task: Task, _on_piece: OnPiece | None) -> Result:
+        await signing.wait()
+        return signed(task)
+
+    executor = SteeredExecutor(wait, capacity=4)
+    async with running_orchestrator(nats_server, executor.of) as here:
+        for number in range(LISTED + 1):
+            await here.client.nc.request(f"tasks.j{number}", b"{}", timeout=60)
+        labels = {"scope": "default", "capability": COUNTERSIGN}
+        for number in range(3):
+            await here.client.submit(COUNTERSIGN, DOCUMENT, task=f"t{number}")
+        await here.client.submit(f"{COUNTERSIGN}.low", DOCUMENT, task="low")
+        await until(lambda: here.backlog(**labels, priority="normal") == 3)
+        await until(lambda: here.backlog(**labels, priority="low") == 1)
+        signing.set()
+        await until(lambda: here.backlog(**labels, priority="normal") == 0)
+
     assert [] == list(listed)
 
 

@@ -16,7 +16,6 @@ from flotilla.fabric.jetstream_api import ErrorCode
 from flotilla.fabric.message import HeaderBlock
 
 SUBJECTS_MAX: Final = 100_000
-LISTED_MAX: Final = 512
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
@@ -58,6 +57,7 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
     Attributes:
         last_sequence: Of the newest message that it has ever held; 0 before the first.
         subjects: On which it holds messages.
+        created: When it was made, as the server writes it: one that was lost and made again has another time.
     """
 
     messages: int
@@ -66,6 +66,7 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
     size_bytes_max: int
     last_sequence: int = 0
     subjects: int = 0
+    created: str = ""
 
 
 async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
@@ -73,19 +74,6 @@ async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dic
     answer = await _api(requests, jetstream_api.stream_info(stream), {"subjects_filter": pattern})
     state: dict[str, Any] = answer.get("state") or {}
     return state.get("subjects") or {}
-
-
-async def few_subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int] | None:
-    """
-    The same where the stream holds messages on at most LISTED_MAX subjects; None where on more.
-
-    A subject may have 4 KB, and the server tells all of them in one message: of a stream to which strangers may publish on
-    any subject, a full list would be hundreds of MB.
-    """
-    usage = await held_by(requests, stream)
-    if usage.subjects > LISTED_MAX:
-        return None
-    return await subjects_holding(requests, stream, pattern) if usage.messages else {}
 
 
 async def next_message(
@@ -250,6 +238,7 @@ async def held_by(requests: Requests, stream: str) -> StreamUsage:
         size_bytes_max=int(config.get("max_bytes", -1)),
         last_sequence=int(state.get("last_seq", 0)),
         subjects=int(state.get("num_subjects", 0)),
+        created=str(answer.get("created", "")),
     )
 
 

@@ -128,6 +128,10 @@ class RunningOrchestrator:
         """How many tasks ended so."""
         return self._metrics.registry.get_sample_value("flotilla_tasks_total", labels) or 0.0
 
+    def backlog(self, **labels: str) -> float | None:
+        """What is told of the tasks that wait."""
+        return self._metrics.registry.get_sample_value("flotilla_backlog_tasks", labels)
+
     def left(self, **labels: str) -> float:
         """How many runs of pipelines ended so, or went on later."""
         return self._metrics.registry.get_sample_value("flotilla_pipeline_runs_total", labels) or 0.0

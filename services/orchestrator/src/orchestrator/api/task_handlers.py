@@ -25,6 +25,7 @@ from flotilla.contracts.results import Result, input_digest
 from flotilla.contracts.subjects import PRIORITIES
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeoutError
+from flotilla.fabric.held_subjects import count_of_each, few_subjects_holding
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.message import HeaderBlock
 from flotilla.fabric.publish_outcomes import Stored
@@ -32,11 +33,9 @@ from flotilla.fabric.stored import (
     StoredMessage,
     between,
     delete_message,
-    few_subjects_holding,
     held_by,
     message_at,
     sequences,
-    subjects_holding,
 )
 from orchestrator.api.fleet_needs import NeedsOfFleet
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
@@ -215,10 +214,7 @@ class TaskHandlers:
             return held
         served = sorted(self._fleet.capabilities())[:BACKLOG_ASKED_MAX]
         asked = [subjects.tasks(scope, capability, priority) for capability in served for priority in PRIORITIES]
-        found: dict[str, int] = {}
-        for subject in asked:
-            found |= await subjects_holding(self._requests, stream, subject)
-        return found
+        return await count_of_each(self._requests, stream, asked)
 
     async def cancel(self, question: ApiRequest) -> Cancelled:
         """Stop a task, wherever it is."""

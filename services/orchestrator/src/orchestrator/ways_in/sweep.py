@@ -23,12 +23,13 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.names import is_name
 from flotilla.contracts.results import Result
-from flotilla.contracts.subjects import PRIORITIES, TaskSubject
+from flotilla.contracts.subjects import PRIORITIES, Priority, TaskSubject
 from flotilla.fabric.consumers import ACK_PENDING_MARGIN, ACK_PENDING_STEP, consumer_exists, ensure_consumer
 from flotilla.fabric.errors import FabricError
+from flotilla.fabric.held_subjects import HeldSubjects, count_of_each
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.per_item import guarded
-from flotilla.fabric.stored import StoredMessage, few_subjects_holding, next_message, scan
+from flotilla.fabric.stored import StoredMessage, next_message, scan
 from flotilla.fabric.subject_guard import is_readable
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
@@ -49,6 +50,8 @@ UNREADABLE_LOOKED_AT_MAX: Final = 1_000
 """Of the whole stream in a sweep, while it holds some on subjects that nobody can read."""
 WALKED_MAX: Final = 500
 """Of the whole stream in a sweep, while it holds some on more subjects than are listed."""
+COUNTED_MAX: Final = 48
+"""Subjects whose tasks are counted in such a sweep, each in a request; the next one goes on with the others."""
 
 
 class Sweep:
@@ -73,6 +76,9 @@ class Sweep:
         self._settlement = settlement
         self._metrics = metrics
         self._every_task = f"scope.{scope}.tasks.>"
+        self._held = HeldSubjects(requests, subjects.tasks_stream(scope), self._every_task)
+        self._backlog: dict[tuple[str, str, str], int] = {}
+        self._counted = 0
         self._looked_at: dict[str, int] = {}
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -104,12 +110,14 @@ class Sweep:
         """One sweep: consumers for what is announced and for what waits, failures for what nobody knows or serves in time."""
         served = frozenset(self._executors.capabilities())
         wanted = set(served)
-        stream = subjects.tasks_stream(self._scope)
-        held = await few_subjects_holding(self._requests, stream, self._every_task)
+        held = await self._held.now()
         if held is None:
             await self._walk(wanted)
+            with self._guarded("backlog"):
+                await self._count(wanted)
         else:
-            await self._look_at(held, wanted, served)
+            await self._look_at(held, wanted)
+        self._metrics.backlog_is(self._scope, self._backlog, served)
         for capability in sorted(wanted):
             with self._guarded(capability):
                 await self._ensure(capability)
@@ -121,7 +129,7 @@ class Sweep:
         with self._guarded("resumed"):
             await self._durable.resumed.ensure()
 
-    async def _look_at(self, held: Mapping[str, int], wanted: set[str], served: frozenset[str]) -> None:
+    async def _look_at(self, held: Mapping[str, int], wanted: set[str]) -> None:
         """Each subject that holds tasks; adds the capabilities that are known to `wanted`."""
         backlog: dict[tuple[str, str, str], int] = {}
         readable = {subject: count for subject, count in held.items() if is_readable(subject)}
@@ -137,7 +145,7 @@ class Sweep:
                         await self._fail_overdue(subject)
                 else:
                     await self._fail_all(subject)
-        self._metrics.backlog_is(self._scope, backlog, served)
+        self._backlog = backlog
 
     async def _walk(self, wanted: set[str]) -> None:
         """
@@ -157,6 +165,23 @@ class Sweep:
                         answer = await self._answer_overdue(message)
                 if answer is not None:
                     await self._end(message, answer)
+
+    async def _count(self, wanted: set[str]) -> None:
+        """The backlog of what is known, COUNTED_MAX subjects of it; of the others it is what it was."""
+        known = wanted | {capability for _, capability, _ in self._backlog}
+        due: list[tuple[str, Priority]] = [
+            (capability, priority) for capability in sorted(known) for priority in PRIORITIES
+        ]
+        begin = self._counted % len(due) if due else 0
+        counted = (due[begin:] + due[:begin])[:COUNTED_MAX]
+        self._counted = begin + len(counted)
+        of_subjects = {
+            subjects.tasks(self._scope, capability, priority): (self._scope, capability, priority)
+            for capability, priority in counted
+        }
+        found = await count_of_each(self._requests, subjects.tasks_stream(self._scope), of_subjects)
+        fresh = {labels: found.get(subject, 0) for subject, labels in of_subjects.items()}
+        self._backlog = {labels: count for labels, count in (self._backlog | fresh).items() if count}
 
     def _has_capacity(self, parsed: TaskSubject) -> bool:
         return self._executors.of(parsed.capability).capacity(parsed.capability) > 0
