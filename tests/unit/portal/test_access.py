@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -11,7 +12,9 @@ from portal.access.people import People, Person, load_people
 from portal.access.proxy import proxy_of
 from portal.access.sessions import LIFETIME_S, Sessions
 from portal.access.sign_in_limit import ADDRESSES_MAX, TRIES_MAX, TRIES_PER_ADDRESS_MAX, WINDOW_S, SignInLimit
+from portal.settings import PortalSettings
 
+IDP: dict[str, Any] = {"portal_oidc_issuer": "https://idp.example.com/fleet", "portal_oidc_client_id": "portal"}
 DIGEST = sha256(b"a-token-that-is-long-enough").hexdigest()
 
 
@@ -236,3 +239,50 @@ def test_tries_are_counted_by_address_and_in_all():
         limit.failed(str(number))
     assert ADDRESSES_MAX == len(limit)
     assert not limit.allows("10.0.0.2", now_s=5.0 + WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"portal_oidc_client_id": "portal"}, "FLOTILLA_PORTAL_OIDC_ISSUER is missing"),
+        ({"portal_oidc_issuer": "https://idp.example.com"}, "FLOTILLA_PORTAL_OIDC_CLIENT_ID"),
+        ({"portal_oidc_issuer": "http://idp.example.com"}, "FLOTILLA_PORTAL_OIDC_ISSUER"),
+        ({"portal_oidc_issuer": "https://a@idp.example.com"}, "FLOTILLA_PORTAL_OIDC_ISSUER"),
+        ({"portal_oidc_issuer": "https://idp.example.com?a"}, "FLOTILLA_PORTAL_OIDC_ISSUER"),
+        ({**IDP, "portal_oidc_scope": "email"}, "FLOTILLA_PORTAL_OIDC_SCOPE"),
+        ({**IDP, "portal_oidc_login": ""}, "FLOTILLA_PORTAL_OIDC_LOGIN"),
+        ({**IDP, "portal_oidc_secret_file": Path("/dev/null")}, "FLOTILLA_PORTAL_OIDC_SECRET_FILE"),
+        ({**IDP, "portal_proxy_header": "X-Auth-Email"}, "FLOTILLA_PORTAL_PROXY_HEADER"),
+    ],
+)
+def test_a_provider_that_is_not_whole_is_refused(told: dict[str, Any], named: str):
+    """
+    And says what is missing.
+    """
+    assert PortalSettings(**IDP).provider() is not None
+    with pytest.raises(SettingsError, match=named):
+        PortalSettings(**told).provider()
+
+
+def test_somebody_of_a_group_has_a_session_under_their_own_name():
+    """
+    Which is over when the group is not in the file any more; nobody of a group has the name of somebody else.
+    """
+    entry = Person(name="Operators", role="approver", token_digest=None, creds=None, admin_creds=False, scope="default",
+        documents=False, group="operators")  # fmt: skip
+    people = People([entry])
+    member = people.in_group("eve@example.com", frozenset({"staff", "operators"}))
+    assert member is not None
+    sessions = Sessions(people, bytes(32))
+    cookie, session = sessions.open(member, now_unix_s=1_000)
+    found = sessions.find(cookie, now_unix_s=1_001)
+
+    assert found is not None
+    assert found == session
+    assert ("eve@example.com", "approver") == (found.person.name, found.person.role)
+    assert entry.key != member.key
+    assert Sessions(People(), bytes(32)).find(cookie, now_unix_s=1_001) is None
+    assert people.in_group("Operators", frozenset({"operators"})) is None
+    assert people.in_group("eve@example.com", frozenset({"staff"})) is None
+    # The group itself is nobody.
+    assert sessions.find(sessions.open(entry, now_unix_s=1_000)[0], now_unix_s=1_001) is None

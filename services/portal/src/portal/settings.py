@@ -9,6 +9,7 @@ from msgspec import Meta
 from flotilla.chassis.settings import Port, ServiceSettings
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import DEFAULT_SCOPE, is_scope
+from portal.access.oidc_settings import OidcSettings, oidc_settings_of
 
 PORT_DEFAULT: Final = 8642
 VIEWERS_MAX: Final = 256
@@ -31,6 +32,14 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_proxies: `FLOTILLA_PORTAL_PROXIES`: addresses and networks of the proxies before it, with commas between.
         portal_proxy_header: `FLOTILLA_PORTAL_PROXY_HEADER`: a header in which these name whom they have signed in, and that
             they take from nobody else; who that is, the file of people says (`login`).
+        portal_oidc_issuer: `FLOTILLA_PORTAL_OIDC_ISSUER`: an OpenID Connect provider at which people sign in, in place of
+            such a proxy; needs the extra `oidc`.
+        portal_oidc_client_id: `FLOTILLA_PORTAL_OIDC_CLIENT_ID`: what the provider knows the portal as.
+        portal_oidc_secret_file: `FLOTILLA_PORTAL_OIDC_SECRET_FILE`: a file with the secret of that client, where it has one.
+        portal_oidc_scope: `FLOTILLA_PORTAL_OIDC_SCOPE`: what is asked for.
+        portal_oidc_login: `FLOTILLA_PORTAL_OIDC_LOGIN`: the claim that is somebody's `login`; `email` counts only where the
+            provider says that it is verified.
+        portal_oidc_groups: `FLOTILLA_PORTAL_OIDC_GROUPS`: the claim that lists somebody's groups.
         portal_https: `FLOTILLA_PORTAL_HTTPS`: browsers reach it by HTTPS (a proxy's); cookies are sent by nothing else.
         scopes: `FLOTILLA_SCOPES`: the tenants whose backlog and dead letters are counted, and whose events of before its
             start are read, with commas between; what happens from then on is shown of every tenant.
@@ -44,6 +53,12 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
     portal_session_key_file: Path | None = None
     portal_proxies: str = ""
     portal_proxy_header: str = ""
+    portal_oidc_issuer: str = ""
+    portal_oidc_client_id: str = ""
+    portal_oidc_secret_file: Path | None = None
+    portal_oidc_scope: str = "openid email profile"
+    portal_oidc_login: str = "email"
+    portal_oidc_groups: str = "groups"
     portal_https: bool = False
     scopes: str = DEFAULT_SCOPE
     viewers_max: Annotated[int, Meta(ge=1, le=4096)] = VIEWERS_MAX
@@ -74,6 +89,27 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
             raise SettingsError(
                 "setting FLOTILLA_PORTAL_NAMES is missing: expected the host names that browsers use, with commas between"
             )
+
+    def provider(self) -> OidcSettings | None:
+        """
+        Where people sign in; None where they do not do so at a provider.
+
+        Raises:
+            SettingsError: Something of it is missing or wrong, or a proxy says who they are as well.
+        """
+        provider = oidc_settings_of(
+            issuer=self.portal_oidc_issuer,
+            client_id=self.portal_oidc_client_id,
+            secret_file=self.portal_oidc_secret_file,
+            scope=self.portal_oidc_scope,
+            login_claim=self.portal_oidc_login,
+            groups_claim=self.portal_oidc_groups,
+        )
+        if provider is not None and self.portal_proxy_header:
+            raise SettingsError(
+                "settings FLOTILLA_PORTAL_OIDC_ISSUER and FLOTILLA_PORTAL_PROXY_HEADER: one of them says who somebody is"
+            )
+        return provider
 
     def names(self) -> frozenset[str]:
         """

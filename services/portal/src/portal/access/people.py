@@ -4,12 +4,13 @@ Who may sign in, as a TOML file says.
     [[person]]
     name = "Ada Lovelace"
     role = "admin"                        # viewer, approver or admin
-    token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>", or login = "ada@example.com"
+    token_file = "ada.token"              # or token_sha256 = "<64 hexadecimal digits>", login = "ada@example.com", group
     creds = "tenant.default"              # NATS credentials that she acts with; none for a server that asks for none
     approver_creds = "approver.default"   # of the scope's approver, for what waits for an approval; none unless given
     documents = true                      # may read inputs and results
 
-Paths are relative to the file. `login` is what a proxy calls somebody whom it has signed in (`proxy.py`).
+Paths are relative to the file. `login` is what a proxy calls somebody whom it has signed in (`proxy.py`), or an OpenID
+Connect provider (`oidc.py`); with `group` in its place, an entry is of everybody whom the provider says to be in it.
 
 A person acts with the credentials that stand here and never with the portal's own, which are an observer's: what somebody
 may do is decided by NATS and the fleet, and the role only takes away from it.
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.fields import SHA256, Instance, Word
@@ -53,6 +54,7 @@ class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     token_file: str | None = None
     token_sha256: Annotated[str, Meta(pattern=SHA256)] | None = None
     login: Annotated[Word, Meta(min_length=1)] | None = None
+    group: Annotated[Word, Meta(min_length=1)] | None = None
     creds: str | None = None
     admin_creds: bool = False
     approver_creds: str | None = None
@@ -70,7 +72,9 @@ class Person(Struct, frozen=True, kw_only=True):
 
     Attributes:
         token_digest: SHA-256 of the token; None for who has none.
-        login: What the proxy calls them; None for who signs in with a token.
+        login: What the proxy or provider calls them; None for who signs in with a token, and for a group.
+        group: What the provider calls the group that the entry is of; None for a single person.
+        member_of: Of somebody of a group: the key of its entry.
         creds: Of NATS; None for a server that asks for none.
         approver_creds: Of the scope's approver; None for who decides nothing.
     """
@@ -84,11 +88,16 @@ class Person(Struct, frozen=True, kw_only=True):
     documents: bool
     approver_creds: Path | None = None
     login: str | None = None
+    group: str | None = None
+    member_of: str = ""
 
     @property
     def key(self) -> str:
-        """Names this person with this token or login: a session of an older one is none of theirs."""
-        proof = b"login\0" + str(self.login).encode() if self.token_digest is None else b"token\0" + self.token_digest
+        """Names this person with this token, login or group: a session of an older one is none of theirs."""
+        if self.token_digest is not None:
+            proof = b"token\0" + self.token_digest
+        else:
+            proof = b"login\0" + str(self.login).encode() if self.group is None else b"group\0" + self.group.encode()
         return hashlib.sha256(self.name.encode() + b"\0" + proof).hexdigest()[:32]
 
 
@@ -98,6 +107,7 @@ class People:
     def __init__(self, people: Iterable[Person] = ()) -> None:
         self._people: Final = tuple(people)
         self._by_key: Final = {person.key: person for person in self._people}
+        self._names: Final = {person.name for person in self._people}
         self._by_login: Final = {person.login: person for person in self._people if person.login is not None}
 
     def __len__(self) -> int:
@@ -111,6 +121,17 @@ class People:
     def with_login(self, login: str) -> Person | None:
         """Whom a proxy means."""
         return self._by_login.get(login)
+
+    def in_group(self, login: str, groups: frozenset[str]) -> Person | None:
+        """Somebody whom the file does not name, as the first of its entries for these groups says; under their login."""
+        found = next((person for person in self._people if person.group is not None and person.group in groups), None)
+        return None if found is None else self.member(found, login)
+
+    def member(self, entry: Person, login: str) -> Person | None:
+        """Somebody of a group; None where the entry is of none, or the login is the name of somebody else."""
+        if entry.group is None or not login or login in self._names:
+            return None
+        return structs.replace(entry, name=login, member_of=entry.key)
 
     def with_token(self, token: str) -> Person | None:
         """Whose token it is; every one is compared, so that the time tells nothing."""
@@ -149,14 +170,14 @@ def load_people(path: Path | None) -> People:
     people = [_person(entry, path.parent) for entry in entries]
     if len({person.name for person in people}) < len(people):
         raise _wrong("two people have one name")
-    if len({(person.token_digest, person.login) for person in people}) < len(people):
-        raise _wrong("two people have one token, or one login")
+    if len({(person.token_digest, person.login, person.group) for person in people}) < len(people):
+        raise _wrong("two people have one token, one login or one group")
     return People(people)
 
 
 def _person(entry: PersonEntry, folder: Path) -> Person:
-    if sum(given is not None for given in (entry.token_file, entry.token_sha256, entry.login)) != 1:
-        raise _wrong(f"{entry.name}: expected one of token_file, token_sha256 and login")
+    if sum(given is not None for given in (entry.token_file, entry.token_sha256, entry.login, entry.group)) != 1:
+        raise _wrong(f"{entry.name}: expected one of token_file, token_sha256, login and group")
     if entry.admin_creds and entry.creds is None:
         raise _wrong(f"{entry.name}: admin_creds without creds")
     digest: bytes | None = None
@@ -180,6 +201,7 @@ def _person(entry: PersonEntry, folder: Path) -> Person:
         documents=entry.documents,
         approver_creds=approver_creds,
         login=entry.login,
+        group=entry.group,
     )
 
 

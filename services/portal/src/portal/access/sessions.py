@@ -2,6 +2,7 @@
 Sessions without a table: a signed text in a cookie, which any portal with the same key takes.
 
     v1.<key of the person>.<expiry, unix s>.<nonce>.<HMAC-SHA256>
+    v1.<key of the group>.<expiry, unix s>.<nonce>~<login, base64>.<HMAC-SHA256>
 
 The token against cross-site requests is made of the same nonce by another use of the key, so nobody who has only seen the
 one can make the other. Signing out is remembered until the session would have expired.
@@ -10,6 +11,7 @@ one can make the other. Signing out is remembered until the session would have e
 import hashlib
 import hmac
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,7 @@ LIFETIME_S: Final = 12 * 3600
 NONCE_BYTES: Final = 16
 KEY_BYTES_MIN: Final = 32
 KEY_BYTES_MAX: Final = 4096
-COOKIE_LENGTH_MAX: Final = 512
+COOKIE_LENGTH_MAX: Final = 1024
 REVOKED_MAX: Final = 10_000
 _PARTS: Final = 5
 
@@ -59,7 +61,8 @@ class Sessions:
     def open(self, person: Person, *, now_unix_s: float) -> tuple[str, Session]:
         """A new session; gives the cookie's text."""
         expires, nonce = int(now_unix_s) + LIFETIME_S, secrets.token_hex(NONCE_BYTES)
-        text = f"v1.{person.key}.{expires}.{nonce}"
+        member = f"~{urlsafe_b64encode(person.name.encode()).decode()}" if person.member_of else ""
+        text = f"v1.{person.member_of or person.key}.{expires}.{nonce}{member}"
         return f"{text}.{self._sign('session', text)}", self._session(person, nonce, expires)
 
     def find(self, cookie: str, *, now_unix_s: float) -> Session | None:
@@ -70,8 +73,11 @@ class Sessions:
         text, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(self._sign("session", text), signature):
             return None
-        _, key, expires, nonce, _ = parts
+        _, key, expires, who, _ = parts
+        nonce, _, member = who.partition("~")
         person = self._people.with_key(key)
+        if person is not None and (member or person.group is not None):
+            person = self._people.member(person, urlsafe_b64decode(member).decode())
         if person is None or int(expires) <= now_unix_s or nonce in self._revoked:
             return None
         return self._session(person, nonce, int(expires))
@@ -83,6 +89,17 @@ class Sessions:
         self._revoked[session.nonce] = session.expires_unix_s
         while len(self._revoked) > self._revoked_max:
             self._revoked.popitem(last=False)
+
+    def seal(self, use: str, text: str) -> str:
+        """The text with a signature for one use, which `unseal` of the same use takes; not hidden."""
+        return f"{text}.{self._sign(use, text)}"
+
+    def unseal(self, use: str, sealed: str) -> str | None:
+        """The text; None when it was not sealed for this use with this key."""
+        text, _, signature = sealed.rpartition(".")
+        if len(sealed) > COOKIE_LENGTH_MAX or not sealed.isascii():
+            return None
+        return text if hmac.compare_digest(self._sign(use, text), signature) else None
 
     def _session(self, person: Person, nonce: str, expires: int) -> Session:
         return Session(person=person, csrf=self._sign("csrf", nonce), nonce=nonce, expires_unix_s=expires)

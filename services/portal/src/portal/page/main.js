@@ -53,7 +53,7 @@ function draw() {
       "main",
       { key: `main ${isOut ? "sign-in" : [now.view, ...now.parts].join("/")}`, id: "content", tabindex: "-1" },
       h("h1", { class: "unseen" }, title),
-      isOut ? signIn.view() : found ? found.view(now) : empty("There is no such page", h("a", { href: "#/" }, "Overview")),
+      isOut ? signIn.view(now) : found ? found.view(now) : empty("There is no such page", h("a", { href: "#/" }, "Overview")),
     ),
     dialogs(),
   ]);
@@ -102,7 +102,7 @@ function linkState() {
 function person() {
   const session = app.session;
   if (!session) return null;
-  if (!session.signed_in) return session.role && session.sign_in.includes("token") ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
+  if (!session.signed_in) return session.role && (session.sign_in.includes("token") || session.sign_in.includes("provider")) ? h("a", { class: "quiet", href: "#/sign-in" }, "Sign in") : null;
   return [h("span", { class: "dim cut", title: session.name }, h("bdi", null, session.name), ` · ${session.role}`), session.signed_in_by === "proxy" ? null : h("button", { type: "button", class: "quiet", onclick: () => void signIn.signOut() }, "Sign out")];
 }
 

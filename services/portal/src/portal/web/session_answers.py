@@ -75,5 +75,5 @@ class SessionAnswers:
             "scopes": self._scopes,
             "can": may(person),
             "sign_in": self._doors.ways(),
-            "signed_in_by": "" if person is None else "token" if person.login is None else "proxy",
+            "signed_in_by": "" if person is None else self._doors.way_of(person),
         }

@@ -48,7 +48,16 @@ def may(person: Person | None) -> May:
 class Doors:
     """Lets requests in, or says why not."""
 
-    def __init__(self, people: People, sessions: Sessions, proxy: Proxy, *, open_view: bool, https: bool) -> None:
+    def __init__(
+        self,
+        people: People,
+        sessions: Sessions,
+        proxy: Proxy,
+        *,
+        open_view: bool,
+        https: bool,
+        has_provider: bool = False,
+    ) -> None:
         """
         Decide by sessions.
 
@@ -58,7 +67,9 @@ class Doors:
             proxy: What stands before the portal, and may say who somebody is.
             open_view: Whether everybody who can connect may look.
             https: Whether browsers come by HTTPS.
+            has_provider: Whether an OpenID Connect provider says who somebody is; then no proxy does.
         """
+        self._has_provider = has_provider
         self._people = people
         self._sessions = sessions
         self._proxy = proxy
@@ -71,7 +82,9 @@ class Doors:
         """The session of a request; one that a proxy's word has opened ends where the proxy does not say so any more."""
         cookie = request.cookies.get(self._cookie)
         session = None if cookie is None else self._sessions.find(cookie, now_unix_s=time.time())
-        if session is None or session.person.login is None or session.person.login == self._proxy.login_of(request):
+        if session is None or session.person.login is None:
+            return session
+        if self._has_provider or session.person.login == self._proxy.login_of(request):
             return session
         return None
 
@@ -82,8 +95,14 @@ class Doors:
 
     def ways(self) -> list[str]:
         """How somebody can sign in."""
-        found = {"token": self._people.have_tokens, "proxy": self._proxy.signs_in}
+        found = {"token": self._people.have_tokens, "proxy": self._proxy.signs_in, "provider": self._has_provider}
         return [way for way, is_there in found.items() if is_there]
+
+    def way_of(self, person: Person) -> str:
+        """How this person has signed in, as one of `ways`."""
+        if person.token_digest is not None:
+            return "token"
+        return "provider" if self._has_provider else "proxy"
 
     def address_of(self, request: Request) -> str:
         """Where a request comes from."""

@@ -14,17 +14,49 @@ let isBusy = false;
 
 export const title = "Sign in";
 
-export function view() {
+/** Where a sign-in at the provider begins; it ends at this view, or at the page. */
+const PROVIDER = "/sign-in/start";
+
+/** Why one there came to nothing, by the word behind `#/sign-in/`. @type {Record<string, string>} */
+const CAME_TO_NOTHING = {
+  stale: "That took too long, or was begun in another window. Sign in once more.",
+  refused: "The provider did not sign you in, or what it said cannot be believed. Sign in once more, or ask whoever runs the fleet.",
+  unknown_person: "The provider knows you, but nobody here has your name or one of your groups. Ask whoever runs the fleet.",
+  unreachable: "The provider does not answer as it should. Try again in a minute, or ask whoever runs the fleet.",
+  rate_limited: "Too many tries; wait a minute.",
+};
+
+/** @param {import("../core/place.js").Place} [where] */
+export function view(where) {
   const ways = app.session?.sign_in ?? ["token"];
-  if (!ways.includes("token")) return elsewhere(ways);
+  const [why] = where?.view === "sign-in" ? where.parts : [];
+  const came = (why && Object.hasOwn(CAME_TO_NOTHING, why) && CAME_TO_NOTHING[why]) || "";
+  if (ways.includes("provider")) return [atProvider(came), ways.includes("token") ? withToken() : null];
+  return ways.includes("token") ? withToken() : elsewhere(ways);
+}
+
+/** @param {string} came */
+function atProvider(came) {
+  return h(
+    "section",
+    { key: "provider", class: "panel sign-in" },
+    h("h2", { class: "title" }, "Sign in"),
+    h("p", { class: "dim" }, "At the provider that says who you are; it sends you back here."),
+    came ? h("p", { class: "notice bad", role: "alert" }, came) : null,
+    h("p", { class: "actions" }, app.session?.role ? h("a", { class: "button", href: "#/" }, "Only look") : null, h("button", { type: "button", class: "primary", onclick: () => location.assign(PROVIDER) }, "Sign in at the provider")),
+  );
+}
+
+function withToken() {
+  const isOnly = !app.session?.sign_in.includes("provider");
   return h(
     "form",
-    { class: "panel sign-in", onsubmit: signIn, autocomplete: "off" },
-    h("h2", { class: "title" }, "Sign in"),
+    { key: "token", class: "panel sign-in", onsubmit: signIn, autocomplete: "off" },
+    h("h2", { class: "title" }, isOnly ? "Sign in" : "Or with a token"),
     h("p", { class: "dim" }, "With the token that whoever runs the fleet gave you. It is exchanged for a cookie and not kept here."),
     h("label", { class: "field" }, h("span", null, "Token"), h("input", { type: "password", name: "token", required: true, maxlength: TOKEN_CHARS_MAX, autocomplete: "current-password", spellcheck: "false" })),
     failure ? h("p", { class: "notice bad", role: "alert" }, failure) : null,
-    h("p", { class: "actions" }, app.session?.role ? h("a", { class: "button", href: "#/" }, "Only look") : null, h("button", { class: "primary", disabled: isBusy }, "Sign in")),
+    h("p", { class: "actions" }, app.session?.role && isOnly ? h("a", { class: "button", href: "#/" }, "Only look") : null, h("button", { class: isOnly ? "primary" : null, disabled: isBusy }, "Sign in")),
   );
 }
 
