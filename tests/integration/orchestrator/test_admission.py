@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -10,20 +11,26 @@ import pytest
 
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import Finished, Usage
+from flotilla.contracts.limits import Period
 from flotilla.contracts.policy import Policy
+from flotilla.provisioning.streams import ensure
+from flotilla.provisioning.topology import ledger_stream
+from flotilla.routing.limit_rules import period_of
 from flotilla.routing.policy_check import parse_policy
 from flotilla.routing.rate_windows import WINDOW_S
 from flotilla.routing.types import Choice, Decision, Route, TaskView
-from flotilla.testkit.counting import Counting, counting_on, lose_counters, make_counters
+from flotilla.testkit.counting import Counting, counting_on, lose_counters, lose_stream, make_counters
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import until
 from flotilla.testkit.plain_client import eventually
 from orchestrator.economy import admission, counters, rates
 from orchestrator.economy.admission import Admission
+from orchestrator.economy.budget_history import BudgetHistory
 from orchestrator.economy.budget_standings import BudgetStandings
 from orchestrator.economy.errors import OverLimitError
 from orchestrator.economy.permits import Permit
 from orchestrator.economy.rates import CLOCKS_DIFFER_S, Rate
+from orchestrator.economy.spend import LABELS
 from orchestrator.state.outcomes import Outcome
 
 TASK: Final = TaskView(capability="classify", scope="default", data_class="internal")
@@ -32,6 +39,7 @@ CLOCKS_APART_S: Final = 5.0
 MIDNIGHT: Final = 1_798_761_600.0
 """The first second of 2027, by UTC."""
 LIMIT: Final = 100
+LEDGER: Final = ledger_stream("default")
 
 
 @pytest.fixture
@@ -255,3 +263,67 @@ async def test_a_budget_holds_over_a_midnight_that_clocks_tell_at_different_time
 
     assert {"slow": 10, "fast": 10} == found
     assert [1_000_000, 1_000_000] == totals
+
+
+async def spent_by_others(here: Counting, usd_micros: int, *, pool: str, labels: str = "{}", day: str = "") -> None:
+    """A task's entry in the ledger."""
+    counter = subjects.ledger("default", day or period_of("day", time.time()), pool, "m")
+    await here.requests.request(counter, headers={"Nats-Incr": f"+{usd_micros}", LABELS: labels})
+
+
+@pytest.mark.parametrize(
+    ("more", "labels", "per", "counts"),
+    [
+        ("", {}, "day", 700_000),
+        ("", {}, "month", 760_000),
+        ("pools = ['away']\n", {}, "day", 640_000),
+        ("labels = { team = 'x' }\n", {"team": "x"}, "day", 600_000),
+        ("scopes = ['acme']\n", {}, "day", 0),
+    ],
+)
+async def test_a_budget_that_comes_into_force_begins_with_what_was_spent_in_its_period(
+    nats_server: RunningServer, more: str, labels: dict[str, str], per: Period, counts: int
+):
+    """
+    By the ledger, and of what it is for alone; so does one that had left the policy, each time. Counted once by two
+    orchestrators; what is already counted is not counted again.
+    """
+    await make_counters(nats_server)
+    empty, with_it = Policy(), parse_policy(f"[budgets.back]\nusd = 1\nper = '{per}'\nreserve_usd = 0.000001\n{more}")
+    in_force, revision = empty, 1
+    async with counting_on(nats_server, "o1") as here, counting_on(nats_server, "o2") as other:
+        await lose_counters(nats_server)
+        await lose_stream(nats_server, LEDGER.name)
+        await ensure(here.requests, [LEDGER])
+        both = [
+            each.admission(
+                lambda: in_force, revision=lambda: revision, history=BudgetHistory(each.requests, ("default",))
+            )
+            for each in (here, other)
+        ]
+        task = TaskView(capability="classify", scope="default", data_class="internal", labels=labels)
+        today, month = period_of("day", time.time()), period_of("month", time.time())
+        other_day = next(day for day in (f"{month}-01", f"{month}-02") if day != today)
+        await spent_by_others(here, 600_000, pool="away", labels='{"team": "x", "more": "y"}')
+        await spent_by_others(here, 40_000, pool="away", labels="broken")
+        await spent_by_others(here, 60_000, pool="near")
+        await spent_by_others(here, 60_000, pool="away", day=other_day)
+        await spent_by_others(here, 900_000, pool="away", day="2020-01-01")
+        counter = subjects.budget_counter("back", period_of(per, time.time()))
+        for turn in range(2):
+            in_force, revision = with_it, revision + 1
+            # As attempts come: the policy in force is looked at by each.
+            permits = await asyncio.gather(*(each.admit(task, ROUTE) for each in both))
+            for permit in permits:
+                if permit is not None:
+                    permit.give_back()
+            expected = counts + (30_000 * turn if counts else 0)
+            await eventually(partial(_stands_at, here, counter, expected), 20)
+            in_force, revision = empty, revision + 1
+            for each in both:
+                await each.admit(task, ROUTE)
+            await spent_by_others(here, 30_000, pool="away", labels='{"team": "x"}')
+
+
+async def _stands_at(here: Counting, counter: str, usd_micros: int) -> bool:
+    return (await here.counters.standing_of(counter)).total == usd_micros

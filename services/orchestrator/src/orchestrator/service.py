@@ -88,7 +88,13 @@ class Orchestrator:
         payload_bytes_max = connection.payload_bytes_max
         outputs = Outputs(catalogue)
         self._economy = economy = Economy(
-            connection, requests, instance, policy=lambda: router.policy.document, metrics=metrics
+            connection,
+            requests,
+            instance,
+            policy=lambda: router.policy.document,
+            revision=lambda: router.policy.revision,
+            scopes=scopes,
+            metrics=metrics,
         )
         self._publisher = publisher = BackgroundPublisher(connection)
         events = Events(publisher)

@@ -17,7 +17,7 @@ from flotilla.fabric.connection import Message
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import read_ack
-from flotilla.fabric.stored import SCAN_BATCH, batch_from, last_message
+from flotilla.fabric.stored import SCAN_BATCH, batch_from, last_message, last_of_each
 
 INCREMENT: Final = "Nats-Incr"
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -139,6 +139,25 @@ async def standing_of(requests: Requests, stream: str, counter: str) -> Standing
         return Standing(_number(_decode(found.body).val), found.sequence)
     except (msgspec.MsgspecError, ValueError) as error:
         raise TopologyError(f"counter {counter}: what is stored is no counter") from error
+
+
+async def totals(requests: Requests, stream: str, pattern: str) -> dict[str, int] | None:
+    """
+    What the counters that match stand at, as any replica of the stream has it; None where there are too many at once.
+
+    Raises:
+        TopologyError: The server refused; says why.
+        FabricError: No answer.
+    """
+    found = await last_of_each(requests, stream, pattern)
+    if found is None:
+        return None
+    standing: dict[str, int] = {}
+    for message in found:
+        count = _count(message.subject, message.body, message.headers, sequence=message.sequence, stored_unix_ms=0)
+        if count is not None:
+            standing[count.subject] = count.total
+    return standing
 
 
 async def counts(

@@ -46,9 +46,9 @@ class Counting:
         self.requests: Final = requests
         self.over: Final[list[tuple[str, str, str]]] = []
 
-    def admission(self, policy: Callable[[], Policy]) -> Admission:
-        """What the attempts of a policy pass."""
-        admission = Admission(self.reservations, self.counters, policy)
+    def admission(self, policy: Callable[[], Policy], **more: Any) -> Admission:
+        """What the attempts of a policy pass; more as `Admission` takes it."""
+        admission = Admission(self.reservations, self.counters, policy, **more)
         admission.on_over = lambda kind, name, outcome: self.over.append((kind, name, outcome))
         return admission
 
@@ -83,9 +83,14 @@ async def make_counters(server: RunningServer) -> None:
 
 async def lose_counters(server: RunningServer, *, made_again: bool = True) -> None:
     """Somebody deletes their stream; an orchestrator makes it again."""
-    role = server.admin()
-    admin = await connect_plainly(server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
-    await admin.stream("STREAM.DELETE", COUNTERS.name)
-    await admin.nc.close()
+    await lose_stream(server, COUNTERS.name)
     if made_again:
         await make_counters(server)
+
+
+async def lose_stream(server: RunningServer, name: str) -> None:
+    """Somebody deletes a stream, if it is there."""
+    role = server.admin()
+    admin = await connect_plainly(server.url, nkeys_seed=str(role.creds), inbox_prefix=role.inbox_prefix)
+    await admin.stream("STREAM.DELETE", name)
+    await admin.nc.close()

@@ -15,6 +15,7 @@ from flotilla.contracts.policy import Policy
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s
 from flotilla.routing.types import Decision, Route, TaskView
 from orchestrator.economy.allowances import Held
+from orchestrator.economy.budget_history import BudgetHistory
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.errors import RECHECK_S, CountersAwayError, OverLimitError
 from orchestrator.economy.estimates import Estimates, micros_of
@@ -38,11 +39,30 @@ class Admission:
         on_over: See `OnOver`.
     """
 
-    def __init__(self, reservations: Reservations, counters: Counters, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        reservations: Reservations,
+        counters: Counters,
+        policy: Callable[[], Policy],
+        *,
+        revision: Callable[[], int] = lambda: 0,
+        history: BudgetHistory | None = None,
+    ) -> None:
+        """
+        Admit nothing yet.
+
+        Args:
+            reservations: Of this orchestrator.
+            counters: What limits and budgets are counted with.
+            policy: The one in force.
+            revision: Of the same.
+            history: See `LimitCounters`.
+        """
         self._policy = policy
+        self._revision = revision
         self._document = Policy()
         self._rules = LimitRules(self._document)
-        self._limits = LimitCounters(reservations, counters)
+        self._limits = LimitCounters(reservations, counters, history)
         self._shut: dict[str, tuple[float, OverLimitError]] = {}
         self._estimates = Estimates()
         self.on_over: OnOver = _nothing
@@ -94,6 +114,7 @@ class Admission:
         """Go by the policy in force."""
         document = self._policy()
         if document is not self._document:
+            self._limits.now_in_force(document.budgets, self._document.budgets, self._revision())
             self._document = document
             self._rules = LimitRules(document)
             self._shut.clear()

@@ -15,7 +15,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.fabric.counters import Count
+from flotilla.fabric.counters import Count, Standing
+from orchestrator.economy.budget_history import Spent
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.errors import CountersAwayError, OverLimitError
 from orchestrator.economy.reservations import ENDS, OWNER, RESERVES, Reservations
@@ -55,7 +56,19 @@ class Allowance:
         begun: Whether it is known what the counter stands at.
     """
 
-    def __init__(self, reservations: Reservations, counters: Counters, subject: str) -> None:
+    def __init__(
+        self, reservations: Reservations, counters: Counters, subject: str, spent: Spent | None = None
+    ) -> None:
+        """
+        Know nothing of it yet.
+
+        Args:
+            reservations: Of this orchestrator.
+            counters: Where it is counted.
+            subject: The counter's.
+            spent: Of a budget, what it stands at the least; None where its counter is known to have everything.
+        """
+        self._spent = spent
         self._reservations = reservations
         self._counters = counters
         self.subject: Final = subject
@@ -110,14 +123,25 @@ class Allowance:
             life = await self._counters.life()
             if self.total and (self._life not in ("", life) or not found.sequence):
                 found = await self._counters.restore(self.subject, self.total, life)
+            if self._spent is not None:
+                found = await self._catch_up(found, self._spent)
             if falls == self._falls:
                 break
+        self._spent = None
         if self._life != life:
             self._reservations.watch(self.subject)
         self._life, self.total, self.begun = life, found.total, True
         newer = self._meanwhile
         if newer is not None and newer.sequence > found.sequence:
             self.total = newer.total
+
+    async def _catch_up(self, found: Standing, spent: Spent) -> Standing:
+        """Count what was spent while nobody counted; once, by whichever orchestrator is first."""
+        missing = await spent.micros() - found.total
+        if missing <= 0:
+            return found
+        await self._counters.add(self.subject, missing, message_id=f"spent.{self.subject}.{spent.once}")
+        return await self._counters.standing_of(self.subject)
 
     async def reserve(self, amount: int, free_in_s: float) -> Held:
         """

@@ -1,12 +1,13 @@
 """Limits, budgets and the ledger of one orchestrator, put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from flotilla.contracts.policy import Policy
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from orchestrator.economy.admission import Admission
+from orchestrator.economy.budget_history import BudgetHistory
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.counters_in_force import CountersInForce
 from orchestrator.economy.reservations import Reservations
@@ -30,13 +31,17 @@ class Economy:
         instance: str,
         *,
         policy: Callable[[], Policy],
+        revision: Callable[[], int],
+        scopes: Sequence[str],
         metrics: OrchestratorMetrics,
     ) -> None:
         self._counters = counters = Counters(connection, requests, instance)
         self._reservations = reservations = Reservations(connection, counters)
         counters.on_lost = metrics.count_lost
         self._in_force = CountersInForce(counters, policy)
-        self.admission: Final = Admission(reservations, counters, policy)
+        self.admission: Final = Admission(
+            reservations, counters, policy, revision=revision, history=BudgetHistory(requests, scopes)
+        )
         self.admission.on_over = metrics.over_limit
         self.ledger: Final = SpendLedger(counters)
 
