@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flotilla.testkit import fork_server
-from flotilla.testkit.fleet_process import NOTHING, FleetProcess, Forked, clean_environ
-from flotilla.testkit.fork_server import AS_IN_IMAGES, ForkServer, StartRequest, can_fork
+from flotilla.testkit.fleet_process import FleetProcess, Forked, clean_environ
+from flotilla.testkit.fork_server import AS_IN_IMAGES, NOTHING, RUN, ForkServer, StartRequest, can_fork
 
 LIKE_IN_IMAGES = {"PYTHONPATH": str(AS_IN_IMAGES)}
 ORCHESTRATOR = ("-m", "orchestrator")
@@ -30,6 +30,15 @@ async def _forked(folder: Path, code: str, how: str = "-m", environ: dict[str, s
         pid = fork_server.fork_server().start(_request(folder, code, how, environ), streams, theirs)
     os.close(theirs)
     return FleetProcess("p", Forked(pid, mine), log)
+
+
+def _started_by(server: ForkServer, folder: Path, code: str) -> Forked:
+    mine, theirs = os.pipe()
+    with NOTHING.open("r+b") as nothing:
+        number = nothing.fileno()
+        pid = server.start(_request(folder, code), (number, number, number), theirs)
+    os.close(theirs)
+    return Forked(pid, mine)
 
 
 @pytest.mark.parametrize("how", ["-m", "-c", "path"])
@@ -129,6 +138,40 @@ async def test_the_end_of_the_server_ends_no_wait_in_vain(tmp_path: Path):
         assert -signal.SIGKILL == await asyncio.wait_for(child.wait(), 60)
         with pytest.raises(OSError, match=r"."):
             server.start(request, streams, output.fileno())
+
+
+async def test_processes_of_a_run_share_a_server_until_the_last_has_left(tmp_path: Path):
+    """
+    Who leaves takes only its own children along; whoever comes after the last gets a server that has begun anew.
+    """
+    code = "import os, pathlib, time; pathlib.Path('up').write_text(str(os.getppid())); time.sleep(600)"
+    servers: list[str] = []
+    children: list[Forked] = []
+    one, two = ForkServer(("this",), {}), ForkServer(("this",), {})
+    for server in (one, two):
+        folder = tmp_path / str(len(children))
+        folder.mkdir()
+        children.append(_started_by(server, folder, code))
+        while not (folder / "up").exists() or not (folder / "up").read_text():
+            await asyncio.sleep(0.01)
+        servers.append((folder / "up").read_text())
+    one.end()
+
+    assert -signal.SIGKILL == await asyncio.wait_for(children[0].wait(), 60)
+    assert children[1].returncode is None
+    assert servers[0] == servers[1]
+
+    two.end()
+    assert -signal.SIGKILL == await asyncio.wait_for(children[1].wait(), 60)
+    while Path(f"/proc/{servers[0]}/exe").exists():  # noqa: ASYNC240  (in memory)
+        await asyncio.sleep(0.01)
+    three = ForkServer(("this",), {})
+    (tmp_path / "0" / "up").unlink()
+    after = _started_by(three, tmp_path / "0", code.replace("600", "0"))
+    assert 0 == await asyncio.wait_for(after.wait(), 60)
+    assert servers[0] != (tmp_path / "0" / "up").read_text()
+    three.end()
+    assert RUN.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_the_interpreter_reads_as_it_starts_needs_a_start_from_nothing():

@@ -2,13 +2,11 @@
 
 import pytest
 
-from flotilla.privacy import Entries, Structured, redact, restore_text
+from flotilla.privacy import Entries, redact, restore_text
 from flotilla.privacy.layers import find_spans
-from flotilla.privacy.listed import Listed
 from flotilla.privacy.names.labels import type_of_label
 from flotilla.privacy.spans import covered
-
-LAYERS = [Structured(), Listed()]
+from flotilla.testkit.redaction_layers import structured_and_listed
 
 # Values between brackets are to go whole; everything else is to stay.
 MARKED = {
@@ -40,11 +38,11 @@ MARKED = {
 def test_what_a_label_says_is_replaced_whole(case: str):
     marked = MARKED[case]
     text = "".join(sign for sign in marked if sign not in "[]") if case != "JSON" else _plain_json(marked)
-    cover = covered(find_spans(text, LAYERS, language="any"), len(text))
+    cover = covered(find_spans(text, structured_and_listed(), language="any"), len(text))
     kept = "".join("_" if covers else sign for sign, covers in zip(text, cover, strict=True))
     for value in _values(marked):
         assert value not in kept, kept
-    redacted = redact(text, Entries.empty("case"), LAYERS, language="any")
+    redacted = redact(text, Entries.empty("case"), structured_and_listed(), language="any")
     assert text == restore_text(redacted.text, redacted.entries)
     for stays in ("prefers mornings", "zahlt bar", "12,50", "offen", "básico", "plan", "lamp", "premium"):
         assert (stays in text) == (stays in kept), kept
@@ -73,7 +71,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_labels_that_say_nothing_leave_their_values(text: str):
-    assert text == redact(text, Entries.empty("case"), LAYERS, language="en").text
+    assert text == redact(text, Entries.empty("case"), structured_and_listed(), language="en").text
 
 
 @pytest.mark.parametrize(

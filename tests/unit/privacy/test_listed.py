@@ -2,20 +2,18 @@
 
 import pytest
 
-from flotilla.privacy import Entries, Structured, redact, restore_text
+from flotilla.privacy import Entries, redact, restore_text
 from flotilla.privacy.layers import find_spans
-from flotilla.privacy.listed import Listed
 from flotilla.privacy.names.german import is_german_noun
 from flotilla.privacy.spans import covered
 from flotilla.testkit.personal_documents import KINDS, Document, documents
 from flotilla.testkit.personal_documents.scores import scored
-
-LAYERS = [Structured(), Listed()]
+from flotilla.testkit.redaction_layers import structured_and_listed
 
 
 def left(text: str, language: str) -> str:
     """What stays of a text, with _ for what is found."""
-    cover = covered(find_spans(text, LAYERS, language=language), len(text))
+    cover = covered(find_spans(text, structured_and_listed(), language=language), len(text))
     return "".join("_" if covers else sign for sign, covers in zip(text, cover, strict=True))
 
 
@@ -118,7 +116,7 @@ def made() -> list[Document]:
 def test_made_up_documents_keep_next_to_nothing(made: list[Document]):
     """Every language, by character; checksummed values without exception."""
     for language in ("en", "de", "fr", "es"):
-        score = scored((one for one in made if one.language == language), LAYERS)
+        score = scored((one for one in made if one.language == language), structured_and_listed())
 
         assert score.recall > 0.97
         assert score.precision > 0.93
@@ -131,5 +129,7 @@ def test_every_document_comes_back_as_it_was(made: list[Document]):
     for number, document in enumerate(made):
         for start, end, _ in document.spans:
             assert document.text[start:end].strip()
-        redacted = redact(document.text, Entries.empty(f"case-{number}"), LAYERS, language=document.language)
+        redacted = redact(
+            document.text, Entries.empty(f"case-{number}"), structured_and_listed(), language=document.language
+        )
         assert document.text == restore_text(redacted.text, redacted.entries)

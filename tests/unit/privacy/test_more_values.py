@@ -2,16 +2,14 @@
 
 import pytest
 
-from flotilla.privacy import Listed, Structured
 from flotilla.privacy.layers import find_spans
-
-LAYERS = [Structured(), Listed()]
+from flotilla.testkit.redaction_layers import structured_and_listed
 
 
 def found(text: str, language: str) -> str:
     """The text with an underscore for every character that is found."""
     shown = list(text)
-    for span in find_spans(text, LAYERS, language=language):
+    for span in find_spans(text, structured_and_listed(), language=language):
         shown[span.start : span.end] = "_" * (span.end - span.start)
     return "".join(shown)
 

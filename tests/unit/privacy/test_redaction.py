@@ -8,8 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flotilla.privacy import Account, Entries, Function, Listed, Policy, Span, Structured, redact, restore_text
+from flotilla.privacy import Account, Entries, Function, Policy, Span, Structured, redact, restore_text
 from flotilla.privacy.errors import LanguageError, UnsupportedTextError
+from flotilla.privacy.layers import Layer
+from flotilla.testkit.redaction_layers import structured_and_listed
 
 EMPTY = Entries.empty("case-1")
 TAG = EMPTY.tag
@@ -23,7 +25,11 @@ def words(text: str) -> Iterator[tuple[int, int, str]]:
             yield *match.span(), "PERSON"
 
 
-ODD = [Function("words", words), Structured(), Listed()]
+def odd() -> list[Layer]:
+    """Those words beside what is found as ever."""
+    return [Function("words", words), *structured_and_listed()]
+
+
 # What a text may be made of: every kind of character, and what looks like placeholders.
 PARTS = st.one_of(
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
@@ -54,8 +60,8 @@ PARTS = st.one_of(
 @given(st.lists(PARTS, max_size=8).map("".join), st.lists(PARTS, max_size=8).map("".join))
 def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
     """Two documents of one case, each restored with the entries of both."""
-    first = redact(one, EMPTY, ODD, language="any")
-    second = redact(two, first.entries, ODD, language="any")
+    first = redact(one, EMPTY, odd(), language="any")
+    second = redact(two, first.entries, odd(), language="any")
 
     assert one == restore_text(first.text, second.entries)
     assert two == restore_text(second.text, second.entries)
@@ -65,7 +71,7 @@ def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
 @given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.randoms(use_true_random=False))
 def test_a_model_that_rewrites_the_text_around_changes_no_value(text: str, random: Random):
     """Every placeholder, in another order and another form, becomes its own value."""
-    redacted = redact(text, EMPTY, ODD, language="any")
+    redacted = redact(text, EMPTY, odd(), language="any")
     forms = [(entry, redacted.entries.placeholder_of(entry)) for entry in redacted.entries]
     random.shuffle(forms)
     rewritten = " then ".join(f"**{form.lower()}**" for _, form in forms)
@@ -158,7 +164,7 @@ def test_an_address_that_is_left_is_left_whole():
     """Also where the text names its owner elsewhere, in whatever case."""
     policy = Policy(off=frozenset({"EMAIL"}))
     text = "Fenella Quill asked; write to fenella.quill7@example.com, and FENELLA will answer."
-    redacted = redact(text, Entries.empty("case"), [Structured(), Listed()], language="en", policy=policy).text
+    redacted = redact(text, Entries.empty("case"), structured_and_listed(), language="en", policy=policy).text
 
     assert "fenella.quill7@example.com" in redacted
     assert "FENELLA" not in redacted

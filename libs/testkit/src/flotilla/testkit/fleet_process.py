@@ -14,6 +14,7 @@ from flotilla.contracts.providers import PROVIDERS
 from flotilla.testkit.fork_server import (
     AS_IN_IMAGES,
     ENDED_WITH_ITS_PARENT,
+    NOTHING,
     StartRequest,
     can_fork,
     current_umask,
@@ -23,8 +24,6 @@ from flotilla.testkit.fork_server import (
 LOG_TAIL_BYTES: Final = 6_000
 EXIT_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.01
-NOTHING: Final = Path(os.devnull)
-
 
 _OF_PROVIDERS: Final = {
     f"{name.partition('_')[0]}_"

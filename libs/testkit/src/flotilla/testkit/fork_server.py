@@ -1,25 +1,28 @@
 """
 Starts programs of a test by forking a process that has imported what they import: a start costs a tenth of the CPU.
 
-    python -m flotilla.testkit.fork_server FD MODULE...
+    python -m flotilla.testkit.fork_server FD PATH MODULE...
 
-One server for each set of modules and process of the test run; it ends when that one does. A child is like one that was
-started by its command: a session, an environment, a folder and standard streams of its own, and nothing else that is open.
-The server is its parent, so it tells of the child's end: over a pipe that came with the request.
+One server for each set of modules, which all processes of a test run share; it ends when the last of them does. A child is
+like one that was started by its command: a session, an environment, a folder and standard streams of its own, and nothing
+else that is open. The server is its parent, so it tells of the child's end: over a pipe that came with the request.
 """
 
 import atexit
 import contextlib
+import fcntl
 import gc
+import hashlib
 import importlib
 import os
 import runpy
-import select
+import selectors
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import uuid
+from collections.abc import Generator, Mapping, Sequence
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -28,6 +31,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+NOTHING: Final = Path(os.devnull)
 AS_IN_IMAGES: Final = Path(__file__).with_name("as_in_images")
 """Before the path of services: what their images do not have is not there for them."""
 
@@ -40,6 +44,14 @@ OF_COMMANDS: Final = {"PYTHONWARNINGS": "error::ResourceWarning"}
 REQUEST_BYTES_MAX: Final = 256 * 1024
 END_TIMEOUT_S: Final = 30.0
 ENDED_WITH_ITS_PARENT: Final = -signal.SIGKILL
+WAITING_MAX: Final = 128
+"""Processes of a test run that may wait for their server to have begun."""
+
+CONNECT_TRIES: Final = 5
+RUN: Final = (
+    Path(tempfile.gettempdir()) / f"flotilla-forks-{os.environ.get('PYTEST_XDIST_TESTRUNUID') or uuid.uuid4().hex}"
+)
+"""Where the servers of this test run are found; the last one removes it."""
 
 _STREAMS: Final = 3
 _DESCRIPTORS: Final = _STREAMS + 1
@@ -64,25 +76,17 @@ class StartRequest(Struct, frozen=True, kw_only=True):
 
 class ForkServer:
     """
-    The test run's end: starts the server, and children through it.
+    The test run's end: starts children through the server, and the server if there is none yet.
 
     Args:
         modules: That the server imports; of a package also its `__main__`.
-        environ: Beside the environment of this process.
+        environ: Beside the environment of the process that starts it.
     """
 
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
         self.pid: Final = os.getpid()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket: Final = _connect(modules, environ)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES_MAX)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  (our own module)
-                [sys.executable, "-m", "flotilla.testkit.fork_server", str(theirs.fileno()), *modules],
-                env={**os.environ, **environ},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
 
     def start(self, request: StartRequest, streams: tuple[int, int, int], report_fd: int) -> int:
         """
@@ -100,13 +104,63 @@ class ForkServer:
         return int(answer)
 
     def end(self) -> None:
-        """End the server, which kills what it has started and has not ended."""
-        self._socket.close()
+        """Leave the server, which then kills what was started from here and has not ended; the last to leave ends it."""
+        with self._socket, contextlib.suppress(OSError):
+            self._socket.settimeout(END_TIMEOUT_S)
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.recv(64)
+
+
+def _connect(modules: Sequence[str], environ: Mapping[str, str]) -> socket.socket:
+    """Connect to the run's server of these modules, which one process at a time may start."""
+    digest = hashlib.sha256(msgspec.json.encode([modules, sorted(environ.items())])).hexdigest()
+    path = RUN / digest[:16]
+    for tries_left in reversed(range(CONNECT_TRIES)):
+        RUN.mkdir(mode=0o700, exist_ok=True)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            with _alone(RUN):
+                try:
+                    connection.connect(str(path))
+                except (ConnectionRefusedError, FileNotFoundError):
+                    _begin(path, modules, environ)
+                    connection.connect(str(path))
+        except FileNotFoundError:
+            # Another server was the last one, and has removed the folder at this moment.
+            connection.close()
+            if not tries_left:
+                raise
+            continue
+        return connection
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Generator[None]:
+    """Hold the lock under which servers begin and end."""
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _begin(path: Path, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Start a server; who connects waits until it has imported the modules."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, NOTHING.open("rb") as nothing:
+        listener.bind(str(path))
+        listener.listen(WAITING_MAX)
+        listener.set_inheritable(True)
+        # Not as a child of `subprocess`: it may outlive the process that starts it, and nobody waits for it.
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "flotilla.testkit.fork_server", str(listener.fileno()), str(path), *modules],
+            {**os.environ, **environ},
+            file_actions=[(os.POSIX_SPAWN_DUP2, nothing.fileno(), 0)],
+            setsid=True,
+        )
 
 
 _servers: Final[dict[tuple[str, ...], ForkServer]] = {}
@@ -142,62 +196,124 @@ def _of_python(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name.startswith("PYTHON")}
 
 
-def serve(descriptor: int, modules: Sequence[str]) -> int:
-    """Fork on request until the other end is closed; in a child, runs its program and gives 0 if that just ends."""
+def serve(descriptor: int, path: Path, modules: Sequence[str]) -> int:
+    """Fork on request until nobody is connected; in a child, runs its program and gives 0 if that just ends."""
+    # Whatever else the process had open that started the server.
+    os.closerange(_STREAMS, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
     for module in modules:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(f"{module}.__main__")
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
-    requests = socket.socket(fileno=descriptor)
-    woken, wakes = os.pipe()
-    os.set_blocking(wakes, False)
-    os.set_blocking(woken, False)
-    signal.signal(signal.SIGCHLD, _heard)
-    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-    reports: dict[int, int] = {}
-    while True:
-        ready, _, _ = select.select([requests, woken], [], [])
-        if woken in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(woken, 4096)
-            _tell_of_ends(reports)
-        if requests not in ready:
-            continue
-        body, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES_MAX, _DESCRIPTORS)
+    server = _Server(socket.socket(fileno=descriptor), path)
+    started = server.next_child()
+    return 0 if started is None else _become(*started)
+
+
+class _Server:
+    """Whoever is connected, and what was started for them."""
+
+    def __init__(self, listener: socket.socket, path: Path) -> None:
+        self._listener = listener
+        self._listener.setblocking(False)
+        self._path = path
+        self._woken, self._wakes = os.pipe()
+        os.set_blocking(self._wakes, False)
+        os.set_blocking(self._woken, False)
+        signal.signal(signal.SIGCHLD, _heard)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._clients: dict[int, socket.socket] = {}
+        self._reports: dict[int, tuple[int, int]] = {}
+
+    def next_child(self) -> tuple[StartRequest, list[int]] | None:
+        """Fork on request; returns in each child, with what it is to become, and in the server when nobody is connected."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fd == self._woken:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._woken, 4096)
+                    self._tell_of_ends()
+                elif key.fd == self._listener.fileno():
+                    self._accept()
+                elif (child := self._answer(self._clients[key.fd])) is not None:
+                    return child
+            if not self._clients and self._is_last():
+                return None
+
+    def _accept(self) -> bool:
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        client.setblocking(True)
+        self._clients[client.fileno()] = client
+        self._selector.register(client, selectors.EVENT_READ)
+        return True
+
+    def _answer(self, client: socket.socket) -> tuple[StartRequest, list[int]] | None:
+        try:
+            body, descriptors, _, _ = socket.recv_fds(client, REQUEST_BYTES_MAX, _DESCRIPTORS)
+        except ConnectionError:
+            body, descriptors = b"", []
+        number = client.fileno()
         if not body:
-            for started in reports:
-                os.kill(started, signal.SIGKILL)
-            return 0
+            for started, (_, of) in self._reports.items():
+                if of == number:
+                    os.kill(started, signal.SIGKILL)
+            self._selector.unregister(client)
+            del self._clients[number]
+            client.close()
+            return None
         *streams, report = descriptors
         child = os.fork()
         if child == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            requests.close()
-            for mine in (woken, wakes, report, *reports.values()):
-                os.close(mine)
-            return _become(msgspec.json.decode(body, type=StartRequest), streams)
+            self._leave_to_the_server(report)
+            return msgspec.json.decode(body, type=StartRequest), streams
         for stream in streams:
             os.close(stream)
-        reports[child] = report
-        requests.send(str(child).encode())
+        self._reports[child] = report, number
+        with contextlib.suppress(ConnectionError):
+            client.send(str(child).encode())
+        return None
+
+    def _leave_to_the_server(self, report: int) -> None:
+        """In a child: nothing of the server's is open any more."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        self._listener.close()
+        for client in self._clients.values():
+            client.close()
+        for mine in (self._woken, self._wakes, report, *(report for report, _ in self._reports.values())):
+            os.close(mine)
+
+    def _tell_of_ends(self) -> None:
+        while self._reports:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                return
+            report, _ = self._reports.pop(child)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(report, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(report)
+
+    def _is_last(self) -> bool:
+        with _alone(self._path.parent):
+            if self._accept():
+                return False
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # other servers are in there
+                self._path.parent.rmdir()
+            return True
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:
     """A signal that is handled wakes the server; one that is ignored does not."""
-
-
-def _tell_of_ends(reports: dict[int, int]) -> None:
-    while reports:
-        child, status = os.waitpid(-1, os.WNOHANG)
-        if child == 0:
-            return
-        report = reports.pop(child)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(report, str(os.waitstatus_to_exitcode(status)).encode())
-        os.close(report)
 
 
 def _become(request: StartRequest, streams: Sequence[int]) -> int:
@@ -249,4 +365,4 @@ def _writing(descriptor: int, errors: str, *, by_lines: bool) -> TextIOWrapper:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(serve(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
