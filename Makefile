@@ -166,9 +166,10 @@ images: ## Container images of the services; CONTAINER=podman, REGISTRY=registry
 	done
 
 .PHONY: k8s-secrets
-k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB, SEALED=1, SEALED_SCOPES
+k8s-secrets: install ## Credentials and NATS configuration into deploy/k8s/secrets; SCOPES="default acme", POOLS, STORAGE_GIB, CONNECTIONS, SEALED=1, SEALED_SCOPES
 	@$(RUN) flotilla.provisioning.kubernetes --directory deploy/k8s/secrets --scopes '$(SCOPES)' \
 	  $(if $(POOLS),--pools '$(POOLS)') $(if $(STORAGE_GIB),--storage-gib '$(STORAGE_GIB)') \
+	  $(if $(CONNECTIONS),--connections '$(CONNECTIONS)') \
 	  $(if $(SEALED),--sealed) $(if $(SEALED_SCOPES),--sealed-scopes '$(SEALED_SCOPES)') $(ARGS)
 
 .PHONY: k8s-check

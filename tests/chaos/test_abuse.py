@@ -173,7 +173,8 @@ async def test_no_message_brings_a_member_down(tmp_path: Path, monkeypatch: pyte
     Broken messages on every subject of a role, as fast as the server takes them: everything serves, and nothing has grown.
     """
     luck = _luck()
-    monkeypatch.setenv("FLOTILLA_NATS_SERVER", str(profiled_binary(tmp_path)))
+    binary = profiled_binary(tmp_path)
+    monkeypatch.setenv("FLOTILLA_NATS_SERVER", str(binary))
     messages = int(os.environ.get("FUZZ_MESSAGES", FUZZ_MESSAGES_DEFAULT)) // 5
     async with _fleet(tmp_path, env=SMALL_STORES) as fleet:
         client = await _prepared(fleet)
@@ -192,11 +193,11 @@ async def test_no_message_brings_a_member_down(tmp_path: Path, monkeypatch: pyte
                             break
 
         await send(messages // 4)
-        before = await _sizes(fleet)
+        before = await _sizes(fleet, binary)
         await send(messages - messages // 4)
         assert ["ok"] * 10 == await _submitted(client, 10)
         assert not (await client.ask("classify", BODIES["classify"])).kind
-        grown = {name: size - before[name] for name, size in (await _sizes(fleet)).items()}
+        grown = {name: size - before[name] for name, size in (await _sizes(fleet, binary)).items()}
         await _untouched(fleet, client)
 
     print({name: f"{before[name] / MIB:.1f} + {size / MIB:.1f} MiB" for name, size in grown.items()})  # noqa: T201
@@ -204,9 +205,9 @@ async def test_no_message_brings_a_member_down(tmp_path: Path, monkeypatch: pyte
     assert {} == {name: f"{size / MIB:.1f} MiB" for name, size in grown.items() if size >= most[name]}
 
 
-async def _sizes(fleet: RunningFleet) -> dict[str, int]:
+async def _sizes(fleet: RunningFleet, binary: Path) -> dict[str, int]:
     """Resident memory, and of nats-server what it holds: its buffers and its garbage come and go with the load."""
     sizes = {process.name: process.resident_bytes() for process in fleet.processes}
     resident = psutil.Process(fleet.server.pid).memory_info().rss
     print(f"nats-server has {resident / MIB:.1f} MiB resident")  # noqa: T201
-    return sizes | {"nats-server": await held_bytes(fleet.server)}
+    return sizes | {"nats-server": await held_bytes(binary)}

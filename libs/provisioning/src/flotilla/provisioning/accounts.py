@@ -20,7 +20,13 @@ from flotilla.contracts.names import OBSERVER_ACCOUNT, SEALED_ACCOUNT, VAULT_ACC
 from flotilla.contracts.subjects import Zone, api
 from flotilla.fabric.jetstream_api import ACCOUNT_INFO
 from flotilla.provisioning import crossings, roles
-from flotilla.provisioning.server_spec import FLEET_ACCOUNT, SYSTEM_ACCOUNT, ServerSpec
+from flotilla.provisioning.server_spec import (
+    FLEET_ACCOUNT,
+    SUBSCRIPTIONS_MAX,
+    SYSTEM_ACCOUNT,
+    WORKER_SUBSCRIPTIONS_MAX,
+    ServerSpec,
+)
 from flotilla.provisioning.topology import REPLICAS_MAX, VAULT_BYTES_MAX
 
 ASK_REPLY_THRESHOLD_S: Final = ASK_DEADLINE_MS_MAX // 1000 + 300
@@ -125,6 +131,7 @@ def _observer(spec: ServerSpec) -> dict[str, Any]:
     # comes first. It does not when it imports this one, which no permission lets through.
     services = (ACCOUNT_INFO, *one, *several)
     return {
+        "limits": _limits(spec, SUBSCRIPTIONS_MAX),
         "users": [_user(spec, roles.observer(spec.scopes))],
         "imports": [
             *({"service": _of(FLEET_ACCOUNT, subject)} for subject in services),
@@ -161,6 +168,7 @@ def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
     for subject in crossings.told_to_sealed_lane(pool) if sealed else ():
         told[subject] = [*told.get(subject, ()), SEALED_ACCOUNT]
     return {
+        "limits": _limits(spec, WORKER_SUBSCRIPTIONS_MAX),
         "users": [_user(spec, roles.worker(zone, pool, vault=vault, sealed=sealed))],
         "exports": [
             _several_replies(crossings.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
@@ -199,6 +207,7 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
         *([(SEALED_ACCOUNT, crossings.sealed_for_tenant)] if also_sealed else []),
     ]
     return {
+        "limits": _limits(spec, SUBSCRIPTIONS_MAX),
         "users": [_user(spec, role(scope, sealed=also_sealed)) for role in (roles.tenant, roles.approver)],
         "imports": [
             {kind: _of(account, subject), "to": named(scope, subject)} | _says_who(scope, subject)
@@ -212,6 +221,11 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
 def _says_who(scope: str, subject: str) -> dict[str, Any]:
     """With what is asked of `api` the server says which user of the account asks; decisions on approvals are kept by that."""
     return {"share": True} if subject == api(scope, ">") else {}
+
+
+def _limits(spec: ServerSpec, subscriptions_max: int) -> dict[str, int]:
+    """What the members of an account that is not the fleet's own may take of the server's connections and memory."""
+    return {"max_connections": spec.connections_max, "max_subscriptions": subscriptions_max}
 
 
 def _user(spec: ServerSpec, role: roles.Role) -> dict[str, Any]:

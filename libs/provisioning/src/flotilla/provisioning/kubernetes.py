@@ -29,7 +29,7 @@ from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.errors import ServerSpecError
 from flotilla.provisioning.server_config import server_config
-from flotilla.provisioning.server_spec import ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, users
+from flotilla.provisioning.server_spec import CONNECTIONS_MAX, ClusterSpec, JetStreamLimits, ServerSpec, TlsFiles, users
 
 NODES: Final = 3
 SEED_KEY: Final = "seed.nk"
@@ -74,6 +74,7 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
         nodes: Of the NATS cluster: the replicas of the StatefulSet `nats`.
         storage_gib: What the streams may take of a node's volume, of a single one and of each of a cluster; below the
             size of the claim. None: SINGLE_STORAGE_GIB and CLUSTER_STORAGE_GIB, which fit the claims of the overlays.
+        connections_max: Of each tenant, with its approvers, of each pool, and of observers.
     """
 
     scopes: tuple[str, ...] = (DEFAULT_SCOPE,)
@@ -84,6 +85,7 @@ class KubernetesSpec(Struct, frozen=True, kw_only=True):
     namespace: str = "flotilla"
     nodes: int = NODES
     storage_gib: int | None = None
+    connections_max: int = CONNECTIONS_MAX
 
 
 def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, str]:
@@ -107,6 +109,7 @@ def layouts(spec: KubernetesSpec, public_keys: Mapping[str, str]) -> dict[str, s
                 vault_pools=tuple(pool for pool in spec.vault_pools if ("local", pool) in spec.pools),
                 sealed=spec.sealed,
                 sealed_scopes=spec.sealed_scopes,
+                connections_max=spec.connections_max,
                 host=_ANY_ADDRESS,
                 monitoring_host=_ANY_ADDRESS,
                 monitoring_port=8222,
@@ -213,6 +216,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sealed-scopes", default="", help="tenants that have it alone, with commas between")
     parser.add_argument("--nodes", type=int, default=NODES, help="replicas of the StatefulSet nats")
     parser.add_argument("--storage-gib", type=int, help="below the size of a node's claim")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS_MAX, help="of each tenant, pool and observers")
     given = parser.parse_args(arguments)
     try:
         spec = KubernetesSpec(
@@ -224,6 +228,7 @@ def main(arguments: Sequence[str]) -> int:
             namespace=given.namespace,
             nodes=given.nodes,
             storage_gib=given.storage_gib,
+            connections_max=given.connections,
         )
         files = write(given.directory, spec, os.environ)
     except (FabricError, OSError) as error:

@@ -32,6 +32,14 @@ RANDOM_PORT: Final = -1
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 SCOPES_MAX: Final = 1000
 ROUTES_MAX: Final = 100
+CONNECTIONS_MAX: Final = 256
+SUBSCRIPTIONS_MAX: Final = 256
+"""
+Of one connection. A subscription costs the server some 3 KB, or three times that with the longest subject: what an account
+may have of both is what it can take of the server's memory.
+"""
+WORKER_SUBSCRIPTIONS_MAX: Final = 384
+"""One for each capability of a pool, and a dozen."""
 PORT_MAX: Final = 65_535
 
 _PUBLIC_KEY: Final = re.compile(r"U[A-Z2-7]{55}")
@@ -98,6 +106,7 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
         vault_pools: Pools of the local zone, among `pools`, whose workers redact and restore.
         sealed: Whether there is a sealed lane: an account for its orchestrators, which pools of the local zone serve.
         sealed_scopes: Scopes, among `scopes`, that have the sealed lane alone: all that they publish is sealed.
+        connections_max: Of each account that is not the fleet's own: a tenant's with its approvers, a pool's, the observer's.
         no_auth_scope: The tenant that a client without credentials is. Loopback only.
         monitoring_port: Of the HTTP endpoints (`/healthz`, `/varz`), on `monitoring_host`.
         ports_dir: Where the server writes the ports that it took.
@@ -111,6 +120,7 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
     vault_pools: tuple[str, ...] = ()
     sealed: bool = False
     sealed_scopes: tuple[str, ...] = ()
+    connections_max: int = CONNECTIONS_MAX
     no_auth_scope: str | None = None
     host: str = "127.0.0.1"
     port: int = 4222
@@ -158,6 +168,7 @@ def check_spec(spec: ServerSpec) -> None:
         _require(("local", pool) in spec.pools, "vault_pools", "pools of the local zone that stand in pools")
     _require(spec.sealed or not spec.sealed_scopes, "sealed_scopes", "none without a sealed lane (sealed)")
     _require(set(spec.sealed_scopes) <= set(spec.scopes), "sealed_scopes", "scopes that stand in scopes")
+    _require(1 <= spec.connections_max <= PORT_MAX, "connections_max", f"1 to {PORT_MAX}")
     _check_users(spec)
     _require(_HOST.fullmatch(spec.host) is not None, "host", "a host name or address")
     _require(_HOST.fullmatch(spec.monitoring_host) is not None, "monitoring_host", "a host name or address")

@@ -14,7 +14,7 @@ from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import Credentials, load_or_create
 from flotilla.provisioning.embedded_server import EmbeddedServer
-from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, users
+from flotilla.provisioning.server_spec import CONNECTIONS_MAX, RANDOM_PORT, ServerSpec, users
 
 POOLS: Final[tuple[tuple[Zone, str], ...]] = (("local", "local"), ("cloud", "cloud"))
 
@@ -127,6 +127,7 @@ async def running_server(
     sealed: bool = False,
     sealed_scopes: Sequence[str] = (),
     no_auth_scope: str | None = DEFAULT_SCOPE,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> AsyncGenerator[RunningServer]:
     """
     Run a nats-server in `directory` while the block runs; takes some 50 ms.
@@ -143,6 +144,7 @@ async def running_server(
         sealed=sealed,
         sealed_scopes=tuple(sealed_scopes),
         no_auth_scope=no_auth_scope,
+        connections_max=connections_max,
         port=RANDOM_PORT,
         monitoring_port=RANDOM_PORT,
     )

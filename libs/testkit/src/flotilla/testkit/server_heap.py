@@ -6,9 +6,10 @@ buffer of up to 8 MiB, which the server takes from pools and gives back when the
 (nats-server, `filestore.go`: `getMsgBlockBuf`, `defaultCacheBufferExpiration`). Those are bounded by the number of streams,
 and no leak; what is counted here is everything else.
 
-    monkeypatch.setenv("FLOTILLA_NATS_SERVER", str(profiled_binary(tmp_path)))
+    binary = profiled_binary(tmp_path)
+    monkeypatch.setenv("FLOTILLA_NATS_SERVER", str(binary))
     async with running_fleet(tmp_path) as fleet:
-        held = await held_bytes(fleet.server)
+        held = await held_bytes(binary)
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.provisioning.embedded_server import BINARY, find_nats_server
-from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.ports import free_ports
 
 TIMEOUT_S: Final = 60.0
 COLLECTIONS: Final = 3
@@ -30,7 +31,6 @@ SAMPLED_BYTES: Final = 8192
 """One allocation in so many bytes is in the profile: Go's 512 KiB would be wrong by a MiB or two."""
 BLOCK_BUFFERS: Final = "server.getMsgBlockBuf"
 
-_PORT: Final = re.compile(r"profiling port: (\d+)")
 _HEADER: Final = re.compile(r"heap profile: .* @ heap/(\d+)\n")
 _RECORD: Final = re.compile(r"^(\d+): (\d+) \[", re.MULTILINE)
 _STACKS: Final = re.compile(r"^# Stack = (\d+)", re.MULTILINE)
@@ -41,23 +41,18 @@ def profiled_binary(directory: Path) -> Path:
     # The server names a file after its program, and is found by that.
     path = directory / "profiled" / BINARY
     path.parent.mkdir()
-    program = f'exec {shlex.quote(str(find_nats_server()))} --profile -1 "$@"'
+    # Of a port of its own choosing only its log tells, which turns over.
+    (port,) = free_ports(1)
+    _port_of(path).write_text(str(port))
+    program = f'exec {shlex.quote(str(find_nats_server()))} --profile {port} "$@"'
     path.write_text(f"#!/bin/sh\nGODEBUG=memprofilerate={SAMPLED_BYTES} {program}\n")
     path.chmod(0o755)
     return path
 
 
-async def held_bytes(server: RunningServer) -> int:
-    """
-    The bytes that live objects and stacks of goroutines take, without the buffers of streams' blocks.
-
-    Raises:
-        RuntimeError: The server serves no profile.
-    """
-    found = _PORT.findall(server.server.log.read_text(errors="replace"))
-    if not found:
-        raise RuntimeError("the server serves no profile: it was not started with `profiled_binary`")
-    url = f"http://127.0.0.1:{found[-1]}/debug/pprof/heap?debug=1&gc=1"
+async def held_bytes(binary: Path) -> int:
+    """The bytes that live objects and stacks of goroutines of the server take, without the buffers of streams' blocks."""
+    url = f"http://127.0.0.1:{_port_of(binary).read_text()}/debug/pprof/heap?debug=1&gc=1"
     profiles = [await asyncio.to_thread(_get, url) for _ in range(COLLECTIONS)]
     return held_in(profiles[-1])
 
@@ -79,6 +74,10 @@ def _live(profile: str, sampled_bytes: float) -> Iterator[float]:
         objects, size = int(record.group(1)), int(record.group(2))
         if objects and BLOCK_BUFFERS not in profile[record.end() : end]:
             yield size / -math.expm1(-size / objects / sampled_bytes)
+
+
+def _port_of(binary: Path) -> Path:
+    return binary.parent / "port"
 
 
 def _get(url: str) -> str:
