@@ -13,6 +13,7 @@ from flotilla.contracts import subjects
 from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.limits import Period
 from flotilla.contracts.policy import Policy
+from flotilla.contracts.presence import ModelPrice
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import ledger_stream
 from flotilla.routing.limit_rules import period_of
@@ -263,6 +264,25 @@ async def test_a_budget_holds_over_a_midnight_that_clocks_tell_at_different_time
 
     assert {"slow": 10, "fast": 10} == found
     assert [1_000_000, 1_000_000] == totals
+
+
+async def test_a_long_input_reserves_what_its_tokens_cost_where_the_price_is_known(here: Counting):
+    """
+    Before anything was seen of its route.
+    """
+    document = parse_policy("[budgets.priced]\nusd = 1.5\nper = 'day'\n")
+    prices = {"m": ModelPrice(input_mtok_usd=1_000.0, output_tokens_max=1)}
+
+    def price_of(route: Route) -> ModelPrice | None:
+        return prices.get(route.model)
+
+    admitting = here.admission(lambda: document, price_of=price_of)
+    long = TaskView(capability="classify", scope="default", data_class="internal", input_bytes=4_000)
+    await admitting.admit(long, ROUTE)
+    with pytest.raises(OverLimitError):
+        await admitting.admit(long, ROUTE)
+    counter = subjects.budget_counter("priced", period_of("day", time.time()))
+    await eventually(lambda: _stands_at(here, counter, 1_000_000))
 
 
 async def spent_by_others(here: Counting, usd_micros: int, *, pool: str, labels: str = "{}", day: str = "") -> None:

@@ -2,14 +2,20 @@
 
 import subprocess
 import sys
+from typing import Any
 
+import msgspec
 import pytest
 from genai_prices import Usage as ListUsage
 from genai_prices import calc_price
 from genai_prices.data_snapshot import get_snapshot
+from msgspec import UNSET, UnsetType
 
+from flotilla.contracts.presence import ModelPrice
 from flotilla.inference.adapters import pricing
-from flotilla.inference.adapters.pricing import FREE, NAMES_MAX, cost_usd
+from flotilla.inference.adapters.pricing import FREE, NAMES_MAX, cost_usd, known_price
+from flotilla.inference.provider_choice import serving_in
+from flotilla.inference.provider_settings import settings_of
 
 PLAIN = {"input_tokens": 1234, "output_tokens": 567}
 CACHED = {"input_tokens": 9000, "output_tokens": 10, "cache_read_tokens": 4000, "cache_write_tokens": 3000}
@@ -132,3 +138,40 @@ def test_the_price_list_is_loaded_late_and_never_fetched():
     done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, timeout=60, check=False)
 
     assert ("2.5", "", 0) == (done.stdout.strip(), done.stderr, done.returncode)
+
+
+def test_a_models_card_says_what_a_call_costs_before_it_is_made():
+    """
+    By the list; by what its own hardware costs where the list has nothing; nothing where nobody knows.
+    """
+
+    def cards(models: str, **more: Any) -> list[ModelPrice | UnsetType]:
+        kind = settings_of("cloud")
+        given = {"zone": "cloud", "pool": "p", "provider": "openai", "models": models, "openai_api_key": "k", **more}
+        return [card.price for card in serving_in("cloud", msgspec.convert(given, kind)).models]
+
+    listed, unlisted = cards("gpt-4o,mine", output_tokens_max="gpt-4o=100")
+    own = cards("mine", price_per_mtok_usd=3.0, price_per_call_usd=0.5)
+
+    assert isinstance(listed, ModelPrice)
+    assert (pytest.approx(2.5), pytest.approx(10.0), 100) == (
+        listed.input_mtok_usd,
+        listed.output_mtok_usd,
+        listed.output_tokens_max,
+    )
+    assert UNSET is unlisted
+    assert [ModelPrice(call_usd=0.5, input_mtok_usd=3.0, output_mtok_usd=3.0)] == own
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"), [("openai", "gpt-4o"), ("anthropic", "claude-haiku-4-5"), ("gemini", "gemini-2.5-pro")]
+)
+def test_what_a_card_says_is_what_a_call_costs(provider: str, model: str):
+    """
+    Of a call that is no longer than the first tier.
+    """
+    price = known_price(provider, model)
+    assert price is not None
+    cost = cost_usd(provider, model, input_tokens=9_000, output_tokens=700)
+    assert pytest.approx(cost) == price.usd(input_tokens=9_000, output_tokens=700)
+    assert known_price("ollama", model) is None

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from flotilla.contracts.names import POOLS_MAX, is_name
-from flotilla.contracts.presence import ModelCard, ReplicaCard, encode_card
+from flotilla.contracts.presence import ModelCard, ModelPrice, ReplicaCard, encode_card
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import Zone, presence_key
+from flotilla.routing.types import Route
 from orchestrator.state.fleet import CAPABILITIES_MAX, CHANGES_AT_ONCE, CHANGES_PER_S, SLOTS_MAX, Fleet
 from orchestrator.state.pools import (
     CAPABILITIES_PER_POOL_MAX,
@@ -321,3 +323,19 @@ def test_a_cloud_worker_that_announces_redaction_is_not_believed():
     announce(fleet, card("home", models=models))
     assert {"classify", *LOCAL_CAPABILITIES} == fleet.capabilities()
     assert {"classify"} == fleet.capabilities_of("away")
+
+
+def test_a_route_has_the_dearest_price_that_a_replica_of_its_pool_announces():
+    """
+    And none where nobody announces one, or the pool is gone.
+    """
+    fleet = Fleet()
+    cheap, dear = (ModelPrice(input_mtok_usd=usd) for usd in (1.0, 3.0))
+    for replica, price in (("a", cheap), ("b", dear), ("c", cheap), ("d", UNSET)):
+        models = [ModelCard(name="m", capabilities=["classify"], price=price), ModelCard(name="n", capabilities=["x"])]
+        announce(fleet, card(replica=replica, models=models))
+
+    routes = [
+        Route(zone="local", pool=pool, model=model) for pool, model in (("home", "m"), ("home", "n"), ("gone", "m"))
+    ]
+    assert [dear, None, None] == [fleet.price_of(route) for route in routes]

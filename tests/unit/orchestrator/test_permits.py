@@ -8,6 +8,7 @@ import pytest
 
 from flotilla.contracts.attempts import Failed, Finished, Usage
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.presence import ModelPrice
 from orchestrator.economy.allowances import Allowance, Held
 from orchestrator.economy.estimates import USD_MICROS_FIRST, Estimates
 from orchestrator.economy.permits import Permit
@@ -15,6 +16,7 @@ from orchestrator.state.outcomes import Ended, Outcome
 
 ROUTE = ("pool", "model", "classify")
 RESERVED = 50_000
+PRICE = ModelPrice(input_mtok_usd=2.5, output_mtok_usd=10.0)
 
 
 class Ends:
@@ -95,9 +97,37 @@ def test_what_is_reserved_is_the_dearest_seen() -> None:
     Else what the policy says, else a first guess.
     """
     estimates = Estimates()
-    assert (USD_MICROS_FIRST, 20_000) == (estimates.usd_micros(ROUTE, None), estimates.usd_micros(ROUTE, 0.02))
+    first, hinted = (estimates.usd_micros(ROUTE, hint, None, 4_000) for hint in (None, 0.02))
+    assert (USD_MICROS_FIRST, 20_000) == (first, hinted)
     for cost_usd in (0.01, 0.03, 0.02):
         estimates.seen(ROUTE, Usage(input_tokens=100, output_tokens=20, cost_usd=cost_usd))
 
-    assert (30_000, 120) == (estimates.usd_micros(ROUTE, 0.02), estimates.tokens(ROUTE, 4_000))
+    assert (30_000, 120) == (estimates.usd_micros(ROUTE, 0.02, None, 4_000), estimates.tokens(ROUTE, 4_000))
     assert 1_256 == estimates.tokens(("pool", "other", "classify"), 4_000)
+
+
+@pytest.mark.parametrize(
+    ("price", "input_bytes", "seen", "usd_micros"),
+    [
+        # 1,000 tokens in at 2.50, 1,024 out at 10 dollars a million.
+        (PRICE, 4_000, None, 2_500 + 10_240),
+        (PRICE, 4_005, None, 2_505 + 10_240),
+        (msgspec.structs.replace(PRICE, output_tokens_max=100), 4_000, None, 2_500 + 1_000),
+        (msgspec.structs.replace(PRICE, call_usd=0.5), 4_000, None, 502_500 + 10_240),
+        # Once answers are known, as many tokens out as the longest had; a long input costs more than any that was seen.
+        (PRICE, 4_000, Usage(input_tokens=10, output_tokens=200, cost_usd=0.001), 2_500 + 2_000),
+        (PRICE, 4_000_000, Usage(input_tokens=10, output_tokens=200, cost_usd=0.001), 2_500_000 + 2_000),
+        (PRICE, 4_000, Usage(input_tokens=10, output_tokens=200, cost_usd=0.03), 30_000),
+        (ModelPrice(), 4_000, None, 1),
+    ],
+)
+def test_where_the_price_is_known_an_attempt_reserves_what_its_tokens_are_expected_to_cost(
+    price: ModelPrice, input_bytes: int, seen: Usage | None, usd_micros: int
+):
+    """
+    Whatever the policy's hint says, and no less than the dearest that was seen.
+    """
+    estimates = Estimates()
+    if seen is not None:
+        estimates.seen(ROUTE, seen)
+    assert usd_micros == estimates.usd_micros(ROUTE, 0.02, price, input_bytes)

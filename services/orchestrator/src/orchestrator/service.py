@@ -94,6 +94,7 @@ class Orchestrator:
             policy=lambda: router.policy.document,
             revision=lambda: router.policy.revision,
             scopes=scopes,
+            price_of=fleet.price_of,
             metrics=metrics,
         )
         self._publisher = publisher = BackgroundPublisher(connection)

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.fields import COST_USD_MAX, Instance, ModelName, Name, Slots, UnixMs, Word
+from flotilla.contracts.fields import COST_USD_MAX, TOKENS_MAX, Instance, ModelName, Name, Slots, UnixMs, Word
 from flotilla.contracts.headers import LABELS_MAX
 from flotilla.contracts.limits import USD_MICROS
 from flotilla.contracts.subjects import Zone
@@ -20,11 +20,39 @@ TOKENS_PER_PRICE: Final = 1_000_000
 PriceUsd = Annotated[float, Meta(ge=0.0, le=COST_USD_MAX)]
 
 
+class ModelPrice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What a call of a model costs, as far as it is known before: for reservations of budgets.
+
+    Attributes:
+        call_usd: Of a call, whatever is in it.
+        input_mtok_usd: Of a million tokens in; none from a cache, which cost less.
+        output_mtok_usd: Of a million tokens out.
+        output_tokens_max: The most that a call may ask for; 0 where only the model bounds it.
+    """
+
+    call_usd: PriceUsd = 0.0
+    input_mtok_usd: PriceUsd = 0.0
+    output_mtok_usd: PriceUsd = 0.0
+    output_tokens_max: Annotated[int, Meta(ge=0, le=TOKENS_MAX)] = 0
+
+    def usd(self, *, input_tokens: int, output_tokens: int) -> float:
+        """Dollars, of one call."""
+        tokens_usd = input_tokens * self.input_mtok_usd + output_tokens * self.output_mtok_usd
+        return min(COST_USD_MAX, self.call_usd + tokens_usd / TOKENS_PER_PRICE)
+
+
 class ModelCard(Struct, frozen=True, kw_only=True):
-    """A model that a replica serves, and for which capabilities."""
+    """
+    A model that a replica serves, and for which capabilities.
+
+    Attributes:
+        price: Where one is known.
+    """
 
     name: ModelName
     capabilities: Annotated[list[Name], Meta(max_length=CAPABILITIES_MAX)]
+    price: ModelPrice | UnsetType = UNSET
 
 
 class PriceCard(Struct, frozen=True, kw_only=True, omit_defaults=True):

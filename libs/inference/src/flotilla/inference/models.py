@@ -2,8 +2,12 @@
 
 from functools import partial
 
+import msgspec
+
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.presence import ModelCard, ModelPrice
+from flotilla.inference.adapters import pricing
 from flotilla.inference.backend import Model
 from flotilla.inference.checks import ListsModels, check_provider
 from flotilla.inference.prompted import PromptedBackend
@@ -39,6 +43,20 @@ def serving_model(settings: WorkerSettings, model: Model) -> Serving:
         )
     except ValueError as error:
         raise SettingsError(f"setting FLOTILLA_CAPABILITIES: {error}") from error
-    cards = settings.model_cards(backend.capabilities())
+    cards = [_priced(card, settings) for card in settings.model_cards(backend.capabilities())]
     check = partial(check_provider, model, [name for name, _ in models]) if isinstance(model, ListsModels) else None
     return Serving(backend=backend, catalogue=catalogue, models=cards, check=check)
+
+
+def _priced(card: ModelCard, settings: WorkerSettings) -> ModelCard:
+    """With what a call costs, as far as that is known before it is made."""
+    bounds = settings.output_token_bounds()
+    most = bounds.get(card.name, bounds.get("", 0))
+    price = pricing.known_price(settings.provider, card.name, output_tokens_max=most)
+    own = settings.price()
+    if price is None and own is not None:
+        # What a second costs is known when it has passed.
+        price = ModelPrice(
+            call_usd=own.call_usd, input_mtok_usd=own.mtok_usd, output_mtok_usd=own.mtok_usd, output_tokens_max=most
+        )
+    return card if price is None else msgspec.structs.replace(card, price=price)

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from flotilla.contracts.headers import DataClass
+from flotilla.contracts.presence import ModelPrice
 from flotilla.contracts.subjects import Zone
 
 
@@ -48,6 +49,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
         busy: Slots taken, as far as this orchestrator knows; at most 2 s old for the others' share.
         stands_in: Its replicas are engines, none of them a real model.
         gives_way: They say that they stand in for models, and get nothing that a model serves.
+        prices: Of its models, those that are known; where replicas differ, the dearest.
     """
 
     zone: Zone
@@ -59,6 +61,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     stands_in: bool = False
     gives_way: bool = False
+    prices: dict[str, ModelPrice] = {}
 
 
 class FleetView(Struct, frozen=True, kw_only=True):

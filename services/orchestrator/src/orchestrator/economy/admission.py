@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flotilla.contracts.limits import BudgetEntry, LimitEntry
 from flotilla.contracts.policy import Policy
+from flotilla.contracts.presence import ModelPrice
 from flotilla.routing.limit_rules import LimitRules, period_ends_unix_s
 from flotilla.routing.types import Decision, Route, TaskView
 from orchestrator.economy.allowances import Held
@@ -27,6 +28,7 @@ from orchestrator.economy.room import with_room
 
 AWAY_S: Final = 1.0
 """While the counters are away, an attempt looks again after so long."""
+PriceOf = Callable[[Route], ModelPrice | None]
 OnOver = Callable[[str, str, str], None]
 """Told of each attempt that was over: `limit` or `budget`, its name, and `refused`, `reported` or `away`."""
 
@@ -47,6 +49,7 @@ class Admission:
         *,
         revision: Callable[[], int] = lambda: 0,
         history: BudgetHistory | None = None,
+        price_of: PriceOf = lambda _: None,
     ) -> None:
         """
         Admit nothing yet.
@@ -57,9 +60,11 @@ class Admission:
             policy: The one in force.
             revision: Of the same.
             history: See `LimitCounters`.
+            price_of: Gives what the model of a route costs, where that is known.
         """
         self._policy = policy
         self._revision = revision
+        self._price_of = price_of
         self._document = Policy()
         self._rules = LimitRules(self._document)
         self._limits = LimitCounters(reservations, counters, history)
@@ -166,7 +171,7 @@ class Admission:
         seen_of = (route.pool, route.model, task.capability)
         if budget.reserve_usd is not None:
             return max(1, micros_of(budget.reserve_usd), self._estimates.dearest_usd_micros(seen_of))
-        return self._estimates.usd_micros(seen_of, self._hint(task, route))
+        return self._estimates.usd_micros(seen_of, self._hint(task, route), self._price_of(route), task.input_bytes)
 
     def _hint(self, task: TaskView, route: Route) -> float | None:
         """What the policy says that the route costs."""

@@ -6,7 +6,7 @@ from typing import Final
 from flotilla.contracts.policy import Policy
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
-from orchestrator.economy.admission import Admission
+from orchestrator.economy.admission import Admission, PriceOf
 from orchestrator.economy.budget_history import BudgetHistory
 from orchestrator.economy.counters import Counters
 from orchestrator.economy.counters_in_force import CountersInForce
@@ -33,6 +33,7 @@ class Economy:
         policy: Callable[[], Policy],
         revision: Callable[[], int],
         scopes: Sequence[str],
+        price_of: PriceOf,
         metrics: OrchestratorMetrics,
     ) -> None:
         self._counters = counters = Counters(connection, requests, instance)
@@ -40,7 +41,12 @@ class Economy:
         counters.on_lost = metrics.count_lost
         self._in_force = CountersInForce(counters, policy)
         self.admission: Final = Admission(
-            reservations, counters, policy, revision=revision, history=BudgetHistory(requests, scopes)
+            reservations,
+            counters,
+            policy,
+            revision=revision,
+            history=BudgetHistory(requests, scopes),
+            price_of=price_of,
         )
         self.admission.on_over = metrics.over_limit
         self.ledger: Final = SpendLedger(counters)

@@ -11,11 +11,11 @@ import structlog
 
 from flotilla.contracts.api import PoolStatus
 from flotilla.contracts.names import POOLS_MAX, is_name
-from flotilla.contracts.presence import ReplicaCard
+from flotilla.contracts.presence import ModelPrice, ReplicaCard
 from flotilla.contracts.subjects import ZONES, Zone
 from flotilla.fabric.lanes import EVEN, Lane
 from flotilla.fabric.unreadable import Sparing
-from flotilla.routing.types import FleetView, PoolView
+from flotilla.routing.types import FleetView, PoolView, Route
 from orchestrator.state.pools import CardRefusedError, Pool
 from orchestrator.state.replica_states import Replica
 
@@ -97,6 +97,11 @@ class Fleet:
     def capabilities_of(self, pool: str) -> frozenset[str]:
         """Everything that some live replica of one pool serves."""
         return _served(self.view.pools.get(pool))
+
+    def price_of(self, route: Route) -> ModelPrice | None:
+        """What the model of a route costs, where its pool has said so."""
+        pool = self.view.pools.get(route.pool)
+        return None if pool is None else pool.prices.get(route.model)
 
     def slots_for(self, capability: str) -> int:
         """Slots of the live pools that serve a capability."""

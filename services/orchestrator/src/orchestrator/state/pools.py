@@ -15,7 +15,7 @@ import msgspec
 
 from flotilla.contracts.api import PoolStatus
 from flotilla.contracts.names import is_name, is_replica
-from flotilla.contracts.presence import ReplicaCard, encode_card
+from flotilla.contracts.presence import ModelPrice, ReplicaCard, encode_card
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.types import PoolView
@@ -50,6 +50,10 @@ def _without_local(card: ReplicaCard) -> ReplicaCard:
         for model in card.models
     ]
     return msgspec.structs.replace(card, models=models)
+
+
+def _dearness(price: ModelPrice) -> float:
+    return price.usd(input_tokens=1_000, output_tokens=price.output_tokens_max or 1_000)
 
 
 class _Offer:
@@ -168,10 +172,13 @@ class Pool:
             return None
         models: dict[str, set[str]] = {}
         labels: dict[str, str] = {}
+        prices: dict[str, ModelPrice] = {}
         for offer in self._offers:
             labels.update(offer.labels)
             for model in offer.models:
                 models.setdefault(model.name, set()).update(model.capabilities)
+                if isinstance(model.price, ModelPrice):
+                    prices[model.name] = max(prices.get(model.name, model.price), model.price, key=_dearness)
         return PoolView(
             zone=self._zone,
             pool=self._name,
@@ -179,6 +186,7 @@ class Pool:
             replicas=self._serving,
             slots=min(self._slots, SLOTS_PER_POOL_MAX),
             gives_way=self._gives_way,
+            prices=prices,
             stands_in=all(replica.card.provider in STAND_INS for replica in self._replicas.values()),
             labels=labels if len(labels) <= LABELS_PER_POOL_MAX else dict(list(labels.items())[:LABELS_PER_POOL_MAX]),
         )

@@ -9,9 +9,11 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Final, NamedTuple
 
+from flotilla.contracts.presence import TOKENS_PER_PRICE, ModelPrice
 from flotilla.contracts.providers import providers_of
 
 FREE: Final = frozenset(provider.name for provider in providers_of("local")) | {
@@ -23,6 +25,8 @@ PERIOD_S: Final = 600
 """Prices that depend on the time of the day change at such moments only."""
 PRICES_REMEMBERED_MAX: Final = 256
 NAMES_MAX: Final = 1_000
+TIER_TOKENS: Final = 10_000
+"""Where the price of a token depends on how many there are, it is that of so many."""
 
 _CACHE_PRICES: Final = ("cache_read_mtok", "cache_write_mtok")
 _PriceOf = Callable[..., float | None]
@@ -96,6 +100,27 @@ def list_price_usd(model: str, *, input_tokens: int, output_tokens: int) -> floa
     if find_spec("genai_prices") is None or not _may_be_looked_up("", model):
         return None
     return _price_list()("", model, plain=input_tokens, read=0, write=0, output=output_tokens)
+
+
+def known_price(provider: str, model: str, *, output_tokens_max: int = 0) -> ModelPrice | None:
+    """
+    What a call of a model costs by the list, for whoever reserves before it is made; None for one's own hardware, and where
+    no price is known. Where the list has tiers, those of a call of TIER_TOKENS.
+    """
+    if provider in FREE or not _may_be_looked_up(provider, model):
+        return None
+    price = partial(_price_list(), provider, model.removeprefix("models/"), read=0, write=0)
+    call, plain, output = (
+        price(plain=plain, output=out) for plain, out in ((0, 0), (TIER_TOKENS, 0), (0, TIER_TOKENS))
+    )
+    if call is None or plain is None or output is None:
+        return None
+    return ModelPrice(
+        call_usd=call,
+        input_mtok_usd=(plain - call) * TOKENS_PER_PRICE / TIER_TOKENS,
+        output_mtok_usd=(output - call) * TOKENS_PER_PRICE / TIER_TOKENS,
+        output_tokens_max=output_tokens_max,
+    )
 
 
 def _may_be_looked_up(provider: str, name: str) -> bool:
