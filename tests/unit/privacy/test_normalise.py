@@ -1,6 +1,7 @@
 """What detection reads, and the way back to the original's offsets."""
 
 import itertools
+import re
 import unicodedata
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 from flotilla.privacy import Span, Structured
 from flotilla.privacy.layers import find_spans
-from flotilla.privacy.normalise import Reading, read, read_closely
+from flotilla.privacy.normalise import (
+    _BROKEN,  # pyright: ignore[reportPrivateUsage]
+    _BROKEN_HINT,  # pyright: ignore[reportPrivateUsage]
+    _BROKEN_NUMBER,  # pyright: ignore[reportPrivateUsage]
+    _BROKEN_NUMBER_HINT,  # pyright: ignore[reportPrivateUsage]
+    Reading,
+    _near,  # pyright: ignore[reportPrivateUsage]
+    read,
+    read_closely,
+)
 
 HIDDEN = [
     pytest.param("mail jane.doe@example.com now", "jane.doe@example.com", id="plain"),
@@ -65,6 +75,21 @@ def test_the_second_reading_stays_within_the_text(text: str):
     for at in range(len(closely.text)):
         place = closely.original(Span(start=at, end=at + 1, type="X"))
         assert 0 <= place.start < place.end <= len(text)
+
+
+@pytest.mark.parametrize(("pattern", "hint"), [(_BROKEN, _BROKEN_HINT), (_BROKEN_NUMBER, _BROKEN_NUMBER_HINT)])
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(alphabet="a1@._-A \t\r\n)", max_size=40))
+def test_what_is_looked_for_beside_line_breaks_is_what_is_there(
+    pattern: re.Pattern[str], hint: re.Pattern[str], text: str
+):
+    assert [match.span() for match in pattern.finditer(text)] == [match.span() for match in _near(pattern, hint, text)]
+
+
+def test_the_number_of_the_next_item_of_a_list_is_no_part_of_an_address():
+    spans = find_spans("1. Write to jane@example.com.\n2. Pay the rent.", [Structured()], language="any")
+
+    assert [(12, 28)] == [(span.start, span.end) for span in spans]
 
 
 def test_ordinary_text_is_read_once():

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 from flotilla.privacy.errors import LayerError, LayerFailedError, LayerTimeoutError
 from flotilla.privacy.normalise import read
 from flotilla.privacy.spans import Span, union
-from flotilla.privacy.types import is_type_name
+from flotilla.privacy.types import TYPES, is_type_name
 
 LAYERS_MAX: Final = 16
 SPANS_MAX: Final = 200_000
@@ -86,7 +86,7 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
     found: list[Span] = []
     failure: LayerError | None = None
     length = len(text)
-    types: set[str] = set()
+    types: set[str] = set(TYPES)
     try:
         for span in layer.find(text, language):
             if not _is_span(span, length, types):
@@ -110,7 +110,7 @@ def _is_span(span: object, length: int, types: set[str]) -> bool:
     """Whether it is a span of a text of that length; `types` are the names that were checked before."""
     if not isinstance(span, Span):
         return False
-    start, end, name = cast("tuple[Any, Any, Any]", (span.start, span.end, span.type))
+    start, end, name, _, _ = cast("tuple[Any, ...]", span)
     if not (type(start) is int and type(end) is int and 0 <= start < end <= length and type(name) is str):
         return False
     if name not in types:

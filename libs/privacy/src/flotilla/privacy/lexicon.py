@@ -8,8 +8,8 @@ Word lists: names, places, and the ordinary words of English, German, French and
 import lzma
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 
@@ -24,6 +24,8 @@ LANGUAGES: Final = ("en", "de", "fr", "es")
 COMMON: Final = {language: 1 << place for place, language in enumerate(LANGUAGES)}
 COMMON_ANYWHERE: Final = (1 << len(LANGUAGES)) - 1
 
+# Of each list.
+_LOOKED_UP_MAX: Final = 4_096
 _FLAGS_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAGS_BITS) - 1
 
@@ -39,11 +41,13 @@ class WordList:
     def __init__(self, name: str) -> None:
         self._words = array("q", sorted(_lines(name)))
 
+        self.flags: Callable[[str], int] = lru_cache(maxsize=_LOOKED_UP_MAX)(self._flags)
+        """The flags of a word in lower case; 0 when it is not listed."""
+
     def __len__(self) -> int:
         return len(self._words)
 
-    def flags(self, word: str) -> int:
-        """The flags of a word in lower case; 0 when it is not listed."""
+    def _flags(self, word: str) -> int:
         hashed = _hashed(word.replace("ß", "ss") if "ß" in word else word)
         at = bisect_left(self._words, hashed)
         if at == len(self._words):

@@ -9,7 +9,7 @@ letters in place of digits, "(at)" and "dot".
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -47,9 +47,9 @@ class Reading:
             return span
         return span._replace(start=self.starts[span.start], end=self.ends[span.end - 1])
 
-    def replaced(self, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> "Reading":
+    def replaced(self, matches: Iterable[re.Match[str]], replacement: Callable[[re.Match[str]], str]) -> "Reading":
         """
-        Give this reading with every match replaced.
+        Give this reading with every match of its text replaced; they are in its order, without overlaps.
 
         A replacement of the match's length keeps offsets character by character; every character of another one
         stands for the whole match.
@@ -61,7 +61,7 @@ class Reading:
         new_ends: list[int] = []
         changed: list[tuple[int, int]] = []
         done = 0
-        for match in pattern.finditer(self.text):
+        for match in matches:
             new = replacement(match)
             begin, end = match.span()
             if begin == end or new == match[0]:
@@ -139,10 +139,16 @@ def read(text: str) -> Reading:
 # --- the second reading -------------------------------------------------------------------------------------------
 # At least six single characters with one space between: nobody writes prose so. "+", "@" and digits count as letters.
 _SPELLED: Final = re.compile(r"(?<!\S)\S(?: \S){5,}(?![^\s.,;:!?)])")
+# A value that goes on in the next line; "2. " there begins an item of a list.
 _BROKEN: Final = re.compile(
-    r"(?<=[\w.+%-][@._-])[ \t]?\r?\n[ \t]*(?=[a-z0-9])|(?<=\w)[ \t]?\r?\n[ \t]*(?=[@.]\w)|(?<=\w)=\r?\n(?=\w)"
+    r"(?<=[\w.+%-][@._-])[ \t]?\r?\n[ \t]*(?=[a-z0-9])(?!\d{1,3}[.)]\s)|(?<=\w)[ \t]?\r?\n[ \t]*(?=[@.]\w)"
 )
+_QUOTED_PRINTABLE: Final = re.compile(r"=(?<=\w=)\r?\n(?=\w)")
 _BROKEN_NUMBER: Final = re.compile(r"(?<=\d)[ \t]?-?\r?\n[ \t]*(?=\d)")
+# Where one of these two may be: looking for a line break first takes a hundredth of the time.
+_BROKEN_HINT: Final = re.compile(r"\n[ \t]*[a-z0-9@.]")
+_BROKEN_NUMBER_HINT: Final = re.compile(r"\n[ \t]*[0-9]")
+_BEFORE_HINT, _AFTER_HINT = 3, 6
 _VALUE_LENGTH_MAX: Final = 44
 _NUMBERS_BEFORE: Final = re.compile(r"(?:(?<!\S)(?=[^\s\d]{0,40}\d)\S{1,44}[ \t]{1,2}){0,9}\S{0,43}\d\Z")
 _NUMBERS_AFTER: Final = re.compile(r"\d\S{0,43}(?:[ \t]{1,2}(?=[^\s\d]{0,40}\d)\S{1,44}){0,9}")
@@ -151,8 +157,9 @@ _DOT: Final = re.compile(r"\s{0,2}[\[({<]\s?(?:dot|punkt|point|punto)\s?[\])}>]\
 _AT_SAID: Final = re.compile(r"(?<=\w) at (?=[\w-]{1,63} dot \w)", re.IGNORECASE)
 _DOT_SAID: Final = re.compile(r"(?<=\w) dot (?=\w)", re.IGNORECASE)
 # What the text must have for one of the above to be worth trying.
-_SPELLED_HINT: Final = re.compile(r"(?:^|\s)\S \S \S \S \S \S(?!\w)")
-_LETTERED_HINT: Final = re.compile(r"\d[OoIl|SB]|[OoIl|]\d")
+_SPELLED_HINT: Final = re.compile(r" \S \S \S \S \S(?!\w)")
+_BRACKETED_HINT: Final = re.compile(r"[\[({<]\s?(?:at|arroba|dot|punkt|point|punto)\s?[\])}>]", re.IGNORECASE)
+_LETTERED_HINTS: Final = (re.compile(r"[0-9][OoIl|SB]"), re.compile(r"[OoIl|][0-9]"))
 _LETTERED: Final = re.compile(
     r"(?<![A-Za-z])(?=[OoIl|SB ./-]{0,20}\d)[\dOoIl|SB](?:[ ./-]?[\dOoIl|SB]){6,40}(?![A-Za-z])"
 )
@@ -197,15 +204,34 @@ def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | No
     """
     reading = plain
     if "\n" in reading.text:
-        reading = reading.replaced(_BROKEN_NUMBER, lambda match: match[0] if _are_found(match, found) else " ")
+        numbers = _near(_BROKEN_NUMBER, _BROKEN_NUMBER_HINT, reading.text)
+        reading = reading.replaced(numbers, lambda match: match[0] if _are_found(match, found) else " ")
     if _SPELLED_HINT.search(reading.text):
-        reading = reading.replaced(_SPELLED, lambda match: match[0].replace(" ", ""))
+        reading = reading.replaced(_SPELLED.finditer(reading.text), lambda match: match[0].replace(" ", ""))
     if "\n" in reading.text:
-        reading = reading.replaced(_BROKEN, lambda _: "")
-    if any(bracket in reading.text for bracket in "[({<"):
-        reading = reading.replaced(_AT, lambda _: "@").replaced(_DOT, lambda _: ".")
+        reading = reading.replaced(_near(_BROKEN, _BROKEN_HINT, reading.text), _nothing)
+        if "=\n" in reading.text or "=\r\n" in reading.text:
+            reading = reading.replaced(_QUOTED_PRINTABLE.finditer(reading.text), _nothing)
+    if _BRACKETED_HINT.search(reading.text):
+        reading = reading.replaced(_AT.finditer(reading.text), lambda _: "@")
+        reading = reading.replaced(_DOT.finditer(reading.text), lambda _: ".")
     if " dot " in reading.text.lower():
-        reading = reading.replaced(_AT_SAID, lambda _: "@").replaced(_DOT_SAID, lambda _: ".")
-    if _LETTERED_HINT.search(reading.text):
-        reading = reading.replaced(_LETTERED, _digits)
+        reading = reading.replaced(_AT_SAID.finditer(reading.text), lambda _: "@")
+        reading = reading.replaced(_DOT_SAID.finditer(reading.text), lambda _: ".")
+    if any(hint.search(reading.text) for hint in _LETTERED_HINTS):
+        reading = reading.replaced(_LETTERED.finditer(reading.text), _digits)
     return None if reading is plain else reading
+
+
+def _near(pattern: re.Pattern[str], hint: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """The matches of a pattern, each of which has a match of the hint in it but for a few signs."""
+    done = 0
+    for place in hint.finditer(text):
+        match = pattern.search(text, max(done, place.start() - _BEFORE_HINT), place.end() + _AFTER_HINT)
+        if match is not None:
+            done = match.end()
+            yield match
+
+
+def _nothing(_: re.Match[str]) -> str:
+    return ""

@@ -163,7 +163,7 @@ _STATES: Final = re.compile(
 )
 _HOUSE_ALONE: Final = re.compile(r"\d{1,4}(?:\s?[a-zA-Z](?!\w))?(?:-\d{1,3})?(?!\w|[.,:/-]\d|\s?%)")
 _NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}\s\Z")
-_IN_WORD: Final = re.compile(r"[\w'.-]")
+_ENDS_NAME: Final = "'.-"
 _NAMES_LENGTH_MAX: Final = 168
 _NAME_LENGTH_MAX: Final = 42
 # A house that has a name in place of a number.
@@ -182,13 +182,18 @@ _NO_NUMBER_WORDS: Final = words(
     "Street Avenue Ave Road Rd Lane Drive Boulevard Blvd Court Terrace Square Crescent Parkway Highway Parks Courts Ways "
     "Mews Grove"
 )
-_CODE_WORDS: Final = words("zip zipcode post postal postcode postalcode plz postleitzahl code código codigo cp c")
+_CODE_WORDS: Final = frozenset(
+    written
+    for word in words("zip zipcode post postal postcode postalcode plz postleitzahl code código codigo cp c")
+    for written in (word, word.upper(), word.capitalize())
+) | words("PostCode ZipCode PostalCode")
 _OF_THE_WORDS: Final = words("Straße Strasse Platz Allee Ufer Ring")
 _MILITARY_WORDS: Final = words("APO DPO FPO")
 _BOX_WORDS: Final = words(
     "P PO POBox POBOX Post post Postbox PostBox Postfach PostFach Postbus PostBus Postboks PostBoks postbox postBox postfach"
     " postFach postbus postBus postboks postBoks B BP Apartado Apdo Boîte PSC Unit CMR"
 )
+_HOUSE_DIGITS_MAX: Final = 6
 # What begins with a number, or with one of the words.
 _WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
 _BY_WORDS: Final = (
@@ -202,6 +207,7 @@ _BY_WORDS: Final = (
 # "Am Alten Lindenweg, Nr. 12": what stands between the street and the house.
 _BEFORE_HOUSE: Final = re.compile(r"\.?,?\s{1,2}(?:Nr\.\s?)?\Z")
 _BEFORE_HOUSE_LENGTH_MAX: Final = 8
+_BEFORE_HOUSE_LAST: Final = frozenset(" \n\t.")
 _STREET_ENDS_WITH: Final = 12
 _STREET_LENGTH_MAX: Final = 170
 _HOUSE_LENGTH_MAX: Final = 60
@@ -220,8 +226,7 @@ def find(outline: Outline, places: WordPlaces) -> Iterator[tuple[int, int, str]]
     yield from _codes(outline)
     if outline.has_shape("99999"):
         yield from _codes_alone(outline)
-    told_by = [word for word in places if word.lower() in _CODE_WORDS] if digits else ()
-    for match in matches_at(_CODE_TOLD, text, frozenset(told_by), places):
+    for match in matches_at(_CODE_TOLD, text, _CODE_WORDS, places) if digits else ():
         if any(sign.isdigit() for sign in match[1]):
             yield *match.span(1), "ADDRESS"
     if "," in text:
@@ -242,7 +247,7 @@ def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
 def _codes_alone(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """What can only be a postal code where it stands: five digits after "in", with no noun after them."""
     text = outline.text
-    for match in outline.at_numbers(_FIVE_DIGITS):
+    for match in outline.at_numbers(_FIVE_DIGITS, 5, 5):
         if not match[0].endswith("000") and _BEFORE_CODE.search(
             text, max(0, match.start() - _BEFORE_CODE_MAX), match.start()
         ):
@@ -256,7 +261,7 @@ def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
     yield from matches_at(_ROMANCE_ALONE, text, _ROMANCE_WORDS, places)
     for pattern, has in _WITH_WORDS:
         if not has.isdisjoint(places):
-            yield from outline.at_numbers(pattern)
+            yield from outline.at_numbers(pattern, 1, _HOUSE_DIGITS_MAX)
     for pattern, has in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
         if not has.isdisjoint(places):
             yield from pattern.finditer(text)
@@ -271,7 +276,9 @@ def _before_houses(outline: Outline) -> list[Region]:
     """Where a word that ends as streets do stands before a number."""
     text, lower = outline.text, outline.lower
     found: list[Region] = []
-    for number in outline.numbers:
+    for number, digits in outline.numbers:
+        if not digits or text[number - 1 : number] not in _BEFORE_HOUSE_LAST:
+            continue
         before = _BEFORE_HOUSE.search(text, max(0, number - _BEFORE_HOUSE_LENGTH_MAX), number)
         if before is None:
             continue
@@ -291,8 +298,11 @@ def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[in
 def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
     """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
     text = outline.text
-    for number in outline.numbers:
-        if not text[number - 1 : number].isspace() or not _IN_WORD.match(text, number - 2):
+    for number, digits in outline.numbers:
+        if not 0 < digits <= _HOUSE_DIGITS_MAX or number < 2 or not text[number - 1].isspace():  # noqa: PLR2004 - a name of one letter
+            continue
+        last = text[number - 2]
+        if not last.isalpha() and last not in _ENDS_NAME:
             continue
         # Most numbers have no capital before them, and a search backwards is slow.
         word = text[text.rfind(" ", number - _NAME_LENGTH_MAX, number - 1) + 1 : number]

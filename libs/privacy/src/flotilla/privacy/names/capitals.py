@@ -8,6 +8,7 @@ from flotilla.privacy.lexicon import FIRST, LAST
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.people import NO_NAMES
 from flotilla.privacy.names.small import NOBODYS
+from flotilla.privacy.values.outline import shape_of
 from flotilla.privacy.values.regions import words
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -23,10 +24,15 @@ def with_capitals(text: str) -> str:
 
     Every word that is no ordinary one of any language is taken for a name.
     """
-    upper = sum(map(str.isupper, text))
+    shape = shape_of(text)
+    if "?" in shape:
+        upper, letters = sum(map(str.isupper, text)), sum(map(str.isalpha, text))
+    else:
+        upper = shape.count("A")
+        letters = upper + shape.count("a")
     if not upper:
         small = True
-    elif upper >= _UPPER_SHARE_MIN * sum(map(str.isalpha, text)):
+    elif upper >= _UPPER_SHARE_MIN * letters:
         small = False
     else:
         return text

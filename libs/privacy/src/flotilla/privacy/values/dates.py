@@ -6,7 +6,7 @@ from typing import Final
 
 from flotilla.privacy.values import in_words
 from flotilla.privacy.values.outline import Outline
-from flotilla.privacy.values.regions import begins, matches, words
+from flotilla.privacy.values.regions import begins, matches, places_of_words, words
 
 _MONTHS: Final = words(
     "january february march april may june july august september october november december jan feb mar apr jun jul "
@@ -53,7 +53,6 @@ _CLOCK: Final = re.compile(
     r"|(?:(?<=[01])\d|(?<=2)[0-3])?\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
     re.IGNORECASE,
 )
-_CAPITALISED: Final = re.compile(begins("DFJLMNOSTVW", r"\w") + r"[a-zäé]{2,10}(?!\w)")
 _DAYS: Final = words(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays "
     "Sundays Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonnabend Sonntag Lundi Mardi Mercredi Jeudi "
@@ -67,6 +66,8 @@ _DAYS_SMALL: Final = words(
 _MONTHS_ALONE: Final = words(
     "January February June July September October November December Januar Februar Juli Oktober Dezember"
 )
+_ALONE_WRITTEN: Final = _DAYS | _DAYS_SMALL | _MONTHS_ALONE
+_ALONE: Final = frozenset(map(str.lower, _ALONE_WRITTEN))
 _YEAR_ALONE: Final = re.compile(
     begins("12", r"\w.,/:#+@$€£-")
     + rf"(?:(?<=1)[89]|(?<=2)0)\d\d(?:s|\s?[-/]\s?(?:{_YEAR}|\d\d))?(?![\w/@:-]|[.,]\d|\s?(?:%|€|\$|EUR|USD|km|kg))"
@@ -93,35 +94,31 @@ _BEFORE_BARE: Final = re.compile(
 )
 _NO_UNIT: Final = re.compile(r"\s?(?:[.,;!?)]|\Z|and\b|und\b|now\b|today\b|years?[.,;!?\s]?\Z)")
 # Without one of these no number is an age.
-_AGE_WORDS: Final = (
-    *(
-        "year",
-        "yr",
-        "month",
-        "week",
-        "old",
-        "y/o",
-        "y.o",
-        "yo",
-        "jährig",
-        "jahre",
-        "monate",
-        "wochen",
-        "age",
-        "alt",
-        "âge",
-        "edad",
-    ),
-    *("ans", "años", "mois", "meses", "i am", "i'm", "he is", "she is", "he's", "turn", "ich bin", "er ist", "sie ist"),
-    *("wurde", "j."),
+_AGE_WORDS: Final = words(
+    "year years yr yrs month months week weeks yo jahre jahren monate monaten wochen age aged alter alt âge âgé âgée "
+    "âgés âgées edad ans años mois meses turn turns turned turning wurde"
 )
-# With the shapes of which a text must have one (`Outline`).
+_AGE_PHRASES: Final = (
+    "jährig",
+    "y/o",
+    "y.o",
+    "i am",
+    "i'm",
+    "he is",
+    "she is",
+    "he's",
+    "ich bin",
+    "er ist",
+    "sie ist",
+    " j.",
+)
+# With how many digits each begins, and the shapes of which a text must have one (`Outline`).
 _NUMBERS: Final = (
-    (_ISO, ("9999-9", "9999/9", "9999.9")),
-    (_NUMERIC, ("9-9", "9/9", "9.9", "9- 9", "9/ 9", "9. 9")),
-    (_MONTH_YEAR, ("99/9999",)),
-    (_CLOCK, ("9:9", "9a", "9A", "9 a", "9 A")),
-    (_YEAR_ALONE, ("9999",)),
+    (_ISO, (4, 4), ("9999-9", "9999/9", "9999.9")),
+    (_NUMERIC, (1, 2), ("9-9", "9/9", "9.9", "9- 9", "9/ 9", "9. 9")),
+    (_MONTH_YEAR, (2, 2), ("99/9999",)),
+    (_CLOCK, (1, 2), ("9:9", "9a", "9A", "9 a", "9 A")),
+    (_YEAR_ALONE, (4, 4), ("9999",)),
 )
 _AGE_CONTEXT: Final = 24
 _AGE_MAX: Final = 130
@@ -132,47 +129,32 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text, digits = outline.text, outline.digits
     words_in = frozenset(_WORD.findall(outline.lower))
     yield from _days(outline, words_in)
-    for pattern, shapes in _NUMBERS:
+    for pattern, count, shapes in _NUMBERS:
         if outline.has_shape(*shapes):
-            for match in outline.at_numbers(pattern):
+            for match in outline.at_numbers(pattern, *count):
                 yield *match.span(), "DATE"
     if outline.has_shape("9.9", "9. 9"):
         for match in matches(_DAY_MONTH, text, digits):
             if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
                 yield *match.span(), "DATE"
     if digits:
-        for start, end in _places(outline.lower, _MONTHS & words_in):
+        for start, end in places_of_words(outline.lower, _MONTHS & words_in):
             yield from _by_month(text, start, end)
-    yield from in_words.find(text, words_in)
-    yield from _ages(outline)
-
-
-def _places(lower: str, listed: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Where one of some words stands."""
-    for word in listed:
-        start = lower.find(word)
-        while start >= 0:
-            end = start + len(word)
-            if not (lower[start - 1 : start].isalpha() or lower[end : end + 1].isalpha()):
-                yield start, end
-            start = lower.find(word, end)
+    yield from in_words.find(text, outline.lower, words_in)
+    if not words_in.isdisjoint(_AGE_WORDS) or outline.has_word(*_AGE_PHRASES):
+        yield from _ages(outline)
 
 
 def _days(outline: Outline, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:
     text = outline.text
-    for match in _CAPITALISED.finditer(text):
-        if match[0] in _DAYS or match[0] in _MONTHS_ALONE:
-            yield *match.span(), "DATE"
-    for start, end in _places(outline.lower, _DAYS_SMALL & words_in):
-        if text[start].islower():
+    for start, end in places_of_words(outline.lower, _ALONE & words_in):
+        if text[start:end] in _ALONE_WRITTEN:
             yield start, end, "DATE"
 
 
 def _ages(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text = outline.text
-    if not outline.has_word(*_AGE_WORDS):
-        return
-    for number in outline.at_numbers(_SMALL):
+    for number in outline.at_numbers(_SMALL, 1, 3):
         if int(number[0]) <= _AGE_MAX and _is_age(text, number):
             yield *number.span(), "AGE"
 

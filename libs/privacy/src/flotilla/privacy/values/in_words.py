@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from flotilla.privacy.values.regions import around, matches, places_of_words, words
+
 _MONTHS: Final = {
     "en": "january|february|march|april|may|june|july|august|september|october|november|december",
     "de": "januar|jänner|februar|märz|april|mai|juni|juli|august|september|oktober|november|dezember",
@@ -31,6 +33,20 @@ _GERMAN_ENDS: Final = (
     r"(?:zwanzig|drei(?:ß|ss)ig|vierzig|fünfzig|sechzig|siebzig|achtzig|neunzig|zehn|elf|zwölf|hundert|eins?|zwei|drei|vier"
     r"|fünf|sechs|sieben|acht|neun)"
 )
+# How the words end that make numbers, and what may stand between them and a month.
+_ENDS: Final = tuple(
+    words(
+        "one two three four five six seven eight nine ten eleven twelve teen ty hundred thousand first second third th "
+        "te ter ten tes zig ßig ssig zehn elf zwölf hundert ein eins zwei drei vier fünf sechs sieben acht neun "
+        "premier un une deux trois quatre cinq sept huit neuf dix onze douze treize quatorze quinze seize vingt vingts ante "
+        "trente cent cents mille primero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince "
+        "veinte enta cien ciento cientos mil veintiún veintidós veintitrés veintiséis dieciséis"
+    )
+)
+_SMALL: Final = words("of de the day del")
+_LOOKED_AT: Final = 36
+# What nine words take, on either side of the word that tells.
+_BESIDE: Final = 130
 # At most nine words: ochenta y siete, mil novecientos ochenta y siete.
 _MORE: Final = r"(?:[ -]{number}){{0,8}}"
 
@@ -97,16 +113,29 @@ _AGES: Final = (
 )
 
 
-def find(text: str, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+def find(text: str, lower: str, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:
     """
     Dates and ages of a text that are written in words; of an age only its number.
 
     Args:
         text: What is read.
+        lower: The same in small letters, of the same length.
         words_in: Its words, in small letters.
     """
     for name, patterns in (("DATE", _DATES), ("AGE", _AGES)):
         for told_by, pattern in patterns:
-            if not told_by.isdisjoint(words_in):
-                for match in pattern.finditer(text):
+            beside = [place for place in places_of_words(lower, told_by & words_in) if _beside_a_number(lower, *place)]
+            if beside:
+                for match in matches(pattern, text, around(text, sorted(beside), before=_BESIDE, after=_BESIDE)):
                     yield *match.span(match.lastindex or 0), name
+
+
+def _beside_a_number(lower: str, start: int, end: int) -> bool:
+    """Whether a word that ends as numbers do stands directly before or after it, or with "of" or the like between."""
+    before = lower[max(0, start - _LOOKED_AT) : start].replace("-", " ").split()
+    while before and before[-1] in _SMALL:
+        before.pop()
+    if before and before[-1].endswith(_ENDS):
+        return True
+    after = lower[end : end + _LOOKED_AT].replace("-", " ").split()
+    return any(word.endswith(_ENDS) for word in after[:2])

@@ -121,7 +121,7 @@ def _addresses(outline: Outline) -> Iterator[tuple[int, int, str]]:
     if text.count(".") >= _MAC_STOPS:
         for match in matches(_MAC_DOTTED, text, digits):
             yield *match.span(), "MAC"
-    for match in outline.at_numbers(_IPV4) if outline.has_shape("9.9") else ():
+    for match in outline.at_numbers(_IPV4, 1, 3) if outline.has_shape("9.9") else ():
         # One octet too large is a typing error of an address, not another kind of number.
         yield *match.span(), "IP" if _is_ipv4(match[0]) else "NUMBER"
 

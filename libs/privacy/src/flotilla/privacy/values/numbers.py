@@ -97,6 +97,7 @@ _PLATES: Final = (
 _CARD_LENGTHS: Final = range(12, 20)
 _CARD_FIRST: Final = "23456"
 _LONG_MIN: Final = 7
+_SHORT_DIGITS: Final = (3, 6)
 # No shorter one counts by the word before it when it may be a date or a year.
 _TOLD_MIN: Final = 5
 _CODE_DIGITS_MIN: Final = 6
@@ -141,7 +142,7 @@ def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
             count = sum(map(str.isdigit, shown))
             if count >= _CODE_DIGITS_TOLD_MIN and any(map(str.isalpha, shown)):
                 yield from _code(text, match, count)
-    for match in outline.at_numbers(_SHORT):
+    for match in outline.at_numbers(_SHORT, *_SHORT_DIGITS):
         kind = kind_before(words_before(text, match.start()))
         if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
             yield *match.span(), kind
@@ -167,7 +168,7 @@ def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
             yield *match.span(1), "ACCOUNT"
     if "/" in text:
         if outline.has_shape("9 A"):
-            for match in outline.at_numbers(_COURT_FILE):
+            for match in outline.at_numbers(_COURT_FILE, 1, 3):
                 yield *match.span(), "RECORD"
         if outline.has_shape("A/9", "A/A"):
             for match in matches(_REFERENCE, text, outline.digits):

@@ -22,7 +22,8 @@ _SHAPES: Final = bytes(
     else code
     for code in range(256)
 )
-_NUMBER_BEGINS: Final = re.compile(begins("+(0-9", r"\w"))
+_NUMBER_BEGINS: Final = re.compile(begins("+(0-9", r"\w") + r"(?:(?<=[0-9])[0-9]*)?")
+ANY_LENGTH: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +37,39 @@ class Outline:
         shape: Of the same length, with "9" for each digit, "A" and "a" for letters of Latin-1 in capitals and small, "?"
             for what Latin-1 has not.
         digits: Where digits are, with what may belong to them.
-        numbers: Where a number may begin: at a digit, a plus or a bracket, with nothing of a word before it.
+        numbers: Where a number may begin: at a digit, a plus or a bracket, with nothing of a word before it; and how many
+            digits it begins with.
     """
 
     text: str
     lower: str
     shape: str
     digits: Sequence[Region]
-    numbers: Sequence[int]
+    numbers: Sequence[tuple[int, int]]
 
     def has_shape(self, *shapes: str) -> bool:
         """Whether one of some shapes occurs."""
-        return any(shape in self.shape for shape in shapes)
+        text = self.shape
+        for shape in shapes:  # noqa: SIM110 - many a page, and `any` of a generator takes three times as long
+            if shape in text:
+                return True
+        return False
 
     def has_word(self, *lower: str) -> bool:
         """Whether one of some texts in small letters occurs."""
         return any(word in self.lower for word in lower)
 
-    def at_numbers(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-        """The matches of a pattern that can begin only where a number may."""
-        return _at(pattern, self.text, self.numbers)
+    def at_numbers(
+        self, pattern: re.Pattern[str], digits_min: int = 0, digits_max: int = ANY_LENGTH
+    ) -> Iterator[re.Match[str]]:
+        """The matches of a pattern that can begin only where a number may, with so many digits."""
+        text, tried, end = self.text, pattern.match, 0
+        for place, digits in self.numbers:
+            if digits_min <= digits <= digits_max and place >= end:
+                match = tried(text, place)
+                if match is not None:
+                    end = match.end()
+                    yield match
 
     def at_shapes(self, pattern: re.Pattern[str], *shapes: str) -> Iterator[re.Match[str]]:
         """The matches of a pattern that can begin only with one of some shapes."""
@@ -71,7 +85,10 @@ Find = Callable[[Outline], Iterator[tuple[int, int, str]]]
 
 def outline_of(text: str) -> Outline:
     """What is known of a text."""
-    numbers = [match.start() for match in _NUMBER_BEGINS.finditer(text)]
+    numbers: list[tuple[int, int]] = []
+    for match in _NUMBER_BEGINS.finditer(text):
+        start, end = match.span()
+        numbers.append((start, 0 if text[start] in "+(" else end - start))
     lower = lower_of(text)
     return Outline(text, lower, shape_of(text), near_digits(text), numbers)
 

@@ -29,7 +29,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
         for match in matches(_DECIMAL, text, outline.digits):
             yield *match.span(), "ADDRESS"
     if "°" in text:
-        for match in outline.at_numbers(_DEGREES):
+        for match in outline.at_numbers(_DEGREES, 1, 3):
             yield *match.span(), "ADDRESS"
     if outline.has_shape("A9a", "a9A", "9aA", "9Aa") or any(head in text for head in _HEADS):
         for match in _WALLET.finditer(text):

@@ -53,6 +53,17 @@ def near_any(text: str, words: Sequence[str], *, before: int, after: int) -> lis
     return around(text, hits, before=before, after=after)
 
 
+def places_of_words(lower: str, listed: Iterable[str]) -> Iterator[Region]:
+    """Where one of some words stands, with no letter before and after it; all in lower case."""
+    for word in listed:
+        start = lower.find(word)
+        while start >= 0:
+            end = start + len(word)
+            if not (lower[start - 1 : start].isalpha() or lower[end : end + 1].isalpha()):
+                yield start, end
+            start = lower.find(word, end)
+
+
 def matches(pattern: re.Pattern[str], text: str, regions: Iterable[Region]) -> Iterator[re.Match[str]]:
     """The pattern's matches within the regions."""
     for start, end in regions:
