@@ -49,6 +49,21 @@ def test_an_account_number_has_its_countrys_length(country: str):
     assert found(f"to {right} by Friday")[right] == "IBAN"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("jane,5500 0000 0000 0004\n18,jean,x", "5500 0000 0000 0004"),
+        ("jane,DE89370400440532013000\n18,jean,x", "DE89370400440532013000"),
+        ("lag_ms=17\n2025-11-04T10:15:03Z WARN", "2025-11-04T10:15:03Z"),
+    ],
+)
+def test_a_value_that_is_whole_does_not_go_on_in_the_next_line(text: str, value: str):
+    spans = find_spans(text, [Structured()], language="any")
+
+    assert value in {text[span.start : span.end] for span in spans}
+    assert all(span.end - span.start <= len(value) for span in spans)
+
+
 def test_columns_of_numbers_stay_apart():
     """Two values on two lines are one only where one of them was none alone."""
     rows = "198.51.100.23\n2024-05-02\n4111 1111 1111 1111\n5500000000000004\n"
@@ -128,6 +143,20 @@ def test_columns_of_numbers_stay_apart():
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-123",
             "SECRET",
         ),
+        ("her username is sreyes_88, and", "sreyes_88", "ACCOUNT"),
+        ("user mfitzgerald logged in", "mfitzgerald", "ACCOUNT"),
+        ("the temp pw is Gr33n!Lamp now", "Gr33n!Lamp", "SECRET"),
+        ("das Passwort war Sonne#99 oder?", "Sonne#99", "SECRET"),
+        ("le mot de passe du wifi : Chaton2024", "Chaton2024", "SECRET"),
+        ("login ann password 3f9a-77bd-1c22", "3f9a-77bd-1c22", "SECRET"),
+        ("member ID W2280 44719.", "W2280 44719", "ID"),
+        ("license plate KXR 4471, and", "KXR 4471", "PLATE"),
+        ("see github.com/mzhao91.", "github.com/mzhao91", "URL"),
+        ("gegen 17.30 Uhr war", "17.30 Uhr", "DATE"),
+        ("à 14 heures 30 le", "14 heures 30", "DATE"),
+        ("on thursday we", "thursday", "DATE"),
+        ("le trois mai mil neuf cent soixante-dix à", "trois mai mil neuf cent soixante-dix", "DATE"),
+        ("son frère, quarante-deux ans, était", "quarante-deux", "AGE"),
         ("in postgres://app:s3cret@db:5432/x", "app:s3cret@db", "SECRET"),
     ],
 )
@@ -144,6 +173,8 @@ def test_a_value_is_found_as_its_type(text: str, value: str, type_name: str):
         "Use 12345678 kWh at most.",
         "In 5 of 12 cases the ratio was 0.75 (75 %).",
         "std::vector and a::b, at no time.",
+        "See RFC 7231, and the user has failed to read it.",
+        "Garantía de dos años; the password was changed by nobody.",
     ],
 )
 def test_ordinary_text_is_left_alone(text: str):

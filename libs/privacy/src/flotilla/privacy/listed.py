@@ -19,9 +19,17 @@ from flotilla.privacy.values.regions import Region
 
 # Between the parts of one address.
 _GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
+# "8 Elm Crescent\nShrewsbury\nSY3 7QP": whatever stands between a street and a code is a town.
+_TOWN_BETWEEN: Final = re.compile(
+    r"(?:,\s{1,2}|\s?\n\s{0,8})[^\W\d_a-zß-öø-ÿ][\w'.-]{1,30}"
+    r"(?: (?:[a-z]{2,5} )?[^\W\d_a-zß-öø-ÿ][\w'.-]{1,30}){0,2},?(?:\s?\n\s{0,8}|\s)\Z"
+)
+_TOWN_LENGTH_MAX: Final = 80
 _NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
 # "Hyun-woo Seo, 29, of Daejeon", "Hyun-woo Seo (29)".
-_AGE_AFTER: Final = re.compile(r"(?:, | ?\()(\d{1,3})(?=[,;)]|\.(?:\s|\Z))")
+_AGE_AFTER: Final = re.compile(r"(?:, | ?\()(\d{1,3})(?=,(?!\d)|[;)]|\.(?:\s|\Z))")
+# "Darnell Brooks, Jr.", "Ann Lee, MD": goes with the name.
+_SUFFIX_AFTER: Final = re.compile(r",? (?:Jr|Sr|II|III|IV|Esq|M\.?D|Ph\.?D|R\.?N|D\.?D\.?S|CPA)(?![\w-])")
 _ADDRESSED: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 _NUMBER_LENGTH_MAX: Final = 10
 _SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
@@ -54,6 +62,9 @@ class Listed:
             age = _AGE_AFTER.match(text, span.end)
             if age is not None:
                 yield self._span(*age.span(1), "AGE", _RATHER)
+            suffix = _SUFFIX_AFTER.match(text, span.end) if span.type == "PERSON" else None
+            if suffix is not None:
+                yield self._span(span.start, suffix.end(), "PERSON", span.score)
         addressed = [match.span() for match in _ADDRESSED.finditer(text)] if "@" in text else []
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
         # Parts of an e-mail address go with it, or stay with it where the policy says so.
@@ -118,11 +129,7 @@ def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> I
     chain: Span | None = None
     streets = 0
     for span in ordered:
-        if (
-            chain is not None
-            and span.start <= chain.end + 10
-            and (span.start <= chain.end or _GAP.match(text[chain.end : span.start]))
-        ):
+        if chain is not None and _goes_on(text, chain, span, with_street=bool(streets)):
             streets += span.type == "ADDRESS"
             chain = Span(start=chain.start, end=max(chain.end, span.end), type="ADDRESS", layer="lists", score=_RATHER)
             continue
@@ -131,6 +138,16 @@ def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> I
         chain, streets = (span, int(span.type == "ADDRESS")) if span.type in {"ADDRESS", "PLACE"} else (None, 0)
     if chain is not None and streets:
         yield _with_number_before(text, chain)
+
+
+def _goes_on(text: str, chain: Span, span: Span, *, with_street: bool) -> bool:
+    """Whether an address goes on with a span: little or nothing stands between, or what must be its town."""
+    if span.start <= chain.end:
+        return True
+    between = text[chain.end : span.start]
+    if len(between) > _TOWN_LENGTH_MAX:
+        return False
+    return bool(_GAP.match(between) or (with_street and span.type == "ADDRESS" and _TOWN_BETWEEN.match(between)))
 
 
 def _with_number_before(text: str, chain: Span) -> Span:

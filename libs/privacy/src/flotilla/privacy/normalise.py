@@ -165,11 +165,14 @@ _LETTERED: Final = re.compile(
 )
 _LOOK_ALIKE: Final = str.maketrans("OoIl|SB", "0011158")
 _DIGITS_SHARE_MIN: Final = 0.5
+COMPLETE: Final = 2
 
 
 def _are_found(broken: re.Match[str], found: bytes | bytearray) -> bool:
     """Whether the numbers before and after a line break were found, with all of their groups."""
     text = broken.string
+    if found and COMPLETE in (found[broken.start() - 1], found[broken.end()]):
+        return True
     # The digits beside the break belong to them; a line has thousands of these where the rest is slow.
     if not (found and found[broken.start() - 1] and found[broken.end()]):
         return False
@@ -196,8 +199,9 @@ def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | No
 
     Args:
         plain: The first reading.
-        found: A byte for each of its characters, 1 where something was found. Two numbers on two lines that were are not
-            read as one: columns of a table stay apart.
+        found: A byte for each of its characters, 1 where something was found, `COMPLETE` where it is known to be whole. Two
+            numbers on two lines that were found are not read as one, nor is a number with one that is whole: columns of a
+            table stay apart.
 
     Returns:
         None where it is the same as the first.

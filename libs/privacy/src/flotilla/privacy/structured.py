@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
-from flotilla.privacy.normalise import Reading, read_closely
+from flotilla.privacy.normalise import COMPLETE, Reading, read_closely
 from flotilla.privacy.spans import Span, covered
 from flotilla.privacy.values import credentials, dates, identity, internet, numbers, places_and_wallets
 from flotilla.privacy.values.outline import Find, outline_of
@@ -21,6 +21,9 @@ _KINDS: Final[tuple[Find, ...]] = (
 _AROUND_CHANGES: Final = 120
 """More than a value and the words that tell what it is; values without spaces are read whole."""
 _WORD_LENGTH_MAX: Final = 4_000
+# Their checksum held, or they have a day, a month and a year: they do not go on in the next line.
+_COMPLETE: Final = frozenset({"CARD", "IBAN"})
+_DATE_LENGTH_MIN: Final = 8
 
 
 class Structured:
@@ -32,7 +35,11 @@ class Structured:
         """The spans of a text."""
         first = [*self._found(text, 0)]
         yield from first
-        closely = read_closely(Reading(text), covered(first, len(text)))
+        found = covered(first, len(text))
+        for span in first:
+            if span.type in _COMPLETE or (span.type == "DATE" and span.end - span.start >= _DATE_LENGTH_MIN):
+                found[span.start : span.end] = bytes((COMPLETE,)) * (span.end - span.start)
+        closely = read_closely(Reading(text), found)
         if closely is None or closely.starts is None:
             return
         places = (

@@ -32,7 +32,7 @@ ENGLISH_KINDS: Final = (
 _ENGLISH_WORDS: Final = first_words(ENGLISH_KINDS[3:-1])
 _UNIT: Final = (
     r"(?:,?\s{1,2}(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|Building|Bldg|App|Whg|Wohnung|Stock|Etage|étage"
-    r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?\w{1,6}"
+    r"|Bât|Appt|Piso|Puerta|Esc|Box|Bus|#)\.?\s?#?\s?(?:\d\w{0,5}|[A-Za-z](?:-?\d{1,4})?(?!\w)|links|rechts|mitte)"
     r"|,?\s{1,2}\d{1,2}(?:\.?[º°ª]|\.\s?(?:OG|UG|Stock|Etage|Obergeschoss)|(?:st|nd|rd|th) [Ff]loor|e(?:r|me)? étage)"
     r"(?:\s(?:links|rechts|mitte|izq\.?|izqda\.?|dcha\.?|ext\.?|[A-Z](?!\w)))?|,?\s(?:EG|DG)(?!\w)(?:\s(?:links|rechts))?)"
 )
@@ -73,7 +73,7 @@ ROMANCE_KINDS: Final = (
     r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
     r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
     r"|[Cc]alle|[Cc]/|P[º°]|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
-    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Ll]ugar|[Uu]rbanización|[Uu]rb\."
+    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Ll]ugar|[Pp]olígono|[Bb]arrio|[Cc]orredera|[Uu]rbanización|[Uu]rb\."
     r"|Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Rua|Praça|Travessa|Estrada|Alameda|Avinguda"
     r"|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Oo]s\.|[Pp]l\.|Plac|Calea|Bulevardul|Šetalište|Trg|Cesta|Kossuth|Jalan)"
 )
@@ -85,14 +85,39 @@ _ROMANCE_NUMBER_LAST: Final = re.compile(
     rf"(?<!\w){ROMANCE_KINDS}\s{{0,2}}{_OF}{{0,2}}(?:{_CAP}"
     rf"|\d{{1,2}}(?=\s(?:de\s)?[^\W\d_]))(?:[\s-]{_OF}{{0,2}}(?:{_CAP}|mai|mayo|juillet|septembre"
     rf"|novembre|novembre|abril|maggio|aprile)){{0,4}}"
-    rf",?\s{{1,2}}(?:n[º°o.]{{0,2}}\s?|núm\.?\s?"
+    rf",?\s{{1,2}}(?:n[º°o.]{{0,3}}\s?|núm\.?\s?|(?:nave|parcela|bloque|portal|local|km\.?)\s"
     rf"|Nr\.?\s?)?{_HOUSE}(?:,?\s(?:\d{{1,2}}[º°ª](?:\s?[A-Z](?!\w))?|[Bb]ajo|izq\.?"
     rf"|dcha\.?)){{0,2}}{_UNIT}?"
 )
 _ROMANCE_NUMBER_FIRST: Final = re.compile(
     begins("0-9", r"\w.,-") + rf"\d{{0,4}}(?:\s?(?:bis|ter|quater"
     rf"|[A-D])(?!\w))?,?\s{{1,2}}{ROMANCE_KINDS}\s{_OF}{{0,2}}(?:{_CAP}"
-    rf"|\d{{1,2}}\s[a-zé]{{3,9}})(?:[\s-]{_OF}{{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,4}}(?!\w))?"
+    rf"|\d{{1,2}}\s[a-zé]{{3,9}})(?:(?<!\w\w\w\w\.)[\s-]{_OF}{{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,4}}(?!\w))?"
+)
+# In small letters, as in a chat: only with a number.
+_SMALL_STREET: Final = re.compile(
+    r"(?<!\w)(?:[a-zäöüß]{3,30}(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}(?:\s?[a-z])?"
+    r"|(?:calle|avenida|avda\.?|plaza|paseo|rue|bd|boulevard|avenue|chemin|impasse|place|quai)\s(?:(?:de la|de los|de las"
+    r"|des|del|du|de)\s|de l')?[^\W\d_A-Z]{3,20}(?:[ -][^\W\d_A-Z]{3,20})?,?\s\d{1,4}(?:\s?[a-z])?)(?!\w|[.,]\d)"
+)
+_SMALL_NUMBER_FIRST: Final = re.compile(
+    begins("0-9", r"\w.,-")
+    + r"\d{0,3}(?:\s?(?:bis|ter))?,?\s(?:rue|avenue|av\.?|bd|boulevard|place|chemin|impasse|allée|quai"
+    r"|cours)\s(?:(?:de la|des|du|de)\s|de l'|d')?[^\W\d_A-Z]{3,20}(?:[ -][^\W\d_A-Z]{3,20})?(?!\w)"
+)
+_SMALL_KINDS: Final = words("calle avenida avda plaza paseo rue bd boulevard avenue chemin impasse place quai")
+_SMALL_ENDS: Final = ("straße", "strasse", "str", "gasse", "allee", "weg", "platz")
+# A street of its own name, where somebody lives; and one that ends in "-straße", without a number.
+LIVES_AT_WORDS: Final = (
+    "[Ww]ohnhaft|[Ww]ohnt|[Ww]ohne|[Dd]emeurant|[Dd]omiciliad[oa]|[Rr]esiding|[Rr]esides|[Ll]ives|[Aa]nschrift"
+)
+_LIVES_AT: Final = re.compile(
+    rf"(?<!\w)(?:{LIVES_AT_WORDS})(?:\s(?:in der|in|at|en|au|à|:))?:?\s((?:{_CAP}\s){{1,4}}{_HOUSE})"
+)
+_GERMAN_ALONE: Final = re.compile(
+    r"(?:(?:in|auf|an) der|Ecke)\s(?!(?:Bundes|Land|Einbahn|Seiten|Haupt|Neben|Quer|Spiel|Wasser|Schnell|Kreis|Zufahrts"
+    r"|Durchgangs|Ring|Dorf|Fern|Schotter|Geschäfts|Einkaufs|Wohn|Milch|Seiden|Staats|Mautst?|Anlieger|Fahrrad)stra)"
+    r"([A-ZÄÖÜ][a-zäöüß]{2,30}(?:stra(?:ß|ss)e|gasse))(?!\w)"
 )
 _ROMANCE_ALONE: Final = re.compile(
     rf"(?<!\w)(?:[Rr]ue|[Cc]alle|Via|[Rr]ua|[Pp]laza"
@@ -101,7 +126,7 @@ _ROMANCE_ALONE: Final = re.compile(
 _BOX: Final = re.compile(
     r"(?:P\.?\s?O\.?\s?[Bb](?:ox|OX)|[Pp]ost\s?(?:[Bb]ox|[Ff]ach|[Bb]us|[Bb]oks)|B\.?P\.?"
     r"|Apartado(?: de [Cc]orreos)?|Apdo\.?|Boîte [Pp]ostale|PSC|Unit"
-    r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\s[Bb]ox\s\d{1,6})?(?!\w)"
+    r"|CMR)\s(?:n[º°o]\.?\s?)?(?:\d{1,3}(?:\s\d{2,3}){1,2}(?!\w)|\d{1,6})(?:,?\s[Bb]ox\s\d{1,6})?(?!\w|/\d)"
 )
 _OF_THE: Final = re.compile(
     rf"(?<!\w)(?:Straße|Strasse|Platz|Allee|Ufer|Ring) (?:des|der|am|von|vom)(?: \d{{1,2}}\.)?(?:\s{_CAP}){{1,3}}\s{_HOUSE}"
@@ -162,7 +187,7 @@ _STATES: Final = re.compile(
     r"|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?![\w'])"
 )
 _HOUSE_ALONE: Final = re.compile(r"\d{1,4}(?:\s?[a-zA-Z](?!\w))?(?:-\d{1,3})?(?!\w|[.,:/-]\d|\s?%)")
-_NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}\s\Z")
+_NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}[^\S\n]\Z")
 _ENDS_NAME: Final = "'.-"
 _NAMES_LENGTH_MAX: Final = 168
 _NAME_LENGTH_MAX: Final = 42
@@ -173,6 +198,8 @@ _HOUSE_NAMED: Final = re.compile(
 )
 _ROMANCE_WORDS: Final = first_words(ROMANCE_KINDS[3:-1])
 _AT_THE_WORDS: Final = words("Am An Auf Im In Zum Zur Unter Hinter Vor Bei Beim")
+_LIVES_AT_WORDS: Final = first_words(LIVES_AT_WORDS)
+_GERMAN_ALONE_WORDS: Final = words("in auf an Ecke")
 _UNIT_WORDS: Final = words("Apt Apartment Suite Ste Unit Flat Whg Wohnung Appt Appartement Bât Piso")
 _HOUSE_WORDS: Final = words(
     "The Cottage House Lodge Farm Farmhouse Barn Hall Manor Villa Bungalow Mill Maltings Rectory Vicarage Forge Grange "
@@ -194,6 +221,7 @@ _BOX_WORDS: Final = words(
     " postFach postbus postBus postboks postBoks B BP Apartado Apdo Boîte PSC Unit CMR"
 )
 _HOUSE_DIGITS_MAX: Final = 6
+_SHORTEST_STREET: Final = 2
 # What begins with a number, or with one of the words.
 _WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
 _BY_WORDS: Final = (
@@ -223,6 +251,9 @@ def find(outline: Outline, places: WordPlaces) -> Iterator[tuple[int, int, str]]
     for match in _streets(outline, places):
         if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
             yield *match.span(), "ADDRESS"
+    for pattern, told_by in ((_LIVES_AT, _LIVES_AT_WORDS), (_GERMAN_ALONE, _GERMAN_ALONE_WORDS)):
+        for match in matches_at(pattern, text, told_by, places):
+            yield *match.span(1), "ADDRESS"
     yield from _codes(outline)
     if outline.has_shape("99999"):
         yield from _codes_alone(outline)
@@ -266,10 +297,21 @@ def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
         if not has.isdisjoint(places):
             yield from pattern.finditer(text)
     yield from matches(_GERMANIC, text, _before_houses(outline))
+    yield from _small_streets(outline, places)
     if "º" in text or "°" in text or "ª" in text:
         yield from matches(_FLOOR, text, digits)
     if outline.has_shape("99999"):
         yield from matches(_CODE_AFTER_STATE, text, digits)
+
+
+def _small_streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
+    """Streets in small letters."""
+    if not outline.numbers:
+        return
+    told = [word for word in places if word.endswith(_SMALL_ENDS) and word.islower()]
+    yield from matches_at(_SMALL_STREET, outline.text, _SMALL_KINDS.union(told), places)
+    if not _SMALL_KINDS.isdisjoint(places) or "allée" in places or "cours" in places or "av" in places:
+        yield from outline.at_numbers(_SMALL_NUMBER_FIRST, 1, 4)
 
 
 def _before_houses(outline: Outline) -> list[Region]:
@@ -299,7 +341,12 @@ def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
     """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
     text = outline.text
     for number, digits in outline.numbers:
-        if not 0 < digits <= _HOUSE_DIGITS_MAX or number < 2 or not text[number - 1].isspace():  # noqa: PLR2004 - a name of one letter
+        if (
+            not 0 < digits <= _HOUSE_DIGITS_MAX
+            or number < _SHORTEST_STREET
+            or not text[number - 1].isspace()
+            or text[number - 1] == "\n"
+        ):
             continue
         last = text[number - 2]
         if not last.isalpha() and last not in _ENDS_NAME:

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from flotilla.privacy import lexicon
@@ -25,6 +26,14 @@ _ARTICLES: Final = words(
     "el los las lo un una unos unas del al este esta estos estas ese esa su sus mi tu cada"
 )
 _BEFORE_PLACES: Final = SAINTS | words("Bad Mount Port Fort")
+_CAMEL: Final = re.compile(r"[^\W\d_A-ZÀ-Þ][A-ZÀ-Þ]")
+_VERSION_AFTER: Final = re.compile(r"[(_]|\.\w| v?\d")
+_MEDICINE: Final = re.compile(
+    r"(?:sartan|statin|olol|azole?|cillin|mycin|floxacin|gliptin|parin|xaban|triptan|formin|semid|thiazid|dipin|oxetin"
+    r"|zepam|zolam|profen|cetamol|predniso|troponin|creatinin|bilirubin|h(?:ä|a)moglobin|albumin|semide|thiazide|dipine"
+    r"|oxetine|pril|sone|solone?)\Z"
+)
+_AFTER_FIRST: Final = frozenset({"", ",", ";", ")", "\n", ":"})
 _UPPER_SHARE: Final = 0.6
 _ACRONYM_LENGTH_MIN: Final = 4
 
@@ -38,6 +47,7 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
         if (
             not token.capital
             or len(token.text) == 1
+            or (not (token.first or token.last) and _is_technical(text, token))
             or lower in NO_NAMES
             or lower in GROUPS
             or token.text in COUNTRY_CODES
@@ -53,11 +63,34 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             token.name = True
         elif token.first:
             token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
+    _mark_families(text, tokens)
     names = lexicon.names()
     starts = [token.start for token in tokens]
     for said in said_small(text):
         for token in tokens[bisect_left(starts, said.start(1)) : bisect_left(starts, said.end(1))]:
             token.name = token.name or bool(names.flags(token.lower) & FIRST)
+
+
+def _mark_families(text: str, tokens: Sequence[Token]) -> None:
+    """Mark family names before a comma and a first name: "Re: Seidel, Gertrud, born 1938"."""
+    for family, first in pairwise(tokens):
+        if (
+            first.name
+            and first.first
+            and family.last
+            and family.begins
+            and family.lower not in NO_NAMES
+            and text[family.end : first.start] == ", "
+            and text[first.end : first.end + 1] in _AFTER_FIRST
+        ):
+            family.name = True
+
+
+def _is_technical(text: str, token: Token) -> bool:
+    """Whether a word is written as no name is (SpO2, PostgreSQL 16, TimeoutError(), or ends as medicines do."""
+    if text[token.end : token.end + 1].isdigit() or _MEDICINE.search(token.lower):
+        return True
+    return _CAMEL.search(token.text) is not None and _VERSION_AFTER.match(text, token.end) is not None
 
 
 def _addressed(text: str) -> frozenset[str]:
@@ -146,6 +179,8 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
         if not token.capital or token.start < done or token.lower in NO_NAMES:
             continue
         if token.text in COUNTRY_CODES:
+            if token.text == "GB" and text[token.start - 2 : token.start - 1].isdigit():
+                continue  # of memory
             found.append((token.start, token.end))
             continue
         alone = listed.flags(token.lower)

@@ -48,7 +48,7 @@ _AFTER_NAME: Final = re.compile(
 )
 _BEFORE_NAME: Final = re.compile(
     rf"(?<!\w){_KIND}(?:\s(?:of|de|del|de la|für|du|des|am|an der|im|Saint|St\.|Sankt|San|Santa)\s|\s(?:d'|l')|\s)"
-    rf"{_WORD}(?:\s{_WORD}){{0,3}}"
+    rf"{_WORD}(?:(?<!\w\w\w\.)\s{_WORD}){{0,3}}"
 )
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 _KIND_WORDS: Final = frozenset(_WORDS.findall(_KIND))

@@ -21,7 +21,7 @@ _PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|
 _NAME: Final = rf"(?:{_PARTICLE}\s){{0,3}}{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
 
 TITLE_WORDS: Final = (
-    r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
+    r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr\.\smed|Dr\.\sphil|Dr\.\sjur|Dr\.\srer\.\snat|Dr\.\smed\.\sdent|Dr\.\smed\.\svet|Dr\.-Ing|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
     r"|Captain|Sgt|Lt|Col|Gen|Judge|Justice"
     r"|Herrn?|Frau|Fräulein|Hr|Fr|Doktor|Professorin|Frau Dr|Herrn? Dr|RA|RAin|Dipl\.-Ing|Ing|Mag"
     r"|M|MM|Mme|Mmes|Mlle|Monsieur|Madame|Mademoiselle|Maître|Me|Docteur|Pr|Docteure"
@@ -29,7 +29,7 @@ TITLE_WORDS: Final = (
 )
 _TITLED: Final = re.compile(rf"(?<!\w)((?:(?:{TITLE_WORDS})\.?\s{{1,2}}){{1,3}})({_NAME})")
 _TITLE_ALONE: Final = re.compile(
-    r"(?<!\w)(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña)\.?|Herrn?|Frau|Fräulein|Madame"
+    r"(?<!\w)(?:Dr\.\s(?:(?:med|phil|jur|rer|nat|dent|vet|habil)\.\s?){0,3}(?<=\.)|(?:Mr|Mrs|Ms|Miss|Mx|Dr|Dra|Prof|Pr|Mme|Mlle|Sr|Sra|Srta|Dña)\.?|Herrn?|Frau|Fräulein|Madame"
     r"|Monsieur|Mademoiselle"
     r"|[Ss]eñora?|[Ss]eñorita|[Dd]on|[Dd]oña)"
     rf"(?=\s(?:{_PARTICLE}\s){{0,3}}[^\W\d_a-zß-öø-ÿ])"
@@ -102,7 +102,7 @@ _LIVES: Final = re.compile(rf"(?<!\w)(?:{LIVES_WORDS}) ({_CAP}(?: {_CAP}){{0,2}}
 _BORN: Final = re.compile(rf"(?<!\w)(?:{BORN_WORDS}) ({_NAME})")
 _KIN: Final = re.compile(rf"(?<!\w)(?:{KIN_WORDS})" rf",? \(?({_NAME})")
 _TITLE_ALONE_WORDS: Final = first_words(
-    r"Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Mme|Mlle|Sr|Sra|Srta|Dña|Herrn?|Frau|Fräulein|Madame|Monsieur|Mademoiselle|[Ss]eñora?"
+    r"Mr|Mrs|Ms|Miss|Mx|Dr|Dra|Prof|Pr|Mme|Mlle|Sr|Sra|Srta|Dña|Herrn?|Frau|Fräulein|Madame|Monsieur|Mademoiselle|[Ss]eñora?"
     r"|[Ss]eñorita|[Dd]on|[Dd]oña"
 )
 # With the words of which a text must have one.
@@ -131,7 +131,8 @@ _PARTICLES_MAX: Final = 3
 
 # With a capital, before a name, and none: what often begins a sentence or a heading right before one.
 NO_NAMES: Final = words(
-    "tel fax mobil mobile nr no abs betr anlage dept attn ref re cc bcc ps pdf "
+    "vers durchwahl zimmer ust ust-idnr idnr ust-id siret siren pesel itin bsn cpf tfn nyha nhc ipp mrn iban bic rendez-vous "
+    "x-ray nº n° º tel fax mobil mobile nr no abs betr anlage dept attn ref re cc bcc ps pdf "
     "i i'm i'd i'll i've the a an and or but if when while as for in on at to from by of with is are was were has "
     "have had do does did will would can could may might must should it he she we they you my your his her our "
     "their this that these those there not no yes so please thanks thank dear hi hello hey what who where why how "

@@ -20,7 +20,8 @@ _TITLES: Final = words(
 )
 # Ordinary words of our days that the lists have as names alone.
 NOBODYS: Final = words(
-    "server servers page pages link links per len doc docs manual trace unique dev edit elif dot constant che nil peer angle "
+    "retries retry ok server servers page pages link links per len doc docs manual trace unique dev edit elif dot constant "
+    "che nil peer angle "
     "job jobs ninja alpha della dell min beta colon chance mac sys dalla steward nas els alla delle forum nella sep nel star "
     "conn ping lim cal essence doctor song songs kit lean tex maxima ward boss lady judge sung mini mega major minor senior "
     "junior sir pope bishop baron royal unknown see reason"
@@ -51,12 +52,12 @@ def small_names(text: str, tokens: Sequence[Token], language: str) -> Iterator[t
                 after = _next(text, tokens, after)
             if after is not None and not tokens[after].capital and _may_be_name(tokens[after].text, common):
                 yield tokens[after].start, tokens[after].end
-        elif _is_small_name(token.text):
+        elif _is_small_name(token.text, alone=False):
             after = _next(text, tokens, at)
-            ends = token.end
             if after is not None and not tokens[after].capital and _may_be_family(tokens[after].text, common):
-                ends = tokens[after].end
-            yield token.start, ends
+                yield token.start, tokens[after].end
+            elif _is_small_name(token.text, alone=True):
+                yield token.start, token.end
 
 
 def _next(text: str, tokens: Sequence[Token], at: int) -> int | None:
@@ -67,13 +68,14 @@ def _next(text: str, tokens: Sequence[Token], at: int) -> int | None:
 
 
 @lru_cache(maxsize=_WORDS_KEPT_MAX)
-def _is_small_name(word: str) -> bool:
+def _is_small_name(word: str, *, alone: bool) -> bool:
+    """Whether a word can only be a first name, or without another one after it only a place."""
     return (
         len(word) >= _NAME_LENGTH_MIN
         and word not in NO_SMALL_NAMES
         and bool(lexicon.names().flags(word) & FIRST)
         and not lexicon.ordinary_words().flags(word)
-        and not lexicon.places().flags(word)
+        and not (alone and lexicon.places().flags(word))
     )
 
 

@@ -20,7 +20,7 @@ _LISTS: Final = {
         "member,membership,kunden,kunde,kd,mitglied,mitglieds,mitgliedsnummer,cliente,clientes,abonné,policy,"
         "police,póliza,poliza,versicherung,versicherungs,versicherungsschein,versicherungsscheins,contract,vertrag,"
         "vertrags,contrat,contrato,subscriber,loan,darlehen,darlehens,crédit,employee,personal,mandat,mandats,"
-        "depot,iban,invoice,rechnung,rechnungs,facture,factura,booking,buchung,buchungs,reservation,réservation,reserva,"
+        "depot,badge,collar,warrant,zähler,zählernummer,compteur,contador,meter,iban,invoice,rechnung,rechnungs,facture,factura,booking,buchung,buchungs,reservation,réservation,reserva,"
         "bestellung,bestell,commande,pedido,ticket"
     ),
     "RECORD": (
@@ -39,7 +39,7 @@ _LISTS: Final = {
     ),
     "TAX": (
         "vat,tva,ust,ust-id,ust-idnr,umsatzsteuer,umsatzsteuer-id,steuer,steuer-id,steueridentifikations,tax,"
-        "taxpayer,tin,itin,ein,utr,nif,cif,iva,siret,siren,fiscal,fiscale,rfc,abn,steuernummer"
+        "taxpayer,tin,itin,ein,utr,nif,cif,iva,siret,siren,fiscal,fiscale,abn,steuernummer"
     ),
     "PHONE": (
         "phone,phones,telephone,tel,telefon,cell,cellphone,mobile,mobil,mobilfunk,handy,fax,call,dial,text,sms,"

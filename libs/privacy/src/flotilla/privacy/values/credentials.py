@@ -23,11 +23,19 @@ _KNOWN: Final = re.compile(
 _PEM_BEGIN: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----")
 _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{1,40}-----")
 _TOLD: Final = re.compile(
-    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|auth|secret|private)[ _-]?(?:key|token)|token|bearer"
+    r"(?:pass(?:word|wd|phrase|code)|pwd?|secret|(?:api|access|auth|secret|private)[ _-]?(?:key|token)|token|bearer"
     r"|pin(?:[ -]?code)?|passwort|kennwort|(?:zugangs|tür|zugriffs|freischalt|sicherheits)-?code|mot de passe"
     r"|code (?:secret|pin|d'accès|de (?:la )?(?:porte|l'immeuble|sécurité))|contrase(?:ñ|n)a|clave"
     r"|(?:door|gate|entry|access|alarm|security|key|código de (?:la )?) ?-?(?:code|puerta|acceso)|(?:puk|tan)\b)"
-    r"[\"']?(?:\s{0,3}[:=]{1,2}>?\s{0,3}|\s(?:is|ist|lautet|est|es|c'est)\s{1,2}:?\s{0,2})[\"'`]?([^\s\"'`,;<>]{3,200})",
+    r"(?: (?:for|of|to|für|vom|von|zum|du|de|del|para)(?: (?:the|das|den|dem|la|le|el|l'))? ?[^\s:=]{1,20})?"
+    r"[\"']?(?:\s{0,3}[:=]{1,2}>?\s{0,3}|\s(?:is|was|ist|war|lautet|est|était|es|era|c'est)(?: now| jetzt)?\s{1,2}:?\s{0,2})"
+    r"[\"'`]?([^\s\"'`,;<>]{3,200})",
+    re.IGNORECASE,
+)
+# "login ann password 3f9a-77bd": no sign between, but a digit and a letter in it.
+_SAID_AFTER: Final = re.compile(
+    r"\b(?:password|passwd|passwort|kennwort|mot de passe|contraseña)\s"
+    r"(?=[^\s\"'`,;<>]{0,60}\d)(?=[^\s\"'`,;<>]{0,60}[^\W\d])([^\s\"'`,;<>]{6,200})",
     re.IGNORECASE,
 )
 _BEARER: Final = re.compile(r"\b(?:bearer|basic)\s+([A-Za-z0-9+/=_.~-]{12,4000})", re.IGNORECASE)
@@ -45,13 +53,15 @@ _USER_WORDS: Final = (
     "anmelde",
     "identifiant",
     "usuario",
+    "utilisateur",
 )
+_PASSWORD_WORDS: Final = ("passw", "kennwort", "mot de passe", "contraseña")
 _TELLS: Final = (":", "=", ">")
 # With which `_TOLD` begins.
 _WORDS: Final = (
     *(
         "pass",
-        "pwd",
+        "pw",
         "secret",
         "api",
         "access",
@@ -71,7 +81,13 @@ _WORDS: Final = (
 
 _USER: Final = re.compile(
     r"(?:user[ _-]?name|user[ _-]?id|login|handle|benutzer(?:name)?|anmeldename|identifiant"
-    r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([\w.@+-]{3,64})|\b(?:user|usr|uid|owner)=[\"']?([\w.@+-]{3,64})",
+    r"|usuario)[\"']?\s{0,2}[:=]\s{0,2}[\"']?([\w.@+-]{3,64})|\b(?:user|usr|uid|owner)=[\"']?([\w.@+-]{3,64})"
+    # Without a sign before it, it must look like none of a sentence's words, or stand in a log.
+    r"|(?:user[ _-]?name|user[ _-]?id|login|handle|benutzername|anmeldename|identifiant|usuario)"
+    r"\s(?:is|was|ist|war|lautet|est|était|es|era)\s[\"']?(?=[\w.@+-]{0,30}[\d_.@-]\w)([\w.@+-]{3,64})"
+    r"|\b(?:user|benutzer|utilisateur|usuario)\s[\"']?(?!(?:has|had|was|who|that|will|can|must|not|session|account|ist|hat|est)\s)"
+    r"([\w.@+-]{3,64})[\"']?\s(?:logged|signed|authenticated|connected"
+    r"|disconnected|locked|failed|hat sich|angemeldet|abgemeldet|gesperrt|s'est|connecté|inició|cerró)\b",
     re.IGNORECASE,
 )
 _HANDLE: Final = re.compile(r"@(?<![^\s(,:;]@)[A-Za-z_]\w{2,29}(?![\w.@(/])")
@@ -121,6 +137,8 @@ def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text, lower = outline.text, outline.lower
     for match in matches(_BEARER, text, near_any(lower, ("bearer", "basic"), before=1, after=4000)):
         yield *match.span(1), "SECRET"
+    for match in outline.at_words(_SAID_AFTER, _PASSWORD_WORDS):
+        yield match.start(1), match.start(1) + len(match[1].rstrip(".?)")), "SECRET"
     for match in matches(_USER, text, near_any(lower, _USER_WORDS, before=6, after=90)):
         yield *match.span(match.lastindex or 0), "ACCOUNT"
     for match in outline.at_words(_TOLD, _WORDS):

@@ -50,6 +50,7 @@ _CLOCK: Final = re.compile(
     begins("0-9", r"\w:.,/-")
     + r"(?:(?:(?<=[01])\d|(?<=2)[0-3])?:[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?m\b\.?)?(?:\s?Uhr\b)?"
     r"|(?:(?<=1)[0-2]|(?<=0)[1-9]|(?<=[1-9]))\s?[ap]\.?m\b\.?"
+    r"|(?:(?<=[01])\d|(?<=2)[0-3])?\.[0-5]\d(?:\s?Uhr\b|\s?[ap]\.?m\b\.?)|(?:(?<=[01])\d|(?<=2)[0-3])?\sheures?\b(?:\s[0-5]\d\b)?"
     r"|(?:(?<=[01])\d|(?<=2)[0-3])?\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
     re.IGNORECASE,
 )
@@ -58,9 +59,10 @@ _DAYS: Final = words(
     "Sundays Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonnabend Sonntag Lundi Mardi Mercredi Jeudi "
     "Vendredi Samedi Dimanche Lunes Martes Miércoles Jueves Viernes Sábado Domingo"
 )
-# In French and Spanish days have no capitals.
+# In French and Spanish days have no capitals, in English often none.
 _DAYS_SMALL: Final = words(
-    "lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo"
+    "monday tuesday wednesday thursday friday saturday sunday lundi mardi mercredi jeudi vendredi samedi dimanche "
+    "lunes martes miércoles jueves viernes sábado domingo"
 )
 # Without those that are words or names as well: March, May, April, August, Juni, Mai.
 _MONTHS_ALONE: Final = words(
@@ -117,7 +119,7 @@ _NUMBERS: Final = (
     (_ISO, (4, 4), ("9999-9", "9999/9", "9999.9")),
     (_NUMERIC, (1, 2), ("9-9", "9/9", "9.9", "9- 9", "9/ 9", "9. 9")),
     (_MONTH_YEAR, (2, 2), ("99/9999",)),
-    (_CLOCK, (1, 2), ("9:9", "9a", "9A", "9 a", "9 A")),
+    (_CLOCK, (1, 2), ("9:9", "9a", "9A", "9 a", "9 A", "9.99 A")),
     (_YEAR_ALONE, (4, 4), ("9999",)),
 )
 _AGE_CONTEXT: Final = 24

@@ -22,7 +22,7 @@ _ENGLISH_ORDINAL: Final = (
 )
 _FRENCH: Final = (
     r"(?:premier|une?|deux|trois|quatre|cinq|six|sept|huit|neuf|dix|onze|douze|treize|quatorze|quinze|seize|vingts?|trente"
-    r"|quarante|cinquante|soixante|septante|huitante|octante|nonante|cents?|mille|et)"
+    r"|quarante|cinquante|soixante|septante|huitante|octante|nonante|cents?|mille|mil|et)"
 )
 _SPANISH: Final = (
     r"(?:primero|uno?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|once|doce|trece|catorce|quince|dieci[a-zé]{4,7}"
@@ -101,12 +101,13 @@ _AGES: Final = (
     ),
     (
         frozenset({"ans", "mois"}),
-        re.compile(rf"\b(?:a|ai|avait|aura|âgée?s? de) ({_several(_FRENCH)})(?= (?:ans|mois)\b)", re.IGNORECASE),
+        re.compile(rf"(?:\b(?:a|ai|avait|aura|âgée?s? de)|,) ({_several(_FRENCH)})(?= (?:ans|mois)\b)", re.IGNORECASE),
     ),
     (
         frozenset({"años", "meses"}),
         re.compile(
-            rf"\b(?:tiene|tengo|tenía|cumple|cumplió|cumplirá|edad de|de) ({_several(_SPANISH)})(?= (?:años|meses)\b)",
+            rf"(?:\b(?:tiene|tengo|tenía|cumple|cumplió|cumplirá|edad de|(?:niñ[oa]|hombre|mujer|varón|chic[oa]|joven"
+            rf"|hij[oa]|paciente|ancian[oa]|señora?|viud[oa]) de)|,) ({_several(_SPANISH)})(?= (?:años|meses)\b)",
             re.IGNORECASE,
         ),
     ),

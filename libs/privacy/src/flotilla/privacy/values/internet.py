@@ -18,6 +18,7 @@ _URL: Final = re.compile(
     r"\b(?:(?:https?|ftps?|sftp|wss?|ldaps?|s3|git|ssh)://|www\d?\.)[^\s<>\"'`\]\[{}|\\^]{2,2000}", re.IGNORECASE
 )
 _OTHER_SCHEME: Final = re.compile(r"\b(?:mailto|tel|sip|skype|sms|whatsapp):[^\s<>\"']{3,200}", re.IGNORECASE)
+_PATH: Final = re.compile(r"(?::\d{2,5})?/[\w~@%+.,:;=&?#/!$-]{1,1000}")
 _URL_END: Final = ".,;:!?)*_~"
 _DOMAIN: Final = re.compile(
     begins(r"^\W_", r"\w@.-")
@@ -60,7 +61,11 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     yield from _urls(outline)
     for match in matches(_DOMAIN, text, _words_around(text, _STOP, _name_part)):
         if match[1].lower() in TOP_LEVEL:
-            yield *match.span(), "DOMAIN"
+            path = _PATH.match(text, match.end())
+            if path is None:
+                yield *match.span(), "DOMAIN"
+            else:
+                yield match.start(), match.end() + len(path[0].rstrip(_URL_END)), "URL"
     yield from _addresses(outline)
 
 

@@ -47,6 +47,12 @@ _EXTENSION_GLUED: Final = re.compile(
 _CODE: Final = re.compile(
     begins("A-Z0-9", r"\w./-") + r"(?:(?<=[0-9])|(?=[A-Z-]{0,38}[0-9]))[A-Z0-9]{0,29}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
 )
+_MORE_GROUPS: Final = re.compile(r"(?: \d{3,6}){1,3}(?![\w]|[.,]\d)")
+_PLATE_TOLD: Final = re.compile(
+    r"(?:plates?|registration|reg|kennzeichen|immatriculation|immatriculée?|plaque|matrícula)(?i:\.?(?:\s(?:no|number|nr|n°|mark)\.?)?"
+    r"(?:\s?:|\s(?:is|was|ist|war|est|es|del coche era|era))?)\s{1,2}"
+    r"(?=[A-ZÄÖÜ -]{0,8}\d)([A-ZÄÖÜ0-9]{1,4}(?:[ -][A-Z0-9]{1,4}){0,2})(?![\w-])"
+)
 _SHORT: Final = re.compile(begins("0-9", r"\w.,/:-") + r"\d{2,5}(?![\w]|[.,:/-]\d| \d)")
 _IPV4: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}\Z")
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|US\$|Rs|CA\$|JPY|MXN))\s?\Z")
@@ -105,6 +111,12 @@ _CODE_LENGTHS: Final = range(4, 41)
 _CODE_DIGITS_TOLD_MIN: Final = 3
 _INTERNAL_WORDS: Final = ("durchwahl", "dw", "ext", "poste")
 _BANK_WORDS: Final = ("bic", "swift")
+_PLATE_WORDS: Final = ("plate", "reg", "kennzeichen", "immatricul", "plaque", "matrícula")
+_TOLD: Final = (
+    (_BIC, _BANK_WORDS, "ACCOUNT"),
+    (_INTERNAL, _INTERNAL_WORDS, "PHONE"),
+    (_PLATE_TOLD, _PLATE_WORDS, "PLATE"),
+)
 _REGISTERS: Final = ("HR", "VR", "GnR", "RCS", "CRN")
 _IBAN_SHAPES: Final = ("AA99", "aa99", "Aa99", "aA99")
 _PHONE_LENGTHS: Final = range(7, 16)
@@ -160,7 +172,7 @@ def _plates(outline: Outline) -> Iterator[tuple[int, int, str]]:
 def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Bank codes, extensions, numbers of registers and courts: short, and told by what stands before or in them."""
     text = outline.text
-    for pattern, told_by, name in ((_BIC, _BANK_WORDS, "ACCOUNT"), (_INTERNAL, _INTERNAL_WORDS, "PHONE")):
+    for pattern, told_by, name in _TOLD:
         for match in outline.at_words(pattern, told_by):
             yield *match.span(1), name
     if any(register in text for register in _REGISTERS):
@@ -244,6 +256,7 @@ def _type_of(shown: str, digits: str, kind: str | None) -> str:
 def _code(text: str, match: re.Match[str], digits: int) -> Iterator[tuple[int, int, str]]:
     kind = kind_before(words_before(text, match.start()))
     if kind is not None and kind != "PHONE":
-        yield *match.span(), kind
+        more = _MORE_GROUPS.match(text, match.end())
+        yield match.start(), match.end() if more is None else more.end(), kind
     elif digits >= _CODE_DIGITS_MIN:
         yield *match.span(), "NUMBER"
