@@ -110,6 +110,27 @@ async def test_a_model_that_writes_less_is_asked_within_its_bound(
     assert [9000, 4096, 4096, 100] == [received.body["max_tokens"] for received in server.requests]
 
 
+async def test_the_room_that_a_prompt_leaves_bounds_this_call_alone(server: AnthropicServer, model: AnthropicMessages):
+    """
+    Without any the document is too large.
+    """
+
+    def bounded(received: Received) -> Step:
+        asked = received.body["max_tokens"]
+        said = f"input length and `max_tokens` exceed context limit: 190000 + {asked} > 200000, decrease input length"
+        return Says() if asked <= 10_000 else Fails(400, message=said)
+
+    server.otherwise = bounded
+    for _ in range(2):
+        await model.complete(call(max_output_tokens=16_000))
+    assert [16_000, 10_000] * 2 == [received.body["max_tokens"] for received in server.requests]
+
+    server.otherwise = Fails(400, message="input length and `max_tokens` exceed context limit: 199990 + 100 > 200000")
+    with pytest.raises(AttemptError) as caught:
+        await model.complete(call(max_output_tokens=100))
+    assert FailureKind.TOO_LARGE is caught.value.kind
+
+
 @pytest.mark.parametrize(
     "message",
     ["max_tokens: 9 > 4096", "max_tokens: 9000 > 9000", "max_tokens: 9000 > 0", "max_tokens: must be a number"],

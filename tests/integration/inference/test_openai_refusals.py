@@ -246,6 +246,56 @@ async def test_an_output_bound_that_the_prompt_leaves_no_room_for(server: OpenAI
     assert FailureKind.TOO_LARGE is caught.value.kind
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        (
+            "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of 4500"
+            " tokens: 1000 tokens from the input messages and 3500 tokens for the completion."
+        ),
+        (
+            "This endpoint's maximum context length is 4096 tokens. However, you requested about 4500 tokens"
+            " (1000 of text input, 3500 in the output)."
+        ),
+        (
+            "This model's maximum context length is 4096 tokens, however you requested 4500 tokens"
+            " (1000 in your prompt; 3500 for the completion)."
+        ),
+        (
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."
+            " Given: 1000 `inputs` tokens and 3500 `max_new_tokens`"
+        ),
+    ],
+    ids=["sglang", "openrouter", "openai", "tgi"],
+)
+@pytest.mark.parametrize("status", [400, 422])
+async def test_the_room_that_a_prompt_leaves_in_the_words_of_each_server(
+    server: OpenAIServer, model: OpenAIChat, message: str, status: int
+):
+    """
+    A document that fits is worked on; its answer is only bounded closer.
+    """
+    server.otherwise = unless(lambda body: body["max_tokens"] <= 3096, Fails(status, message=message))
+
+    await model.complete(call(max_output_tokens=3500))
+
+    assert [3500, 3096] == [asked.body["max_tokens"] for asked in server.requests]
+
+
+async def test_what_the_provider_behind_a_gateway_said_is_told(server: OpenAIServer, model: OpenAIChat):
+    """
+    The gateway's own sentence is always the same.
+    """
+    behind = {"error": {"message": "The model is overloaded, please try again later", "code": 429}}
+    for raw in (json.dumps(behind), "The model is overloaded, please try again later"):
+        error = {"message": "Provider returned error", "code": 429, "metadata": {"raw": raw, "provider_name": "x"}}
+        server.otherwise = refusal(429, {"error": error})
+        with pytest.raises(AttemptError) as caught:
+            await model.complete(CALL)
+        assert FailureKind.RATE_LIMITED is caught.value.kind
+        assert "Provider returned error: The model is overloaded, please try again later" == caught.value.said
+
+
 async def test_an_error_that_quotes_the_request_teaches_nothing(server: OpenAIServer, model: OpenAIChat):
     """
     Only a request that went well does.

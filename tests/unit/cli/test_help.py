@@ -8,10 +8,13 @@ from cyclopts import App
 from flotilla.cli.command import APPS, COMMANDS, build, main
 from flotilla.cli.console.examples import examples_of
 from flotilla.cli.console.exits import explain
+from flotilla.client.answers import Answer
+from flotilla.client.errors import TaskFailedError
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.results import AttemptReport, Result
 
 NAMES = [name for name, *_ in COMMANDS]
 
@@ -119,3 +122,29 @@ def test_what_is_not_found_is_said_with_where_to_look(command: str, hint: str) -
     A name that was mistyped is seen there.
     """
     assert hint in "".join(explain(TaskError(ErrorKind.NOT_FOUND, "task x is not known"), command))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hint"),
+    [
+        ("auth", "flotilla doctor"),
+        ("unknown_model", "ollama pull"),
+        ("invalid_output", "--route"),
+        ("refused", "--route"),
+        ("unavailable", "try again later"),
+        ("rate_limited", "try again later"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_not_told_to_wait(outcome: str, hint: str) -> None:
+    """
+    By what the last attempt failed of.
+    """
+    body = ErrorBody(kind=ErrorKind.PROVIDER_FAILED, message="every route failed", retryable=True, details={})
+    attempts = [
+        AttemptReport(pool="p", model="m", outcome=each, latency_ms=1.0, reason="") for each in ("unavailable", outcome)
+    ]
+    result = Result(task="a", capability="chat", status="failed", error=body, attempts=attempts)
+    hints = explain(TaskFailedError(body, Answer(result)))[3:]
+
+    assert [True] == [hint in line for line in hints]
+    assert ("later" in hint) == ("later" in hints[0])

@@ -78,6 +78,14 @@ def test_a_date_is_counted_from_now():
         (403, (403,), "{'metadata': {'reasons': ['violence'], 'flagged_input': '...'}}", FailureKind.REFUSED),
         (200, (403,), "Your chosen model requires moderation and your input was flagged", FailureKind.REFUSED),
         (403, (), "Your key has no access to this model", FailureKind.AUTH),
+        (400, (), "{'error': 'Incorrect%20API%20key%20provided:%20ab***yz.'}", FailureKind.AUTH),
+        (400, (), "Incorrect API key provided: ab***yz. You can obtain an API key from", FailureKind.AUTH),
+        (400, ("invalid_request_error", "json_validate_failed"), "Failed to generate JSON", FailureKind.INVALID_OUTPUT),
+        (400, ("invalid_request_error", "tool_use_failed"), "Failed to call a function", FailureKind.INVALID_OUTPUT),
+        (409, (), "", FailureKind.UNAVAILABLE),
+        (424, (), "", FailureKind.UNAVAILABLE),
+        (498, (), "", FailureKind.UNAVAILABLE),
+        (499, (), "", FailureKind.UNAVAILABLE),
         (200, ("BadRequestError", 400), "", FailureKind.REFUSED),
         (200, (), "", FailureKind.UNAVAILABLE),
     ],
@@ -87,6 +95,29 @@ def test_labels_and_text_tell_kinds_apart(status: int, labels: tuple[object, ...
     Where one status stands for several.
     """
     assert kind is failure_of("p", status, labels=labels, text=text).kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The input token count (218152) exceeds the maximum number of tokens allowed (65536).",
+        "Unable to submit request because the input token count is 32825 but model only supports up to 32768.",
+        "This model's maximum prompt length is 131072 but the request contains 136973 tokens.",
+        "input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease input length",
+        "The decoder prompt (length 9000) is longer than the maximum model length of 4096.",
+        "Invalid request: Your request exceeded model token limit: 8192",
+        "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
+        "Prompt exceeds max length",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4090 `inputs` tokens",
+        "Invalid 'input[0]': maximum input length is 8192 tokens.",
+    ],
+)
+def test_a_document_that_is_too_long_in_the_words_of_each_provider(text: str):
+    """
+    Whoever is told so splits it; a refusal would say that its contents were declined.
+    """
+    for status in (400, 422):
+        assert FailureKind.TOO_LARGE is failure_of("p", status, text=str({"error": {"message": text}})).kind
 
 
 @pytest.mark.parametrize(

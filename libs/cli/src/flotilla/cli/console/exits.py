@@ -20,7 +20,7 @@ from flotilla.client.errors import (
     TaskIdTakenError,
 )
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
-from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.failures import ErrorKind, FailureKind
 
 OK: Final = 0
 FAILED: Final = 1
@@ -43,6 +43,14 @@ _HINTS: Final = {
     ErrorKind.PROVIDER_FAILED: "every route was tried; try again later",
     ErrorKind.CONFLICT: "look at what it is now, and apply the change to that",
 }
+
+_BY_OUTCOME: Final = {
+    FailureKind.AUTH: "set the key of that pool's provider again; `flotilla doctor` tries keys",
+    FailureKind.UNKNOWN_MODEL: "its server does not have the model: `ollama pull MODEL`, or FLOTILLA_MODELS of the worker",
+    FailureKind.INVALID_OUTPUT: "a larger model may do it: `flotilla ask --route POOL/MODEL`, or the policy",
+    FailureKind.REFUSED: "the model or its provider declined; another route may take it: --route POOL/MODEL",
+}
+"""Of a task whose every route failed: what mends that which waiting does not; by what the last attempt failed of."""
 
 _IN_A_STEP: Final = {
     ErrorKind.APPROVAL_REQUIRED: "submit it with `flotilla submit`: its step waits until somebody has approved it"
@@ -122,7 +130,7 @@ def explain(error: FlotillaError, command: str = "") -> list[str]:
     if isinstance(error, TaskError) and (meant := _meant(error)):
         lines.append(f"  did you mean {meant}?")
     if isinstance(error, TaskError) and not isinstance(error, TaskIdTakenError):
-        lines += [f"  {hint}" for hint in _hints(error)]
+        lines += [f"  {hint}" for hint in _by_outcome(error) or _hints(error)]
     if isinstance(error, TaskError) and error.kind is ErrorKind.NOT_FOUND and command in _NOT_FOUND:
         lines.append(f"  {_NOT_FOUND[command]}")
     if isinstance(error, TaskError) and error.kind is ErrorKind.NO_ROUTE and error.details.get("policy_revision"):
@@ -140,6 +148,14 @@ def _way_in(error: NoFleetError) -> str:
     if isinstance(error, NoOrchestratorError):
         return NO_ORCHESTRATOR
     return "start one with `flotilla up`, or name another with --url"
+
+
+def _by_outcome(error: TaskError) -> list[str]:
+    """What to do about what the last attempt failed of, where trying again would be no use."""
+    if error.kind is not ErrorKind.PROVIDER_FAILED or not isinstance(error, TaskFailedError):
+        return []
+    outcome = next((attempt.outcome for attempt in reversed(error.answer.attempts)), "")
+    return [hint for kind, hint in _BY_OUTCOME.items() if kind.value == outcome]
 
 
 def _hints(error: TaskError) -> list[str]:

@@ -28,6 +28,7 @@ from flotilla.inference.adapters.egress import OUTWARD, Egress
 from flotilla.inference.adapters.endpoints import anthropic_url
 from flotilla.inference.adapters.failures import (
     CONNECTIONS_MAX,
+    ROOM_TOKENS_MIN,
     deadline,
     misshapen,
     not_json,
@@ -46,6 +47,8 @@ MODELS_REMEMBERED_MAX: Final = 256
 """Of which the most that they can write is known."""
 
 _OUTPUT_MAX: Final = re.compile(r"max_tokens: \d{1,9} > (\d{1,9})\b")
+_NO_ROOM: Final = re.compile(r"exceed context limit: (\d{1,9}) \+ \d{1,9} > (\d{1,9})\b")
+"""What the prompt takes, and what it and the answer may take together."""
 
 # At debug level the SDK logs whole requests, prompts included: `ANTHROPIC_LOG` must not turn that on.
 logging.getLogger("anthropic").setLevel(logging.WARNING)
@@ -152,25 +155,29 @@ class AnthropicMessages:
 
     async def _answered(self, call: ModelCall, *, stream: bool) -> httpx2.Response:
         """
-        The response to a call; one that asked for more output than the model has is asked again within its bound.
+        The response to a call; one that asked for more output than there is room for is asked again within its bound.
 
-        That is no retry of a failure: nothing was computed or billed, and the bound is remembered for the model.
+        That is no retry of a failure: nothing was computed or billed. The model's own bound is remembered for it; what
+        this call's prompt leaves of the context is not.
         """
         headers = self._stream_headers if stream else self._headers
+        most = self._output_tokens_max.get(call.model, call.max_output_tokens)
         for again in (True, False):
-            most = self._output_tokens_max.get(call.model, call.max_output_tokens)
             content = _encode(_request(call, most, stream=stream))
             request = httpx2.Request("POST", self._messages_url, headers=headers, content=content)
             response = await self._http.send(request, stream=True)
             if response.is_success:
                 return response
             error = await error_answer(response, provider=PROVIDER)
-            refused = _OUTPUT_MAX.search(error.text) if again and error.status == HTTPStatus.BAD_REQUEST else None
-            if refused is None or not 0 < int(refused[1]) < most:
+            left, found = _left(error.text), _OUTPUT_MAX.search(error.text)
+            bound = int(found[1]) if left is None and found else left or 0
+            if not again or error.status != HTTPStatus.BAD_REQUEST or not 0 < bound < most:
                 raise error.failure
-            if len(self._output_tokens_max) >= MODELS_REMEMBERED_MAX:
-                self._output_tokens_max.clear()
-            self._output_tokens_max[call.model] = int(refused[1])
+            if left is None:
+                if len(self._output_tokens_max) >= MODELS_REMEMBERED_MAX:
+                    self._output_tokens_max.clear()
+                self._output_tokens_max[call.model] = bound
+            most = bound
         raise AssertionError  # the last request returns or raises
 
     async def _pieces(self, call: ModelCall, gathered: Gathered, *, stream: bool) -> AsyncGenerator[str]:
@@ -199,6 +206,15 @@ def connect(access: Access) -> AnthropicMessages:
         egress=access.egress,
         connections_max=access.connections_max,
     )
+
+
+def _left(refusal: str) -> int | None:
+    """What a prompt leaves of the context, 0 where that is no use; None when a refusal is about something else."""
+    room = _NO_ROOM.search(refusal)
+    if room is None:
+        return None
+    left = int(room[2]) - int(room[1])
+    return left if left >= ROOM_TOKENS_MIN else 0
 
 
 def _request(call: ModelCall, most: int, *, stream: bool) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+import msgspec
+
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.inference.adapters.failures import failure_of
 from flotilla.inference.adapters.token_counts import broken_off
+from flotilla.inference.lenient_json import loads
 
 LABELS: Final = ("type", "code", "status")
 """Of an error: what names it, beside its message."""
@@ -50,7 +53,23 @@ def sentence_of(said: Any) -> str:
         # Ollama's error is a text, FastAPI's a text under `detail`.
         texts = cast("dict[str, Any]", said)
         text = next((texts[name] for name in ("error", "detail") if isinstance(texts.get(name), str)), None)
-    return text if isinstance(text, str) and not text.lstrip().startswith("<") else ""
+    if not isinstance(text, str) or text.lstrip().startswith("<"):
+        return ""
+    return f"{text}: {_behind(said)}".removesuffix(": ")
+
+
+def _behind(said: Any) -> str:
+    """What the provider behind a gateway said, where the gateway's own sentence is always the same (OpenRouter)."""
+    metadata = error_object(said).get("metadata")
+    raw = cast("dict[str, Any]", metadata).get("raw") if isinstance(metadata, dict) else None
+    if not isinstance(raw, str):
+        return ""
+    try:
+        inner = loads(raw.encode(errors="replace"))
+    except msgspec.DecodeError:
+        return raw
+    message = error_object(inner).get("message")
+    return message if isinstance(message, str) else ""
 
 
 def says_an_error(error: Any) -> bool:

@@ -26,14 +26,26 @@ CONNECTIONS_MAX: Final = 64
 RETRY_AFTER_MAX_S: Final = 86_400.0
 BODY_SEARCHED_MAX: Final = 10_000
 LABELS_MAX: Final = 2
+ROOM_TOKENS_MIN: Final = 64
+"""Of the context, left over by a prompt: an answer bound below this is no use, another route may have more room."""
+CAPACITY_EXCEEDED: Final = 498
+"""Groq's, of its flexible tier: there is no room at the moment."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Of a gateway that has lost the call on its own way."""
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _STATUS_LABEL: Final = re.compile(r"[45]\d\d")
 _TOO_LONG: Final = re.compile(
-    r"context.?(length|window|size)|prompt is too long|input is too long|maximum context|too many (input )?tokens"
-    r"|\d tokens\) is too large to process|context shift is disabled",
+    r"context.?(length|window|size|limit)|prompt is too long|input is too long|maximum context|too many (input )?tokens"
+    r"|\d tokens\) is too large to process|context shift is disabled"
+    r"|input token count\b.{0,40}\b(?:exceeds|only supports)|maximum (?:prompt|input|model) length"
+    r"|model token limit|range of input length|prompt exceeds max|\binputs?\W{1,3}tokens \+ .{0,3}max_new_tokens",
     re.IGNORECASE,
 )
+"""
+In the words of OpenAI, Anthropic, vLLM, llama.cpp, Ollama, Gemini (`The input token count (9000) exceeds`), xAI (`This
+model's maximum prompt length is`), Moonshot, DashScope, Zhipu and TGI (`inputs tokens + max_new_tokens must be <=`).
+"""
 _NO_SUCH_MODEL: Final = re.compile(
     r"[\"'](?:model [\"'][^\"']{1,128}[\"'] not found|model is not loaded|model not exist)[\"']"
     r"|\bis not a valid model ID\b|\bInvalid model name passed in model=",
@@ -47,7 +59,10 @@ _LOADING: Final = re.compile(
     re.IGNORECASE,
 )
 """What llama.cpp (`Loading model`), Ollama (`llm server loading model`) and Hugging Face's servers say meanwhile."""
-_BAD_KEY: Final = re.compile(r"API_KEY_INVALID|API key not valid|credit balance is too low", re.IGNORECASE)
+_BAD_KEY: Final = re.compile(
+    r"API_KEY_INVALID|API key not valid|credit balance is too low|incorrect(?: |%20)API(?: |%20)key", re.IGNORECASE
+)
+"""What comes with 400 where others answer 401: Gemini, Anthropic, xAI (which may say it as in a URL)."""
 _FLAGGED: Final = re.compile(r"\bflagged(?:_input)?\b|\bmoderation\b", re.IGNORECASE)
 """With a 403 it is the input that is forbidden (OpenRouter), and not the key."""
 _RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
@@ -70,6 +85,10 @@ _ANY_STATUS: Final = {
     # These come with 403, of the input and not of the key.
     "content_policy_violation": FailureKind.REFUSED,
     "content_filter": FailureKind.REFUSED,
+    # Groq looks at what a model wrote, and calls it a wrong request (400) when it is not what was asked for.
+    "json_validate_failed": FailureKind.INVALID_OUTPUT,
+    "output_parse_failed": FailureKind.INVALID_OUTPUT,
+    "tool_use_failed": FailureKind.INVALID_OUTPUT,
 }
 _IN_STREAM: Final = {
     "rate_limit_error": FailureKind.RATE_LIMITED,
@@ -89,6 +108,12 @@ _BY_STATUS: Final[dict[int, FailureKind]] = {
     HTTPStatus.FORBIDDEN: FailureKind.AUTH,
     HTTPStatus.NOT_FOUND: FailureKind.UNKNOWN_MODEL,
     HTTPStatus.REQUEST_TIMEOUT: FailureKind.TIMEOUT,
+    # Of the moment and not of the request: the SDKs of the providers try these again.
+    HTTPStatus.CONFLICT: FailureKind.UNAVAILABLE,
+    HTTPStatus.FAILED_DEPENDENCY: FailureKind.UNAVAILABLE,
+    HTTPStatus.TOO_EARLY: FailureKind.UNAVAILABLE,
+    CAPACITY_EXCEEDED: FailureKind.UNAVAILABLE,
+    CLIENT_CLOSED_REQUEST: FailureKind.UNAVAILABLE,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: FailureKind.TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: FailureKind.RATE_LIMITED,
     # Of a model that cannot do what is asked (Ollama and llama.cpp, for embeddings); it will not learn to.

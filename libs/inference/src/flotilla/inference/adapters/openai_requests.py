@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.contracts.providers import PROVIDERS
+from flotilla.inference.adapters.failures import ROOM_TOKENS_MIN
 from flotilla.inference.adapters.schemas import grammar_schema, rooted, strict_schema
 from flotilla.inference.backend import ModelCall
 
@@ -27,8 +28,6 @@ SCHEMAS_REMEMBERED_MAX: Final = 256
 SCHEMAS_REFUSED_MAX: Final = 3
 """Different schemas that a model refused, and it took none: then it is asked without one."""
 REFUSAL_CHARS_MAX: Final = 10_000
-ROOM_TOKENS_MIN: Final = 64
-"""An output bound below this is no use: another route may have more room."""
 
 NEW_BOUND: Final = "max_completion_tokens"
 OLD_BOUND: Final = "max_tokens"
@@ -59,11 +58,14 @@ _TOO_MUCH: Final = re.compile(
     r"too (?:large|big|high|many)|at most|maximum|exceed|range|less than|greater|up to|<=|>", re.IGNORECASE
 )
 _CONTEXT: Final = re.compile(
-    r"(?:context.{0,20}?|n_ctx\D{0,5})(\d{2,9}) tokens|context (?:length|window|size)\D{0,20}(\d{2,9})", re.IGNORECASE
+    r"(?:context.{0,20}?|n_ctx\D{0,5})(\d{2,9}) tokens|context (?:length|window|size)\D{0,20}(\d{2,9})"
+    r"|max_new_tokens\W{0,3} must be <= (\d{2,9})",
+    re.IGNORECASE,
 )
 _PROMPT: Final = re.compile(
     r"(\d{1,9}) (?:input|prompt) tokens|(\d{1,9}) in the (?:messages|prompt|input)"
-    r"|prompt (?:contains|has) (?:at least )?(\d{1,9})",
+    r"|prompt (?:contains|has) (?:at least )?(\d{1,9})|(\d{1,9}) tokens from the input|(\d{1,9}) of text input"
+    r"|(\d{1,9}) in your prompt|given: (\d{1,9}) .?inputs",
     re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"(?<![\w.\-])\d{1,9}(?![\w.]\d)")
