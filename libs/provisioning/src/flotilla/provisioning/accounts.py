@@ -24,7 +24,6 @@ from flotilla.provisioning.server_spec import (
     FLEET_ACCOUNT,
     SUBSCRIPTIONS_MAX,
     SYSTEM_ACCOUNT,
-    WORKER_SUBSCRIPTIONS_MAX,
     ServerSpec,
 )
 from flotilla.provisioning.topology import REPLICAS_MAX, VAULT_BYTES_MAX
@@ -131,7 +130,7 @@ def _observer(spec: ServerSpec) -> dict[str, Any]:
     # comes first. It does not when it imports this one, which no permission lets through.
     services = (ACCOUNT_INFO, *one, *several)
     return {
-        "limits": _limits(spec, SUBSCRIPTIONS_MAX),
+        "limits": _limits(spec),
         "users": [_user(spec, roles.observer(spec.scopes))],
         "imports": [
             *({"service": _of(FLEET_ACCOUNT, subject)} for subject in services),
@@ -168,7 +167,7 @@ def _pool(spec: ServerSpec, zone: Zone, pool: str) -> dict[str, Any]:
     for subject in crossings.told_to_sealed_lane(pool) if sealed else ():
         told[subject] = [*told.get(subject, ()), SEALED_ACCOUNT]
     return {
-        "limits": _limits(spec, WORKER_SUBSCRIPTIONS_MAX),
+        "limits": _limits(spec),
         "users": [_user(spec, roles.worker(zone, pool, vault=vault, sealed=sealed))],
         "exports": [
             _several_replies(crossings.DISCOVERY) | {"accounts": [FLEET_ACCOUNT]},
@@ -207,7 +206,7 @@ def _tenant(spec: ServerSpec, scope: str) -> dict[str, Any]:
         *([(SEALED_ACCOUNT, crossings.sealed_for_tenant)] if also_sealed else []),
     ]
     return {
-        "limits": _limits(spec, SUBSCRIPTIONS_MAX),
+        "limits": _limits(spec),
         "users": [_user(spec, role(scope, sealed=also_sealed)) for role in (roles.tenant, roles.approver)],
         "imports": [
             {kind: _of(account, subject), "to": named(scope, subject)} | _says_who(scope, subject)
@@ -223,9 +222,9 @@ def _says_who(scope: str, subject: str) -> dict[str, Any]:
     return {"share": True} if subject == api(scope, ">") else {}
 
 
-def _limits(spec: ServerSpec, subscriptions_max: int) -> dict[str, int]:
+def _limits(spec: ServerSpec) -> dict[str, int]:
     """What the members of an account that is not the fleet's own may take of the server's connections and memory."""
-    return {"max_connections": spec.connections_max, "max_subscriptions": subscriptions_max}
+    return {"max_connections": spec.connections_max, "max_subscriptions": SUBSCRIPTIONS_MAX}
 
 
 def _user(spec: ServerSpec, role: roles.Role) -> dict[str, Any]:

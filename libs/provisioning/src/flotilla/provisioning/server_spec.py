@@ -32,14 +32,12 @@ RANDOM_PORT: Final = -1
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 SCOPES_MAX: Final = 1000
 ROUTES_MAX: Final = 100
-CONNECTIONS_MAX: Final = 256
-SUBSCRIPTIONS_MAX: Final = 256
+CONNECTIONS_MAX: Final = 512
+SUBSCRIPTIONS_MAX: Final = 512
 """
-Of one connection. A subscription costs the server some 3 KB, or three times that with the longest subject: what an account
-may have of both is what it can take of the server's memory.
+Of one connection; a worker has one for each of its 256 capabilities at most. A subscription costs the server some 3 KB, or
+three times that with the longest subject: what an account may have of both is what it can take of the server's memory.
 """
-WORKER_SUBSCRIPTIONS_MAX: Final = 384
-"""One for each capability of a pool, and a dozen."""
 PORT_MAX: Final = 65_535
 
 _PUBLIC_KEY: Final = re.compile(r"U[A-Z2-7]{55}")
