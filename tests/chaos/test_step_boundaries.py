@@ -27,8 +27,9 @@ from nats.aio.msg import Msg
 
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.fleet_process import FleetProcess
-from flotilla.testkit.plain_client import Json, PlainClient, new_task, settled
+from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task, settled
 from flotilla.testkit.step_counts import Mark, StepCounts, counted_fleet, kept_steps, mark
+from orchestrator.execution.poison_tasks import DEATHS_MAX
 
 VICTIMS: Final = ("orchestrator", "worker", "nats-server")
 TASKS: Final = (("one", "-"), ("two", "0"), ("two", "1"), ("three", "-"))
@@ -88,11 +89,13 @@ class Killer:
     Attributes:
         planned: The kill of each run that has not been made yet.
         made: Those that were.
+        workers_died: When a worker was killed, by this machine's clock in nanoseconds since 1970.
     """
 
     def __init__(self, fleet: RunningFleet, worker_env: dict[str, str]) -> None:
         self.planned: Final[dict[str, Kill]] = {}
         self.made: Final[Counter[Kill]] = Counter()
+        self.workers_died: Final[list[int]] = []
         self._whole = asyncio.Event()
         self._whole.set()
         self._changed = asyncio.Event()
@@ -116,6 +119,8 @@ class Killer:
         else:
             victim = self._running(kill.victim)
             victim.kill()
+            if kill.victim == "worker":
+                self.workers_died.append(time.time_ns())
             mending = self._start(kill.victim, victim)
         task = asyncio.get_running_loop().create_task(mending)
         self._mending.add(task)
@@ -196,14 +201,23 @@ class Results:
                 self._next = message["seq"] + 1
                 run = message["subject"].rpartition(".")[2]
                 (self.twice if run in self.of else found).append(run)
-                self.of[run] = message
+                self.of[run] = json.loads(base64.b64decode(message["data"]))
         return found
 
 
+class GivenUp(NamedTuple):
+    """A run that was given up since workers died of one of its steps, and how many did while it was under way."""
+
+    run: str
+    said: Json
+    workers_died: int
+
+
 class Killed(NamedTuple):
-    """What came of the kills in one fleet."""
+    """What came of the kills in one fleet; the result of a run that was given up is that of the one that went on with it."""
 
     runs: list[str]
+    given_up: list[GivenUp]
     made: Counter[Kill]
     results: Results
     counts: StepCounts
@@ -224,7 +238,7 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
     story = (
         f"seed={seed} {sum(len(each.runs) for each in ended)} runs, {made.total()} kills at {len(made)} boundaries: "
         f"{sum(each.counts.repeated for each in ended)} of {sum(each.counts.tasks for each in ended)} tasks of steps were "
-        "asked for twice"
+        f"asked for twice, {sum(len(each.given_up) for each in ended)} runs were given up after three deaths and went on"
     )
     print(story)  # noqa: T201  (a figure)
     assert made.total() == kills or "CHAOS_SECONDS" in os.environ, story
@@ -233,8 +247,10 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
         assert set(each.runs) == each.results.of.keys(), story
         assert [] == each.counts.repeated_although_kept(each.kept), story
         for run in each.runs:
-            result = _result(each.results.of[run])
+            result = each.results.of[run]
             assert OUTPUT == result.get("output"), f"{result} {story}"
+        for lost in each.given_up:
+            assert lost.workers_died >= DEATHS_MAX, f"{lost} {story}"
         assert {(run, *task) for run, task in product(each.runs, TASKS)} == set(each.kept), story
         assert set(each.kept) == each.counts.asked.keys(), story
 
@@ -250,7 +266,35 @@ async def _kill_in_a_fleet(directory: Path, plan: Iterator[Kill]) -> Killed:
         await settled(admin.nc)
         runs = await _run_all(client, killer, results, plan)
         await killer.until_whole()
-        return Killed(runs, killer.made, results, counts, await kept_steps(admin))
+        given_up = await _go_on(client, results, counts, killer.workers_died)
+        return Killed(runs, given_up, killer.made, results, counts, await kept_steps(admin))
+
+
+async def _go_on(client: PlainClient, results: Results, counts: StepCounts, workers_died: list[int]) -> list[GivenUp]:
+    """
+    Go on with the runs that were given up: what nobody kills any more ends well.
+
+    A step of which three workers have died, or may have, is given to no fourth one: its run is over, with all it has kept.
+    """
+    given_up: list[GivenUp] = []
+    for run, result in list(results.of.items()):
+        details = result.get("error", {}).get("details", {})
+        if details.get("deaths") != DEATHS_MAX:
+            continue
+        asked = [
+            time_ns for done, times in counts.asked.items() if done[:2] == (run, details["step"]) for time_ns in times
+        ]
+        given_up.append(GivenUp(run, details, sum(died_ns >= min(asked) for died_ns in workers_died)))
+        again = new_task()
+        await _submit(client, again, run, {"Flotilla-Resume": run})
+        await eventually(lambda again=again: _has_ended(results, again), STALLED_S)
+        results.of[run] = results.of.pop(again)
+    return given_up
+
+
+async def _has_ended(results: Results, run: str) -> bool:
+    await results.read()
+    return run in results.of
 
 
 def _plan(kills: int, seconds: float, luck: random.Random) -> Iterator[Kill]:
@@ -287,7 +331,7 @@ async def _run_all(client: PlainClient, killer: Killer, results: Results, plan: 
             runs.append(run)
             under_way.add(run)
             killer.planned[run] = kill
-            await _submit(client, run)
+            await _submit(client, run, run)
             await killer.until_made(run)
         elif room and not under_way:
             return runs
@@ -295,15 +339,11 @@ async def _run_all(client: PlainClient, killer: Killer, results: Results, plan: 
             await asyncio.sleep(0.1)
 
 
-async def _submit(client: PlainClient, run: str) -> None:
+async def _submit(client: PlainClient, task: str, run: str, headers: dict[str, str] | None = None) -> None:
     """The same id until it is acknowledged: that is how a caller makes sure."""
     while True:
         with contextlib.suppress(nats.errors.Error, TimeoutError):
-            ack = await client.submit("three", {"run": run}, task=run, timeout_s=5)
+            ack = await client.submit("three", {"run": run}, task=task, headers=headers, timeout_s=5)
             if "error" not in ack:
                 return
         await asyncio.sleep(0.1)
-
-
-def _result(message: Json) -> Json:
-    return json.loads(base64.b64decode(message["data"]))
