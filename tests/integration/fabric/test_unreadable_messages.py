@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from flotilla.fabric import prompt_client
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.unreadable import UNREADABLE
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.plain_client import eventually
 from flotilla.testkit.raw_client import RawClient, raw_client
 
 GOOD = b"hostile.good"
@@ -189,6 +191,54 @@ async def test_many_are_logged_once_a_minute(
     said = [record for record in caplog.records if record.message == "nats_message_unreadable"]
     assert len(said) <= 1
     assert "secret" not in str([vars(record) for record in said])
+
+
+async def ways_back(server: RunningServer) -> int:
+    """How many answers the server still expects to carry from the fleet's account to another."""
+    found = await server.monitored("/accountz?acc=FLEET")
+    return len(found["account_detail"].get("responses") or {})
+
+
+async def test_a_request_from_another_account_that_is_dropped_leaves_nothing_in_the_server(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Neither one that cannot be read nor one that comes behind too many: for each the server would keep a way back for an hour.
+    """
+    monkeypatch.setattr(prompt_client, "BEHIND_MAX", 3)
+    asked: list[Message] = []
+    go_on = asyncio.Event()
+
+    async def hold(message: Message) -> None:
+        asked.append(message)
+        await go_on.wait()
+        await member.publish(message.reply)
+
+    async with (
+        connected(nats_server.orchestrator(), name="asked") as member,
+        raw_client(nats_server.tenant()) as tenant,
+    ):
+        await member.subscribe("scope.*.ask.>", hold)
+        await member.settle()
+        for number in range(20):
+            tenant.publish(b"ask.\xff", b"{}", reply=b"_INBOX.a.%d" % number)
+            tenant.publish(b"ask.%b" % (b"a" * 2_000), b"{}", reply=b"_INBOX.b.%d" % number)
+            tenant.publish(b"ask.classify", b"{}", reply=b"_INBOX.c.%d" % number)
+        await tenant.flush()
+
+        async def held_alone() -> bool:
+            # The one that is in hand, and those behind it.
+            return await ways_back(nats_server) == 1 + prompt_client.BEHIND_MAX
+
+        await eventually(held_alone, timeout_s=60)
+        go_on.set()
+
+        async def nothing() -> bool:
+            return await ways_back(nats_server) == 0
+
+        await eventually(nothing, timeout_s=60)
+
+    assert {message.subject for message in asked} == {"scope.default.ask.classify"}
 
 
 async def test_requests_go_on_while_unreadable_messages_come(connection: Connection, hostile: RawClient):

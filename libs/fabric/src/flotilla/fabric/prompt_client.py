@@ -33,6 +33,8 @@ BEHIND_MAX: Final = 65_536
 """Messages of one subscription that wait behind one whose handler waits; more are dropped, and told."""
 BEHIND_BYTES_MAX: Final = 32 * 1024 * 1024
 """The same of their bytes."""
+IMPORTED_REPLY: Final = "_R_."
+"""How the server begins the reply subject of a request that came from another account."""
 SMALL_BYTES: Final = 64 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 """Written but not taken by the server: over this, nats-py's flusher writes, and publishers come to wait for it."""
@@ -66,7 +68,7 @@ class PromptClient(Client):
             raise ConnectionClosedError
         self._sid += 1
         subscription = Subscription(self, self._sid, subject, queue=queue)  # no callback: nats-py would start its task
-        self._lines[self._sid] = _Line(subscription, handler, self._error_cb)
+        self._lines[self._sid] = _Line(subscription, handler, self._on_trouble)
         self._subs[self._sid] = subscription
         await self._send_subscribe(subscription)
         return subscription
@@ -190,6 +192,7 @@ class PromptClient(Client):
             to = back = ""
         if not is_literal(to) or (back and not is_literal(back)):
             self._drop(sid, subject)
+            self._let_go(reply.decode("ascii", "replace"))
             return
         if line is None:
             await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportArgumentType]  # None without
@@ -203,6 +206,21 @@ class PromptClient(Client):
         UNREADABLE.dropped(
             "reply" if _is_readable(subject) else "subject", "" if subscription is None else subscription.subject
         )
+
+    async def _on_trouble(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            self._let_go(error.reply)
+        await self._error_cb(error)
+
+    def _let_go(self, reply: str) -> None:
+        """
+        End the way back of a request from another account that was dropped here.
+
+        The server keeps it until an answer comes, or for as long as one may take, which of an `ask` is an hour: at 3 KB
+        each, requests that nobody answers would fill its memory within seconds.
+        """
+        if reply.startswith(IMPORTED_REPLY) and is_literal(reply) and self._pending_data_size < BEHIND_BYTES_MAX:
+            self._say(b"PUB %b 0\r\n\r\n" % reply.encode())
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """

@@ -17,12 +17,13 @@ from flotilla.contracts.names import OBSERVER_ACCOUNT
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.groups import leave
+from flotilla.fabric.prompt_client import IMPORTED_REPLY
 from orchestrator.api.requests import Answerer, ApiRequest
 from orchestrator.api.turns import Turns
 from orchestrator.execution.crashes import internal
 from orchestrator.state.origins import REQUEST_INFO
 from orchestrator.state.shares import Shares
-from orchestrator.ways_in.replies import FOR_NO_STREAM, IMPORTED_REPLY, NO_HEADERS, may_answer, reply_error
+from orchestrator.ways_in.replies import FOR_NO_STREAM, NO_HEADERS, may_answer, reply_error
 
 logger = structlog.get_logger("orchestrator")
 

@@ -11,10 +11,9 @@ from flotilla.contracts.results import AcceptedMessage, ErrorReply, PieceMessage
 from flotilla.contracts.subjects import inbox_prefix
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.jetstream_api import EXPECTED_STREAM
+from flotilla.fabric.prompt_client import IMPORTED_REPLY
 from orchestrator.reporting.background_publisher import BackgroundPublisher, Outgoing
 
-IMPORTED_REPLY: Final = "_R_."
-"""How the server begins the reply subject of a request that came from another account."""
 NO_HEADERS: Final[dict[str, str]] = {}
 ANSWERED: Final = (IMPORTED_REPLY, f"{inbox_prefix(ORCHESTRATOR)}.", f"{inbox_prefix(ADMIN)}.")
 
