@@ -2,17 +2,21 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.results import Event, encode
+from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.message import Message
 from flotilla.fabric.stored import StoredMessage
 from portal.live import event_feed
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
+from portal.live.history import HOUR_S, MOVES_MAX, History
 from portal.live.rates import HOUR_STEPS_MAX, HourSum, Rate
+from portal.live.route_views import with_idle
+from portal.live.snapshot import RouteStatus, RouteView
 from portal.live.story import story_of
 from portal.live.tasks import EVENTS_PER_TASK_MAX, SeenTasks
 
@@ -320,3 +324,46 @@ def test_the_steps_of_a_run_that_goes_on_know_what_they_need():
     assert [("short", "running", []), ("german", "succeeded", ["short"])] == [
         (step.step, step.status, step.needs) for step in story.steps
     ]
+
+
+def route(status: RouteStatus, words: str = "", pool: str = "local") -> RouteView:
+    return RouteView(capability="classify", pool=pool, model="m", zone="local", status=status, words=words, share=1.0)
+
+
+async def test_a_route_that_comes_to_stand_otherwise_has_moved():
+    """
+    Not one that is seen for the first time, or again after a while; of the last hour alone, and within a bound.
+    """
+    history = History(cast("Any", None), cast("Any", None))
+    for at_s, routes in enumerate(
+        [
+            [route("healthy")],
+            [route("healthy")],
+            [route("ejected", "p95 over its guard"), route("open", pool="cloud")],
+            [],
+            [route("healthy")],
+            [route("half_open", "returning")],
+        ]
+    ):
+        history.stand(routes, float(at_s))
+    told = [(move.at_unix_s, move.status, move.words) for move in history.moves(10.0, capability="classify")]
+
+    assert [(2.0, "ejected", "p95 over its guard"), (5.0, "half_open", "returning")] == told
+    assert [] == history.moves(10.0, pool="cloud")
+    assert [5.0] == [move.at_unix_s for move in history.moves(2.0 + HOUR_S)]
+    for at_s in range(2 * MOVES_MAX):
+        history.stand([route("open" if at_s % 2 else "healthy")], float(at_s))
+    assert MOVES_MAX == len(history.moves(0.0))
+
+
+def test_a_route_that_is_used_no_more_is_still_listed():
+    """
+    For as long as there is something of its last hour to see; once, and without figures of now.
+    """
+    used = [RouteKey("local", "m", "classify"), RouteKey("cloud", "n", "classify"), RouteKey("cloud", "n", "answer")]
+    listed = with_idle([route("ejected")], used, None, {"cloud": "cloud"})
+
+    assert [("answer", "cloud", "idle"), ("classify", "local", "ejected"), ("classify", "cloud", "idle")] == [
+        (one.capability, one.pool, one.status) for one in listed
+    ]
+    assert ("cloud", None, None) == (listed[0].zone, listed[0].share, listed[0].p95_ms)

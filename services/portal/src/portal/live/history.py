@@ -1,5 +1,6 @@
 """
-How the routes did in the last hour: a point for each ten seconds, out of what the orchestrators write about each second.
+How the routes did in the last hour: a point for each ten seconds, out of what the orchestrators write about each second,
+and when routing left one of them or came back to it.
 
 Kept here alone, so it begins when the portal does. Steps in which a route was not used have no point.
 """
@@ -27,10 +28,14 @@ from flotilla.contracts.subjects import STATS_BUCKET
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.kv_cache import KvCache
+from portal.live.snapshot import RouteStatus, RouteView
 
 STEP_S: Final = 10
 POINTS_MAX: Final = 360
 SERIES_MAX: Final = 200
+MOVES_MAX: Final = 500
+"""Of all routes together; of more in an hour the newest are kept."""
+HOUR_S: Final = STEP_S * POINTS_MAX
 LAG_S: Final = 3
 """Orchestrators write about once a second; the last second's attempts come a little later."""
 
@@ -56,11 +61,30 @@ class Point(Struct, frozen=True, kw_only=True):
     tokens: int
 
 
+class Move(Struct, frozen=True, kw_only=True):
+    """
+    A route has come to stand otherwise.
+
+    Attributes:
+        status: As it stands from then on.
+        words: Why.
+    """
+
+    at_unix_s: float
+    capability: str
+    pool: str
+    model: str
+    status: RouteStatus
+    words: str
+
+
 class History:
     """Follows the stats bucket, and keeps a point a step for each route that was used."""
 
     def __init__(self, connection: Connection, requests: Requests) -> None:
         self._series: Final[dict[RouteKey, deque[Point]]] = {}
+        self._stood: dict[RouteKey, RouteStatus] = {}
+        self._moves: Final[deque[Move]] = deque(maxlen=MOVES_MAX)
         self._done_unix_s = int(time.time()) // STEP_S * STEP_S
         self._sampling: asyncio.Task[None] | None = None
         self.cache: Final[KvCache[RouteStats]] = KvCache(
@@ -93,6 +117,41 @@ class History:
             for point in series:
                 by_step.setdefault(point.at_unix_s, []).append(point)
         return [together(by_step[step]) for step in sorted(by_step)]
+
+    def moves(self, now_unix_s: float, *, capability: str = "", pool: str = "", model: str = "") -> list[Move]:
+        """The moves of the last hour of the routes that match, oldest first; an empty word matches all."""
+        wanted = (pool, model, capability)
+        return [
+            move
+            for move in self._moves
+            if move.at_unix_s > now_unix_s - HOUR_S
+            and all(
+                word in ("", part) for word, part in zip(wanted, (move.pool, move.model, move.capability), strict=True)
+            )
+        ]
+
+    def used_lately(self) -> list[RouteKey]:
+        """The routes that have a point in the last hour."""
+        return list(self._series)
+
+    def stand(self, routes: Iterable[RouteView], now_unix_s: float) -> None:
+        """How the routes stand now: whichever stood otherwise when it was last seen has moved."""
+        stand: dict[RouteKey, RouteStatus] = {}
+        for route in routes:
+            key = RouteKey(route.pool, route.model, route.capability)
+            stand[key] = route.status
+            if self._stood.get(key, route.status) != route.status:
+                self._moves.append(
+                    Move(
+                        at_unix_s=now_unix_s,
+                        capability=route.capability,
+                        pool=route.pool,
+                        model=route.model,
+                        status=route.status,
+                        words=route.words,
+                    )
+                )
+        self._stood = stand
 
     def take_step(self, until_unix_s: int) -> None:
         """Add the points of the step that ended at this time."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from flotilla.contracts.api_routing import RouteReport
 from flotilla.contracts.policy import Policy, rules_for
+from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from portal.live.replicas import SeenReplica
 from portal.live.snapshot import RouteStatus, RouteView
@@ -18,6 +19,7 @@ _WORDS: Final[Mapping[RouteStatus, str]] = {
     "half_open": "returning: gets a part of its tasks",
     "open": "circuit breaker open",
     "unavailable": "no live replica serves it",
+    "idle": "no task at the moment",
 }
 
 
@@ -43,8 +45,37 @@ def route_views(
         _route(report, attempts[report.capability], policy, zones.get(report.pool), live=_is_live(report, live))
         for report in listed
     ]
-    views.sort(key=lambda view: (view.capability, -(view.share or 0.0), view.pool, view.model))
-    return views[:ROUTES_SHOWN_MAX]
+    return sorted(views, key=_order)[:ROUTES_SHOWN_MAX]
+
+
+def with_idle(
+    views: list[RouteView], used: Iterable[RouteKey], policy: Policy | None, zones: Mapping[str, Zone]
+) -> list[RouteView]:
+    """The same, and those that were used in the last hour, so that it can be seen how they did."""
+    known = {(view.pool, view.model, view.capability) for view in views}
+    idle = [
+        RouteView(
+            capability=key.capability,
+            pool=key.pool,
+            model=key.model,
+            zone=zones.get(key.pool),
+            status="idle",
+            words=_WORDS["idle"],
+            p95_ms_guard=_guard_ms(policy, key.capability),
+        )
+        for key in used
+        if tuple(key) not in known
+    ]
+    return sorted([*views, *idle], key=_order)[:ROUTES_SHOWN_MAX]
+
+
+def _order(view: RouteView) -> tuple[str, float, str, str]:
+    return (view.capability, -(view.share or 0.0), view.pool, view.model)
+
+
+def _guard_ms(policy: Policy | None, capability: str) -> float | None:
+    rules = None if policy is None else rules_for(policy, capability)
+    return None if rules is None else rules.guards.p95_ms
 
 
 def _is_live(report: RouteReport, live: set[tuple[str, str, str]]) -> bool:
@@ -55,7 +86,6 @@ def _route(report: RouteReport, attempts: int, policy: Policy | None, zone: Zone
     status = _status(report, live=live)
     ok = report.outcomes.get("ok", 0)
     priced = report.attempts - report.unpriced
-    rules = None if policy is None else rules_for(policy, report.capability)
     return RouteView(
         capability=report.capability,
         pool=report.pool,
@@ -70,7 +100,7 @@ def _route(report: RouteReport, attempts: int, policy: Policy | None, zone: Zone
         tokens_per_s=round((report.input_tokens + report.output_tokens) / WINDOW_S, 1),
         cost_usd_task=report.cost_usd / priced if ok and priced > 0 else None,
         in_flight=report.in_flight,
-        p95_ms_guard=None if rules is None else rules.guards.p95_ms,
+        p95_ms_guard=_guard_ms(policy, report.capability),
     )
 
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 from flotilla.contracts.subjects import Zone
 from portal.live.replicas import ReplicaStatus
 
-RouteStatus = Literal["healthy", "ejected", "half_open", "open", "unavailable"]
+RouteStatus = Literal["healthy", "ejected", "half_open", "open", "unavailable", "idle"]
+"""`idle`: used in the last hour, but not now, so nothing is said of it but what was."""
 Severity = Literal["bad", "warn", "info"]
 
 

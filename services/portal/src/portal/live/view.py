@@ -32,7 +32,7 @@ from portal.live.past_events import CatchUp
 from portal.live.pool_views import pool_views
 from portal.live.questions import Questions
 from portal.live.replicas import Replicas
-from portal.live.route_views import route_views
+from portal.live.route_views import route_views, with_idle
 from portal.live.snapshot import BacklogView, FleetHead, Snapshot, encode_snapshot
 from portal.live.stalled import Stalled
 from portal.live.tasks import SeenTasks
@@ -64,7 +64,7 @@ class FleetView:
         self._loop = loop
         self._dirty = True
         self._built_s = -FIGURES_EVERY_S
-        self._forgot_s = loop.time()
+        self._looked_s = loop.time()
         self._body = b""
         self._chunk = b""
         self._turned = asyncio.Event()
@@ -154,7 +154,7 @@ class FleetView:
             await self._pace.due()
             try:
                 self.events.end_frame()
-                self._forget_gone()
+                self._each_second()
                 due = self._loop.time() - self._built_s >= FIGURES_EVERY_S
                 if self.viewers and (self._dirty or due):
                     self._build()
@@ -173,11 +173,16 @@ class FleetView:
         seen = self.tasks.take(scope, event)
         self.figures.take(event, seen)
 
-    def _forget_gone(self) -> None:
-        """Also while nobody looks: replicas that come and go are not to fill the memory until somebody does."""
-        if self._loop.time() - self._forgot_s >= FIGURES_EVERY_S:
-            self._forgot_s = self._loop.time()
+    def _each_second(self) -> None:
+        """Also while nobody looks: replicas that are gone are forgotten, and routes that move are written down."""
+        if self._loop.time() - self._looked_s >= FIGURES_EVERY_S:
+            self._looked_s = self._loop.time()
             self.replicas.forget_gone()
+            routes = route_views(self.questions.routes, self.replicas.all(), self._policy_now(), {})
+            self.history.stand(routes, unix_ms() / 1000)
+
+    def _policy_now(self) -> Policy | None:
+        return self.policy.values.get(POLICY_KEY)
 
     def _build(self) -> None:
         self._dirty = False
@@ -194,7 +199,8 @@ class FleetView:
         seen = list(self.replicas.all())
         pools = pool_views(seen, self.figures.pool_rates(now_unix_ms), now_s=now_s)
         zones: dict[str, Zone] = {pool.name: pool.zone for pool in pools}
-        routes = route_views(self.questions.routes, seen, self.policy.values.get(POLICY_KEY), zones)
+        policy = self._policy_now()
+        routes = route_views(self.questions.routes, seen, policy, zones)
         statuses = self.questions.statuses
         backlog = [
             BacklogView(scope=scope, capability=entry.capability, pending=entry.high + entry.normal + entry.low)
@@ -211,7 +217,7 @@ class FleetView:
             ),
             totals=self.figures.totals(now_unix_ms),
             pools=pools,
-            routes=routes,
+            routes=with_idle(routes, self.history.used_lately(), policy, zones),
             boundary=self.figures.boundary(now_unix_ms),
             backlog=backlog,
             needs_you=needs_you(

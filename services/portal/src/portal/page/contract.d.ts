@@ -183,6 +183,17 @@ export interface HistoryPoint {
 export interface History {
   step_s: number;
   points: HistoryPoint[];
+  /** When a route came to stand otherwise, oldest first. */
+  moves: Move[];
+}
+
+export interface Move {
+  at_unix_s: number;
+  capability: string;
+  pool: string;
+  model: string;
+  status: string;
+  words: string;
 }
 
 export interface ExplainedRoute {

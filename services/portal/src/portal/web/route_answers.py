@@ -1,5 +1,6 @@
 """Routes: how they did in the last hour, where a task would go now and why, and the policy that says so."""
 
+import time
 from typing import Final
 
 from msgspec import Struct
@@ -52,12 +53,15 @@ class RouteAnswers:
     async def history(self, request: Request) -> Response:
         """The last hour of the routes that match."""
         self._doors.viewer(request)
-        points = self._view.history.points(
-            capability=parameters.capability(request),
-            pool=parameters.pool(request),
-            model=parameters.model(request),
+        wanted = {
+            "capability": parameters.capability(request),
+            "pool": parameters.pool(request),
+            "model": parameters.model(request),
+        }
+        history = self._view.history
+        return as_json(
+            {"step_s": STEP_S, "points": history.points(**wanted), "moves": history.moves(time.time(), **wanted)}
         )
-        return as_json({"step_s": STEP_S, "points": points})
 
     async def explain(self, request: Request) -> Response:
         """Where a task would go now."""

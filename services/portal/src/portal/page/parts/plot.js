@@ -3,7 +3,9 @@
  *
  * @typedef {{ name: string, tone: string, values: (number | null | undefined)[] }} Line `tone` is a class: `p50`, `p95`...
  * @typedef {{ title: string, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
- *   floor?: number }} PlotData `guard`: a dashed line; `floor`: the least that the axis reaches.
+ *   floor?: number, step_s?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line;
+ *   `floor`: the least that the axis reaches; `step_s`: between points that were measured one after the other; `moves`:
+ *   what is marked.
  */
 
 import { clock, isKnown, UNKNOWN } from "../core/format.js";
@@ -16,6 +18,10 @@ const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 22;
 const TICKS = 3;
+/** Of a shorter time, minutes alone would be the same at both ends. */
+const SECONDS_SHOWN_BELOW_S = 600;
+/** One that is late is no gap. */
+const GAP_STEPS = 2.5;
 
 /** Which point is under the pointer, by the plot's title. @type {Map<string, number>} */
 const pointed = new Map();
@@ -89,13 +95,18 @@ function picture(data, at) {
       h(
         "text",
         { class: "axis", x: x(second), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][index] ?? "middle" },
-        clock(second * 1000).slice(0, 5),
+        last - first < SECONDS_SHOWN_BELOW_S ? clock(second * 1000) : clock(second * 1000).slice(0, 5),
       ),
     ),
     isKnown(data.guard) && data.guard <= top
       ? h("line", { class: "guard", x1: LEFT, x2: width - RIGHT, y1: y(data.guard), y2: y(data.guard) })
       : null,
-    data.lines.map((line) => h("path", { class: `line ${line.tone}`, d: way(data.at_unix_s, line.values, x, y) })),
+    (data.moves ?? [])
+      .filter((move) => move.at_unix_s >= first && move.at_unix_s <= last)
+      .map((move, key) =>
+        h("g", { class: "move", key: `move ${key}` }, h("title", null, `${clock(move.at_unix_s * 1000)} ${move.words}`), h("line", { x1: x(move.at_unix_s), x2: x(move.at_unix_s), y1: TOP, y2: HEIGHT - BOTTOM }), h("path", { d: `M${x(move.at_unix_s).toFixed(1)} ${TOP}l-4 -7h8z` })),
+      ),
+    data.lines.map((line) => h("path", { class: `line ${line.tone}`, d: way(data.at_unix_s, line.values, x, y, data.step_s) })),
     pointedAt === undefined ? null : h("line", { class: "pointed", x1: x(pointedAt), x2: x(pointedAt), y1: TOP, y2: HEIGHT - BOTTOM }),
   );
 }
@@ -115,12 +126,14 @@ function scaleTop(data) {
  * @param {(number | null | undefined)[]} values
  * @param {(second: number) => number} x
  * @param {(value: number) => number} y
+ * @param {number} [step_s]
  */
-function way(seconds, values, x, y) {
+function way(seconds, values, x, y, step_s = Infinity) {
   let d = "";
   let drawing = false;
   seconds.forEach((second, index) => {
     const value = values[index];
+    if (index && second - (seconds[index - 1] ?? 0) > GAP_STEPS * step_s) drawing = false;
     if (isKnown(value)) {
       // A point between two gaps is a dot: a line of no length with round ends.
       d += drawing ? `L${x(second).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(second).toFixed(1)} ${y(value).toFixed(1)}h0`;

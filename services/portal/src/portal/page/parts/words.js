@@ -38,7 +38,7 @@ export function classTag(dataClass) {
 
 /** Where a task went: zone, pool and model. @param {{ zone?: string, pool?: string, model?: string }} where */
 export function whereText(where) {
-  if (!where.pool) return h("span", { class: "dim" }, "–");
+  if (!where.pool) return h("span", { class: "dim none" }, "–");
   return h(
     "span",
     { class: "where", title: [where.pool, where.model].filter(Boolean).join(" / ") },

@@ -31,12 +31,15 @@ export function lastHour(snapshot) {
       at_unix_s,
       lines: lines.map((line) => ({ name: line.name, tone: line.zone, values: at_unix_s.map((at) => line.byTime.get(at)) })),
       format: ms,
+      step_s: all.data.step_s,
     }),
     plot({
       title: "Tasks",
       at_unix_s: points.map((point) => point.at_unix_s),
       lines: [{ name: `in ${span(all.data.step_s)}`, tone: "p50", values: points.map((point) => point.tasks) }],
       format: count,
+      floor: 3,
+      step_s: all.data.step_s,
     }),
   );
 }

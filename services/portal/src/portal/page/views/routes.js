@@ -1,6 +1,6 @@
 /** Routes with their figures, the last hour of one of them, why tasks go where they go, and the policy. */
 
-import { count, ms, percent, rate, span, usd } from "../core/format.js";
+import { ago, count, isKnown, ms, percent, rate, span, usd } from "../core/format.js";
 import { link } from "../core/place.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
@@ -12,10 +12,11 @@ import { table } from "../parts/table.js";
 import { tag, whereText } from "../parts/words.js";
 import { policyView } from "./policy.js";
 
-/** @import { Explanation, History, Route } from "../contract.js" */
+/** @import { Explanation, History, HistoryPoint, Move, Route } from "../contract.js" */
 
 const HISTORY_AGE_MS = 10_000;
 const EXPLAIN_AGE_MS = 4000;
+const MOVES_SHOWN = 10;
 const CLASSES = ["public", "internal", "restricted"];
 
 export const title = "Routes";
@@ -38,7 +39,7 @@ export function view(place) {
       "section",
       { class: "panel", "aria-labelledby": "routes-title" },
       h("h2", { id: "routes-title" }, "Routes ", h("small", null, h("a", { href: "#/routes/policy" }, "Policy"))),
-      routes.length ? routeTable(routes, first) : empty("No route is in use", "A route is here while tasks take it, and for a minute after."),
+      routes.length ? routeTable(routes, first) : empty("No route was in use", "A route is here when a task has taken it, and for an hour after."),
     ),
     first ? lastHour(first) : null,
     first ? explanation(first.capability, chosen, place.search.get("data_class") ?? "") : null,
@@ -86,32 +87,68 @@ function routeTable(routes, chosen) {
 /** @param {Route} route */
 function lastHour(route) {
   const found = resource(`/api/history${query({ capability: route.capability, pool: route.pool, model: route.model })}`, HISTORY_AGE_MS);
+  const whole = resource(`/api/history${query({ capability: route.capability })}`, HISTORY_AGE_MS);
   return h(
     "section",
     { class: "panel", "aria-labelledby": "hour-title" },
     h("h2", { id: "hour-title" }, h("span", null, "The last hour of ", h("bdi", null, route.capability), " on ", h("bdi", null, route.pool), " ", h("bdi", { class: "dim" }, route.model))),
-    whenLoaded(found, (/** @type {History} */ data) => {
-      const at_unix_s = data.points.map((point) => point.at_unix_s);
-      const per = `in ${span(data.step_s)}`;
-      return h(
-        "div",
-        { class: "plots two" },
-        plot({
-          title: "Latency",
-          at_unix_s,
-          lines: [
-            { name: "p95", tone: "p95", values: data.points.map((point) => point.p95_ms) },
-            { name: "p50", tone: "p50", values: data.points.map((point) => point.p50_ms) },
-          ],
-          format: ms,
-          guard: route.p95_ms_guard ?? null,
-        }),
-        plot({ title: "Errors", at_unix_s, lines: [{ name: "share", tone: "errors", values: data.points.map((point) => point.error_rate) }], format: percent, floor: 0.01 }),
-        plot({ title: "Tasks", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tasks) }], format: count }),
-        plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.03 }),
-      );
-    }),
+    whenLoaded(found, (/** @type {History} */ data) => [hourPlots(route, data, whole.data?.points ?? []), moved(data.moves)]),
   );
+}
+
+/** @param {Route} route @param {History} data @param {HistoryPoint[]} whole Of its capability, by whichever route. */
+function hourPlots(route, data, whole) {
+  const at_unix_s = data.points.map((point) => point.at_unix_s);
+  const all = new Map(whole.map((point) => [point.at_unix_s, point.tasks]));
+  const per = `in ${span(data.step_s)}`;
+  const drawn = { at_unix_s, step_s: data.step_s, moves: data.moves.map((move) => ({ at_unix_s: move.at_unix_s, words: moveWords(move) })) };
+  return h(
+    "div",
+    { class: "plots two" },
+    plot({
+      ...drawn,
+      title: "Latency",
+      lines: [
+        { name: "p95", tone: "p95", values: data.points.map((point) => point.p95_ms) },
+        { name: "p50", tone: "p50", values: data.points.map((point) => point.p50_ms) },
+      ],
+      format: ms,
+      guard: route.p95_ms_guard ?? null,
+    }),
+    plot({ ...drawn, title: "Errors", lines: [{ name: "share", tone: "errors", values: data.points.map((point) => point.error_rate) }], format: percent, floor: 0.01 }),
+    plot({ ...drawn, title: "Tasks", lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tasks) }], format: count, floor: 3 }),
+    plot({ ...drawn, title: "Share of the capability", lines: [{ name: "share", tone: "p50", values: data.points.map((point) => shareOf(point.tasks, all.get(point.at_unix_s))) }], format: percent, floor: 1 }),
+    plot({ ...drawn, title: "Tokens", lines: [{ name: "in and out", tone: "p50", values: data.points.map((point) => isKnown(point.tokens) ? point.tokens / data.step_s : null) }], format: rate, floor: 3 }),
+    plot({ ...drawn, title: "Cost", lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003 }),
+  );
+}
+
+/** @param {import("../contract.js").Figure} tasks @param {import("../contract.js").Figure} all Not known yet of the newest step. */
+function shareOf(tasks, all) {
+  return isKnown(tasks) && isKnown(all) && all > 0 ? Math.min(1, tasks / all) : null;
+}
+
+/** @param {Move[]} moves */
+function moved(moves) {
+  if (!moves.length) return null;
+  return h(
+    "div",
+    { class: "moves" },
+    h("h3", null, "Moves ", h("small", null, "marked in the plots")),
+    h(
+      "ol",
+      null,
+      moves
+        .slice(-MOVES_SHOWN)
+        .reverse()
+        .map((move, index) => h("li", { key: index }, ago(move.at_unix_s * 1000), " ", tag(move.status), " ", h("span", { class: "data dim" }, move.words))),
+    ),
+  );
+}
+
+/** @param {Move} move */
+function moveWords(move) {
+  return [move.status.replaceAll("_", " "), move.words].filter(Boolean).join(": ");
 }
 
 /** @param {string} capability @param {Record<string, string>} chosen @param {string} dataClass */

@@ -37,8 +37,8 @@ export function view(place) {
         return h(
           "div",
           { class: "plots two" },
-          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.03 }),
-          plot({ title: "Tokens", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tokens) }], format: count }),
+          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003, step_s: data.step_s }),
+          plot({ title: "Tokens", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tokens) }], format: count, floor: 3, step_s: data.step_s }),
         );
       }),
     ),
