@@ -31,7 +31,7 @@ async def test_a_worker_that_starts_is_seen_and_one_that_is_killed_too(page: Bro
     worker = await fleet.start_worker("local", "spare", "spare-w1", slots=2)
     pool = page.page.locator('[data-node="local/spare"]')
     await pool.wait_for()
-    assert "0 of 2 slots · 1 replica" in await pool.inner_text()
+    assert "0 of 2 slots taken · 1 replica" in await pool.inner_text()
 
     worker.kill()
     await page.until(

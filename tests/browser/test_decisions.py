@@ -92,7 +92,7 @@ async def test_a_wrong_token_is_refused_in_words(browser: Browser, portal: Porta
         await page.page.get_by_role("button", name="Sign in").click()
         await page.page.get_by_role("alert").wait_for()
         await page.go("overview")
-        await page.page.get_by_role("link", name="Sign in").wait_for()
+        await page.page.locator("header").get_by_role("link", name="Sign in").wait_for()
         assert page.errors == []
 
 

@@ -33,7 +33,7 @@ async def test_who_may_change_things_sees_every_view(browser: Browser, portal: P
         for view in VIEWS:
             await page.go(view)
         await page.page.get_by_role("button", name="Sign out").click()
-        await page.page.get_by_role("link", name="Sign in").wait_for()
+        await page.page.locator("header").get_by_role("link", name="Sign in").wait_for()
         assert page.errors == []
 
 

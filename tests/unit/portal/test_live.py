@@ -121,6 +121,28 @@ def test_a_step_is_known_by_its_run():
     assert {("default", f"seq-3-{step}"): "seq-3"} == {key: run for key, run in found.items() if run}
 
 
+def test_the_step_of_a_run_that_waits_for_an_approval_is_told():
+    """
+    By the events of the step's own task; no more when it was decided, and of this run alone.
+    """
+    tasks, digest = SeenTasks(), "0123456789abcdef0123"
+    run = tasks.take("default", event("queued", "run-1"))
+    for one in (event("step_started", "run-1", step="short"), event("step_started", "run-1", step="german")):
+        tasks.take("default", one)
+    tasks.take("default", event("awaiting_approval", f"run-1-{digest}", step="german"))
+    waiting = tasks.waiting_steps("default", "run-1")
+    story = story_of("default", run, None, lambda pool: "local" if pool else None, waiting_steps=waiting)
+
+    assert {"german"} == waiting
+    assert story is not None
+    assert story.awaits_approval
+    assert [("short", "running"), ("german", "awaiting_approval")] == [(one.step, one.status) for one in story.steps]
+    assert not tasks.waiting_steps("default", "run-2")
+    assert not tasks.waiting_steps("acme", "run-1")
+    tasks.take("default", event("approval_decided", f"run-1-{digest}", step="german"))
+    assert not tasks.waiting_steps("default", "run-1")
+
+
 def test_tasks_and_their_events_have_bounds():
     """
     The oldest task goes; of a task with too many events those in between do, and the one that ended it stays.

@@ -89,15 +89,27 @@ class Story(Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | UnsetType = UNSET
     has_result: bool = False
     run: str = ""
+    awaits_approval: bool = False
 
 
-def story_of(scope: str, seen: SeenTask | None, result: Result | None, zone_of: ZoneOf) -> Story | None:
-    """The story of a task of which there are events, a result, or both; None where there is neither."""
+def story_of(
+    scope: str,
+    seen: SeenTask | None,
+    result: Result | None,
+    zone_of: ZoneOf,
+    *,
+    waiting_steps: frozenset[str] = frozenset(),
+) -> Story | None:
+    """
+    The story of a task of which there are events, a result, or both; None where there is neither.
+
+    `waiting_steps` are those that wait for an approval, which the run's own events do not tell.
+    """
     if seen is None and result is None:
         return None
     events = [] if seen is None else seen.events
     if result is None:
-        return None if seen is None else _from_events(seen, zone_of)
+        return None if seen is None else _from_events(seen, zone_of, waiting_steps)
     error = result.error if isinstance(result.error, Struct) else None
     return Story(
         scope=scope,
@@ -125,7 +137,7 @@ def story_of(scope: str, seen: SeenTask | None, result: Result | None, zone_of: 
     )
 
 
-def _from_events(seen: SeenTask, zone_of: ZoneOf) -> Story:
+def _from_events(seen: SeenTask, zone_of: ZoneOf, waiting_steps: frozenset[str]) -> Story:
     return Story(
         scope=seen.scope,
         task=seen.task,
@@ -133,7 +145,8 @@ def _from_events(seen: SeenTask, zone_of: ZoneOf) -> Story:
         state=seen.state,
         at_unix_ms=seen.at_unix_ms,
         attempts=_attempts(seen.events, zone_of),
-        steps=_steps(seen.events, zone_of),
+        steps=_steps(seen.events, zone_of, waiting_steps),
+        awaits_approval=not seen.has_ended and bool(seen.gates or waiting_steps),
         events=[shown(seen.scope, one) for one in seen.events],
         events_dropped=seen.events_dropped,
         pool=seen.pool,
@@ -213,7 +226,7 @@ def _step(report: StepReport) -> StepView:
     )
 
 
-def _steps(events: list[Event], zone_of: ZoneOf) -> list[StepView]:
+def _steps(events: list[Event], zone_of: ZoneOf, waiting: frozenset[str]) -> list[StepView]:
     """The newest word on each step, in the order of their first."""
     found: dict[str, StepView] = {}
     words = {"step_started": "running", "step_finished": "succeeded", "step_failed": "failed"}
@@ -225,7 +238,7 @@ def _steps(events: list[Event], zone_of: ZoneOf) -> list[StepView]:
         found[event.step] = StepView(
             step=event.step,
             needs=event.needs or (before.needs if before else []),
-            status=status,
+            status="awaiting_approval" if status == "running" and event.step in waiting else status,
             zone=zone_of(event.pool) or "",
             pool=event.pool,
             model=event.model,

@@ -202,6 +202,16 @@ class SeenTasks:
             if not seen.has_ended and not seen.gates and seen.heard_unix_ms < since_unix_ms
         ]
 
+    def waiting_steps(self, scope: str, run: str) -> frozenset[str]:
+        """The steps of a run that wait for an approval."""
+        return frozenset(
+            event.step
+            for seen in self._tasks.values()
+            if seen.gates and not seen.has_ended and seen.scope == scope and self.run_of(seen) == run
+            for event in seen.events
+            if event.kind == "awaiting_approval" and event.step
+        )
+
     def newest_first(self) -> Iterator[SeenTask]:
         """All of them, by their first event."""
         return reversed(self._tasks.values())

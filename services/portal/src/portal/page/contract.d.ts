@@ -164,6 +164,7 @@ export interface Story extends Omit<TaskLine, "error"> {
   output_tokens?: Figure;
   replica?: string;
   has_result?: boolean;
+  awaits_approval?: boolean;
   events_dropped?: number;
   attempts?: Attempt[];
   steps?: Step[];

@@ -73,7 +73,8 @@ class TaskAnswers:
         result = None
         if session is not None and session.person.scope == scope and (seen is None or seen.has_ended):
             result = await self._result(session, task)
-        story = story_of(scope, seen, result, self._view.replicas.zone_of)
+        waiting = self._view.tasks.waiting_steps(scope, task)
+        story = story_of(scope, seen, result, self._view.replicas.zone_of, waiting_steps=waiting)
         if story is None:
             raise RefusedError(
                 404, "not_found", "No task of this id is known here; results of older ones need a sign-in"

@@ -3,8 +3,8 @@
  *
  * @typedef {{ name: string, tone: string, values: (number | null | undefined)[] }} Line `tone` is a class: `p50`, `p95`...
  * @typedef {{ title: string, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
- *   floor?: number, step_s?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line;
- *   `floor`: the least that the axis reaches; `step_s`: between points that were measured one after the other; `moves`:
+ *   floor?: number, ceiling?: number, step_s?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line;
+ *   `floor`: the least that the axis reaches; `ceiling`: what it ends at; `step_s`: between points that were measured one after the other; `moves`:
  *   what is marked.
  */
 
@@ -113,6 +113,7 @@ function picture(data, at) {
 
 /** @param {PlotData} data @returns {number} A round number that is above every value. */
 function scaleTop(data) {
+  if (data.ceiling) return data.ceiling;
   let most = Math.max(data.floor ?? 0, isKnown(data.guard) ? data.guard : 0);
   for (const line of data.lines) for (const value of line.values) if (isKnown(value) && value > most) most = value;
   if (most <= 0) return 1;

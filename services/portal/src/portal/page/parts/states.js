@@ -1,6 +1,7 @@
 /** What stands where data would: loading, empty, refused, broken. Each says what it is and what to do next. */
 
 import { h } from "../core/render.js";
+import { app } from "../core/state.js";
 
 /** @typedef {import("../core/render.js").Child} Child */
 
@@ -15,6 +16,15 @@ export function loading() {
 
 /** @param {import("../core/server.js").ServerError} error */
 export function refused(error) {
+  if (error.status === 403 && app.session?.signed_in === false && app.session.sign_in.length) {
+    return h(
+      "div",
+      { class: "state", role: "alert" },
+      h("p", { class: "state-title" }, "Sign in to see this"),
+      h("p", { class: "dim" }, "It is read with the credentials of who looks, not with the portal's own."),
+      app.session.sign_in.includes("proxy") ? null : h("p", null, h("a", { class: "button", href: "#/sign-in" }, "Sign in")),
+    );
+  }
   if (error.status === 403) {
     return h(
       "div",

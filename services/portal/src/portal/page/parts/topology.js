@@ -131,7 +131,7 @@ function poolView(pool) {
   const isOpen = opened.has(key);
   const total = pool.replicas_total ?? pool.replicas.length;
   const models = pool.models.join(", ");
-  const out = routesOf(pool).filter((route) => tone(route.status) !== "ok");
+  const out = routesOf(pool).filter((route) => tone(route.status) !== "ok" && route.status !== "idle");
   const status = tone(pool.status) === "ok" && out[0] ? out[0].status : pool.status;
   return h(
     "li",
@@ -142,7 +142,7 @@ function poolView(pool) {
       h("span", { class: "pool-name" }, h("b", { class: "cut" }, h("bdi", null, pool.name)), h("bdi", { class: "dim cut" }, models)),
       h("span", { class: "pool-status" }, tag(status)),
       slots(pool.slots, pool.slots_free),
-      h("span", { class: "dim pool-slots" }, `${pool.slots - pool.slots_free} of ${pool.slots} slots · ${total} ${total === 1 ? "replica" : "replicas"}`),
+      h("span", { class: "dim pool-slots" }, `${pool.slots - pool.slots_free} of ${pool.slots} slots taken · ${total} ${total === 1 ? "replica" : "replicas"}`),
       h("span", { class: "pool-rate" }, rate(pool.tasks_per_s)),
       h("span", { class: "dim cut pool-words" }, poolWords(pool, out)),
     ),
@@ -186,7 +186,7 @@ function replicas(list, total) {
         { key: replica.instance },
         h("bdi", { class: "mono cut", title: replica.instance }, replica.instance),
         h("span", { class: `${tone(replica.status)}-text`, title: replica.words || null }, words(replica.status)),
-        h("span", { class: "dim" }, `${replica.slots - replica.slots_free} of ${replica.slots}`),
+        h("span", { class: "dim" }, `${replica.slots - replica.slots_free} of ${replica.slots} taken`),
         h("span", { class: "dim" }, typeof replica.age_s === "number" ? `heard ${span(replica.age_s)} ago` : ""),
       ),
     ),

@@ -117,7 +117,7 @@ function hourPlots(route, data, whole) {
     }),
     plot({ ...drawn, title: "Errors", lines: [{ name: "share", tone: "errors", values: data.points.map((point) => point.error_rate) }], format: percent, floor: 0.01 }),
     plot({ ...drawn, title: "Tasks", lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tasks) }], format: count, floor: 3 }),
-    plot({ ...drawn, title: "Share of the capability", lines: [{ name: "share", tone: "p50", values: data.points.map((point) => shareOf(point.tasks, all.get(point.at_unix_s))) }], format: percent, floor: 1 }),
+    plot({ ...drawn, title: "Share of the capability", lines: [{ name: "share", tone: "p50", values: data.points.map((point) => shareOf(point.tasks, all.get(point.at_unix_s))) }], format: percent, ceiling: 1 }),
     plot({ ...drawn, title: "Tokens", lines: [{ name: "in and out", tone: "p50", values: data.points.map((point) => isKnown(point.tokens) ? point.tokens / data.step_s : null) }], format: rate, floor: 3 }),
     plot({ ...drawn, title: "Cost", lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003 }),
   );

@@ -47,7 +47,7 @@ export function view(place) {
       "section",
       { class: "panel", "aria-labelledby": "priced-title" },
       h("h2", { id: "priced-title" }, "By route ", h("small", null, "dearest first")),
-      priced.length ? routes(priced) : empty("No cost is known yet", "A route is here once it has done a task of which the price is known. Local models cost nothing here."),
+      priced.length ? routes(priced) : empty("No route with a price is in use", "A route is here while it does tasks of which the price is known. Local models cost what their worker is told."),
     ),
   );
 }

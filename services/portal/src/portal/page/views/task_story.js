@@ -48,6 +48,7 @@ function summary(story) {
     { class: "panel" },
     h("h2", { class: "title" }, h("bdi", { class: "mono" }, story.task), " ", tag(story.state)),
     error?.kind ? h("p", { class: "notice bad" }, h("b", null, words(error.kind)), error.message ? `: ${error.message}` : null) : null,
+    story.awaits_approval ? h("p", { class: "notice warn" }, "It waits for an approval. ", h("a", { href: "#/approvals" }, "To the approvals")) : null,
     h(
       "dl",
       { class: "facts" },
@@ -139,7 +140,7 @@ function documents(where, story) {
     { class: "panel" },
     h("h2", null, "Documents"),
     !may("documents")
-      ? empty("Not shown to this role", "What a task was given and what came of it is read with the credentials of who may read it: sign in with a token of this scope.")
+      ? empty("Not shown to this role", "What came of a task is read with the credentials of who may read it: sign in as somebody of this scope.")
       : asked !== where
         ? h("div", { class: "state" }, story.has_result ? button(where) : h("p", { class: "dim" }, "There is a result when the task has ended."))
         : whenLoaded(resource(`${where}/result`), result),
@@ -157,7 +158,7 @@ function button(where) {
         drawNow();
       },
     },
-    "Show what it was given and what came of it",
+    "Show what came of it",
   );
 }
 
