@@ -203,7 +203,7 @@ class Requests:
             if is_interim is not None and await is_interim(message):
                 waiting.heard = True
                 waiting.again_at = math.inf
-            elif is_status(message, "503") and 1 < waiting.sent < SENT_MAX:
+            elif 1 < waiting.sent < SENT_MAX and is_status(message, "503"):
                 # Somebody was there before, who may still answer.
                 return
             elif not future.done():

@@ -114,7 +114,8 @@ class PromptClient(Client):
             MalformedSubjectError: Subject or reply is none.
             MalformedHeaderError: A header cannot be sent.
         """
-        if not self.is_connected or len(body) > SMALL_BYTES or self.is_clogged:
+        # Every message comes this way, several for each task: no call that is not needed.
+        if self._status != Client.CONNECTED or len(body) > SMALL_BYTES or self._pending_data_size > UNREAD_BYTES_MAX:
             return False
         to, back = literal(subject), literal(reply) if reply else b""
         if headers is None:
@@ -122,9 +123,14 @@ class PromptClient(Client):
         else:
             block = header_block(headers)
             command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (to, back, len(block), len(block) + len(body), block, body)
-        self._say(command)
-        self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += len(body)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        stats = self.stats
+        stats["out_msgs"] += 1
+        stats["out_bytes"] += len(body)
+        if not self._write_due:
+            self._write_due = True
+            self.loop.call_soon(self._write_now)
         return True
 
     def _say(self, command: bytes) -> None:

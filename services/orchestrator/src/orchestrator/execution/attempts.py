@@ -72,6 +72,7 @@ class Attempts:
         self.liveness: Final = LivenessWatch(
             connection, self, instance, inbox=self._inbox, replicas_of=replicas_of, sealed=sealed
         )
+        self.clock_at: Final = self.liveness.clock_at
         self.loop: Final = asyncio.get_running_loop()
         self.renewed_at = self.loop.time()
 
@@ -79,10 +80,6 @@ class Attempts:
     def clock_s(self) -> float:
         """See `LivenessWatch`."""
         return self.liveness.clock_s
-
-    def clock_at(self, monotonic_s: float) -> float:
-        """See `LivenessWatch`."""
-        return self.liveness.clock_at(monotonic_s)
 
     @property
     def in_flight(self) -> int:

@@ -6,7 +6,7 @@ from typing import Final
 
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.eager import start
-from flotilla.fabric.per_item import guarded
+from flotilla.fabric.per_item import ITEM_FAILURES
 
 LATER_S: Final = 0.005
 UNSENT_MAX: Final = 50_000
@@ -54,9 +54,11 @@ class BackgroundPublisher:
             for at, make in enumerate(unsent):
                 if at and at % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
-                # Closed, or full while disconnected: it may be lost.
-                with guarded("background"):
+                try:
                     message = make()
                     if message is not None:
                         subject, body, headers = message
                         await self._connection.publish(subject, body, headers=headers)
+                except Exception as error:  # noqa: BLE001  (as `guarded` does, whose calls would be made four times for each task)
+                    # Closed, or full while disconnected: it may be lost.
+                    ITEM_FAILURES.tell("background", "", error)
