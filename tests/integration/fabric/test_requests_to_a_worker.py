@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from flotilla.contracts.attempts import Failed, Finished, InferRequest, Usage, encode
+from flotilla.fabric import slots
 from flotilla.fabric.connection import Connection, connected
-from flotilla.fabric.slots import ActiveAttempt, serving
+from flotilla.fabric.slots import ActiveAttempt, Slots, serving
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.raw_client import RawClient, raw_client
 
@@ -121,3 +122,38 @@ async def test_an_attempt_that_is_said_twice_is_done_once(connection: Connection
         await hostile.flush()
 
     assert not any(b"answers.second" in line for line in hostile.said)
+
+
+async def test_a_worker_without_work_rests_and_says_in_time_that_it_has_some(
+    connection: Connection, hostile: RawClient, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Its heartbeat goes on, seldom; who sends it work hears of it as ever.
+    """
+    monkeypatch.setattr(slots, "REST_S", 0.3)
+    done = asyncio.Event()
+
+    async def slow(held: ActiveAttempt) -> Finished | Failed:
+        await done.wait()
+        return await work(held)
+
+    async def renewed(lane: Slots) -> float:
+        before = lane.renewed_at
+        async with asyncio.timeout(60):
+            while lane.renewed_at == before:
+                await asyncio.sleep(0.01)
+        return lane.renewed_at
+
+    async with serving(connection, zone="local", pool="p", replica="r", slots=1, work=slow, grace_s=1.0) as lane:
+        first, second = await renewed(lane), await renewed(lane)
+        monkeypatch.setattr(slots, "REST_S", 3_600.0)
+        third = await renewed(lane)
+        began = time.monotonic()
+        said = await hostile.request(LANE, request("a"))
+        took_s = time.monotonic() - began
+        done.set()
+
+    assert 0.3 <= second - first
+    assert 0.3 <= third - second
+    assert "accepted" == said["type"]
+    assert slots.ACCEPTED_AFTER_S <= took_s

@@ -48,6 +48,8 @@ logger = logging.getLogger("flotilla.fabric")
 ACCEPTED_AFTER_S: Final = 0.1
 PROGRESS_EVERY_S: Final = 1.0
 TICK_S: Final = 0.05
+REST_S: Final = 1.0
+"""Without work nobody waits for a word: the ticker rests for so long, unless work comes."""
 ENVELOPE_BYTES: Final = 4096
 
 
@@ -137,6 +139,7 @@ class Slots:
         self._membership: Membership | None = None
         self._controls: list[Subscription] = []
         self._ticker: asyncio.Task[None] | None = None
+        self._rest: asyncio.Future[None] | None = None
         self._membership_check_due = False
         self._draining = False
         self.drain_asked: Final = asyncio.Event()
@@ -218,6 +221,8 @@ class Slots:
         held = ActiveAttempt(self._connection, request, message.reply, self._loop.time())
         self._held[request.attempt] = held
         self._idle.clear()
+        if self._rest is not None:
+            self._end_rest()
         held.task = start(self._run(held)) if self._eager else self._loop.create_task(self._run(held))
         if len(self._held) >= self._slots and not self._membership_check_due:
             # Work that ends without waiting (a no-op engine) frees the slot before this runs: no need to leave.
@@ -282,6 +287,8 @@ class Slots:
     async def _tick(self) -> None:
         accepted = encode(Accepted(replica=self._replica))
         while True:
+            if not self._held:
+                await self._rest_a_while()
             await asyncio.sleep(TICK_S)
             now = self.renewed_at = self._loop.time()
             for held in list(self._held.values()):
@@ -291,6 +298,20 @@ class Slots:
                 if now >= held.ends_at and held.task is not None:
                     held.overdue = True
                     held.task.cancel("overdue")
+
+    async def _rest_a_while(self) -> None:
+        """Return when work has come, or after REST_S."""
+        self._rest = self._loop.create_future()
+        over = self._loop.call_later(REST_S, self._end_rest)
+        try:
+            await self._rest
+        finally:
+            over.cancel()
+
+    def _end_rest(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None and not rest.done():
+            rest.set_result(None)
 
     async def _say_alive(self, held: ActiveAttempt, now: float, accepted: bytes) -> None:
         if not held.said_accepted:
