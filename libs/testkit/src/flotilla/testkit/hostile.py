@@ -56,6 +56,7 @@ _HEADER_BLOCKS: Final = (
 _REPLIES: Final = (
     b"",
     b"_INBOX.a",
+    b"_INBOX.%d",
     b"$KV.policy.routing",
     b"$KV.presence.local.local.w",
     b"commit.default.classify.seq-1",
@@ -85,6 +86,9 @@ TENANT: Final = (
     Form(b"tasks.nothing", b"{}"),
     Form(b"ask.classify", b'{"document":"x","labels":["a","b"]}'),
     Form(b"ask.embed", b'{"texts":["x"]}'),
+    Form(b"ask.\xff", b"{}"),
+    Form(b"ask." + b"a" * 2_000, b"{}"),
+    Form(b"api.\xff", b"{}"),
     Form(b"api.status", b'{"task":"seq-1"}'),
     Form(b"api.result", b'{"task":"seq-1"}'),
     Form(b"api.cancel", b'{"task":"seq-1"}'),
@@ -172,7 +176,8 @@ class Hostile:
             raw.publish(
                 self._subject(form.subject),
                 self._broken(form.body),
-                reply=self._luck.choice(_REPLIES),
+                # The server keeps a way back for each.
+                reply=self._luck.choice(_REPLIES).replace(b"%d", b"%d" % sent),
                 headers=self._broken(self._luck.choice(_HEADER_BLOCKS)) if self._luck.random() < 0.5 else None,  # noqa: PLR2004
             )
             if sent % BATCH == BATCH - 1:
