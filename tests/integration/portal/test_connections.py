@@ -15,6 +15,8 @@ WAIT_S = 60.0
 TRIES_MAX = 20
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\n"
 CUT_OFF = b"cut off"
+ONE = "127.0.0.7"
+"""An address of which connections are counted; of the three places it may have one."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +47,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(server, "OTHER_REQUESTS_MAX", 2)
     listening = server.listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    async with server.served(app, listening, viewers_max=1):
+    async with server.served(app, listening, viewers_max=1, place_of=lambda address: "one" if address == ONE else ""):
         yield port
 
 
@@ -135,3 +137,28 @@ async def test_the_time_of_a_request_begins_with_it_however_long_its_connection_
         writer.close()
 
     assert b"HTTP/1.1 200 OK\r\n" in answers
+
+
+async def test_one_address_does_not_have_all_places(port: int):
+    """
+    One connection too many is ended at once; others are served meanwhile, and it is too when one of its own has ended.
+    """
+    _, first = await asyncio.open_connection("127.0.0.1", port, local_addr=(ONE, 0))
+    refused, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(ONE, 0))
+    writer.write(REQUEST + b"abcdef")
+    assert b"" == await rest_of(refused)
+    writer.close()
+    reader, other = await asyncio.open_connection("127.0.0.1", port)
+    other.write(REQUEST + b"abcdef")
+    assert (await rest_of(reader)).endswith(b"abcdef")
+    first.close()
+    answer = b""
+    for _ in range(TRIES_MAX):
+        reader, again = await asyncio.open_connection("127.0.0.1", port, local_addr=(ONE, 0))
+        again.write(REQUEST + b"abcdef")
+        answer = await rest_of(reader)
+        again.close()
+        if answer:
+            break
+    assert answer.endswith(b"abcdef")
+    other.close()

@@ -202,6 +202,17 @@ def test_an_address_is_what_the_last_proxy_says_it_is():
     assert "192.0.2.9" == proxy.address_of(asked_by("::ffff:192.0.2.9"))
 
 
+def test_connections_are_counted_by_address_but_those_of_many_people():
+    """
+    Of IPv6 by network; proxies and this machine are not counted.
+    """
+    proxy = proxy_of("10.0.0.0/8", "")
+
+    assert "192.0.2.7" == proxy.place_of("192.0.2.7") == proxy.place_of("::ffff:192.0.2.7")
+    assert proxy.place_of("2001:db8::1") == proxy.place_of("2001:db8::2") != ""
+    assert ["", "", "", ""] == [proxy.place_of(each) for each in ("10.1.2.3", "127.0.0.1", "::1", "")]
+
+
 def test_a_person_with_a_login_has_no_token(tmp_path: Path):
     """
     Nothing that somebody sends as one is theirs.

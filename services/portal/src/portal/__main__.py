@@ -70,7 +70,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
         stream = StreamAnswers(doors, view, viewers_max=settings.viewers_max, stopping=stopping)
         answers = {**data_answers(doors, view, requests, fleets, approvers), **signing_in}
         app = application(every_answer(session, stream, answers), names=names, https=settings.portal_https)
-        async with served(app, listening, viewers_max=settings.viewers_max) as ended:
+        async with served(app, listening, viewers_max=settings.viewers_max, place_of=proxy.place_of) as ended:
             host, port = listening.getsockname()[:2]
             logger.info("portal", host=host, port=port)
             yield Served(

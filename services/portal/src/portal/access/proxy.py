@@ -57,6 +57,12 @@ class Proxy:
         last = ",".join(request.headers.getlist(FORWARDED_FOR))[-FORWARDED_LENGTH_MAX:].rpartition(",")[2].strip()
         return _place(_address(last)) or peer
 
+    def place_of(self, address: str) -> str:
+        """What a connection from an address is counted as; empty for proxies and this machine, which are many people's."""
+        found = _address(address)
+        is_shared = found is None or found.is_loopback or any(found in network for network in self._networks)
+        return "" if is_shared else _place(found)
+
     def _is_from_proxy(self, request: Request) -> bool:
         address = _address(request.client.host) if request.client else None
         return address is not None and any(address in network for network in self._networks)

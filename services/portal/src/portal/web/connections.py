@@ -1,9 +1,11 @@
 """
 Connections that have a time in which to say what they want: who opens one and sends nothing, or a request byte by byte,
-takes a place from others, and uvicorn would leave it to them for ever.
+takes a place from others, and uvicorn would leave it to them for ever. Nor has one address all places.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import h11
@@ -18,6 +20,41 @@ LEAVE_S: Final = 10.0
 _INCOMPLETE: Final = (h11.IDLE, h11.SEND_BODY)
 
 
+class Places:
+    """How many connections each address has, those of many people aside: this machine's, and the proxies'."""
+
+    def __init__(self, each_max: int, place_of: Callable[[str], str]) -> None:
+        """
+        Count, to a bound.
+
+        Args:
+            each_max: Of one address.
+            place_of: What an address is counted as; empty for one that is not counted.
+        """
+        self._each_max: Final = each_max
+        self._place_of: Final = place_of
+        self._taken: Final[Counter[str]] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self, address: str) -> str | None:
+        """The place of one connection more, to be given back; None where the address has as many as it may."""
+        place = self._place_of(address)
+        if place and self._taken[place] >= self._each_max:
+            return None
+        if place:
+            self._taken[place] += 1
+        return place
+
+    def give_back(self, place: str) -> None:
+        """A connection has ended."""
+        if place:
+            self._taken[place] -= 1
+            if not self._taken[place]:
+                del self._taken[place]
+
+
 class Connection(H11Protocol):
     """One connection of a browser."""
 
@@ -27,18 +64,29 @@ class Connection(H11Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        places: Places,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._places = places
+        self._place: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # as uvicorn has it
-        """Give it the time for a first byte."""
+        """Give it the time for a first byte; or end it, where its address has too many."""
         super().connection_made(transport)
+        self._place = self._places.take(self.client[0] if self.client else "")
+        if self._place is None:
+            transport.abort()
+            return
         self._begin_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._end_waiting()
+        if self._place is not None:
+            self._places.give_back(self._place)
+            self._place = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from flotilla.contracts.errors import SettingsError
-from portal.web.connections import Connection
+from portal.web.connections import Connection, Places
 
 HEADER_BYTES_MAX: Final = 16 * 1024
 OTHER_REQUESTS_MAX: Final = 128
 """Connections beside those of viewers."""
+ADDRESS_SHARE: Final = 2
+"""Of all connections, one address may have this part."""
 KEEP_ALIVE_S: Final = 10
 BACKLOG_MAX: Final = 256
 UNACKNOWLEDGED_MS_MAX: Final = 30_000
@@ -51,18 +54,30 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, listening: socket.socket, *, viewers_max: int) -> AsyncGenerator[asyncio.Event]:
-    """Serve while the block runs; gives an event that is set when the server has ended by itself."""
+async def served(
+    app: ASGIApp, listening: socket.socket, *, viewers_max: int, place_of: Callable[[str], str]
+) -> AsyncGenerator[asyncio.Event]:
+    """
+    Serve while the block runs; gives an event that is set when the server has ended by itself.
+
+    Args:
+        app: What answers.
+        listening: See `listen`.
+        viewers_max: Pages that may be open.
+        place_of: See `Places`.
+    """
+    connections_max = viewers_max + OTHER_REQUESTS_MAX
+    places = Places(max(1, connections_max // ADDRESS_SHARE), place_of)
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=cast("Any", partial(Connection, places=places)),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=viewers_max + OTHER_REQUESTS_MAX,
+        limit_concurrency=connections_max,
         backlog=BACKLOG_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
