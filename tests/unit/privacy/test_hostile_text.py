@@ -44,6 +44,17 @@ UNITS = [
         "Aa AA 12345 ",
         "in 12345 ",
     ),
+    *(
+        "login is ",
+        "user a ",
+        "password 1a",
+        "plate A1 ",
+        "exp 01/23 ",
+        "Seidel, Jane, ",
+        "12 Elm Street\nAa\n",
+        "\n    53650",
+    ),
+    *("a.b.co/", "wohnt in Aa 1 ", "in der Aastraße ", "rue de a 1 ", "mil neuf cent ", "@a.bcd.", "mr a, ", "72F, "),
     *("GmbH ", "J. ", "Dear A ", "my name is jane ", "a at a dot b ", "[PERSON_1_", "Abteilungsleiterin"),
 ]
 

@@ -47,6 +47,8 @@ FOUND = [
     ("fr", "Le docteur a opéré <Mme> <de La Tour> hier."),
     ("es", "Mi hermana <Rosa> vive con <Ángel> y con <Luz>."),
     ("en", "I live at\n<14 Elmhurst Crescent\nShrewsbury\nSY3 7QP>"),
+    ("en", "It is at <83393 Redbud Drive\n KNIVSTA\n 53650>\n"),
+    ("de", "Viele Grüße, <Hauke Feddersen>"),
     ("en", "the account for <sofia reyes> is locked. Thanks."),
     ("en", "The tenant is <Darnell T. Brooks, Jr>. of <Ithaca>."),
     ("de", "Betr.: <Seidel>, <Gertrud>, Antrag"),

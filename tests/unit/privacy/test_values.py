@@ -157,6 +157,10 @@ def test_columns_of_numbers_stay_apart():
         ("on thursday we", "thursday", "DATE"),
         ("le trois mai mil neuf cent soixante-dix à", "trois mai mil neuf cent soixante-dix", "DATE"),
         ("son frère, quarante-deux ans, était", "quarante-deux", "AGE"),
+        ("card exp 09/27, and", "09/27", "DATE"),
+        ("a patient, 72F, seen", "72", "AGE"),
+        ("cc @d.petrov, please", "@d.petrov", "ACCOUNT"),
+        ("Staff no.: 00918 of", "00918", "ACCOUNT"),
         ("in postgres://app:s3cret@db:5432/x", "app:s3cret@db", "SECRET"),
     ],
 )

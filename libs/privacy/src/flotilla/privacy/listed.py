@@ -25,6 +25,12 @@ _TOWN_BETWEEN: Final = re.compile(
     r"(?: (?:[a-z]{2,5} )?[^\W\d_a-zß-öø-ÿ][\w'.-]{1,30}){0,2},?(?:\s?\n\s{0,8}|\s)\Z"
 )
 _TOWN_LENGTH_MAX: Final = 80
+# A code at the end of a line, after the town or the state: whatever these are.
+_CODE_AFTER: Final = re.compile(
+    r"(?:,?[^\S\n]{1,2}|,?\s?\n[ \t>]{0,8})(?:[^\W\d_a-zß-öø-ÿ][\w'.-]{1,30}(?: [^\W\d_a-zß-öø-ÿ][\w'.-]{0,30}){0,2},?"
+    r"(?:[^\S\n]|\s?\n[ \t>]{0,8}))?(?:[A-Z]{2,3},?(?:[^\S\n]|\s?\n[ \t>]{0,8}))?"
+    r"\d{4,6}(?:-\d{4})?(?=[.,;]?[ \t]*(?:\r?\n|\Z))"
+)
 _NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
 # "Hyun-woo Seo, 29, of Daejeon", "Hyun-woo Seo (29)".
 _AGE_AFTER: Final = re.compile(r"(?:, | ?\()(\d{1,3})(?=,(?!\d)|[;)]|\.(?:\s|\Z))")
@@ -134,10 +140,10 @@ def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> I
             chain = Span(start=chain.start, end=max(chain.end, span.end), type="ADDRESS", layer="lists", score=_RATHER)
             continue
         if chain is not None and streets:
-            yield _with_number_before(text, chain)
+            yield _whole_address(text, chain)
         chain, streets = (span, int(span.type == "ADDRESS")) if span.type in {"ADDRESS", "PLACE"} else (None, 0)
     if chain is not None and streets:
-        yield _with_number_before(text, chain)
+        yield _whole_address(text, chain)
 
 
 def _goes_on(text: str, chain: Span, span: Span, *, with_street: bool) -> bool:
@@ -147,9 +153,15 @@ def _goes_on(text: str, chain: Span, span: Span, *, with_street: bool) -> bool:
     between = text[chain.end : span.start]
     if len(between) > _TOWN_LENGTH_MAX:
         return False
-    return bool(_GAP.match(between) or (with_street and span.type == "ADDRESS" and _TOWN_BETWEEN.match(between)))
+    if _GAP.match(between):
+        return True
+    town = _TOWN_BETWEEN.match(between) if with_street else None
+    return town is not None and (span.type == "ADDRESS" or "\n" in between[:2])
 
 
-def _with_number_before(text: str, chain: Span) -> Span:
+def _whole_address(text: str, chain: Span) -> Span:
     number = _NUMBER_BEFORE.search(text, max(0, chain.start - _NUMBER_LENGTH_MAX), chain.start)
-    return chain._replace(start=number.start()) if number else chain
+    rest = _CODE_AFTER.match(text, chain.end)
+    return chain._replace(
+        start=number.start() if number else chain.start, end=rest.end() if rest is not None else chain.end
+    )

@@ -73,7 +73,7 @@ ROMANCE_KINDS: Final = (
     r"(?:[Rr]ue|[Aa]venue|[Aa]v\.|[Bb]oulevard|[Bb]d\.?|[Bb]lvd|[Pp]lace|[Cc]hemin|[Aa]llée|[Ii]mpasse"
     r"|[Rr]oute|[Qq]uai|[Cc]ours|[Pp]assage|[Ss]quare|[Ff]aubourg|[Ss]entier|[Vv]oie"
     r"|[Cc]alle|[Cc]/|P[º°]|[Aa]venida|[Aa]vda\.?|[Pp]aseo|[Pp]laza|[Pp]za\.?|[Cc]amino|[Cc]arretera"
-    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Ll]ugar|[Pp]olígono|[Bb]arrio|[Cc]orredera|[Uu]rbanización|[Uu]rb\."
+    r"|[Cc]tra\.?|[Rr]onda|[Tt]ravesía|[Cc]alzada|[Gg]lorieta|[Cc]uesta|[Cc]arrer|[Pp]asaje|[Rr]ambla|[Rr]ésidence|[Ll]otissement|[Hh]ameau|[Ll]ieu-dit|[Ll]ugar|[Pp]olígono|[Bb]arrio|[Cc]orredera|[Uu]rbanización|[Uu]rb\."
     r"|Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Rua|Praça|Travessa|Estrada|Alameda|Avinguda"
     r"|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Oo]s\.|[Pp]l\.|Plac|Calea|Bulevardul|Šetalište|Trg|Cesta|Kossuth|Jalan)"
 )

@@ -21,7 +21,7 @@ _PARTICLE: Final = r"(?:van|von|vom|zu|zum|de|den|der|del|della|di|da|dos|do|du|
 _NAME: Final = rf"(?:{_PARTICLE}\s){{0,3}}{_CAP}(?: (?:{_PARTICLE}\s){{0,3}}{_CAP}){{0,3}}"
 
 TITLE_WORDS: Final = (
-    r"Mr|Mrs|Ms|Miss|Mx|Messrs|Dr\.\smed|Dr\.\sphil|Dr\.\sjur|Dr\.\srer\.\snat|Dr\.\smed\.\sdent|Dr\.\smed\.\svet|Dr\.-Ing|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
+    r"Mr|MR|MRS|MS|MISS|DR|PROF|HERR|FRAU|MME|MLLE|SRA|Mrs|Ms|Miss|Mx|Messrs|Dr\.\smed|Dr\.\sphil|Dr\.\sjur|Dr\.\srer\.\snat|Dr\.\smed\.\sdent|Dr\.\smed\.\svet|Dr\.-Ing|Dr|Drs|Prof|Professor|Sir|Dame|Madam|Lord|Lady|Rev|Reverend|Hon|Capt"
     r"|Captain|Sgt|Lt|Col|Gen|Judge|Justice"
     r"|Herrn?|Frau|Fräulein|Hr|Fr|Doktor|Professorin|Frau Dr|Herrn? Dr|RA|RAin|Dipl\.-Ing|Ing|Mag"
     r"|M|MM|Mme|Mmes|Mlle|Monsieur|Madame|Mademoiselle|Maître|Me|Docteur|Pr|Docteure"
@@ -71,10 +71,12 @@ _LABEL: Final = re.compile(
 )
 CLOSING: Final = (
     r"[Rr]egards|[Ss]incerely|[Ff]aithfully|[Ww]ishes|[Cc]heers|[Tt]hanks|[Tt]ruly|[Gg]rüßen?"
-    r"|[Gg]russ|[Gg]ruß|[Hh]ochachtungsvoll|[Cc]ordialement|[Ss]alutations(?: distinguées)?"
+    r"|[Gg]rüße|[Gg]rüsse|[Gg]russ|[Gg]ruß|LG|VG|MfG|[Hh]ochachtungsvoll|[Cc]ordialement|[Ss]alutations(?: distinguées)?"
     r"|[Aa]mitiés|[Aa]tentamente|[Ss]aludos?(?: cordiales)?|[Cc]ordialmente"
 )
-_SIGNATURE: Final = re.compile(rf"(?:{CLOSING})\s?[,.!]?[ \t]*\n\s{{0,40}}({_NAME})[ \t]*(?=\n|\Z|,)")
+_SIGNATURE: Final = re.compile(
+    rf"(?:{CLOSING})(?:\s?[,.!]?[ \t]*\n\s{{0,40}}|,\s|\s(?:von\s)?)({_NAME})[ \t]*(?=\n|\Z|,|\s\()"
+)
 ROLE_WORDS: Final = (
     r"[Oo]fficer|[Nn]urse|[Jj]udge|[Pp]laintiff|[Dd]efendant|[Ff]amily|[Tt]enant|[Pp]atient|[Cc]olleague|[Nn]eighbour"
     r"|Angeklagten?|Beklagten?|Kläger(?:in)?s?|Zeugen?|Zeugin|Mieter(?:in)?s?|Patient(?:en|in)?|Kund(?:e|en|in)|Kolleg(?:e|en|in)"
@@ -131,8 +133,9 @@ _PARTICLES_MAX: Final = 3
 
 # With a capital, before a name, and none: what often begins a sentence or a heading right before one.
 NO_NAMES: Final = words(
-    "vers durchwahl zimmer ust ust-idnr idnr ust-id siret siren pesel itin bsn cpf tfn nyha nhc ipp mrn iban bic rendez-vous "
-    "x-ray nº n° º tel fax mobil mobile nr no abs betr anlage dept attn ref re cc bcc ps pdf "
+    "meine mein demandado demandante svnr tiene vers durchwahl zimmer ust ust-idnr idnr ust-id siret siren pesel itin bsn "
+    "cpf tfn nyha nhc ipp mrn iban bic rendez-vous x-ray nº n° º "
+    "tel fax mobil mobile nr no abs betr anlage dept attn ref re cc bcc ps pdf "
     "i i'm i'd i'll i've the a an and or but if when while as for in on at to from by of with is are was were has "
     "have had do does did will would can could may might must should it he she we they you my your his her our "
     "their this that these those there not no yes so please thanks thank dear hi hello hey what who where why how "

@@ -20,13 +20,15 @@ _LISTS: Final = {
         "member,membership,kunden,kunde,kd,mitglied,mitglieds,mitgliedsnummer,cliente,clientes,abonné,policy,"
         "police,póliza,poliza,versicherung,versicherungs,versicherungsschein,versicherungsscheins,contract,vertrag,"
         "vertrags,contrat,contrato,subscriber,loan,darlehen,darlehens,crédit,employee,personal,mandat,mandats,"
-        "depot,badge,collar,warrant,zähler,zählernummer,compteur,contador,meter,iban,invoice,rechnung,rechnungs,facture,factura,booking,buchung,buchungs,reservation,réservation,reserva,"
+        "depot,staff,payroll,matricule,empleado,buchungscode,pnr,booking ref,frequent flyer,vielflieger,badge,collar,warrant,"
+        "zähler,zählernummer,compteur,contador,meter,iban,invoice,rechnung,rechnungs,facture,factura,booking,buchung,buchungs,reservation,réservation,reserva,"
         "bestellung,bestell,commande,pedido,ticket"
     ),
     "RECORD": (
         "mrn,medical record,record,patient,patienten,patientin,chart,case,file,docket,akte,akten,aktenzeichen,az,"
         "fall,dossier,affaire,historia,historia clínica,expediente,paciente,nhc,ipp,encounter,specimen,accession,"
-        "claim,schaden,schadens,siniestro,sinistre,ref,reference,referenz,référence,referencia,geschäftszeichen"
+        "claim,schaden,schadens,schadenmeldung,schadensmeldung,siniestro,parte de accidente,autos,rg,"
+        "sinistre,ref,reference,referenz,référence,referencia,geschäftszeichen"
     ),
     "ID": (
         "passport,reisepass,reisepass-,pass,passeport,pasaporte,licence,license,driver's license,driver license,"

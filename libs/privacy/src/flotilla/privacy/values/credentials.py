@@ -90,7 +90,7 @@ _USER: Final = re.compile(
     r"|disconnected|locked|failed|hat sich|angemeldet|abgemeldet|gesperrt|s'est|connecté|inició|cerró)\b",
     re.IGNORECASE,
 )
-_HANDLE: Final = re.compile(r"@(?<![^\s(,:;]@)[A-Za-z_]\w{2,29}(?![\w.@(/])")
+_HANDLE: Final = re.compile(r"@(?<![^\s(,:;]@)[A-Za-z_]\w{0,29}(?:\.\w{2,29}){0,3}(?<=\w{3})(?![\w@(/]|\.\w)")
 # One of these is in every key of `_KNOWN`.
 _KNOWN_PARTS: Final = (
     *(

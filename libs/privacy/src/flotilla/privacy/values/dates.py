@@ -29,6 +29,13 @@ _NUMERIC: Final = re.compile(
     + rf"(?:(?<=0)[1-9]|(?<=[12])\d|(?<=3)[01]|(?<=[1-9]))([-/.])\s?(?:0?[1-9]|[12]\d|3[01])\1\s?(?:{_YEAR}|\d\d)"
     rf"(?:[T ,]{{1,2}}{_TIME})?(?![\d/-])"
 )
+_CARD_DATE: Final = re.compile(
+    r"(?:exp(?:iry|ires|iration)?(?: date)?|valid (?:until|thru|to)|gültig bis|ablauf(?:datum)?|expire(?: le)?"
+    r"|caduca|caducidad|vence)"
+    r"\.?\s?:?\s?((?:0[1-9]|1[0-2])\s?[/-]\s?\d\d)(?![\w/-])",
+    re.IGNORECASE,
+)
+_CARD_DATE_WORDS: Final = ("exp", "valid", "gültig", "ablauf", "caduc", "vence")
 _MONTH_YEAR: Final = re.compile(begins("01", r"\w/.-") + rf"(?:(?<=0)[1-9]|(?<=1)[0-2])/{_YEAR}(?![\d/])")
 _DAY_BEFORE_MONTH: Final = re.compile(
     r"(?<![\w.-])(?:(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|miércoles|jueves"
@@ -79,6 +86,10 @@ _AFTER_AGE: Final = re.compile(
     r"(?:\s|-)?(?:years?|yrs?|months?|weeks?)(?:\s|-)(?:old|of age)\b|\s?y\.?/?o\b|-?jährig|\s(?:Jahre|Monate|Wochen)\salt\b",
     re.IGNORECASE,
 )
+# "72F presents with": as doctors write it.
+_SEX_AFTER: Final = re.compile(
+    r"[ -]?(?:yo )?[FM](?=[,.;:)]|\s(?:with|presents?|who|seen|admitted|c/o|pt|patient|here)\b)"
+)
 _BEFORE_AGE: Final = re.compile(
     r"\b(?:aged?|Alter|alt|âge|âgée?|edad)(?:\s(?:of|von|de|is|was|bei))?\s?:?\s{0,2}\Z|\bâgée?s?\sde\s\Z",
     re.IGNORECASE,
@@ -100,6 +111,7 @@ _AGE_WORDS: Final = words(
     "year years yr yrs month months week weeks yo jahre jahren monate monaten wochen age aged alter alt âge âgé âgée "
     "âgés âgées edad ans años mois meses turn turns turned turning wurde"
 )
+_SEX_SHAPES: Final = ("99A,", "99A ", "99 A,", "99 A ")
 _AGE_PHRASES: Final = (
     "jährig",
     "y/o",
@@ -131,6 +143,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text, digits = outline.text, outline.digits
     words_in = frozenset(_WORD.findall(outline.lower))
     yield from _days(outline, words_in)
+    yield from _of_cards(outline)
     for pattern, count, shapes in _NUMBERS:
         if outline.has_shape(*shapes):
             for match in outline.at_numbers(pattern, *count):
@@ -143,7 +156,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
         for start, end in places_of_words(outline.lower, _MONTHS & words_in):
             yield from _by_month(text, start, end)
     yield from in_words.find(text, outline.lower, words_in)
-    if not words_in.isdisjoint(_AGE_WORDS) or outline.has_word(*_AGE_PHRASES):
+    if not words_in.isdisjoint(_AGE_WORDS) or _has_age(outline):
         yield from _ages(outline)
 
 
@@ -152,6 +165,17 @@ def _days(outline: Outline, words_in: frozenset[str]) -> Iterator[tuple[int, int
     for start, end in places_of_words(outline.lower, _ALONE & words_in):
         if text[start:end] in _ALONE_WRITTEN:
             yield start, end, "DATE"
+
+
+def _has_age(outline: Outline) -> bool:
+    return outline.has_word(*_AGE_PHRASES) or outline.has_shape(*_SEX_SHAPES)
+
+
+def _of_cards(outline: Outline) -> Iterator[tuple[int, int, str]]:
+    """Until when a card is good: told by the word before it."""
+    if outline.has_shape("99/99", "99-99", "99 / 99"):
+        for match in outline.at_words(_CARD_DATE, _CARD_DATE_WORDS):
+            yield *match.span(1), "DATE"
 
 
 def _ages(outline: Outline) -> Iterator[tuple[int, int, str]]:
@@ -179,6 +203,7 @@ def _is_age(text: str, number: re.Match[str]) -> bool:
     before = text[max(0, number.start() - _AGE_CONTEXT) : number.start()]
     return bool(
         _AFTER_AGE.match(text, number.end())
+        or _SEX_AFTER.match(text, number.end())
         or _BEFORE_AGE.search(before)
         or (_YEARS.match(text, number.end()) and _BEFORE_YEARS.search(before))
         or (_YEARS_APART.match(text, number.end()) and _SET_APART.search(before))
