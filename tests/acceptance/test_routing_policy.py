@@ -256,10 +256,8 @@ async def test_the_command_checks_sets_shows_and_rolls_back(ruled: RunningFleet,
     assert (0, f"{good}: warning: {timeout}\n") == (checked.code, checked.out) == (offline.code, offline.out)
     assert "only a fleet can say" in offline.err
     assert (2, "") == (faulty.code, faulty.out)
-    assert [f"flotilla: {bad}: default.{key}" for key in ("strategi", "return_after_s")] == [
-        line[: len(f"flotilla: {bad}: default.") + len(key)]
-        for line, key in zip(faulty.err.splitlines(), ("strategi", "return_after_s"), strict=True)
-    ]
+    places = [f"flotilla: {bad}:{line}: default.{key}" for line, key in ((2, "strategi"), (3, "return_after_s"))]
+    assert places == [line[: len(place)] for line, place in zip(faulty.err.splitlines(), places, strict=True)]
     assert {"file": str(EXAMPLE), "warnings": [], "fleet": False} == json.loads(example.out)
     assert 0 == done.code
     assert timeout in done.err
