@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.headers import DataClass
 from flotilla.pipelines.plan import Done, Failed, Run, StepKey, StepOutcome, StepTask, Waiting
 from flotilla.pipelines.planner import Planner, plan
 from flotilla.testkit.pipeline_runs import failed, gave, pipeline, run_to_end, value
@@ -80,6 +83,23 @@ def test_what_is_no_list_or_too_long_a_one_fails_the_step(pages: Any):
     assert isinstance(said, Failed)
     assert StepKey("pages") == said.step
     assert "for_each" in said.error.message
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "collect"])
+def test_what_is_missing_since_its_whole_step_failed_says_why(on_failure: str):
+    """
+    A step that had no tasks has no outputs, and what reads them cannot say more than that; here it does.
+    """
+    definition = pipeline(FAN + f'on_failure = "{on_failure}"', 'all = "${steps.pages.0.n}"')
+    said = Planner(definition, {"pages": [{"text": "a"}] * 1_001}, "internal").start()
+    if on_failure == "skip":
+        # Null is what was asked for.
+        assert isinstance(said, Done)
+        assert {"all": None} == value(said.output)
+    else:
+        assert isinstance(said, Failed)
+        why = "step pages failed: for_each: 1001 items, expected at most 1000"
+        assert f"there is no steps.pages.0.n: {why}" == said.error.message
 
 
 def test_an_absent_field_fails_the_step_by_its_path():
@@ -217,3 +237,140 @@ def test_an_input_that_grew_too_large_fails_its_step():
     said = Planner(pipeline(steps), {"d": "x" * 5_000_000}, "internal").start()
     assert isinstance(said, Failed)
     assert StepKey("one") == said.step
+
+
+NO_LIST = "for_each: what stands there in this run is no list"
+LOWERED = """
+[steps.hidden]
+capability = "redact"
+{whole}
+on_failure = "{on_failure}"
+[steps.told]
+capability = "summarize"
+input = {{ document = "${{steps.hidden.document}}" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("whole", "on_failure", "outcome", "data_class"),
+    [
+        ('input = { document = "${input.document}" }', "skip", gave({"document": "x"}), "internal"),
+        ('input = { document = "${input.document}" }', "skip", failed(), "restricted"),
+        ('input = { document = "${input.document}" }', "skip", StepOutcome(status="skipped"), "restricted"),
+        ('input = { document = "${input.gone}" }', "skip", None, "restricted"),
+        ('input = { document = "${input.document}" }\nfor_each = "${input.document}"', "skip", None, "restricted"),
+        ('input = { document = "${input.document}" }\nwhen = "input.document == \'\'"', "skip", None, "restricted"),
+    ],
+    ids=["went well", "failed", "skipped", "no input", "no list", "left out"],
+)
+def test_what_a_step_declassifies_it_has_to_have_given(
+    whole: str, on_failure: str, outcome: StepOutcome | None, data_class: str
+):
+    """
+    However it came to give nothing: that it gave nothing was decided by what is restricted.
+    """
+    reads = "steps.hidden" if "for_each" in whole else "steps.hidden.document"
+    steps = LOWERED.format(whole=whole, on_failure=on_failure).replace("steps.hidden.document", reads)
+    # Read together with what is not left out, so that the step is not left out with it.
+    steps = steps.replace(f'"${{{reads}}}"', f'"${{{reads}}}${{input.document}}"') if outcome is None else steps
+    planner = Planner(pipeline(steps), {"document": "d"}, "restricted")
+    said = planner.start()
+    if outcome is not None:
+        said = planner.record(StepKey("hidden"), outcome)
+    if isinstance(said, Run):
+        assert [data_class] == [task.data_class for task in said.steps]
+    else:
+        # Null alone is read: the step is left out, and the run is over.
+        assert isinstance(said, Done)
+        assert data_class == "restricted"
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "output"),
+    [
+        ("skip", None),
+        (
+            "collect",
+            {"error": {"kind": "bad_request", "message": "for_each: what stands there in this run is no list"}},
+        ),
+    ],
+)
+def test_a_step_that_fails_before_it_has_tasks_leaves_null_or_its_error(on_failure: str, output: Any):
+    definition = pipeline(FAN + f'on_failure = "{on_failure}"', 'pages = "${steps.pages}"')
+    done = Planner(definition, {"pages": 7}, "internal").start()
+    assert isinstance(done, Done)
+    assert {"pages": output} == value(done.output)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (
+            {},
+            ErrorBody(
+                kind=ErrorKind.BAD_REQUEST,
+                message="there is no input.document: a condition with has(input.document) can leave the step out",
+                retryable=False,
+                details={"step": "first", "path": "input.document"},
+            ),
+        ),
+        (
+            {"document": "x" * 17_000_000},
+            ErrorBody(kind=ErrorKind.BAD_REQUEST, message="", retryable=False, details={"step": "first"}),
+        ),
+    ],
+)
+def test_what_a_step_cannot_be_given_is_a_bad_request_of_that_step(given: dict[str, Any], error: ErrorBody):
+    said = Planner(pipeline(CHAIN), given, "internal").start()
+    assert isinstance(said, Failed)
+    assert StepKey("first") == said.step
+    assert error == msgspec.structs.replace(said.error, message=error.message and said.error.message)
+
+
+def test_a_task_that_failed_without_saying_why_failed_for_a_reason_that_may_pass():
+    planner = Planner(pipeline(CHAIN), {"document": "d"}, "internal")
+    planner.start()
+    said = planner.record(StepKey("first"), StepOutcome(status="failed"))
+    assert isinstance(said, Failed)
+    expected = ErrorBody(kind=ErrorKind.INTERNAL, message="the step failed", retryable=ErrorKind.INTERNAL.retryable)
+    assert (StepKey("first"), expected) == (said.step, said.error)
+
+
+def test_a_task_that_gave_nothing_gave_null():
+    planner = Planner(pipeline(CHAIN, 'x = "${steps.first}"'), {"document": "d"}, "internal")
+    planner.start()
+    (last,) = tasks(planner.record(StepKey("first"), StepOutcome(status="succeeded")))
+    assert {"text": "!", "number": None} == value(last.input)
+
+
+def test_plan_waits_for_tasks_beside_those_that_are_known_and_passes_over_the_others():
+    """
+    With the operator's word on what is declassified, as the planner has it.
+    """
+    definition = pipeline(FAN, 'all = "${steps.pages}"')
+    given = {"pages": [{"text": "a"}, {"text": "b"}]}
+    known = {StepKey("pages", 0): gave(1), StepKey("nobody"): gave(2), StepKey("pages", 7): gave(3)}
+    assert [StepKey("pages", 1)] == [task.key for task in tasks(plan(definition, given, "internal", known))]
+
+    chain = pipeline(CHAIN)
+    lowered: dict[tuple[str, str], DataClass] = {("a", "text"): "public", ("a", "number"): "public"}
+    outcomes = {StepKey("first"): gave({"text": "x", "number": 4})}
+    for operator, data_class in (({}, "internal"), (lowered, "public")):
+        (last,) = tasks(plan(chain, {"document": "d"}, "internal", outcomes, operator=operator))
+        assert data_class == last.data_class
+
+
+def test_as_many_items_as_may_be_run_and_one_more_does_not():
+    for count, ends in ((1_000, Run), (1_001, Failed)):
+        assert isinstance(Planner(pipeline(FAN), {"pages": [{"text": "a"}] * count}, "internal").start(), ends)
+
+
+@pytest.mark.parametrize("read", ['all = "${steps.pages}"', 'all = "${steps.pages.*.n}"', 'told = "${steps.after}"'])
+def test_that_a_list_was_null_is_as_secret_as_the_list(read: str):
+    """
+    Its step is left out for it, and so is what reads that step alone: either tells what stood there.
+    """
+    after = '[steps.after]\ncapability = "a"\ninput = { x = "${steps.pages}" }\n'
+    done = Planner(pipeline(FAN + after, read), {"pages": None}, "restricted").start()
+    assert isinstance(done, Done)
+    assert ([None], "restricted") == (list(value(done.output).values()), done.data_class)

@@ -59,8 +59,11 @@ class DataFlow:
         self._classes[step.name] = task_data_class(step.capability, reached, reached)
         return self._classes[step.name]
 
-    def left_out(self, step: Step) -> None:
-        """The step did not run: that its output is null tells what kept it from running."""
+    def left_out(self, step: Step, *, by_its_list: bool = False) -> None:
+        """The step did not run: that its output is null tells what kept it from running; a list that was null, perhaps."""
+        if by_its_list and step.for_each is not None:
+            listed = self._classes_of(step.for_each.references, step)
+            self._control[step.name] = highest((self._control[step.name], *listed))
         self._classes[step.name] = self._control[step.name]
         self._lost.add(step.name)
 

@@ -73,8 +73,18 @@ class StepError(FlotillaError):
 class MissingFieldError(StepError):
     """A path leads to nothing in the values of this run."""
 
-    def __init__(self, step: str, path: str) -> None:
-        super().__init__(step, f"there is no {path}: a condition with has({path}) can leave the step out")
+    def __init__(self, step: str, path: str, *, because: str = "") -> None:
+        """
+        Say what is missing.
+
+        Args:
+            step: That needs it.
+            path: What it needs.
+            because: Why there is none, where the step that should have given it failed before it had tasks.
+        """
+        super().__init__(
+            step, f"there is no {path}: {because or f'a condition with has({path}) can leave the step out'}"
+        )
         self.path = path
 
 

@@ -39,6 +39,7 @@ class Planner:
 
     __slots__ = (
         "_end",
+        "_failed_whole",
         "_flow",
         "_followers",
         "_input",
@@ -71,6 +72,7 @@ class Planner:
         self._left = len(pipeline.steps)
         self._new: list[StepTask] = []
         self._end: Done | Failed | None = None
+        self._failed_whole: dict[str, str] = {}
 
     def start(self) -> Plan:
         """What a run begins with; to be called once, first."""
@@ -138,14 +140,14 @@ class Planner:
             self._fail_whole(step, state, error)
             return
         if step.for_each is not None and items is None:
-            self._leave_out(step, state)
+            self._leave_out(step, state, by_its_list=True)
             return
         state.open(items)
         self._name_tasks(step, state)
 
-    def _leave_out(self, step: Step, state: StepState) -> None:
+    def _leave_out(self, step: Step, state: StepState, *, by_its_list: bool = False) -> None:
         state.close(None)
-        self._flow.left_out(step)
+        self._flow.left_out(step, by_its_list=by_its_list)
 
     def _is_left_out(self, step: Step) -> bool:
         if step.reads and all(self._states[name].is_left_out for name in step.reads):
@@ -212,6 +214,7 @@ class Planner:
     def _fail_whole(self, step: Step, state: StepState, error: StepError) -> None:
         """The step fails before it has tasks."""
         self._flow.ended(step, state.data_class, failed=True)
+        self._failed_whole[step.name] = error.message
         body = _body(error)
         if step.on_failure == "fail":
             self._end = Failed(StepKey(step.name), body)
@@ -227,7 +230,7 @@ class Planner:
 
     def _resolver(self, step: Step | None, index: int | None) -> "_Values":
         item = None if step is None or index is None else self._states[step.name].item(index)
-        return _Values(self._input, self._states, item, index)
+        return _Values(self._input, self._states, item, index, self._failed_whole)
 
     @staticmethod
     def _rendered(template: Template, step: str, resolve: "_Values") -> Any:
@@ -247,9 +250,12 @@ class Planner:
 class _Values:
     """The values of a run as one task sees them. Called with a path, raises AbsentError where it leads to nothing."""
 
-    __slots__ = ("_index", "_input", "_item", "_states")
+    __slots__ = ("_failed_whole", "_index", "_input", "_item", "_states")
 
-    def __init__(self, task_input: Any, states: dict[str, StepState], item: Any, index: int | None) -> None:
+    def __init__(
+        self, task_input: Any, states: dict[str, StepState], item: Any, index: int | None, failed_whole: dict[str, str]
+    ) -> None:
+        self._failed_whole = failed_whole
         self._input = task_input
         self._states = states
         self._item = item
@@ -271,7 +277,9 @@ class _Values:
             try:
                 return self(read)
             except AbsentError:
-                raise MissingFieldError(step, str(read)) from None
+                failed = self._failed_whole.get(read.step)
+                because = "" if failed is None else f"step {read.step} failed: {failed}"
+                raise MissingFieldError(step, str(read), because=because) from None
 
         return resolve
 

@@ -4,6 +4,8 @@ What a provider was asked on behalf of pipelines' steps, laid beside what the fl
 Documents name what they are of (`mark`), so the provider's own record says which step was worked on, how often and when.
 """
 
+import base64
+import json
 import re
 import time
 from collections import Counter, defaultdict
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import PlainClient
+from flotilla.testkit.plain_client import Json, PlainClient
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Received, Says
 
@@ -75,6 +77,15 @@ class StepCounts:
         """How often one was asked for that had been asked for before."""
         return sum(len(times) - 1 for times in self.asked.values())
 
+    def repeated_beyond(self, attempts: dict[Mark, int]) -> list[Mark]:
+        """
+        The tasks that were asked for more often than the attempts of their kept results say.
+
+        An attempt whose worker is silent for too long counts as lost, and another one is made: their result tells of both.
+        What no result tells of was asked for by a run that was worked on twice.
+        """
+        return [done for done, times in self.asked.items() if len(times) > attempts.get(done, 0)]
+
     def by_step(self) -> Counter[str]:
         """How often each step was asked for."""
         found: Counter[str] = Counter()
@@ -89,10 +100,18 @@ class StepCounts:
 
 async def kept_steps(admin: PlainClient, scope: str = "default") -> dict[Mark, int]:
     """When the server stored each result of a step, in nanoseconds since 1970; asked of the leader, one by one."""
-    return {done: at_ns async for done, at_ns in _kept(admin, scope)}
+    return {done: _nanoseconds(message["time"]) async for done, message in _kept(admin, scope)}
 
 
-async def _kept(admin: PlainClient, scope: str) -> AsyncIterator[tuple[Mark, int]]:
+async def kept_attempts(admin: PlainClient, scope: str = "default") -> dict[Mark, int]:
+    """How many attempts each kept result says that it took: those that were lost, and the one that gave it."""
+    found: dict[Mark, int] = {}
+    async for done, message in _kept(admin, scope):
+        found[done] = len(json.loads(base64.b64decode(message["data"]))["result"].get("attempts", ()))
+    return found
+
+
+async def _kept(admin: PlainClient, scope: str) -> AsyncIterator[tuple[Mark, Json]]:
     sequence = 1
     while True:
         query = {"seq": sequence, "next_by_subj": f"step.{scope}.>"}
@@ -103,7 +122,7 @@ async def _kept(admin: PlainClient, scope: str) -> AsyncIterator[tuple[Mark, int
         sequence = message["seq"] + 1
         found = _KEPT.fullmatch(message["subject"])
         if found is not None:
-            yield Mark(*found.groups()), _nanoseconds(message["time"])
+            yield Mark(*found.groups()), message
 
 
 def _nanoseconds(moment: str) -> int:
