@@ -168,6 +168,8 @@ LETTERS = {
     "pl": "Szanowni Państwo, proszę o rozwiązanie umowy. Łukasz Żółć\n",
     "ru": "Уважаемые господа, прошу расторгнуть мой договор.\n",
     "el": "Αγαπητοί κύριοι, θα ήθελα να ακυρώσω τη σύμβασή μου.\n",
+    "tr": "Merhaba, ücret iki kez alındı. Lütfen parayı iade edin. Teşekkürler, Şükrü\n",
+    "euro": "Es kostet 12,50 €.\n",
     "he": "שלום רב, ברצוני לבטל את החוזה שלי. תודה רבה\n",
     "ja": "お世話になっております。請求書の金額が間違っているようです。\n",
     "ko": "계약을 해지하고 싶습니다. 3월 1일부터 적용해 주세요.\n",
@@ -180,6 +182,7 @@ LETTERS = {
     [
         *[(language, "cp1252") for language in ("en", "fr", "pt", "sv")],
         *[("cs", "cp1250"), ("pl", "cp1250"), ("pl", "iso8859-2")],
+        *[("tr", "cp1254"), ("tr", "iso8859-9"), ("fr", "mac_roman"), ("euro", "cp1252"), ("ru", "cp866")],
         *[("ru", "cp1251"), ("ru", "koi8-r"), ("el", "cp1253"), ("he", "cp1255")],
         *[("ja", "cp932"), ("ja", "euc_jp"), ("ja", "iso2022_jp"), ("ko", "euc_kr"), ("zh", "gb18030")],
         *[("en", "utf-16-le"), ("fr", "utf-16-be"), ("ru", "utf-16-le"), ("ja", "utf-16-be"), ("pt", "utf-32-le")],

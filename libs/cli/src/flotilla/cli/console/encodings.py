@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 from flotilla.cli.console import guessed_encodings
 from flotilla.cli.console.formats import EXTRA
-from flotilla.cli.console.guessed_encodings import Plausible
 from flotilla.contracts.errors import FlotillaError
 
 _MARKS: Final = (
@@ -22,6 +21,7 @@ _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(14, 27), *range(28, 32)
 _CONTROL_BYTES: Final = frozenset(map(ord, _CONTROLS))
 _SIGNATURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"\x1f\x8b", b"ID3", b"OggS")
 """Of pictures, sounds and archives: short ones could pass for text in some encoding."""
+_ESCAPE: Final = b"\x1b$"
 DETECTED_BYTES_MAX: Final = 1024 * 1024
 """How much of a long text is looked at."""
 _XML: Final = re.compile(rb"<\?xml\s[^>]{0,100}?encoding=[\"']([A-Za-z0-9._-]{1,40})[\"']")
@@ -61,9 +61,11 @@ def decode(raw: bytes, encoding: str | None) -> Decoded:
             return Decoded(_text(raw.decode(encoding)))
         except ValueError as error:
             raise NotTextError(f"not text in {encoding}; name its encoding with --encoding") from error
-    unmarked = guessed_encodings.without_mark(raw)
-    if unmarked is not None:
-        return Decoded(_text(raw.decode(unmarked)), unmarked)
+    if b"\0" in raw or (_ESCAPE in raw and raw.isascii()):
+        unmarked = _likeliest(raw)[:1]
+        # In UTF-16 and UTF-32 letters may hold NULs, in ISO-2022 an escape sequence says what bytes mean.
+        if unmarked and unmarked[0].startswith(("utf-16", "utf-32", "iso-2022", "iso2022")):
+            return Decoded(_text(raw.decode(unmarked[0])), unmarked[0])
     try:
         return Decoded(_text(raw.decode()))
     except UnicodeDecodeError:
@@ -87,20 +89,30 @@ def _detected(raw: bytes) -> Decoded:
     # These bytes are the same characters in every encoding that has no mark and is not named.
     if raw.startswith(_SIGNATURES) or not _CONTROL_BYTES.isdisjoint(raw):
         raise NotTextError("binary, no text")
-    try:
-        from charset_normalizer import from_bytes  # noqa: PLC0415  (an extra)
-    except ImportError as error:
-        hint = f"name its encoding with --encoding, or have it detected: {EXTRA}"
-        raise NotTextError(f"not text in UTF-8; {hint}") from error
-    beginning = raw[:DETECTED_BYTES_MAX]
-    found = [Plausible(match.encoding, match.chaos, match.coherence) for match in from_bytes(beginning)]
-    best = guessed_encodings.best(beginning, found)
+    best = guessed_encodings.best(raw, _likeliest(raw))
     if best is None:
         raise NotTextError("binary, or in an encoding that was not recognised; name it with --encoding")
     try:
         return Decoded(_text(raw.decode(best)), best)
     except ValueError as error:
         raise NotTextError("in an encoding that was not recognised; name it with --encoding") from error
+
+
+def _likeliest(raw: bytes) -> list[str]:
+    """
+    The encodings that a detector finds likeliest, several where it cannot tell them apart; none of bytes that are no text.
+
+    Raises:
+        NotTextError: There is no detector.
+    """
+    try:
+        from chardet import detect_all  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        hint = f"name its encoding with --encoding, or have it detected: {EXTRA}"
+        raise NotTextError(f"not text in UTF-8; {hint}") from error
+    found = detect_all(raw, ignore_threshold=True, max_bytes=DETECTED_BYTES_MAX)
+    most = max((each["confidence"] for each in found), default=0.0)
+    return [each["encoding"].lower() for each in found if each["encoding"] and each["confidence"] == most]
 
 
 def _text(text: str) -> str:

@@ -1,34 +1,22 @@
 """
 In which encoding bytes without a mark are.
 
-A detector goes by how letters follow each other, which in a short letter several encodings explain equally well: the same
-bytes are `à` or `ŕ`, kana or hangul. No language has all of what a wrong encoding makes of them. So of those that the
-detector finds plausible it is the one of whose characters one language has most, and between equals the commoner one.
-Pure.
+A detector goes by how letters follow each other, which in a line or two several encodings explain equally well, and a sign
+such as `€` is a letter of another alphabet elsewhere. So what the detector finds is held against the commonest encoding:
+the one counts of whose characters one language has most. No language has all of what a wrong encoding makes of them. Pure.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
-NOISE_MAX: Final = 0.05
-"""By how much an encoding may be worse than the detector's best, and still be the right one."""
-COHERENCE_MAX: Final = 0.2
-"""By how much another of no more noise may be more like a language."""
 COMMONEST: Final = "cp1252"
-"""Always tried: detectors name one of several that give the same text, or none of a text with few letters beyond ASCII."""
+"""Always tried: a detector has little to go by in a text with few letters beyond ASCII."""
 SHARE_MIN_OF_TEXT: Final = 0.5
 """Below it, what comes out is no text of any language that is known here."""
-SHARE_MIN: Final = 0.9
-"""Of the characters beyond ASCII, or of all where there may be nothing but noise."""
 LOOKED_AT_CHARS_MAX: Final = 20_000
-WIDE: Final = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
-"""Encodings whose bytes hold NULs; without a mark they look like no text."""
-SEVEN_BIT: Final = ("iso2022_jp_ext", "iso2022_kr")
-"""Encodings in which an escape sequence changes what the bytes after it mean."""
-
 _ALPHABETS: Final = (
     *("äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúüªº", "ãáàâçéêíóôõúüªº", "àèéìíîòóùúªº", "äåéöæøü", "áðéíóúýþæö", "äåöšž"),
     *("éèëïöüáóíúij", "ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîșşțţ"),
@@ -55,61 +43,28 @@ _KANA: Final = re.compile(r"[\u3041-\u30ff]")
 _KANA_SHARE_MIN: Final = 0.1
 """No Japanese text is without kana."""
 _HANGUL: Final = re.compile(r"[\uac00-\ud7a3\u3001-\u301f\uff01-\uff5e]")
-_COMMON: Final = (
-    COMMONEST,
-    "cp932",
-    "euc_jis_2004",
-    "euc_jp",
-    "cp1251",
-    "cp1250",
-    "gb18030",
-    "big5",
-    "cp949",
-    "mac_iceland",
-)
-_NO_TEXT: Final = frozenset({"Cc", "Cn", "Co", "Cs"})
 
 
-class Plausible(NamedTuple):
-    """An encoding that a detector found: how much noise the text would have, how like a language it is (0 to 1)."""
-
-    name: str
-    noise: float
-    coherence: float
-
-
-def best(raw: bytes, plausible: Sequence[Plausible]) -> str | None:
+def best(raw: bytes, found: Iterable[str]) -> str | None:
     """
     The likeliest encoding of bytes.
 
     Args:
         raw: A text's, without a mark.
-        plausible: The likeliest first.
+        found: The encodings that a detector finds likeliest.
     """
-    found: list[tuple[float, int, int, str]] = []
-    names = [each.name for each in plausible if _is_likely(each, plausible)]
-    for place, name in enumerate(dict.fromkeys((*names, COMMONEST))):
+    shares: list[tuple[float, bool, str]] = []
+    for name in (COMMONEST, *found):
         text = _decoded(raw, name)
         if text is not None:
-            common = _COMMON.index(name) if name in _COMMON else len(_COMMON)
-            found.append((-round(share_of_one_language(text), 3), common, place, name))
-    likeliest = min(found, default=None)
-    return likeliest[-1] if likeliest is not None and -likeliest[0] >= SHARE_MIN_OF_TEXT else None
+            shares.append((round(share_of_one_language(text), 3), name == COMMONEST, name))
+    share, _, name = max(shares, default=(0.0, False, ""))
+    return name if share >= SHARE_MIN_OF_TEXT else None
 
 
-def without_mark(raw: bytes) -> str | None:
-    """The encoding of bytes that hold NULs or escape sequences and are a text all the same; None where they are none."""
-    for name in (*(WIDE if b"\0" in raw else ()), *(SEVEN_BIT if b"\x1b$" in raw and raw.isascii() else ())):
-        text = _decoded(raw, name)
-        # In a wrong byte order, most of what comes out is letters of no language that is written.
-        if text and _is_written(text) and share_of_one_language(text, ascii_counts=True) >= SHARE_MIN:
-            return name
-    return None
-
-
-def share_of_one_language(text: str, *, ascii_counts: bool = False) -> float:
+def share_of_one_language(text: str) -> float:
     """
-    How many of a text's characters beyond ASCII one language has, from 0 to 1; of all characters with `ascii_counts`.
+    How many of a text's characters beyond ASCII one language has, from 0 to 1.
 
     Signs that stand in every language's texts count as its own.
     """
@@ -117,14 +72,7 @@ def share_of_one_language(text: str, *, ascii_counts: bool = False) -> float:
     beyond = [letter for letter in looked_at if not letter.isascii()]
     wrong = len(_IN_A_WORD.findall(looked_at))
     others = "".join(letter for letter in beyond if unicodedata.category(letter)[0] in "LMN")
-    here = len(looked_at) if ascii_counts else len(beyond)
-    return 1.0 if not here else max(0, here - wrong - len(others) + _most(others)) / here
-
-
-def _is_likely(one: Plausible, among: Sequence[Plausible]) -> bool:
-    return one.noise <= among[0].noise + NOISE_MAX and not any(
-        other.noise <= one.noise and other.coherence > one.coherence + COHERENCE_MAX for other in among
-    )
+    return 1.0 if not beyond else max(0, len(beyond) - wrong - len(others) + _most(others)) / len(beyond)
 
 
 def _most(letters: str) -> int:
@@ -159,8 +107,3 @@ def _decoded(raw: bytes, name: str) -> str | None:
         return raw.decode(name)
     except (ValueError, LookupError):
         return None
-
-
-def _is_written(text: str) -> bool:
-    controls = "\t\n\r\f"
-    return all(letter in controls or unicodedata.category(letter) not in _NO_TEXT for letter in text)
