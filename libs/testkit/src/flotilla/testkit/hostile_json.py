@@ -70,6 +70,7 @@ def _hostile() -> st.SearchStrategy[bytes]:
 
 
 HOSTILE: Final = _hostile()
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 _KEYS: Final = HOSTILE.map(lambda token: token if token[:1] == b'"' else b'"' + token[:40].replace(b'"', b"") + b'"')
 _FREE_KEYS: Final = frozenset(
     {"labels", "headers", "capabilities", "scopes", "failures", "windows", "in_flight", "latency", "details"}
@@ -123,15 +124,17 @@ def paths(value: Json, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 def compact(value: Json) -> bytes:
     """As the fleet writes it."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def broken_once(value: Json) -> Iterator[bytes]:
     """The message with each of its parts replaced by each of the things that break others, one at a time."""
     tokens = [token(text) for text in (*TEXTS, *NUMBERS, *OTHERS)]
     for path in paths(value, ()):
+        # Rendered once for all of them, around a character that no JSON has as it is.
+        before, after = render(value, (), {path: b"\0"}).split(b"\0")
         for replacement in tokens:
-            yield render(value, (), {path: replacement})
+            yield before + replacement + after
 
 
 def query(kind: type[Struct]) -> Decode:
