@@ -85,7 +85,7 @@ def test_a_table_is_one_test_and_says_which_rows_failed(tmp_path: Path):
     assert "test_even[zeros-3]" in of_one
 
 
-def test_every_third_process_begins_with_the_last_file(tmp_path: Path):
+def test_one_process_begins_with_the_last_file(tmp_path: Path):
     """
     The others with the first, each file whole.
     """
@@ -96,17 +96,18 @@ def test_every_third_process_begins_with_the_last_file(tmp_path: Path):
     shown = _run(tmp_path, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-v", *names)
 
     by = dict(re.findall(r"\[(gw\d)\].* PASSED (test_\w\.py)::test_it", shown)[::-1])
-    assert "test_f.py" == by["gw2"]
-    assert {"test_a.py", "test_b.py"} == {by["gw0"], by["gw1"]}
+    assert "test_f.py" == by["gw1"]
+    assert {"test_a.py", "test_b.py"} == {by["gw0"], by["gw2"]}
     assert "6 passed" in shown
 
 
 @pytest.mark.parametrize(
-    ("worker", "last_first"), [("gw0", False), ("gw1", False), ("gw2", True), ("gw5", True), ("main", False)]
+    ("worker", "last_first"),
+    [("gw0", False), ("gw1", True), ("gw2", False), ("gw5", False), ("gw7", True), ("main", False)],
 )
 def test_the_end_that_a_process_takes_from(worker: str, *, last_first: bool):
     """
-    One of three; who runs alone begins with the first.
+    One of six; who runs alone begins with the first.
     """
     assert last_first == takes_from_the_end(worker)
 

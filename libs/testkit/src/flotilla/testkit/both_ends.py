@@ -1,9 +1,9 @@
 """
-Which process of a test run gets which file: most begin with the first, every third with the last.
+Which process of a test run gets which file: most begin with the first, one of six with the last.
 
 The files in front start fleets and wait for them; those at the end compute. In one order, the processors idle while every
-process waits, and are fought for later. From both ends, every third process computes while the others wait, and only those
-others start the fleet that many files in front share.
+process waits, and are fought for later. From both ends, one process computes while the others wait. It is not through with
+those at the end before the others come to them, so the files that are left for the last seconds are short.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
 from xdist.scheduler import LoadFileScheduling  # pyright: ignore[reportMissingTypeStubs]
 from xdist.workermanage import WorkerController  # pyright: ignore[reportMissingTypeStubs]
 
-EACH_FROM_THE_END: Final = 3
+ONE_OF: Final = 6
 
 
 class FromBothEnds(LoadFileScheduling):
@@ -28,7 +28,7 @@ class FromBothEnds(LoadFileScheduling):
 def takes_from_the_end(worker: str) -> bool:
     """Whether a worker of xdist, `gw0` and on, is one of those that begin with the last file."""
     number = worker.removeprefix("gw")
-    return number.isdigit() and int(number) % EACH_FROM_THE_END == EACH_FROM_THE_END - 1
+    return number.isdigit() and int(number) % ONE_OF == 1
 
 
 @pytest.hookimpl(optionalhook=True)
