@@ -112,7 +112,16 @@ def test_an_absent_field_of_the_output_fails_the_run():
     planner = Planner(pipeline(CHAIN, 'x = "${steps.first.nothing}"'), {"document": "d"}, "internal")
     said = run_to_end(planner, lambda _: gave({"text": "x", "number": 4}))
     assert isinstance(said, Failed)
-    assert {"step": "output", "path": "steps.first.nothing"} == said.error.details
+    assert (StepKey("output"), {"step": "output", "path": "steps.first.nothing"}) == (said.step, said.error.details)
+
+
+def test_an_output_that_grew_too_large_fails_the_run():
+    planner = Planner(
+        pipeline(CHAIN, 'x = ["${input.d}", "${input.d}"]'), {"document": "", "d": "x" * 9_000_000}, "internal"
+    )
+    said = run_to_end(planner, lambda _: gave({"text": "x", "number": 4}))
+    assert isinstance(said, Failed)
+    assert (StepKey("output"), {"step": "output"}) == (said.step, said.error.details)
 
 
 WHEN = """
