@@ -487,6 +487,7 @@ async def test_a_gate_before_a_whole_run_stands_before_its_first_step_and_is_pas
     task, document = await stage.submit("whole")
     [request] = await stage.waiting(task)
     shown = await stage.approver.api("approvals", {"verb": "show", "id": request["id"]})
+    [explained] = (await stage.tenant.api("explain", {"capability": "whole"}))["steps"]
     sent_before = [each for each in stage.worker.requests if document in each["input"]["document"]]
     until = unix_ms() + 3000
     if decision == "grant":
@@ -507,6 +508,8 @@ async def test_a_gate_before_a_whole_run_stands_before_its_first_step_and_is_pas
 
     assert ("inner", "gated", ["cloud", "local"]) == tuple(request[name] for name in ("step", "capability", "zones"))
     assert ({"document": document}, []) == (shown["payload"], sent_before)
+    gates = (explained["explanation"], explained["explanation"]["steps"][1]["explanation"])
+    assert ["pipeline", "pipeline"] == [each["approval"][0]["by"] for each in gates]
     if decision == "grant":
         assert {"text": f"<{document}, billing>"} == result.get("output"), result
         assert ["pending", "granted", "consumed"] == await stage.statuses(request["id"])

@@ -65,7 +65,7 @@ class RoutingHandlers:
     ) -> Explanation:
         pipeline = self._pipelines.get(query.capability)
         if pipeline is not None:
-            return self._of_pipeline(pipeline, query, scope, data_class)
+            return self._of_pipeline(pipeline, query, scope, data_class, own)
         view = TaskView(
             capability=query.capability,
             scope=scope,
@@ -123,19 +123,12 @@ class RoutingHandlers:
                 )
             )
         if own is not None:
-            conditional = own.when is not None
-            gates.append(
-                ExplainedGate(
-                    by="pipeline",
-                    group=own.group,
-                    expires_s=own.expires_s,
-                    four_eyes=own.four_eyes,
-                    conditional=conditional,
-                )
-            )
+            gates.append(_gate_of_file(own))
         return gates or msgspec.UNSET
 
-    def _of_pipeline(self, pipeline: Pipeline, query: ExplainQuery, scope: str, data_class: DataClass) -> Explanation:
+    def _of_pipeline(
+        self, pipeline: Pipeline, query: ExplainQuery, scope: str, data_class: DataClass, own: Approval | None
+    ) -> Explanation:
         """Each step as a task of its own; the caller's wish for a route is none of theirs."""
         planned = classes(pipeline, data_class, operator=self._router.policy.declassified, pipelines=self._pipelines)
         steps: list[ExplainedStep] = []
@@ -152,6 +145,7 @@ class RoutingHandlers:
             routes=[],
             excluded=[],
             steps=steps,
+            approval=msgspec.UNSET if own is None else [_gate_of_file(own)],
         )
 
     async def stats(self, _question: ApiRequest) -> StatsReply:
@@ -181,6 +175,16 @@ class RoutingHandlers:
                 )
             )
         return StatsReply(orchestrator=self._instance, routes=reports)
+
+
+def _gate_of_file(own: Approval) -> ExplainedGate:
+    return ExplainedGate(
+        by="pipeline",
+        group=own.group,
+        expires_s=own.expires_s,
+        four_eyes=own.four_eyes,
+        conditional=own.when is not None,
+    )
 
 
 def _figures(figures: Figures | None) -> dict[str, Any]:
