@@ -248,50 +248,48 @@ def test_an_input_that_grew_too_large_fails_its_step():
     assert StepKey("one") == said.step
 
 
-NO_LIST = "for_each: what stands there in this run is no list"
 LOWERED = """
 [steps.hidden]
 capability = "redact"
-{whole}
-on_failure = "{on_failure}"
+on_failure = "skip"
+{hidden}
+[steps.beside]
+capability = "a"
 [steps.told]
 capability = "summarize"
-input = {{ document = "${{steps.hidden.document}}" }}
+input = {{ document = "${{steps.hidden.document}} ${{steps.beside}}" }}
 """
+WELL = 'input = { document = "${input.document}" }'
 
 
 @pytest.mark.parametrize(
-    ("whole", "on_failure", "outcome", "data_class"),
+    ("hidden", "outcome", "data_class"),
     [
-        ('input = { document = "${input.document}" }', "skip", gave({"document": "x"}), "internal"),
-        ('input = { document = "${input.document}" }', "skip", failed(), "restricted"),
-        ('input = { document = "${input.document}" }', "skip", StepOutcome(status="skipped"), "restricted"),
-        ('input = { document = "${input.gone}" }', "skip", None, "restricted"),
-        ('input = { document = "${input.document}" }\nfor_each = "${input.document}"', "skip", None, "restricted"),
-        ('input = { document = "${input.document}" }\nwhen = "input.document == \'\'"', "skip", None, "restricted"),
+        (WELL, gave({"document": "x"}), "internal"),
+        (WELL, failed(), "restricted"),
+        (WELL, StepOutcome(status="skipped"), "restricted"),
+        ('input = { document = "${input.gone}" }', None, "restricted"),
+        (f'{WELL}\nwhen = "input.gone > 1"', None, "restricted"),
+        (f"{WELL}\nwhen = \"input.document == ''\"", None, "restricted"),
     ],
-    ids=["went well", "failed", "skipped", "no input", "no list", "left out"],
+    ids=["went well", "failed", "skipped", "no input", "no condition", "left out"],
 )
-def test_what_a_step_declassifies_it_has_to_have_given(
-    whole: str, on_failure: str, outcome: StepOutcome | None, data_class: str
-):
+def test_what_a_step_declassifies_it_has_to_have_given(hidden: str, outcome: StepOutcome | None, data_class: str):
     """
     However it came to give nothing: that it gave nothing was decided by what is restricted.
     """
-    reads = "steps.hidden" if "for_each" in whole else "steps.hidden.document"
-    steps = LOWERED.format(whole=whole, on_failure=on_failure).replace("steps.hidden.document", reads)
-    # Read together with what is not left out, so that the step is not left out with it.
-    steps = steps.replace(f'"${{{reads}}}"', f'"${{{reads}}}${{input.document}}"') if outcome is None else steps
-    planner = Planner(pipeline(steps), {"document": "d"}, "restricted")
-    said = planner.start()
+    planner = Planner(pipeline(LOWERED.format(hidden=hidden)), {"document": "d"}, "restricted")
+    planner.start()
     if outcome is not None:
-        said = planner.record(StepKey("hidden"), outcome)
-    if isinstance(said, Run):
-        assert [data_class] == [task.data_class for task in said.steps]
-    else:
-        # Null alone is read: the step is left out, and the run is over.
-        assert isinstance(said, Done)
-        assert data_class == "restricted"
+        planner.record(StepKey("hidden"), outcome)
+    (told,) = tasks(planner.record(StepKey("beside"), gave("b")))
+    assert (StepKey("told"), data_class) == (told.key, told.data_class)
+
+
+def test_a_step_that_its_condition_leaves_out_tells_nothing_of_its_list():
+    done = Planner(pipeline(FAN + 'when = "1 == 2"', 'all = "${steps.pages}"'), {"pages": [1]}, "restricted").start()
+    assert isinstance(done, Done)
+    assert ({"all": None}, "public") == (value(done.output), done.data_class)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,11 @@ HEARD: Final = (
     Place(name="orchestrators", subjects=("orchestrator-control.>",)),
     Place(name="dead letters", subjects=("dead.>",), watched=beside_original),
     Place(name="results", subjects=("scope.*.results.>",), watched=beside_output),
-    Place(name="steps", subjects=("step.*.*.*.*.*", "step.*.*.definition.*"), watched=beside_kept_output),
+    Place(
+        name="steps",
+        subjects=("step.*.*.*.*.*", "step.*.*.definition.*", "step.*.*.passed.*"),
+        watched=beside_kept_output,
+    ),
     Place(name="inputs of approvals", subjects=("step.*.*.approval.*",), watched=nothing),
     Place(name="suspended", subjects=("suspended.>",), watched=nothing),
     Place(name="audit", subjects=("audit.>",)),
