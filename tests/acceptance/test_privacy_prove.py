@@ -121,9 +121,8 @@ async def test_it_proves_what_holds_and_leaves_nothing_behind(fleet: RunningFlee
     """
     await in_force(fleet, TO_THE_CLOUD)
     sealed = str(fleet.server.sealed_orchestrator().creds)
-    ended = await prove(
-        fleet, "--json", "--capability", "unveiled", "--capability", "gated", "--sealed-creds", sealed, tasks=44
-    )
+    named = ("--sealed-creds", sealed, "--vault-store", str(fleet.server.server.directory / "jetstream"))
+    ended = await prove(fleet, "--json", "--capability", "unveiled", "--capability", "gated", *named, tasks=44)
 
     assert (0, {}, []) == (ended.code, ended.leaks, ended.told["faults"]), ended
     run = ended.told["run"]
@@ -131,7 +130,7 @@ async def test_it_proves_what_holds_and_leaves_nothing_behind(fleet: RunningFlee
     assert 44 == run["documents"]
     assert {"ok"} == set(run["ends"]["sealed"]) == set(run["ends"]["asked twice, with the cache"])
     # Whatever a run can be stored as was stored, and looked at.
-    for place in ("suspended", "inputs of approvals", "audit", "stores", "sealed lane"):
+    for place in ("suspended", "inputs of approvals", "audit", "stores", "sealed lane", "vaults on disk"):
         assert sights[place]["messages"] > 0, place
     assert sights["suspended"]["at_home"] > 0
     assert run["decoys_heard"] >= run["decoys_served"] > 0

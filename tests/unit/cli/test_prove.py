@@ -20,6 +20,7 @@ from flotilla.cli.prove.places import (
     LOGS,
     METRICS,
     TASK_STREAM,
+    VAULTS,
     Watched,
     beside_kept_output,
     beside_original,
@@ -27,7 +28,7 @@ from flotilla.cli.prove.places import (
 )
 from flotilla.cli.prove.plan import plan_for
 from flotilla.cli.prove.verdict import Run, faults
-from flotilla.cli.prove.watch import LOG_CHUNK_BYTES, LogReader, Sight, Watch
+from flotilla.cli.prove.watch import LOG_CHUNK_BYTES, LogReader, Sight, VaultReader, Watch
 from flotilla.contracts.api import PoolStatus
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.failures import ErrorBody, ErrorKind
@@ -192,6 +193,30 @@ def test_named_files_are_read_from_where_they_were(canaries: Canaries, tmp_path:
     assert [2] == [sight.leaks for sight in watch.sights() if sight.place == FILES]
 
 
+def test_vaults_on_disk_are_read_where_something_was_written(canaries: Canaries, tmp_path: Path) -> None:
+    """
+    The blocks of their stream alone, each as a whole, whatever was in them before.
+    """
+    text = canaries.person(1).email.encode()
+    blocks = tmp_path / "FLEET.vault" / "streams" / "KV_vault" / "msgs"
+    others = tmp_path / "FLEET" / "streams" / "TASKS_default" / "msgs"
+    for folder in (blocks, others):
+        folder.mkdir(parents=True)
+        (folder / "1.blk").write_bytes(text)
+    reader, watch = VaultReader([tmp_path]), Watch(canaries)
+
+    def seen() -> list[tuple[int, int]]:
+        reader.read_into(watch)
+        return [(sight.messages, sight.leaks) for sight in watch.sights() if sight.place == VAULTS]
+
+    assert [(0, 0)] == seen()
+    (others / "2.blk").write_bytes(text)
+    (blocks / "2.blk").write_bytes(b"ciphertext")
+    assert [(1, 0)] == seen()
+    (blocks / "1.blk").write_bytes(text + b"ciphertext")
+    assert [(3, 1)] == seen()
+
+
 def test_metrics_are_looked_through_and_silence_proves_nothing(canaries: Canaries) -> None:
     """
     What is no endpoint, or does not answer, is told as unread.
@@ -290,6 +315,7 @@ def run_of(*, leaks: int = 0, at_home: int = 9, **others: int | bool | dict[str,
         (run_of(documents=8), ["unfinished: 8 of 9 "]),
         (run_of(served=0), ["nothing done: "]),
         (run_of(untried={"triage": "no_route"}), ["not tried: no document of triage "]),
+        (run_of(vaults_wanted=True), ["deaf: nothing was written to vaults "]),
         (run_of(leaks=1, documents=1), ["leak: ", "unfinished: "]),
     ],
 )

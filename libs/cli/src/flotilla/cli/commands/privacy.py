@@ -1,5 +1,6 @@
 """`flotilla privacy`: whether what must stay in the local zone stays there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -40,6 +41,7 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     sealed_creds: Path | None = None,
     read: Annotated[list[Path] | None, Parameter(negative="")] = None,
     metrics: Annotated[list[str] | None, Parameter(negative="")] = None,
+    vault_store: Path | None = None,
     where: Where = NO_WHERE,
 ) -> int:
     """
@@ -69,8 +71,10 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     metrics
         The address of a metrics endpoint, such as http://127.0.0.1:9090/metrics; looked through at the end. May be
         repeated.
+    vault_store
+        JetStream's folder of a NATS server on this machine: the vaults' blocks there may hold ciphertext alone. That of a
+        fleet of `flotilla up` is found.
     """
-    from flotilla.cli.prove.metrics import is_endpoint  # noqa: PLC0415
     from flotilla.cli.prove.prove import prove as run  # noqa: PLC0415  (--help needs no NATS client)
     from flotilla.cli.prove.verdict import faults  # noqa: PLC0415
 
@@ -81,14 +85,9 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     for name in capability or ():
         if not is_name(name):
             raise exits.UsageError(f"--capability {name}: expected 1 to 63 of a-z0-9-")
-    for path in read or ():
-        if not path.exists():
-            raise exits.UsageError(f"--read {path}: no such file or folder")
-    for url in metrics or ():
-        if not is_endpoint(url):
-            raise exits.UsageError(f"--metrics {url}: expected http://HOST:PORT/PATH")
+    _check_places(read or (), metrics or (), vault_store)
     seen = (tuple(read or ()), tuple(metrics or ()))
-    proof = _proof(where, directory, Tried(tasks, tuple(capability or ()), timeout_s, sealed_creds, *seen))
+    proof = _proof(where, directory, Tried(tasks, tuple(capability or ()), timeout_s, sealed_creds, vault_store, *seen))
     with progress(tasks, shown=not where.json) as advance:
         done = await run(proof, advance)
     found = faults(done)
@@ -99,6 +98,19 @@ async def prove(  # noqa: D417  (groups of options say it themselves)
     return exits.FAILED if found else exits.OK
 
 
+def _check_places(read: Sequence[Path], metrics: Sequence[str], vault_store: Path | None) -> None:
+    from flotilla.cli.prove.metrics import is_endpoint  # noqa: PLC0415
+
+    for path in read:
+        if not path.exists():
+            raise exits.UsageError(f"--read {path}: no such file or folder")
+    if vault_store is not None and not vault_store.is_dir():
+        raise exits.UsageError(f"--vault-store {vault_store}: no such folder")
+    for url in metrics:
+        if not is_endpoint(url):
+            raise exits.UsageError(f"--metrics {url}: expected http://HOST:PORT/PATH")
+
+
 class Tried(NamedTuple):
     """What the options say; see the command."""
 
@@ -106,6 +118,7 @@ class Tried(NamedTuple):
     capabilities: tuple[str, ...]
     timeout_s: float
     sealed_creds: Path | None
+    vault_store: Path | None
     files: tuple[Path, ...]
     metrics: tuple[str, ...]
 
@@ -147,6 +160,7 @@ def _proof(where: Where, directory: Path, tried: Tried) -> "Proof":
         sealed_creds=sealed_creds,
         files=tried.files,
         metrics=tried.metrics,
+        vault_stores=(tried.vault_store,) if tried.vault_store else (directory / "nats" / "jetstream",) if own else (),
     )
 
 

@@ -93,6 +93,7 @@ CACHE: Final = "result cache"
 LOGS: Final = "logs"
 FILES: Final = "named files"
 METRICS: Final = "metrics"
+VAULTS: Final = "vaults on disk"
 SEALED: Final = "sealed lane"
 
 HEARD: Final = (
@@ -125,9 +126,11 @@ READ: Final = (
     Place(name=SEALED),
     Place(name=LOGS),
     Place(name=FILES),
+    Place(name=VAULTS),
     Place(name=METRICS),
 )
 """
 What is no subject of its own: what this command was answered, kept answers, everything that streams and buckets hold, in the
-sealed lane too, the logs of a fleet on this machine, and files and metrics that whoever runs it names.
+sealed lane too, the logs of a fleet on this machine, files and metrics that whoever runs it names, and the vaults as they lie
+on the server's disk: nobody can ask the server for them.
 """

@@ -18,9 +18,9 @@ from flotilla.cli.prove.places import STORES
 from flotilla.cli.prove.plan import Plan, plan_for
 from flotilla.cli.prove.sealed import SealedLane, sealed_lane
 from flotilla.cli.prove.stores import look_into, marked
-from flotilla.cli.prove.trial import Trial
+from flotilla.cli.prove.trial import REDACTED, Trial
 from flotilla.cli.prove.verdict import Run
-from flotilla.cli.prove.watch import LogReader, Watch
+from flotilla.cli.prove.watch import LogReader, VaultReader, Watch
 from flotilla.client.fleet import Fleet
 from flotilla.contracts import subjects
 from flotilla.contracts.names import ADMIN
@@ -47,6 +47,7 @@ class Proof(Struct, frozen=True, kw_only=True):
         sealed_creds: Of an orchestrator of the sealed lane, where there is one.
         files: Other files and folders that may take something in meanwhile.
         metrics: Addresses of metrics endpoints.
+        vault_stores: JetStream's folders of servers on this machine, in which the vaults are.
     """
 
     settings: NatsSettings
@@ -58,6 +59,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     sealed_creds: Path | None = None
     files: Sequence[Path] = ()
     metrics: Sequence[str] = ()
+    vault_stores: Sequence[Path] = ()
 
 
 async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
@@ -71,7 +73,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
     settings = proof.settings
     canaries = Canaries()
     watch = Watch(canaries)
-    logs = LogReader(proof.logs, proof.files)
+    logs, vaults = LogReader(proof.logs, proof.files), VaultReader(proof.vault_stores)
     began_at = time.monotonic()
     async with (
         Fleet.connect(
@@ -101,6 +103,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
             if sealed is not None:
                 await sealed.look()
             await asyncio.to_thread(logs.read_into, watch)
+            await asyncio.to_thread(vaults.read_into, watch)
             unread = await asyncio.to_thread(read_metrics, proof.metrics, watch)
         finally:
             interrupted = connection.reconnects > 0
@@ -116,6 +119,7 @@ async def prove(proof: Proof, advance: Callable[[], None]) -> Run:
         left=left,
         unread=unread,
         untried=trial.untried,
+        vaults_wanted=bool(proof.vault_stores) and REDACTED in trial.ends and trial.ends[REDACTED]["ok"] > 0,
         elapsed_s=time.monotonic() - began_at,
         ends=trial.ends,
         sights=watch.sights(),

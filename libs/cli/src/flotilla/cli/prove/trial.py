@@ -27,6 +27,7 @@ IN_FLIGHT_MAX: Final = 8
 TASK_DEADLINE_S: Final = 60.0
 TOO_SHORT_S: Final = 0.001
 """A deadline that no task keeps."""
+REDACTED: Final = "redacted and restored"
 TURNED_DOWN: Final = frozenset({ErrorKind.UNKNOWN_CAPABILITY, ErrorKind.NO_ROUTE, ErrorKind.NOT_PERMITTED})
 """Nothing of the task went anywhere."""
 DEAD_TRIES_MAX: Final = 20
@@ -110,7 +111,7 @@ class Trial:
         if self._sealed is not None:
             found += [("sealed", self._sealing(self._sealed, name)) for name in plan.sealed]
         if plan.redacts:
-            found.append(("redacted and restored", self._redacted_and_restored))
+            found.append((REDACTED, self._redacted_and_restored))
         found += [(f"{low.capability}.{low.field} sent on", self._sending_on(low)) for low in plan.lowered]
         for pool in plan.cloud_pools:
             found.append(("asked of the cloud", self._asking_cloud(pool)))

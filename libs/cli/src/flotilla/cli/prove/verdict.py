@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.cli.prove.places import TASK_STREAM
+from flotilla.cli.prove.places import TASK_STREAM, VAULTS
 from flotilla.cli.prove.watch import Sight
 
 OK: Final = "ok"
@@ -24,6 +24,7 @@ class Run(Struct, frozen=True, kw_only=True):
         interrupted: Whether the connection that listens was lost for a moment.
         left: Tasks whose traces could not be removed.
         unread: Metrics endpoints that could not be read.
+        vaults_wanted: Something was redacted, and whoever runs it named where the vaults lie.
         untried: Why no document of a capability went anywhere, of those that were named.
         ends: How tasks ended, by the way that they went.
     """
@@ -40,6 +41,7 @@ class Run(Struct, frozen=True, kw_only=True):
     sights: Sequence[Sight]
     unread: Sequence[str] = ()
     untried: Mapping[str, str] = {}
+    vaults_wanted: bool = False
 
 
 def status_of(sight: Sight) -> str:
@@ -67,6 +69,8 @@ def faults(run: Run) -> list[str]:
         found.append(
             f"deaf: cloud pools served {run.decoys_served:,} decoys, and {run.decoys_heard:,} were heard on their way"
         )
+    if run.vaults_wanted and not any(sight.messages for sight in run.sights if sight.place == VAULTS):
+        found.append("deaf: nothing was written to vaults in the folder that was named; is it JetStream's own?")
     if run.unread:
         found.append(f"deaf: metrics could not be read at {', '.join(run.unread)}")
     found += [f"not tried: no document of {name} went anywhere ({why})" for name, why in sorted(run.untried.items())]

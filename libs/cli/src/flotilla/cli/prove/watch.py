@@ -8,11 +8,13 @@ from typing import Final
 from msgspec import Struct
 
 from flotilla.cli.prove.canaries import Canaries
-from flotilla.cli.prove.places import CACHE, CACHE_KEYS, CLOUD_LANES, FILES, HEARD, LOGS, READ, Place
+from flotilla.cli.prove.places import CACHE, CACHE_KEYS, CLOUD_LANES, FILES, HEARD, LOGS, READ, VAULTS, Place
+from flotilla.contracts.subjects import VAULT_BUCKET
 from flotilla.fabric.connection import Connection, Message
 
 LOG_CHUNK_BYTES: Final = 1024 * 1024
 LOGS_MAX: Final = 2_000
+VAULT_STREAM: Final = f"KV_{VAULT_BUCKET}"
 
 
 class Sight(Struct, frozen=True, kw_only=True):
@@ -118,6 +120,41 @@ class LogReader:
         named = (path for one in self._named for path in (sorted(one.rglob("*")) if one.is_dir() else (one,)))
         found = chain(((path, LOGS) for path in logs), ((path, FILES) for path in named if path.is_file()))
         return list(islice(found, LOGS_MAX))
+
+
+class VaultReader:
+    """
+    Reads the vaults as they lie on disk: all of each block that was written to since this was made.
+
+    Args:
+        stores: JetStream's folders of servers on this machine.
+    """
+
+    def __init__(self, stores: Sequence[Path]) -> None:
+        self._stores: Final = stores
+        self._began_with: Final = {path: _written(path) for path in self._blocks()}
+
+    def read_into(self, watch: Watch) -> None:
+        """Look through the blocks, one message for each. Blocks: to be run in a thread."""
+        for path in self._blocks():
+            if _written(path) == self._began_with.get(path):
+                continue
+            before = b""
+            for count, chunk in enumerate(_chunks(path, 0)):
+                watch.see(VAULTS, before + chunk, count=0 if count else 1)
+                before = chunk[1 - watch.part_bytes_max :]
+
+    def _blocks(self) -> list[Path]:
+        found = (path for store in self._stores for path in store.glob(f"**/streams/{VAULT_STREAM}/msgs/*.blk"))
+        return list(islice(found, LOGS_MAX))
+
+
+def _written(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _chunks(path: Path, offset: int) -> Iterator[bytes]:
