@@ -48,6 +48,26 @@ async def test_the_end_of_a_reply_follows_its_result(nats_server: RunningServer,
     assert [True, False] == [bool(body) for body in heard]
 
 
+async def test_the_end_of_a_reply_is_not_lost_where_too_much_waits(
+    nats_server: RunningServer, heard: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Without it the server would keep the way back of each ask of a flood for an hour.
+    """
+    monkeypatch.setattr(background_publisher, "UNSENT_MAX", 0)
+    async with (
+        connected(nats_server.admin(), name="orchestrator") as connection,
+        connected(nats_server.admin(), name="caller") as caller,
+    ):
+        await _listen(caller, heard)
+        later = BackgroundPublisher(connection)
+        await Replies(connection, later).result(REPLY, result_of("t-1", "classify", output={}))
+        await connection.settle()
+        await caller.settle()
+
+    assert [True, False] == [bool(body) for body in heard]
+
+
 async def test_an_end_does_not_come_without_its_result(
     nats_server: RunningServer, heard: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):

@@ -29,13 +29,14 @@ class BackgroundPublisher:
         self._sending: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
 
-    def publish(self, make: Make) -> None:
-        """Publish one message later; it may be lost with this process, or when UNSENT_MAX wait already."""
+    def publish(self, make: Make) -> bool:
+        """Publish one message later; it may be lost with this process. False where UNSENT_MAX wait already, and it is not."""
         if len(self._unsent) >= UNSENT_MAX:
-            return
+            return False
         self._unsent.append(make)
         if self._due is None:
             self._due = self._loop.call_later(LATER_S, self._begin)
+        return True
 
     async def flush(self) -> None:
         """Publish everything now; at the end of the service."""

@@ -67,14 +67,16 @@ class Replies:
         """Send the result of a task, the error headers with a failed one."""
         headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
         await self._connection.publish(reply, encode(result), headers=headers)
-        self._close(reply)
+        await self._close(reply)
 
     async def error(self, reply: str, error: TaskError) -> None:
         """Refuse a request that never became a task."""
         await reply_error(self._connection, reply, error)
-        self._close(reply)
+        if reply.startswith(IMPORTED_REPLY):
+            # At once: refusals come in floods, and nothing is to be held up for them.
+            await self._connection.publish(reply)
 
-    def _close(self, reply: str) -> None:
+    async def _close(self, reply: str) -> None:
         """
         Tell the server that nothing more comes on a reply subject of another account.
 
@@ -92,7 +94,9 @@ class Replies:
         def end() -> Outgoing | None:
             return (reply, b"", None) if connection.is_connected and connection.reconnects == reconnects else None
 
-        self._publisher.publish(end)
+        if not self._publisher.publish(end):
+            # So much waits in a flood, which is when the server's memory needs it most.
+            await self._connection.publish(reply)
 
 
 def error_headers(error: ErrorBody) -> dict[str, str]:
