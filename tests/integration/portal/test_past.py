@@ -5,10 +5,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from flotilla.contracts.clock import unix_ms
+from flotilla.fabric.connection import connected
+from flotilla.fabric.inbox import Requests
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
 from flotilla.testkit.portal import start_portal
 from flotilla.testkit.relay import relay
+from portal.live.past_events import past_events
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,7 +25,8 @@ async def test_a_portal_that_starts_late_shows_what_was_before(portal_fleet: Run
         await caller.submit("classify", BODIES["classify"], task=task)
         await caller.until_status(task, "ok")
     began_unix_ms = unix_ms()
-    late = await start_portal(portal_fleet, "late")
+    # Another tenant, of which this observer knows nothing, keeps nothing of this one back.
+    late = await start_portal(portal_fleet, "late", env={"FLOTILLA_SCOPES": "nobodys,default"})
     async with late.browser() as browser, late.stream(browser) as stream:
         listed = (await browser.get("/api/tasks")).json()["tasks"]
         story = (await browser.get(f"/api/tasks/default/{tasks[0]}")).json()
@@ -76,3 +80,34 @@ async def test_what_happened_while_the_portal_was_away_is_caught_up_with(
             await stream.until(lambda stream: [one for one in stream.events if one["task"] == after][2:])
             told = [one["task"] for one in stream.events if one["task"] in {before, meanwhile, after}]
             assert sorted([before, meanwhile, after] * 3) == sorted(told)
+
+
+async def test_of_a_long_past_the_newest_is_read_and_what_is_left_out_is_known(
+    portal_fleet: RunningFleet, caller: PlainClient, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    In order, however many requests it takes; where there is no more time, what was longest ago is left out.
+    """
+    for _ in range(3):
+        await caller.ask("classify", BODIES["classify"])
+    async with connected(portal_fleet.server.observer(), name="observer") as observer:
+        requests = Requests(observer)
+        await requests.start()
+        monkeypatch.setattr("portal.live.past_events.SCAN_BATCH", 2)
+
+        async def has_all() -> bool:
+            return len((await past_events(requests, ["default"])).events) >= 9
+
+        await eventually(has_all)
+        whole = await past_events(requests, ["default"])
+        newest = await past_events(requests, ["default"], events_max=5)
+        monkeypatch.setattr("portal.live.past_events.PAST_READ_S", 0.0)
+        nothing = await past_events(requests, ["default"])
+        await requests.stop()
+
+    sequences = [event.sequence for event in whole.events]
+    assert list(range(sequences[0], sequences[0] + len(sequences))) == sequences
+    assert whole.events[-5:] == newest.events
+    assert whole.events[0].stored_unix_ms == whole.whole_from_unix_ms
+    assert newest.events[0].stored_unix_ms == newest.whole_from_unix_ms
+    assert ([], []) == (nothing.events, nothing.unread)

@@ -213,9 +213,19 @@ async def last_sequence(requests: Requests, stream: str) -> int:
     return (await sequences(requests, stream))[1]
 
 
-async def sequences(requests: Requests, stream: str) -> tuple[int, int]:
-    """The first and the last sequence of a stream; the last is less than the first when the stream is empty."""
-    answer = await _api(requests, jetstream_api.stream_info(stream), {})
+async def sequences(requests: Requests, stream: str, *, stream_may_miss: bool = False) -> tuple[int, int]:
+    """
+    The first and the last sequence of a stream; the last is less than the first when it is empty, or missing and may be.
+
+    Raises:
+        RequestDeniedError: This user may not ask, where the stream may be missing; otherwise that is a timeout.
+        TopologyError: The server refused; says why.
+        FabricError: No answer.
+    """
+    subject = jetstream_api.stream_info(stream)
+    answer = await _api(requests, subject, {}, missing_ok=stream_may_miss, may_be_denied=stream_may_miss)
+    if jetstream_api.error_of(answer) is not None:
+        return 1, 0
     state: dict[str, Any] = answer.get("state") or {}
     return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
 
@@ -330,8 +340,10 @@ def _unix_ms(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
-async def _api(requests: Requests, subject: str, ask: dict[str, Any], *, missing_ok: bool = False) -> dict[str, Any]:
-    reply = await requests.request(subject, msgspec.json.encode(ask))
+async def _api(
+    requests: Requests, subject: str, ask: dict[str, Any], *, missing_ok: bool = False, may_be_denied: bool = False
+) -> dict[str, Any]:
+    reply = await requests.request(subject, msgspec.json.encode(ask), may_be_denied=may_be_denied)
     answer = _decode(reply.data)
     error = jetstream_api.error_of(answer)
     if error is not None and not (missing_ok and error.code == jetstream_api.NOT_FOUND):

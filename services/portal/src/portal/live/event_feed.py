@@ -148,6 +148,15 @@ class EventFeed:
     async def go_on(self, past: Sequence[StoredMessage], on_past: OnPast) -> None:
         """Take what was, as far as it is not known, then what came meanwhile and is not among it."""
         known: set[tuple[str, bytes]] = set()
+        try:
+            await self._take_past(past, on_past, known)
+        finally:
+            held, self._held = self._held or (), None
+            for message in held:
+                if (message.subject, message.data) not in known:
+                    await self.take(message)
+
+    async def _take_past(self, past: Sequence[StoredMessage], on_past: OnPast, known: set[tuple[str, bytes]]) -> None:
         since_unix_ms = self._newest_unix_ms - OVERLAP_MS
         for number, message in enumerate(past):
             if number % PAST_AT_A_TIME == 0:
@@ -159,10 +168,6 @@ class EventFeed:
             self._newest_unix_ms = max(self._newest_unix_ms, min(event.at_unix_ms, unix_ms()))
             self._came += 1
             self._unframed.append(shown(named[0], event))
-        held, self._held = self._held or (), None
-        for message in held:
-            if (message.subject, message.data) not in known:
-                await self.take(message)
 
     def end_frame(self) -> bool:
         """Make a frame of what came since the last; says whether there was anything."""

@@ -13,15 +13,17 @@ from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.connection import Connection
+from flotilla.fabric.errors import RequestDeniedError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, between, sequences
+from flotilla.fabric.stored import SCAN_BATCH, StoredMessage, batch_from, sequences
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.tasks import SeenTasks
 
 PAST_EVENTS_MAX: Final = 20_000
 """Of all scopes together, some 6 MB: as many tasks as are held anyway, where each has four."""
-PAST_TIMEOUT_S: Final = 5.0
+PAST_READ_S: Final = 5.0
+"""What came meanwhile waits so long at most, and for one answer more."""
 TRIES_MAX: Final = 5
 TRY_AGAIN_S: Final = 1.0
 _ANY_KIND: Final[EventKind] = "*"  # pyright: ignore[reportAssignmentType]  # a wildcard
@@ -36,36 +38,60 @@ class Past(Struct, frozen=True, kw_only=True):
     Attributes:
         events: As the streams hold them, oldest first.
         whole_from_unix_ms: From when on every event is among them; 0 where there is none at all.
+        unread: The scopes whose streams could not be read.
     """
 
     events: list[StoredMessage]
     whole_from_unix_ms: int = 0
+    unread: list[str] = []
 
 
 async def past_events(requests: Requests, scopes: Sequence[str], *, events_max: int = PAST_EVENTS_MAX) -> Past:
     """
-    Read the newest events of these scopes; a stream that is not there has none.
+    Read the newest events of these scopes, as many as can be had within PAST_READ_S.
 
-    Raises:
-        FabricError: The streams could not be read.
-        TimeoutError: Not within PAST_TIMEOUT_S.
+    A stream that is not there, or that this observer may not read, has none.
     """
-    async with asyncio.timeout(PAST_TIMEOUT_S):
-        found = [await _newest(requests, scope, max(1, events_max // len(scopes))) for scope in scopes]
+    each_max = max(1, events_max // len(scopes))
+    results = await asyncio.gather(*(_newest(requests, scope, each_max) for scope in scopes))
+    found = [result for result in results if result is not None]
     events = sorted((event for each, _ in found for event in each), key=lambda event: event.stored_unix_ms)
     # A stream of which only the end was read says nothing of what was before that.
     begins = [each[0].stored_unix_ms for each, is_whole in found if each and not is_whole]
-    return Past(events=events, whole_from_unix_ms=max(begins, default=events[0].stored_unix_ms if events else 0))
+    return Past(
+        events=events,
+        whole_from_unix_ms=max(begins, default=events[0].stored_unix_ms if events else 0),
+        unread=[scope for scope, result in zip(scopes, results, strict=True) if result is None],
+    )
 
 
-async def _newest(requests: Requests, scope: str, count: int) -> tuple[list[StoredMessage], bool]:
-    """The newest of one stream, and whether these are all that it holds."""
-    stream = subjects.events_stream(scope)
-    first, last = await sequences(requests, stream)
-    start = max(first, last - count + 1)
-    pattern = subjects.events(scope, "*", _ANY_KIND)
-    found = [each async for each in between(requests, stream, pattern, from_sequence=start, before=last + 1)]
-    return found, start == first
+async def _newest(requests: Requests, scope: str, count: int) -> tuple[list[StoredMessage], bool] | None:
+    """
+    The newest of one stream, and whether these are all that it holds; None where it could not be read.
+
+    From the newest back, so that what is left out when there is no more time is what was longest ago.
+    """
+    stream, pattern = subjects.events_stream(scope), subjects.events(scope, "*", _ANY_KIND)
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + PAST_READ_S
+    batches: list[list[StoredMessage]] = []
+    first, end = 1, 0
+    try:
+        first, last = await sequences(requests, stream, stream_may_miss=True)
+        end = last + 1
+        oldest = max(first, end - count)
+        while end > oldest and loop.time() < until_s:
+            start = max(oldest, end - SCAN_BATCH)
+            batch = await batch_from(requests, stream, pattern, start, end - start)
+            batches.append([message for message in batch if message.sequence < end])
+            end = start
+    except RequestDeniedError:
+        logger.warning("past_events_not_permitted", scope=scope)
+    except (FlotillaError, ValueError, KeyError) as error:
+        logger.warning("past_events_not_read", scope=scope, error=type(error).__name__)
+        if not batches:
+            return None
+    return [message for batch in reversed(batches) for message in batch], end <= first
 
 
 class CatchUp:
@@ -118,18 +144,15 @@ class CatchUp:
     async def _catch_up(self) -> bool:
         """Take what the streams hold; says whether they could be read. What comes meanwhile is taken in any case."""
         self._events.hold()
-        past = Past(events=[])
+        past = await past_events(self._requests, self._scopes)
         try:
-            past = await past_events(self._requests, self._scopes)
-        except (FlotillaError, TimeoutError, ValueError, KeyError) as error:
-            logger.warning("past_events_not_read", error=type(error).__name__)
-            return False
-        finally:
             await self._events.go_on(past.events, self._on_past)
-            self._tasks.in_order()
+        except Exception:  # whatever stands in a stream, what comes is shown
+            logger.exception("past_events_not_taken")
+        self._tasks.in_order()
         if past.events:
             self._figures.begin_at(past.whole_from_unix_ms)
-        return True
+        return not past.unread
 
     def _on_past(self, scope: str, event: Event) -> bool:
         seen = self._tasks.take_past(scope, event)
