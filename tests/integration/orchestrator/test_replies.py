@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from flotilla.fabric.connection import Connection, Message, connected
+from flotilla.fabric.per_item import ITEM_FAILURES
 from flotilla.testkit.fleet_peer import result_of
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.reporting import background_publisher
-from orchestrator.reporting.background_publisher import BackgroundPublisher
+from orchestrator.reporting.background_publisher import BackgroundPublisher, Outgoing
 from orchestrator.ways_in.replies import Replies
 
 REPLY = "_R_.caller"
@@ -66,6 +67,36 @@ async def test_the_end_of_a_reply_is_not_lost_where_too_much_waits(
         await caller.settle()
 
     assert [True, False] == [bool(body) for body in heard]
+
+
+async def test_one_message_that_cannot_be_made_keeps_no_other_back(nats_server: RunningServer, heard: list[bytes]):
+    """
+    It is counted as a failure of the loop.
+    """
+
+    def broken() -> Outgoing:
+        raise ValueError("it has no body")
+
+    before = ITEM_FAILURES.counts["background"]
+    async with (
+        connected(nats_server.admin(), name="orchestrator") as connection,
+        connected(nats_server.admin(), name="caller") as caller,
+    ):
+        await _listen(caller, heard)
+        later = BackgroundPublisher(connection)
+        for make in (
+            lambda: (REPLY, b"1", None),
+            broken,
+            lambda: ("no subject", b"2", None),
+            lambda: (REPLY, b"3", None),
+        ):
+            later.publish(make)
+        await later.flush()
+        await connection.settle()
+        await caller.settle()
+
+    assert [b"1", b"3"] == heard
+    assert before + 2 == ITEM_FAILURES.counts["background"]
 
 
 async def test_an_end_does_not_come_without_its_result(
