@@ -8,6 +8,7 @@ import pytest
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.failures import RETRY_AFTER_MAX_S, failure_of, retry_after_s
+from flotilla.inference.adapters.rate_limits import room_again_s
 from flotilla.inference.adapters.streams import TEXT_LENGTH_MAX, Gathered
 
 
@@ -161,3 +162,45 @@ def test_a_stream_has_a_bound():
         gathered.add("y")
 
     assert FailureKind.TOO_LARGE is caught.value.kind
+
+
+NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "expected_s"),
+    [
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, "", 360.0),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "9"}, "", None),
+        ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "2m59.5s"}, "", 179.5),
+        ({"x-ratelimit-reset-requests": "172ms"}, "", 0.172),
+        ({"x-ratelimit-reset-requests": "1d2h"}, "", 93_600.0),
+        ({"anthropic-ratelimit-input-tokens-reset": "2026-11-30T12:00:30Z"}, "", 30.0),
+        ({"anthropic-ratelimit-requests-reset": "2026-11-30T11:59:59Z"}, "", None),
+        ({"x-ratelimit-reset": str(NOW_MS + 42_000)}, "", 42.0),
+        ({"x-ratelimit-reset": str(NOW_MS // 1000 + 42)}, "", 42.0),
+        ({"ratelimit-reset": "17"}, "", 17.0),
+        ({}, str({"metadata": {"headers": {"X-RateLimit-Reset": str(NOW_MS + 7000)}}}), 7.0),
+        ({"x-ratelimit-reset-requests": "soon"}, "X-RateLimit-Reset: later", None),
+        ({"x-ratelimit-reset-requests": ""}, "", None),
+        ({"x-ratelimit-limit-requests": "60"}, "", None),
+    ],
+)
+def test_when_there_is_room_again_without_retry_after(headers: dict[str, str], text: str, expected_s: float | None):
+    """
+    In each provider's form; of several limits the one that lasts longest, of those that are used up.
+    """
+    assert expected_s == pytest.approx(room_again_s(headers, text, NOW))
+
+
+def test_a_limit_that_is_reached_is_waited_for_and_nothing_else_is():
+    """
+    Never longer than the bound; `Retry-After` goes first, and an error of another kind says nothing of limits.
+    """
+    headers = {"x-ratelimit-reset-requests": "9000h"}
+
+    assert RETRY_AFTER_MAX_S == failure_of("p", 429, headers=headers).retry_after_s
+    assert 3.0 == failure_of("p", 429, headers=headers | {"retry-after": "3"}).retry_after_s
+    assert failure_of("p", 500, headers=headers).retry_after_s is None
+    assert failure_of("p", 429).retry_after_s is None

@@ -19,6 +19,7 @@ from typing import ClassVar, Final
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
+from flotilla.inference.adapters.rate_limits import room_again_s
 from flotilla.inference.adapters.token_counts import broken_off
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -149,10 +150,14 @@ def failure_of(
     place = f"HTTP {status}" if status != HTTPStatus.OK else "error in the stream"
     message = " ".join([f"{provider}: {place}", *named])
     searched = text[:BODY_SEARCHED_MAX]
+    kind = _kind(status, named, searched)
     delay_s = retry_after_s(headers or {})
     if delay_s is None:
         delay_s = _told_delay_s(searched)
-    return AttemptError(_kind(status, named, searched), message, retry_after_s=delay_s, usage=usage, said=said)
+    if delay_s is None and kind is FailureKind.RATE_LIMITED:
+        delay_s = room_again_s(headers or {}, searched, datetime.now(tz=UTC))
+        delay_s = delay_s and min(delay_s, RETRY_AFTER_MAX_S)
+    return AttemptError(kind, message, retry_after_s=delay_s, usage=usage, said=said)
 
 
 def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
