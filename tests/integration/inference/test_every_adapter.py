@@ -222,7 +222,7 @@ async def test_a_rate_limit_may_name_a_date(server: ProviderServer, model: Model
         (403, FailureKind.AUTH),
         (404, FailureKind.UNKNOWN_MODEL),
         (408, FailureKind.TIMEOUT),
-        (409, FailureKind.REFUSED),
+        (409, FailureKind.UNAVAILABLE),
         (413, FailureKind.TOO_LARGE),
         (422, FailureKind.REFUSED),
         (500, FailureKind.UNAVAILABLE),

@@ -21,6 +21,7 @@ from flotilla.client.errors import (
 )
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
+from flotilla.contracts.providers import OLLAMA_MODELS
 
 OK: Final = 0
 FAILED: Final = 1
@@ -46,7 +47,7 @@ _HINTS: Final = {
 
 _BY_OUTCOME: Final = {
     FailureKind.AUTH: "set the key of that pool's provider again; `flotilla doctor` tries keys",
-    FailureKind.UNKNOWN_MODEL: "its server does not have the model: `ollama pull MODEL`, or FLOTILLA_MODELS of the worker",
+    FailureKind.UNKNOWN_MODEL: f"its server does not have it: `{OLLAMA_MODELS.pull_command} MODEL`, or FLOTILLA_MODELS",
     FailureKind.INVALID_OUTPUT: "a larger model may do it: `flotilla ask --route POOL/MODEL`, or the policy",
     FailureKind.REFUSED: "the model or its provider declined; another route may take it: --route POOL/MODEL",
 }
