@@ -161,7 +161,10 @@ async def test_a_budget_and_the_ledger_are_exact_while_an_orchestrator_and_a_wor
     """
     price = {"FLOTILLA_PRICE_PER_CALL_USD": str(PRICE_USD)}
     doomed = await fleet.start_worker("local", name="doomed", slots=16, latency_ms=200.0, env=price)
-    await in_force(fleet, f"[budgets.all]\nusd = {BUDGET_USD}\nper = 'day'\nreserve_usd = {PRICE_USD}\n")
+    # By label: a budget begins with what the ledger has, and the tests before have spent.
+    await in_force(
+        fleet, f"[budgets.all]\nusd = {BUDGET_USD}\nper = 'day'\nlabels = {{ run = 'k' }}\nreserve_usd = {PRICE_USD}\n"
+    )
     client = await fleet.client()
     headers = {"Flotilla-Label-run": "k", "Flotilla-Deadline-Ms": "12000"}
     async with Fleet.connect(fleet.url) as api:
