@@ -257,7 +257,7 @@ on_failure = "skip"
 capability = "a"
 [steps.told]
 capability = "summarize"
-input = {{ document = "${{steps.hidden.document}} ${{steps.beside}}" }}
+input = {{ document = "${{steps.hidden.{field}}} ${{steps.beside}}" }}
 """
 WELL = 'input = { document = "${input.document}" }'
 
@@ -271,14 +271,16 @@ WELL = 'input = { document = "${input.document}" }'
         ('input = { document = "${input.gone}" }', None, "restricted"),
         (f'{WELL}\nwhen = "input.gone > 1"', None, "restricted"),
         (f"{WELL}\nwhen = \"input.document == ''\"", None, "restricted"),
+        (f'{WELL}\nfor_each = "${{input.document}}"', None, "restricted"),
     ],
-    ids=["went well", "failed", "skipped", "no input", "no condition", "left out"],
+    ids=["went well", "failed", "skipped", "no input", "no condition", "left out", "no list"],
 )
 def test_what_a_step_declassifies_it_has_to_have_given(hidden: str, outcome: StepOutcome | None, data_class: str):
     """
     However it came to give nothing: that it gave nothing was decided by what is restricted.
     """
-    planner = Planner(pipeline(LOWERED.format(hidden=hidden)), {"document": "d"}, "restricted")
+    field = "*.document" if "for_each" in hidden else "document"
+    planner = Planner(pipeline(LOWERED.format(hidden=hidden, field=field)), {"document": "d"}, "restricted")
     planner.start()
     if outcome is not None:
         planner.record(StepKey("hidden"), outcome)
@@ -381,3 +383,12 @@ def test_that_a_list_was_null_is_as_secret_as_the_list(read: str):
     done = Planner(pipeline(FAN + after, read), {"pages": None}, "restricted").start()
     assert isinstance(done, Done)
     assert ([None], "restricted") == (list(value(done.output).values()), done.data_class)
+
+
+def test_an_item_that_was_not_to_run_gives_null_in_its_own_place():
+    definition = pipeline(FAN, 'pages = "${steps.pages}"')
+    planner = Planner(definition, {"pages": [{"text": "a"}] * 3}, "internal")
+    skipped = StepOutcome(status="skipped")
+    done = run_to_end(planner, lambda task: skipped if task.key.index == 2 else gave({"n": 1}))
+    assert isinstance(done, Done)
+    assert {"pages": [{"n": 1}, {"n": 1}, None]} == value(done.output)
