@@ -392,3 +392,18 @@ def test_an_item_that_was_not_to_run_gives_null_in_its_own_place():
     done = run_to_end(planner, lambda task: skipped if task.key.index == 2 else gave({"n": 1}))
     assert isinstance(done, Done)
     assert {"pages": [{"n": 1}, {"n": 1}, None]} == value(done.output)
+
+
+def test_a_gates_condition_that_cannot_be_evaluated_fails_its_step():
+    steps = FAN + 'approval = { when = "item.secret > 1" }'
+    said = Planner(pipeline(steps), {"pages": [{"text": "a"}]}, "internal").start()
+    assert isinstance(said, Failed)
+    assert (StepKey("pages", 0), ErrorKind.BAD_REQUEST) == (said.step, said.error.kind)
+    assert "pages" == said.error.details["step"]
+
+
+def test_what_is_too_large_says_so():
+    planner = Planner(pipeline(CHAIN), {"document": "x" * 17_000_000}, "internal")
+    said = planner.start()
+    assert isinstance(said, Failed)
+    assert "bytes" in said.error.message
