@@ -81,7 +81,7 @@ def test_no_items_are_an_empty_list():
 def test_what_is_no_list_or_too_long_a_one_fails_the_step(pages: Any):
     said = Planner(pipeline(FAN), {"pages": pages}, "internal").start()
     assert isinstance(said, Failed)
-    assert StepKey("pages") == said.step
+    assert (StepKey("pages"), {"step": "pages"}) == (said.step, said.error.details)
     assert "for_each" in said.error.message
 
 
@@ -103,9 +103,10 @@ def test_what_is_missing_since_its_whole_step_failed_says_why(on_failure: str):
 
 
 def test_an_absent_field_fails_the_step_by_its_path():
-    said = Planner(pipeline(CHAIN), {}, "internal").start()
-    assert isinstance(said, Failed)
-    assert {"step": "first", "path": "input.document"} == said.error.details
+    for steps, step, path in ((CHAIN, "first", "input.document"), (FAN, "pages", "input.pages")):
+        said = Planner(pipeline(steps), {}, "internal").start()
+        assert isinstance(said, Failed)
+        assert {"step": step, "path": path} == said.error.details
 
 
 def test_an_absent_field_of_the_output_fails_the_run():
