@@ -50,7 +50,9 @@ def test_steps_run_in_the_order_of_what_they_read_and_values_keep_their_types():
 
 def test_a_task_is_named_once_and_what_was_never_named_is_refused():
     planner = Planner(pipeline(FAN), {"pages": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}, "internal")
-    assert [0, 1] == [task.key.index for task in tasks(planner.start())]
+    started = tasks(planner.start())
+    assert [0, 1] == [task.key.index for task in started]
+    assert [{"page": "a", "number": 0}, {"page": "b", "number": 1}] == [value(task.input) for task in started]
     for key in (StepKey("pages", 2), StepKey("pages"), StepKey("other")):
         with pytest.raises(ValueError, match="under way"):
             planner.record(key, gave(1))
