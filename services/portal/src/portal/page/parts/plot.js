@@ -106,7 +106,10 @@ function picture(data, at) {
       .map((move, key) =>
         h("g", { class: "move", key: `move ${key}` }, h("title", null, `${clock(move.at_unix_s * 1000)} ${move.words}`), h("line", { x1: x(move.at_unix_s), x2: x(move.at_unix_s), y1: TOP, y2: HEIGHT - BOTTOM }), h("path", { d: `M${x(move.at_unix_s).toFixed(1)} ${TOP}l-4 -7h8z` })),
       ),
-    data.lines.map((line) => h("path", { class: `line ${line.tone}`, d: way(data.at_unix_s, line.values, x, y, data.step_s) })),
+    data.lines.map((line) => {
+      const drawn = way(data.at_unix_s, line.values, x, y, data.step_s);
+      return [h("path", { class: `line ${line.tone}`, d: drawn.lines }), drawn.dots ? h("path", { class: `line dots ${line.tone}`, d: drawn.dots }) : null];
+    }),
     pointedAt === undefined ? null : h("line", { class: "pointed", x1: x(pointedAt), x2: x(pointedAt), y1: TOP, y2: HEIGHT - BOTTOM }),
   );
 }
@@ -130,18 +133,23 @@ function scaleTop(data) {
  * @param {number} [step_s]
  */
 function way(seconds, values, x, y, step_s = Infinity) {
-  let d = "";
+  /** @type {string[][]} */
+  const pieces = [];
   let drawing = false;
   seconds.forEach((second, index) => {
     const value = values[index];
     if (index && second - (seconds[index - 1] ?? 0) > GAP_STEPS * step_s) drawing = false;
     if (isKnown(value)) {
-      // A point between two gaps is a dot: a line of no length with round ends.
-      d += drawing ? `L${x(second).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(second).toFixed(1)} ${y(value).toFixed(1)}h0`;
+      const at = `${x(second).toFixed(1)} ${y(value).toFixed(1)}`;
+      if (drawing) pieces.at(-1)?.push(at);
+      else pieces.push([at]);
     }
     drawing = isKnown(value);
   });
-  return d;
+  // A point between two gaps is a dot: a line of no length with round ends.
+  const dots = pieces.filter((piece) => piece.length === 1).map(([at]) => `M${at}h0`);
+  const lines = pieces.filter((piece) => piece.length > 1).map((piece) => `M${piece.join("L")}`);
+  return { lines: lines.join(""), dots: dots.join("") };
 }
 
 /** @param {Line} line @param {(value: number) => string} format */
