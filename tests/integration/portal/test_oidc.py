@@ -281,3 +281,7 @@ async def test_a_new_key_of_the_providers_is_taken(provider: OidcProvider, monke
     monkeypatch.setattr(oidc_module, "KNOWN_FOR_S", 0.0)
     with pytest.raises(OidcError, match="configuration or keys: ReadError"):
         await sign_in()
+    asked = len(provider.requests)
+    with pytest.raises(OidcError, match="a moment ago"):
+        await oidc.begin(flow, here)
+    assert asked == len(provider.requests)

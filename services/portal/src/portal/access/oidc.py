@@ -48,6 +48,8 @@ KNOWN_FOR_S: Final = 3600.0
 """How long the provider's configuration and keys are taken to be what they were."""
 KEYS_AGAIN_S: Final = 60.0
 """A key that is not known may be new; how often one looks."""
+FAILED_FOR_S: Final = 5.0
+"""How long a provider that did not answer is not asked again: whoever comes then is told so, and waits for nothing."""
 LEEWAY_S: Final = 60
 GROUPS_MAX: Final = 1_000
 
@@ -126,6 +128,7 @@ class Oidc:
         self._reading: Final = asyncio.Lock()
         self._configuration: tuple[float, _Configuration] | None = None
         self._keys: tuple[float, KeySet] | None = None
+        self._failed_s = -FAILED_FOR_S
 
     async def begin(self, flow: Flow, redirect_uri: str) -> str:
         """
@@ -251,10 +254,13 @@ class Oidc:
             return self._keys[1]
 
     async def _read(self, url: str, kind: Any) -> Any:
+        if time.monotonic() - self._failed_s < FAILED_FOR_S:
+            raise OidcError("unreachable", "configuration or keys: they could not be read a moment ago")
         try:
             async with asyncio.timeout(TIMEOUT_S), self._client() as client:
                 answer = await client.request("GET", url, withhold_token=True)
                 answer.raise_for_status()
             return msgspec.json.decode(checked(answer.content), type=kind)
         except (httpx2.HTTPError, TimeoutError, *UNDECODABLE) as error:
+            self._failed_s = time.monotonic()
             raise OidcError("unreachable", f"configuration or keys: {type(error).__name__}") from None
