@@ -173,6 +173,7 @@ def test_a_condition_that_cannot_be_evaluated_fails_the_step_and_quotes_no_value
     assert isinstance(said, Failed)
     assert StepKey("report") == said.step
     assert "steps.sort.label" in said.error.message
+    assert {"step": "report"} == said.error.details
     assert "patient" not in said.error.message
 
 
@@ -246,9 +247,11 @@ def test_plan_goes_on_from_whatever_is_known():
 
 def test_an_input_that_grew_too_large_fails_its_step():
     steps = '[steps.one]\ncapability = "a"\ninput = { a = "${input.d} ${input.d}", b = "${input.d}" }'
-    said = Planner(pipeline(steps), {"d": "x" * 5_000_000}, "internal").start()
-    assert isinstance(said, Failed)
-    assert StepKey("one") == said.step
+    for length, says in ((3_000_000, "bytes"), (5_000_000, "a text is longer than")):
+        said = Planner(pipeline(steps), {"d": "x" * length}, "internal").start()
+        assert isinstance(said, Failed)
+        assert (StepKey("one"), {"step": "one"}) == (said.step, said.error.details)
+        assert says in said.error.message
 
 
 LOWERED = """
