@@ -157,3 +157,22 @@ async def test_a_worker_without_work_rests_and_says_in_time_that_it_has_some(
     assert 0.3 <= third - second
     assert "accepted" == said["type"]
     assert slots.ACCEPTED_AFTER_S <= took_s
+
+
+async def test_a_worker_that_is_full_has_left_its_group_before_its_work_begins(
+    connection: Connection, hostile: RawClient
+):
+    """
+    Its leaving is written with all else that the read leads to: what the server sends it until then is refused.
+    """
+    groups: list[set[str]] = []
+
+    async def look(held: ActiveAttempt) -> Finished | Failed:
+        groups.append({each.queue for each in connection.nc._subs.values()})  # pyright: ignore[reportPrivateUsage]
+        return await work(held)
+
+    async with serving(connection, zone="local", pool="p", replica="r", slots=1, work=look, grace_s=1.0):
+        answers = [await hostile.request(LANE, request(f"a-{number}")) for number in range(3)]
+
+    assert ["finished"] * 3 == [answer["type"] for answer in answers]
+    assert [{""}] * 3 == groups

@@ -224,7 +224,10 @@ class Slots:
         if self._rest is not None:
             self._end_rest()
         held.task = start(self._run(held)) if self._eager else self._loop.create_task(self._run(held))
-        if len(self._held) >= self._slots and not self._membership_check_due:
+        if not self._eager:
+            # In one write with all that this read leads to: each request that comes until then is refused.
+            self._leave_if_full()
+        elif len(self._held) >= self._slots and not self._membership_check_due:
             # Work that ends without waiting (a no-op engine) frees the slot before this runs: no need to leave.
             self._membership_check_due = True
             self._loop.call_soon(self._leave_if_full)
