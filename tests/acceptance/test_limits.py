@@ -47,6 +47,11 @@ async def asked(client: PlainClient, count: int, headers: dict[str, str] | None 
     return await asyncio.gather(*(client.ask("classify", CLASSIFY, headers=headers) for _ in range(count)))
 
 
+async def submit(client: PlainClient, tasks: list[str], headers: dict[str, str]) -> None:
+    """So many durable tasks at a time."""
+    await asyncio.gather(*(client.submit("classify", CLASSIFY, task=task, headers=headers) for task in tasks))
+
+
 def kinds(answers: list[Answer]) -> dict[str, int]:
     found: dict[str, int] = {}
     for answer in answers:
@@ -160,18 +165,27 @@ async def test_a_budget_and_the_ledger_are_exact_while_an_orchestrator_and_a_wor
     that were lost with the worker stays counted.
     """
     price = {"FLOTILLA_PRICE_PER_CALL_USD": str(PRICE_USD)}
-    doomed = await fleet.start_worker("local", name="doomed", slots=16, latency_ms=200.0, env=price)
+    client = await fleet.client()
+    # A pool at home costs something once its attempts have: until then what is lost there is counted as free.
+    await in_force(fleet, "")
+    assert {"ok": 40} == kinds(await asked(client, 40))
+    # So slow that it has attempts in hand whenever it is killed.
+    doomed = await fleet.start_worker("local", name="doomed", slots=16, latency_ms=60_000.0, env=price)
     # By label: a budget begins with what the ledger has, and the tests before have spent.
     await in_force(
         fleet, f"[budgets.all]\nusd = {BUDGET_USD}\nper = 'day'\nlabels = {{ run = 'k' }}\nreserve_usd = {PRICE_USD}\n"
     )
-    client = await fleet.client()
     headers = {"Flotilla-Label-run": "k", "Flotilla-Deadline-Ms": "12000"}
     async with Fleet.connect(fleet.url) as api:
         before = await api.spend(by=["pool"])
         async with client.hearing("results.>") as heard:
             tasks = [new_task("paid") for _ in range(120)]
-            await asyncio.gather(*(client.submit("classify", CLASSIFY, task=task, headers=headers) for task in tasks))
+            # Some of what is lost with the worker is lost to the orchestrator that lives, which alone can tell of it.
+            fleet.orchestrators[0].freeze()
+            await submit(client, tasks[:24], headers)
+            await heard.until(lambda heard: len(heard.messages) > 0)
+            fleet.orchestrators[0].thaw()
+            await submit(client, tasks[24:], headers)
             await heard.until(lambda heard: len(heard.messages) > 20)
             fleet.orchestrators[0].kill()
             doomed.kill()
@@ -188,9 +202,10 @@ async def test_a_budget_and_the_ledger_are_exact_while_an_orchestrator_and_a_wor
     assert 20 < len(paid) <= BUDGET_USD / PRICE_USD
     run: dict[str, Any] = {line.key[0]: line for line in spend.lines}
     line = run["k"]
-    assert (["k", "noop-1"], cost, len(paid)) == (line.key, line.usd_micros, line.entries - line.unpriced)
-    # What was lost with the worker may be charged for: its tasks have an entry more, of unknown cost.
+    # One entry for each task; where an attempt was lost with the worker, its cost is more than is known.
     lost = [result for result in results if result["usage"].get("unpriced")]
+    entered = [result for result in results if result["usage"]["cost_usd"] or result["usage"].get("unpriced")]
+    assert (["k", "noop-1"], cost, len(entered)) == (line.key, line.usd_micros, line.entries)
     assert 0 < line.unpriced == len(lost)
     assert [("all", BUDGET_USD * 1_000_000)] == [(each.name, each.usd_micros) for each in spend.budgets]
     admin = await fleet.admin()
