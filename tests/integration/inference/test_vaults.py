@@ -13,6 +13,7 @@ from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.redaction import VaultOutput
 from flotilla.contracts.subjects import VAULT_BUCKET, Zone
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import connected
@@ -126,7 +127,7 @@ async def test_a_handle_is_good_in_its_scope_alone(server: RunningServer):
             assert FailureKind.NOT_FOUND is caught.value.kind
         assert 0 == await vaults.forget("other", handle=handle, case=None)
         assert {"Ann"} == await values(vaults, handle)
-        assert [handle] == [entry.vault for entry in (await vaults.listed("acme"))[0]]
+        assert [handle] == [entry.vault for entry in (await vaults.listed("acme")).vaults]
 
 
 async def test_handles_of_no_case_are_new_and_nothing_in_the_bucket_says_what_a_case_is_called(server: RunningServer):
@@ -165,7 +166,7 @@ async def test_a_forgotten_vault_is_not_found_and_its_case_begins_anew(server: R
         assert FailureKind.NOT_FOUND is caught.value.kind
         with pytest.raises(AttemptError):
             await vaults.entries("acme", handle)
-        assert ([], False) == await vaults.listed("acme")
+        assert VaultOutput() == await vaults.listed("acme")
         assert 0 == await vaults.forget("acme", handle=handle, case=None)
         assert handle == (await add(vaults, "Eve", case="1"))[1]
         assert {"Eve"} == await values(vaults, handle)
@@ -193,7 +194,7 @@ async def test_a_vault_expires_on_the_server_by_itself(server: RunningServer):
         with pytest.raises(AttemptError):
             await vaults.entries("acme", short)
         assert {"Ann", "Bob"} == await values(vaults, long)
-        [listed] = (await vaults.listed("acme"))[0]
+        [listed] = (await vaults.listed("acme")).vaults
         assert listed.expires_unix_ms > unix_ms() + 300_000
 
 
@@ -214,6 +215,11 @@ async def test_a_case_goes_on_while_keys_are_changed(server: RunningServer):
         with pytest.raises(AttemptError) as caught:
             await before.entries("acme", handle)
         assert FailureKind.REFUSED is caught.value.kind
+        # One of a key that is gone hides none of the others.
+        _, lost = await add(before, "Cid")
+        listed = await after.listed("acme")
+        assert ([lost], True) == (listed.unreadable, handle in {entry.vault for entry in listed.vaults})
+        assert 1 == await after.forget("acme", handle=lost, case=None)
         assert 1 == await between.forget("acme", handle=None, case="1")
 
 

@@ -153,11 +153,14 @@ class VaultOutput(Struct, frozen=True, kw_only=True):
 
     Attributes:
         more: There are more than the VAULTS_LISTED_MAX that are listed.
+        unreadable: Handles of those whose key the worker has no more, or that were damaged: all that is left is to forget
+            them.
     """
 
     vaults: list[VaultEntry] = []
     forgotten: Count = 0
     more: bool = False
+    unreadable: list[Handle] = []
 
 
 LOCAL_CAPABILITIES: Final[dict[str, tuple[type[Struct], type[Struct]]]] = {

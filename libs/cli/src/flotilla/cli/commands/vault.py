@@ -34,6 +34,8 @@ async def list_(*, where: Where = NO_WHERE) -> int:
     table(("vault", "age", "entries", "until"), rows)
     if found.more:
         terminal.aside(f"the first {len(rows)} of more")
+    if found.unreadable:
+        terminal.aside(f"of keys that no worker has any more, to be forgotten: {', '.join(found.unreadable)}")
     return exits.OK
 
 

@@ -178,8 +178,7 @@ class RedactionEngine:
     async def _vault(self, vaults: Vaults, scope: str, given: VaultInput) -> Struct:
         if given.action == "forget":
             return VaultOutput(forgotten=await vaults.forget(scope, handle=given.vault, case=given.case))
-        listed, more = await vaults.listed(scope)
-        return VaultOutput(vaults=listed, more=more)
+        return await vaults.listed(scope)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -16,7 +16,7 @@ from flotilla.chassis.plain_structlog import structlog
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.redaction import VAULTS_LISTED_MAX, VaultEntry
+from flotilla.contracts.redaction import VAULTS_LISTED_MAX, VaultEntry, VaultOutput
 from flotilla.contracts.subjects import VAULT_BUCKET
 from flotilla.fabric import keyvalue
 from flotilla.fabric.errors import BucketFullError, FabricError
@@ -153,18 +153,25 @@ class Vaults:
                     break
         return forgotten
 
-    async def listed(self, scope: str) -> tuple[list[VaultEntry], bool]:
-        """The scope's vaults, the oldest first, and whether there are more than are listed."""
+    async def listed(self, scope: str) -> VaultOutput:
+        """The scope's vaults, the oldest first; one that cannot be read hides none of the others."""
         prefix = subjects.vault_key(scope, "")
         keys = await self._asked(keyvalue.keys(self._requests, VAULT_BUCKET, f"{prefix}*"))
         found: list[VaultEntry] = []
+        unreadable: list[str] = []
         more = False
         for key in keys:
-            if len(found) >= VAULTS_LISTED_MAX:
+            if len(found) + len(unreadable) >= VAULTS_LISTED_MAX:
                 more = True
                 break
             handle = key.removeprefix(prefix)
-            record = (await self._held(scope, handle)).record
+            try:
+                record = (await self._held(scope, handle)).record
+            except AttemptError as error:
+                if error.kind is not FailureKind.REFUSED:
+                    raise
+                unreadable.append(handle)
+                continue
             if record is not None:
                 found.append(
                     VaultEntry(
@@ -174,7 +181,8 @@ class Vaults:
                         expires_unix_ms=record.expires_unix_ms,
                     )
                 )
-        return sorted(found, key=lambda entry: (entry.created_unix_ms, entry.vault)), more
+        found.sort(key=lambda entry: (entry.created_unix_ms, entry.vault))
+        return VaultOutput(vaults=found, more=more, unreadable=unreadable)
 
     def _handles_of(self, scope: str, case: str) -> list[str]:
         """The handle that a case has with each key: while keys are changed it may have been made with either."""
