@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flotilla.cli.commands.redact import redact
@@ -216,6 +216,8 @@ def test_a_named_encoding_is_what_counts(text: str) -> None:
 
 
 @given(raw=st.binary(min_size=1, max_size=300))
+@example(raw=b"\0\0\0\0 \0\0\1\0\1\0\1\0\1\0")
+@example(raw=b"\0\0\0\0\0 \1\0\1\0\0 \0 \0")
 def test_bytes_are_a_text_without_controls_or_are_refused(raw: bytes) -> None:
     """
     Never anything else.

@@ -65,7 +65,10 @@ def decode(raw: bytes, encoding: str | None) -> Decoded:
         unmarked = _likeliest(raw)[:1]
         # In UTF-16 and UTF-32 letters may hold NULs, in ISO-2022 an escape sequence says what bytes mean.
         if unmarked and unmarked[0].startswith(("utf-16", "utf-32", "iso-2022", "iso2022")):
-            return Decoded(_text(raw.decode(unmarked[0])), unmarked[0])
+            try:
+                return Decoded(_text(raw.decode(unmarked[0])), unmarked[0])
+            except ValueError as error:  # the detector has looked at a part, or at less than whole characters
+                raise NotTextError("binary, no text") from error
     try:
         return Decoded(_text(raw.decode()))
     except UnicodeDecodeError:
