@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from flotilla.fabric.connection import NatsSettings
+from flotilla.provisioning.accounts import SEVERAL_REPLIES_THRESHOLD_S
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.hostile import APPROVER, CLOUD_WORKER, LOCAL_WORKER, OBSERVER, TENANT, Form, Hostile
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
@@ -30,6 +31,7 @@ ABUSE_PER_TURN = 30
 TURN_S = 0.2
 QUIET_S = 4.0
 FUZZ_MESSAGES_DEFAULT = 1_000_000
+EXPIRED_S = 3.0
 GROWTH_MAX_BYTES = 40 * MIB
 SERVER_GROWTH_MAX_BYTES = 8 * MIB
 """Of what nats-server holds without the buffers of its streams' blocks."""
@@ -206,7 +208,12 @@ async def test_no_message_brings_a_member_down(tmp_path: Path, monkeypatch: pyte
 
 
 async def _sizes(fleet: RunningFleet, binary: Path) -> dict[str, int]:
-    """Resident memory, and of nats-server what it holds: its buffers and its garbage come and go with the load."""
+    """
+    Resident memory, and of nats-server what it holds: its buffers and its garbage come and go with the load.
+
+    Requests that may have several answers have ways back that the server keeps for some seconds after the last one.
+    """
+    await asyncio.sleep(SEVERAL_REPLIES_THRESHOLD_S + EXPIRED_S)
     sizes = {process.name: process.resident_bytes() for process in fleet.processes}
     resident = psutil.Process(fleet.server.pid).memory_info().rss
     print(f"nats-server has {resident / MIB:.1f} MiB resident")  # noqa: T201
