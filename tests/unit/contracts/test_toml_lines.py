@@ -89,11 +89,27 @@ def test_what_has_no_place_has_none():
     assert ("f: at most 3 bytes", "f: x: odd") == located_all("f", ("at most 3 bytes", "x: odd"), "name = 1")
 
 
-@pytest.mark.parametrize("text", ["[" * 60_000, '"' * 60_000, '"""' + "x'''" * 20_000, "a." * 30_000, "a={" * 20_000])
-def test_a_hostile_file_takes_no_longer_than_it_is(text: str):
+DEEP: Final = "a." * 30_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 60_000,
+        '"' * 60_000,
+        '"""' + "x'''" * 20_000,
+        DEEP,
+        f"{DEEP}a = 1",
+        f"[{DEEP}a]",
+        f"[{DEEP}a]\n" + "b = 1\n" * 20_000,
+        "a={" * 20_000,
+    ],
+)
+@pytest.mark.parametrize("fault", ["a: wrong", f"{DEEP}: unknown"])
+def test_a_hostile_file_takes_no_longer_than_it_is(text: str, fault: str):
     """
-    It is looked at when it is wrong.
+    It is looked at when it is wrong, and a fault may name a key that is as long as the file.
     """
     began = time.process_time()
-    located_all("f", ("a: wrong",), text)
+    located_all("f", (fault,), text)
     assert time.process_time() - began < 1.0

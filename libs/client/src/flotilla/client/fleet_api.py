@@ -16,9 +16,9 @@ from flotilla.contracts.presence import ReplicaCard
 from flotilla.contracts.results import DeadRecord
 
 SPEND_TIMEOUT_S: Final = 60.0
+"""A ledger of hundreds of thousands of entries is read through."""
 SPEND_PAGES_MAX: Final = 32
 """Answers that are added up: several times what a full ledger has."""
-"""A ledger of hundreds of thousands of entries is read through."""
 
 
 class FleetApi:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from flotilla.contracts.toml_text import KEY_PARTS_MAX
+
 _TOKEN: Final = re.compile(
     r"""
       (?P<comment>\#[^\n]*)
@@ -16,6 +18,8 @@ _TOKEN: Final = re.compile(
 _AT: Final = re.compile(r"\(at line (\d+)(?:, column (\d+))?\)\Z")
 _END: Final = "(at end of document)"
 _INDEX: Final = re.compile(r"\[\d+\]")
+_PATH_PARTS_MAX: Final = 2 * KEY_PARTS_MAX
+"""Of a table and a key in it."""
 
 
 class KeyLines:
@@ -25,12 +29,15 @@ class KeyLines:
         """Look at a text, which is TOML: of any other some lines are found, and perhaps wrong ones."""
         self._lines: Final[dict[tuple[str, ...], int]] = {}
         for path, line in _keys(text):
-            for length in range(1, len(path) + 1):
-                self._lines.setdefault(path[:length], line)
+            for length in range(len(path), 0, -1):
+                # Where this is known, so is all around it.
+                if path[:length] in self._lines:
+                    break
+                self._lines[path[:length]] = line
 
     def of(self, key: str) -> int | None:
         """The line of a key, as `steps.report.needs[0]`, or of the nearest around it; None where nothing of it is there."""
-        path = tuple(_INDEX.sub("", key).split("."))
+        path = tuple(_INDEX.sub("", key).split(".", _PATH_PARTS_MAX))[:_PATH_PARTS_MAX]
         for length in range(len(path), 0, -1):
             line = self._lines.get(path[:length])
             if line is not None:
@@ -91,7 +98,8 @@ def _keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
                 place = "value"
             case "mark", "value":
                 depth = max(0, depth + (word in "[{") - (word in "]}"))
-            case "part" | "text", "key" | "table":
+            # A key of more parts is refused, and all of them would be too many to keep.
+            case "part" | "text", "key" | "table" if len(path) < KEY_PARTS_MAX:
                 path.append(word.strip("\"'") if token.lastgroup == "text" else word)
             case _:
                 pass

@@ -123,6 +123,7 @@ class PromptClient(Client):
         else:
             block = header_block(headers)
             command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (to, back, len(block), len(block) + len(body), block, body)
+        # As `_say` does, without the call.
         self._pending.append(command)
         self._pending_data_size += len(command)
         stats = self.stats

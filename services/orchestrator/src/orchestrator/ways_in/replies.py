@@ -67,7 +67,9 @@ class Replies:
         """Send the result of a task, the error headers with a failed one."""
         headers = error_headers(result.error) if isinstance(result.error, ErrorBody) else None
         await self._connection.publish(reply, encode(result), headers=headers)
-        await self._close(reply)
+        if reply.startswith(IMPORTED_REPLY) and not self._end_later(reply):
+            # So much waits in a flood, which is when the server's memory needs it most.
+            await self._connection.publish(reply)
 
     async def error(self, reply: str, error: TaskError) -> None:
         """Refuse a request that never became a task."""
@@ -76,9 +78,9 @@ class Replies:
             # At once: refusals come in floods, and nothing is to be held up for them.
             await self._connection.publish(reply)
 
-    async def _close(self, reply: str) -> None:
+    def _end_later(self, reply: str) -> bool:
         """
-        Tell the server that nothing more comes on a reply subject of another account.
+        Tell the server that nothing more comes on a reply subject of another account; False where too much waits already.
 
         The server keeps a mapping for every streamed request until it expires; an empty message ends it at once. Without
         it a day of interactive traffic would fill the server's memory. Callers see an empty message, and ignore it. It
@@ -86,17 +88,13 @@ class Replies:
         that the result went out on: where a dying node has swallowed the result, its end would come alone, and look
         like an answer.
         """
-        if not reply.startswith(IMPORTED_REPLY):
-            return
         connection = self._connection
         reconnects = connection.reconnects
 
         def end() -> Outgoing | None:
             return (reply, b"", None) if connection.is_connected and connection.reconnects == reconnects else None
 
-        if not self._publisher.publish(end):
-            # So much waits in a flood, which is when the server's memory needs it most.
-            await self._connection.publish(reply)
+        return self._publisher.publish(end)
 
 
 def error_headers(error: ErrorBody) -> dict[str, str]:
