@@ -426,7 +426,7 @@ async def test_events_tell_of_a_run_and_its_steps(tmp_path: Path):
         async with client.hearing("events.chain.>") as events:
             await client.submit("chain", DOCUMENT, task=task)
             await events.until(lambda heard: any(subject.endswith(".finished") for subject in heard.subjects), 60)
-            told = [json.loads(message.data) for message in events.messages]
+            told = (await events.caught_up()).bodies()
 
     assert {task} == {event["task"] for event in told}
     assert [(kind, step) for step in ("sort", "short", "again") for kind in ("step_started", "step_finished")] == [

@@ -14,6 +14,7 @@ from typing import Any, Final
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from flotilla.contracts.headers import EVENT_TASK
 
@@ -43,9 +44,17 @@ class Heard:
         messages: What has arrived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nc: Client) -> None:
         self.messages: Final[list[Msg]] = []
         self._changed = asyncio.Event()
+        self._nc: Final = nc
+        self._subscription: Subscription | None = None
+
+    async def subscribe(self, subject: str) -> Subscription:
+        """Hear a subject from now on: the server knows of it when this returns."""
+        self._subscription = await self._nc.subscribe(subject, cb=self.take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
+        await settled(self._nc)
+        return self._subscription
 
     async def take(self, message: Msg) -> None:
         """Take one message."""
@@ -76,6 +85,19 @@ class Heard:
     def of(self, task: str) -> Json | None:
         """The first result of a task; None while there is none."""
         return next((json.loads(message.data) for message in self.about(task)), None)
+
+    async def caught_up(self) -> "Heard":
+        """
+        Take all that the server has for the connection; gives itself.
+
+        For a count, and for what must not arrive: another connection may tell of something before this one has
+        heard it. The end of `hearing` does the same.
+        """
+        await settled(self._nc)
+        # The subscription's own task takes them, and tells nobody.
+        while self._subscription is not None and self._subscription.pending_msgs:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        return self
 
     async def until(self, holds: Callable[["Heard"], object], timeout_s: float = WAIT_S) -> None:
         """
@@ -231,15 +253,19 @@ class PlainClient:
 
     @asynccontextmanager
     async def hearing(self, subject: str) -> AsyncGenerator[Heard]:
-        """What arrives on a subject while the block runs; subscribed when it begins."""
-        heard = Heard()
-        subscription = await self.nc.subscribe(subject, cb=heard.take)  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
-        await settled(self.nc)
+        """
+        What arrives on a subject while the block runs; subscribed when it begins, caught up when it ends.
+        """
+        heard = Heard(self.nc)
+        subscription = await heard.subscribe(subject)
         try:
             yield heard
-        finally:
+        except BaseException:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
+            raise
+        if not self.nc.is_closed:
+            await subscription.drain()
 
     async def publish_raw(self, subject: str, body: bytes, headers: Headers | None = None) -> None:
         """Publish and forget."""
