@@ -90,13 +90,13 @@ class Stage:
         _, _, due_at = headers.partition("Nats-Schedule: @at ")
         return bool(due_at) and datetime.fromisoformat(due_at.split("\r\n")[0]) > datetime.now(UTC)
 
-    async def in_force(self, policy: str) -> None:
-        """Set a policy that has a gate before `summarize`, and return when it is followed."""
+    async def in_force(self, policy: str, capability: str = "summarize") -> None:
+        """Set a policy that has a gate before a capability, and return when it is followed."""
         query = json.dumps({"verb": "set", "toml": policy}).encode()
         await self.fleet.admin.nc.request("scope.default.api.policy", query, timeout=60)
 
         async def followed() -> bool:
-            return "approval" in await self.fleet.client.api("explain", {"capability": "summarize"})
+            return "approval" in await self.fleet.client.api("explain", {"capability": capability})
 
         await eventually(followed)
 
@@ -218,6 +218,7 @@ async def test_what_a_run_asked_for_is_withdrawn_when_it_ends_without_it(
 
 
 GATE = '[capabilities.summarize]\napproval = { data_classes = ["internal"], expires_s = 600 }\n'
+CLOUD_GATE = '[capabilities.summarize]\napproval = { zones = ["cloud"] }\n'
 FREE = EACH.replace('"each"', '"free"').replace("approval = {}\n", "")
 
 
@@ -229,7 +230,7 @@ async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(na
         client = stage.fleet.client
         refused = await stage.fleet.admin.nc.request(
             "scope.default.api.policy",
-            json.dumps({"verb": "set", "toml": GATE.replace("summarize", "free")}).encode(),
+            json.dumps({"verb": "set", "toml": CLOUD_GATE.replace("summarize", "free")}).encode(),
             timeout=60,
         )
         await stage.in_force(GATE)
@@ -248,7 +249,7 @@ async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(na
             await stage.decide(steps["two"], "deny")
             first, second = await results.result(alone), await results.result(run)
 
-    assert "capabilities.free.approval" in json.loads(refused.data)["error"]["details"]["faults"][0]
+    assert "capabilities.free.approval.zones" in json.loads(refused.data)["error"]["details"]["faults"][0]
     assert [("policy", 600)] == [(gate["by"], gate["expires_s"]) for gate in explained["approval"]]
     assert "approval" not in public
     assert ("approval_required", 0) == (asked.kind, sent_before)
@@ -259,7 +260,59 @@ async def test_a_gate_of_the_policy_stands_before_every_durable_task_and_step(na
     assert (1, 1, 0, 0) == tuple(stage.sent(document) for document in ("alone", "one", "two", "asked"))
 
 
-CLOUD_GATE = '[capabilities.summarize]\napproval = { zones = ["cloud"] }\n'
+AROUND = """
+name = "around"
+[input]
+type = "object"
+[steps.inner]
+capability = "beside"
+input = { document = "${input.document}" }
+[output]
+text = "${steps.inner.text}"
+"""
+GATES = "[capabilities.around.approval]\n[capabilities.beside.approval]\ndata_classes = ['internal']\n"
+
+
+async def test_a_gate_of_the_policy_stands_before_a_run_and_before_a_step_that_is_one(nats_server: RunningServer):
+    """
+    Nothing of a run begins before; each gate opens once, in turn, and a denial at the first ends the run.
+    """
+    async with stage_with(nats_server, BESIDE, AROUND) as stage:
+        client = stage.fleet.client
+        await stage.in_force(GATES, "around")
+        explained = await client.api("explain", {"capability": "around"})
+        asked = await client.ask("around", {"document": "asked"})
+        task, denied, public = new_task("run"), new_task("denied"), new_task("public")
+        found: list[Json] = []
+        sent_before = 0
+        async with client.hearing("results.>") as results:
+            await client.submit("around", {"document": "doc"}, task=task)
+            for _ in range(3):
+                found.append((await stage.waiting(task, 1))["doc"])
+                sent_before = len(stage.worker.requests)
+                await stage.decide(found[-1])
+            result = await results.result(task)
+            await client.submit("around", {"document": "no"}, task=denied)
+            await stage.decide((await stage.waiting(denied, 1))["no"], "deny")
+            refused = await results.result(denied)
+            await client.submit("beside", {"document": "pub"}, task=public, headers={"Flotilla-Data-Class": "public"})
+            [ungated] = (await stage.waiting(public, 1)).values()
+        statuses = await stage.statuses(task)
+
+    assert ["policy"] == [gate["by"] for gate in explained["approval"]]
+    assert ["policy"] == [gate["by"] for gate in explained["steps"][0]["explanation"]["approval"]]
+    assert ("approval_required", "around needs an approval: submit it as a durable task") == (
+        asked.kind,
+        asked.result["error"]["message"],
+    )
+    steps = [("", "around"), ("inner", "beside"), ("inner/report", "summarize")]
+    assert steps == [(each["step"], each["capability"]) for each in found]
+    assert [["cloud", "local"]] * 3 == [each["zones"] for each in found]
+    assert ({"text": "<doc> billing"}, ["consumed"] * 3, 1) == (result["output"], statuses, sent_before)
+    assert ("approval_denied", 0) == (refused["error"]["kind"], stage.sent("no"))
+    assert "report" == ungated["step"]
+
+
 ONE = FREE.replace('"free"', '"one"').replace('on_failure = "collect"\n', "")
 
 

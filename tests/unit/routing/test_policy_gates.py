@@ -56,6 +56,32 @@ def test_what_a_gate_leaves_out_is_filled_in():
 
 
 @pytest.mark.parametrize(
+    ("pipeline", "data_class", "gate"),
+    [
+        ("named", "restricted", PolicyGate(data_classes=frozenset({"restricted"}), expires_s=60)),
+        ("named", "internal", None),
+        ("other", "restricted", None),
+        ("ruled", "restricted", None),
+    ],
+)
+def test_a_gate_stands_before_the_runs_of_a_pipeline_that_it_names(
+    pipeline: str, data_class: DataClass, gate: PolicyGate | None
+):
+    """
+    Before every zone, whatever the input may enter; one by default stands before the steps alone.
+    """
+    toml = """
+[default]
+approval = { four_eyes = false }
+[capabilities.ruled]
+attempt_timeout_s = 1
+[capabilities.named]
+approval = { zones = ["cloud"], data_classes = ["restricted"], expires_s = 60 }
+"""
+    assert gate == CompiledPolicy(parse_policy(toml)).gate_of_run(pipeline, data_class)
+
+
+@pytest.mark.parametrize(
     ("toml", "fault"),
     [
         ('approval = { zones = ["moon"] }', "approval.zones[0]"),

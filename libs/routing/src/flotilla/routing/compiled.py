@@ -8,6 +8,7 @@ import msgspec
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import BreakerPolicy, Policy, PolicyGate, Rules, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
+from flotilla.contracts.subjects import ZONES
 from flotilla.routing.candidates import Shortlists
 from flotilla.routing.data_classes import declassified_by
 from flotilla.routing.eligibility import may_enter
@@ -73,10 +74,18 @@ class CompiledPolicy:
             return None
         return gate if any(may_enter(task, zone) for zone in gate.zones) else None
 
-    def names_gate_of(self, capability: str) -> bool:
-        """Whether the document has a gate for this capability by its name, not by default."""
-        entry = self.document.capabilities.get(capability)
-        return entry is not None and entry.approval is not None
+    def gate_of_run(self, pipeline: str, data_class: DataClass) -> PolicyGate | None:
+        """
+        The gate that a run of a pipeline stands at before its first step; None where there is none.
+
+        One by default stands before the steps alone. It is before every zone: what a run makes of its input (a redacted text)
+        may go where the input may not.
+        """
+        entry = self.document.capabilities.get(pipeline)
+        gate = None if entry is None or entry.approval is None else self.rules_of(pipeline).approval
+        if gate is None or data_class not in gate.data_classes:
+            return None
+        return msgspec.structs.replace(gate, zones=frozenset(ZONES))
 
     def planner_of(self, capability: str) -> Planner:
         """The strategy of a capability, its options filled in."""

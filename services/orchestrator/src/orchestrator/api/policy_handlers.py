@@ -103,7 +103,7 @@ class PolicyHandlers:
             raise BadRequestError("the question has no policy", path="$.toml", expected="a TOML document")
         try:
             policy = parse_policy(toml)
-            self._refuse_gates_of_pipelines(policy)
+            self._refuse_zones_of_pipelines(policy)
         except PolicyError as error:
             raise TaskError(
                 ErrorKind.BAD_REQUEST, f"the policy is not valid: {error.faults[0]}", details={"faults": error.faults}
@@ -114,12 +114,13 @@ class PolicyHandlers:
             found.append(f"{_named(left)}: no live route by this policy; {self._live()}")
         return _Checked(PolicyReply(revision=0, toml=toml, warnings=found), left)
 
-    def _refuse_gates_of_pipelines(self, policy: Policy) -> None:
-        """Only a fleet knows which capabilities are pipelines; a run of one whose gate came otherwise does not begin."""
+    def _refuse_zones_of_pipelines(self, policy: Policy) -> None:
+        """Only a fleet knows which capabilities are pipelines; in a policy that came otherwise these zones say nothing."""
         faults = [
-            f"capabilities.{name}.approval: {name} is a pipeline, whose gates belong before its steps"
+            f"capabilities.{name}.approval.zones: {name} is a pipeline, whose gate stands before its first step: "
+            "leave zones out, or gate the capabilities of its steps"
             for name, entry in policy.capabilities.items()
-            if entry.approval is not None and name in self._pipelines
+            if entry.approval is not None and entry.approval.zones is not None and name in self._pipelines
         ]
         if faults:
             raise PolicyError(faults)

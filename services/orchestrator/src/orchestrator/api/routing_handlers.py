@@ -15,6 +15,7 @@ from flotilla.contracts.api_routing import (
     StatsReply,
 )
 from flotilla.contracts.headers import DataClass
+from flotilla.contracts.policy import PolicyGate
 from flotilla.contracts.redaction import task_data_class
 from flotilla.pipelines.data_flow import classes
 from flotilla.pipelines.definition import Approval, Pipeline
@@ -105,26 +106,8 @@ class RoutingHandlers:
                 for exclusion in decision.excluded
             ],
             reason=decision.reason,
-            approval=self._gates(view, own),
+            approval=_gates(self._router.policy.gate_of(view), own),
         )
-
-    def _gates(self, view: TaskView, own: Approval | None) -> list[ExplainedGate] | msgspec.UnsetType:
-        """Those that the policy has, and the step's own."""
-        gates: list[ExplainedGate] = []
-        policy = self._router.policy.gate_of(view)
-        if policy is not None:
-            gates.append(
-                ExplainedGate(
-                    by="policy",
-                    group=policy.group,
-                    expires_s=policy.expires_s,
-                    four_eyes=policy.four_eyes,
-                    zones=msgspec.UNSET if policy.zones >= ALL_ZONES else sorted(policy.zones),
-                )
-            )
-        if own is not None:
-            gates.append(_gate_of_file(own))
-        return gates or msgspec.UNSET
 
     def _of_pipeline(
         self, pipeline: Pipeline, query: ExplainQuery, scope: str, data_class: DataClass, own: Approval | None
@@ -145,7 +128,7 @@ class RoutingHandlers:
             routes=[],
             excluded=[],
             steps=steps,
-            approval=msgspec.UNSET if own is None else [_gate_of_file(own)],
+            approval=_gates(self._router.policy.gate_of_run(query.capability, data_class), own),
         )
 
     async def stats(self, _question: ApiRequest) -> StatsReply:
@@ -175,6 +158,24 @@ class RoutingHandlers:
                 )
             )
         return StatsReply(orchestrator=self._instance, routes=reports)
+
+
+def _gates(policy: PolicyGate | None, own: Approval | None) -> list[ExplainedGate] | msgspec.UnsetType:
+    """The one that the policy has, and the step's own."""
+    gates: list[ExplainedGate] = []
+    if policy is not None:
+        gates.append(
+            ExplainedGate(
+                by="policy",
+                group=policy.group,
+                expires_s=policy.expires_s,
+                four_eyes=policy.four_eyes,
+                zones=msgspec.UNSET if policy.zones >= ALL_ZONES else sorted(policy.zones),
+            )
+        )
+    if own is not None:
+        gates.append(_gate_of_file(own))
+    return gates or msgspec.UNSET
 
 
 def _gate_of_file(own: Approval) -> ExplainedGate:

@@ -27,7 +27,7 @@ from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
 from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.keeping import keep
 from orchestrator.pipelines.routes_away import RoutesAway
-from orchestrator.pipelines.step_gates import enter, gate_of, refusal_of_whole
+from orchestrator.pipelines.step_gates import enter, gate_of, whole
 from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
@@ -134,12 +134,13 @@ class PipelineRun:
 
     async def _work(self) -> Result:
         task = self._task
-        refusal = refusal_of_whole(self._needs, task.capability)
-        if refusal is not None:
-            return self._failed(refusal)
         if task.durable:
             self._kept = await self._needs.results.begin(task.scope, task.id, self._run_id, self._pipeline)
             self._pipeline = self._kept.pipeline
+        try:
+            await self._pass_gate()
+        except TaskError as error:
+            return self._failed(error.body)
         planner = Planner(
             self._pipeline, msgspec.json.decode(task.body), task.data_class, operator=self._needs.policy().declassified
         )
@@ -157,6 +158,14 @@ class PipelineRun:
                 said = await self._heard(planner)
             except TaskError as error:
                 return self._failed(error.body)
+
+    async def _pass_gate(self) -> None:
+        """Have the run's input approved, where the policy says so; a run that is a step has passed the gate before it."""
+        needs, task = self._needs, self._task
+        step = whole(task) if self._depth == 1 and needs.policy().gates else None
+        gate = None if step is None else gate_of(needs, step, task.scope, task.data_class)
+        if step is not None and gate is not None:
+            await enter(needs, step, gate, task, self._kept)
 
     async def _heard(self, planner: Planner) -> Plan:
         """
