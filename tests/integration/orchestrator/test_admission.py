@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,7 @@ import pytest
 
 from flotilla.contracts import subjects
 from flotilla.contracts.attempts import Finished, Usage
-from flotilla.contracts.limits import Period
+from flotilla.contracts.limits import BudgetEntry, Period
 from flotilla.contracts.policy import Policy
 from flotilla.contracts.presence import ModelPrice
 from flotilla.provisioning.streams import ensure
@@ -347,3 +347,47 @@ async def test_a_budget_that_comes_into_force_begins_with_what_was_spent_in_its_
 
 async def _stands_at(here: Counting, counter: str, usd_micros: int) -> bool:
     return (await here.counters.standing_of(counter)).total == usd_micros
+
+
+class LateHistory(BudgetHistory):
+    """Reads the ledgers after something else has happened."""
+
+    before: Callable[[], Awaitable[None]]
+
+    async def micros(self, budget: BudgetEntry, period: str) -> int:
+        await self.before()
+        return await super().micros(budget, period)
+
+
+@pytest.mark.parametrize("spent_micros", [0, 200_000])
+async def test_what_others_count_while_a_budget_comes_into_force_is_counted_once(
+    nats_server: RunningServer, spent_micros: int
+):
+    """
+    One orchestrator is at work under it already while another still adds up what was spent before.
+    """
+    await make_counters(nats_server)
+    policy = parse_policy("[budgets.new]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    counter = subjects.budget_counter("new", period_of("day", time.time()))
+    async with counting_on(nats_server, "o1") as here, counting_on(nats_server, "o2") as other:
+        await lose_counters(nats_server)
+        await lose_stream(nats_server, LEDGER.name)
+        await ensure(here.requests, [LEDGER])
+        await spent_by_others(here, spent_micros, pool="away")
+        history = LateHistory(other.requests, ("default",))
+        early = here.admission(lambda: policy, history=BudgetHistory(here.requests, ("default",)))
+        late = other.admission(lambda: policy, history=history)
+
+        async def one_more() -> None:
+            permits, _ = await admitted(early, 1)
+            permits[0].close(finished(0.1))
+            await spent_by_others(here, 100_000, pool="away")
+
+        history.before = one_more
+        permits, _ = await admitted(late, 1)
+        permits[0].give_back()
+        await eventually(partial(_stands_at, here, counter, spent_micros + 100_000), 20)
+        permits, why = await admitted(late, 10)
+
+    assert 9 - spent_micros // 100_000 == len(permits)
+    assert why.startswith("budget new: ")

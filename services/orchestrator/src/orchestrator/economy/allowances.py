@@ -124,7 +124,7 @@ class Allowance:
             if self.total and (self._life not in ("", life) or not found.sequence):
                 found = await self._counters.restore(self.subject, self.total, life)
             if self._spent is not None:
-                found = await self._catch_up(found, self._spent)
+                found = await self._catch_up(self._spent)
             if falls == self._falls:
                 break
         self._spent = None
@@ -135,12 +135,18 @@ class Allowance:
         if newer is not None and newer.sequence > found.sequence:
             self.total = newer.total
 
-    async def _catch_up(self, found: Standing, spent: Spent) -> Standing:
-        """Count what was spent while nobody counted; once, by whichever orchestrator is first."""
-        missing = await spent.micros() - found.total
-        if missing <= 0:
-            return found
-        await self._counters.add(self.subject, missing, message_id=f"spent.{self.subject}.{spent.once}")
+    async def _catch_up(self, spent: Spent) -> Standing:
+        """
+        Count what was spent while nobody counted; once, by whichever orchestrator is first.
+
+        The ledger is read before the counter: others may have counted, and entered, more in between. And nothing is
+        counted as well as something, so that nobody takes what others have counted since for missing.
+        """
+        micros = await spent.micros()
+        found = await self._counters.standing_of(self.subject)
+        await self._counters.add(
+            self.subject, max(0, micros - found.total), message_id=f"spent.{self.subject}.{spent.once}"
+        )
         return await self._counters.standing_of(self.subject)
 
     async def reserve(self, amount: int, free_in_s: float) -> Held:
