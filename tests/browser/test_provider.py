@@ -49,6 +49,8 @@ async def test_one_signs_in_at_the_provider_or_reads_why_not(
             await page.see("Ada Lovelace")
             await page.page.get_by_role("button", name="Sign out").click()
             await button.wait_for()
+            await page.until(f"location.href === '{portal.url}/'")
+            assert [True] == ["id_token_hint" in each for each in provider.ended]
             # The provider is elsewhere, and nothing but it.
             assert [error for error in page.errors if provider.url not in error] == []
         portal.process.kill()

@@ -20,7 +20,7 @@ from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.oidc_provider import KEY_BITS, SUBJECT, OidcProvider
 from flotilla.testkit.portal import PortalHere, people_file, start_portal
 from portal.access import oidc as oidc_module
-from portal.access.oidc import Flow, Oidc, OidcError
+from portal.access.oidc import Flow, Oidc, OidcError, SignedIn
 from portal.access.oidc_settings import OidcSettings
 from portal.access.people import People, Person
 
@@ -78,6 +78,19 @@ async def portal_of_provider(
 @pytest.fixture(autouse=True)
 def _as_it_should_be(provider: OidcProvider) -> None:
     provider.claims, provider.sign, provider.keys_answer = dict(ADA), provider.signed, None
+    provider.end_place = None
+
+
+def settings_of(provider: OidcProvider) -> OidcSettings:
+    """As a portal has them of this provider."""
+    return OidcSettings(
+        issuer=provider.url,
+        client_id=provider.client_id,
+        client_secret=SECRET,
+        scope="openid",
+        login_claim="sub",
+        groups_claim="groups",
+    )
 
 
 async def come_back(browser: httpx.AsyncClient) -> httpx.Response:
@@ -114,6 +127,45 @@ async def test_who_signs_in_at_the_provider_is_who_the_file_says(portal_of_provi
     assert ("Ada", "admin", "provider") == (session["name"], session["role"], session["signed_in_by"])
     assert "/#/sign-in/stale" == again.headers["location"]
     assert [200, 200, 401] == [listed.status_code, out.status_code, after.status_code]
+
+
+async def test_who_signs_out_signs_out_at_the_provider(portal_of_provider: PortalHere, provider: OidcProvider):
+    """
+    With the ID token of the sign-in, which the browser keeps for this one address, and once: without it the provider asks.
+    """
+    asked = len(provider.ended)
+    async with portal_of_provider.browser() as browser, httpx.AsyncClient() as elsewhere:
+        answer = await come_back(browser)
+        kept = next(each for each in answer.headers.get_list("set-cookie") if "id-token" in each).lower()
+        other_requests = str((await browser.get("/session")).request.headers)
+        away = await browser.get("/sign-in/end")
+        back = await elsewhere.get(away.headers["location"])
+        home = await browser.get(back.headers["location"])
+        await elsewhere.get((await browser.get("/sign-in/end")).headers["location"])
+
+    with_token, without = provider.ended[asked:]
+    claims = jwt.decode(with_token["id_token_hint"], provider.key).claims
+    assert {"httponly", "samesite=strict", "path=/sign-in/end"} <= {part.strip() for part in kept.split(";")}
+    assert "id-token" not in other_requests
+    assert ADA["email"] == claims["email"]
+    assert f"{portal_of_provider.url}/sign-in/back" == with_token["post_logout_redirect_uri"]
+    assert (303, "/") == (home.status_code, home.headers["location"])
+    assert "id_token_hint" not in without
+
+
+@pytest.mark.parametrize("place", ["", "javascript:alert(1)", "http://idp.example.com/end", "https://"])
+async def test_a_provider_without_a_place_to_sign_out_ends_nothing_there(provider: OidcProvider, place: str):
+    """
+    Signing in is not refused for it, and nobody is sent to what is no address of a provider.
+    """
+    oidc = Oidc(settings_of(provider), People())
+    provider.end_place = place
+    away = await oidc.begin(Flow(state="s", nonce="n", verifier="v" * 43), "http://127.0.0.1:1/sign-in/back")
+
+    assert ("", provider.url) == (
+        await oidc.end("token", "http://127.0.0.1:1/sign-in/back"),
+        away.partition("/auth")[0],
+    )
 
 
 async def test_a_group_gives_its_rights_to_whom_the_provider_names(
@@ -251,32 +303,24 @@ async def test_a_new_key_of_the_providers_is_taken(provider: OidcProvider, monke
     """
     Keys are read again when one is not known, and not more often than KEYS_AGAIN_S.
     """
-    settings = OidcSettings(
-        issuer=provider.url,
-        client_id=provider.client_id,
-        client_secret=SECRET,
-        scope="openid",
-        login_claim="sub",
-        groups_claim="groups",
-    )
     person = Person(name="Ada", role="viewer", token_digest=None, creds=None, admin_creds=False, scope="default",
         documents=False, login=SUBJECT)  # fmt: skip
-    oidc, here = Oidc(settings, People([person])), "http://127.0.0.1:1/sign-in/back"
+    oidc, here = Oidc(settings_of(provider), People([person])), "http://127.0.0.1:1/sign-in/back"
     provider.redirect_uris.add(here)
     flow = Flow(state="state", nonce="nonce", verifier="v" * 43)
 
-    async def sign_in() -> Person:
+    async def sign_in() -> SignedIn:
         async with httpx.AsyncClient() as browser:
             back = await browser.get(await oidc.begin(flow, here))
         return await oidc.finish(flow, parse_qs(urlsplit(back.headers["location"]).query)["code"][0], here)
 
-    assert person is await sign_in()
+    assert person is (await sign_in()).person
     provider.key = RSAKey.generate_key(KEY_BITS, {"kid": "second"})
     provider.published = [provider.key]
     with pytest.raises(OidcError, match="InvalidKeyId"):
         await sign_in()
     monkeypatch.setattr(oidc_module, "KEYS_AGAIN_S", 0.0)
-    assert person is await sign_in()
+    assert person is (await sign_in()).person
     provider.keys_answer = b"[" * (oidc_module.ANSWER_BYTES_MAX + 1)
     monkeypatch.setattr(oidc_module, "KNOWN_FOR_S", 0.0)
     with pytest.raises(OidcError, match="configuration or keys: ReadError"):

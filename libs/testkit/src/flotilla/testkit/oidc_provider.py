@@ -38,6 +38,8 @@ class OidcProvider(RawHttpServer):
         published: The keys that it publishes.
         redirect_uris: To which it sends people back.
         keys_answer: What it gives in place of its keys, where that is set.
+        end_place: Where it says that people sign out, where that is set; else where they do.
+        ended: The parameters with which people came there, one by one.
     """
 
     def __init__(self, *, client_id: str = "portal", client_secret: str = "") -> None:
@@ -51,6 +53,8 @@ class OidcProvider(RawHttpServer):
         self.sign: Callable[[Mapping[str, Any]], str] = self.signed
         self.redirect_uris: set[str] = set()
         self.keys_answer: bytes | None = None
+        self.end_place: str | None = None
+        self.ended: Final[list[dict[str, str]]] = []
 
     def signed(self, claims: Mapping[str, Any]) -> str:
         """An ID token as it should be."""
@@ -69,6 +73,8 @@ class OidcProvider(RawHttpServer):
                 writer.write(self._authorize(given))
             case "/token":
                 writer.write(self._token(request))
+            case "/end":
+                writer.write(self._end(given))
             case _:
                 writer.write(whole(b"{}", status="404 Not Found"))
 
@@ -81,6 +87,7 @@ class OidcProvider(RawHttpServer):
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
+            "end_session_endpoint": f"{self.url}/end?of=fleet" if self.end_place is None else self.end_place,
         }
 
     def _authorize(self, given: dict[str, str]) -> bytes:
@@ -92,6 +99,13 @@ class OidcProvider(RawHttpServer):
         self._codes[code] = given
         query = urlencode({"code": code, "state": given["state"]})
         return head(f"location: {given['redirect_uri']}?{query}", "content-length: 0", status="302 Found")
+
+    def _end(self, given: dict[str, str]) -> bytes:
+        self.ended.append(given)
+        back = given.get("post_logout_redirect_uri", "")
+        if given.get("client_id") != self.client_id or back not in self.redirect_uris or given.get("of") != "fleet":
+            return self._json({"error": "invalid_request"}, status="400 Bad Request")
+        return head(f"location: {back}", "content-length: 0", status="302 Found")
 
     def _token(self, request: RawRequest) -> bytes:
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx2
 import msgspec
@@ -77,11 +77,24 @@ class Flow(Struct, frozen=True, kw_only=True):
     verifier: str
 
 
+class SignedIn(Struct, frozen=True, kw_only=True):
+    """
+    Who came back from the provider.
+
+    Attributes:
+        id_token: Checked; the provider takes it at sign-out as the word for whose session there is to end.
+    """
+
+    person: Person
+    id_token: str
+
+
 class _Configuration(Struct, frozen=True, kw_only=True):
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
+    end_session_endpoint: str | None = None
 
 
 class _Token(Struct, frozen=True, kw_only=True):
@@ -124,6 +137,7 @@ class Oidc:
     def __init__(self, settings: OidcSettings, people: People) -> None:
         self._settings = settings
         self._people = people
+        self._is_local: Final = urlsplit(settings.issuer).scheme == "http"
         self._room: Final = asyncio.Semaphore(AT_ONCE_MAX)
         self._reading: Final = asyncio.Lock()
         self._configuration: tuple[float, _Configuration] | None = None
@@ -144,7 +158,7 @@ class Oidc:
             )
         return cast("str", url)
 
-    async def finish(self, flow: Flow, code: str, redirect_uri: str) -> Person:
+    async def finish(self, flow: Flow, code: str, redirect_uri: str) -> SignedIn:
         """
         Who has signed in.
 
@@ -158,7 +172,30 @@ class Oidc:
         person = self._person(claims)
         if person is None:
             raise OidcError("unknown_person", "the file of people has no such login or group")
-        return person
+        return SignedIn(person=person, id_token=token.id_token)
+
+    async def end(self, id_token: str, back_uri: str) -> str:
+        """
+        Where the browser goes to sign out at the provider (OpenID Connect RP-Initiated Logout 1.0, 2).
+
+        Args:
+            id_token: Of the sign-in; without one the provider asks whether the person means it.
+            back_uri: Where the provider sends the browser then; it must know the address.
+
+        Returns:
+            The address; empty where the provider names no place for this.
+
+        Raises:
+            OidcError: The provider cannot be asked where that is.
+        """
+        configuration = await self._configured()
+        place = configuration.end_session_endpoint or ""
+        if not is_provider_url(place, local=self._is_local):
+            return ""
+        given = {"client_id": self._settings.client_id, "post_logout_redirect_uri": back_uri}
+        if id_token:
+            given["id_token_hint"] = id_token
+        return f"{place}{'&' if urlsplit(place).query else '?'}{urlencode(given)}"
 
     def _client(self, redirect_uri: str = "") -> Any:
         settings = self._settings
@@ -237,9 +274,10 @@ class Oidc:
             found = await self._read(
                 f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration", _Configuration
             )
-            is_local = urlsplit(self._settings.issuer).scheme == "http"
             ends = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
-            if found.issuer != self._settings.issuer or not all(is_provider_url(end, local=is_local) for end in ends):
+            if found.issuer != self._settings.issuer or not all(
+                is_provider_url(end, local=self._is_local) for end in ends
+            ):
                 raise OidcError("unreachable", "the provider's configuration is of another issuer, or not by HTTPS")
             self._configuration = (time.monotonic(), found)
             return found

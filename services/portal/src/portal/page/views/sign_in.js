@@ -17,6 +17,9 @@ export const title = "Sign in";
 /** Where a sign-in at the provider begins; it ends at this view, or at the page. */
 const PROVIDER = "/sign-in/start";
 
+/** Where the session at the provider ends, after the one here. */
+const PROVIDER_END = "/sign-in/end";
+
 /** Why one there came to nothing, by the word behind `#/sign-in/`. @type {Record<string, string>} */
 const CAME_TO_NOTHING = {
   stale: "That took too long, or was begun in another window. Sign in once more.",
@@ -90,8 +93,10 @@ async function signIn(event) {
 }
 
 export async function signOut() {
+  const isOfProvider = app.session?.signed_in_by === "provider";
   try {
     await request("/session", { method: "DELETE" });
+    if (isOfProvider) location.assign(PROVIDER_END);
   } finally {
     await changed();
   }
