@@ -52,6 +52,37 @@ async def test_figures_have_units_and_unknown_ones_are_a_dash(page: BrowserPage)
     assert told == [expected for _, expected in FIGURES]
 
 
+async def test_plots_say_what_is_not_known(page: BrowserPage):
+    """
+    Before the portal began there is no axis; while it was cut off there is a shade, and no zero; an old value is not now.
+    """
+    await page.go("overview")
+    told = await page.page.evaluate(
+        """async () => {
+          const { plot, plotNote } = await import('/assets/parts/plot.js');
+          const { render } = await import('/assets/core/render.js');
+          const unseen = [{ from_unix_s: 1200, until_unix_s: 1500 }];
+          const hour = { from_unix_s: 1000, until_unix_s: 2000, step_s: 10, unseen };
+          const lines = [{ name: 'p95', tone: 'p95', values: [7, 7, 7, 7] }];
+          const drawn = document.createElement('div');
+          const at_unix_s = [1180, 1190, 1510, 1520];
+          render(drawn, [plot({ title: 'X', hour, at_unix_s, lines, format: String }), plotNote(hour)]);
+          const shade = drawn.querySelector('.unseen-span');
+          const [begin, width] = ['x', 'width'].map((name) => Number(shade.getAttribute(name)));
+          const line = drawn.querySelector('path.p95').getAttribute('d');
+          const xs = line.match(/[ML]([\\d.]+)/g).map((at) => Number(at.slice(1)));
+          const legend = drawn.querySelector('.legend').textContent;
+          return { text: drawn.textContent, legend, begin, end: begin + width, xs, line };
+        }"""
+    )
+
+    assert "This portal began" in told["text"]
+    assert "now" not in told["legend"]
+    before, after = [x for x in told["xs"] if x <= told["begin"]], [x for x in told["xs"] if x >= told["end"]]
+    assert (2, 2) == (len(before), len(after))
+    assert 2 == told["line"].count("M")
+
+
 async def test_steps_stand_behind_what_they_need_and_arrows_cross_no_box(page: BrowserPage):
     """
     An arrow over several columns has a passage through each; a circle, which no pipeline has, ends somewhere.

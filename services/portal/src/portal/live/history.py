@@ -2,7 +2,8 @@
 How the routes did in the last hour: a point for each ten seconds, out of what the orchestrators write about each second,
 and when routing left one of them or came back to it.
 
-Kept here alone, so it begins when the portal does. Steps in which a route was not used have no point.
+Kept here alone, so it begins when the portal does, with what the bucket then holds. Steps in which a route was not used
+have no point; steps of which the portal could not hear are told apart from these.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from msgspec import Struct
 from flotilla.contracts.histogram import quantile_ms
 from flotilla.contracts.stats import (
     EMPTY_SUB_WINDOW,
+    SUB_WINDOW_MS,
+    SUB_WINDOWS_MAX,
     RouteKey,
     RouteStats,
     SubWindow,
@@ -38,6 +41,10 @@ MOVES_MAX: Final = 500
 HOUR_S: Final = STEP_S * POINTS_MAX
 LAG_S: Final = 3
 """Orchestrators write about once a second; the last second's attempts come a little later."""
+KEPT_S: Final = SUB_WINDOWS_MAX * SUB_WINDOW_MS // 1000 - LAG_S
+"""What the bucket holds of the past for certain."""
+UNSEEN_MAX: Final = 50
+"""Of more spans in an hour the newest are kept."""
 
 logger = structlog.get_logger("portal")
 
@@ -59,6 +66,13 @@ class Point(Struct, frozen=True, kw_only=True):
     tasks: int
     cost_usd: float
     tokens: int
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """Whole steps."""
+
+    from_unix_s: int
+    until_unix_s: int
 
 
 class Move(Struct, frozen=True, kw_only=True):
@@ -85,7 +99,9 @@ class History:
         self._series: Final[dict[RouteKey, deque[Point]]] = {}
         self._stood: dict[RouteKey, RouteStatus] = {}
         self._moves: Final[deque[Move]] = deque(maxlen=MOVES_MAX)
-        self._done_unix_s = int(time.time()) // STEP_S * STEP_S
+        self._connection = connection
+        self._unseen: Final[deque[Span]] = deque(maxlen=UNSEEN_MAX)
+        self._began_unix_s = self._done_unix_s = _oldest_kept(int(time.time()))
         self._sampling: asyncio.Task[None] | None = None
         self.cache: Final[KvCache[RouteStats]] = KvCache(
             connection, requests, STATS_BUCKET, decode=decode_stats, on_change=_ignore
@@ -130,6 +146,16 @@ class History:
             )
         ]
 
+    def seen(self) -> Span:
+        """From where to where it reaches: an hour, or less in a portal that began less than an hour ago."""
+        until = self._done_unix_s
+        return Span(from_unix_s=max(self._began_unix_s, until - HOUR_S), until_unix_s=until)
+
+    def unseen(self) -> list[Span]:
+        """Where in that nothing is known, since the portal was cut off from NATS; oldest first."""
+        begin = self.seen().from_unix_s
+        return [span for span in self._unseen if span.until_unix_s > begin]
+
     def used_lately(self) -> list[RouteKey]:
         """The routes that have a point in the last hour."""
         return list(self._series)
@@ -152,6 +178,16 @@ class History:
                     )
                 )
         self._stood = stand
+
+    def catch_up(self, now_unix_s: int) -> None:
+        """Take every step that is over and not taken yet, as far back as the bucket reaches."""
+        oldest = _oldest_kept(now_unix_s)
+        if self._done_unix_s < oldest:
+            self._unseen.append(Span(from_unix_s=self._done_unix_s, until_unix_s=oldest))
+            self._done_unix_s = oldest
+        while self._done_unix_s + STEP_S <= now_unix_s - LAG_S:
+            self._done_unix_s += STEP_S
+            self.take_step(self._done_unix_s)
 
     def take_step(self, until_unix_s: int) -> None:
         """Add the points of the step that ended at this time."""
@@ -181,16 +217,23 @@ class History:
         series.append(point)
 
     async def _sample(self) -> None:
+        await self.cache.listed.wait()
+        away_s = time.monotonic() - LAG_S
         while True:
+            # Whoever was cut off has what the bucket holds again a little later.
+            if not self._connection.is_connected:
+                away_s = time.monotonic()
+            elif time.monotonic() - away_s >= LAG_S:
+                try:
+                    self.catch_up(int(time.time()))
+                except Exception:
+                    logger.exception("history_failed")
             await asyncio.sleep(1)
-            until = (int(time.time()) - LAG_S) // STEP_S * STEP_S
-            if until <= self._done_unix_s:
-                continue
-            self._done_unix_s = until
-            try:
-                self.take_step(until)
-            except Exception:
-                logger.exception("history_failed")
+
+
+def _oldest_kept(now_unix_s: int) -> int:
+    """Where the first step begins that the bucket holds as a whole."""
+    return -((KEPT_S - now_unix_s) // STEP_S) * STEP_S
 
 
 def point_of(window: SubWindow, at_unix_s: int) -> Point:

@@ -181,8 +181,16 @@ export interface HistoryPoint {
   tokens: Figure;
 }
 
-export interface History {
+export interface Span {
+  from_unix_s: number;
+  until_unix_s: number;
+}
+
+/** From `from_unix_s` on, which is when the portal began where that is less than an hour ago. */
+export interface History extends Span {
   step_s: number;
+  /** Where in it nothing is known, oldest first. */
+  unseen: Span[];
   points: HistoryPoint[];
   /** When a route came to stand otherwise, oldest first. */
   moves: Move[];

@@ -59,8 +59,16 @@ class RouteAnswers:
             "model": parameters.model(request),
         }
         history = self._view.history
+        seen = history.seen()
         return as_json(
-            {"step_s": STEP_S, "points": history.points(**wanted), "moves": history.moves(time.time(), **wanted)}
+            {
+                "step_s": STEP_S,
+                "from_unix_s": seen.from_unix_s,
+                "until_unix_s": seen.until_unix_s,
+                "unseen": history.unseen(),
+                "points": history.points(**wanted),
+                "moves": history.moves(time.time(), **wanted),
+            }
         )
 
     async def explain(self, request: Request) -> Response:

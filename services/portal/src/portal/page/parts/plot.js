@@ -1,14 +1,14 @@
 /**
- * Lines over the last hour, as SVG. Gaps are gaps: what was not measured is not drawn.
+ * Lines over the last hour, as SVG. Gaps are gaps: what was not measured is not drawn, and times of which the portal knows nothing are shaded.
  *
  * @typedef {{ name: string, tone: string, values: (number | null | undefined)[] }} Line `tone` is a class: `p50`, `p95`...
- * @typedef {{ title: string, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
- *   floor?: number, ceiling?: number, step_s?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line;
- *   `floor`: the least that the axis reaches; `ceiling`: what it ends at; `step_s`: between points that were measured one after the other; `moves`:
- *   what is marked.
+ * @typedef {{ title: string, hour: Hour, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
+ *   floor?: number, ceiling?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line; `floor`: the least that
+ *   the axis reaches; `ceiling`: what it ends at; `moves`: what is marked.
+ * @typedef {Pick<import("../contract.js").History, "from_unix_s" | "until_unix_s" | "unseen" | "step_s">} Hour
  */
 
-import { clock, isKnown, UNKNOWN } from "../core/format.js";
+import { ago, clock, isKnown, UNKNOWN } from "../core/format.js";
 import { drawNow } from "../core/frames.js";
 import { h } from "../core/render.js";
 
@@ -22,6 +22,7 @@ const TICKS = 3;
 const SECONDS_SHOWN_BELOW_S = 600;
 /** One that is late is no gap. */
 const GAP_STEPS = 2.5;
+const HOUR_S = 3600;
 
 /** Which point is under the pointer, by the plot's title. @type {Map<string, number>} */
 const pointed = new Map();
@@ -35,10 +36,20 @@ export function plot(data) {
     "figure",
     { class: "plot", key: data.title },
     h("figcaption", null, h("span", { class: "plot-title" }, data.title), legend(data, index, at !== undefined)),
-    points < 2
-      ? h("p", { class: "dim plot-empty" }, points ? "Measured once so far: the line begins with the next time." : "Nothing was measured in the last hour.")
-      : picture(data, at),
+    points ? picture(data, at) : h("p", { class: "dim plot-empty" }, isWhole(data.hour) ? "Nothing was measured in the last hour." : "Nothing was measured yet."),
   );
+}
+
+/** Under plots: why they do not reach back an hour, or what is shaded in them. @param {Hour} hour */
+export function plotNote(hour) {
+  const begins = isWhole(hour) ? null : ["This portal began ", ago(hour.from_unix_s * 1000), ": of routes it knows nothing before that. "];
+  const shaded = hour.unseen.length ? "What is shaded it could not see, since it had lost NATS." : null;
+  return begins || shaded ? h("p", { class: "dim plot-note", key: "note" }, begins, shaded) : null;
+}
+
+/** @param {Hour} hour */
+function isWhole(hour) {
+  return hour.until_unix_s - hour.from_unix_s >= HOUR_S;
 }
 
 /** @param {PlotData} data @param {number} index @param {boolean} isPointed */
@@ -52,7 +63,7 @@ function legend(data, index, isPointed) {
       return h("span", { class: `key ${line.tone}` }, h("bdi", null, line.name), " ", h("b", null, isKnown(value) ? data.format(value) : UNKNOWN));
     }),
     isKnown(data.guard) ? h("span", { class: "key guard" }, "guard ", h("b", null, data.format(data.guard))) : null,
-    h("span", { class: "dim" }, isPointed && at !== undefined ? clock(at * 1000) : "now"),
+    at === undefined ? null : h("span", { class: "dim" }, !isPointed && data.hour.until_unix_s - at <= GAP_STEPS * data.hour.step_s ? "now" : clock(at * 1000)),
   );
 }
 
@@ -65,10 +76,9 @@ function widthNow() {
 /** @param {PlotData} data @param {number | undefined} at */
 function picture(data, at) {
   const width = widthNow();
-  const first = data.at_unix_s[0] ?? 0;
-  const last = data.at_unix_s.at(-1) ?? 1;
+  const { from_unix_s: first, until_unix_s: last } = data.hour;
   const top = scaleTop(data);
-  const x = (/** @type {number} */ second) => LEFT + ((second - first) / Math.max(1, last - first)) * (width - LEFT - RIGHT);
+  const x = (/** @type {number} */ second) => LEFT + Math.min(1, Math.max(0, (second - first) / Math.max(1, last - first))) * (width - LEFT - RIGHT);
   const y = (/** @type {number} */ value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const spoken = data.lines.map((line) => `${line.name} ${lastOf(line, data.format)}`).join(", ");
   const pointedAt = at === undefined ? undefined : data.at_unix_s[at];
@@ -77,13 +87,16 @@ function picture(data, at) {
     {
       viewBox: `0 0 ${width} ${HEIGHT}`,
       role: "img",
-      "aria-label": `${data.title} over the last hour; now ${spoken}`,
+      "aria-label": `${data.title} over the last hour; last ${spoken}`,
       onpointermove: (/** @type {PointerEvent} */ event) => point(data, event, first, last),
       onpointerleave: () => {
         pointed.delete(data.title);
         drawNow();
       },
     },
+    data.hour.unseen.map((span) =>
+      h("rect", { class: "unseen-span", key: span.from_unix_s, x: x(span.from_unix_s), y: TOP, width: x(span.until_unix_s) - x(span.from_unix_s), height: HEIGHT - TOP - BOTTOM }, h("title", null, "not known: the portal had lost NATS")),
+    ),
     Array.from({ length: TICKS + 1 }, (_, tick) => {
       const value = (top / TICKS) * tick;
       return [
@@ -107,7 +120,7 @@ function picture(data, at) {
         h("g", { class: "move", key: `move ${key}` }, h("title", null, `${clock(move.at_unix_s * 1000)} ${move.words}`), h("line", { x1: x(move.at_unix_s), x2: x(move.at_unix_s), y1: TOP, y2: HEIGHT - BOTTOM }), h("path", { d: `M${x(move.at_unix_s).toFixed(1)} ${TOP}l-4 -7h8z` })),
       ),
     data.lines.map((line) => {
-      const drawn = way(data.at_unix_s, line.values, x, y, data.step_s);
+      const drawn = way(data.at_unix_s, line.values, x, y, data.hour.step_s);
       return [h("path", { class: `line ${line.tone}`, d: drawn.lines }), drawn.dots ? h("path", { class: `line dots ${line.tone}`, d: drawn.dots }) : null];
     }),
     pointedAt === undefined ? null : h("line", { class: "pointed", x1: x(pointedAt), x2: x(pointedAt), y1: TOP, y2: HEIGHT - BOTTOM }),
@@ -130,9 +143,9 @@ function scaleTop(data) {
  * @param {(number | null | undefined)[]} values
  * @param {(second: number) => number} x
  * @param {(value: number) => number} y
- * @param {number} [step_s]
+ * @param {number} step_s Between points that were measured one after the other.
  */
-function way(seconds, values, x, y, step_s = Infinity) {
+function way(seconds, values, x, y, step_s) {
   /** @type {string[][]} */
   const pieces = [];
   let drawing = false;

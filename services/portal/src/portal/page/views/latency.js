@@ -4,7 +4,7 @@ import { count, ms, span } from "../core/format.js";
 import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
 import { query } from "../core/server.js";
-import { plot } from "../parts/plot.js";
+import { plot, plotNote } from "../parts/plot.js";
 
 /** @import { HistoryPoint, Route, Snapshot, Zone } from "../contract.js" */
 
@@ -31,7 +31,7 @@ export function lastHour(snapshot) {
       at_unix_s,
       lines: lines.map((line) => ({ name: line.name, tone: line.zone, values: at_unix_s.map((at) => line.byTime.get(at)) })),
       format: ms,
-      step_s: all.data.step_s,
+      hour: all.data,
     }),
     plot({
       title: "Tasks",
@@ -39,8 +39,9 @@ export function lastHour(snapshot) {
       lines: [{ name: `in ${span(all.data.step_s)}`, tone: "p50", values: points.map((point) => point.tasks) }],
       format: count,
       floor: 3,
-      step_s: all.data.step_s,
+      hour: all.data,
     }),
+    plotNote(all.data),
   );
 }
 

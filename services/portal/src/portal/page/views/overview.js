@@ -44,7 +44,7 @@ function figures({ totals, pools }) {
     [percent(totals.ok_share), "went well"],
     [ms(totals.local_ms_avg), "average, local"],
     [ms(totals.cloud_ms_avg), "average, cloud"],
-    [all > 0 ? percent(home / all) : "–", "stays at home now"],
+    [all > 0 ? percent(home / all) : "–", "of tasks stay local now"],
     [usd(totals.cost_usd_hour), `spent ${period}`],
   ];
   return h("dl", { class: "figures panel" }, shown.map(([value, name]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))));

@@ -6,7 +6,7 @@ import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
 import { query } from "../core/server.js";
 import { app } from "../core/state.js";
-import { plot } from "../parts/plot.js";
+import { plot, plotNote } from "../parts/plot.js";
 import { empty, loading, whenLoaded } from "../parts/states.js";
 import { table } from "../parts/table.js";
 import { tag, whereText } from "../parts/words.js";
@@ -101,7 +101,7 @@ function hourPlots(route, data, whole) {
   const at_unix_s = data.points.map((point) => point.at_unix_s);
   const all = new Map(whole.map((point) => [point.at_unix_s, point.tasks]));
   const per = `in ${span(data.step_s)}`;
-  const drawn = { at_unix_s, step_s: data.step_s, moves: data.moves.map((move) => ({ at_unix_s: move.at_unix_s, words: moveWords(move) })) };
+  const drawn = { at_unix_s, hour: data, moves: data.moves.map((move) => ({ at_unix_s: move.at_unix_s, words: moveWords(move) })) };
   return h(
     "div",
     { class: "plots two" },
@@ -120,6 +120,7 @@ function hourPlots(route, data, whole) {
     plot({ ...drawn, title: "Share of the capability", lines: [{ name: "share", tone: "p50", values: data.points.map((point) => shareOf(point.tasks, all.get(point.at_unix_s))) }], format: percent, ceiling: 1 }),
     plot({ ...drawn, title: "Tokens", lines: [{ name: "in and out", tone: "p50", values: data.points.map((point) => isKnown(point.tokens) ? point.tokens / data.step_s : null) }], format: rate, floor: 3 }),
     plot({ ...drawn, title: "Cost", lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003 }),
+    plotNote(data),
   );
 }
 

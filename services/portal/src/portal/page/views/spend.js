@@ -6,7 +6,7 @@ import { h } from "../core/render.js";
 import { resource } from "../core/resource.js";
 import { query } from "../core/server.js";
 import { app } from "../core/state.js";
-import { plot } from "../parts/plot.js";
+import { plot, plotNote } from "../parts/plot.js";
 import { empty, loading, whenLoaded } from "../parts/states.js";
 import { table } from "../parts/table.js";
 import { whereText } from "../parts/words.js";
@@ -37,8 +37,9 @@ export function view(place) {
         return h(
           "div",
           { class: "plots two" },
-          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003, step_s: data.step_s }),
-          plot({ title: "Tokens", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tokens) }], format: count, floor: 3, step_s: data.step_s }),
+          plot({ title: "Cost", at_unix_s, lines: [{ name: per, tone: "cost", values: data.points.map((point) => point.cost_usd) }], format: usd, floor: 0.0003, hour: data }),
+          plot({ title: "Tokens", at_unix_s, lines: [{ name: per, tone: "p50", values: data.points.map((point) => point.tokens) }], format: count, floor: 3, hour: data }),
+          plotNote(data),
         );
       }),
     ),
