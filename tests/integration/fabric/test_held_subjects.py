@@ -10,6 +10,7 @@ from flotilla.fabric import held_subjects
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.held_subjects import HeldSubjects
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.stream_usage import StreamUsage, held_by
 from flotilla.testkit.nats_server import RunningServer
 
 STREAM = "HELD"
@@ -80,6 +81,23 @@ async def test_a_stream_that_has_not_changed_is_asked_once(asked: Asked):
     await asked.put("held.b")
     assert ({"held.a": 2, "held.b": 1}, 2) == await asked.look()
     assert ({"held.a": 2, "held.b": 1}, 1) == await asked.look()
+
+
+async def test_what_comes_while_the_stream_is_looked_at_is_listed_once(asked: Asked, monkeypatch: pytest.MonkeyPatch):
+    """
+    Between the question how much it holds and the one on which subjects: the list has it, and a change has one list.
+    """
+
+    async def looked_at_late(requests: Requests, stream: str) -> StreamUsage:
+        usage = await held_by(requests, stream)
+        await asked.put("held.b")
+        return usage
+
+    with monkeypatch.context() as late:
+        late.setattr(held_subjects, "held_by", looked_at_late)
+        assert ({"held.a": 1, "held.b": 1}, 2) == await asked.look()
+
+    assert ({"held.a": 1, "held.b": 1}, 1) == await asked.look()
 
 
 async def test_a_stream_that_was_made_again_is_asked_anew(asked: Asked):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from flotilla.contracts.results import Result
-from flotilla.fabric import held_subjects
+from flotilla.fabric import held_subjects, stream_usage
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import subjects_holding
+from flotilla.fabric.stream_usage import StreamUsage, usage_by_subject
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import (
     COUNTERSIGN,
@@ -42,13 +42,15 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     monkeypatch.setattr(held_subjects, "LISTED_MAX", LISTED)
 
-    async def listing(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
-        found = await subjects_holding(requests, stream, pattern)
+    async def listing(requests: Requests, stream: str, pattern: str) -> tuple[StreamUsage, dict[str, int]]:
+        usage, found = await usage_by_subject(requests, stream, pattern)
         if len(found) > LISTED:
             asked.append(pattern)
-        return found
+        return usage, found
 
-    monkeypatch.setattr(held_subjects, "subjects_holding", listing)
+    # `subjects_holding` too asks there.
+    monkeypatch.setattr(stream_usage, "usage_by_subject", listing)
+    monkeypatch.setattr(held_subjects, "usage_by_subject", listing)
     monkeypatch.setattr(sweep, "WALKED_MAX", JUNK // 2)
     return asked
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StreamUsage, held_by, subjects_holding
+from flotilla.fabric.stream_usage import StreamUsage, held_by, subjects_holding, usage_by_subject
 
 LISTED_MAX: Final = 512
 
@@ -37,8 +37,10 @@ class HeldSubjects:
             return None
         # Every message that is stored has a higher sequence, and every one that goes makes them fewer.
         if usage != self._usage:
-            held = await subjects_holding(self._requests, self._stream, self._pattern) if usage.messages else {}
-            self._usage, self._held = usage, held
+            # What came since is in the list too: it is kept with what the stream held when it was made.
+            self._usage, self._held = (
+                await usage_by_subject(self._requests, self._stream, self._pattern) if usage.messages else (usage, {})
+            )
         return dict(self._held)
 
 

@@ -8,16 +8,8 @@ from flotilla.contracts import subjects
 from flotilla.fabric.errors import BucketFullError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import CONFLICTS, EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode, read_ack
-from flotilla.fabric.stored import (
-    StoredMessage,
-    StreamUsage,
-    held_by,
-    last_message,
-    last_messages,
-    last_sequence,
-    scan,
-    subjects_holding,
-)
+from flotilla.fabric.stored import StoredMessage, last_message, last_messages, scan
+from flotilla.fabric.stream_usage import StreamUsage, held_by, last_sequence, subjects_holding
 
 HISTORY_MAX: Final = 64
 FULL: Final = frozenset({"maximum messages exceeded", "maximum bytes exceeded"})

@@ -1,4 +1,4 @@
-"""Reading single messages of a stream, by sequence or subject, and deleting one."""
+"""The messages of a stream: reading them by sequence or subject, and deleting them."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.fabric import jetstream_api
+from flotilla.fabric.api_requests import ask_api
 from flotilla.fabric.connection import Message, status_of
 from flotilla.fabric.errors import TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import ErrorCode
 from flotilla.fabric.message import HeaderBlock
 
-SUBJECTS_MAX: Final = 100_000
 SCAN_BATCH: Final = 250
 SCAN_BATCH_BYTES: Final = 8 * 1024 * 1024
 LAST_SUBJECTS_MAX: Final = 250
@@ -28,8 +28,6 @@ NOTHING_FOUND: Final = "404"
 _VERSION_LINE: Final = b"NATS/1.0\r\n"
 _ADDED: Final = b"Nats-Stream: "
 """Begins what the server adds to the header block of a message that it reads out directly."""
-
-_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class StoredMessage(Struct, frozen=True, kw_only=True):
@@ -48,32 +46,6 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     raw_headers: bytes | None = None
-
-
-class StreamUsage(Struct, frozen=True, kw_only=True):
-    """
-    What a stream holds, and may hold; -1 where there is no bound.
-
-    Attributes:
-        last_sequence: Of the newest message that it has ever held; 0 before the first.
-        subjects: On which it holds messages.
-        created: When it was made, as the server writes it: one that was lost and made again has another time.
-    """
-
-    messages: int
-    messages_max: int
-    size_bytes: int
-    size_bytes_max: int
-    last_sequence: int = 0
-    subjects: int = 0
-    created: str = ""
-
-
-async def subjects_holding(requests: Requests, stream: str, pattern: str) -> dict[str, int]:
-    """How many messages a stream holds on each subject that matches; at most SUBJECTS_MAX subjects."""
-    answer = await _api(requests, jetstream_api.stream_info(stream), {"subjects_filter": pattern})
-    state: dict[str, Any] = answer.get("state") or {}
-    return state.get("subjects") or {}
 
 
 async def next_message(
@@ -208,60 +180,16 @@ async def last_of_each(requests: Requests, stream: str, pattern: str) -> list[St
             raise TopologyError(f"DIRECT.GET.{stream}: status {status}")
 
 
-async def last_sequence(requests: Requests, stream: str) -> int:
-    """How many messages a stream has ever held: it grows with each that is stored, markers of expiry among them."""
-    return (await sequences(requests, stream))[1]
-
-
-async def sequences(requests: Requests, stream: str, *, stream_may_miss: bool = False) -> tuple[int, int]:
-    """
-    The first and the last sequence of a stream; the last is less than the first when it is empty, or missing and may be.
-
-    Raises:
-        RequestDeniedError: This user may not ask, where the stream may be missing; otherwise that is a timeout.
-        TopologyError: The server refused; says why.
-        FabricError: No answer.
-    """
-    subject = jetstream_api.stream_info(stream)
-    answer = await _api(requests, subject, {}, missing_ok=stream_may_miss, may_be_denied=stream_may_miss)
-    if jetstream_api.error_of(answer) is not None:
-        return 1, 0
-    state: dict[str, Any] = answer.get("state") or {}
-    return int(state.get("first_seq", 0)), int(state.get("last_seq", 0))
-
-
-async def created_at(requests: Requests, stream: str) -> str:
-    """When a stream was made, as the server writes it: one that was lost and made again has another time."""
-    answer = await _api(requests, jetstream_api.stream_info(stream), {})
-    return str(answer.get("created", ""))
-
-
-async def held_by(requests: Requests, stream: str) -> StreamUsage:
-    """How much a stream holds of what it may."""
-    answer = await _api(requests, jetstream_api.stream_info(stream), {})
-    state: dict[str, Any] = answer.get("state") or {}
-    config: dict[str, Any] = answer.get("config") or {}
-    return StreamUsage(
-        messages=int(state.get("messages", 0)),
-        messages_max=int(config.get("max_msgs", -1)),
-        size_bytes=int(state.get("bytes", 0)),
-        size_bytes_max=int(config.get("max_bytes", -1)),
-        last_sequence=int(state.get("last_seq", 0)),
-        subjects=int(state.get("num_subjects", 0)),
-        created=str(answer.get("created", "")),
-    )
-
-
 async def delete_message(requests: Requests, stream: str, sequence: int) -> bool:
     """Delete one message; False when it was gone already."""
     ask = {"seq": sequence, "no_erase": True}
-    answer = await _api(requests, jetstream_api.message_delete(stream), ask, missing_ok=True)
+    answer = await ask_api(requests, jetstream_api.message_delete(stream), ask, missing_ok=True)
     return bool(answer.get("success"))
 
 
 async def purge(requests: Requests, stream: str, pattern: str) -> int:
     """Delete the messages on the subjects that match; gives how many there were."""
-    answer = await _api(requests, jetstream_api.stream_purge(stream), {"filter": pattern})
+    answer = await ask_api(requests, jetstream_api.stream_purge(stream), {"filter": pattern})
     return int(answer.get("purged", 0))
 
 
@@ -317,7 +245,7 @@ async def _get(
     requests: Requests, stream: str, ask: dict[str, Any], *, stream_may_miss: bool = True
 ) -> StoredMessage | None:
     subject = jetstream_api.message_get(stream)
-    answer = await _api(requests, subject, ask, missing_ok=True)
+    answer = await ask_api(requests, subject, ask, missing_ok=True)
     error = jetstream_api.error_of(answer)
     if error is not None and error.err_code == ErrorCode.STREAM_NOT_FOUND and not stream_may_miss:
         raise TopologyError(f"{subject}: {error.description}")
@@ -338,14 +266,3 @@ async def _get(
 def _unix_ms(time: str) -> int:
     """Of a time as RFC 3339 writes it."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)
-
-
-async def _api(
-    requests: Requests, subject: str, ask: dict[str, Any], *, missing_ok: bool = False, may_be_denied: bool = False
-) -> dict[str, Any]:
-    reply = await requests.request(subject, msgspec.json.encode(ask), may_be_denied=may_be_denied)
-    answer = _decode(reply.data)
-    error = jetstream_api.error_of(answer)
-    if error is not None and not (missing_ok and error.code == jetstream_api.NOT_FOUND):
-        raise TopologyError(f"{subject}: {error.description}")
-    return answer

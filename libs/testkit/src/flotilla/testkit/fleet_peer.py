@@ -16,7 +16,7 @@ from flotilla.contracts.headers import ACCEPTED, ERROR_CODE, ERROR_TEXT, EVENT_T
 from flotilla.contracts.results import AcceptedMessage, AttemptReport, ErrorReply, Event, PieceMessage, Result, encode
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import held_by
+from flotilla.fabric.stream_usage import held_by
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_server import RunningServer

@@ -28,7 +28,8 @@ from flotilla.contracts.policy import Policy
 from flotilla.fabric import keyvalue
 from flotilla.fabric.approver_keys import is_signed
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import LAST_SUBJECTS_MAX, between, sequences
+from flotilla.fabric.stored import LAST_SUBJECTS_MAX, between
+from flotilla.fabric.stream_usage import sequences
 from orchestrator.api.requests import Answerer, ApiRequest, decode_query
 from orchestrator.api.turns import Turns
 from orchestrator.approvals.parts import Approvals

@@ -10,7 +10,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.fabric import keyvalue
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StreamUsage
+from flotilla.fabric.stream_usage import StreamUsage
 
 KEPT_FOR_DELETIONS: Final = 16
 """One part in so many: a deletion is a write too, which a bucket that is quite full would refuse."""

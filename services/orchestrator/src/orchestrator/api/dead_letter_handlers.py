@@ -14,7 +14,8 @@ from flotilla.contracts.headers import RESUME, TASK_ID
 from flotilla.contracts.names import SEQUENCE_ID_PREFIX, TASK_ID_LENGTH_MAX
 from flotilla.contracts.results import DeadRecord, decode_dead
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StoredMessage, between, delete_message, last_message, sequences
+from flotilla.fabric.stored import StoredMessage, between, delete_message, last_message
+from flotilla.fabric.stream_usage import sequences
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns
 from orchestrator.state.unreadable_stored import UnreadableStored, standing_for

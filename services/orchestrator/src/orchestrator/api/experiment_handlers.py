@@ -25,7 +25,8 @@ from flotilla.fabric.errors import FabricError, NoRespondersError, RequestTimeou
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
 from flotilla.fabric.publish_outcomes import Stored
-from flotilla.fabric.stored import between, sequences
+from flotilla.fabric.stored import between
+from flotilla.fabric.stream_usage import sequences
 from flotilla.routing.arms import arm_of
 from flotilla.routing.router import PolicyRouter
 from orchestrator.api.requests import ApiRequest, decode_query, not_found

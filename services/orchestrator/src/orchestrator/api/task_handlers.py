@@ -29,14 +29,8 @@ from flotilla.fabric.held_subjects import count_of_each, few_subjects_holding
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.message import HeaderBlock
 from flotilla.fabric.publish_outcomes import Stored
-from flotilla.fabric.stored import (
-    StoredMessage,
-    between,
-    delete_message,
-    held_by,
-    message_at,
-    sequences,
-)
+from flotilla.fabric.stored import StoredMessage, between, delete_message, message_at
+from flotilla.fabric.stream_usage import held_by, sequences
 from orchestrator.api.fleet_needs import NeedsOfFleet
 from orchestrator.api.requests import ApiRequest, decode_query, not_found
 from orchestrator.api.turns import Turns

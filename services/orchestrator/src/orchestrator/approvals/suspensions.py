@@ -22,7 +22,8 @@ from flotilla.fabric.deliveries import Delivery, Original
 from flotilla.fabric.errors import FabricError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import CONFLICTS, EXPECTED_LAST_SUBJECT_SEQUENCE, SCHEDULE, SCHEDULE_TARGET, read_ack
-from flotilla.fabric.stored import StoredMessage, delete_message, held_by, last_message
+from flotilla.fabric.stored import StoredMessage, delete_message, last_message
+from flotilla.fabric.stream_usage import held_by
 
 FULL_SHARE: Final = 2
 """One in so many parts of the stream's room is used: it cannot refuse, and would drop the oldest."""

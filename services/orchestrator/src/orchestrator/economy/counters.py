@@ -20,7 +20,7 @@ from flotilla.fabric.counters import Count, Standing
 from flotilla.fabric.eager import start
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StreamUsage, created_at, held_by
+from flotilla.fabric.stream_usage import StreamUsage, held_by
 from flotilla.fabric.unreadable import Sparing
 from orchestrator.economy.errors import CountersAwayError
 from orchestrator.economy.unsent_counts import Later, UnsentCounts
@@ -198,10 +198,7 @@ class Counters:
         Raises:
             CountersAwayError: It cannot be read.
         """
-        try:
-            return await created_at(self._requests, subjects.COUNTERS_STREAM)
-        except FabricError as error:
-            raise self._away(error) from error
+        return (await self.usage()).created
 
     async def usage(self) -> StreamUsage:
         """

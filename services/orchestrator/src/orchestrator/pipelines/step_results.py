@@ -27,14 +27,8 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
 from flotilla.fabric.publish_outcomes import Stored
-from flotilla.fabric.stored import (
-    StoredMessage,
-    between,
-    last_message,
-    last_message_direct,
-    last_of_each,
-    last_sequence,
-)
+from flotilla.fabric.stored import StoredMessage, between, last_message, last_message_direct, last_of_each
+from flotilla.fabric.stream_usage import last_sequence
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline
 from flotilla.pipelines.errors import PipelineError

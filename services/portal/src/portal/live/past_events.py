@@ -15,7 +15,8 @@ from flotilla.contracts.subjects import EventKind
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.errors import RequestDeniedError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import SCAN_BATCH, StoredMessage, batch_from, sequences
+from flotilla.fabric.stored import SCAN_BATCH, StoredMessage, batch_from
+from flotilla.fabric.stream_usage import sequences
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
 from portal.live.tasks import SeenTasks

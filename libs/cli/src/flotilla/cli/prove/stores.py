@@ -20,7 +20,8 @@ from flotilla.cli.prove.watch import Watch
 from flotilla.contracts import subjects
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import between, sequences
+from flotilla.fabric.stored import between
+from flotilla.fabric.stream_usage import sequences
 from flotilla.provisioning.topology import topology
 
 Marks = Mapping[str, int]

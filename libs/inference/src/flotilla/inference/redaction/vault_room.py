@@ -13,7 +13,7 @@ from flotilla.contracts.subjects import VAULT_BUCKET
 from flotilla.fabric import keyvalue
 from flotilla.fabric.errors import BucketFullError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.stored import StreamUsage
+from flotilla.fabric.stream_usage import StreamUsage
 
 LOOK_S: Final = 1.0
 """Between two looks at how full the bucket is."""
