@@ -124,6 +124,33 @@ capability = "other"
     assert {expected} == {done.data_class, *(task.data_class for task in seen if task.capability == "count")}
 
 
+@pytest.mark.parametrize(("outcome", "expected"), [(gave({}), "internal"), (failed(), "restricted")])
+def test_what_is_left_out_with_a_step_that_failed_tells_that_it_failed(outcome: StepOutcome, expected: DataClass):
+    steps = """
+[steps.one]
+capability = "a"
+input = { text = "${input.text}" }
+on_failure = "skip"
+[steps.two]
+capability = "b"
+needs = ["one"]
+[steps.three]
+capability = "c"
+[steps.four]
+capability = "d"
+data_class = "internal"
+input = { told = "${steps.two}", text = "${steps.three.text}" }
+"""
+    seen: list[StepTask] = []
+    planner = Planner(pipeline(steps, 'out = "${steps.two}"'), {"text": "t"}, "restricted")
+    done = run_to_end(
+        planner, lambda task: outcome if task.capability == "a" else gave({"text": "t"}, task.data_class), seen
+    )
+    assert isinstance(done, Done)
+    assert [expected] == [task.data_class for task in seen if task.capability == "d"]
+    assert ("restricted" if expected == "restricted" else "public") == done.data_class
+
+
 @pytest.mark.parametrize(("ran_under", "expected"), [("restricted", "restricted"), ("public", "internal")])
 def test_a_class_that_was_raised_while_a_step_ran_goes_on_and_one_that_was_lowered_does_not(
     ran_under: DataClass, expected: DataClass

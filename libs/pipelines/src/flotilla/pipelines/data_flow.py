@@ -59,11 +59,21 @@ class DataFlow:
         self._classes[step.name] = task_data_class(step.capability, reached, reached)
         return self._classes[step.name]
 
-    def left_out(self, step: Step, *, by_its_list: bool = False) -> None:
-        """The step did not run: that its output is null tells what kept it from running; a list that was null, perhaps."""
+    def left_out(self, step: Step, *, by_its_list: bool = False, with_its_reads: bool = False) -> None:
+        """
+        The step did not run: that its output is null tells what kept it from running.
+
+        Args:
+            step: Which.
+            by_its_list: A list that was null.
+            with_its_reads: That all steps that it reads were left out, or had failed and gave null.
+        """
+        told: list[DataClass] = []
         if by_its_list and step.for_each is not None:
-            listed = self._classes_of(step.for_each.references, step)
-            self._control[step.name] = highest((self._control[step.name], *listed))
+            told = self._classes_of(step.for_each.references, step)
+        elif with_its_reads:
+            told = [self._classes[name] for name in step.reads]
+        self._control[step.name] = highest((self._control[step.name], *told))
         self._classes[step.name] = self._control[step.name]
         self._lost.add(step.name)
 

@@ -132,7 +132,10 @@ class Planner:
     def _open(self, step: Step, state: StepState) -> None:
         """Leave the step out, fail it, or name its first tasks."""
         try:
-            if self._is_left_out(step):
+            if step.reads and all(self._states[name].is_left_out for name in step.reads):
+                self._leave_out(step, state, with_its_reads=True)
+                return
+            if step.when is not None and not step.when.holds(step.name, self._resolver(step, None)):
                 self._leave_out(step, state)
                 return
             items = self._items(step)
@@ -145,14 +148,11 @@ class Planner:
         state.open(items)
         self._name_tasks(step, state)
 
-    def _leave_out(self, step: Step, state: StepState, *, by_its_list: bool = False) -> None:
+    def _leave_out(
+        self, step: Step, state: StepState, *, by_its_list: bool = False, with_its_reads: bool = False
+    ) -> None:
         state.close(None)
-        self._flow.left_out(step, by_its_list=by_its_list)
-
-    def _is_left_out(self, step: Step) -> bool:
-        if step.reads and all(self._states[name].is_left_out for name in step.reads):
-            return True
-        return step.when is not None and not step.when.holds(step.name, self._resolver(step, None))
+        self._flow.left_out(step, by_its_list=by_its_list, with_its_reads=with_its_reads)
 
     def _items(self, step: Step) -> list[Any] | None:
         if step.for_each is None:
