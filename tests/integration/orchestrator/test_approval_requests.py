@@ -18,6 +18,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import EXPECTED_LAST_SUBJECT_SEQUENCE, ErrorCode
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import topology
+from flotilla.testkit.counting import CountedRequests
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.orchestrator_here import running_orchestrator, until
 from flotilla.testkit.plain_client import PlainClient, connect_plainly, settled
@@ -28,6 +29,7 @@ from orchestrator.approvals.request_store import Kept, RequestStore
 from orchestrator.approvals.suspensions import Suspensions
 from orchestrator.approvals.watch import ApprovalsWatch
 
+TASKS = [f"task-{number}" for number in range(50)]
 PAYLOAD = b'{"document":"An invoice."}'
 
 
@@ -141,6 +143,33 @@ async def test_requests_are_listed_in_the_order_in_which_they_were_made(
     listed = [[entry["task"] for entry in each["approvals"]] for each in lists]
     assert [tasks, tasks[:4], tasks[1::2], tasks[1::2][:4]] == listed
     assert {5} == {each["waiting"] for each in lists}
+
+
+async def test_whoever_looks_for_requests_at_once_shares_a_read_and_misses_nothing(nats_server: RunningServer):
+    """
+    Every task that has just asked finds its own request, though many look at the same time.
+    """
+    async with stores(nats_server) as (connection, requests):
+        store = RequestStore(requests)
+        counted = CountedRequests(connection)
+        await counted.start()
+        watch = ApprovalsWatch(counted, Suspensions(requests, payload_bytes_max=1024 * 1024), ("default",))
+        await watch.pending("default")
+        before = counted.asked
+
+        async def found(task: str) -> bool:
+            made = await kept(store, record_of(task))
+            return [made.record.id] == await watch.pending("default", task)
+
+        missed = [task for task in TASKS if not await found(task)]
+        alone, before = counted.asked - before, counted.asked
+        together = await asyncio.gather(*(watch.pending("default", task) for task in TASKS))
+        shared = counted.asked - before
+        at_once = await asyncio.gather(*(found(f"more-{task}") for task in TASKS))
+
+    assert ([], [1] * len(TASKS)) == (missed, [len(ids) for ids in together])
+    assert all(at_once)
+    assert shared <= 2 < alone
 
 
 async def test_a_decision_is_told_to_the_audit_once(nats_server: RunningServer):

@@ -33,6 +33,9 @@ class ApprovalsWatch:
         self._of = {scope: KnownRequests() for scope in scopes}
         # Held while writes are read: an older one must not be taken in after a newer.
         self._reading = {scope: asyncio.Lock() for scope in scopes}
+        # How often a read was asked for, and up to which of these the last one was late enough.
+        self._asked = dict.fromkeys(scopes, 0)
+        self._answered = dict.fromkeys(scopes, 0)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -78,8 +81,19 @@ class ApprovalsWatch:
             await asyncio.sleep(EVERY_S + random.random() * JITTER_S)
 
     async def _read(self, scope: str) -> None:
+        """
+        Read what was written before this call.
+
+        The server looks at every key of the bucket for a read, and every gated task that ends wants one: all that wait for
+        their turn share the next.
+        """
+        self._asked[scope] = mine = self._asked[scope] + 1
         async with self._reading[scope]:
+            if self._answered[scope] >= mine:
+                return
+            asked = self._asked[scope]
             await self._read_on(subjects.approvals_bucket(scope), self._of[scope])
+            self._answered[scope] = asked
 
     async def _read_on(self, bucket: str, known: KnownRequests) -> None:
         last = await keyvalue.last_revision(self._requests, bucket)
