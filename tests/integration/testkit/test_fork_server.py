@@ -203,3 +203,18 @@ async def test_a_service_forked_says_what_one_started_says(tmp_path: Path):
 
     assert 1 == len(said)
     assert "FLOTILLA_HTTP_PORT" in said.pop()
+
+
+async def test_a_worker_is_forked_with_the_package_of_its_provider(tmp_path: Path):
+    """
+    Which takes ten times the rest of its start; the others are forked without it.
+    """
+    code = 'import sys; print("ollama" in sys.modules)'
+    said: list[str] = []
+    for provider in ("ollama", "noop"):
+        environ = {**LIKE_IN_IMAGES, "FLOTILLA_PROVIDER": provider}
+        process = await FleetProcess.spawn(provider, ("-c", code), environ, tmp_path / provider)
+        assert 0 == await process.wait(60)
+        said.append(process.log_text())
+
+    assert ["True\n", "False\n"] == said

@@ -170,7 +170,8 @@ def fork_server(modules: tuple[str, ...] = SERVICES) -> ForkServer:
     """The server of this process that has imported these modules, started when it is first needed."""
     server = _servers.get(modules)
     if server is None or server.pid != os.getpid():
-        server = ForkServer(modules, {"PYTHONPATH": str(AS_IN_IMAGES)} if modules == SERVICES else OF_COMMANDS)
+        of_services = modules[: len(SERVICES)] == SERVICES
+        server = ForkServer(modules, {"PYTHONPATH": str(AS_IN_IMAGES)} if of_services else OF_COMMANDS)
         _servers[modules] = server
         atexit.register(server.end)
     return server
