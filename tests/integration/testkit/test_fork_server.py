@@ -170,8 +170,8 @@ async def test_processes_of_a_run_share_a_server_until_the_last_has_left(tmp_pat
     after = _started_by(three, tmp_path / "0", code.replace("600", "0"))
     assert 0 == await asyncio.wait_for(after.wait(), 60)
     assert servers[0] != (tmp_path / "0" / "up").read_text()
-    three.end()
     assert RUN.stat().st_mode & 0o777 == 0o700
+    three.end()
 
 
 def test_what_the_interpreter_reads_as_it_starts_needs_a_start_from_nothing():
@@ -218,3 +218,33 @@ async def test_a_worker_is_forked_with_the_package_of_its_provider(tmp_path: Pat
         said.append(process.log_text())
 
     assert ["True\n", "False\n"] == said
+
+
+async def test_the_loop_goes_on_while_a_server_imports_and_who_waits_goes_on_in_order(tmp_path: Path):
+    """
+    A fleet that runs already has timers and heartbeats to serve meanwhile.
+    """
+    go = tmp_path / "go"
+    code = f"import pathlib, time\nfor _ in range(1000):\n    pathlib.Path({str(go)!r}).exists() or time.sleep(0.01)\n"
+    (tmp_path / "waits.py").write_text(code)
+    modules, order = ("this", "waits"), list[int]()
+
+    async def wait(number: int) -> ForkServer:
+        server = await fork_server.begun(modules)
+        order.append(number)
+        return server
+
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(tmp_path)
+    waiting = [asyncio.create_task(wait(number)) for number in range(3)]
+    try:
+        await asyncio.sleep(0)
+        order.append(-1)
+        go.touch()
+        servers = await asyncio.gather(*waiting)
+    finally:
+        os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
+
+    assert [-1, 0, 1, 2] == order
+    assert 1 == len({id(server) for server in servers})
+    servers[0].end()

@@ -17,9 +17,9 @@ from flotilla.testkit.fork_server import (
     NOTHING,
     SERVICES,
     StartRequest,
+    begun,
     can_fork,
     current_umask,
-    fork_server,
 )
 
 LOG_TAIL_BYTES: Final = 6_000
@@ -117,7 +117,7 @@ class FleetProcess:
         whole = clean_environ({"PYTHONPATH": str(AS_IN_IMAGES), **environ})
         with log.open("ab") as output:
             if fork and os.environ.get("FLEET_FORKS") != "0" and can_fork(command, whole):
-                return cls(name, _fork(command, whole, log.parent, output.fileno()), log)
+                return cls(name, await _fork(command, whole, log.parent, output.fileno()), log)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *command,
@@ -189,10 +189,10 @@ class FleetProcess:
                 os.kill(self.pid, which)
 
 
-def _fork(command: Sequence[str], environ: Mapping[str, str], cwd: Path, output_fd: int) -> Forked:
+async def _fork(command: Sequence[str], environ: Mapping[str, str], cwd: Path, output_fd: int) -> Forked:
     # To import a provider's SDK takes ten times the rest of a worker's start; those that need none do without its memory.
     adapter = _ADAPTERS.get(environ.get("FLOTILLA_PROVIDER", ""))
-    server = fork_server(SERVICES if adapter is None else (*SERVICES, adapter))
+    server = await begun(SERVICES if adapter is None else (*SERVICES, adapter))
     request = StartRequest(command=[*command], environ=dict(environ), cwd=str(cwd), umask=current_umask())
     mine, theirs = os.pipe()
     try:

@@ -8,6 +8,7 @@ like one that was started by its command: a session, an environment, a folder an
 else that is open. The server is its parent, so it tells of the child's end: over a pipe that came with the request.
 """
 
+import asyncio
 import atexit
 import contextlib
 import fcntl
@@ -164,6 +165,7 @@ def _begin(path: Path, modules: Sequence[str], environ: Mapping[str, str]) -> No
 
 
 _servers: Final[dict[tuple[str, ...], ForkServer]] = {}
+_beginning: Final[dict[tuple[str, ...], asyncio.Future[ForkServer]]] = {}
 
 
 def fork_server(modules: tuple[str, ...] = SERVICES) -> ForkServer:
@@ -175,6 +177,19 @@ def fork_server(modules: tuple[str, ...] = SERVICES) -> ForkServer:
         _servers[modules] = server
         atexit.register(server.end)
     return server
+
+
+async def begun(modules: tuple[str, ...]) -> ForkServer:
+    """See `fork_server`; the loop goes on while the server imports, and whoever waits for it then, in their order."""
+    server = _servers.get(modules)
+    if server is not None and server.pid == os.getpid():
+        return server
+    if modules not in _beginning:
+        _beginning[modules] = asyncio.ensure_future(asyncio.to_thread(fork_server, modules))
+    try:
+        return await asyncio.shield(_beginning[modules])
+    finally:
+        _beginning.pop(modules, None)
 
 
 def can_fork(command: Sequence[str], environ: Mapping[str, str]) -> bool:
