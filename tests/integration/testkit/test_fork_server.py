@@ -238,7 +238,7 @@ async def test_the_loop_goes_on_while_a_server_imports_and_who_waits_goes_on_in_
     os.environ["PYTHONPATH"] = str(tmp_path)
     waiting = [asyncio.create_task(wait(number)) for number in range(3)]
     try:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.3)
         order.append(-1)
         go.touch()
         servers = await asyncio.gather(*waiting)

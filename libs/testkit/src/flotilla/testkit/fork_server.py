@@ -49,6 +49,7 @@ WAITING_MAX: Final = 128
 """Processes of a test run that may wait for their server to have begun."""
 
 CONNECT_TRIES: Final = 5
+READY: Final = b"ready"
 RUN: Final = (
     Path(tempfile.gettempdir()) / f"flotilla-forks-{os.environ.get('PYTEST_XDIST_TESTRUNUID') or uuid.uuid4().hex}"
 )
@@ -88,6 +89,7 @@ class ForkServer:
         self.pid: Final = os.getpid()
         self._socket: Final = _connect(modules, environ)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES_MAX)
+        self._socket.recv(len(READY))  # once it has imported them
 
     def start(self, request: StartRequest, streams: tuple[int, int, int], report_fd: int) -> int:
         """
@@ -269,6 +271,8 @@ class _Server:
         client.setblocking(True)
         self._clients[client.fileno()] = client
         self._selector.register(client, selectors.EVENT_READ)
+        with contextlib.suppress(ConnectionError):
+            client.send(READY)
         return True
 
     def _answer(self, client: socket.socket) -> tuple[StartRequest, list[int]] | None:
