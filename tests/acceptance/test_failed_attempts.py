@@ -271,6 +271,25 @@ async def test_silence_after_the_first_word_is_a_loss(calm_fleet: RunningFleet, 
     assert [{"type": "cancel", "attempt": worker.requests[0]["attempt"]}] == _cancellations(worker)
 
 
+async def test_an_attempt_that_was_accepted_is_made_once_however_slow_its_worker_is(
+    calm_fleet: RunningFleet, caller: PlainClient
+):
+    """
+    Its process stands still, for longer than an acceptance is waited for: what it had said before has been heard.
+    """
+
+    def stands_still(_request: Json) -> Iterable[Line]:
+        yield {"type": "accepted"}
+        time.sleep(1.5)
+        yield finished()
+
+    async with _scripted(calm_fleet, stands_still) as worker:
+        answer = await caller.ask("classify", CLASSIFY, headers=ONLY_HERE)
+
+    assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["ok"]
+    assert len(worker.requests) == 1
+
+
 async def test_a_replica_that_keeps_talking_may_take_longer_than_the_liveness_time(
     calm_fleet: RunningFleet, caller: PlainClient
 ):

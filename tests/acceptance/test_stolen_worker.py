@@ -32,7 +32,10 @@ async def test_a_cloud_worker_cannot_answer_a_local_attempt_even_when_it_knows_i
     thief = await calm_fleet.connect(calm_fleet.server.worker("cloud", "cloud"))
     honest = await calm_fleet.connect(calm_fleet.server.worker("local", "scripted"))
     async with scripted_worker(
-        honest, lambda _: [HONEST_AFTER_S, finished()], replica="scripted-victim", models=("victim",)
+        honest,
+        lambda _: [{"type": "accepted"}, HONEST_AFTER_S, finished()],
+        replica="scripted-victim",
+        models=("victim",),
     ) as worker:
         await calm_fleet.until_replicas({"scripted-victim"})
         asked = asyncio.ensure_future(caller.ask("classify", CLASSIFY, headers=RESTRICTED))

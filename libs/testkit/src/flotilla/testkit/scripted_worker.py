@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ REFRESH_S: Final = 2.0
 Line = Json | bytes | float
 """A reply as JSON, a reply as raw bytes, or a pause in seconds."""
 
-Script = Callable[[Json], Sequence[Line]]
+Script = Callable[[Json], Iterable[Line]]
 """What to say to a request."""
 
 OUTPUT: Final = {"label": "billing", "confidence": 1.0}
@@ -45,6 +45,7 @@ class ScriptedWorker:
     Attributes:
         requests: Every request it was sent, as JSON, in order.
         replies: The reply subject of each.
+        controls: Every word to this replica alone, in-flight checks among them.
     """
 
     def __init__(self, client: PlainClient, *, zone: str, pool: str, replica: str, script: Script) -> None:
@@ -78,16 +79,25 @@ class ScriptedWorker:
         saying.add_done_callback(self._saying.discard)
 
     async def _control(self, message: Msg) -> None:
-        self.controls.append(json.loads(message.data))
+        control = json.loads(message.data)
+        self.controls.append(control)
+        if control["type"] == "roll_call":
+            # One that does not say what it holds is taken for one in trouble, and its attempts for lost.
+            sent = {request["attempt"] for request in self.requests}
+            held = [attempt for attempt in control["attempts"] if attempt in sent]
+            answer = json.dumps({"replica": self._replica, "attempts": held}).encode()
+            await self._client.nc.publish(message.reply, answer)
 
     async def _say(self, reply: str, request: Json) -> None:
         for line in self.script(request):
             if isinstance(line, (int, float)):
                 await asyncio.sleep(line)
                 continue
-            if isinstance(line, dict):
-                line = json.dumps({"replica": self._replica, **line}).encode()  # noqa: PLW2901
-            await self._client.nc.publish(reply, line)
+            body = json.dumps({"replica": self._replica, **line}).encode() if isinstance(line, dict) else line
+            await self._client.nc.publish(reply, body)
+            if isinstance(line, dict) and line["type"] == "accepted":
+                # On its way before what comes next is made: that may take longer than an acceptance is waited for.
+                await self._client.nc.flush()
 
 
 @asynccontextmanager
