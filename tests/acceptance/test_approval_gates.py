@@ -213,9 +213,10 @@ async def test_a_run_waits_in_nobodys_memory_until_its_step_is_granted(stage: St
     async with stage.approver.hearing("events.>") as events:
         task, document = await stage.submit()
         [request] = await stage.waiting(task)
+        # Acknowledged once it is kept elsewhere.
+        await stage.admin.until_empty("TASKS_default")
         shown = await stage.approver.api("approvals", {"verb": "show", "id": request["id"]})
         status = await stage.tenant.api("status", {"task": task})
-        held = await stage.admin.messages_in("TASKS_default")
         sent_before = stage.sent(document)
         decided = await stage.decide(request, comment="read it")
         result = await stage.result(task)
@@ -236,7 +237,7 @@ async def test_a_run_waits_in_nobodys_memory_until_its_step_is_granted(stage: St
     assert ("report", "summarize", "internal", ["cloud", "local"], "default") == tuple(
         request[name] for name in ("step", "capability", "data_class", "zones", "submitted_by")
     )
-    assert ("waiting", 0, 0) == (status["state"], held, sent_before)
+    assert ("waiting", 0) == (status["state"], sent_before)
     assert ("granted", "ann", "read it") == (decided["status"], decided["decided_by"], decided["comment"])
     assert {"text": f"<{document}, billing>"} == result["output"]
     assert 1 == stage.sent(document)
@@ -255,7 +256,7 @@ async def test_a_denied_step_fails_its_run_and_nothing_leaves(stage: Stage):
     await stage.decide(request, "deny", comment="names are left in it")
     result = await stage.result(task)
     again = await stage.decide(request)
-    dead = await stage.tenant.api("dead", {"verb": "show", "task": task})
+    dead = await stage.tenant.dead_record(task)
 
     assert "approval_denied" == result["error"]["kind"]
     assert "names are left in it" in result["error"]["message"]

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-from typing import Any
 
 import nats.errors
 import pytest
@@ -92,7 +91,7 @@ async def test_a_bad_durable_task_fails_and_leaves_a_dead_record(caller: PlainCl
         ack = await caller.submit(capability, body, headers=known)
         task = f"seq-{ack['seq']}" if "Nats-Msg-Id" in headers else known["Nats-Msg-Id"]
         result = await results.result(task)
-    record = await _dead_record(caller, task)
+    record = await caller.dead_record(task)
 
     assert result["status"] == "failed"
     assert result["error"]["kind"] == kind
@@ -165,7 +164,7 @@ async def test_a_body_that_leaves_no_room_for_the_envelope_is_too_large(caller: 
         ack = await caller.submit("classify", body)
         task = f"seq-{ack['seq']}"
         committed = await results.result(task)
-    record = await _dead_record(caller, task)
+    record = await caller.dead_record(task)
 
     for error in (asked.result["error"], committed["error"], record["error"]):
         assert error["kind"] == "too_large"
@@ -196,7 +195,7 @@ async def test_a_dead_task_that_its_record_has_no_room_for_is_not_retried_withou
     async with caller.hearing("results.>") as results:
         await caller.submit("classify", body, task=task)
         await results.result(task)
-    record = await _dead_record(caller, task)
+    record = await caller.dead_record(task)
     retried = await caller.api("dead", {"verb": "retry", "task": task})
 
     assert ("", len(body)) == (record["body"], record["body_dropped_bytes"])
@@ -240,13 +239,3 @@ async def test_garbage_on_the_subjects_inside_the_fleet_breaks_nothing(calm_flee
     answers = await asyncio.gather(*(caller.ask("classify", CLASSIFY) for _ in range(20)))
     assert {answer.result["status"] for answer in answers} == {"ok"}
     assert all(process.is_running for process in calm_fleet.processes if process.returncode != 0)
-
-
-async def _dead_record(caller: PlainClient, task: str) -> dict[str, Any]:
-    """The record comes a moment after the result."""
-    async with asyncio.timeout(60):
-        while True:
-            answer = await caller.api("dead", {"verb": "show", "task": task})
-            if "subject" in answer:
-                return answer
-            await asyncio.sleep(0.03)

@@ -114,6 +114,7 @@ async def test_a_durable_task_that_kills_its_workers_is_given_up(tmp_path: Path,
         stop.set()
         ends = await others
         stats = await client.api("stats")
+        await client.dead_record(task)
         dead = await client.api("dead", {"verb": "list"})
 
     error = result["error"]

@@ -1,8 +1,6 @@
 """Header blocks that some reader would understand otherwise: refused on both ways in, and kept as restricted."""
 
-import asyncio
 import json
-from typing import Any
 
 import pytest
 
@@ -74,7 +72,7 @@ async def test_a_durable_task_with_a_header_block_that_is_not_understood_fails_a
         ack = await raw.request(b"tasks.classify", CLASSIFY, headers=block)
         await results.until(lambda heard: heard.messages)
         (result,) = results.bodies()
-    record = await _dead_record(caller, result["task"])
+    record = await caller.dead_record(result["task"])
     retried = await caller.api("dead", {"verb": "retry", "task": result["task"]})
 
     assert ack["seq"]
@@ -108,17 +106,7 @@ async def test_what_is_waiting_for_nobody_is_read_as_strictly(calm_fleet: Runnin
         await raw.request(b"tasks.synthesize", json.dumps({"sources": ["a"]}).encode(), headers=block)
         await results.until(lambda heard: heard.messages)
         (result,) = results.bodies()
-    record = await _dead_record(caller, result["task"])
+    record = await caller.dead_record(result["task"])
 
     assert result["error"]["kind"] == "bad_request"
     assert record["data_class"] == "restricted"
-
-
-async def _dead_record(caller: PlainClient, task: str) -> dict[str, Any]:
-    """The record comes a moment after the result."""
-    async with asyncio.timeout(60):
-        while True:
-            answer = await caller.api("dead", {"verb": "show", "task": task})
-            if "subject" in answer:
-                return answer
-            await asyncio.sleep(0.03)

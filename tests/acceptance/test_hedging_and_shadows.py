@@ -21,6 +21,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HEDGE: Final = "{ after_ms = 50, share_max = 1.0 }"
 SHARE_MAX: Final = 0.1
+SLOW_S: Final = 0.4
+HEDGED_STREAM_S: Final = 1.0
+"""In which the first piece of a stream is heard, however busy the machine is. The second one comes after twice as long."""
 POLICY: Final = f"""
 format = 1
 
@@ -30,7 +33,7 @@ hedge = {HEDGE}
 
 [capabilities.translate]
 routes = [{{ pool = "home" }}, {{ pool = "fast" }}]
-hedge = {HEDGE}
+hedge = {{ after_ms = {HEDGED_STREAM_S * 1000}, share_max = 1.0 }}
 
 [capabilities.reason]
 routes = [{{ pool = "home" }}, {{ pool = "away" }}]
@@ -46,7 +49,6 @@ shadow = {{ pool = "away", share = 1.0 }}
 """
 SCRIPTED: Final[tuple[tuple[Zone, str], ...]] = (("local", "home"), ("local", "fast"), ("cloud", "away"))
 LABELS: Final = BODIES["classify"]["labels"]
-SLOW_S: Final = 0.4
 
 
 class Hedged:
@@ -77,7 +79,7 @@ def said(request: dict[str, Any], pool: str) -> list[Line]:
             last = finished({"text": "ab", "source": "en"})
             pieces: list[Line] = [
                 {"type": "piece", "seq": 0, "text": "a"},
-                SLOW_S,
+                2 * HEDGED_STREAM_S,
                 {"type": "piece", "seq": 1, "text": "b"},
                 last,
             ]

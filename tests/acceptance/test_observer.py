@@ -43,10 +43,12 @@ async def test_an_observer_hears_events_and_reads_those_that_have_been(calm_flee
     task = new_task()
     async with observer.hearing("scope.*.events.>") as heard:
         await caller.submit("classify", BODIES["classify"], task=task)
-        await heard.until(lambda heard: "scope.default.events.classify.finished" in heard.subjects)
+        await heard.until(lambda heard: "finished" in [json.loads(each.data)["kind"] for each in heard.about(task)])
     info = json.loads((await observer.nc.request("$JS.API.STREAM.INFO.EVENTS_default", timeout=60)).data)
 
-    assert [body["task"] for body in heard.bodies() if body["kind"] == "finished"] == [task]
+    assert {"scope.default.events.classify.finished"} == {
+        each.subject for each in heard.about(task) if json.loads(each.data)["kind"] == "finished"
+    }
     assert info["state"]["messages"] > 0
 
 

@@ -33,6 +33,7 @@ enum = ["billing", "other"]
 """
 WORKER = """
 import asyncio
+import os
 
 from flotilla.inference.run import run_handlers
 
@@ -44,8 +45,8 @@ async def triage(ticket):
         return {"queue": "no such queue"}
     if ticket["subject"] == "slow":
         await asyncio.sleep(60)
-    if ticket["subject"] == "briefly":
-        await asyncio.sleep(0.5)
+    while ticket["subject"] == "held" and not os.path.exists("let-go"):
+        await asyncio.sleep(0.02)
     return {"queue": "billing" if "invoice" in ticket["subject"] else "other"}
 
 
@@ -115,12 +116,13 @@ async def test_tasks_of_a_worker_that_is_away_wait_for_it(tmp_path: Path, leaves
         client = await fleet.client()
         tasks = [f"{leaves}-{number}" for number in range(12)]
         async with client.hearing("results.>") as results:
-            await client.submit_many("triage-ticket", {"subject": "briefly"}, tasks)
+            await client.submit_many("triage-ticket", {"subject": "held"}, tasks)
             await client.until_status(tasks[0], "running")
             getattr(worker, leaves)()
+            (fleet.directory / "let-go").touch()
             await worker.wait()
             await fleet.until_replicas(set(), absent=frozenset({worker.name}))
-            asked = await client.ask("triage-ticket", {"subject": "briefly"})
+            asked = await client.ask("triage-ticket", {"subject": "held"})
             before = fleet.orchestrators[0]
             await fleet.start_orchestrator()
             before.terminate()

@@ -17,7 +17,7 @@ from flotilla.contracts.results import StepMessage
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import Json, PlainClient, eventually, new_task
+from flotilla.testkit.plain_client import Json, PlainClient, new_task
 from flotilla.testkit.probe_client import PROBED, Scrape, probe_of
 from flotilla.testkit.scripted_worker import ScriptedWorker, failed, finished, scripted_worker
 
@@ -102,7 +102,6 @@ text = "${steps.after.summary}"
 """
 SHAPED = """
 name = "shaped"
-deadline_s = 0.5
 [input]
 type = "object"
 [steps.sort]
@@ -114,6 +113,7 @@ label = "${steps.sort.label}"
 type = "object"
 properties.label.type = "number"
 """
+HURRIED = SHAPED.replace('"shaped"', '"hurried"\ndeadline_s = 0.5')
 DOCUMENT = {"document": "An invoice."}
 Script = Callable[[Json], list[Any]]
 
@@ -139,7 +139,7 @@ async def _stage(
     """A fleet with these pipelines, and one worker that says what the script says."""
     folder = directory / "capabilities"
     folder.mkdir()
-    for text in (CHAIN, FAN, OUTER, GATED, SHAPED, INNER, AROUND):
+    for text in (CHAIN, FAN, OUTER, GATED, SHAPED, HURRIED, INNER, AROUND):
         name = text.split('"')[1]
         (folder / f"{name}.toml").write_text(text)
     env = {"FLOTILLA_CAPABILITY_FILES": str(folder), **PROBED}
@@ -155,10 +155,6 @@ async def _stage(
 async def _read_into(pieces: list[str], stream: AnswerStream) -> None:
     async for piece in stream:
         pieces.append(piece)  # noqa: PERF401  (those before a failure count)
-
-
-async def _is_dead(client: PlainClient, task: str) -> bool:
-    return "error" not in await client.api("dead", {"verb": "list"}) and task in str(await client.api("dead"))
 
 
 NEEDS_OF_CHAIN = {"sort": [], "short": ["sort"], "again": ["short"]}
@@ -344,8 +340,7 @@ async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_a
             broken = False
             await client.submit("chain", DOCUMENT, task=again, headers={"Flotilla-Resume": task})
             resumed = await results.result(again, 60)
-            # The result is heard before the record is stored.
-            await eventually(lambda: _is_dead(client, task), 60)
+            await client.dead_record(task)
             retried = await client.api("dead", {"verb": "retry", "task": task})
             third = await results.result(retried["retried_as"], 60)
         classified = sum(request["capability"] == "classify" for request in worker.requests)
@@ -375,7 +370,7 @@ async def test_cancel_and_the_deadline_reach_every_step(tmp_path: Path):
             async with asyncio.timeout(60):
                 while len(worker.controls) < 3:
                     await asyncio.sleep(0.02)
-            await client.submit("shaped", DOCUMENT, task=late)
+            await client.submit("hurried", DOCUMENT, task=late)
             overdue = await results.result(late, 60)
 
     assert "cancelled" == cancelled["error"]["kind"]

@@ -21,6 +21,8 @@ from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import BODIES
 from flotilla.testkit.probe_client import PROBED, Probe, probe_of, probe_when_there
+from flotilla.testkit.provider_openai import OpenAIServer
+from flotilla.testkit.provider_steps import Says
 from orchestrator.settings import OrchestratorSettings
 
 WORKER = {"FLOTILLA_ZONE": "local", "FLOTILLA_POOL": "local", "FLOTILLA_PROVIDER": "noop"}
@@ -66,9 +68,13 @@ async def test_a_service_that_was_told_to_stop_is_not_ready_and_finishes(tmp_pat
     """
     From the signal on no endpoint should send here, while what is held is finished, the probes still answering.
     """
-    async with running_fleet(tmp_path, latency_ms=2000, env=PROBED, worker_env=PROBED) as fleet:
+    may_end = asyncio.Event()
+    async with OpenAIServer() as server, running_fleet(tmp_path, local=0, env=PROBED) as fleet:
+        server.otherwise = Says("done", hold=may_end)
+        environ = {"OPENAI_BASE_URL": f"{server.url}/v1", "FLOTILLA_MODELS": "m", **PROBED}
+        await fleet.start_worker(engine="vllm", env=environ)
         client = await fleet.client()
-        asking = asyncio.ensure_future(client.ask("classify", BODIES["classify"], headers={"Nats-Msg-Id": "held"}))
+        asking = asyncio.ensure_future(client.ask("summarize", BODIES["summarize"], headers={"Nats-Msg-Id": "held"}))
         await client.until_status("held", "running")
         probes = [probe_of(process) for process in fleet.processes]
         for process in fleet.processes:
@@ -77,6 +83,7 @@ async def test_a_service_that_was_told_to_stop_is_not_ready_and_finishes(tmp_pat
             await probe.until_status("/readyz", 503)
         live = [await probe.status("/livez") for probe in probes]
         answered_before = asking.done()
+        may_end.set()
         answer = await asking
         codes = [await process.wait() for process in fleet.processes]
 

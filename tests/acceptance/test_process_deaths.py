@@ -12,8 +12,8 @@ import nats.errors
 import pytest
 
 from flotilla.testkit.fleet import GRACE_S, RunningFleet, running_fleet
-from flotilla.testkit.fleet_process import FleetProcess
 from flotilla.testkit.plain_client import BODIES, WAIT_S, Answer, Heard, PlainClient, eventually, new_task
+from flotilla.testkit.steered_worker import Steering, start_steered
 
 CLASSIFY = BODIES["classify"]
 TASKS = 240
@@ -90,17 +90,19 @@ async def test_a_task_whose_worker_is_killed_is_finished_elsewhere_soon(tmp_path
     """
     One interactive task, one dead replica, one answer from the other.
     """
-    async with _fleet(tmp_path, slots=1, latency_ms=1500) as (fleet, client):
+    async with _fleet(tmp_path, local=0) as (fleet, client):
+        doomed = await fleet.start_worker(slots=1, latency_ms=50_000)
         task = new_task()
         asking = asyncio.ensure_future(client.ask("classify", CLASSIFY, headers={"Nats-Msg-Id": task}))
-        replica = (await client.until_status(task, "running"))["replica"]
+        await client.until_status(task, "running")
+        other = await fleet.start_worker(slots=1)
         killed_at = time.monotonic()
-        _named(fleet, replica).kill()
+        doomed.kill()
         answer = await asking
         took_s = time.monotonic() - killed_at
 
     assert answer.kind == ""
-    assert answer.result["replica"] != replica
+    assert answer.result["replica"] == other.name
     assert [attempt["outcome"] for attempt in answer.result["attempts"]] == ["lost", "ok"]
     assert took_s < FINISHED_ELSEWHERE_S
 
@@ -186,21 +188,24 @@ async def test_a_frozen_worker_is_abandoned_and_its_late_answer_counts_for_nothi
     """
     Its task is finished elsewhere within seconds, and when it thaws, its answer is not committed.
     """
-    async with running_fleet(tmp_path, local=0) as fleet:
-        await fleet.start_worker(name="freezer", slots=1, latency_ms=1000)
+    steering = Steering(tmp_path / "freezer.json", latency_ms=20_000)
+    async with running_fleet(tmp_path / "fleet", local=0) as fleet:
+        freezer = await start_steered(fleet, steering, slots=1)
         client = await fleet.client()
         async with client.hearing("results.>") as results:
             task = new_task()
             await client.submit("classify", CLASSIFY, task=task)
             await client.until_status(task, "running")
-            fleet.workers[0].freeze()
+            freezer.freeze()
             frozen_at = time.monotonic()
+            # Of what it takes after it has thawed.
+            steering.set(latency_ms=0)
             await fleet.start_worker(name="other", slots=1)
             result = await results.result(task)
             took_s = time.monotonic() - frozen_at
-            fleet.workers[0].thaw()
+            freezer.thaw()
             # Thawed, it is as good as any: it ends what it held, and takes work again.
-            await _served_by(client, "freezer")
+            await _served_by(client, freezer.name)
             stored = await client.api("result", {"task": task})
 
     assert result["replica"] == "other"
@@ -238,10 +243,6 @@ async def test_what_a_frozen_worker_swallows_does_not_close_its_route(tmp_path: 
 
     assert _failures(list(answers)) == []
     assert {answer.result["replica"] for answer in answers} == {fleet.workers[1].name}
-
-
-def _named(fleet: RunningFleet, name: str) -> FleetProcess:
-    return next(process for process in fleet.processes if process.name == name)
 
 
 async def _served_by(client: PlainClient, replica: str) -> None:

@@ -16,7 +16,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.inference.redaction.vault_keys import new_key
 from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import PlainClient, eventually, new_task
+from flotilla.testkit.plain_client import PlainClient, new_task
 from flotilla.testkit.probe_client import PROBED, probe_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -184,7 +184,7 @@ async def test_nothing_but_tasks_and_results_has_the_document(fleet: RunningFlee
         for task, bad in zip(dead, ({"vault": nobodys}, {"language": "fi"}, {"case": 7}), strict=True):
             await client.submit("redact", {"document": DOCUMENT, **bad}, task=task)
         ended = [await results.result(task) for task in dead]
-        kept = [await record_of(client, task) for task in dead]
+        kept = [await client.dead_record(task) for task in dead]
         await everything.until(lambda heard: sum("events" in subject for subject in heard.subjects) >= len(dead))
 
     assert ["not_found", "bad_request", "bad_request", "not_found", "bad_request", "bad_request"] == kinds
@@ -207,18 +207,6 @@ async def test_nothing_but_tasks_and_results_has_the_document(fleet: RunningFlee
         assert CANARY not in process.log.read_text(errors="replace")
     for log in (fleet.directory / "nats").glob("*.log"):
         assert CANARY not in log.read_text(errors="replace")
-
-
-async def record_of(client: PlainClient, task: str) -> dict[str, Any]:
-    """A dead task's record, which is written a moment after its result."""
-    found: dict[str, Any] = {}
-
-    async def is_kept() -> bool:
-        found.update(await client.api("dead", {"verb": "show", "task": task}))
-        return "capability" in found
-
-    await eventually(is_kept)
-    return found
 
 
 async def test_a_worker_that_redacts_starts_fast(fleet: RunningFleet):

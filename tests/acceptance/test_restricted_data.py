@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
+from flotilla.testkit.plain_client import BODIES, new_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -63,7 +63,7 @@ async def test_a_dead_restricted_task_is_kept_as_restricted(cloud_only: RunningF
     async with client.hearing("results.>") as results:
         await client.submit("classify", CLASSIFY, task=task, headers=RESTRICTED)
         await results.result(task)
-        record = await _shown(client, task)
+        record = await client.dead_record(task)
         retried = await client.api("dead", {"verb": "retry", "task": task})
         again = await results.result(retried["retried_as"])
 
@@ -80,7 +80,7 @@ async def test_what_could_not_be_read_counts_as_restricted(cloud_only: RunningFl
     async with client.hearing("results.>") as results:
         await client.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Data-Klass": "restricted"})
         result = await results.result(task)
-        record = await _shown(client, task)
+        record = await client.dead_record(task)
 
     assert result["error"]["kind"] == "bad_request"
     assert record["data_class"] == "restricted"
@@ -129,10 +129,3 @@ async def test_with_a_local_worker_restricted_data_is_served_there(cloud_only: R
     await worker.wait()
 
     assert {answer.result["zone"] for answer in answers} == {"local"}
-
-
-async def _shown(client: PlainClient, task: str) -> dict[str, str]:
-    while True:
-        answer = await client.api("dead", {"verb": "show", "task": task})
-        if "body" in answer:
-            return answer

@@ -215,7 +215,7 @@ async def test_an_interactive_task_goes_before_a_backlog(tmp_path: Path):
     """
     A person waits for it: it does not stand behind a hundred durable ones.
     """
-    async with running_fleet(tmp_path, slots=2, latency_ms=50) as fleet:
+    async with running_fleet(tmp_path, slots=2, latency_ms=300) as fleet:
         client = await fleet.client()
         async with client.hearing("results.>") as results:
             tasks = [new_task() for _ in range(100)]
@@ -230,11 +230,12 @@ async def test_an_interactive_task_goes_before_a_backlog(tmp_path: Path):
 
 async def test_more_replicas_are_more_members_and_nothing_else_knows(tmp_path: Path):
     """
-    Load spreads over the free slots of all, and a busy replica gets nothing while another is free.
+    Load spreads over the free slots of all, and a busy replica gets nothing while another is free: none is free again
+    before the last task has come.
     """
-    async with running_fleet(tmp_path, local=1, slots=2, latency_ms=300) as fleet:
+    async with running_fleet(tmp_path, local=1, slots=2, latency_ms=3000) as fleet:
         client = await fleet.client()
-        await asyncio.gather(*(fleet.start_worker(slots=2, latency_ms=300) for _ in range(2)))
+        await asyncio.gather(*(fleet.start_worker(slots=2, latency_ms=3000) for _ in range(2)))
         answers = await asyncio.gather(*(client.ask("classify", CLASSIFY) for _ in range(6)))
         replicas = [answer.result["replica"] for answer in answers]
 

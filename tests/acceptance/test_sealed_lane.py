@@ -146,12 +146,7 @@ async def test_a_dead_task_stays_in_the_lane_with_its_body_and_is_retried_there(
     body = {"document": f"To {CANARY}"}
     await client.submit("redact", body, task=task, headers={"Flotilla-Deadline-Ms": "300"})
 
-    async def is_dead() -> bool:
-        answer = await client.api("dead", {"verb": "show", "task": task})
-        return answer.get("task") == task
-
-    await eventually(is_dead, timeout_s=PATIENCE_S)
-    record = await client.api("dead", {"verb": "show", "task": task})
+    record = await client.dead_record(task)
     async with client.hearing("results.redact.>") as results:
         retried = await client.api("dead", {"verb": "retry", "task": task})
         result = await results.result(retried["retried_as"], PATIENCE_S)

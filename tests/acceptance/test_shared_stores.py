@@ -65,19 +65,15 @@ async def test_one_tenants_dead_letters_push_out_none_of_anothers(victim: PlainC
     """
     mine = new_task("dead")
     await victim.submit("classify", {"document": 7}, task=mine)
-    await eventually(lambda: _is_dead(victim, mine))
+    await victim.dead_record(mine)
     theirs = [new_task("bad") for _ in range(3 * DEAD_MAX)]
     await evil.submit_many("classify", {"document": 7}, theirs)
-    await eventually(lambda: _is_dead(evil, theirs[-1]))
+    await evil.dead_record(theirs[-1])
 
     listed = await evil.api("dead", {"verb": "list"})
     assert len(listed["dead"]) <= DEAD_MAX
-    assert await _is_dead(victim, mine)
+    assert (await victim.dead_record(mine))["task"] == mine
     assert (await victim.api("status"))["dead"] == 1
-
-
-async def _is_dead(client: PlainClient, task: str) -> bool:
-    return (await client.api("dead", {"verb": "show", "task": task})).get("task") == task
 
 
 @pytest.mark.parametrize("what", ["values", "bytes"])

@@ -168,7 +168,7 @@ async def test_an_asked_task_says_at_its_deadline_that_the_model_was_still_loadi
     """
     async with OpenAIServer() as server, _fleet(tmp_path, server) as (_, client):
         server.otherwise = Fails(503, message="Loading model")
-        answer = await client.ask("summarize", SUMMARIZE, headers={"Flotilla-Deadline-Ms": "1000"})
+        answer = await client.ask("summarize", SUMMARIZE, headers={"Flotilla-Deadline-Ms": "5000"})
 
     assert "deadline_exceeded" == answer.kind, answer.result
     assert "loading" in answer.result["error"]["message"]

@@ -79,7 +79,7 @@ async def test_an_ask_leaves_its_room_however_it_ends(tmp_path: Path):
         assert await _next_ask(client) == ""
 
         gone = await fleet.client()
-        _, asking = await _running(gone, {"Flotilla-Deadline-Ms": "1500"})
+        _, asking = await _running(gone, {"Flotilla-Deadline-Ms": "6000"})
         asking.cancel()
         await gone.nc.close()
 

@@ -18,8 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from flotilla.testkit.plain_client import WAIT_S
+
 SPANS_MAX: Final = 100_000
-WAIT_S: Final = 15.0
 
 
 class SeenSpan:

@@ -251,6 +251,13 @@ class PlainClient:
                     return status
                 await asyncio.sleep(0.05)
 
+    async def dead_record(self, task: str) -> Json:
+        """The record of a dead task, once it is stored: its result is heard before that."""
+        async with asyncio.timeout(WAIT_S):
+            while "subject" not in (record := await self.api("dead", {"verb": "show", "task": task})):  # noqa: ASYNC110
+                await asyncio.sleep(0.03)
+        return record
+
     @asynccontextmanager
     async def hearing(self, subject: str) -> AsyncGenerator[Heard]:
         """

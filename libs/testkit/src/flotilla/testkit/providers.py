@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiohttp import web
 
+from flotilla.testkit.plain_client import WAIT_S
 from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_steps import Cuts, Fails, FailsInside, Garbage, Loops, Received, Says, Stalls, Step
 
 SCRIPT_STEPS_MAX: Final = 1000
 REQUESTS_MAX: Final = 100_000
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
-WAIT_S: Final = 10.0
 SHUTDOWN_S: Final = 0.2
 
 Call = Literal["chat", "embed", "list", "show", "pull"]

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.testkit.plain_client import BODIES, PlainClient
+from flotilla.testkit.plain_client import BODIES, WAIT_S, PlainClient
 
 CAPABILITY: Final = "classify"
 
@@ -62,7 +62,7 @@ class SteadyLoad:
         settled = max(elsewhere, default=since)
         return settled - since if self.sent(settled + self._pause_s) else float("inf")
 
-    async def until(self, holds: Callable[["SteadyLoad"], object], timeout_s: float = 10.0) -> None:
+    async def until(self, holds: Callable[["SteadyLoad"], object], timeout_s: float = WAIT_S) -> None:
         """
         Return when a condition holds of what has ended.
 
