@@ -11,6 +11,8 @@ import pytest_asyncio
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, new_task
 from flotilla.testkit.probe_client import PROBED, Probe, Scrape, probe_of
+from flotilla.testkit.provider_openai import OpenAIServer
+from flotilla.testkit.provider_steps import Says
 from flotilla.testkit.scripted_worker import failed, finished, scripted_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -230,20 +232,25 @@ async def test_slots_and_lines_show_what_goes_on_now(tmp_path: Path):
     """
     Of a pool with two slots and three tasks: two busy, one waiting; afterwards none.
     """
-    async with running_fleet(tmp_path, slots=2, latency_ms=1500, env=PROBED, worker_env=PROBED) as fleet:
+    may_end = asyncio.Event()
+    async with OpenAIServer() as server, running_fleet(tmp_path, local=0, env=PROBED) as fleet:
+        server.otherwise = Says("in short", hold=may_end)
+        model = {"OPENAI_BASE_URL": f"{server.url}/v1", "FLOTILLA_MODELS": "m"}
+        await fleet.start_worker(slots=2, engine="vllm", env=PROBED | model)
         caller = await fleet.client()
         orchestrator, worker = (probe_of(process) for process in fleet.processes)
-        asking = [asyncio.ensure_future(caller.ask("classify", CLASSIFY)) for _ in range(3)]
+        asking = [asyncio.ensure_future(caller.ask("summarize", BODIES["summarize"])) for _ in range(3)]
         full = await orchestrator.until(
             lambda seen: (
                 seen.value("flotilla_waiting_tasks", pool="local") == 1
                 and seen.value("flotilla_pool_slots", state="busy") == 2
             )
         )
-        full_there = await worker.scrape()
+        full_there = await worker.until(lambda seen: seen.value("flotilla_slots", state="busy") == 2)
+        may_end.set()
         await asyncio.gather(*asking)
         idle = await orchestrator.until(lambda seen: seen.value("flotilla_pool_slots", state="busy") == 0)
-        idle_there = await worker.scrape()
+        idle_there = await worker.until(lambda seen: seen.value("flotilla_slots", state="free") == 2)
 
     here = {"zone": "local", "pool": "local"}
     assert (2, 0) == tuple(full.value("flotilla_pool_slots", state=state, **here) for state in ("busy", "free"))
@@ -252,7 +259,7 @@ async def test_slots_and_lines_show_what_goes_on_now(tmp_path: Path):
     assert (0, 2) == tuple(idle_there.value("flotilla_slots", state=state, **here) for state in ("busy", "free"))
     assert 3 == full.value("flotilla_asks_in_flight", scope="default")
     assert 0 == idle.value("flotilla_asks_in_flight", scope="default")
-    assert full.value("flotilla_asks_in_flight_bytes", scope="default") >= 3 * len(json.dumps(CLASSIFY))
+    assert full.value("flotilla_asks_in_flight_bytes", scope="default") >= 3 * len(json.dumps(BODIES["summarize"]))
     assert 0 == idle.value("flotilla_asks_in_flight_bytes", scope="default")
     assert 0 == idle.value("flotilla_waiting_tasks")
     assert 1 == idle.value("flotilla_pool_replicas", **here)

@@ -143,7 +143,8 @@ async def test_a_silent_stream_ends_with_the_deadline(fleet: Fleet, peer: FleetP
     """
     Pieces that stop coming do not keep the caller for ever.
     """
-    monkeypatch.setattr(interactive, "DEADLINE_MARGIN_S", 0.1)
+    # The piece comes before that is over, however busy the machine is.
+    monkeypatch.setattr(interactive, "DEADLINE_MARGIN_S", 2.0)
 
     async def begin(asked: Asked) -> None:
         await peer.piece(asked, 0, "once ")

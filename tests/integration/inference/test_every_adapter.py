@@ -31,7 +31,8 @@ SCHEMA: dict[str, Any] = {
     "$ref": "#/$defs/Out",
     "$defs": {"Out": {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}},
 }
-GONE_S = 1.0
+GONE_S = 8.0
+"""Less than the timeout of a call, which would close a request that was left open as well."""
 
 SERVERS: tuple[type[ProviderServer], ...] = (OllamaServer, OpenAIServer, AnthropicServer)
 

@@ -150,6 +150,9 @@ async def test_a_task_stands_only_while_an_orchestrator_knows_it(fleet: RunningF
     await caller.submit("reply", {"mail": "I was charged twice."}, task=held)
     await caller.submit("classify", BODIES["classify"], task=done)
     await caller.until_status(done, "ok")
+    admin = await fleet.admin()
+    # It waits before it is taken as well: here it is to wait at its gate.
+    await eventually(lambda: admin.messages_in("SUSPENDED_default", f"suspended.default.wait.{held}"))
     await caller.until_status(held, "waiting")
     tasks = SeenTasks()
     for task in (held, done, lost):
