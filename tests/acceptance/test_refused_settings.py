@@ -106,6 +106,9 @@ async def test_a_wrong_setting_ends_the_service_with_one_line(
         ("local_inference", {**VLLM, "OPENAI_BASE_URL": f"http://{SECRET}:{SECRET}@8.8.8.8"}, "FLOTILLA_LOCAL_HOSTS"),
         ("local_inference", {**VLLM, "FLOTILLA_PROXY_URL": f"http://{SECRET}@8.8.8.8:3128"}, "FLOTILLA_PROXY_URL"),
         ("local_inference", {**VLLM, "FLOTILLA_PROXY_URL": SECRET + "://"}, "FLOTILLA_PROXY_URL"),
+        ("local_inference", {**VLLM, "FLOTILLA_PROVIDER_HEADERS": f"Host: {SECRET}"}, "FLOTILLA_PROVIDER_HEADERS"),
+        ("local_inference", {**VLLM, "FLOTILLA_PROVIDER_HEADERS": SECRET}, "FLOTILLA_PROVIDER_HEADERS"),
+        ("local_inference", {**VLLM, "FLOTILLA_PROVIDER_HEADERS_FILE": "/nofile"}, "FLOTILLA_PROVIDER_HEADERS_FILE"),
         ("local_inference", {**VLLM, "FLOTILLA_LOCAL_HOSTS": "http://gpu"}, "FLOTILLA_LOCAL_HOSTS"),
         ("local_inference", {**LOCAL, "FLOTILLA_PROVIDER": "ollama", "OLLAMA_HOST": "8.8.8.8"}, "FLOTILLA_LOCAL_HOSTS"),
         (

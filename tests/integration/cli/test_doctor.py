@@ -156,3 +156,31 @@ async def test_people_read_lines():
     out, _ = await process.communicate()
 
     assert "note  keys: no API key is set\n      -> for a frontier API: set one of ANTHROPIC_API_KEY" in out.decode()
+
+
+async def test_a_gateways_headers_go_to_the_provider_that_serves_and_to_no_other(tmp_path: Path):
+    """
+    Another provider, asked in the same breath, must not be sent the gateway's secret; what is no header is said.
+    """
+    file = tmp_path / "headers"
+    file.write_text("api-key: 5ecre7\n")
+    url = f"nats://127.0.0.1:{free_ports(1)[0]}"
+    async with AnthropicServer(api_key=KEY) as anthropic, OpenAIServer(api_key=KEY) as openai:
+        environ = {
+            "FLOTILLA_NATS_URL": url,
+            "FLOTILLA_PROVIDER_HEADERS_FILE": str(file),
+            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_BASE_URL": anthropic.url,
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": openai.url,
+        }
+        await doctor(**environ)
+        asked = {request.headers.get("api-key") for request in anthropic.requests}
+        others = {request.headers.get("api-key") for request in openai.requests}
+        file.write_text("Host: 5ecre7\n")
+        _, found = await doctor(**environ)
+
+    assert ({"5ecre7"}, {None}) == (asked, others)
+    assert "wrong" == found["anthropic"]["state"]
+    assert "FLOTILLA_PROVIDER_HEADERS_FILE" in found["anthropic"]["says"]
+    assert "5ecre7" not in found["anthropic"]["says"]

@@ -37,13 +37,15 @@ GONE_S = 8.0
 SERVERS: tuple[type[ProviderServer], ...] = (OllamaServer, OpenAIServer, AnthropicServer)
 
 
-def adapter(server: ProviderServer, connections_max: int = 8) -> Model:
+def adapter(
+    server: ProviderServer, connections_max: int = 8, headers: dict[str, str] | None = None
+) -> OllamaChat | OpenAIChat | AnthropicMessages:
     """The provider's own adapter."""
     if isinstance(server, OllamaServer):
-        return OllamaChat(server.url, api_key=KEY, connections_max=connections_max)
+        return OllamaChat(server.url, api_key=KEY, connections_max=connections_max, headers=headers)
     if isinstance(server, OpenAIServer):
-        return OpenAIChat(api_key=KEY, base_url=server.url, connections_max=connections_max)
-    return AnthropicMessages(api_key=KEY, base_url=server.url, connections_max=connections_max)
+        return OpenAIChat(api_key=KEY, base_url=server.url, connections_max=connections_max, headers=headers)
+    return AnthropicMessages(api_key=KEY, base_url=server.url, connections_max=connections_max, headers=headers)
 
 
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.__name__)
@@ -490,6 +492,24 @@ async def test_nothing_of_the_environment_leaves_in_headers(server: ProviderServ
     headers = server.requests[0].headers
     assert f"Bearer {KEY}" == headers["authorization"]
     assert "leaked" not in str(headers)
+
+
+async def test_a_gateways_own_headers_go_with_every_request(server: ProviderServer):
+    """
+    Whole, streamed, and where the models are listed; what HTTP, the protocol and the key say stays as it was.
+    """
+    model = adapter(server, headers={"api-key": "5ecre7", "X-Team": "search"})
+
+    await model.complete(call())
+    await model.complete(call(), Pieces())
+    await model.models(timeout_s=5.0)
+    await model.aclose()
+
+    assert len(server.requests) >= 3
+    for request in server.requests:
+        assert "5ecre7" == request.headers["api-key"]
+        assert "search" == request.headers["x-team"]
+        assert f"Bearer {KEY}" == request.headers["authorization"]
 
 
 @both_ways

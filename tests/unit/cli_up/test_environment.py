@@ -139,6 +139,24 @@ def test_the_workers_are_told_what_holds_for_every_fleet_of_the_machine():
     assert not own.keys() & of_orchestrator(UpOptions(), PLACE, own).keys()
 
 
+def test_a_gateways_headers_are_told_to_the_worker_of_the_cloud_zone_alone():
+    """
+    They may be secrets; a file is named by its whole path, wherever the worker runs.
+    """
+    given = {"FLOTILLA_PROVIDER_HEADERS_FILE": "headers"}
+
+    told = of_worker("cloud", UpOptions(), NOOP, PLACE, given)
+    assert str(Path("headers").absolute()) == told["FLOTILLA_PROVIDER_HEADERS_FILE"]
+    assert (
+        "a: b"
+        == of_worker("cloud", UpOptions(), NOOP, PLACE, {"FLOTILLA_PROVIDER_HEADERS": "a: b"})[
+            "FLOTILLA_PROVIDER_HEADERS"
+        ]
+    )
+    assert not given.keys() & of_worker("local", UpOptions(), NOOP, PLACE, given).keys()
+    assert not given.keys() & of_orchestrator(UpOptions(), PLACE, given).keys()
+
+
 def test_the_noop_engine_is_told_how_to_behave_and_no_other_engine_is():
     """
     Latency, jitter and failures are for measurements.

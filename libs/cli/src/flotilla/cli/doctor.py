@@ -12,7 +12,7 @@ from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.supervisor.engines import APIS
 from flotilla.cli.supervisor.errors import OptionError
 from flotilla.cli.supervisor.models_here import installed_models
-from flotilla.cli.supervisor.provider_checks import check_all, named_models
+from flotilla.cli.supervisor.provider_checks import check_all, named_models, without_headers
 from flotilla.client.addresses import DEFAULT_URL
 from flotilla.client.errors import (
     CertificateNotTrustedError,
@@ -157,7 +157,8 @@ async def _own_server(environ: Mapping[str, str]) -> list[Finding]:
     """A server that is named without a key: of one's own, as a local worker takes it."""
     if not environ.get(OWN_SERVER.address) or environ.get(OWN_SERVER.key):
         return []
-    return await check_all({OWN_SERVER.name: ()}, environ)
+    behind_gateway = not any(environ.get(provider.key) for provider in APIS)
+    return await check_all({OWN_SERVER.name: ()}, environ if behind_gateway else without_headers(environ))
 
 
 async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]:
@@ -170,4 +171,6 @@ async def _cloud(environ: Mapping[str, str], cloud_models: str) -> list[Finding]
     wanted = {provider.name: [provider.default_model] for provider in keyed}
     if models := named_models(cloud_models):
         wanted[keyed[0].name] = models
-    return await check_all(wanted, environ)
+    # A gateway's headers are for the one that serves, too: another provider must not be sent its secrets.
+    first = {keyed[0].name: wanted.pop(keyed[0].name)}
+    return [*await check_all(first, environ), *await check_all(wanted, without_headers(environ))]

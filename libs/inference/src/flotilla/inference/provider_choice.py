@@ -45,6 +45,7 @@ def _adapter(provider: Provider, settings: ProviderSettings, context_tokens: int
         base_url=base_url,
         egress=settings.egress(),
         connections_max=settings.slots,
+        headers=settings.extra_headers(),
         context_tokens=context_tokens,
     )
     try:

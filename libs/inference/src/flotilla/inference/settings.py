@@ -13,6 +13,7 @@ from flotilla.contracts.presence import MODELS_MAX, ModelCard, PriceCard, PriceU
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.approver_keys import is_public_key
 from flotilla.inference.adapters.egress import HOSTS_SETTING, Egress
+from flotilla.inference.adapters.extra_headers import extra_headers
 from flotilla.inference.adapters.own_hosts import OwnHosts
 from flotilla.inference.approval_check import APPROVERS_MAX, ApprovalCheck
 
@@ -40,6 +41,9 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         slots: `FLOTILLA_SLOTS`: attempts at a time in this replica.
         proxy_url: `FLOTILLA_PROXY_URL`: the proxy to the provider. A local worker takes none from the environment, and
             none that is not one's own host.
+        provider_headers: `FLOTILLA_PROVIDER_HEADERS`: headers that a gateway before the provider wants of its own,
+            `Name: value`, a line each.
+        provider_headers_file: `FLOTILLA_PROVIDER_HEADERS_FILE`: a file with the same, in its place.
         approvers: `FLOTILLA_APPROVERS`: public keys, with commas between; the provider is then sent nothing that none of
             them has granted. Empty asks for no grants.
         approval_capabilities: `FLOTILLA_APPROVAL_CAPABILITIES`: ask for grants for these alone; by default for all.
@@ -61,6 +65,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     output_tokens_max: str = ""
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 4
     proxy_url: str | None = None
+    provider_headers: str | None = None
+    provider_headers_file: Path | None = None
     approvers: str = ""
     approval_capabilities: str = ""
     local_hosts: str = ""
@@ -151,6 +157,18 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
         except ValueError as error:
             raise SettingsError(f"setting {HOSTS_SETTING}: {error}") from error
         return Egress(zone=self.zone, proxy_url=self.proxy_url, own=own)
+
+    def extra_headers(self) -> dict[str, str]:
+        """
+        What every request to the provider has beside the protocol's own headers.
+
+        Raises:
+            SettingsError: A line is no header that may be added, or the file cannot be read; repeats no value.
+        """
+        try:
+            return extra_headers(self.provider_headers, self.provider_headers_file)
+        except ValueError as error:
+            raise SettingsError(f"setting {error}") from error
 
     def model_names(self) -> list[tuple[str, frozenset[str]]]:
         """

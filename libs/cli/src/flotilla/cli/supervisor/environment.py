@@ -18,6 +18,7 @@ from flotilla.contracts.names import DEFAULT_SCOPE, REDACTION_POOL
 from flotilla.contracts.providers import PROVIDERS
 from flotilla.contracts.subjects import Zone
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING
+from flotilla.inference.adapters.extra_headers import FILE_SETTING, HEADERS_SETTING
 from flotilla.inference.settings import OUTPUT_TOKENS_SETTING
 from flotilla.provisioning.topology import TopologyLimits
 
@@ -90,7 +91,15 @@ def of_worker(
             "FLOTILLA_ENGINE_JITTER": str(options.engine_jitter),
             "FLOTILLA_ENGINE_FAILURE_RATE": str(options.engine_failure_rate),
         }
+    if zone == "cloud":
+        own |= headers_told(environ)
     return clean(environ, provider=provider if zone == "cloud" else "") | own
+
+
+def headers_told(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables with a gateway's headers, its file by its whole path: for the one provider that they are meant for."""
+    told = {HEADERS_SETTING: environ[HEADERS_SETTING]} if environ.get(HEADERS_SETTING) else {}
+    return told | ({FILE_SETTING: str(Path(environ[FILE_SETTING]).absolute())} if environ.get(FILE_SETTING) else {})
 
 
 def of_redaction(options: UpOptions, place: Place, key_file: Path, environ: Mapping[str, str]) -> dict[str, str]:

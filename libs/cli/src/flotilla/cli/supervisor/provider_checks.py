@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from flotilla.cli.supervisor.environment import clean
-from flotilla.contracts.providers import Provider, provider_named
+from flotilla.contracts.providers import OWN_SERVER, Provider, provider_named
 from flotilla.inference.adapters.access import Access, Adapter, connect
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
+from flotilla.inference.adapters.extra_headers import FILE_SETTING, HEADERS_SETTING, extra_headers
 from flotilla.inference.adapters.own_hosts import OwnHosts
 from flotilla.inference.checks import Finding, check_provider
 
@@ -63,8 +65,21 @@ def adapter_of(provider: Provider, environ: Mapping[str, str]) -> Adapter:
             api_key=_given(provider, provider.key, environ),
             base_url=_given(provider, provider.address, environ),
             egress=egress,
+            headers=_headers(provider, environ),
         )
     )
+
+
+def without_headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a provider that the gateway's headers are not meant for."""
+    return {name: value for name, value in environ.items() if name not in {HEADERS_SETTING, FILE_SETTING}}
+
+
+def _headers(provider: Provider, environ: Mapping[str, str]) -> dict[str, str]:
+    if provider.zone == "local" and provider is not OWN_SERVER:
+        return {}
+    file = environ.get(FILE_SETTING)
+    return extra_headers(environ.get(HEADERS_SETTING) or None, Path(file) if file else None)
 
 
 def _given(provider: Provider, variable: str, environ: Mapping[str, str]) -> str | None:

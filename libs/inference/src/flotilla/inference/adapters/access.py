@@ -1,7 +1,7 @@
 """What an adapter is made from, and the adapter of a provider by its record."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ class Access(Struct, frozen=True, kw_only=True):
         base_url: As the provider's `address` variable has it; None where it has none.
         egress: Which way calls take, and to which hosts they may go.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
+        headers: What a gateway before the provider wants beside the protocol's own; see `extra_headers`.
         context_tokens: The context that a server of one's own is to load models with; None leaves it to the server.
     """
 
@@ -30,6 +31,7 @@ class Access(Struct, frozen=True, kw_only=True):
     base_url: str | None
     egress: Egress
     connections_max: int = CONNECTIONS_MAX
+    headers: Mapping[str, str] | None = None
     context_tokens: int | None = None
 
 

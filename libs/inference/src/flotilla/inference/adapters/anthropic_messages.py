@@ -8,7 +8,7 @@ the SDK's HTTP client, and answers are decoded here from their bytes: the SDK bu
 import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, Final
@@ -75,6 +75,7 @@ class AnthropicMessages:
         base_url: With or without `/v1`; None for the public API. ValueError when it is no URL.
         egress: Which way its calls take; by default as the environment says.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
+        headers: Sent with every request, as `extra_headers` reads them.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class AnthropicMessages:
         base_url: str | None = None,
         egress: Egress = OUTWARD,
         connections_max: int = CONNECTIONS_MAX,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if not api_key:
             raise ValueError("an Anthropic API key is needed")
@@ -92,7 +94,9 @@ class AnthropicMessages:
         self._output_tokens_max: dict[str, int] = {}
         self._messages_url = httpx2.URL(f"{url}/v1/messages")
         self._models_url = httpx2.URL(f"{url}/v1/models?limit={LISTED_MAX}")
-        self._http = provider_client(PROVIDER, url, egress, api_key=api_key, connections_max=connections_max)
+        self._http = provider_client(
+            PROVIDER, url, egress, api_key=api_key, connections_max=connections_max, headers=headers
+        )
         self._sdk = anthropic.AsyncAnthropic(
             api_key=api_key,
             base_url=url,
@@ -205,6 +209,7 @@ def connect(access: Access) -> AnthropicMessages:
         base_url=access.base_url,
         egress=access.egress,
         connections_max=access.connections_max,
+        headers=access.headers,
     )
 
 

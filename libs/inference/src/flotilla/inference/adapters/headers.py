@@ -1,12 +1,12 @@
 """
-What leaves in HTTP headers: what the adapter was given, nothing from the environment.
+What leaves in HTTP headers: what the adapter was given, nothing that the SDKs find in the environment.
 
 The SDKs read `OPENAI_CUSTOM_HEADERS`, `ANTHROPIC_CUSTOM_HEADERS`, `OPENAI_ORG_ID` and more from the environment even
 when every argument is passed. A worker's environment is shared with whatever else its pod runs, so the last hook before
 the wire keeps the headers of HTTP and of the protocol, and sets the authorization itself.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Final, Protocol
 
 from flotilla.inference.adapters.http_bounds import ACCEPT_ENCODING
@@ -37,8 +37,14 @@ class Outgoing(Protocol):
         ...
 
 
-def own_headers(api_key: str | None) -> Callable[[Outgoing], Awaitable[None]]:
-    """A request hook that leaves only known headers, with `api_key` as the bearer token and the packings known here."""
+def own_headers(api_key: str | None, extra: Mapping[str, str] | None = None) -> Callable[[Outgoing], Awaitable[None]]:
+    """
+    A request hook that leaves only known headers, with the packings known here.
+
+    Args:
+        api_key: The bearer token.
+        extra: Added as they are; checked by `extra_headers`.
+    """
 
     async def keep(request: Outgoing) -> None:
         for name in list(request.headers):
@@ -47,5 +53,7 @@ def own_headers(api_key: str | None) -> Callable[[Outgoing], Awaitable[None]]:
         request.headers["accept-encoding"] = ACCEPT_ENCODING
         if api_key:
             request.headers["authorization"] = f"Bearer {api_key}"
+        if extra:
+            request.headers.update(extra)
 
     return keep

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 import httpcore2
@@ -33,6 +33,7 @@ def provider_client(
     api_key: str | None,
     connections_max: int,
     kept_s: float = KEPT_S,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx2.AsyncClient:
     """
     Make the client for one provider, and log which way its calls take.
@@ -44,6 +45,7 @@ def provider_client(
         api_key: Sent as a bearer token.
         connections_max: Calls at a time; more wait for a connection.
         kept_s: How long a connection that nobody uses stays open.
+        headers: Sent with every request, beside those of the protocol.
 
     Raises:
         EgressError: The zone does not allow the way, or a proxy or a file of certificates cannot be used.
@@ -71,7 +73,7 @@ def provider_client(
         trust_env=False,
         timeout=TIMEOUT,
         follow_redirects=False,
-        event_hooks={"request": [own_headers(api_key)]},
+        event_hooks={"request": [own_headers(api_key, headers)]},
     )
 
 

@@ -6,7 +6,7 @@ asked for here, and the call says why.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
@@ -94,6 +94,7 @@ class OllamaChat:
         context_tokens: The context to load models with (`num_ctx`); None leaves it to the server, which chooses by its
             GPU's memory.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
+        headers: Sent with every request, as `extra_headers` reads them.
     """
 
     def __init__(
@@ -104,12 +105,18 @@ class OllamaChat:
         api_key: str | None = None,
         context_tokens: int | None = None,
         connections_max: int = CONNECTIONS_MAX,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._context_tokens = context_tokens
         self._at_home: set[str] = set()
         self._no_grammars: set[bytes] = set()
         self._client = provider_client(
-            "ollama", ollama_url(base_url), egress, api_key=api_key, connections_max=connections_max
+            "ollama",
+            ollama_url(base_url),
+            egress,
+            api_key=api_key,
+            connections_max=connections_max,
+            headers=headers,
         )
         self._package = OllamaPackage(self._client)
 
@@ -264,6 +271,7 @@ def connect(access: Access) -> OllamaChat:
         api_key=access.api_key,
         context_tokens=access.context_tokens,
         connections_max=access.connections_max,
+        headers=access.headers,
     )
 
 

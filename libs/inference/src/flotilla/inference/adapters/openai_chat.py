@@ -8,7 +8,7 @@ a call's CPU time for it.
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -88,6 +88,7 @@ class OpenAIChat:
         provider: Names it in results, errors and the price list: `openai`, `gemini`, `vllm`, `llamacpp`, ...
         egress: Which way its calls take; by default as the environment says.
         connections_max: Calls that may run at once; more wait for a connection within their own timeout.
+        headers: Sent with every request, as `extra_headers` reads them.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class OpenAIChat:
         provider: str = "openai",
         egress: Egress = OUTWARD,
         connections_max: int = CONNECTIONS_MAX,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         pricing.load(provider)
         self._provider = provider
@@ -120,6 +122,7 @@ class OpenAIChat:
             api_key=api_key,
             connections_max=connections_max,
             kept_s=OWN_KEPT_S if of_ones_own else KEPT_S,
+            headers=headers,
         )
         self._sdk = openai.AsyncOpenAI(
             # The hook sets the real authorization; an empty key would send the SDK to the environment for one.
@@ -308,6 +311,7 @@ def connect(access: Access) -> OpenAIChat:
         provider=access.provider.name,
         egress=access.egress,
         connections_max=access.connections_max,
+        headers=access.headers,
     )
 
 
