@@ -74,7 +74,7 @@ class Listed:
         addressed = [match.span() for match in _ADDRESSED.finditer(text)] if "@" in text else []
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
         # Parts of an e-mail address go with it, or stay with it where the policy says so.
-        words = [token for token in tokens if not _within(addressed, token)] if addressed else tokens
+        words = _outside(addressed, tokens) if addressed else tokens
         for start, end in (*small_names(text, words, language), *said_again(words, named)):
             yield self._span(start, end, "PERSON", _PERHAPS)
         yield from parts
@@ -124,9 +124,17 @@ class Listed:
         return Span(start, end, name, self.name, score)
 
 
-def _within(regions: Sequence[Region], token: Token) -> bool:
-    at = bisect_left(regions, (token.end, 0))
-    return at > 0 and token.start < regions[at - 1][1]
+def _outside(regions: Sequence[Region], tokens: Sequence[Token]) -> list[Token]:
+    """The words without those that reach into a region; both in the order of the text."""
+    outside: list[Token] = []
+    ahead = iter((*regions, (tokens[-1].end, tokens[-1].end) if tokens else (0, 0)))
+    start, end = next(ahead)
+    for token in tokens:
+        while end <= token.start:
+            start, end = next(ahead)
+        if token.end <= start:
+            outside.append(token)
+    return outside
 
 
 def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> Iterator[Span]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at, spellings
-from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.outline import ANY_LENGTH, Outline
 from flotilla.privacy.values.regions import Region, around, begins, matches, words
 
 _CAPITAL: Final = r"^\W\d_a-zß-öø-ÿ"
@@ -49,8 +49,9 @@ _UNIT_ALONE: Final = re.compile(
 _FLOOR: Final = re.compile(r"(?<![\w.,])\d{1,2}\.?[º°ª]\s?(?:[A-Z]|izq\.?|izqda\.?|dcha\.?)(?!\w)")
 _MILITARY: Final = re.compile(r"(?<!\w)(?:APO|DPO|FPO),?\sA[AEP](?:,?\s\d{5}(?:-\d{4})?)?(?!\w)")
 _NO_NUMBER: Final = re.compile(
-    rf"(?<!\w){_CAP}(?:\s{_CAP})?\s(?:Street|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court|Terrace"
-    rf"|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
+    begins(_CAPITAL, r"\w")
+    + rf"[\w'.-]{{0,40}}(?:\s{_CAP})?\s(?:Street|Avenue|Ave|Road|Rd|Lane|Drive|Boulevard|Blvd|Court"
+    rf"|Terrace|Square|Crescent|Parkway|Highway|Parks|Courts|Ways|Mews|Grove)(?!\w)"
 )
 GERMANIC_KINDS: Final = (
     r"[Ss]tra(?:ß|ss)e|[Ss]tr\.|[Ww]eg"
@@ -318,13 +319,16 @@ def _before_houses(outline: Outline) -> list[Region]:
     """Where a word that ends as streets do stands before a number."""
     text, lower = outline.text, outline.lower
     found: list[Region] = []
-    for number, digits in outline.numbers:
-        if not digits or text[number - 1 : number] not in _BEFORE_HOUSE_LAST:
+    for number in outline.places(1, ANY_LENGTH):
+        if text[number - 1 : number] not in _BEFORE_HOUSE_LAST:
             continue
-        before = _BEFORE_HOUSE.search(text, max(0, number - _BEFORE_HOUSE_LENGTH_MAX), number)
-        if before is None:
-            continue
-        end = before.start()
+        if text[number - 1] == " " and text[number - 2].isalnum():
+            end = number - 1
+        else:
+            before = _BEFORE_HOUSE.search(text, max(0, number - _BEFORE_HOUSE_LENGTH_MAX), number)
+            if before is None:
+                continue
+            end = before.start()
         if lower[end - 2 : end] in _GERMANIC_LAST and lower.endswith(
             _GERMANIC_ENDS, max(0, end - _STREET_ENDS_WITH), end
         ):
@@ -340,13 +344,8 @@ def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[in
 def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
     """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
     text = outline.text
-    for number, digits in outline.numbers:
-        if (
-            not 0 < digits <= _HOUSE_DIGITS_MAX
-            or number < _SHORTEST_STREET
-            or not text[number - 1].isspace()
-            or text[number - 1] == "\n"
-        ):
+    for number in outline.places(1, _HOUSE_DIGITS_MAX):
+        if number < _SHORTEST_STREET or not text[number - 1].isspace() or text[number - 1] == "\n":
             continue
         last = text[number - 2]
         if not last.isalpha() and last not in _ENDS_NAME:

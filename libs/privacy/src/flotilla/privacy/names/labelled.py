@@ -210,10 +210,10 @@ def _value(text: str, start: int, end: int, kind: tuple[str, bool] | None) -> It
         or value.lower() in _NO_VALUES
     ):
         return
-    digit = any(sign.isdigit() for sign in value)
+    digit = any(map(str.isdigit, value))
     if name in _WITH_DIGITS and not digit:
         return
-    if name in {"PERSON", "PLACE", "ORG", "GROUP"} and not any(sign.isalpha() for sign in value):
+    if name in {"PERSON", "PLACE", "ORG", "GROUP"} and not any(map(str.isalpha, value)):
         return
     if name == "ACCOUNT" and not digit and " " in value:
         return

@@ -114,6 +114,10 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Check | None, str], ...]] = (
     (re.compile(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), None, "ID"),  # Mexican CURP
     (re.compile(r"[A-HJ-NPR-Z0-9]{14}\d{3}"), None, "PLATE"),  # vehicle identification number
 )
+# Most tokens have none of these forms.
+_ANY_FORM: Final = re.compile(
+    "|".join(f"(?{'i' if form.flags & re.IGNORECASE else ''}:{form.pattern})" for form, _, _ in _FORMS)
+)
 _NATIONAL_INSURANCE: Final = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]")
 # Those with spaces in them, with the shapes of which a text must have one (`Outline`).
 _SPACED: Final[tuple[tuple[re.Pattern[str], tuple[str, ...], Check | None, str], ...]] = (
@@ -159,7 +163,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """National and tax numbers of a text that have letters or a form of their own."""
     text, digits = outline.text, outline.digits
     for token in matches(_TOKEN, text, digits):
-        for form, check, name in _FORMS:
+        for form, check, name in _FORMS if _ANY_FORM.fullmatch(token[0]) else ():
             if form.fullmatch(token[0]):
                 yield *token.span(), name if check is None or check(token[0]) else "NUMBER"
     for form, shapes, check, name in _SPACED:

@@ -6,14 +6,13 @@ a typing error is no permission to leak.
 """
 
 import re
+import string
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final, cast
 
-import stdnum.luhn
-
 from flotilla.privacy.values.context import kind_before, kind_near, words_before
-from flotilla.privacy.values.identity import Check, type_of_digits
+from flotilla.privacy.values.identity import type_of_digits
 from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.phones import is_phone
 from flotilla.privacy.values.regions import begins, matches, words
@@ -31,7 +30,9 @@ IBAN_LENGTHS: Final = {
     )
 }
 """By country, the characters of an account number of ISO 13616."""
-_is_luhn: Final = cast("Check", stdnum.luhn.is_valid)
+_IBAN_VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in string.ascii_uppercase}
+# What a digit counts at every other place, from the right.
+_LUHN_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 # Digits in groups; the groups are apart by a space, a stop, a hyphen, a slash, or parentheses around an area code.
 _DIGITS: Final = re.compile(
@@ -44,8 +45,10 @@ _EXTENSION: Final = re.compile(r"\s?(?:x|ext\.?|extension|durchwahl|poste|int\.?
 _EXTENSION_GLUED: Final = re.compile(
     begins("+(0-9", r"\w.,") + r"(?:(?<=[+(])\d)?(?:[ ./()-]{0,3}\d){6,15}x\d{1,6}(?!\w)"
 )
+# With a letter and a digit at least.
 _CODE: Final = re.compile(
-    begins("A-Z0-9", r"\w./-") + r"(?:(?<=[0-9])|(?=[A-Z-]{0,38}[0-9]))[A-Z0-9]{0,29}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
+    begins("A-Z0-9", r"\w./-") + r"(?:(?<=[0-9])(?=[0-9-]{0,38}[A-Z])|(?<=[A-Z])(?=[A-Z-]{0,38}[0-9]))"
+    r"[A-Z0-9]{0,29}(?:-[A-Z0-9]{1,30}){0,6}(?![\w])"
 )
 _MORE_GROUPS: Final = re.compile(r"(?: \d{3,6}){1,3}(?![\w]|[.,]\d)")
 _PLATE_TOLD: Final = re.compile(
@@ -150,9 +153,9 @@ def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text = outline.text
     for match in matches(_CODE, text, outline.digits):
         shown = match[0]
-        if len(shown) in _CODE_LENGTHS and not shown.isdigit():
+        if len(shown) in _CODE_LENGTHS:
             count = sum(map(str.isdigit, shown))
-            if count >= _CODE_DIGITS_TOLD_MIN and any(map(str.isalpha, shown)):
+            if count >= _CODE_DIGITS_TOLD_MIN:
                 yield from _code(text, match, count)
     for match in outline.at_numbers(_SHORT, *_SHORT_DIGITS):
         kind = kind_before(words_before(text, match.start()))
@@ -188,25 +191,26 @@ def _told(outline: Outline) -> Iterator[tuple[int, int, str]]:
 
 
 def _iban(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
-    start = match.start()
+    start, end = match.span()
     # The pattern may have run on into the next word: a country's numbers have one length.
-    left = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
-    end = start
-    while left and end < match.end():
-        left -= text[end].isalnum()
-        end += 1
-    if not left and end > start and (end == len(text) or not text[end].isalnum()) and _is_checked(text[start:end]):
-        yield start, end, "IBAN"
-        return
+    length = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
+    plain = match[0].replace(" ", "").replace("-", "")
+    if length and len(plain) >= length and _is_checked(plain[:length]):
+        if end - start == len(plain):
+            end = start + length
+        else:
+            end = [place for place in range(start, end) if text[place].isalnum()][length - 1] + 1
+        if not text[end : end + 1].isalnum():
+            yield start, end, "IBAN"
+            return
     wrong = _IBAN_WRITTEN.match(text, start)
     if wrong is not None:
         yield *wrong.span(), "NUMBER"
 
 
-def _is_checked(shown: str) -> bool:
-    """Whether the check digits of ISO 13616 are right."""
-    plain = "".join(filter(str.isalnum, shown)).upper()
-    return plain.isascii() and int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
+def _is_checked(plain: str) -> bool:
+    """Whether the check digits of ISO 13616 are right, of ASCII letters and digits alone."""
+    return int((plain[4:] + plain[:4]).upper().translate(_IBAN_VALUES)) % 97 == 1
 
 
 def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
@@ -235,6 +239,12 @@ def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     if extension is not None:
         end = extension.end()
     yield start, end, "PHONE" if extension is not None else _type_of(shown, digits, kind)
+
+
+def _is_luhn(digits: str) -> bool:
+    """Whether the check digit of ISO/IEC 7812 is right."""
+    doubled = map(_LUHN_DOUBLED.__getitem__, map(int, digits[-2::-2]))
+    return (sum(map(int, digits[::-2])) + sum(doubled)) % 10 == 0
 
 
 def _type_of(shown: str, digits: str, kind: str | None) -> str:

@@ -7,7 +7,7 @@ text has the shape that it needs somewhere: whether it has takes a microsecond.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flotilla.privacy.values.regions import Region, begins, near_digits
@@ -46,6 +46,7 @@ class Outline:
     shape: str
     digits: Sequence[Region]
     numbers: Sequence[tuple[int, int]]
+    _chosen: dict[tuple[int, int], list[int]] = field(default_factory=dict[tuple[int, int], list[int]])
 
     def has_shape(self, *shapes: str) -> bool:
         """Whether one of some shapes occurs."""
@@ -63,13 +64,15 @@ class Outline:
         self, pattern: re.Pattern[str], digits_min: int = 0, digits_max: int = ANY_LENGTH
     ) -> Iterator[re.Match[str]]:
         """The matches of a pattern that can begin only where a number may, with so many digits."""
-        text, tried, end = self.text, pattern.match, 0
-        for place, digits in self.numbers:
-            if digits_min <= digits <= digits_max and place >= end:
-                match = tried(text, place)
-                if match is not None:
-                    end = match.end()
-                    yield match
+        return _at(pattern, self.text, self.places(digits_min, digits_max))
+
+    def places(self, digits_min: int, digits_max: int) -> Sequence[int]:
+        """Where a number may begin that begins with so many digits; a page has hundreds, and is asked twenty times."""
+        places = self._chosen.get((digits_min, digits_max))
+        if places is None:
+            places = [place for place, digits in self.numbers if digits_min <= digits <= digits_max]
+            self._chosen[digits_min, digits_max] = places
+        return places
 
     def at_shapes(self, pattern: re.Pattern[str], *shapes: str) -> Iterator[re.Match[str]]:
         """The matches of a pattern that can begin only with one of some shapes."""
@@ -85,12 +88,11 @@ Find = Callable[[Outline], Iterator[tuple[int, int, str]]]
 
 def outline_of(text: str) -> Outline:
     """What is known of a text."""
-    numbers: list[tuple[int, int]] = []
-    for match in _NUMBER_BEGINS.finditer(text):
-        start, end = match.span()
-        numbers.append((start, 0 if text[start] in "+(" else end - start))
-    lower = lower_of(text)
-    return Outline(text, lower, shape_of(text), near_digits(text), numbers)
+    numbers = [
+        (start, 0 if text[start] in "+(" else end - start)
+        for start, end in (match.span() for match in _NUMBER_BEGINS.finditer(text))
+    ]
+    return Outline(text, lower_of(text), shape_of(text), near_digits(text), numbers)
 
 
 def _at(pattern: re.Pattern[str], text: str, places: Iterable[int]) -> Iterator[re.Match[str]]:

@@ -6,7 +6,7 @@ numbers took 10 ms.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final, cast
 
@@ -32,12 +32,12 @@ _WORLD: Final = "001"
 
 def is_phone(shown: str) -> bool:
     """Whether digits with what stands between them are a number that is given out, of any country if it says which."""
-    digits = "".join(sign for sign in shown if sign.isdigit())
+    digits = "".join(filter(str.isdigit, shown))
     if shown.startswith("+"):
         return _is_international(digits)
     if shown.startswith("00"):
         return _is_international(digits[2:])
-    return any(_is_national(digits, region, "") for region in _REGIONS)
+    return _is_national(digits, _REGIONS, "")
 
 
 def _is_international(digits: str) -> bool:
@@ -45,22 +45,22 @@ def _is_international(digits: str) -> bool:
         code = digits[:length]
         regions = _REGIONS_OF_CODE.get(int(code)) if code else None
         if regions is not None:
-            return any(_is_national(digits[length:], region, code) for region in regions)
+            return _is_national(digits[length:], regions, code)
     return False
 
 
-def _is_national(digits: str, region: str, code: str) -> bool:
-    numbers, prefix, own_code = _patterns(region, code)
-    return any(numbers.fullmatch(rest) for rest in _without_prefix(digits, prefix, own_code))
-
-
-def _without_prefix(digits: str, prefix: re.Pattern[str] | None, code: str) -> Iterator[str]:
-    yield digits
-    leading = prefix.match(digits) if prefix is not None else None
-    if leading is not None and leading.end():
-        yield digits[leading.end() :]
-    if code and digits.startswith(code):
-        yield digits[len(code) :]
+def _is_national(digits: str, regions: Iterable[str], code: str) -> bool:
+    """Whether it is a number of one of some regions, as it is, without what stands before it at home, or its code."""
+    for region in regions:
+        numbers, prefix, own_code = _patterns(region, code)
+        if numbers.fullmatch(digits):
+            return True
+        leading = prefix.match(digits) if prefix is not None else None
+        if leading is not None and leading.end() and numbers.fullmatch(digits, leading.end()):
+            return True
+        if own_code and digits.startswith(own_code) and numbers.fullmatch(digits, len(own_code)):
+            return True
+    return False
 
 
 @cache
