@@ -10,7 +10,7 @@ from chunk_invariance import assert_chunk_invariant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flotilla.privacy import Account, Entries, StreamRestorer, restore_json, restore_text
+from flotilla.privacy import Account, Entries, StreamRestorer, Structured, redact, restore_json, restore_text
 from flotilla.privacy.errors import EntriesError, UnsupportedTextError
 from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX, is_tag, tag_of
 
@@ -63,13 +63,33 @@ CHANGES = [
     ("\uff3bPERSON\uff3f1\uff3f{tag}\uff3d", "{}"),
     ("\u3010PERSON_1_{tag}\u3011", "{}"),
     ("[PERSON\u200b_1_\u2060{tag}]", "{}"),
+    # Typeset, put into a text of another script or direction, of full width, with escaped underscores.
+    ("[PERSON\u20131\u2013{tag}]", "{}"),
+    ("[PERSON\u20141\u2212{tag}]", "{}"),
+    ("[PERSON\u20091\u2003{tag}]", "{}"),
+    ("\u3010\u3000PERSON_1_{tag}\u3000\u3011", "{}"),
+    ("[\u200ePERSON_1_{tag}\u200f]", "[\u200e{}\u200f]"),
+    ("[PERSON\u200f_\u200e1_{tag}]", "{}"),
+    ("[\u041f\u0435\u0440\u0441\u043e\u043d\u0430_1_{tag}]", "{}"),
+    ("[\u4eba\u7269_1_{tag}]", "{}"),
+    ("[\u0634\u062e\u0635_\u0661_{tag}]", "{}"),
+    ("[\u0935\u094d\u092f\u0915\u094d\u0924\u093f_\u0967_{tag}]", "{}"),
+    ("[PERSON_\uff11_{tag}]", "{}"),
+    ("\uff3b\uff30\uff25\uff32\uff33\uff2f\uff2e\uff3f\uff11\uff3f{wide}\uff3d", "{}"),
+    ("[PERSON&#95;1&#95;{tag}]", "{}"),
+    ("[PERSON&lowbar;1&#x5F;{tag}]", "{}"),
+    ("[PERSON&nbsp;1&nbsp;{tag}]", "{}"),
+    ("%5BPERSON%5F1%5F{tag}%5D", "{}"),
+    ("%5BPERSON%201%20{tag}%5D", "{}"),
+    ("\\u005bPERSON\\u005f1\\u005f{tag}\\u005d", "{}"),
 ]
+WIDE_TAG = "".join(chr(ord(letter) - ord("A") + ord("\uff21")) for letter in TAG)
 
 
 @pytest.mark.parametrize(("change", "left"), CHANGES)
 def test_what_models_do_to_placeholders_is_undone(change: str, left: str):
     """Case, brackets, separators, Markdown, quotes, possessive."""
-    changed = change.format(tag=TAG, low=TAG.lower())
+    changed = change.format(tag=TAG, low=TAG.lower(), wide=WIDE_TAG)
 
     assert f"So {left.format('value 1')} came." == restore_text(f"So {changed} came.", ENTRIES)
 
@@ -146,6 +166,9 @@ PARTS = st.one_of(
             f"[NOMBRE_1_{TAG}]",
             f"\u3010{ONE[1:-1]}\u3011",
             f"[PERSON_99_{TAG}]",
+            f"[PERSON&#95;1&#95;{TAG}]",
+            f"%5BPERSON%5F1%5F{WIDE_TAG}%5D",
+            f"[\u0634\u062e\u0635_\u0661_{TAG}]",
         ]
     ),
     st.sampled_from([ONE[:length] for length in range(1, len(ONE))]),
@@ -177,6 +200,24 @@ def test_every_cut_in_two_is_the_same_by_an_independent_judge():
     text = f"Dear {ONE}, (see [PERSON_10_{TAG}]) person_2_{TAG.lower()}'s [ EMAIL 12 {TAG} ] [PERSON_99_{TAG}] [x]"
 
     assert assert_chunk_invariant(streamed, lambda whole: restore_text(whole, ENTRIES), text) > 50
+
+
+@pytest.mark.parametrize("change", [change for change, _ in CHANGES])
+def test_what_models_do_is_undone_however_a_stream_is_cut(change: str):
+    text = f"So {change.format(tag=TAG, low=TAG.lower(), wide=WIDE_TAG)} came."
+    whole = restore_text(text, ENTRIES)
+
+    assert [] == [cut for cut in range(len(text)) if "".join(streamed([text[:cut], text[cut:]])) != whole]
+    assert whole == "".join(streamed(text))
+
+
+def test_a_tag_of_full_width_in_the_input_is_replaced_as_well():
+    """Restore reads it, so nothing but placeholders may have it."""
+    text = f"[PERSON_1_{WIDE_TAG}] came."
+    redacted = redact(text, ENTRIES, [Structured()], language="en")
+
+    assert WIDE_TAG not in redacted.text
+    assert text == restore_text(redacted.text, redacted.entries)
 
 
 def test_ordinary_words_are_not_held_back():
