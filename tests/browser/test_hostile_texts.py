@@ -53,7 +53,7 @@ async def test_hostile_texts_of_a_task_are_shown_as_they_are(browser: Browser, p
         for view in (*VIEWS, f"tasks/default/{task}"):
             await page.go(view)
             assert await page.page.evaluate(IS_CLEAN) == CLEAN, view
-        await page.page.get_by_role("button", name="Show what came of it").click()
+        await page.page.get_by_role("button", name="Show the result").click()
         await page.page.locator("pre.document").first.wait_for()
         assert await page.page.evaluate(IS_CLEAN) == CLEAN
         assert page.errors == []

@@ -143,6 +143,23 @@ def test_the_step_of_a_run_that_waits_for_an_approval_is_told():
     assert not tasks.waiting_steps("default", "run-1")
 
 
+def test_a_run_that_waits_at_a_gate_does_not_stand_still():
+    """
+    Neither it nor its step; from the decision on it has time again, and then it does.
+    """
+    tasks, step = SeenTasks(), "run-1-0123456789abcdef0123"
+    for one in (event("queued", "run-1"), event("step_started", "run-1", step="german"), event("queued", "other")):
+        tasks.take("default", one)
+    tasks.take("default", event("awaiting_approval", step, step="german"))
+
+    assert ["other"] == [seen.task for seen in tasks.standing(300)]
+    assert {("default", "run-1"), ("default", step)} == tasks.awaiting_approval()
+    tasks.take("default", event("approval_decided", step, at=400, step="german"))
+    assert ["other"] == [seen.task for seen in tasks.standing(400)]
+    assert set() == tasks.awaiting_approval()
+    assert ["run-1", "other", step] == [seen.task for seen in tasks.standing(401)]
+
+
 def test_tasks_and_their_events_have_bounds():
     """
     The oldest task goes; of a task with too many events those in between do, and the one that ended it stays.

@@ -130,6 +130,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: float | None = None
     labels: dict[str, str] = {}
     run: str = ""
+    awaits_approval: bool = False
 
 
 class SeenTasks:
@@ -155,6 +156,10 @@ class SeenTasks:
             self.run_of(seen)
         held = len(seen.events)
         seen.take(event)
+        run = self._tasks.get((scope, self.run_of(seen))) if event.kind == "approval_decided" else None
+        if run is not None:
+            # It goes on from now: its own events say nothing of the time at the gate.
+            run.heard_unix_ms = max(run.heard_unix_ms, event.at_unix_ms)
         self._events += len(seen.events) - held
         while self._events > self._events_max and len(self._tasks) > 1:
             self._forget_oldest()
@@ -195,12 +200,22 @@ class SeenTasks:
         return self._tasks.get((scope, task))
 
     def standing(self, since_unix_ms: int) -> list[SeenTask]:
-        """Those that have not ended, wait for no approval, and of which nothing has been heard since; the oldest first."""
+        """
+        Those that have not ended and of which nothing has been heard since, the oldest first.
+
+        What waits for an approval is none of them, nor is the run that it is a step of.
+        """
+        waiting = self.awaiting_approval()
         return [
             seen
             for seen in self._tasks.values()
-            if not seen.has_ended and not seen.gates and seen.heard_unix_ms < since_unix_ms
+            if not seen.has_ended and seen.heard_unix_ms < since_unix_ms and (seen.scope, seen.task) not in waiting
         ]
+
+    def awaiting_approval(self) -> set[tuple[str, str]]:
+        """Scope and id of the tasks that wait for one, and of the runs of which a step does."""
+        waiting = [seen for seen in self._tasks.values() if seen.gates and not seen.has_ended]
+        return {(seen.scope, task) for seen in waiting for task in (seen.task, self.run_of(seen)) if task}
 
     def waiting_steps(self, scope: str, run: str) -> frozenset[str]:
         """The steps of a run that wait for an approval."""

@@ -124,6 +124,8 @@ export interface TaskLine {
   error?: string;
   /** Of which it is a step. */
   run?: string;
+  /** Itself, or a step of it. */
+  awaits_approval?: boolean;
 }
 
 export interface Attempt {

@@ -61,7 +61,8 @@ class TaskAnswers:
                 break
             page.append(seen)
         cursor = f"{page[-1].at_unix_ms}.{page[-1].scope}.{page[-1].task}" if more else None
-        return as_json({"tasks": [self._summary(seen) for seen in page], "cursor": cursor})
+        waiting = self._view.tasks.awaiting_approval()
+        return as_json({"tasks": [self._summary(seen, waiting) for seen in page], "cursor": cursor})
 
     async def story(self, request: Request) -> Response:
         """All that is known of one task but its documents."""
@@ -119,7 +120,7 @@ class TaskAnswers:
                 break
         return tasks
 
-    def _summary(self, seen: SeenTask) -> TaskSummary:
+    def _summary(self, seen: SeenTask, waiting: set[tuple[str, str]]) -> TaskSummary:
         return TaskSummary(
             scope=seen.scope,
             task=seen.task,
@@ -134,4 +135,5 @@ class TaskAnswers:
             cost_usd=seen.cost_usd,
             labels=seen.labels,
             run=self._view.tasks.run_of(seen),
+            awaits_approval=not seen.has_ended and (seen.scope, seen.task) in waiting,
         )

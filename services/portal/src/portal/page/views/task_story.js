@@ -46,7 +46,7 @@ function summary(story) {
   return h(
     "section",
     { class: "panel" },
-    h("h2", { class: "title" }, h("bdi", { class: "mono" }, story.task), " ", tag(story.state)),
+    h("h2", { class: "title" }, h("bdi", { class: "mono" }, story.task), " ", tag(story.awaits_approval ? "awaiting_approval" : story.state)),
     error?.kind ? h("p", { class: "notice bad" }, h("b", null, words(error.kind)), error.message ? `: ${error.message}` : null) : null,
     story.awaits_approval ? h("p", { class: "notice warn" }, "It waits for an approval. ", h("a", { href: "#/approvals" }, "To the approvals")) : null,
     h(
@@ -56,7 +56,7 @@ function summary(story) {
       fact("scope", h("bdi", null, story.scope)),
       fact("where", whereText(story)),
       fact("latency", ms(story.latency_ms)),
-      typeof story.queued_ms === "number" ? fact("of it waiting", ms(story.queued_ms)) : null,
+      typeof story.queued_ms === "number" ? fact("of it in the queue", ms(story.queued_ms)) : null,
       fact("cost", usd(story.cost_usd)),
       isKnown(story.input_tokens) ? fact("tokens", `${count(story.input_tokens)} in, ${count(story.output_tokens)} out`) : null,
       fact("when", ago(story.at_unix_ms)),
@@ -158,7 +158,7 @@ function button(where) {
         drawNow();
       },
     },
-    "Show what came of it",
+    "Show the result",
   );
 }
 

@@ -25,8 +25,8 @@ export function taskTable(tasks) {
       key: `${task.scope} ${task.task}`,
       cells: [
         h("a", { class: "cut id", href: link(["tasks", task.scope, task.task]), title: task.task }, h("bdi", null, task.task)),
-        [h("bdi", null, task.capability), task.run ? h("span", { class: "dim" }, " of ", h("a", { href: link(["tasks", task.scope, task.run]) }, h("bdi", null, task.run))) : null],
-        [tag(task.state), task.error ? h("span", { class: "dim" }, ` ${words(task.error)}`) : null],
+        [h("bdi", null, task.capability), task.run ? h("span", { class: "dim of-run" }, " of ", h("a", { class: "where", href: link(["tasks", task.scope, task.run]), title: task.run }, h("bdi", null, task.run))) : null],
+        [tag(task.awaits_approval ? "awaiting_approval" : task.state), task.error ? h("span", { class: "dim" }, ` ${words(task.error)}`) : null],
         whereText(task),
         ms(task.latency_ms),
         usd(task.cost_usd),
