@@ -113,6 +113,9 @@ function banner() {
     const old = app.snapshot ? [" Figures are from ", ago(app.snapshot.at_unix_ms), "."] : null;
     return h("div", { key: "banner", class: "banner bad", role: "alert" }, h("b", null, "Disconnected from the portal. "), app.linkWords, old, " Trying again by itself.");
   }
+  if (app.sessionEnded && app.session?.role && place().view !== "sign-in") {
+    return h("div", { key: "banner", class: "banner bad", role: "alert" }, h("b", null, "Your session is over. "), "You still may look; ", h("a", { href: "#/sign-in" }, "sign in again"), " to go on where you were.");
+  }
   if (app.link === "live" && app.snapshot?.connected === false) {
     return h("div", { key: "banner", class: "banner bad", role: "alert" }, h("b", null, "The portal has lost NATS. "), "What stands here is what it last knew; it connects again by itself.");
   }

@@ -1,5 +1,6 @@
 /** Requests to the portal's own server. */
 
+import { drawNow } from "./frames.js";
 import { app } from "./state.js";
 
 const TIMEOUT_MS = 20_000;
@@ -46,13 +47,36 @@ export async function request(path, { method = "GET", body } = {}) {
   } catch {
     throw new ServerError(0, "unreachable", "The portal does not answer.");
   }
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) {
+    if (path !== "/session" && (response.status === 401 || response.status === 403)) void askWhoIsSignedIn();
+    throw await refusal(response);
+  }
   if (response.status === 204) return null;
   try {
     return await response.json();
   } catch {
     throw new ServerError(response.status, "unreadable", "The portal's answer could not be read.");
   }
+}
+
+/** Whoever is refused may be nobody any more: the page says so then, and offers no more than they may do. */
+async function askWhoIsSignedIn() {
+  if (!app.session?.signed_in) return;
+  const before = app.session;
+  try {
+    const now = await request("/session");
+    if (app.session === before) become(now);
+  } catch {
+    // It is asked again at the next refusal.
+  }
+}
+
+/** @param {import("../contract.js").Session} session What it is now. */
+export function become(session) {
+  if (app.session?.signed_in && !session.signed_in) app.sessionEnded = true;
+  if (session.signed_in) app.sessionEnded = false;
+  app.session = session;
+  drawNow();
 }
 
 /** @param {Response} response @returns {Promise<ServerError>} */

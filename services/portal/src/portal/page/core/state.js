@@ -13,6 +13,8 @@ export const app = {
   session: null,
   /** @type {Link} */
   link: "connecting",
+  /** Somebody had signed in, and has not signed out: their session is over. */
+  sessionEnded: false,
   /** What the server said when it refused, or nothing. */
   linkWords: "",
   /** By this machine's clock; when the stream last said anything. */

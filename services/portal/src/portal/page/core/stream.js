@@ -6,7 +6,7 @@
  */
 
 import { drawNow, drawSoon } from "./frames.js";
-import { refusal, request } from "./server.js";
+import { become as becomeSession, refusal, request } from "./server.js";
 import { app, takeEvents, takeSnapshot } from "./state.js";
 
 /** Two heartbeats and a half. */
@@ -19,6 +19,7 @@ let lastId = "";
 let failures = 0;
 let isFirstBatch = true;
 let isReopened = false;
+let isSessionOld = true;
 /** @type {AbortController | null} */
 let open = null;
 
@@ -55,7 +56,8 @@ async function once() {
     if (Date.now() - app.heardAt > SILENCE_MS_MAX && app.link === "live") cut.abort();
   }, 1000);
   try {
-    if (!app.session) app.session = await request("/session");
+    if (isSessionOld || !app.session) becomeSession(await request("/session"));
+    isSessionOld = false;
     // Whoever is not signed in may still be let look: then the session has a role.
     if (!app.session?.role) return become("signed_out", "");
     /** @type {Record<string, string>} */
@@ -71,7 +73,7 @@ async function once() {
     const status = /** @type {{ status?: number }} */ (error).status ?? 0;
     const words = status ? /** @type {Error} */ (error).message : "";
     // What the session was is asked again: the server may have been started anew since.
-    app.session = status === 403 ? app.session : null;
+    isSessionOld = status !== 403;
     // So it is of who is not signed in any more: what the session is now says how they can.
     if (isReopened || status === 401) become("connecting", "");
     else become(status === 403 ? "refused" : "lost", words);

@@ -8,6 +8,15 @@ import { app } from "../core/state.js";
 import { follow, reopen, startAnew } from "../core/stream.js";
 
 const TOKEN_CHARS_MAX = 4096;
+const HERE = "#/sign-in";
+
+/** Where the page is, and where somebody was who went from there to sign in. */
+let now = location.hash;
+let before = "";
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith(HERE) && !now.startsWith(HERE)) before = now;
+  now = location.hash;
+});
 
 let failure = "";
 let isBusy = false;
@@ -32,10 +41,16 @@ const CAME_TO_NOTHING = {
 /** @param {import("../core/place.js").Place} [where] */
 export function view(where) {
   const ways = app.session?.sign_in ?? ["token"];
+  const over = app.sessionEnded ? h("p", { key: "over", class: "notice bad sign-in", role: "alert" }, h("b", null, "Your session is over. "), "Sign in again to go on where you were.") : null;
+  return [over, ...waysIn(where, ways)];
+}
+
+/** @param {import("../core/place.js").Place | undefined} where @param {string[]} ways */
+function waysIn(where, ways) {
   const [why] = where?.view === "sign-in" ? where.parts : [];
   const came = (why && Object.hasOwn(CAME_TO_NOTHING, why) && CAME_TO_NOTHING[why]) || "";
   if (ways.includes("provider")) return [atProvider(came), ways.includes("token") ? withToken() : null];
-  return ways.includes("token") ? withToken() : elsewhere(ways);
+  return [ways.includes("token") ? withToken() : elsewhere(ways)];
 }
 
 /** @param {string} came */
@@ -83,7 +98,7 @@ async function signIn(event) {
     await request("/session", { method: "POST", body: { token } });
     form.reset();
     await changed();
-    if (location.hash.startsWith("#/sign-in")) location.hash = "#/";
+    if (location.hash.startsWith(HERE)) location.hash = before || "#/";
   } catch (error) {
     failure = /** @type {Error} */ (error).message;
   } finally {
@@ -108,6 +123,7 @@ async function changed() {
   app.snapshot = null;
   app.events = [];
   app.session = null;
+  app.sessionEnded = false;
   app.link = "connecting";
   startAnew();
   forgetAll();
