@@ -39,6 +39,31 @@ async def test_an_admin_checks_a_policy_and_puts_it_in_force(browser: Browser, p
     assert in_force["toml"] == POLICY
 
 
+async def test_an_admin_goes_back_to_a_policy_that_was_in_force(
+    browser: Browser, portal: PortalHere, caller: PlainClient
+):
+    """
+    From the history, by the same question; who only looks is not offered it.
+    """
+    before = (await caller.api("policy", {"verb": "set", "toml": POLICY}))["revision"]
+    await caller.api("policy", {"verb": "set", "toml": f"{POLICY}# too far\n"})
+    for role in ("viewer", "admin"):
+        async with open_page(browser, portal) as page:
+            await page.sign_in(role)
+            await page.go("routes/policy")
+            await page.page.get_by_text("in force").first.wait_for()
+            back = page.page.get_by_role("button", name=f"Go back to revision {before}", exact=True)
+            if role == "viewer":
+                assert 0 == await back.count()
+                continue
+            await back.click()
+            await page.page.get_by_role("button", name="Put in force").click()
+            await page.page.get_by_role("dialog").get_by_role("button", name="Put in force").click()
+            await page.see("is in force.")
+            assert page.errors == []
+    assert POLICY == (await caller.api("policy", {"verb": "get"}))["toml"]
+
+
 async def test_dead_letters_are_tried_again_and_discarded(browser: Browser, portal: PortalHere, caller: PlainClient):
     """
     Only what has a tick; each is asked about once more.
@@ -159,7 +184,9 @@ async def test_a_grant_lets_a_run_go_on(browser: Browser, portal: PortalHere, ca
         await page.page.get_by_label("Comment").fill("nothing of a person is in it")
         await page.page.get_by_role("button", name="Grant").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Grant").click()
-        await page.page.get_by_role("link", name=task).wait_for(state="detached")
+        await page.page.get_by_role("link", name=f"Read and decide: translate of {task}").wait_for(state="detached")
+        await page.see("Granted")
+        await page.page.get_by_role("link", name=task, exact=True).wait_for()
         await caller.until_status(task, "ok")
         await page.go(f"tasks/default/{task}")
         german = page.page.locator(".step", has_text="german")

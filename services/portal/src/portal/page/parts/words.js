@@ -30,6 +30,11 @@ export function zoneTag(zone) {
   return h("span", { class: `tag ${zone}` }, zone);
 }
 
+/** @param {string[] | undefined} zones */
+export function zoneTags(zones) {
+  return h("span", { class: "labels" }, (zones ?? []).map(zoneTag));
+}
+
 /** @param {string | undefined} dataClass */
 export function classTag(dataClass) {
   if (!dataClass) return null;

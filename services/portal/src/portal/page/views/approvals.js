@@ -6,11 +6,11 @@ import { go, link } from "../core/place.js";
 import { h } from "../core/render.js";
 import { forget, resource } from "../core/resource.js";
 import { path, request } from "../core/server.js";
-import { may } from "../core/state.js";
+import { app, may } from "../core/state.js";
 import { confirm } from "../parts/dialog.js";
 import { empty, whenLoaded } from "../parts/states.js";
 import { table } from "../parts/table.js";
-import { classTag, tag, zoneTag } from "../parts/words.js";
+import { classTag, tag, zoneTags } from "../parts/words.js";
 
 /** @import { Approval } from "../contract.js" */
 
@@ -20,6 +20,8 @@ const COMMENT_CHARS_MAX = 1000;
 const PLACEHOLDER = /(\[[A-Z]{2,16}_\d{1,7}_[A-Z]{5}\])/;
 
 let comment = "";
+/** What was decided last from this page, and by whom. @type {{ words: string, by: string | undefined, approval: Approval } | null} */
+let decided = null;
 
 export const title = "Approvals";
 
@@ -37,11 +39,12 @@ function list() {
     whenLoaded(resource("/api/approvals", AGE_MS), (data) => {
       /** @type {Approval[]} */
       const approvals = data.approvals;
-      if (!approvals.length) return empty("Nothing waits", "A task that needs a person's word is here until it is granted, denied or expired.");
-      return table(
+      if (!approvals.length) return [decidedLast(), empty("Nothing waits", "A task that needs a person's word is here until it is granted, denied or expired.")];
+      return [decidedLast(), table(
         "Approvals that wait",
         [
           { head: "task", class: "mono first" },
+          { head: h("span", { class: "unseen" }, "what to do") },
           { head: "step" },
           { head: "capability" },
           { head: "state" },
@@ -53,19 +56,28 @@ function list() {
         approvals.map((approval) => ({
           key: approval.id,
           cells: [
-            h("a", { class: "cut id", href: link(["approvals", approval.id]) }, h("bdi", null, approval.run || approval.task || approval.id)),
+            h("bdi", { class: "cut id", title: approval.run || approval.task || approval.id }, approval.run || approval.task || approval.id),
+            h("a", { class: "button", href: link(["approvals", approval.id]), "aria-label": `Read and decide: ${approval.capability} of ${approval.run || approval.task}` }, may("decide") ? "Read and decide" : "Read"),
             h("bdi", null, approval.step || "–"),
             h("bdi", null, approval.capability),
             tag(approval.status || "pending"),
             classTag(approval.data_class),
-            (approval.zones ?? []).map((zone) => zoneTag(zone)),
+            zoneTags(approval.zones),
             h("bdi", null, approval.submitted_by || "–"),
             ago(approval.expires_unix_ms),
           ],
         })),
-      );
+      )];
     }),
   );
+}
+
+/** With the way to the task, which goes on or has failed by it. */
+function decidedLast() {
+  if (!decided || decided.by !== app.session?.name) return null;
+  const { scope, run, task = "" } = decided.approval;
+  const name = run || task;
+  return h("p", { key: "decided", class: "notice ok", role: "status" }, `${decided.words}: `, h("bdi", null, decided.approval.capability), scope && name ? [" of ", h("a", { href: link(["tasks", scope, name]) }, h("bdi", null, name))] : null);
 }
 
 /** @param {string} id */
@@ -97,9 +109,9 @@ function facts(approval) {
   /** @type {[string, import("../core/render.js").Child][]} */
   const list = [
     ["scope", approval.scope],
-    ["task", h("span", { class: "mono" }, approval.run || approval.task || "–")],
+    ["task", approval.scope && (approval.run || approval.task) ? h("a", { class: "mono", href: link(["tasks", approval.scope, approval.run || approval.task || ""]) }, h("bdi", null, approval.run || approval.task)) : "–"],
     ["data class", classTag(approval.data_class)],
-    ["goes to", (approval.zones ?? []).map((zone) => zoneTag(zone))],
+    ["goes to", zoneTags(approval.zones)],
     ["asked by", approval.submitted_by || "–"],
     ["group", approval.group || "–"],
     ["asked", ago(approval.created_unix_ms)],
@@ -112,7 +124,7 @@ function facts(approval) {
 
 /** @param {string} text @returns {import("../core/render.js").Child} */
 function marked(text) {
-  return text.split(PLACEHOLDER).map((part, index) => (index % 2 ? h("mark", { title: "A placeholder: the value stays at home" }, part) : part));
+  return text.split(PLACEHOLDER).map((part, index) => (index % 2 ? h("mark", { title: "A placeholder: the value stays local" }, part) : part));
 }
 
 /** @param {Approval} approval */
@@ -158,7 +170,8 @@ function decision(approval) {
  * @param {string} heading
  * @param {string} text
  */
-function ask({ id, digest }, what, heading, text) {
+function ask(approval, what, heading, text) {
+  const { id, digest } = approval;
   confirm({
     title: heading,
     text,
@@ -167,6 +180,7 @@ function ask({ id, digest }, what, heading, text) {
     run: async () => {
       await request(`/api/approvals${path(id)}`, { method: "POST", body: { decision: what, comment, digest } });
       comment = "";
+      decided = { words: what === "grant" ? "Granted" : "Denied", by: app.session?.name, approval };
       forget("/api/approvals");
       go(link(["approvals"]));
       drawNow();

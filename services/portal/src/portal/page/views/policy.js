@@ -15,6 +15,7 @@ import { tag } from "../parts/words.js";
 
 const AGE_MS = 10_000;
 const TOML_CHARS_MAX = 256 * 1024;
+const EXAMPLE = 'format = 1\n\n[default]\nroutes = [{ pool = "local" }, { pool = "cloud" }]';
 
 /** What is being written; null while the one in force is only shown. @type {{ toml: string, revision: number } | null} */
 let draft = null;
@@ -34,7 +35,7 @@ export function policyView() {
         h("h2", { id: "policy-title" }, policy.revision ? `Policy, revision ${policy.revision}` : "Policy"),
         draft ? editor(policy, draft) : shown(policy),
       ),
-      history(policy.history ?? [], policy.revision),
+      history(policy),
     ]),
   );
 }
@@ -52,14 +53,7 @@ function shown(policy) {
           { class: "actions" },
           h(
             "button",
-            {
-              type: "button",
-              onclick: () => {
-                draft = { toml: policy.toml, revision: policy.revision };
-                verdict = null;
-                drawNow();
-              },
-            },
+            { type: "button", onclick: () => begin(policy, policy.toml) },
             "Change it",
           ),
         )
@@ -78,6 +72,7 @@ function editor(policy, writing) {
       rows: 24,
       spellcheck: "false",
       maxlength: TOML_CHARS_MAX,
+      placeholder: EXAMPLE,
       value: writing.toml,
       oninput: (/** @type {Event} */ event) => {
         writing.toml = /** @type {HTMLTextAreaElement} */ (event.target).value;
@@ -101,8 +96,17 @@ function verdictView(said) {
   return h("div", { class: `notice ${said.tone}`, role: "status" }, said.lines.map((line, index) => h("p", { key: index, class: "data" }, line)));
 }
 
-/** @param {PolicyVersion[]} versions @param {number} inForce */
-function history(versions, inForce) {
+/** Write a policy that begins as this text. @param {Policy} policy @param {string} toml */
+function begin(policy, toml) {
+  draft = { toml, revision: policy.revision };
+  verdict = null;
+  drawNow();
+  document.getElementById("policy-title")?.scrollIntoView({ block: "center" });
+}
+
+/** @param {Policy} policy */
+function history(policy) {
+  const versions = policy.history ?? [];
   return h(
     "section",
     { class: "panel", "aria-labelledby": "versions-title" },
@@ -115,10 +119,10 @@ function history(versions, inForce) {
             key: version.revision,
             cells: [
               version.revision,
-              version.revision === inForce ? tag("in force", "ok") : tag(version.deleted ? "none in force" : "before", "quiet"),
+              version.revision === policy.revision ? tag("in force", "ok") : tag(version.deleted ? "none in force" : "before", "quiet"),
               h("bdi", null, version.author || "–"),
               ago(version.at_unix_ms),
-              version.toml ? versionView(version.revision, version.toml) : "–",
+              version.toml ? versionView(policy, version) : "–",
             ],
           })),
         )
@@ -126,9 +130,13 @@ function history(versions, inForce) {
   );
 }
 
-/** @param {number} revision @param {string} toml */
-function versionView(revision, toml) {
-  return h("details", { class: "version" }, h("summary", { "aria-label": `show revision ${revision}` }, "show"), h("pre", null, documentText(toml)));
+/** @param {Policy} policy @param {PolicyVersion} version */
+function versionView(policy, { revision, toml = "" }) {
+  const isBefore = revision !== policy.revision && toml !== policy.toml;
+  return [
+    h("details", { class: "version" }, h("summary", { "aria-label": `show revision ${revision}` }, "show"), h("pre", null, documentText(toml))),
+    isBefore && may("policy") ? h("button", { type: "button", "aria-label": `Go back to revision ${revision}`, onclick: () => begin(policy, toml) }, "Go back to it") : null,
+  ];
 }
 
 /** @param {{ toml: string }} writing */
