@@ -54,6 +54,22 @@ async def test_the_overview_has_pools_replicas_and_the_boundary(
     assert await page.page.locator(".edges g:not([hidden])").count() >= 3
 
 
+async def test_a_pool_whose_routes_are_idle_stays_ready(page: BrowserPage, traffic: Traffic):
+    """
+    Half a minute after its last task its routes have no figures, and nothing is wrong with it.
+    """
+    await page.go("routes")
+    await page.until(
+        """[...document.querySelectorAll('main tbody tr')].some(
+          (row) => row.textContent.includes('translate') && row.querySelector('.tag.quiet')?.textContent === 'idle')"""
+    )
+    await page.go("overview")
+    pool = page.page.locator("[data-node='cloud/cloud']")
+    assert "ready" == await pool.locator(".pool-status").inner_text()
+    assert "translate" == await pool.locator(".pool-words").inner_text()
+    assert await page.page.locator("[data-node='cloud/cloud'].ok").count() == 1
+
+
 async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
     """
     From the list by its id: its attempts with the reason of each route, and its events.

@@ -35,6 +35,11 @@ CHROMIUM_ARGUMENTS: Final = (
     "--no-first-run",
 )
 
+TELL_VIOLATIONS: Final = (
+    "addEventListener('securitypolicyviolation', (event) =>"
+    " console.error(`policy violated: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"
+)
+
 Scheme = Literal["light", "dark"]
 
 
@@ -153,6 +158,7 @@ async def open_page(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     )
     try:
+        await context.add_init_script(TELL_VIOLATIONS)
         yield BrowserPage(await context.new_page(), portal)
     finally:
         await context.close()

@@ -23,6 +23,10 @@ const SECONDS_SHOWN_BELOW_S = 600;
 /** One that is late is no gap. */
 const GAP_STEPS = 2.5;
 const HOUR_S = 3600;
+/** As in the style sheets: of `main`, and from where on two stand side by side. */
+const PAGE_PX_MAX = 1560;
+const TWO_FROM_PX = 860;
+const WIDTH_PX_MIN = 240;
 
 /** Which point is under the pointer, by the plot's title. @type {Map<string, number>} */
 const pointed = new Map();
@@ -67,10 +71,10 @@ function legend(data, index, isPointed) {
   );
 }
 
-/** In a narrow window the letters would be too small to be read otherwise. */
+/** About as wide as it is shown, so that its letters are as large as those around it. */
 function widthNow() {
-  const window_px = document.documentElement.clientWidth;
-  return window_px < 640 ? 360 : window_px < 1100 ? 480 : 640;
+  const window_px = Math.min(document.documentElement.clientWidth, PAGE_PX_MAX);
+  return Math.round(window_px < TWO_FROM_PX ? Math.max(WIDTH_PX_MIN, window_px - 66) : (window_px - 98) / 2);
 }
 
 /** @param {PlotData} data @param {number | undefined} at */

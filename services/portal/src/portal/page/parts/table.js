@@ -52,7 +52,7 @@ export function pager({ newest, older, shown, what }) {
   return h(
     "nav",
     { class: "pager", "aria-label": "Pages" },
-    h("span", { class: "dim" }, `${shown} ${what} on this page, 100 at most`),
+    h("span", { class: "dim" }, `${shown} ${shown === 1 ? what.replace(/s$/, "") : what} on this page, 100 at most`),
     newest === null ? null : h("a", { class: "button", href: newest }, "First page"),
     older === null ? null : h("a", { class: "button", href: older }, "Next page"),
   );

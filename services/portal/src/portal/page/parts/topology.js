@@ -142,7 +142,7 @@ function poolView(pool) {
       h("span", { class: "pool-name" }, h("b", { class: "cut" }, h("bdi", null, pool.name)), h("bdi", { class: "dim cut" }, models)),
       h("span", { class: "pool-status" }, tag(status)),
       slots(pool.slots, pool.slots_free),
-      h("span", { class: "dim pool-slots" }, `${pool.slots - pool.slots_free} of ${pool.slots} slots taken · ${total} ${total === 1 ? "replica" : "replicas"}`),
+      h("span", { class: "dim pool-slots" }, pool.status === "gone" ? "no slots" : `${pool.slots - pool.slots_free} of ${pool.slots} slots taken · ${total} ${total === 1 ? "replica" : "replicas"}`),
       h("span", { class: "pool-rate" }, rate(pool.tasks_per_s)),
       h("span", { class: "dim cut pool-words" }, poolWords(pool, out)),
     ),

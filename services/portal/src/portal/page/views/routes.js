@@ -70,7 +70,7 @@ function routeTable(routes, chosen) {
         cells: [
           h("a", { href: hrefOf(route), "aria-current": route === chosen ? "true" : null }, h("bdi", null, route.capability)),
           whereText(route),
-          [tag(route.status), route.words && route.status !== "healthy" ? h("div", { class: "dim data" }, route.words) : null],
+          [tag(route.status, undefined, route.words), route.words && route.status !== "healthy" && route.status !== "idle" ? h("div", { class: "dim data" }, route.words) : null],
           h("span", { class: "share" }, h("i", { class: route.zone, style: { width: `${Math.round(100 * (route.share ?? 0))}%` } }), percent(route.share)),
           ms(route.p50_ms),
           h("span", { class: isOver ? "warn-text" : null, title: isOver ? "over its guard" : null }, ms(route.p95_ms)),
