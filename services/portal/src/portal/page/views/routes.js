@@ -68,7 +68,7 @@ function routeTable(routes, chosen) {
         key: `${route.capability} ${route.pool} ${route.model}`,
         class: route === chosen ? "chosen" : "",
         cells: [
-          h("a", { href: hrefOf(route), "aria-current": route === chosen ? "true" : null }, h("bdi", null, route.capability)),
+          h("a", { class: "where", href: hrefOf(route), title: route.capability, "aria-current": route === chosen ? "true" : null }, h("bdi", null, route.capability)),
           whereText(route),
           [tag(route.status, undefined, route.words), route.words && route.status !== "healthy" && route.status !== "idle" ? h("div", { class: "dim data" }, route.words) : null],
           h("span", { class: "share" }, h("i", { class: route.zone, style: { width: `${Math.round(100 * (route.share ?? 0))}%` } }), percent(route.share)),
