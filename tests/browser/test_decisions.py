@@ -79,6 +79,7 @@ async def test_dead_letters_are_tried_again_and_discarded(browser: Browser, port
         await page.page.get_by_role("button", name="Retry 1").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Retry").click()
         await page.see("1 tried again")
+        await page.page.locator(".notice").get_by_role("link", name=f"{again}-").wait_for()
         await page.page.get_by_label(f"Choose {away}").check()
         await page.page.get_by_role("button", name="Discard 1").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Discard").click()

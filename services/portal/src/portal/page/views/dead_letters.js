@@ -15,10 +15,13 @@ import { tag } from "../parts/words.js";
 /** @import { DeadLetter } from "../contract.js" */
 
 const AGE_MS = 4000;
+const AGAIN_SHOWN = 5;
 
 /** Those with a tick, as `scope task`. @type {Set<string>} */
 const chosen = new Set();
 let said = "";
+/** As what they were tried again. @type {{ scope: string, task: string }[]} */
+let again = [];
 
 export const title = "Dead letters";
 
@@ -31,7 +34,7 @@ export function view(place) {
     { class: "panel", "aria-labelledby": "dead-title" },
     h("h2", { id: "dead-title" }, "Dead letters ", h("small", null, "durable tasks that could not be done")),
     scopes(scope),
-    said ? h("p", { class: "notice ok", role: "status" }, said) : null,
+    said ? h("p", { class: "notice ok", role: "status" }, said, again.slice(0, AGAIN_SHOWN).map((each, index) => [index ? ", " : " As ", h("a", { key: each.task, href: link(["tasks", each.scope, each.task]) }, h("bdi", null, each.task))])) : null,
     whenLoaded(resource(`/api/dead${query({ scope, cursor })}`, AGE_MS), (data) => [
       data.dead.length ? [may("retry") ? actions(data.dead) : null, letters(data.dead)] : empty("None", "Every durable task has been done, or is being worked on."),
       pager({
@@ -140,18 +143,19 @@ function ask(what, ticked) {
   const many = ticked.length === 1 ? "1 task" : `${count(ticked.length)} tasks`;
   confirm({
     title: what === "retry" ? `Try ${many} again?` : `Discard ${many}?`,
-    text: what === "retry" ? "They go back to their streams as they were, and cost what they cost." : "Their records and inputs are deleted. This cannot be taken back.",
+    text: what === "retry" ? "Each goes to its stream as it was, under a new id, and costs what it costs. What stands here stays until it is discarded." : "Their records and inputs are deleted. This cannot be taken back.",
     action: what === "retry" ? "Retry" : "Discard",
     danger: what === "discard",
     run: async () => {
       const ids = ticked.map(({ scope, task }) => ({ scope, task }));
       const answer = await request(`/api/dead/${what}`, { method: "POST", body: { ids } });
-      /** @type {{ error?: { message?: string } | string }[]} */
+      /** @type {{ scope: string, retried_as?: string, error?: { message?: string } | string }[]} */
       const results = Array.isArray(answer?.results) ? answer.results : [];
       const failed = results.filter((result) => result.error);
       const why = failed[0]?.error;
       const reason = typeof why === "string" ? why : (why?.message ?? "");
       said = `${count(ids.length - failed.length)} ${what === "retry" ? "tried again" : "discarded"}${failed.length ? `, ${count(failed.length)} not: ${reason}` : ""}.`;
+      again = results.flatMap(({ scope, retried_as: task }) => (task ? [{ scope, task }] : []));
       for (const letter of ticked) chosen.delete(nameOf(letter));
       forget("/api/dead");
     },
