@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import portal as portal_package
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.plain_client import BODIES, PlainClient
 from flotilla.testkit.portal import TOKENS, PortalHere, people_file, start_portal
@@ -39,7 +40,21 @@ async def test_every_answer_keeps_a_page_from_being_framed_sniffed_stored_or_scr
     assert "PortalSettings" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "localhost@evil.example",
+        "localhost:80@evil.example",
+        "localhost:80:evil.example",
+        "localhost:port",
+        "[::1]evil.example",
+        "[::1]:80@evil.example",
+        "10.0.0.1",
+    ],
+)
 async def test_a_name_that_is_not_the_portals_is_refused(portal: PortalHere, host: str):
     """
     A page of somebody else's whose name was made to lead here reads nothing.
@@ -113,6 +128,41 @@ async def test_a_session_is_kept_from_scripts_and_ends_for_good_when_one_signs_o
     )
     assert [False, True, False] == [of_changed.json()["signed_in"], before["signed_in"], after["signed_in"]]
     assert TOKENS["approver"] not in portal.process.log_text()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        b"a=b; \xa0flotilla-portal=%b",
+        b"a=b; \x85flotilla-portal=%b",
+        b"a=b; flotilla-portal\xa0=%b",
+        b"flotilla-portal=%b; flotilla-portal=%b",
+        b"flotilla-portal=other; flotilla-portal=%b",
+        b"=flotilla-portal=%b",
+        b"Flotilla-Portal=%b",
+    ],
+)
+async def test_a_session_that_somebody_else_plants_in_a_browser_is_none(portal: PortalHere, planted: bytes):
+    """
+    Cookies of another host of the domain, or of another port of this machine, reach the portal too.
+    """
+    async with portal.browser() as browser:
+        answer = await browser.post("/session", json={"token": TOKENS["viewer"]})
+        text = answer.headers["set-cookie"].partition("=")[2].partition(";")[0].encode()
+    async with portal.browser() as browser:
+        cookie = planted.replace(b"%b", text)
+        as_planted = await browser.get("/session", headers={b"cookie": cookie})
+        alone = await browser.get("/session", headers={b"cookie": b"a=b;flotilla-portal=%b; c" % text})
+
+    assert [False, True] == [as_planted.json()["signed_in"], alone.json()["signed_in"]]
+
+
+async def test_every_cookie_is_read_so():
+    """
+    Starlette's own way drops spaces of Unicode around a name, and takes the last of several.
+    """
+    sources = Path(portal_package.__file__).parent.rglob("*.py")
+    assert [] == [source.name for source in sources if ".cookies" in source.read_text()]
 
 
 async def test_tokens_cannot_be_tried_out(portal_fleet: RunningFleet, tmp_path: Path):

@@ -6,6 +6,7 @@ The name is looked at against DNS rebinding: a page of somebody else's whose nam
 browser send that name.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -33,6 +34,7 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = tuple(
 NOT_STORED: Final = (b"cache-control", b"no-store")
 ONLY_HTTPS: Final = (b"strict-transport-security", b"max-age=31536000")
 SAFE_METHODS: Final = ("GET", "HEAD")
+_HOST: Final = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]{1,5})?")
 
 
 class Guard:
@@ -89,7 +91,6 @@ class Guard:
 
 
 def name_of(host: str) -> str:
-    """The name in a Host header, without its port; brackets of an IPv6 address are dropped."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """The name in a Host header, without its port and the brackets of an IPv6 address; empty for what is not of this form."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found["address"] or found["name"]

@@ -12,7 +12,7 @@ from portal.access.oidc import Flow, Oidc, OidcError
 from portal.access.sessions import LIFETIME_S, Sessions
 from portal.access.sign_in_limit import SignInLimit
 from portal.web.app import Answer
-from portal.web.who import Doors
+from portal.web.who import Doors, cookie_of
 
 START: Final = "/sign-in/start"
 BACK: Final = "/sign-in/back"
@@ -118,7 +118,7 @@ class OidcAnswers:
 
         Another page that sends somebody here sends no ID token along, so the provider asks them first.
         """
-        id_token = request.cookies.get(self._id_cookie, "")
+        id_token = cookie_of(request, self._id_cookie) or ""
         try:
             url = await self._oidc.end(id_token, self._redirect_uri(request))
         except OidcError as error:
@@ -136,7 +136,7 @@ class OidcAnswers:
         return f"{'https' if self._https else 'http'}://{request.headers['host']}{BACK}"
 
     def _flow(self, request: Request) -> Flow | None:
-        text = self._sessions.unseal(_USE, request.cookies.get(self._cookie, ""))
+        text = self._sessions.unseal(_USE, cookie_of(request, self._cookie) or "")
         if text is None:
             return None
         expires, state, nonce, verifier = text.split(".")

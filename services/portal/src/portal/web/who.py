@@ -80,7 +80,7 @@ class Doors:
 
     def session(self, request: Request) -> Session | None:
         """The session of a request; one that a proxy's word has opened ends where the proxy does not say so any more."""
-        cookie = request.cookies.get(self._cookie)
+        cookie = cookie_of(request, self._cookie)
         session = None if cookie is None else self._sessions.find(cookie, now_unix_s=time.time())
         if session is None or session.person.login is None:
             return session
@@ -162,6 +162,21 @@ class Doors:
     def signed_out(self, response: Response) -> None:
         """Have the browser forget it."""
         response.delete_cookie(self._cookie, httponly=True, samesite="strict", secure=self._https, path="/")
+
+
+def cookie_of(request: Request, name: str) -> str | None:
+    """
+    The text of a cookie; None where the browser sends none of exactly this name, or several.
+
+    Who can set cookies for the portal's name from beside it (another host of the domain, another port of this machine) plants
+    a session of their own with one more, or with a name that is the same but for a space of Unicode, which browsers do not
+    take for one with the prefix `__Host-`, and which Starlette drops.
+    """
+    parts = [
+        part.strip(" \t").partition("=") for given in request.headers.getlist("cookie") for part in given.split(";")
+    ]
+    found = [value for label, equals, value in parts if equals and label == name]
+    return found[0].removeprefix('"').removesuffix('"') if len(found) == 1 else None
 
 
 async def read_body(request: Request, kind: type[BodyT]) -> BodyT:
