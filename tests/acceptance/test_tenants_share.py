@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_task
+from flotilla.testkit.raw_client import raw_client
 from flotilla.testkit.scripted_worker import scripted_worker
 
 MIB: Final = 1024 * 1024
@@ -17,6 +18,7 @@ BIG: Final = json.dumps({"document": "x" * (8 * MIB - 8192)}).encode()
 LARGE: Final = json.dumps({"document": "x" * (2 * MIB)}).encode()
 SMALL: Final = json.dumps(BODIES["summarize"]).encode()
 WATCH_S: Final = 0.02
+FLOOD_S: Final = 60.0
 
 
 async def test_a_flood_of_asks_stays_within_a_pod_and_leaves_another_tenant_its_part(tmp_path: Path):
@@ -45,6 +47,29 @@ async def test_a_flood_of_asks_stays_within_a_pod_and_leaves_another_tenant_its_
         assert {"no_capacity"} == {error["kind"] for error in errors}
         assert all(error["retryable"] and error["details"]["retry_after_s"] for error in errors)
         assert max(sizes) < POD_BYTES, f"{max(sizes) / MIB:.0f} MiB"
+
+
+async def test_who_asks_faster_than_is_read_is_refused_by_the_server_and_harms_nobody_else(tmp_path: Path):
+    """
+    Asks and questions: none of a flood stays in the server, no orchestrator is taken for dead, and others are answered.
+    """
+    async with running_fleet(tmp_path, scopes=("default", "acme")) as fleet:
+        other = await fleet.client()
+        for subject in (b"ask.summarize", b"api.explain"):
+            async with raw_client(fleet.server.tenant("acme")) as raw, asyncio.timeout(FLOOD_S):
+                raw.subscribe(b"_INBOX.flood")
+                while not any(line.startswith(b"NATS/1.0 503") for line in raw.said):
+                    raw.said.clear()
+                    for _ in range(500):
+                        raw.publish(subject, SMALL, reply=b"_INBOX.flood")
+                    await raw.flush()
+            assert (await other.ask("summarize", SMALL)).kind == ""
+            assert "error" not in await other.api("replicas", {})
+        log = fleet.processes[0].log_text()
+        assert {True: 2, False: 0} == {
+            True: log.count("queue_group_too_fast"),
+            False: log.count("nats_disconnected"),
+        }, log[-2000:]
 
 
 async def test_an_ask_leaves_its_room_however_it_ends(tmp_path: Path):

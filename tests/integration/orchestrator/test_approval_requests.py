@@ -193,6 +193,21 @@ async def test_a_decision_is_told_to_the_audit_once(nats_server: RunningServer):
     assert ["granted", "pending"] == [line["status"] for line in audit["audit"]]
 
 
+async def test_each_new_line_of_an_audit_is_counted_once(nats_server: RunningServer):
+    """
+    By what fills it an operator is warned before its oldest lines go.
+    """
+    counted: list[str] = []
+    async with stores(nats_server) as (_, requests):
+        store = RequestStore(requests, counted.append)
+        made = await kept(store, record_of("a"))
+        over = await store.change(made, msgspec.structs.replace(made.record, status="denied"))
+        assert over is not None
+        await store.tell(over.record)
+
+    assert ["default", "default"] == counted
+
+
 class Refusing(Requests):
     """Answers what expects a sequence as a cluster may, and passes everything else on."""
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, SlowConsumerError
 
@@ -88,6 +88,21 @@ class PromptClient(Client):
         sid: int = subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._subs[sid] = subscription
         self._say(b"SUB %b %b %d\r\n" % (subscription.subject.encode(), subscription.queue.encode(), sid))
+
+    def ping(self) -> "asyncio.Future[bool] | None":
+        """
+        Ask for a PONG, which comes behind all that the server has for this connection; None without one.
+
+        It never comes where the connection is lost. The server reads it after what was said before.
+        """
+        self.write()
+        if not self.is_connected or self._transport is None:
+            return None
+        pong: asyncio.Future[bool] = self.loop.create_future()
+        self._pongs.append(pong)  # pyright: ignore[reportUnknownMemberType]
+        with suppress(OSError, RuntimeError):  # the socket was closed just now, as in `write`
+            self._transport.write(PING_PROTO)
+        return pong
 
     async def handled(self, sid: int) -> None:
         """Return when every message of a subscription that was read has been handled."""

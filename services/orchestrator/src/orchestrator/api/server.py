@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -14,9 +14,9 @@ from flotilla.contracts import subjects
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.names import OBSERVER_ACCOUNT
+from flotilla.fabric.backpressure import BoundedMembership
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.errors import FabricError
-from flotilla.fabric.groups import leave
 from flotilla.fabric.prompt_client import IMPORTED_REPLY
 from orchestrator.api.requests import Answerer, ApiRequest
 from orchestrator.api.turns import Turns
@@ -56,7 +56,7 @@ class Api:
         self._connection = connection
         self._scopes = scopes
         self._verbs = verbs
-        self._memberships: list[Any] = []
+        self._memberships: dict[str, BoundedMembership] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._turns = Turns(places=AT_ONCE_MAX, per_scope_max=AT_ONCE_PER_SCOPE_MAX)
         self._in_hand = Shares(total_max=IN_HAND_MAX, per_scope_max=IN_HAND_PER_SCOPE_MAX)
@@ -66,15 +66,14 @@ class Api:
     async def start(self) -> None:
         """Join the queue group of every scope."""
         for scope in self._scopes:
-            membership = await self._connection.subscribe(
+            joined = await self._connection.subscribe(
                 subjects.api(scope, "*"), self._on_request, queue=subjects.ORCHESTRATOR_GROUP
             )
-            self._memberships.append(membership)
+            self._memberships[scope] = BoundedMembership(self._connection, joined)
 
     async def stop(self) -> None:
         """Leave the groups; requests under way are still answered, those that wait for something are told at once."""
-        memberships, self._memberships = self._memberships, []
-        await asyncio.gather(*(leave(self._connection, member) for member in memberships))
+        await asyncio.gather(*(membership.end() for membership in self._memberships.values()))
         if self._serving:
             await asyncio.wait(self._serving, timeout=1.0)
         late = list(self._serving)
@@ -84,10 +83,13 @@ class Api:
             await asyncio.wait(late, timeout=1.0)
 
     async def _on_request(self, message: Message) -> None:
-        if not may_answer(message.reply):
-            return
         _, scope, _, verb = message.subject.split(".")
         size = len(message.data)
+        membership = self._memberships.get(scope)
+        if membership is not None:
+            membership.read(size)
+        if not may_answer(message.reply):
+            return
         if size > QUESTION_BYTES_MAX:
             details = {"limit_bytes": QUESTION_BYTES_MAX, "size_bytes": size}
             text = f"the question has {size} bytes; at most {QUESTION_BYTES_MAX}"

@@ -31,7 +31,7 @@ class Approvals:
         *,
         payload_bytes_max: int,
     ) -> None:
-        self.store: Final = RequestStore(requests)
+        self.store: Final = RequestStore(requests, metrics.audit_line)
         self.suspensions: Final = Suspensions(requests, payload_bytes_max=payload_bytes_max)
         self.watch: Final = ApprovalsWatch(requests, self.suspensions, scopes)
         metrics.approvals = self.watch

@@ -6,6 +6,7 @@ does. The audit has a line for each change, on a subject of its own that can hol
 change, and once more by whoever acts on the change, should the first have died in between.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import structlog
@@ -43,8 +44,10 @@ class Kept(NamedTuple):
 class RequestStore:
     """Keeps the requests of all scopes that this orchestrator serves."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, on_audit_line: Callable[[str], None] = lambda _scope: None) -> None:
+        """`on_audit_line` is called with the scope of each line that is new in an audit."""
         self._requests = requests
+        self._on_audit_line = on_audit_line
         self._sparing = Sparing()
 
     async def find(self, scope: str, request: str) -> Kept | None:
@@ -130,9 +133,9 @@ class RequestStore:
         """
         scope = record.gated.scope
         entry = audit_of(record, now_unix_ms=unix_ms())
-        await self._once(
-            subjects.audit(scope, record.id, record.status), subjects.audit_stream(scope), encode_audit(entry)
-        )
+        subject, stream = subjects.audit(scope, record.id, record.status), subjects.audit_stream(scope)
+        if await self._once(subject, stream, encode_audit(entry)):
+            self._on_audit_line(scope)
 
     async def payload(self, record: ApprovalRecord) -> bytes | None:
         """The input that a request is about; None when it is not kept any more."""
@@ -141,7 +144,9 @@ class RequestStore:
         found = await last_message(self._requests, subjects.steps_stream(scope), subject)
         return None if found is None else found.body
 
-    async def _once(self, subject: str, stream: str, body: bytes) -> None:
+    async def _once(self, subject: str, stream: str, body: bytes) -> bool:
+        """Whether it was not there before."""
+
         def refused(reason: str) -> None:
             unsaid = self._sparing.due(reason)
             if unsaid is not None:
@@ -153,6 +158,7 @@ class RequestStore:
         )
         if stored is Stored.NOT:
             raise FabricError(f"stream {stream}: what belongs to an approval could not be kept")
+        return stored is Stored.NOW
 
 
 def encode_audit(entry: AuditEntry) -> bytes:

@@ -92,6 +92,14 @@ class OrchestratorMetrics:
         self._cards_refused: Final = Counter(
             "flotilla_cards_refused_total", "Replicas' cards that were not believed, by pool.", ("pool",)
         )
+        self._asks_held_off: Final = Counter(
+            "flotilla_asks_held_off_total",
+            "Times that so many asks waited to be read that no more were taken.",
+            ("scope",),
+        )
+        self._audit_lines: Final = Counter(
+            "flotilla_audit_lines_total", "Lines written to the audit of approvals, by scope.", ("scope",)
+        )
         self._unreadable: Final = Counter(
             "flotilla_unreadable_stored_total", "What stands in a stream or bucket and cannot be read.", ("what",)
         )
@@ -135,6 +143,8 @@ class OrchestratorMetrics:
             self._cost_usd,
             self._unpriced,
             self._cards_refused,
+            self._asks_held_off,
+            self._audit_lines,
             self._unreadable,
             self._stores_made_again,
             *self.pipelines.instruments,
@@ -221,6 +231,14 @@ class OrchestratorMetrics:
     def count_lost(self) -> None:
         """An increment of a counter was given up."""
         self._counts_lost.add(())
+
+    def asks_held_off(self, scope: str) -> None:
+        """More asks of a scope wait to be read than may, and the server refuses others meanwhile."""
+        self._asks_held_off.add((scope,))
+
+    def audit_line(self, scope: str) -> None:
+        """The audit of a scope's approvals has a new line."""
+        self._audit_lines.add((scope,))
 
     def card_refused(self, pool: str) -> None:
         """A replica of a pool announces what it may not."""

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
@@ -10,9 +11,9 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.results import StepMessage
+from flotilla.fabric.backpressure import BoundedMembership
 from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
-from flotilla.fabric.groups import leave
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.ask_quota import AsksInFlight, size_of
@@ -47,7 +48,7 @@ class Interactive:
         self._replies = replies
         self._acceptances = Acceptances(replies)
         self._serving: set[asyncio.Task[None]] = set()
-        self._memberships: list[object] = []
+        self._memberships: dict[str, BoundedMembership] = {}
         self._salt = secrets.token_hex(4)
         self._count = 0
 
@@ -60,16 +61,16 @@ class Interactive:
         """Join the orchestrators' queue group."""
         self._acceptances.start()
         for scope in self._scopes:
-            self._memberships.append(
-                await self._connection.subscribe(
-                    subjects.ask(scope, ">"), self._on_request, queue=subjects.ORCHESTRATOR_GROUP
-                )
+            joined = await self._connection.subscribe(
+                subjects.ask(scope, ">"), self._on_request, queue=subjects.ORCHESTRATOR_GROUP
+            )
+            self._memberships[scope] = BoundedMembership(
+                self._connection, joined, partial(self._metrics.asks_held_off, scope)
             )
 
     async def stop_taking(self) -> None:
         """Leave the group; what had been sent here is still served."""
-        memberships, self._memberships = self._memberships, []
-        await asyncio.gather(*(leave(self._connection, member) for member in memberships))  # pyright: ignore[reportArgumentType]
+        await asyncio.gather(*(membership.end() for membership in self._memberships.values()))
 
     async def finish(self, grace_s: float) -> None:
         """Await what is being served, and cancel what is not done within `grace_s`: its callers are told."""
@@ -83,12 +84,16 @@ class Interactive:
             await asyncio.wait(late, timeout=1.0)
 
     async def _on_request(self, message: Message) -> None:
+        _, scope, _ = message.subject.split(".", 2)
+        size_bytes = size_of(message)
+        membership = self._memberships.get(scope)
+        if membership is not None:
+            membership.read(size_bytes)
         if not may_answer(message.reply):
             # Without a reply subject nobody could hear the answer; a task that needs none is published to `tasks`.
             return
-        _, scope, _ = message.subject.split(".", 2)
         try:
-            self._room.enter(scope, size_of(message))
+            self._room.enter(scope, size_bytes)
         except TaskError as error:
             await self._refuse(message.reply, error)
             return
