@@ -70,7 +70,7 @@ async def test_a_question_that_does_not_decode_is_a_bad_request(caller: PlainCli
         ("cancel", b'{"task":"\xff"}', "$", "not UTF-8"),
         ("cancel", b"{}", "$", "`task`"),
         ("result", b'{"task":7}', "$.task", "expected `str`"),
-        ("status", b'{"task":"a.b"}', "$.task", "matching regex"),
+        ("status", b'{"task":"a.b"}', "$.task", "1 to 64 of A-Z, a-z, 0-9, _ and -"),
         ("dead", b'{"limit":0}', "$.limit", "expected `int` >= 1"),
         ("dead", b'{"verb":"secret"}', "$.verb", "not allowed"),
     ],

@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flotilla.contracts.errors import SettingsError
+from flotilla.contracts.fields import Instance
+from flotilla.contracts.patterns import in_words, pattern
 from flotilla.fabric.connection import URL_EXPECTED, NatsSettings, is_url
 from flotilla.fabric.errors import CredentialsError
 from flotilla.fabric.seed_files import check_file
@@ -21,7 +23,7 @@ from flotilla.fabric.seed_files import check_file
 PREFIX: Final = "FLOTILLA_"
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-LogLevel = Annotated[str, Meta(pattern="^(debug|info|warning|error)$")]
+LogLevel = Annotated[str, Meta(pattern=pattern("^(debug|info|warning|error)$", "debug, info, warning or error"))]
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     http_host: str = "0.0.0.0"  # noqa: S104  (a pod's probes come from outside it)
     grace_s: Seconds = 30.0
     log_level: LogLevel = "info"
-    instance: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] | None = None
+    instance: Instance | None = None
 
     def check_files(self) -> None:
         """
@@ -133,7 +135,7 @@ def _explain(text: str, names: Mapping[str, str]) -> str:
     missing = re.search(r"missing required field `(\w+)`", text)
     if missing:
         return f"setting {by_field.get(missing[1], missing[1])} is missing"
-    reason = text.partition(" - at ")[0]
+    reason = in_words(text.partition(" - at ")[0])
     if reason.startswith("Invalid value"):
         reason = "value not allowed"
     return f"setting {by_field.get(at[1], at[1])}: {reason}" if at else f"settings: {reason}"

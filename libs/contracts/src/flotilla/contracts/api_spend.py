@@ -8,12 +8,13 @@ from msgspec import Meta, Struct
 from flotilla.contracts.fields import SEQUENCE_MAX, Instance, Name, Sequence
 from flotilla.contracts.headers import LABEL_LENGTH_MAX
 from flotilla.contracts.limits import BUDGETS_MAX, Mode
+from flotilla.contracts.patterns import pattern
 
 GROUPS_MAX: Final = 4
 LINES_MAX: Final = 5_000
 PERIOD_LENGTH_MAX: Final = 10
 LABEL_PREFIX: Final = "label."
-DAY: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
+DAY: Final = pattern(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", "a day, YYYY-MM-DD")
 
 Day = Annotated[str, Meta(pattern=DAY)]
 Micros = Annotated[int, Meta(ge=-SEQUENCE_MAX, le=SEQUENCE_MAX)]

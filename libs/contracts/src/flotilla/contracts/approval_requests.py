@@ -23,19 +23,23 @@ from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import Instance, Name, Sha256, Size, TaskId, Text, UnixMs, Word
 from flotilla.contracts.headers import APPROVAL_LENGTH_MAX, DataClass
+from flotilla.contracts.patterns import pattern
 from flotilla.contracts.subjects import Zone
 
 EXPIRES_S_MAX: Final = 30 * 86_400
 USE_WITHIN_S: Final = 3600
 """How long after the decision a grant that is not signed may be used; a signed one says so itself."""
 INDEX_MAX: Final = 100_000
-ID: Final = r"^[0-9a-f]{32}\Z"
+ID: Final = pattern(r"^[0-9a-f]{32}\Z", "32 hexadecimal digits, in lower case")
 
 Status = Literal["pending", "granted", "denied", "expired", "withdrawn", "consumed"]
 Decision = Literal["grant", "deny"]
 RequestId = Annotated[str, Meta(pattern=ID)]
 Index = Annotated[int, Meta(ge=0, le=INDEX_MAX)]
-GrantText = Annotated[str, Meta(min_length=1, max_length=APPROVAL_LENGTH_MAX, pattern=r"^[!-~]+\Z")]
+GrantText = Annotated[
+    str,
+    Meta(min_length=1, max_length=APPROVAL_LENGTH_MAX, pattern=pattern(r"^[!-~]+\Z", "printable ASCII without blanks")),
+]
 
 
 class GatedInput(Struct, frozen=True, kw_only=True):

@@ -21,12 +21,13 @@ from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import Instance, Name, Sha256, UnixMs
 from flotilla.contracts.headers import APPROVAL_LENGTH_MAX, DataClass
+from flotilla.contracts.patterns import pattern
 from flotilla.contracts.subjects import Zone
 
 LIFETIME_S_MAX: Final = 7 * 24 * 3600
 """As long as a task may wait."""
 SIGNATURE_BYTES: Final = 64
-PUBLIC_KEY: Final = r"^A[A-Z2-7]{55}\Z"
+PUBLIC_KEY: Final = pattern(r"^A[A-Z2-7]{55}\Z", "the public key of an approver (A...)")
 
 _DOMAIN: Final = b"flotilla-grant-1\n"
 """Stands before what is signed: the signature is good for nothing else."""
@@ -57,7 +58,7 @@ class Grant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     zones: Annotated[list[Zone], Meta(min_length=1, max_length=2)]
     input_sha256: Sha256
     expires_unix_ms: UnixMs
-    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    nonce: Annotated[str, Meta(pattern=pattern(r"^[0-9a-f]{32}\Z", "32 hexadecimal digits, in lower case"))]
     approver: PublicKey
 
 

@@ -31,6 +31,7 @@ from flotilla.contracts.fields import (
 )
 from flotilla.contracts.headers import APPROVAL_LENGTH_MAX, LABEL_LENGTH_MAX, DataClass
 from flotilla.contracts.names import NAME_LENGTH_MAX
+from flotilla.contracts.patterns import pattern
 from flotilla.contracts.redaction import RedactionPolicy
 
 ATTEMPTS_ASKED_MAX: Final = 1_000
@@ -39,7 +40,7 @@ ATTEMPTS_ASKED_MAX: Final = 1_000
 _Model = Annotated[str, Meta(max_length=MODEL_LENGTH_MAX)]
 _Word = Annotated[str, Meta(max_length=WORD_LENGTH_MAX)]
 
-AttemptId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}\Z")]
+AttemptId = Annotated[str, Meta(pattern=pattern(r"^[A-Za-z0-9_.-]{1,128}\Z", "1 to 128 of A-Z, a-z, 0-9, _, . and -"))]
 AttemptIds = Annotated[list[AttemptId], Meta(max_length=ATTEMPTS_ASKED_MAX)]
 
 

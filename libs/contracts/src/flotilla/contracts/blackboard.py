@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.fields import Sequence, UnixMs, Word
+from flotilla.contracts.patterns import pattern
 
 KEY_LENGTH_MAX = 256
 VALUE_BYTES_MAX = 1024 * 1024
@@ -23,10 +24,24 @@ ABSENT = msgspec.Raw(b"")
 """Stands for a value that was not given: JSON is never empty."""
 
 # `\Z`, since `$` lets a line break through at the end, and a subject with one breaks the connection of who writes it.
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*\Z", max_length=KEY_LENGTH_MAX)]
+Key = Annotated[
+    str,
+    Meta(
+        pattern=pattern(
+            r"^[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*\Z", "parts of A-Z, a-z, 0-9, _, =, / and -, with dots between"
+        ),
+        max_length=KEY_LENGTH_MAX,
+    ),
+]
 Pattern = Annotated[
     str,
-    Meta(pattern=r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)\Z", max_length=KEY_LENGTH_MAX),
+    Meta(
+        pattern=pattern(
+            r"^(?:>|(?:[A-Za-z0-9_=/-]+|\*)(?:\.(?:[A-Za-z0-9_=/-]+|\*))*(?:\.>)?)\Z",
+            "a key, perhaps with * for a part and > for all that follow",
+        ),
+        max_length=KEY_LENGTH_MAX,
+    ),
 ]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from flotilla.contracts.patterns import pattern
+
 Text = Annotated[str, Meta(min_length=1)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -153,7 +155,7 @@ class ReasonOutput(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ChatMessage(Struct, frozen=True, kw_only=True):
     """`role` is `system`, `user` or `assistant`."""
 
-    role: Annotated[str, Meta(pattern="^(system|user|assistant)$")]
+    role: Annotated[str, Meta(pattern=pattern("^(system|user|assistant)$", "system, user or assistant"))]
     content: str
 
 

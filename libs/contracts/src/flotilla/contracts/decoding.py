@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from flotilla.contracts.patterns import in_words
+
 DEPTH_MAX: Final = 100
 INPUT_DEPTH_MAX: Final = 80
 """Of a task's input: whatever messages hold it, and the output that holds it again, must be readable too."""
@@ -71,4 +73,4 @@ def safe_text(error: BaseException) -> str:
     if text.startswith(("Invalid value", "Invalid enum value")):
         _, at, path = text.partition(" - at ")
         return f"value not allowed{at}{path}"
-    return text[:REASON_LENGTH_MAX]
+    return in_words(text)[:REASON_LENGTH_MAX]

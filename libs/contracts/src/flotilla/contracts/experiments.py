@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import Instance, ModelName, Name, Sequence, TaskId, UnixMs, Word
+from flotilla.contracts.patterns import pattern
 from flotilla.contracts.policy import ROUTES_MAX, Rules
 
 FORMAT: Final = 1
@@ -26,7 +27,7 @@ CALLER: Final = "caller"
 
 Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 Sum = Annotated[float, Meta(ge=0.0, le=SUM_MAX)]
-ExperimentId = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
+ExperimentId = Annotated[str, Meta(pattern=pattern(r"^[0-9a-f]{12}\Z", "12 hexadecimal digits, in lower case"))]
 
 
 class Moments(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX
+from flotilla.contracts.patterns import pattern
 
 MODEL_LENGTH_MAX: Final = 128
 WORD_LENGTH_MAX: Final = 128
@@ -38,18 +39,20 @@ SIZE_BYTES_MAX: Final = 2**40
 
 # No control characters (C0, DEL, C1), no line or paragraph separator, no zero widths or marks that change direction.
 _UNSAFE: Final = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-PRINTABLE: Final = rf"^[^{_UNSAFE}]*\Z"
-NAME: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
-INSTANCE: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z"
-TASK_ID: Final = r"^[A-Za-z0-9_-]{1,64}\Z"
-SHA256: Final = r"^[0-9a-f]{64}\Z"
+PRINTABLE: Final = pattern(rf"^[^{_UNSAFE}]*\Z", "printable characters on one line")
+_A_NAME: Final = "1 to 63 of a-z, 0-9 and hyphens, no hyphen at either end"
+_AN_INSTANCE: Final = "1 to 63 of A-Z, a-z, 0-9, _ and -, a letter or digit first"
+NAME: Final = pattern(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z", _A_NAME)
+INSTANCE: Final = pattern(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z", _AN_INSTANCE)
+TASK_ID: Final = pattern(r"^[A-Za-z0-9_-]{1,64}\Z", "1 to 64 of A-Z, a-z, 0-9, _ and -")
+SHA256: Final = pattern(r"^[0-9a-f]{64}\Z", "64 hexadecimal digits, in lower case")
 
 Name = Annotated[str, Meta(pattern=NAME)]
 """Of a capability or a pool."""
 Instance = Annotated[str, Meta(pattern=INSTANCE)]
 """Of a replica, an orchestrator or a scope."""
-MaybeName = Annotated[str, Meta(pattern=rf"(?:^\Z)|(?:{NAME})")]
-MaybeInstance = Annotated[str, Meta(pattern=rf"(?:^\Z)|(?:{INSTANCE})")]
+MaybeName = Annotated[str, Meta(pattern=pattern(rf"(?:^\Z)|(?:{NAME})", f"nothing, or {_A_NAME}"))]
+MaybeInstance = Annotated[str, Meta(pattern=pattern(rf"(?:^\Z)|(?:{INSTANCE})", f"nothing, or {_AN_INSTANCE}"))]
 """Empty where there is none."""
 TaskId = Annotated[str, Meta(pattern=TASK_ID)]
 Sha256 = Annotated[str, Meta(pattern=SHA256)]

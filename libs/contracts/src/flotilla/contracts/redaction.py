@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from flotilla.contracts.headers import DataClass
+from flotilla.contracts.patterns import pattern
 
 VAULT_LIFETIME_S_MIN: Final = 60
 VAULT_LIFETIME_S_MAX: Final = 7 * 86_400
@@ -22,11 +23,13 @@ VAULTS_LISTED_MAX: Final = 200
 TYPES_SWITCHED_MAX: Final = 32
 """In one list of a policy: it travels with every attempt of `redact`."""
 
-Handle = Annotated[str, Meta(pattern=r"^[a-z2-7]{26}\Z")]
+Handle = Annotated[str, Meta(pattern=pattern(r"^[a-z2-7]{26}\Z", "26 of a-z and 2-7"))]
 Case = Annotated[str, Meta(min_length=1, max_length=CASE_LENGTH_MAX)]
-Language = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{2,35}\Z")]
+Language = Annotated[
+    str, Meta(pattern=pattern(r"^[A-Za-z0-9-]{2,35}\Z", "a language: 2 to 35 of A-Z, a-z, 0-9 and hyphens"))
+]
 Count = Annotated[int, Meta(ge=0)]
-TypeName = Annotated[str, Meta(pattern=r"^[A-Z]{2,16}\Z")]
+TypeName = Annotated[str, Meta(pattern=pattern(r"^[A-Z]{2,16}\Z", "2 to 16 of A-Z"))]
 """Of personal data; a placeholder begins with it."""
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 LifetimeS = Annotated[int, Meta(ge=VAULT_LIFETIME_S_MIN, le=VAULT_LIFETIME_S_MAX)]

@@ -20,6 +20,7 @@ from flotilla.contracts.failures import RULES
 from flotilla.contracts.fields import MODEL_LENGTH_MAX, UnixMs, are_words
 from flotilla.contracts.histogram import Counts, Natural, added
 from flotilla.contracts.names import is_name, is_replica, name_of, token_of
+from flotilla.contracts.patterns import pattern
 
 FORMAT: Final = 1
 SUB_WINDOW_MS: Final = 1_000
@@ -39,7 +40,10 @@ BINS_MAX: Final = 100_000
 Sum = Annotated[int, Meta(ge=0, le=SUM_MAX)]
 Time = Annotated[int, Meta(ge=0, le=2**53)]
 """Seconds, or tenths of seconds, of the unix clock."""
-Failures = Annotated[dict[Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")], Natural], Meta(max_length=KINDS_MAX)]
+Failures = Annotated[
+    dict[Annotated[str, Meta(pattern=pattern(r"^[a-z0-9_-]{1,64}\Z", "1 to 64 of a-z, 0-9, _ and -"))], Natural],
+    Meta(max_length=KINDS_MAX),
+]
 
 _STATS_KEY_PARTS: Final = 4
 _NOT_PENALISED: Final = frozenset(kind.value for kind, rule in RULES.items() if not rule.penalise)

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
+from flotilla.contracts.patterns import in_words
 from flotilla.contracts.policy import (
     FORMAT,
     STRATEGY_DEFAULT,
@@ -57,7 +58,7 @@ def parse_policy(text: str) -> Policy:
         return msgspec.convert(document, Policy)
     except msgspec.ValidationError as error:
         # Too many entries of a table, each of which is well.
-        says, _, path = str(error).partition(" - at `$.")
+        says, _, path = in_words(str(error)).partition(" - at `$.")
         raise PolicyError([f"{path.rstrip('`')}: {says}"]) from error
 
 
@@ -159,7 +160,7 @@ def _leaf_faults(wanted: Any, value: object, path: str) -> Iterator[str]:
     try:
         msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        yield f"{path}: {str(error).partition(' - at ')[0]}"
+        yield f"{path}: {in_words(str(error)).partition(' - at ')[0]}"
 
 
 def _bare(wanted: Any) -> Any:

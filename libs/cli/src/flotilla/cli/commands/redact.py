@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from flotilla.capabilities.json_schema import flaw_of
 from flotilla.chassis.private_files import make_directory, replace_file
 from flotilla.chassis.terminal_text import encodable
 from flotilla.cli.console import exits, readable, terminal
@@ -122,7 +123,8 @@ def _check(given: dict[str, Any]) -> None:
     try:
         msgspec.convert({"document": "", **given}, RedactInput)
     except msgspec.ValidationError as error:
-        raise exits.UsageError(f"--{str(error).rpartition('$.')[2].strip('`').replace('_', '-')}: {error}") from error
+        flaw = flaw_of(error)
+        raise exits.UsageError(f"--{flaw.path.removeprefix('$.').replace('_', '-')}: {flaw.expected}") from error
 
 
 def _places(sources: Sequence[str], files: Sequence[str], out: Path | None) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, TextIO, cast
 import msgspec
 from msgspec import Meta, Struct
 
+from flotilla.capabilities.json_schema import flaw_of
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.recording import MODELS_MAX, RECORDED_MAX, ROWS_MAX, Recorded, Recording, Row, answer_of
 from flotilla.contracts.failures import FailureKind
@@ -237,7 +238,7 @@ def _recorded(where: str, found: object, shared: dict[str, str]) -> Recorded:
     try:
         given = msgspec.convert({} if found is None else found, _Given, strict=False)
     except msgspec.ValidationError as error:
-        raise ReplayError(f"{where}: {error}") from error
+        raise ReplayError(f"{where}: {flaw_of(error)}") from error
     output = given.label if given.output is None else given.output
     failed = output is None or given.error is not None
     return Recorded(
