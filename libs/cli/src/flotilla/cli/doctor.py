@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.cli.console.arguments import Where
-from flotilla.cli.console.exits import NO_ORCHESTRATOR
+from flotilla.cli.console.hints import way_in
 from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.supervisor.engines import APIS
 from flotilla.cli.supervisor.errors import OptionError
@@ -15,12 +15,8 @@ from flotilla.cli.supervisor.models_here import installed_models
 from flotilla.cli.supervisor.provider_checks import check_all, named_models, without_headers
 from flotilla.client.addresses import DEFAULT_URL
 from flotilla.client.errors import (
-    CertificateNotTrustedError,
-    CredentialsRefusedError,
     CredentialsUnusableError,
     NoFleetError,
-    NoOrchestratorError,
-    NotAllowedError,
 )
 from flotilla.contracts.errors import FlotillaError
 from flotilla.contracts.providers import OLLAMA_MODELS, ON_THIS_MACHINE, OWN_SERVER
@@ -31,15 +27,6 @@ from flotilla.provisioning.errors import ServerNotFoundError
 
 CLOCK_OFFSET_MAX_S: Final = 2.0
 """Between this machine's clock and an orchestrator's. Deadlines are times of day: a clock that is off cuts them."""
-
-_MENDS: Final[dict[type, str]] = {
-    CredentialsRefusedError: "name the credentials of this fleet (--creds, FLOTILLA_NATS_CREDS)",
-    NotAllowedError: "name credentials of a tenant, or of the admin (--creds, FLOTILLA_NATS_CREDS)",
-    CertificateNotTrustedError: "name its CA (--tls-ca, FLOTILLA_NATS_TLS_CA)",
-    NoOrchestratorError: NO_ORCHESTRATOR,
-    NoFleetError: "start one with `flotilla up`, or name another with --url",
-}
-"""What is done about a fleet that does not answer."""
 
 
 async def examine(
@@ -77,13 +64,12 @@ async def check_fleet(where: Where) -> list[Finding]:
             answered_at_s = time.time()
             lane = await sealed_lane(fleet, status)
     except CredentialsUnusableError as error:
-        mend = "name a seed file that this user may read (--creds, FLOTILLA_NATS_CREDS)"
-        return [Finding(subject="credentials", state="wrong", says=str(error), mend=mend)]
+        return [Finding(subject="credentials", state="wrong", says=str(error), mend=way_in(error))]
     except NoFleetError as error:
         # Where none was named nobody has started one yet; one that was named should be there.
         nothing_yet = type(error) is NoFleetError and where.url == DEFAULT_URL
-        mend = next(_MENDS[kind] for kind in type(error).__mro__ if kind in _MENDS)
-        return [*found, Finding(subject="nats", state="note" if nothing_yet else "wrong", says=str(error), mend=mend)]
+        state = "note" if nothing_yet else "wrong"
+        return [*found, Finding(subject="nats", state=state, says=str(error), mend=way_in(error))]
     except FlotillaError as error:
         return [*found, Finding(subject="nats", state="wrong", says=str(error), mend="see the orchestrators' logs")]
     found.append(Finding(subject="nats", state="ok", says=f"{status.orchestrator} answers at {fleet.url}"))
