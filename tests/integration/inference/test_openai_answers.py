@@ -128,6 +128,27 @@ async def test_a_whole_answer_and_one_at_its_limit(
     assert ("fine", complete) == (done.text, done.complete)
 
 
+@both_ways
+@pytest.mark.parametrize(
+    ("word", "complete"), [("MAX_TOKENS", False), ("length", False), ("STOP", True), ("completed", True), (None, True)]
+)
+async def test_a_gateways_stop_makes_no_answer_whole_that_its_vendor_calls_cut(
+    server: OpenAIServer, model: OpenAIChat, word: str | None, *, complete: bool, streams: bool
+):
+    """
+    The vendor's own word comes beside the gateway's; one that is not known to be bad says nothing.
+    """
+    native = {"native_finish_reason": word}
+    frames: Any = (
+        sse(chunk("fine"), chunk("", "stop", choice=native)) if streams else whole("fine", "stop", choice=native)
+    )
+    server.script(answer(frames, streams=streams))
+
+    done = await completion(model, streams=streams)
+
+    assert ("fine", complete) == (done.text, done.complete)
+
+
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_stream_without_a_finish_reason_is_half_an_answer(
     server: OpenAIServer, model: OpenAIChat, *, done: bool

@@ -104,6 +104,11 @@ def foreign_end(reason: object, *, provider: str, usage: Usage | None = None) ->
     return _ended(word, provider, usage) if word in _FAILURES else None
 
 
+def says_cut(reason: object) -> bool:
+    """Whether a word, in any vendor's vocabulary, means that the answer was cut at a limit."""
+    return _word(reason) in _CUT
+
+
 def _word(reason: object) -> str:
     if isinstance(reason, dict):
         # SGLang's own form; its type is the word.

@@ -15,7 +15,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.errors_told import failure_inside, says_an_error
 from flotilla.inference.adapters.failures import misshapen, refused
-from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete
+from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete, says_cut
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.lenient_json import Joined, lenient_decoder
@@ -128,7 +128,9 @@ class Reading:
                 f"{self._provider}: the model called a tool, and has none",
                 usage=gathered.usage,
             )
-        gathered.complete = is_complete(Protocol.OPENAI, self._reason, provider=self._provider, usage=gathered.usage)
+        whole = is_complete(Protocol.OPENAI, self._reason, provider=self._provider, usage=gathered.usage)
+        # Gateways say `stop` beside the vendor's own MAX_TOKENS.
+        gathered.complete = whole and not says_cut(self._native)
         if (error := foreign_end(self._native, provider=self._provider, usage=gathered.usage)) is not None:
             raise error
         return self._joined.end()
