@@ -19,6 +19,14 @@ def left(text: str, language: str) -> str:
 
 # Names on no list, names that are words, particles, initials, elision, possessives, lower and upper case.
 FOUND = [
+    # What says whose name follows is no part of it.
+    ("en", "Payee <Hannah Berg>, account closed."),
+    ("en", "Payee: <Hannah Berg>\nDate: none\nAuthor: <Priya Okonjo>\nThe invoice went to Client."),
+    ("de", "Pat. <Maria Huber> wurde gestern entlassen."),
+    ("en", "Thanks to <Pat. Maria> called."),
+    ("fr", "Auteur : <Enora Quellec>"),
+    # Names that end as medicines do.
+    ("en", "We met <Ranvir>, <Maximus>, <Kai Laaksonen> and <Ann Johnson> at the station."),
     ("en", "I met <Ottoline Quennerby> at the station."),
     ("en", "Please ask <Zebulon>'s sister about it."),
     ("en", "She thanked <J. R. Wexley> and <Ludwig van Thornburgh>."),
@@ -91,6 +99,14 @@ def test_names_places_and_addresses_are_found_and_nothing_else(language: str, ma
 
 
 ORDINARY = [
+    (
+        "en",
+        "She takes Furosemide, Apixaban, Pembrolizumab, Imatinib, Levothyroxine, Sertraline, Clopidogrel and Semaglutide.",
+    ),
+    ("en", "He was given Empagliflozin, Oseltamivir and Methotrexate; Creatinine fell."),
+    ("de", "Sie nimmt Levothyroxin, Venlafaxin und Pregabalin; Bisoprolol wurde abgesetzt."),
+    ("fr", "On lui donne du Furosémide, du Paracétamol et de la Prégabaline."),
+    ("es", "Toma Metformina, Losartán, Fluoxetina y Ciclosporina."),
     ("en", "The Board approved the budget, and nobody objected. However, the Works Council asked for more time."),
     ("en", "Will the house be sold? May we see it? Long queues were reported. Hope this helps."),
     ("en", "Please send the PDF and the JSON file via HTTP; the API returns HTML."),
@@ -118,6 +134,13 @@ ORDINARY = [
 @pytest.mark.parametrize(("language", "text"), ORDINARY)
 def test_ordinary_text_is_left_alone(language: str, text: str):
     assert text == left(text, language)
+
+
+def test_a_month_with_its_year_is_a_date_and_no_street():
+    text = "It was signed on 14 March 2025, and she lives at Kirchplatz 12."
+    spans = find_spans(text, structured_and_listed(), language="en")
+
+    assert [("14 March 2025", "DATE")] == [(text[span.start : span.end], span.type) for span in spans][:1]
 
 
 def test_german_nouns_come_apart():

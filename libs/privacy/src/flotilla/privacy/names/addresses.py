@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at, spellings
+from flotilla.privacy.values.dates import MONTHS
 from flotilla.privacy.values.outline import ANY_LENGTH, Outline
 from flotilla.privacy.values.regions import Region, around, begins, matches, words
 
@@ -189,6 +190,7 @@ _STATES: Final = re.compile(
 )
 _HOUSE_ALONE: Final = re.compile(r"\d{1,4}(?:\s?[a-zA-Z](?!\w))?(?:-\d{1,3})?(?!\w|[.,:/-]\d|\s?%)")
 _NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}[^\S\n]\Z")
+_YEAR_DIGITS: Final = 4
 _ENDS_NAME: Final = "'.-"
 _NAMES_LENGTH_MAX: Final = 168
 _NAME_LENGTH_MAX: Final = 42
@@ -351,10 +353,10 @@ def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
         if not last.isalpha() and last not in _ENDS_NAME:
             continue
         # Most numbers have no capital before them, and a search backwards is slow.
-        word = text[text.rfind(" ", number - _NAME_LENGTH_MAX, number - 1) + 1 : number]
-        if word == word.lower():
+        word = text[text.rfind(" ", max(0, number - _NAME_LENGTH_MAX), number - 1) + 1 : number]
+        house = _HOUSE_ALONE.match(text, number) if word != word.lower() else None
+        if house is None or (len(house[0]) == _YEAR_DIGITS and word.strip().lower() in MONTHS):
             continue
-        house = _HOUSE_ALONE.match(text, number)
-        name = _NAME_BEFORE.search(text, max(0, number - _NAMES_LENGTH_MAX), number) if house is not None else None
-        if house is not None and name is not None:
+        name = _NAME_BEFORE.search(text, max(0, number - _NAMES_LENGTH_MAX), number)
+        if name is not None:
             yield name.start(), number, house.end()

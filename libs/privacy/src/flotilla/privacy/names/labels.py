@@ -174,6 +174,11 @@ def type_of_label(label: str) -> tuple[str, bool] | None:
     return _known(" ".join(parts)) or _known("".join(parts)) or _among(parts)
 
 
+def is_label(word: str) -> bool:
+    """Whether a word in small letters is a whole label."""
+    return word in _TYPES or word in _UNSURE
+
+
 def _known(label: str) -> tuple[str, bool] | None:
     unsure = label in _UNSURE
     name = _TYPES.get(label, "PERSON" if unsure else None)

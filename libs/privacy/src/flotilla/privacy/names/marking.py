@@ -3,12 +3,14 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
 from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
+from flotilla.privacy.names.labels import is_label
 from flotilla.privacy.names.people import NO_NAMES, SAINTS, said_small
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
@@ -28,11 +30,22 @@ _ARTICLES: Final = words(
 _BEFORE_PLACES: Final = SAINTS | words("Bad Mount Port Fort")
 _CAMEL: Final = re.compile(r"[^\W\d_A-ZÀ-Þ][A-ZÀ-Þ]")
 _VERSION_AFTER: Final = re.compile(r"[(_]|\.\w| v?\d")
+# Stems of the World Health Organization's international names of medicines, as the four languages write them; the
+# shortest ones, which end names as well (Ranvir, Maximus), with the letters that come before them. And what is measured
+# in blood.
 _MEDICINE: Final = re.compile(
-    r"(?:sartan|statin|olol|azole?|cillin|mycin|floxacin|gliptin|parin|xaban|triptan|formin|semid|thiazid|dipin|oxetin"
-    r"|zepam|zolam|profen|cetamol|predniso|troponin|creatinin|bilirubin|h(?:ä|a)moglobin|albumin|semide|thiazide|dipine"
-    r"|oxetine|pril|sone|solone?)\Z"
+    r"(?:sart[aá]n|statin|olol|azol|cill?in|m[yi]cin|oxacin|c[yi]clin|gliptin|gliflozin|glitazon|glutid|enatid|reotid|parin"
+    r"|xaban|gatran|triptan|formin|s[eé]mid|th?iazid|dipin|oxetin|tralin|[ai]lopram|ipram|faxin|triptylin|peridon|tiapin"
+    r"|[nz]zapin|zepam|zolam|pidem|barbital|zepin|gabalin|gabapentin|racetam|trigin|prof[eè]n|fenac|coxib|c[eé]tamol|codon"
+    r"|fentan[iy]l|predniso|son(?=[ea]\Z)|solon|pril|pamil|azosin|vaptan|rubicin|platin|taxel|[a-z]{3}[iou]mab|[a-z]tinib"
+    r"|fenib|ciclib|parib|zomib|olimus|trexat|ciclovir|[iou]navir|tegravir|buvir|previr|amivir|fovir|setron|lukast|denafil"
+    r"|dalafil|thyroxin|warfarin|dogrel|sugrel|grelor|ph?yllin|meterol|moterol|butamol|fibrat|dronat|bactam|penem|sporin|stigmin"
+    r"|motidin|nitidin|vacain|docain|rocain|prorelin|serelin|torelin|troponin|cr[eé]atinin|bilirubin"
+    r"|h(?:ae?|ä|[eé])moglobin|albumin)(?:e|um|en|s|a|o)?\Z"
 )
+_MEDICINES_KEPT_MAX: Final = 16_384
+# A label that is somebody's first name as well, before the name of whom it is: "Pat. Maria Huber".
+_SHORT_LABELS: Final = frozenset({"Pat"})
 _AFTER_FIRST: Final = frozenset({"", ",", ";", ")", "\n", ":"})
 _UPPER_SHARE: Final = 0.6
 _ACRONYM_LENGTH_MIN: Final = 4
@@ -63,12 +76,18 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             token.name = True
         elif token.first:
             token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
+    _unmark_labels(text, tokens, language)
     _mark_families(text, tokens)
     names = lexicon.names()
     starts = [token.start for token in tokens]
     for said in said_small(text):
         for token in tokens[bisect_left(starts, said.start(1)) : bisect_left(starts, said.end(1))]:
             token.name = token.name or bool(names.flags(token.lower) & FIRST)
+
+
+def _unmark_labels(text: str, tokens: Sequence[Token], language: str) -> None:
+    for at, token in enumerate(tokens):
+        token.name = token.name and not _is_label(text, tokens, at, language)
 
 
 def _mark_families(text: str, tokens: Sequence[Token]) -> None:
@@ -86,9 +105,24 @@ def _mark_families(text: str, tokens: Sequence[Token]) -> None:
             family.name = True
 
 
+def _is_label(text: str, tokens: Sequence[Token], at: int, language: str) -> bool:
+    """Whether a word says what stands after it, and is nobody's name: "Payee Hannah Berg", "Author:"."""
+    token = tokens[at]
+    after = text[token.end : token.end + 1]
+    if token.text in _SHORT_LABELS and language == "de" and after == "." and at + 1 < len(tokens):
+        name = tokens[at + 1]
+        return text[token.end : name.start] == ". " and name.capital and (name.first or name.last)
+    return (not token.first or after == ":") and is_label(token.lower)
+
+
+@lru_cache(maxsize=_MEDICINES_KEPT_MAX)
+def _is_medicine(word: str) -> bool:
+    return _MEDICINE.search(word) is not None
+
+
 def _is_technical(text: str, token: Token) -> bool:
     """Whether a word is written as no name is (SpO2, PostgreSQL 16, TimeoutError(), or ends as medicines do."""
-    if text[token.end : token.end + 1].isdigit() or _MEDICINE.search(token.lower):
+    if text[token.end : token.end + 1].isdigit() or _is_medicine(token.lower):
         return True
     return _CAMEL.search(token.text) is not None and _VERSION_AFTER.match(text, token.end) is not None
 
@@ -155,6 +189,8 @@ def _beside_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
     token, after = tokens[at], tokens[at + 1]
     if text[token.end : after.start] != " " or not after.capital or after.lower in NO_NAMES:
         return False
+    if not (after.first or after.last) and _is_medicine(after.lower):
+        return False
     return not after.common or (after.last and not after.begins)
 
 
@@ -176,7 +212,13 @@ def places(text: str, tokens: Sequence[Token], language: str) -> list[tuple[int,
 
     done = 0
     for at, token in enumerate(tokens):
-        if not token.capital or token.start < done or token.lower in NO_NAMES:
+        # "Date:" is a town as well.
+        if (
+            not token.capital
+            or token.start < done
+            or token.lower in NO_NAMES
+            or (token.begins and is_label(token.lower))
+        ):
             continue
         if token.text in COUNTRY_CODES:
             if token.text == "GB" and text[token.start - 2 : token.start - 1].isdigit():

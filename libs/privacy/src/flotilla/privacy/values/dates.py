@@ -8,7 +8,7 @@ from flotilla.privacy.values import in_words
 from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.regions import begins, matches, places_of_words, words
 
-_MONTHS: Final = words(
+MONTHS: Final = words(
     "january february march april may june july august september october november december jan feb mar apr jun jul "
     "aug sep sept oct nov dec jänner januar februar märz mai juni juli oktober dezember okt dez mrz janvier février "
     "fevrier mars avril juin juillet août aout septembre octobre novembre décembre decembre janv févr avr juil déc "
@@ -153,7 +153,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
             if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
                 yield *match.span(), "DATE"
     if digits:
-        for start, end in places_of_words(outline.lower, _MONTHS & words_in):
+        for start, end in places_of_words(outline.lower, MONTHS & words_in):
             yield from _by_month(text, start, end)
     yield from in_words.find(text, outline.lower, words_in)
     if not words_in.isdisjoint(_AGE_WORDS) or _has_age(outline):
