@@ -11,6 +11,8 @@ from flotilla.inference.adapters.failures import RETRY_AFTER_MAX_S, failure_of, 
 from flotilla.inference.adapters.rate_limits import room_again_s
 from flotilla.inference.adapters.streams import TEXT_LENGTH_MAX, Gathered
 
+LLAMACPP_UNPARSED = "The model produced output that does not match the expected"
+
 
 @pytest.mark.parametrize(
     ("headers", "expected_s"),
@@ -82,6 +84,10 @@ def test_a_date_is_counted_from_now():
         (400, (), "{'error': 'Incorrect%20API%20key%20provided:%20ab***yz.'}", FailureKind.AUTH),
         (400, (), "Incorrect API key provided: ab***yz. You can obtain an API key from", FailureKind.AUTH),
         (400, ("invalid_request_error", "json_validate_failed"), "Failed to generate JSON", FailureKind.INVALID_OUTPUT),
+        (500, ("server_error",), f"{LLAMACPP_UNPARSED} peg-native format", FailureKind.INVALID_OUTPUT),
+        (200, ("server_error", "500"), f"{LLAMACPP_UNPARSED} peg-native format", FailureKind.INVALID_OUTPUT),
+        (500, ("server_error",), "Failed to parse input at pos 12: <tool", FailureKind.INVALID_OUTPUT),
+        (500, (), "error parsing tool call: raw='{', err=unexpected end of JSON input", FailureKind.INVALID_OUTPUT),
         (400, ("invalid_request_error", "tool_use_failed"), "Failed to call a function", FailureKind.INVALID_OUTPUT),
         (409, (), "", FailureKind.UNAVAILABLE),
         (424, (), "", FailureKind.UNAVAILABLE),

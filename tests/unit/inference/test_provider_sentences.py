@@ -84,6 +84,17 @@ def test_of_a_refused_key_nothing_is_told_but_plain_words() -> None:
     )
 
 
+def test_of_what_a_model_wrote_nothing_is_told_but_plain_words() -> None:
+    """A server that cannot read the output quotes it, and it may be the document in another language."""
+    said = "Failed to parse input at pos 12: Arztbrief Lungenentzuendung"
+    failed = AttemptError(FailureKind.INVALID_OUTPUT, "llamacpp: HTTP 500 server_error", said=said)
+
+    told = explained(failed, request=["pneumonia"], model="m")
+
+    assert "Arztbrief" not in told.message
+    assert "Lungenentzuendung" not in told.message
+
+
 def test_everything_else_of_the_failure_stays() -> None:
     """Its kind, its delay and its price; without a sentence it is the very same."""
     failed = AttemptError(

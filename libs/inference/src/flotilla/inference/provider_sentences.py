@@ -24,6 +24,9 @@ WORDS_MIN: Final = 3
 """Fewer that may be shown say nothing."""
 HIDDEN: Final = "…"
 
+_QUOTING: Final = frozenset({FailureKind.AUTH, FailureKind.INVALID_OUTPUT})
+"""A refusal of a key quotes the key, one of what a model wrote quotes that: nothing but plain words is shown."""
+
 _WORD: Final = re.compile(r"[A-Za-z]{1,24}(?:['/-][A-Za-z]{1,24}){0,2}|[a-z]{1,24}(?:_[a-z]{1,24}){1,4}")
 _WORDS_WITHIN: Final = re.compile(rf"\w{{{QUOTED_CHARS_MIN},}}")
 _JOINTS: Final = re.compile(r"['/_-]")
@@ -64,8 +67,7 @@ def explained(error: AttemptError, *, request: Sequence[str], model: str) -> Att
         request: Every text that was sent.
         model: Which was asked.
     """
-    # A refusal of a key quotes it: there nothing but plain words is shown.
-    sentence = safe_sentence(error.said, request=request, model=model, plain=error.kind is FailureKind.AUTH)
+    sentence = safe_sentence(error.said, request=request, model=model, plain=error.kind in _QUOTING)
     if not sentence:
         return error
     message = f"{error.message}: {sentence}"

@@ -60,6 +60,10 @@ _LOADING: Final = re.compile(
     re.IGNORECASE,
 )
 """What llama.cpp (`Loading model`), Ollama (`llm server loading model`) and Hugging Face's servers say meanwhile."""
+_UNPARSED: Final = re.compile(
+    r"model produced output that does not match|failed to parse input at pos|error parsing tool call", re.IGNORECASE
+)
+"""What llama.cpp and Ollama say, with 500, of what their model wrote: the server is well, and would say so again."""
 _BAD_KEY: Final = re.compile(
     r"API_KEY_INVALID|API key not valid|credit balance is too low|incorrect(?: |%20)API(?: |%20)key", re.IGNORECASE
 )
@@ -178,7 +182,12 @@ def _kind_in_text(status: int, text: str) -> FailureKind | None:
     """What the text of an error tells where one status stands for several kinds."""
     if status in _LOADS and _LOADING.search(text):
         return FailureKind.LOADING
-    searches = [(_TOO_LONG, FailureKind.TOO_LARGE), (_BAD_KEY, FailureKind.AUTH)] if status in _SEARCHED else []
+    searches = [
+        (_TOO_LONG, FailureKind.TOO_LARGE),
+        (_UNPARSED, FailureKind.INVALID_OUTPUT),
+        (_BAD_KEY, FailureKind.AUTH),
+    ]
+    searches = searches if status in _SEARCHED else []
     if status == HTTPStatus.BAD_REQUEST:
         searches.append((_NO_SUCH_MODEL, FailureKind.UNKNOWN_MODEL))
     if status == HTTPStatus.FORBIDDEN:
