@@ -30,6 +30,8 @@ TYPED = {
 SLOTS = 4
 WORK = {"slots": SLOTS, "latency_ms": 60.0, "jitter": 0.9, "failure_rate": 0.02}
 SETTLE_S = 60.0
+ASK_EVERY_S = 0.25
+"""Of each of four callers."""
 
 
 class Trouble:
@@ -114,16 +116,24 @@ async def _submitting(client: PlainClient, stop: asyncio.Event) -> list[str]:
 
 
 async def _asking(client: PlainClient, stop: asyncio.Event) -> Counter[str]:
-    """Interactive tasks; gives how they ended."""
+    """Interactive tasks at a pace; gives how they ended. One whose answer is lost keeps no other from being asked."""
     ends = Counter[str]()
-    while not stop.is_set():
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def ask() -> None:
         try:
             answer = await client.ask("classify", CLASSIFY, headers={"Flotilla-Deadline-Ms": "15000"}, timeout_s=20)
             ends[answer.kind or "ok"] += 1
         except (nats.errors.Error, ConnectionError, TimeoutError) as error:
             # Whoever holds it may be killed, or the server be away: then the caller's own timeout ends it.
             ends[type(error).__name__] += 1
-        await asyncio.sleep(0.02)
+
+    while not stop.is_set():
+        asking = asyncio.get_running_loop().create_task(ask())
+        under_way.add(asking)
+        asking.add_done_callback(under_way.discard)
+        await asyncio.sleep(ASK_EVERY_S)
+    await asyncio.gather(*under_way)
     return ends
 
 
