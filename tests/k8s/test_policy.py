@@ -8,7 +8,8 @@ import yaml
 
 from flotilla.chassis.policy_toml import read_policy
 from flotilla.contracts.capabilities import BUILT_IN
-from flotilla.contracts.policy import Policy, RouteEntry, rules_for
+from flotilla.contracts.policy import Policy, RouteEntry
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.contracts.subjects import PRIORITIES, consumer
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.testkit.manifests import (

@@ -6,7 +6,8 @@ import msgspec
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.experiments import ArmTotals, Moments, experiment_of
-from flotilla.contracts.policy import RouteEntry, Rules
+from flotilla.contracts.policy import RouteEntry
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.routing.arms import EXPERIMENTS_MAX, RECENT_MAX, Arms
 from flotilla.routing.conclusions import Comparison, comparisons, conclusion

@@ -6,7 +6,8 @@ import pytest
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.contracts.policy import BreakerPolicy, Guards
+from flotilla.contracts.policy import BreakerPolicy
+from flotilla.contracts.policy_rules import Guards
 from flotilla.contracts.stats import EMPTY, SUB_WINDOWS_MAX, RouteKey, RouteStats, SubWindow, encode_stats, stats_key
 from flotilla.routing.breakers import CLOSED, stepped
 from flotilla.routing.judgement import crossed, look

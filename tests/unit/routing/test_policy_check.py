@@ -7,7 +7,8 @@ import pytest
 
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
-from flotilla.contracts.policy import FORMAT, Policy, decode_policy, encode_policy, rules_for
+from flotilla.contracts.policy import FORMAT, Policy, decode_policy, encode_policy
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.strategies import STRATEGIES
 

@@ -11,14 +11,12 @@ from flotilla.contracts.policy import (
     BreakerPolicy,
     CapabilityPolicy,
     GuardsEntry,
-    Hedge,
     HedgeEntry,
     Policy,
     ProbeEntry,
-    Rules,
-    Shadow,
     ShadowEntry,
 )
+from flotilla.contracts.policy_rules import Hedge, Rules, Shadow
 from flotilla.contracts.redaction import RedactionPolicy
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.strategies import STRATEGIES

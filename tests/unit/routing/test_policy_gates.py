@@ -4,7 +4,8 @@ import pytest
 
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import FORMAT, FORMAT_PLAIN, PolicyGate
+from flotilla.contracts.policy import FORMAT, FORMAT_PLAIN
+from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.types import TaskView

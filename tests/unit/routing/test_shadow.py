@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import CapabilityPolicy, Hedge, HedgeEntry, Policy, Shadow, ShadowEntry, rules_for
+from flotilla.contracts.policy import CapabilityPolicy, HedgeEntry, Policy, ShadowEntry
+from flotilla.contracts.policy_rules import Hedge, Shadow, rules_for
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.health import UNKNOWN, Closure
 from flotilla.routing.policy_check import parse_policy, warnings

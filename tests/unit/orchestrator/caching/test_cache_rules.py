@@ -6,7 +6,8 @@ import pytest
 
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.headers import Cache, DataClass, TaskOptions
-from flotilla.contracts.policy import CACHE_TTL_S_DEFAULT, CachedTasks, CacheRules, Rules
+from flotilla.contracts.policy import CachedTasks
+from flotilla.contracts.policy_rules import CACHE_TTL_S_DEFAULT, CacheRules, Rules
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.policy_check import parse_policy
 from orchestrator.caching.executor import OWN_TIME_S_MAX, patience_s

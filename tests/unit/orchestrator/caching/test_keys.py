@@ -7,7 +7,8 @@ import pytest
 
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import TaskOptions
-from flotilla.contracts.policy import CacheRules, Guards, RouteEntry, Rules
+from flotilla.contracts.policy import RouteEntry
+from flotilla.contracts.policy_rules import CacheRules, Guards, Rules
 from orchestrator.caching.keys import key_of
 from orchestrator.state.tasks import Task
 

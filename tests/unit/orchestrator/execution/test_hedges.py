@@ -9,8 +9,8 @@ import pytest
 from flotilla.contracts.attempts import Failed
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind, FailureKind
-from flotilla.contracts.policy import Hedge as HedgeRule
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Hedge as HedgeRule
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import Result
 from flotilla.routing.types import Choice, Figures, PoolView
 from flotilla.testkit.run_story import BOTH, FINISHED, TO_HERE, TO_THERE, Story

@@ -6,7 +6,7 @@ import pytest
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.routing.types import Choice, Decision
 from flotilla.testkit.run_story import (
     BOTH,

@@ -14,7 +14,8 @@ from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import Instance, ModelName, Name, Sequence, TaskId, UnixMs, Word
 from flotilla.contracts.patterns import pattern
-from flotilla.contracts.policy import ROUTES_MAX, Rules
+from flotilla.contracts.policy import ROUTES_MAX
+from flotilla.contracts.policy_rules import Rules
 
 FORMAT: Final = 1
 SUM_MAX: Final = 1e300

@@ -1,8 +1,8 @@
 """
 The routing policy: which routes serve a capability, in what order, and when to move away.
 
-Users write it as TOML; the bucket `policy` holds the same document as JSON. Every key is optional: what a capability
-leaves out is taken from `[default]`, and what that leaves out from the constants here. `policy_check.py` refuses
+Users write it as TOML; the bucket `policy` holds the same document as JSON. Every key is optional: `policy_rules.py` fills
+in what a capability leaves out. `policy_check.py` refuses
 keys that it does not know; `decode_policy` passes over them, so that an orchestrator of the last version can read a
 policy of the next one. A key that an older reader must not miss (one that forbids something) raises `FORMAT`.
 """
@@ -21,7 +21,7 @@ from flotilla.contracts.fields import Name as PoolName
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX, DataClass
 from flotilla.contracts.limits import Budgets, Limits
 from flotilla.contracts.redaction import EVERY_TYPE, RedactionPolicy
-from flotilla.contracts.subjects import ZONES, Zone
+from flotilla.contracts.subjects import Zone
 
 FORMAT: Final = 2
 """The newest that is understood here. 2 has gates (`approval`) and `approvers`."""
@@ -34,11 +34,11 @@ STRATEGY_OPTIONS_MAX: Final = 32
 SECONDS_MAX: Final = 7 * 24 * 3600.0
 ENTRIES_MAX: Final = 100_000
 DECLASSIFIED_FIELDS_MAX: Final = 64
+"""Of one capability."""
 GROUP_LENGTH_MAX: Final = 63
 GROUPS_MAX: Final = 1_000
 GROUP_KEYS_MAX: Final = 64
-GATE_EXPIRES_S_DEFAULT: Final = 86_400
-"""Of one capability."""
+CACHE_TTL_S_MAX: Final = 7 * 24 * 3600
 
 Model = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX, pattern=PRINTABLE)]
 Seconds = Annotated[float, Meta(gt=0.0, le=SECONDS_MAX)]
@@ -50,18 +50,7 @@ GroupName = Annotated[str, Meta(min_length=1, max_length=GROUP_LENGTH_MAX, patte
 FieldName = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX, pattern=PRINTABLE)]
 LabelText = Annotated[str, Meta(min_length=1, max_length=LABEL_LENGTH_MAX)]
 
-STRATEGY_DEFAULT: Final = "failover"
-ERROR_RATE_DEFAULT: Final = 0.5
-MIN_SAMPLES_DEFAULT: Final = 20
-RETURN_AFTER_S_DEFAULT: Final = 4.0
-RAMP_S_DEFAULT: Final = 2.0
-HEDGE_SHARE_DEFAULT: Final = 0.05
-SHADOW_SHARE_DEFAULT: Final = 0.05
-ATTEMPT_TIMEOUT_S_DEFAULT: Final = 600.0
-CACHE_TTL_S_DEFAULT: Final = 3600
-CACHE_TTL_S_MAX: Final = 7 * 24 * 3600
 DATA_CLASSES_DEFAULT: Final[tuple[DataClass, ...]] = ("public", "internal", "restricted")
-
 
 StrategyOptions = Annotated[dict[LabelText, Any], Meta(max_length=STRATEGY_OPTIONS_MAX)]
 """No integer of more than 64 bits; see `decode_policy`."""
@@ -288,109 +277,6 @@ class Policy(Struct, frozen=True, kw_only=True):
         """The data class of a scope's tasks that name none: `internal` unless the policy says otherwise."""
         entry = self.scopes.get(scope)
         return "internal" if entry is None or entry.data_class is None else entry.data_class
-
-
-class Guards(Struct, frozen=True, kw_only=True):
-    """`GuardsEntry` with everything filled in; `p95_ms` None means that latency is not judged."""
-
-    p95_ms: float | None = None
-    error_rate: float = ERROR_RATE_DEFAULT
-    min_samples: int = MIN_SAMPLES_DEFAULT
-
-
-class Probe(Struct, frozen=True, kw_only=True):
-    """`ProbeEntry` with everything filled in."""
-
-    interval_s: float = 1.0
-    share_max: float = 0.25
-    in_flight_max: int = 2
-    successes_min: int = 2
-
-
-class CacheRules(Struct, frozen=True, kw_only=True):
-    """`CacheEntry` with everything filled in."""
-
-    tasks: CachedTasks = "asked"
-    ttl_s: int = CACHE_TTL_S_DEFAULT
-    restricted: bool = False
-
-
-class Hedge(Struct, frozen=True, kw_only=True):
-    """`HedgeEntry` with everything filled in; `after_ms` None stands for the route's p95."""
-
-    after_ms: float | None = None
-    share_max: float = HEDGE_SHARE_DEFAULT
-
-
-class Shadow(Struct, frozen=True, kw_only=True):
-    """`ShadowEntry` with everything filled in."""
-
-    pool: str
-    model: str | None = None
-    share: float = SHADOW_SHARE_DEFAULT
-
-
-class PolicyGate(Struct, frozen=True, kw_only=True):
-    """`GateEntry` with everything filled in."""
-
-    zones: frozenset[Zone] = frozenset(ZONES)
-    data_classes: frozenset[DataClass] = frozenset(DATA_CLASSES_DEFAULT)
-    group: str = ""
-    expires_s: int = GATE_EXPIRES_S_DEFAULT
-    four_eyes: bool = True
-
-
-class Rules(Struct, frozen=True, kw_only=True):
-    """`CapabilityPolicy` with everything filled in. A timeout of None leaves the bound to the task's deadline."""
-
-    routes: tuple[RouteEntry, ...] | None = None
-    strategy: str = STRATEGY_DEFAULT
-    strategy_options: dict[str, Any] = {}
-    guards: Guards = Guards()
-    return_after_s: float = RETURN_AFTER_S_DEFAULT
-    ramp_s: float = RAMP_S_DEFAULT
-    attempt_timeout_s: float = ATTEMPT_TIMEOUT_S_DEFAULT
-    total_timeout_s: float | None = None
-    queue_timeout_s: float | None = None
-    data_classes: frozenset[DataClass] = frozenset(DATA_CLASSES_DEFAULT)
-    pool_labels: dict[str, str] = {}
-    task_labels: tuple[str, ...] = ()
-    cost_usd_max: float | None = None
-    probe: Probe = Probe()
-    cache: CacheRules = CacheRules()
-    hedge: Hedge | None = None
-    shadow: Shadow | None = None
-    approval: PolicyGate | None = None
-
-
-def rules_for(policy: Policy, capability: str) -> Rules | None:
-    """What the policy says of a capability, defaults filled in; None when it has no entry and there is no default."""
-    entry = policy.capabilities.get(capability)
-    if entry is None and policy.default is None:
-        return None
-    given = _given(policy.default) | _given(entry)
-    if entry is not None and entry.strategy is not None and entry.strategy_options is None:
-        given.pop("strategy_options", None)  # those of the default were meant for the default's strategy
-    guards = _given(policy.default and policy.default.guards) | _given(entry and entry.guards)
-    probe = _given(policy.default and policy.default.probe) | _given(entry and entry.probe)
-    caches = [each.cache for each in (policy.default, entry) if each is not None and each.cache is not None]
-    if guards:
-        given["guards"] = guards
-    if probe:
-        given["probe"] = probe
-    if caches:
-        # Who writes the table wants answers kept.
-        given["cache"] = {"tasks": "all", **_given(caches[0]), **_given(caches[-1])}
-    return msgspec.convert(given, Rules)
-
-
-def _given(entry: Struct | None) -> dict[str, object]:
-    """The keys that an entry really gives."""
-    if entry is None:
-        return {}
-    return {
-        name: msgspec.to_builtins(value) for name, value in msgspec.structs.asdict(entry).items() if value is not None
-    }
 
 
 class _Format(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ import msgspec
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.names import DEFAULT_SCOPE
-from flotilla.contracts.policy import Policy, rules_for
+from flotilla.contracts.policy import Policy
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.contracts.subjects import Zone
 from flotilla.pipelines.data_flow import DataFlow, enter_whole
 from flotilla.pipelines.definition import NESTING_MAX, Pipeline, Step

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from flotilla.contracts.policy import RouteEntry, Rules
+from flotilla.contracts.policy import RouteEntry
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.default import pools_by_default, shuffled
 from flotilla.routing.eligibility import barred, missing, model_for, named_model, open_zones, wish

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 import msgspec
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import BreakerPolicy, Policy, PolicyGate, Rules, rules_for
+from flotilla.contracts.policy import BreakerPolicy, Policy
+from flotilla.contracts.policy_rules import PolicyGate, Rules, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import ZONES
 from flotilla.routing.candidates import Shortlists

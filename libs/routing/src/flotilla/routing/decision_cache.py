@@ -8,7 +8,7 @@ object (the health is, twice a second) takes routing off the path that every tas
 from collections.abc import Mapping
 from typing import Final
 
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.health import Health
 from flotilla.routing.strategies import strategy_named

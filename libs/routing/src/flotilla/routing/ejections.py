@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.stats import RouteStats
 from flotilla.routing.judgement import Recent, crossed, wellness
 

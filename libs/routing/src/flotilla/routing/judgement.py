@@ -9,7 +9,7 @@ the guard allows are slow already, long before they end.
 from typing import Final, NamedTuple
 
 from flotilla.contracts.histogram import above, added, bucket_of, quantile_ms
-from flotilla.contracts.policy import Guards
+from flotilla.contracts.policy_rules import Guards
 from flotilla.contracts.stats import (
     EMPTY_SUB_WINDOW,
     IN_FLIGHT_BIN_MS,

@@ -16,15 +16,8 @@ from msgspec import Struct
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
 from flotilla.contracts.patterns import in_words
-from flotilla.contracts.policy import (
-    FORMAT,
-    STRATEGY_DEFAULT,
-    CapabilityPolicy,
-    GateEntry,
-    Policy,
-    RouteEntry,
-    rules_for,
-)
+from flotilla.contracts.policy import FORMAT, CapabilityPolicy, GateEntry, Policy, RouteEntry
+from flotilla.contracts.policy_rules import STRATEGY_DEFAULT, rules_for
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.toml_text import read_toml
 from flotilla.routing.limit_checks import limit_faults, limit_warnings

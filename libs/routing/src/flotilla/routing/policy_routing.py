@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping
 from typing import Final
 
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing import probes
 from flotilla.routing.candidates import Candidate, gather

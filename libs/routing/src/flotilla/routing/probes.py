@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from flotilla.contracts.policy import Probe
+from flotilla.contracts.policy_rules import Probe
 from flotilla.contracts.stats import RouteKey
 from flotilla.routing.health import Health, RouteHealth
 from flotilla.routing.types import Decision

@@ -14,7 +14,8 @@ import msgspec
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import Policy, Rules
+from flotilla.contracts.policy import Policy
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.stats import (
     STALE_AFTER_MS,
     RouteKey,

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from flotilla.contracts.policy import RouteEntry, Rules
+from flotilla.contracts.policy import RouteEntry
+from flotilla.contracts.policy_rules import Rules
 from flotilla.routing.candidates import Row, ruled_out
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.eligibility import barred, model_for, named_model

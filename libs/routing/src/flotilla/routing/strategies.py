@@ -5,7 +5,7 @@ the documentation's test and the benchmark read this table.
 
 from typing import Any, Final
 
-from flotilla.contracts.policy import STRATEGY_DEFAULT
+from flotilla.contracts.policy_rules import STRATEGY_DEFAULT
 from flotilla.routing import cascade, cheapest, consensus, failover, fastest, split
 from flotilla.routing.strategy import Strategy
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.routing.compiled import CompiledPolicy
 from flotilla.routing.health import UNKNOWN
 from flotilla.routing.policy_routing import route

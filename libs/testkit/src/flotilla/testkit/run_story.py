@@ -9,7 +9,7 @@ from flotilla.contracts.attempts import Failed, Finished, Usage
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorKind, FailureKind
 from flotilla.contracts.headers import TaskOptions
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision, Exclusion, Route
 from orchestrator.execution.next_action import next_action

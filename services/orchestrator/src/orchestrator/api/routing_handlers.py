@@ -15,7 +15,7 @@ from flotilla.contracts.api_routing import (
     StatsReply,
 )
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import PolicyGate
+from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.contracts.redaction import task_data_class
 from flotilla.pipelines.data_flow import classes
 from flotilla.pipelines.definition import Approval, Pipeline

@@ -10,7 +10,7 @@ from typing import Final
 
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.policy import PolicyGate
+from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.contracts.results import Result
 from flotilla.routing.compiled import InForce
 from orchestrator.approvals.elsewhere import GoesElsewhere, run_elsewhere

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import PolicyGate
+from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.subjects import Zone
 from flotilla.pipelines.definition import Approval

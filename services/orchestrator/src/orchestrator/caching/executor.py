@@ -10,7 +10,7 @@ from flotilla.capabilities.capability import Capability
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.failures import ErrorBody, ErrorKind
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import Result
 from flotilla.routing.compiled import InForce
 from orchestrator.caching.flights import Flight, Flights, Given, Turn, Word

@@ -15,7 +15,7 @@ import msgspec
 from flotilla.capabilities.capability import Capability
 from flotilla.capabilities.user_defined import UserCapability
 from flotilla.contracts.decoding import UNDECODABLE
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from orchestrator.state.tasks import Task
 
 VERSION: Final = 1

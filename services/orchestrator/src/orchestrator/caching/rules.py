@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.contracts.policy import CacheRules
+from flotilla.contracts.policy_rules import CacheRules
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from orchestrator.state.tasks import Task
 

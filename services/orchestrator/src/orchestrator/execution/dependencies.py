@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.routing.compiled import InForce
 from flotilla.routing.types import Decision, FleetView, Route, TaskView
 from orchestrator.economy.admission import Admission

@@ -6,7 +6,7 @@ from typing import Final
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.experiments import SPLIT
 from flotilla.contracts.failures import ErrorKind
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import Result, encode
 from orchestrator.economy.spend import SpendLedger
 from orchestrator.execution.crashes import crashed, goes_back

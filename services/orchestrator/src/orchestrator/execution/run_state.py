@@ -18,7 +18,7 @@ from flotilla.chassis.tracing import Span
 from flotilla.contracts.attempts import Finished, Usage
 from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorBody, FailureKind
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import AttemptReport, Result
 from flotilla.routing.types import Choice, Escalation, Panel, Route
 from orchestrator.state.paid import Paid

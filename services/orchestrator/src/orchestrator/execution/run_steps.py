@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.errors import TaskError
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision
 from orchestrator.execution.run_state import Consensus, PartEnded

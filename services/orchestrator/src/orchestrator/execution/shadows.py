@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from flotilla.contracts.clock import unix_ms
-from flotilla.contracts.policy import Shadow
+from flotilla.contracts.policy_rules import Shadow
 from flotilla.contracts.results import Result
 from flotilla.fabric.per_item import guarded
 from flotilla.routing.types import Choice, Route

@@ -20,7 +20,7 @@ from flotilla.contracts.experiments import (
     encode_experiment,
     experiment_of,
 )
-from flotilla.contracts.policy import Rules
+from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import Result
 from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flotilla.contracts.api_routing import RouteReport
-from flotilla.contracts.policy import Policy, rules_for
+from flotilla.contracts.policy import Policy
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from portal.live.replicas import SeenReplica

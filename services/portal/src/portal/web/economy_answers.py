@@ -9,7 +9,7 @@ from starlette.responses import Response
 from flotilla.client.fleet import Fleet
 from flotilla.contracts.api_spend import PLAIN_GROUPS
 from flotilla.contracts.experiments import ArmTotals, experiment_of
-from flotilla.contracts.policy import rules_for
+from flotilla.contracts.policy_rules import rules_for
 from portal.access.fleets import Fleets
 from portal.live.asking import POLICY_KEY
 from portal.live.view import FleetView

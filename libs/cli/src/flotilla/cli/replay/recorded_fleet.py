@@ -5,7 +5,8 @@ from typing import Final
 from flotilla.cli.replay.errors import ReplayError
 from flotilla.cli.replay.recording import Row
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.policy import Policy, RouteEntry, rules_for
+from flotilla.contracts.policy import Policy, RouteEntry
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.types import FleetView, PoolView, Route, TaskView
 

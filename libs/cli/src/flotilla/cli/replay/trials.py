@@ -12,7 +12,8 @@ from flotilla.cli.replay.ratings import is_rated, rated
 from flotilla.cli.replay.recorded_fleet import OWN_POOL, RecordedFleet
 from flotilla.cli.replay.recording import Recording
 from flotilla.cli.replay.simulation import RATE_PER_S_DEFAULT, SEED_DEFAULT, Outage, simulate
-from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry, rules_for
+from flotilla.contracts.policy import CapabilityPolicy, Policy, RouteEntry
+from flotilla.contracts.policy_rules import rules_for
 from flotilla.routing.policy_check import parse_policy
 
 CAPABILITY_DEFAULT = "classify"
