@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import nats.errors
 import pytest
 
-from flotilla.fabric import prompt_client
+from flotilla.fabric import subscription_lines
 from flotilla.fabric.connection import Connection, Message, NatsSettings, connected
 from flotilla.fabric.errors import MalformedHeaderError
 from flotilla.fabric.prompt_client import UNREAD_BYTES_MAX
@@ -71,8 +71,8 @@ async def test_what_waits_behind_a_handler_has_a_bound_in_number_and_bytes(
     """
     The others are dropped, and those that come when it has been worked off are not.
     """
-    monkeypatch.setattr(prompt_client, "BEHIND_MAX", count_max)
-    monkeypatch.setattr(prompt_client, "BEHIND_BYTES_MAX", bytes_max)
+    monkeypatch.setattr(subscription_lines, "BEHIND_MAX", count_max)
+    monkeypatch.setattr(subscription_lines, "BEHIND_BYTES_MAX", bytes_max)
     handled: list[int] = []
     go_on = asyncio.Event()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from flotilla.fabric import prompt_client
+from flotilla.fabric import subscription_lines
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.unreadable import UNREADABLE
@@ -205,7 +205,7 @@ async def test_a_request_from_another_account_that_is_dropped_leaves_nothing_in_
     """
     Neither one that cannot be read nor one that comes behind too many: for each the server would keep a way back for an hour.
     """
-    monkeypatch.setattr(prompt_client, "BEHIND_MAX", 3)
+    monkeypatch.setattr(subscription_lines, "BEHIND_MAX", 3)
     asked: list[Message] = []
     go_on = asyncio.Event()
 
@@ -228,7 +228,7 @@ async def test_a_request_from_another_account_that_is_dropped_leaves_nothing_in_
 
         async def held_alone() -> bool:
             # The one that is in hand, and those behind it.
-            return await ways_back(nats_server) == 1 + prompt_client.BEHIND_MAX
+            return await ways_back(nats_server) == 1 + subscription_lines.BEHIND_MAX
 
         await eventually(held_alone, timeout_s=60)
         go_on.set()

@@ -32,7 +32,7 @@ from flotilla.contracts.subjects import Priority, presence_key
 from flotilla.fabric import lanes
 from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import FabricError
-from flotilla.fabric.prompt_client import Handler
+from flotilla.fabric.subscription_lines import Handler
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.execution import isolation, task_run

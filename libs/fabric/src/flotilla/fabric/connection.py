@@ -28,7 +28,8 @@ from flotilla.fabric.message import Message as Message  # noqa: PLC0414  (what h
 from flotilla.fabric.message import is_status as is_status  # noqa: PLC0414
 from flotilla.fabric.message import status_of as status_of  # noqa: PLC0414
 from flotilla.fabric.per_item import guarded
-from flotilla.fabric.prompt_client import Handler, PromptClient
+from flotilla.fabric.prompt_client import PromptClient
+from flotilla.fabric.subscription_lines import Handler
 from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")

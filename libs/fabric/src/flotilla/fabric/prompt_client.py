@@ -11,8 +11,7 @@ reconnecting, subscriptions without a handler) is nats-py's.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,15 +23,10 @@ from flotilla.fabric.eager import start
 from flotilla.fabric.errors import MalformedSubjectError
 from flotilla.fabric.message import HeaderBlock, Message
 from flotilla.fabric.subject_guard import check_pattern, check_queue, header_block, is_literal, literal
+from flotilla.fabric.subscription_lines import BEHIND_BYTES_MAX, Handler, SubscriptionLine
 from flotilla.fabric.unreadable import UNREADABLE
 from flotilla.fabric.wire_reader import WireReader
 
-Handler = Callable[[Message], Coroutine[Any, Any, None]]
-
-BEHIND_MAX: Final = 65_536
-"""Messages of one subscription that wait behind one whose handler waits; more are dropped, and told."""
-BEHIND_BYTES_MAX: Final = 32 * 1024 * 1024
-"""The same of their bytes."""
 IMPORTED_REPLY: Final = "_R_."
 """How the server begins the reply subject of a request that came from another account."""
 SMALL_BYTES: Final = 64 * 1024
@@ -46,7 +40,7 @@ class PromptClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = WireReader(self)
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, SubscriptionLine] = {}
         self.loop: Final = asyncio.get_running_loop()
         self._write_due = False
 
@@ -68,7 +62,7 @@ class PromptClient(Client):
             raise ConnectionClosedError
         self._sid += 1
         subscription = Subscription(self, self._sid, subject, queue=queue)  # no callback: nats-py would start its task
-        self._lines[self._sid] = _Line(subscription, handler, self._on_trouble)
+        self._lines[self._sid] = SubscriptionLine(subscription, handler, self._on_trouble)
         self._subs[self._sid] = subscription
         await self._send_subscribe(subscription)
         return subscription
@@ -331,53 +325,3 @@ def _is_readable(subject: bytes) -> bool:
 def _unread_bytes(transport: Any) -> int:
     """How much was written that the socket has not taken; nats-py's transport has no method for it."""
     return transport._io_writer.transport.get_write_buffer_size()  # noqa: SLF001
-
-
-class _Line:
-    """The messages of one subscription: one is handled at a time; those behind one that waits stand in line."""
-
-    __slots__ = ("_behind", "_behind_bytes", "_handler", "_on_error", "_subscription", "_waiting", "idle")
-
-    def __init__(
-        self, subscription: Subscription, handler: Handler, on_error: Callable[[Exception], Awaitable[None]]
-    ) -> None:
-        self._subscription = subscription
-        self._handler = handler
-        self._on_error = on_error
-        self._behind: deque[Message] = deque()
-        self._behind_bytes = 0
-        self._waiting: asyncio.Task[None] | None = None
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    async def take(self, message: Message) -> None:
-        """Handle a message, or keep it for when the one before it is done."""
-        if self._waiting is None:
-            self._begin(message)
-        elif len(self._behind) < BEHIND_MAX and self._behind_bytes + len(message.data) <= BEHIND_BYTES_MAX:
-            self._behind.append(message)
-            self._behind_bytes += len(message.data)
-        else:
-            sid: int = self._subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            await self._on_error(SlowConsumerError(message.subject, message.reply, sid, self._subscription))
-
-    def _begin(self, message: Message) -> None:
-        self._waiting = start(self._handle(message))
-        if self._waiting is not None:
-            self.idle.clear()
-            self._waiting.add_done_callback(self._go_on)
-
-    async def _handle(self, message: Message) -> None:
-        try:
-            await self._handler(message)
-        except Exception as error:  # noqa: BLE001  (as nats-py does: told, and the next message is handled)
-            await self._on_error(error)
-
-    def _go_on(self, _done: "asyncio.Task[None]") -> None:
-        self._waiting = None
-        while self._behind and self._waiting is None:
-            message = self._behind.popleft()
-            self._behind_bytes -= len(message.data)
-            self._begin(message)
-        if self._waiting is None:
-            self.idle.set()

@@ -9,7 +9,8 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
 from flotilla.fabric.message import Message
-from flotilla.fabric.prompt_client import Handler, PromptClient
+from flotilla.fabric.prompt_client import PromptClient
+from flotilla.fabric.subscription_lines import Handler
 
 
 class UnpatchedClient(PromptClient):
