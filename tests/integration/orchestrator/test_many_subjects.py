@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from flotilla.contracts.results import Result
-from flotilla.fabric import held_subjects, stream_usage
+from flotilla.fabric import held_subjects
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stream_usage import StreamUsage, usage_by_subject
 from flotilla.testkit.nats_server import RunningServer
@@ -48,9 +48,11 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             asked.append(pattern)
         return usage, found
 
-    # `subjects_holding` too asks there.
-    monkeypatch.setattr(stream_usage, "usage_by_subject", listing)
+    async def counting(requests: Requests, stream: str, subject: str) -> dict[str, int]:
+        return (await listing(requests, stream, subject))[1]
+
     monkeypatch.setattr(held_subjects, "usage_by_subject", listing)
+    monkeypatch.setattr(held_subjects, "subjects_holding", counting)
     monkeypatch.setattr(sweep, "WALKED_MAX", JUNK // 2)
     return asked
 
