@@ -10,7 +10,6 @@ from flotilla.cli.bench.fleets import admin
 from flotilla.cli.bench.responder import ECHO, RELAY, responding
 from flotilla.cli.bench.traffic import (
     BODY_BYTES,
-    TASKS_SUBJECT,
     check_ok,
     classify_body,
     closed_loop,
@@ -82,7 +81,7 @@ async def test_a_publish_that_no_stream_takes_ends_the_measurement(facts: FleetF
     """
     async with admin(facts) as connection:
         with pytest.raises(WrongAnswerError, match="refused"):
-            await publish_acknowledged(connection, TASKS_SUBJECT, classify_body(), 2)
+            await publish_acknowledged(connection, "tasks.classify", classify_body(), 2)
 
 
 def test_a_body_has_the_size_that_the_figures_claim() -> None:

@@ -19,7 +19,6 @@ REQUEST_TIMEOUT_S: Final = 30.0
 UNACKNOWLEDGED_MAX: Final = 512
 ACKS_WITHIN_S: Final = 60.0
 ASK_SUBJECT: Final = "ask.classify"
-TASKS_SUBJECT: Final = "tasks.classify"
 
 _decode_refusal: Final = msgspec.json.Decoder(ErrorReply).decode
 _OK: Final = b'"status":"ok"'

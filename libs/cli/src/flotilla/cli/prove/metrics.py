@@ -9,7 +9,6 @@ from typing import Final
 from flotilla.cli.prove.places import METRICS
 from flotilla.cli.prove.watch import Watch
 
-ENDPOINTS_MAX: Final = 100
 TIMEOUT_S: Final = 10.0
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 SCHEMES: Final = ("http", "https")
