@@ -71,6 +71,7 @@ async def test_a_question_that_does_not_decode_is_a_bad_request(caller: PlainCli
         ("cancel", b"{}", "$", "`task`"),
         ("result", b'{"task":7}', "$.task", "expected `str`"),
         ("status", b'{"task":"a.b"}', "$.task", "1 to 64 of A-Z, a-z, 0-9, _ and -"),
+        ("blackboard", b'{"verb":"get","key":"a b"}', "$.key", "with dots between"),
         ("dead", b'{"limit":0}', "$.limit", "expected `int` >= 1"),
         ("dead", b'{"verb":"secret"}', "$.verb", "not allowed"),
     ],
@@ -83,9 +84,13 @@ async def test_a_bad_question_is_told_where_it_is_wrong_and_what_was_expected(
     """
     message = await caller.nc.request(f"api.{verb}", body, timeout=60)
 
-    details = json.loads(message.data)["error"]["details"]
-    assert details["path"] == path
-    assert expected in details["expected"]
+    error = json.loads(message.data)["error"]
+    assert error["details"]["path"] == path
+    assert expected in error["details"]["expected"]
+    place = path.removeprefix("$").removeprefix(".")
+    assert error["message"].startswith(
+        f"the question is not valid: {place}: " if place else "the question is not valid: "
+    )
     assert b"secret" not in message.data
 
 

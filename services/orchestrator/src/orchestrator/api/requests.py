@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.capabilities.json_schema import flaw_of
-from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked
 from flotilla.contracts.errors import BadRequestError, TaskError
 from flotilla.contracts.failures import ErrorKind
 
@@ -46,9 +46,9 @@ def decode_query(question: ApiRequest, kind: type[Query]) -> Query:
         return msgspec.json.decode(checked(question.body or b"{}"), type=kind)
     except UNDECODABLE as error:
         flaw = flaw_of(error)
-        raise BadRequestError(
-            f"the question did not decode: {safe_text(error)}", path=flaw.path, expected=flaw.expected
-        ) from None
+        place = flaw.path.removeprefix("$").removeprefix(".")
+        told = f"{place}: {flaw.expected}" if place else flaw.expected
+        raise BadRequestError(f"the question is not valid: {told}", path=flaw.path, expected=flaw.expected) from None
 
 
 def not_found(task_id: str, why: str) -> TaskError:
