@@ -25,6 +25,12 @@ FOUND = [
     ("de", "Pat. <Maria Huber> wurde gestern entlassen."),
     ("en", "Thanks to <Pat. Maria> called."),
     ("fr", "Auteur : <Enora Quellec>"),
+    # Names that are words: at the beginning of a sentence, where the text has them elsewhere; after the Spanish "a".
+    (
+        "en",
+        "We saw <Gwendolyn Price> at noon.\n\n<Price> is a nurse. Price lists are on the table; the price was high.",
+    ),
+    ("es", "También he pedido a <Rocío>, de aquí al lado, que llame a <Consuelo> mañana."),
     # Names that end as medicines do.
     ("en", "We met <Ranvir>, <Maximus>, <Kai Laaksonen> and <Ann Johnson> at the station."),
     ("en", "I met <Ottoline Quennerby> at the station."),

@@ -72,7 +72,9 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             token.name = _is_upper_name(token, shouted=shouted)
         elif not token.common:
             token.name = language != "de" or not token.begins or not token.unknown
-        elif (token.first or token.last) and language in {"en", "fr", "es"} and _stands_alone(text, tokens, at):
+        elif (
+            (token.first or token.last) and language in {"en", "fr", "es"} and _stands_alone(text, tokens, at, language)
+        ):
             token.name = True
         elif token.first:
             token.name = text[token.end : token.end + 2].strip()[:1] == ":" or _beside_a_name(text, tokens, at)
@@ -164,7 +166,7 @@ def _is_upper_name(token: Token, *, shouted: bool) -> bool:
     return not shouted and len(token.text) >= _ACRONYM_LENGTH_MIN
 
 
-def _stands_alone(text: str, tokens: Sequence[Token], at: int) -> bool:
+def _stands_alone(text: str, tokens: Sequence[Token], at: int, language: str) -> bool:
     """
     Whether an ordinary word that is a name too has a capital of its own.
 
@@ -172,7 +174,11 @@ def _stands_alone(text: str, tokens: Sequence[Token], at: int) -> bool:
     ("Best Practice Guide"), where ordinary words have capitals beside it.
     """
     token = tokens[at]
-    if token.begins or at == 0 or tokens[at - 1].lower in _ARTICLES:
+    if token.begins or at == 0:
+        return False
+    before = tokens[at - 1].lower
+    # In Spanish "a" is no article, and stands before persons.
+    if before in _ARTICLES and not (before == "a" and language == "es"):
         return False
     beside = [tokens[at - 1]] if at == 1 else [tokens[at - 1], tokens[at - 2]]
     if any(one.capital and one.common and not one.begins and not one.first for one in beside[:1]):

@@ -38,6 +38,11 @@ _AFTER_NOUNS: Final = words(
     "der die das den dem des ein eine einen einem eines im am vom zum zur beim ins ans jeder jede jeden kein keine dieser "
     "diese diesen the a an this that every each no our your their le la les un une ce cette el los las una este esta"
 )
+# A noun has an article before it in these three languages, so that a bare one that is or does something is a name; in
+# German that says nothing.
+_AFTER_PERSONS: Final = words(
+    "is was has had said says asked told called wrote est était avait es era tiene tenía había dijo"
+)
 
 
 def small_names(text: str, tokens: Sequence[Token], language: str) -> Iterator[tuple[int, int]]:
@@ -98,7 +103,8 @@ def said_again(tokens: Sequence[Token], people: Sequence[tuple[str, bool]]) -> I
     Args:
         tokens: The words of the text.
         people: What was taken for names, and whether it is sure; of these, words that are ordinary ones as well count
-            too where they have a capital and no article before them.
+            too where they have a capital and no article before them, and at the beginning of a sentence before what a
+            person does ("Price was late").
     """
     known: set[str] = set()
     sure: set[str] = set()
@@ -115,8 +121,15 @@ def said_again(tokens: Sequence[Token], people: Sequence[tuple[str, bool]]) -> I
     if not known and not sure:
         return
     before = ""
-    for token in tokens:
+    for at, token in enumerate(tokens):
         lower = token.lower
-        if lower in known or (token.capital and not token.begins and lower in sure and before not in _AFTER_NOUNS):
+        if lower in known or (token.capital and lower in sure and _is_person(tokens, at, before)):
             yield token.start, token.end
         before = lower
+
+
+def _is_person(tokens: Sequence[Token], at: int, before: str) -> bool:
+    """Whether a name that is an ordinary word as well is a name where it stands."""
+    if not tokens[at].begins:
+        return before not in _AFTER_NOUNS
+    return at + 1 < len(tokens) and tokens[at + 1].text in _AFTER_PERSONS
