@@ -266,11 +266,13 @@ async def _kill_in_a_fleet(directory: Path, plan: Iterator[Kill]) -> Killed:
         await settled(admin.nc)
         runs = await _run_all(client, killer, results, plan)
         await killer.until_whole()
-        given_up = await _go_on(client, results, counts, killer.workers_died)
-        return Killed(runs, given_up, killer.made, results, counts, await kept_steps(admin))
+        given_up = await _go_on(client, runs, results, counts, killer.workers_died)
+        return Killed(list(runs), given_up, killer.made, results, counts, await kept_steps(admin))
 
 
-async def _go_on(client: PlainClient, results: Results, counts: StepCounts, workers_died: list[int]) -> list[GivenUp]:
+async def _go_on(
+    client: PlainClient, runs: dict[str, int], results: Results, counts: StepCounts, workers_died: list[int]
+) -> list[GivenUp]:
     """
     Go on with the runs that were given up: what nobody kills any more ends well.
 
@@ -284,7 +286,9 @@ async def _go_on(client: PlainClient, results: Results, counts: StepCounts, work
         asked = [
             time_ns for done, times in counts.asked.items() if done[:2] == (run, details["step"]) for time_ns in times
         ]
-        given_up.append(GivenUp(run, details, sum(died_ns >= min(asked) for died_ns in workers_died)))
+        # Workers may have died before they could ask the provider.
+        began_ns = min(asked, default=runs[run])
+        given_up.append(GivenUp(run, details, sum(died_ns >= began_ns for died_ns in workers_died)))
         again = new_task()
         await _submit(client, again, run, {"Flotilla-Resume": run})
         await eventually(lambda again=again: _has_ended(results, again), STALLED_S)
@@ -308,9 +312,13 @@ def _plan(kills: int, seconds: float, luck: random.Random) -> Iterator[Kill]:
                 yield kill
 
 
-async def _run_all(client: PlainClient, killer: Killer, results: Results, plan: Iterator[Kill]) -> list[str]:
-    """A run for each kill, one more where one ended before its own could be made; gives all, once each has ended."""
-    runs: list[str] = []
+async def _run_all(client: PlainClient, killer: Killer, results: Results, plan: Iterator[Kill]) -> dict[str, int]:
+    """
+    A run for each kill, one more where one ended before its own could be made.
+
+    Gives all, once each has ended, with the Unix time in nanoseconds at which they were submitted.
+    """
+    runs: dict[str, int] = {}
     under_way: set[str] = set()
     missed: deque[Kill] = deque()
     progress, progress_at = (0, 0), asyncio.get_running_loop().time()
@@ -328,7 +336,7 @@ async def _run_all(client: PlainClient, killer: Killer, results: Results, plan: 
         kill = (missed.popleft() if missed else next(plan, None)) if room else None
         if kill is not None:
             run = new_task()
-            runs.append(run)
+            runs[run] = time.time_ns()
             under_way.add(run)
             killer.planned[run] = kill
             await _submit(client, run, run)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from flotilla.contracts.results import Result
-from flotilla.fabric import held_subjects
+from flotilla.fabric import held_subjects, stream_usage
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.stream_usage import StreamUsage, usage_by_subject
 from flotilla.testkit.nats_server import RunningServer
@@ -37,20 +37,28 @@ async def sign(task: Task, _on_piece: OnPiece | None) -> Result:
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
-    The patterns whose subjects were listed; bounds are made small instead of the stream long.
+    The patterns whose subjects were listed though it was known how many; bounds are made small instead of the stream long.
     """
     asked: list[str] = []
+    subjects: dict[str, int] = {}
     monkeypatch.setattr(held_subjects, "LISTED_MAX", LISTED)
+
+    async def held_by(requests: Requests, stream: str) -> StreamUsage:
+        usage = await stream_usage.held_by(requests, stream)
+        subjects[stream] = usage.subjects
+        return usage
 
     async def listing(requests: Requests, stream: str, pattern: str) -> tuple[StreamUsage, dict[str, int]]:
         usage, found = await usage_by_subject(requests, stream, pattern)
-        if len(found) > LISTED:
+        # Tasks that come between the count and the list are in the list.
+        if len(found) > LISTED and subjects.get(stream, len(found)) > LISTED:
             asked.append(pattern)
         return usage, found
 
     async def counting(requests: Requests, stream: str, subject: str) -> dict[str, int]:
         return (await listing(requests, stream, subject))[1]
 
+    monkeypatch.setattr(held_subjects, "held_by", held_by)
     monkeypatch.setattr(held_subjects, "usage_by_subject", listing)
     monkeypatch.setattr(held_subjects, "subjects_holding", counting)
     monkeypatch.setattr(sweep, "WALKED_MAX", JUNK // 2)
