@@ -135,7 +135,7 @@ function versionView(policy, { revision, toml = "" }) {
   const isBefore = revision !== policy.revision && toml !== policy.toml;
   return [
     h("details", { class: "version" }, h("summary", { "aria-label": `show revision ${revision}` }, "show"), h("pre", null, documentText(toml))),
-    isBefore && may("policy") ? h("button", { type: "button", "aria-label": `Go back to revision ${revision}`, onclick: () => begin(policy, toml) }, "Go back to it") : null,
+    isBefore && may("policy") ? h("button", { type: "button", "aria-label": `Go back to revision ${revision}`, onclick: () => begin(policy, toml) }, "Go back") : null,
   ];
 }
 
