@@ -160,7 +160,7 @@ async def test_a_pool_of_models_beside_the_engine_gets_every_task(tmp_path: Path
         worker = await FleetProcess.spawn("vllm", ("-m", "local_inference"), environ, tmp_path / "vllm.log")
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
-                while not any(pool.pool == "vllm" and pool.slots for pool in (await fleet.status()).pools):
+                while not any(pool.pool == "vllm" and not pool.draining for pool in (await fleet.status()).pools):
                     await asyncio.sleep(0.1)
             standing_in = {pool.pool: pool.stand_in for pool in (await fleet.status()).pools}
             assert {"local": True, "cloud": True, "vllm": False} == standing_in

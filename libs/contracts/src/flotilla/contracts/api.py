@@ -81,6 +81,8 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     One live pool: its replicas put together.
 
     Attributes:
+        slots: Of all replicas.
+        draining: Of the replicas, those that take nothing: they are leaving, or have not joined yet.
         stand_in: It stands in for models, and gets nothing that a live model serves.
     """
 
@@ -93,6 +95,7 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     models: list[str]
     capabilities: list[str]
     stand_in: bool = False
+    draining: int = 0
 
 
 class Backlog(Struct, frozen=True, kw_only=True):

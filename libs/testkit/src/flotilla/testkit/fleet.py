@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 
@@ -200,7 +200,7 @@ class RunningFleet:
         self, present: set[str], *, absent: frozenset[str] = frozenset(), timeout_s: float = READY_TIMEOUT_S
     ) -> None:
         """
-        Return when the orchestrators see the replicas `present` and none of `absent`; all, when none are named.
+        Return when the orchestrators see that the replicas `present` take tasks, and none of `absent`.
 
         Any of them answers, so it is asked until as many answers in a row agree as make it sure of all.
         """
@@ -210,7 +210,8 @@ class RunningFleet:
                 in_a_row = 0
                 while in_a_row < (SURE_OF_ALL if len(self.orchestrators) > 1 else 1):
                     seen = await _seen(client)
-                    in_a_row = in_a_row + 1 if present <= seen and not absent & seen else 0
+                    holds = seen is not None and present <= seen.taking and not absent & seen.all
+                    in_a_row = in_a_row + 1 if holds else 0
                     if not in_a_row:
                         await asyncio.sleep(POLL_S)
         except TimeoutError:
@@ -327,12 +328,21 @@ def _connection(settings: NatsSettings, instance: str) -> dict[str, str]:
     }
 
 
-async def _seen(client: PlainClient) -> set[str]:
+class _Seen(NamedTuple):
+    """The replicas that an orchestrator knows; one that is joining, or leaving, is known and takes no tasks."""
+
+    taking: set[str]
+    all: set[str]
+
+
+async def _seen(client: PlainClient) -> _Seen | None:
+    """None without an answer, which says nothing of who is absent."""
     try:
         answer = await client.api("replicas", timeout_s=1.0)
     except (nats.errors.Error, TimeoutError):
-        return set()
-    return {card["replica"] for card in answer.get("replicas", ())}
+        return None
+    cards = answer.get("replicas", ())
+    return _Seen({card["replica"] for card in cards if not card["draining"]}, {card["replica"] for card in cards})
 
 
 async def _end(process: FleetProcess, guardian: Guardian) -> None:

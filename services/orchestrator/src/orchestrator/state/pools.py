@@ -204,6 +204,7 @@ class Pool:
             models=sorted(self._models),
             capabilities=sorted(self._names),
             stand_in=self._gives_way,
+            draining=len(self._replicas) - self._serving,
         )
 
     def cards_within(self, bytes_max: int) -> list[ReplicaCard]:

@@ -69,7 +69,8 @@ async def announced_slots(connection: Connection, slots: int) -> None:
         async with asyncio.timeout(READY_WITHIN_S):
             while True:
                 reply = await connection.nc.request(STATUS_SUBJECT, b"", timeout=STATUS_TIMEOUT_S)
-                if sum(pool.slots for pool in _decode_status(reply.data).pools) >= slots:
+                pools = _decode_status(reply.data).pools
+                if sum(pool.slots for pool in pools) >= slots and not any(pool.draining for pool in pools):
                     return
                 await asyncio.sleep(STATUS_EVERY_S)
     except TimeoutError:

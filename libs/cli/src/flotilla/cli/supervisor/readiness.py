@@ -2,7 +2,7 @@
 Whether tasks will be served: asked of the fleet itself, as an observer, and of the sealed lane as a tenant.
 
 Each orchestrator answers for what it sees, and only one of them answers a question, so the question is asked until
-every one has said that it sees every replica.
+every one has said that every replica takes tasks.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ class Readiness:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every orchestrator has said that it sees every replica."""
+        """Whether every orchestrator has said that every replica takes tasks."""
         return len(self._complete) >= self._wanted.orchestrators
 
     def hear(self, status: FleetStatus) -> None:
         """Take one orchestrator's word."""
         seen: Counter[Zone] = Counter()
         for pool in status.pools:
-            seen[pool.zone] += pool.replicas
+            seen[pool.zone] += pool.replicas - pool.draining
         absent = {zone: count - seen[zone] for zone, count in self._wanted.replicas.items() if seen[zone] < count}
         if absent:
             self.missing = ", ".join(f"{count} of the {zone} replicas" for zone, count in absent.items())
