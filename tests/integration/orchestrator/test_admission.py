@@ -391,3 +391,27 @@ async def test_what_others_count_while_a_budget_comes_into_force_is_counted_once
 
     assert 9 - spent_micros // 100_000 == len(permits)
     assert why.startswith("budget new: ")
+
+
+async def test_an_orchestrator_of_other_scopes_keeps_nobody_from_counting_what_was_spent(nats_server: RunningServer):
+    """
+    It looks into other ledgers, in which there is nothing.
+    """
+    await make_counters(nats_server)
+    policy = parse_policy("[budgets.two]\nusd = 1\nper = 'day'\nreserve_usd = 0.1\n")
+    async with counting_on(nats_server, "o1") as here, counting_on(nats_server, "o2") as other:
+        await lose_counters(nats_server)
+        await lose_stream(nats_server, LEDGER.name)
+        await ensure(here.requests, [LEDGER])
+        await spent_by_others(here, 700_000, pool="away")
+        elsewhere = other.admission(lambda: policy, history=BudgetHistory(other.requests, ()))
+        permits, _ = await admitted(elsewhere, 1)
+        permits[0].give_back()
+        counter = subjects.budget_counter("two", period_of("day", time.time()))
+        await eventually(partial(_stands_at, here, counter, 0), 20)
+        permits, why = await admitted(
+            here.admission(lambda: policy, history=BudgetHistory(here.requests, ("default",))), 10
+        )
+
+    assert 3 == len(permits)
+    assert why.startswith("budget two: ")

@@ -7,6 +7,7 @@ cost in its day or month.
 """
 
 import calendar
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -36,7 +37,8 @@ class Spent(NamedTuple):
     What is to be counted when a budget's counter is first read.
 
     Attributes:
-        once: Names the moment since which the budget is in force: all orchestrators that add what is missing say the same.
+        once: Names the moment since which the budget is in force, and the ledgers: all orchestrators that would add the same
+            say the same.
         micros: Gives what the ledger has, in micro-dollars.
     """
 
@@ -45,11 +47,17 @@ class Spent(NamedTuple):
 
 
 class BudgetHistory:
-    """Adds up the ledgers of this orchestrator's scopes."""
+    """
+    Adds up the ledgers of this orchestrator's scopes.
+
+    Attributes:
+        of: Names the scopes: orchestrators of the same ones, and no others, would add the same.
+    """
 
     def __init__(self, requests: Requests, scopes: Sequence[str]) -> None:
         self._requests = requests
         self._scopes = tuple(scopes)
+        self.of: Final = hashlib.sha256(",".join(sorted(scopes)).encode()).hexdigest()[:16]
 
     async def micros(self, budget: BudgetEntry, period: str) -> int:
         """

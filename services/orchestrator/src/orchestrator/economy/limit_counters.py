@@ -96,7 +96,7 @@ class LimitCounters:
         history, (since, once) = self._history, self._in_force.get(name, (0.0, ""))
         if history is None or period_of(budget.per, since) < period:
             return None
-        return Spent(once, lambda: history.micros(budget, period))
+        return Spent(f"{once}.{history.of}", lambda: history.micros(budget, period))
 
     def _allowance(self, subject: str, spent: Callable[[], Spent | None] = lambda: None) -> Allowance:
         allowance = self._allowances.get(subject)
