@@ -39,6 +39,7 @@ class Watcher:
 
     Attributes:
         seen: The cards that are there now.
+        heard: Of these, the keys of those that were heard, not only listed.
         writes: Of every key of the bucket, deletions included, as this connection hears them.
     """
 
@@ -46,15 +47,19 @@ class Watcher:
         self.connection = connection
         self.requests = requests
         self.seen: dict[str, ReplicaCard] = {}
+        self.heard: set[str] = set()
         self.writes: list[tuple[str, bytes]] = []
         self.heartbeats = Heartbeats(connection, requests, self._on_card)
         self._changed = asyncio.Event()
 
-    def _on_card(self, key: str, card: ReplicaCard | None) -> None:
+    def _on_card(self, key: str, card: ReplicaCard | None, *, heard: bool) -> None:
         if card is None:
             del self.seen[key]
+            self.heard.discard(key)
         else:
             self.seen[key] = card
+            if heard:
+                self.heard.add(key)
         self._changed.set()
 
     async def until(self, keys: set[str]) -> None:
@@ -143,7 +148,7 @@ async def test_a_pause_of_the_orchestrator_is_no_silence_of_the_fleet(
 
 async def test_an_orchestrator_that_starts_knows_the_fleet_from_the_bucket(nats_server: RunningServer):
     """
-    Without waiting for heartbeats; but not one that has said goodbye while it listed.
+    Without waiting for heartbeats; but not one that has said goodbye while it listed. What it has not heard is told apart.
     """
     async with (
         watching(nats_server) as first,
@@ -157,9 +162,14 @@ async def test_an_orchestrator_that_starts_knows_the_fleet_from_the_bucket(nats_
         await first.connection.publish("$KV.presence.nonsense", b"{}")
         await first.connection.publish("$KV.presence.cloud.cloud.r9", encode_card(card_of("r8")))
         async with watching(nats_server, "o2") as second:
-            seen = dict(second.seen)
+            seen, heard = dict(second.seen), set(second.heard)
+            await announce(worker, card_of("r1"))
+            async with asyncio.timeout(60):
+                while not second.heard:
+                    await asyncio.sleep(0.01)
 
     assert seen == {"cloud.cloud.r1": card_of("r1")}
+    assert set() == heard
 
 
 async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(nats_server: RunningServer):
@@ -320,10 +330,10 @@ async def test_a_replica_that_cannot_be_taken_in_or_forgotten_is_in_no_others_wa
     ):
         taken = watcher.heartbeats._on_card  # pyright: ignore[reportPrivateUsage]
 
-        def on_card(key: str, card: ReplicaCard | None) -> None:
+        def on_card(key: str, card: ReplicaCard | None, *, heard: bool) -> None:
             if key.endswith(".bad"):
                 raise ZeroDivisionError
-            taken(key, card)
+            taken(key, card, heard=heard)
 
         watcher.heartbeats._on_card = on_card  # pyright: ignore[reportPrivateUsage]
         for replica in ("bad", "good"):
@@ -351,7 +361,7 @@ async def test_an_orchestrator_that_starts_knows_the_others_of_a_replica_that_ca
         await first.until_kept({"cloud.cloud.bad", "cloud.cloud.good"})
         seen: set[str] = set()
 
-        def on_card(key: str, _card: ReplicaCard | None) -> None:
+        def on_card(key: str, _card: ReplicaCard | None, *, heard: bool) -> None:
             if key.endswith(".bad"):
                 raise ZeroDivisionError
             seen.add(key)

@@ -122,12 +122,16 @@ async def test_a_store_keeps_its_streams_and_its_seeds_and_old_cards_are_read(se
     await server.restart()
 
     seen: dict[str, ReplicaCard | None] = {}
+
+    def on_card(key: str, card: ReplicaCard | None, *, heard: bool) -> None:
+        seen[key] = card
+
     async with connected(server.orchestrator(), name="orchestrator") as connection:
         requests = Requests(connection)
         await requests.start()
         presence = next(config for config in topology() if config.name == "KV_presence")
         await ensure(requests, [presence])
-        heartbeats = Heartbeats(connection, requests, seen.__setitem__)
+        heartbeats = Heartbeats(connection, requests, on_card)
         await heartbeats.start()
         await heartbeats.listed.wait()
         for zone, pool in POOLS:

@@ -7,8 +7,8 @@ from flotilla.contracts.api import FleetStatus, PoolStatus
 from flotilla.contracts.subjects import Zone
 
 
-def pool(zone: Zone, name: str, replicas: int, draining: int = 0) -> PoolStatus:
-    """So many replicas, of which some take nothing."""
+def pool(zone: Zone, name: str, replicas: int, draining: int = 0, unheard: int = 0) -> PoolStatus:
+    """So many replicas, of which some take nothing, and others were not heard."""
     return PoolStatus(
         zone=zone,
         pool=name,
@@ -19,6 +19,7 @@ def pool(zone: Zone, name: str, replicas: int, draining: int = 0) -> PoolStatus:
         models=["noop-1"],
         capabilities=["classify"],
         draining=draining,
+        unheard=unheard,
     )
 
 
@@ -79,12 +80,15 @@ def test_a_fleet_without_workers_is_ready_with_its_orchestrators():
         ([pool("local", "local", 1), pool("local", "redaction", 1)], ""),
         ([pool("local", "local", 1), pool("local", "redaction", 1, draining=1)], "1 of the local replicas"),
         ([pool("local", "local", 3, draining=1)], ""),
+        ([pool("local", "local", 2, unheard=2)], "2 of the local replicas"),
+        ([pool("local", "local", 1, unheard=1), pool("local", "redaction", 1, draining=1)], "2 of the local replicas"),
+        ([pool("local", "local", 4, draining=1, unheard=1)], ""),
         ([pool("local", "local", 2, draining=2), pool("cloud", "cloud", 2)], "2 of the local replicas"),
     ],
 )
 def test_a_replica_that_takes_no_tasks_does_not_count(pools: list[PoolStatus], missing: str):
     """
-    One is known before it has joined its pool, and while it leaves: nobody is served by it.
+    One is known before it has joined its pool, and while it leaves; a card in the bucket may be that of a dead one.
     """
     readiness = Readiness(Wanted(orchestrators=1, replicas={"local": 2, "cloud": 0}))
     readiness.hear(FleetStatus(scope="default", orchestrator="o1", pools=pools, backlog=[]))

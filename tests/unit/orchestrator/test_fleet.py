@@ -121,6 +121,26 @@ def test_the_sums_of_single_changes_are_those_of_all_cards(steps: list[tuple[Rep
     assert sorted(live.values(), key=repr) == sorted(fleet.cards, key=repr)
 
 
+def test_a_replica_that_is_only_listed_is_routed_to_and_told_of_as_unheard():
+    """
+    Until its first heartbeat. One that takes nothing is told of as that alone.
+    """
+    fleet = Fleet()
+    told: list[tuple[int, int, int]] = []
+    for each, heard in (
+        (card(replica="a"), False),
+        (card(replica="b", draining=True), False),
+        (card(replica="a"), True),
+        (card(replica="b"), True),
+    ):
+        fleet.on_card(presence_key(each.zone, each.pool, each.replica), each, heard=heard)
+        [status] = fleet.statuses()
+        told.append((status.replicas, status.draining, status.unheard))
+        assert fleet.view.pools["home"].slots == (4 if len(told) < 4 else 8)
+
+    assert told == [(1, 0, 1), (2, 1, 1), (2, 1, 0), (2, 0, 0)]
+
+
 @pytest.mark.parametrize(
     "bad",
     [

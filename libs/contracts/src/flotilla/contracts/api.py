@@ -83,6 +83,7 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     Attributes:
         slots: Of all replicas.
         draining: Of the replicas, those that take nothing: they are leaving, or have not joined yet.
+        unheard: Of the others, those that are known from the bucket alone: they may have ended with the last fleet.
         stand_in: It stands in for models, and gets nothing that a live model serves.
     """
 
@@ -96,6 +97,7 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     capabilities: list[str]
     stand_in: bool = False
     draining: int = 0
+    unheard: int = 0
 
 
 class Backlog(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import DecodeFailedError
@@ -38,7 +38,12 @@ PER_TURN_MAX: Final = 200
 PER_TURN_BYTES_MAX: Final = 1024 * 1024
 """Of one pool's heartbeats in TURN_S, decoded. A full pool sends 50 in that time, of 0.2 MiB."""
 
-OnCard = Callable[[str, ReplicaCard | None], None]
+
+class OnCard(Protocol):
+    """What is told of replicas."""
+
+    def __call__(self, key: str, card: ReplicaCard | None, /, *, heard: bool) -> None:
+        """Take a replica's key and its card; `heard` is False of one in the bucket alone, which may have died since."""
 
 
 class _Replica:
@@ -60,7 +65,7 @@ class _Replica:
 
 class Heartbeats:
     """
-    Calls `on_card` with every card that is heard, and with None when its replica has left or fallen silent.
+    Calls `on_card` with every card that is heard or listed, and with None when its replica has left or fallen silent.
 
     The clock stands still while this process or its connection does: a pause here is not mistaken for the fleet's.
 
@@ -118,7 +123,7 @@ class Heartbeats:
         why = f"more than {PER_TURN_MAX}, or {PER_TURN_BYTES_MAX} bytes, in {TURN_S} s"
         return self._refuse(why, pool, event="heartbeats_dropped")
 
-    def _hear(self, key: str, body: bytes) -> bool:
+    def _hear(self, key: str, body: bytes, *, listed: bool = False) -> bool:
         """Take a card; when it is refused, what was known of its replica stands until it expires."""
         pool = _pool_of(key)
         if len(body) > HEARTBEAT_BYTES_MAX:
@@ -138,7 +143,7 @@ class Heartbeats:
         self._replicas[key] = _Replica(card, len(body), self._clock_s)
         self._in_pool[pool] += before is None
         self._bytes_of_pool[pool] += grown_bytes
-        self._on_card(key, card)
+        self._on_card(key, card, heard=not listed)
         return True
 
     async def _on_goodbye(self, key: str) -> None:
@@ -158,7 +163,7 @@ class Heartbeats:
         self._in_pool[pool] -= 1
         if not self._in_pool[pool]:
             del self._in_pool[pool], self._bytes_of_pool[pool]
-        self._on_card(key, None)
+        self._on_card(key, None, heard=True)
         return True
 
     async def _on_kept(self, message: Message) -> None:
@@ -184,7 +189,7 @@ class Heartbeats:
                 is_new = key not in self._replicas and key not in self._gone
                 if is_new and subjects.parse_heartbeat(f"heartbeat.{key}") == key:
                     with guarded("heartbeats", key):
-                        self._hear(key, body)
+                        self._hear(key, body, listed=True)
             self.listed.set()
             self._gone.clear()
 

@@ -121,8 +121,12 @@ class Fleet:
         self._mine[pool] -= 1
         self.busy[pool] = max(self._mine[pool], self._announced[pool])
 
-    def on_card(self, key: str, card: ReplicaCard | None) -> None:
-        """A replica came, changed or went. The key is what its credentials allow it to write, and believed."""
+    def on_card(self, key: str, card: ReplicaCard | None, *, heard: bool = True) -> None:
+        """
+        A replica came, changed or went. The key is what its credentials allow it to write, and believed.
+
+        One that was not heard yet is routed to, and told of as such.
+        """
         place = _place(key)
         if place is None:
             self._refuse(UNKNOWN, "not the key of a replica")
@@ -134,17 +138,17 @@ class Fleet:
         if pool is None:
             return
         busy_before = pool.busy
-        changed = pool.drop(replica) if card is None else self._put(pool, place, card)
+        changed = pool.drop(replica) if card is None else self._put(pool, place, card, heard=heard)
         self._announced[name] += pool.busy - busy_before
         self.busy[name] = max(self._mine[name], self._announced[name])
         if changed:
             self._paces[name].change()
 
-    def _put(self, pool: Pool, place: "_Place", card: ReplicaCard) -> bool:
+    def _put(self, pool: Pool, place: "_Place", card: ReplicaCard, *, heard: bool) -> bool:
         """Take a card in, or have its replica count as gone; says whether routing sees a difference."""
         replicas = len(pool)
         try:
-            return pool.put(place[2], card)
+            return pool.put(place[2], card, heard=heard)
         except CardRefusedError as error:
             self._refuse(place[1], str(error))
             return len(pool) != replicas

@@ -78,14 +78,15 @@ class _Offer:
 class _Replica:
     """A live replica."""
 
-    __slots__ = ("busy", "card", "offer", "slots")
+    __slots__ = ("busy", "card", "offer", "slots", "unheard")
 
-    def __init__(self, card: ReplicaCard, offer: _Offer) -> None:
+    def __init__(self, card: ReplicaCard, offer: _Offer, *, heard: bool) -> None:
         # The lists are as long as they may be, and the same for all: one copy of them is kept.
         self.card: Final = msgspec.structs.replace(card, models=offer.models, labels=offer.labels)
         self.offer: Final = offer
         self.slots: Final = 0 if card.draining else card.slots
         self.busy: Final = min(card.busy, card.slots)
+        self.unheard: Final = not heard and not card.draining
 
 
 class Pool:
@@ -122,7 +123,7 @@ class Pool:
         self._forget()
         return not self._replicas and not self._gone
 
-    def put(self, replica: str, card: ReplicaCard) -> bool:
+    def put(self, replica: str, card: ReplicaCard, *, heard: bool = True) -> bool:
         """
         Take in the card that stands under a replica's key; says whether routing sees a difference.
 
@@ -141,7 +142,7 @@ class Pool:
             raise
         offer.replicas += 1
         self.drop(replica)
-        after = self._replicas[replica] = _Replica(card, offer)
+        after = self._replicas[replica] = _Replica(card, offer, heard=heard)
         self._slots += after.slots
         self._serving += not card.draining
         self.busy += after.busy
@@ -205,6 +206,7 @@ class Pool:
             capabilities=sorted(self._names),
             stand_in=self._gives_way,
             draining=len(self._replicas) - self._serving,
+            unheard=sum(replica.unheard for replica in self._replicas.values()),
         )
 
     def cards_within(self, bytes_max: int) -> list[ReplicaCard]:

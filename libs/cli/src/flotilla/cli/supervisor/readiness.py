@@ -2,7 +2,8 @@
 Whether tasks will be served: asked of the fleet itself, as an observer, and of the sealed lane as a tenant.
 
 Each orchestrator answers for what it sees, and only one of them answers a question, so the question is asked until
-every one has said that every replica takes tasks.
+every one has said that every replica takes tasks. A replica that it has not heard counts as not there: the store of a fleet
+that was killed a moment ago holds the cards of replicas that died with it.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ class Readiness:
         """Take one orchestrator's word."""
         seen: Counter[Zone] = Counter()
         for pool in status.pools:
-            seen[pool.zone] += pool.replicas - pool.draining
+            seen[pool.zone] += pool.replicas - pool.draining - pool.unheard
         absent = {zone: count - seen[zone] for zone, count in self._wanted.replicas.items() if seen[zone] < count}
         if absent:
             self.missing = ", ".join(f"{count} of the {zone} replicas" for zone, count in absent.items())
