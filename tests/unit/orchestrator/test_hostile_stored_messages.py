@@ -19,7 +19,7 @@ from flotilla.contracts.api_spend import SpendQuery
 from flotilla.contracts.approvals import Grant
 from flotilla.testkit.hostile_json import Decode, Json, broken_once, check_safe, compact, decoded, near, query
 from orchestrator.caching.records import KeptAnswer, decode_record
-from orchestrator.pipelines.step_results import KeptDefinition, KeptResult
+from orchestrator.pipelines.kept_results import KeptDefinition, KeptResult
 from orchestrator.policy_and_health.configured_policy import FileRecord
 from orchestrator.policy_and_health.held_models import HeldModel
 from orchestrator.policy_and_health.policy_documents import Source

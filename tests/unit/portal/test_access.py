@@ -122,11 +122,11 @@ def test_sessions_that_were_ended_are_remembered_within_a_bound():
     opened = [sessions.open(person(), now_unix_s=1000.0) for _ in range(12)]
     for _, session in opened[:11]:
         sessions.end(session, now_unix_s=1000.0)
-    assert 10 == sessions.revoked
+    assert 10 == len(sessions._revoked)  # pyright: ignore[reportPrivateUsage]
     assert [False, True] == [sessions.find(opened[at][0], now_unix_s=1000.0) is None for at in (11, 10)]
 
     sessions.end(opened[11][1], now_unix_s=1000.0 + LIFETIME_S)
-    assert 1 == sessions.revoked
+    assert 1 == len(sessions._revoked)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(

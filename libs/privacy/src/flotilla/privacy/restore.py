@@ -97,11 +97,6 @@ class StreamRestorer:
         self._forms = entries.forms
         self._held = ""
 
-    @property
-    def held_length(self) -> int:
-        """How many characters are held back."""
-        return len(self._held)
-
     def feed(self, piece: str) -> str:
         """What can be said now; may be empty."""
         text = self._held + piece

@@ -11,18 +11,14 @@ import hashlib
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 import structlog
-from msgspec import Meta, Struct
 
 from flotilla.contracts import subjects
 from flotilla.contracts.decoding import UNDECODABLE, checked
-from flotilla.contracts.errors import DecodeFailedError
-from flotilla.contracts.fields import Word
 from flotilla.contracts.headers import DataClass
-from flotilla.contracts.results import decode_result, encode
 from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
@@ -30,12 +26,19 @@ from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import StoredMessage, between, last_message, last_message_direct, last_of_each
 from flotilla.fabric.stream_usage import last_sequence
 from flotilla.fabric.unreadable import Sparing
-from flotilla.pipelines.definition import FILE_BYTES_MAX, Pipeline
+from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.errors import PipelineError
 from flotilla.pipelines.plan import StepTask
 from flotilla.pipelines.reading import read_pipeline
 from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.kept_results import (
+    KeptDefinition,
+    decode_definition,
+    encode_kept,
+    output_bytes,
+    read_kept,
+)
 from orchestrator.state.shared_quota import Room
 
 logger = structlog.get_logger("orchestrator")
@@ -46,39 +49,6 @@ READING_MAX: Final = 2
 """Runs of a scope whose kept results are read at a time."""
 KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one run's results that are read again; the steps whose results are beyond are worked on again."""
-
-
-class KeptDefinition(Struct, frozen=True, kw_only=True):
-    """
-    The definition that a run began with.
-
-    Attributes:
-        beginning: Random, of whoever stored it: a publish whose acknowledgement was lost is told from another's, which has
-            the same definition and results to be read.
-    """
-
-    digest: Word
-    beginning: Word = ""
-    source_text: Annotated[str, Meta(max_length=FILE_BYTES_MAX)]
-
-
-_decode_definition: Final = msgspec.json.Decoder(KeptDefinition).decode
-
-
-class KeptResult(Struct, frozen=True, kw_only=True):
-    """
-    A step's result as it is kept.
-
-    Attributes:
-        data_class: Of what it was made from.
-        result: A `Result`.
-    """
-
-    data_class: DataClass
-    result: msgspec.Raw
-
-
-_decode_kept: Final = msgspec.json.Decoder(KeptResult).decode
 
 
 class StepResults:
@@ -167,7 +137,7 @@ class StepResults:
             found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
         except FabricError:
             raise NoRouteNowError from None
-        return None if found is None else _read(found.subject, found.body)
+        return None if found is None else read_kept(found.subject, found.body)
 
     async def is_kept(self, scope: str, subject: str) -> bool:
         """
@@ -183,7 +153,7 @@ class StepResults:
         if found is None:
             return pipeline
         try:
-            kept = _decode_definition(checked(found.body))
+            kept = decode_definition(checked(found.body))
             return pipeline if kept.digest == pipeline.digest else read_pipeline(kept.source_text, pipeline.name)
         except (*UNDECODABLE, PipelineError):
             # Of a version that reads other files: the run goes on under what there is now.
@@ -192,7 +162,7 @@ class StepResults:
 
     def give_back(self, scope: str, done: Iterable[Ended]) -> None:
         """Outputs that were read again are not held any more, or by their run from now on."""
-        self._outputs.give_back(scope, sum(map(_output_bytes, done)))
+        self._outputs.give_back(scope, sum(map(output_bytes, done)))
 
     async def _done(self, scope: str, run: str, task_id: str) -> dict[str, Ended]:
         """What the run has given, and what has failed of it in this task: another one begins anew where it failed."""
@@ -214,9 +184,9 @@ class StepResults:
                 size_bytes += len(message.body)
                 if size_bytes > KEPT_BYTES_MAX:
                     return
-                ended = _read(message.subject, message.body)
+                ended = read_kept(message.subject, message.body)
                 if ended is not None and (owner == task_id or isinstance(ended.result.output, msgspec.Raw)):
-                    if not self._outputs.take(scope, _output_bytes(ended)):
+                    if not self._outputs.take(scope, output_bytes(ended)):
                         raise NoRouteNowError
                     done[message.subject] = ended
 
@@ -272,7 +242,7 @@ class RunResults:
         Raises:
             NoRouteNowError: It cannot be kept now.
         """
-        body = _encode_kept(ended)
+        body = encode_kept(ended)
         if not self._results.fits(body):
             return None
         return await self._keep(self._subject(step, data_class), body, ended)
@@ -284,7 +254,7 @@ class RunResults:
         Raises:
             NoRouteNowError: It cannot be kept now.
         """
-        body = _encode_kept(ended)
+        body = encode_kept(ended)
         if not self._results.fits(body):
             return ended
         return await self._keep(self._subject_of_failure(step, data_class), body, ended)
@@ -331,22 +301,3 @@ class RunResults:
         index = "-" if step.key.index is None else str(step.key.index)
         digest = hashlib.sha256(made_from.encode()).hexdigest()[:32]
         return subjects.pipeline_step(self._scope, owner, step.key.step, index, digest)
-
-
-def _output_bytes(ended: Ended) -> int:
-    output = ended.result.output
-    return len(output) if isinstance(output, msgspec.Raw) else 0
-
-
-def _encode_kept(ended: Ended) -> bytes:
-    return msgspec.json.encode(KeptResult(data_class=ended.data_class, result=msgspec.Raw(encode(ended.result))))
-
-
-def _read(subject: str, body: bytes) -> Ended | None:
-    try:
-        kept = _decode_kept(body)
-        result = decode_result(bytes(kept.result))
-    except (*UNDECODABLE, DecodeFailedError) as error:
-        logger.warning("step_result_unreadable", subject=subject, error=type(error).__name__)
-        return None
-    return Ended(result, kept.data_class)

@@ -53,11 +53,6 @@ class Sessions:
         self._key = key
         self._revoked: Final[OrderedDict[str, int]] = OrderedDict()
 
-    @property
-    def revoked(self) -> int:
-        """How many that were ended are remembered."""
-        return len(self._revoked)
-
     def open(self, person: Person, *, now_unix_s: float) -> tuple[str, Session]:
         """A new session; gives the cookie's text."""
         expires, nonce = int(now_unix_s) + LIFETIME_S, secrets.token_hex(NONCE_BYTES)
