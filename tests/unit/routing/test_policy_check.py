@@ -7,7 +7,7 @@ import pytest
 
 from flotilla.contracts.capabilities import BUILT_IN
 from flotilla.contracts.errors import PolicyError
-from flotilla.contracts.policy import FORMAT, Policy, decode_policy, encode_policy
+from flotilla.contracts.policy import FORMAT, Policy, decode_policy
 from flotilla.contracts.policy_rules import rules_for
 from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.strategies import STRATEGIES
@@ -169,14 +169,14 @@ def test_a_policy_passes_through_the_bucket_unchanged() -> None:
     """
     policy = parse_policy(EXAMPLE.read_text())
 
-    assert policy == decode_policy(encode_policy(policy))
+    assert policy == decode_policy(msgspec.json.encode(policy))
 
 
 def test_an_older_reader_passes_over_the_keys_of_a_newer_policy() -> None:
     """
     During a rollout both versions read the same key.
     """
-    document = msgspec.json.decode(encode_policy(parse_policy(EXAMPLE.read_text())))
+    document = msgspec.json.decode(msgspec.json.encode(parse_policy(EXAMPLE.read_text())))
     document["novelty"] = {"a": 1}
     document["capabilities"]["classify"]["novelty"] = 1
     document["capabilities"]["classify"]["strategy"] = "of-tomorrow"
@@ -275,7 +275,7 @@ mien = { score = "public" }
     keys = [warning.partition(": ")[0] for warning in warnings(policy, POOLS, ["mine"])]
 
     assert ["declassify.restore.document", "declassify.redact.vault", "declassify.mien"] == keys
-    assert "public" == decode_policy(encode_policy(policy)).declassify["mien"]["score"]
+    assert "public" == decode_policy(msgspec.json.encode(policy)).declassify["mien"]["score"]
 
 
 def test_types_of_personal_data_are_switched() -> None:
@@ -285,7 +285,7 @@ def test_types_of_personal_data_are_switched() -> None:
     policy = parse_policy('[redaction]\noff = ["GROUP", "CASE"]\nscore_min = { PERSON = 0.5 }')
 
     assert (["GROUP", "CASE"], {"PERSON": 0.5}) == (policy.redaction.off, policy.redaction.score_min)
-    assert policy == decode_policy(encode_policy(policy))
+    assert policy == decode_policy(msgspec.json.encode(policy))
 
 
 def test_a_capability_that_there_is_was_not_misspelt() -> None:

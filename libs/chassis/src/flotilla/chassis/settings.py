@@ -81,7 +81,6 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
-FOREIGN: Final = "foreign"
 
 
 def load_settings(kind: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:

@@ -27,11 +27,6 @@ def pattern(expression: str, words: str) -> str:
     return expression
 
 
-def has_words(expression: str) -> bool:
-    """Whether `in_words` knows what to say for a pattern."""
-    return repr(expression) in _WORDS
-
-
 def in_words(complaint: str) -> str:
     """The text of a `msgspec.ValidationError`, with words in the place of its pattern."""
     return _QUOTED.sub(lambda match: _WORDS.get(match[1], "text of another form"), complaint)

@@ -284,7 +284,6 @@ class _Format(Struct, frozen=True, kw_only=True):
 
 
 _decode_format: Final = msgspec.json.Decoder(_Format).decode
-encode_policy: Final = msgspec.json.Encoder().encode
 _decode_policy: Final = msgspec.json.Decoder(Policy).decode
 
 

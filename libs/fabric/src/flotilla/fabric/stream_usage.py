@@ -13,6 +13,7 @@ from flotilla.fabric.api_requests import ask_api
 from flotilla.fabric.inbox import Requests
 
 SUBJECTS_MAX: Final = 100_000
+"""How many subjects nats-server lists in one answer."""
 
 
 class StreamUsage(Struct, frozen=True, kw_only=True):
