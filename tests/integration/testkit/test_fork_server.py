@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.testkit import fork_server
+from flotilla.testkit import fork_client
 from flotilla.testkit.fleet_process import FleetProcess, Forked, clean_environ
-from flotilla.testkit.fork_server import AS_IN_IMAGES, NOTHING, RUN, ForkServer, StartRequest, can_fork
+from flotilla.testkit.fork_client import AS_IN_IMAGES, NOTHING, RUN, ForkClient, can_fork
+from flotilla.testkit.fork_server import StartRequest
 
 LIKE_IN_IMAGES = {"PYTHONPATH": str(AS_IN_IMAGES)}
 ORCHESTRATOR = ("-m", "orchestrator")
@@ -27,12 +28,12 @@ async def _forked(folder: Path, code: str, how: str = "-m", environ: dict[str, s
     mine, theirs = os.pipe()
     with log.open("ab") as output, NOTHING.open("rb") as nothing:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
-        pid = fork_server.fork_server().start(_request(folder, code, how, environ), streams, theirs)
+        pid = fork_client.fork_client().start(_request(folder, code, how, environ), streams, theirs)
     os.close(theirs)
     return FleetProcess("p", Forked(pid, mine), log)
 
 
-def _started_by(server: ForkServer, folder: Path, code: str) -> Forked:
+def _started_by(server: ForkClient, folder: Path, code: str) -> Forked:
     mine, theirs = os.pipe()
     with NOTHING.open("r+b") as nothing:
         number = nothing.fileno()
@@ -126,7 +127,7 @@ async def test_the_end_of_the_server_ends_no_wait_in_vain(tmp_path: Path):
     """
     What it had started is killed, and a start through it is refused.
     """
-    server = ForkServer((), {})
+    server = ForkClient((), {})
     mine, theirs = os.pipe()
     request = _request(tmp_path, "import time; time.sleep(600)")
     with (tmp_path / "log").open("a+b") as output:
@@ -147,7 +148,7 @@ async def test_processes_of_a_run_share_a_server_until_the_last_has_left(tmp_pat
     code = "import os, pathlib, time; pathlib.Path('up').write_text(str(os.getppid())); time.sleep(600)"
     servers: list[str] = []
     children: list[Forked] = []
-    one, two = ForkServer(("this",), {}), ForkServer(("this",), {})
+    one, two = ForkClient(("this",), {}), ForkClient(("this",), {})
     for server in (one, two):
         folder = tmp_path / str(len(children))
         folder.mkdir()
@@ -165,7 +166,7 @@ async def test_processes_of_a_run_share_a_server_until_the_last_has_left(tmp_pat
     assert -signal.SIGKILL == await asyncio.wait_for(children[1].wait(), 60)
     while Path(f"/proc/{servers[0]}/exe").exists():  # noqa: ASYNC240  (in memory)
         await asyncio.sleep(0.01)
-    three = ForkServer(("this",), {})
+    three = ForkClient(("this",), {})
     (tmp_path / "0" / "up").unlink()
     after = _started_by(three, tmp_path / "0", code.replace("600", "0"))
     assert 0 == await asyncio.wait_for(after.wait(), 60)
@@ -229,8 +230,8 @@ async def test_the_loop_goes_on_while_a_server_imports_and_who_waits_goes_on_in_
     (tmp_path / "waits.py").write_text(code)
     modules, order = ("this", "waits"), list[int]()
 
-    async def wait(number: int) -> ForkServer:
-        server = await fork_server.begun(modules)
+    async def wait(number: int) -> ForkClient:
+        server = await fork_client.begun(modules)
         order.append(number)
         return server
 

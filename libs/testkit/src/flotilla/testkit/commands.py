@@ -14,7 +14,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from flotilla.testkit.fork_server import ENDED_WITH_ITS_PARENT, StartRequest, current_umask, fork_server
+from flotilla.testkit.fork_client import ENDED_WITH_ITS_PARENT, current_umask, fork_client
+from flotilla.testkit.fork_server import StartRequest
 
 COMMAND: Final = "flotilla.cli"
 _OF_TASKS: Final = tuple(
@@ -121,7 +122,7 @@ async def start_command(
             ours.append(mine)
             given.append(its)
             theirs.callback(os.close, its)
-        pid = fork_server(modules).start(request, (given[0], given[1], given[2]), given[3])
+        pid = fork_client(modules).start(request, (given[0], given[1], given[2]), given[3])
     loop = asyncio.get_running_loop()
     writer = StreamReaderProtocol(StreamReader())
     transport, _ = await loop.connect_write_pipe(lambda: writer, os.fdopen(ours[0], "wb"))

@@ -21,7 +21,7 @@ from flotilla.contracts.names import DEFAULT_SCOPE
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.fleet_process import FleetProcess
-from flotilla.testkit.fork_server import AS_IN_IMAGES
+from flotilla.testkit.fork_client import AS_IN_IMAGES
 from flotilla.testkit.nats_cluster import running_cluster
 from flotilla.testkit.nats_server import POOLS, RunningServer, running_server
 from flotilla.testkit.plain_client import PlainClient, connect_plainly

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from flotilla.contracts.providers import PROVIDERS
-from flotilla.testkit.fork_server import (
+from flotilla.testkit.fork_client import (
     AS_IN_IMAGES,
     ENDED_WITH_ITS_PARENT,
     NOTHING,
     SERVICES,
-    StartRequest,
     begun,
     can_fork,
     current_umask,
 )
+from flotilla.testkit.fork_server import StartRequest
 
 LOG_TAIL_BYTES: Final = 6_000
 EXIT_TIMEOUT_S: Final = 60.0
