@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from flotilla.chassis.errors import PrivateFileError
-from flotilla.cli.supervisor import environment, portal
-from flotilla.cli.supervisor.child import Child, ChildSpec, how_it_ended, stop_all
+from flotilla.cli.supervisor import portal
+from flotilla.cli.supervisor.child import Child, how_it_ended, stop_all
 from flotilla.cli.supervisor.child_logs import keep_bounded, last_line
+from flotilla.cli.supervisor.child_specs import MODULES, PORTAL, ChildSpecs, can_redact
 from flotilla.cli.supervisor.directory import Directory
 from flotilla.cli.supervisor.engines import Engines, choose
 from flotilla.cli.supervisor.errors import NotReadyError
@@ -30,11 +29,9 @@ from flotilla.contracts.names import (
     DEFAULT_SCOPE,
     OBSERVER,
     ORCHESTRATOR,
-    REDACTION_POOL,
     SEALED_ORCHESTRATOR,
     SEALED_PREFIX,
 )
-from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import NatsSettings
 from flotilla.provisioning import roles
 from flotilla.provisioning.credentials import load_or_create
@@ -47,17 +44,6 @@ GRACE_MARGIN_S: Final = 5.0
 PORTAL_TIMEOUT_S: Final = 30.0
 PORTAL_POLL_S: Final = 0.1
 EXIT_USAGE: Final = 2
-PORTAL: Final = "portal"
-NEEDED_TO_REDACT: Final = ("cryptography", "flotilla.privacy")
-
-MODULES: Final = {
-    ORCHESTRATOR: "orchestrator",
-    SEALED_ORCHESTRATOR: "orchestrator",
-    "local": "local_inference",
-    "cloud": "cloud_inference",
-    REDACTION_POOL: "local_inference",
-    PORTAL: "portal",
-}
 
 Say = Callable[[str], None]
 ApplyPolicy = Callable[[Path, NatsSettings], Awaitable[None]]
@@ -117,6 +103,7 @@ class Supervisor:
         self._portal_port = portal.choose_port(options.portal_port) if options.portal and portal.can_serve() else 0
         if self._portal_port:
             directory.portal.make(self._credentials.path(roles.approver_user(DEFAULT_SCOPE)))
+        self._specs = ChildSpecs(options, directory, engines, self._credentials, portal_port=self._portal_port)
         self._portal_runs = asyncio.Event()
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
@@ -170,16 +157,6 @@ class Supervisor:
         return False
 
     @property
-    def _workers(self) -> dict[str, int]:
-        """How many run in each pool: none where there is nothing that they could serve."""
-        options, engines = self._options, self._engines
-        return {
-            "local": options.local if engines.local else 0,
-            "cloud": options.cloud if engines.cloud else 0,
-            REDACTION_POOL: options.redaction if can_redact() else 0,
-        }
-
-    @property
     def engines(self) -> Engines:
         """What serves each zone."""
         return self._engines
@@ -196,18 +173,15 @@ class Supervisor:
         await self._guardian.start()
         await self._keeper.start()
         self._say(f"nats-server listens on {self.url}; everything it keeps is in {self._directory.path}")
-        options = self._options
-        orchestrators = {ORCHESTRATOR: options.orchestrators, SEALED_ORCHESTRATOR: options.sealed}
-        for kind, count in {**orchestrators, **self._workers}.items():
-            self._children[kind] = [
-                Child(self._spec(kind, number), self._guardian, self._on_child) for number in range(1, count + 1)
-            ]
+        for kind, count in {**self._specs.orchestrators, **self._specs.workers}.items():
+            self._children[kind] = [self._child(kind, number) for number in range(1, count + 1)]
         for child in self._all():
             child.start()
         self._bounding = asyncio.get_running_loop().create_task(keep_bounded(self._logs()))
         await self._until_ready()
-        if options.policy is not None and apply_policy is not None:
-            await apply_policy(options.policy, self._settings(roles.admin()))
+        policy = self._options.policy
+        if policy is not None and apply_policy is not None:
+            await apply_policy(policy, self._settings(roles.admin()))
         self._ready = True
         if self._portal_port:
             await self._start_portal()
@@ -215,7 +189,7 @@ class Supervisor:
 
     async def _start_portal(self) -> None:
         """Last, so that the fleet is ready no later for it: only its process is waited for."""
-        child = Child(self._spec(PORTAL, 1), self._guardian, self._on_child)
+        child = self._child(PORTAL, 1)
         self._children[PORTAL] = [child]
         child.start()
         await self._portal_runs.wait()
@@ -234,6 +208,9 @@ class Supervisor:
         await self._keeper.stop()
         await self._guardian.stop()
 
+    def _child(self, kind: str, number: int) -> Child:
+        return Child(self._specs.spec(kind, number, nats_url=self.url), self._guardian, self._on_child)
+
     def _all(self) -> list[Child]:
         return [child for children in self._children.values() for child in children]
 
@@ -242,40 +219,14 @@ class Supervisor:
         return [*(child.spec.log for child in self._all()), self._directory.log(f"{PORTAL}-1")]
 
     def _workers_running(self) -> list[Child]:
-        return [child for kind in self._workers for child in self._children[kind]]
-
-    def _environment(self, kind: str, place: environment.Place) -> dict[str, str]:
-        if kind == ORCHESTRATOR:
-            return environment.of_orchestrator(self._options, place, os.environ)
-        if kind == SEALED_ORCHESTRATOR:
-            return environment.of_sealed_orchestrator(self._options, place, os.environ)
-        if kind == REDACTION_POOL:
-            return environment.of_redaction(self._options, place, self._directory.vault_key, os.environ)
-        if kind == PORTAL:
-            return environment.of_portal(self._options, place, self._directory.portal, self._portal_port, os.environ)
-        return environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
-
-    def _spec(self, kind: str, number: int) -> ChildSpec:
-        name = f"{kind}-{number}"
-        user = _user(kind)
-        place = environment.Place(nats_url=self.url, creds=str(self._credentials.path(user)), instance=name)
-        command = (sys.executable, "-m", MODULES[kind])
-        log = self._directory.log(name)
-        return ChildSpec(name=name, command=command, environ=self._environment(kind, place), log=log)
+        return [child for kind in self._specs.workers for child in self._children[kind]]
 
     def _settings(self, role: roles.Role) -> NatsSettings:
         return NatsSettings(url=self.url, creds=self._credentials.path(role.user), inbox_prefix=role.inbox_prefix)
 
-    def _replicas(self) -> dict[Zone, int]:
-        """How many replicas run in each zone."""
-        wanted: dict[Zone, int] = {"local": 0, "cloud": 0}
-        for kind, count in self._workers.items():
-            wanted[_zone(kind)] += count
-        return wanted
-
     async def _until_ready(self) -> None:
         options = self._options
-        replicas = self._replicas()
+        replicas = self._specs.replicas
         readiness = Readiness(Wanted(orchestrators=options.orchestrators, replicas=replicas))
         sealed = Readiness(Wanted(orchestrators=options.sealed, replicas={"local": replicas["local"]}), lane="sealed ")
         asked_there = "api.status" if DEFAULT_SCOPE in sealed_scopes_of(options) else f"{SEALED_PREFIX}api.status"
@@ -326,11 +277,6 @@ class Supervisor:
                 self._directory.write_state(msgspec.json.encode(self.facts()))
 
 
-def can_redact() -> bool:
-    """Whether what a worker needs to redact is installed."""
-    return all(find_spec(name) is not None for name in NEEDED_TO_REDACT)
-
-
 @asynccontextmanager
 async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator[Supervisor, None]:
     """
@@ -367,14 +313,3 @@ async def supervised(options: UpOptions, stop: Stop, say: Say) -> AsyncGenerator
             yield supervisor
         finally:
             await supervisor.drain(stop)
-
-
-def _user(kind: str) -> str:
-    """Whose credentials a child has."""
-    if kind == PORTAL:
-        return OBSERVER
-    return kind if MODULES[kind] == "orchestrator" else roles.worker_user(_zone(kind), kind)
-
-
-def _zone(kind: str) -> Zone:
-    return "cloud" if kind == "cloud" else "local"
