@@ -25,7 +25,7 @@ guards = { p95_ms = 100, min_samples = 5 }
 
 async def test_a_worker_that_starts_is_seen_and_one_that_is_killed_too(page: BrowserPage, fleet: RunningFleet):
     """
-    Its pool appears, with the replica; killed, it is said to be silent or gone, in words.
+    Its pool appears, with the replica; killed, it is said that nobody hears it any more, and what to look for.
     """
     await page.go("overview")
     worker = await fleet.start_worker("local", "spare", "spare-w1", slots=2)
@@ -37,9 +37,11 @@ async def test_a_worker_that_starts_is_seen_and_one_that_is_killed_too(page: Bro
     await page.until(
         """(() => {
           const pool = document.querySelector('[data-node="local/spare"]');
-          return !pool || /silent|gone|0 replicas/.test(pool.textContent);
+          return pool && /lost/.test(pool.textContent);
         })()"""
     )
+    need = page.page.locator(".needs li", has_text="Pool spare")
+    assert "See whether their processes run" in await need.inner_text()
 
 
 async def test_a_portal_that_is_started_again_is_found_by_the_open_page(browser: Browser, fleet: RunningFleet):

@@ -15,7 +15,8 @@ from flotilla.provisioning.topology import topology
 from flotilla.testkit.nats_server import RunningServer
 from flotilla.testkit.plain_client import eventually
 from portal.live import replicas
-from portal.live.replicas import Replicas
+from portal.live.pool_views import pool_views
+from portal.live.replicas import GONE_KEPT_S, SILENT_AFTER_S, Replicas
 from portal.live.view import FleetView
 
 
@@ -75,6 +76,42 @@ async def test_a_bound_that_is_reached_keeps_no_known_replica_from_being_followe
     await eventually(lambda: known(("a", 0, True), ("b", 3, False)))
     await bucket.tell("d")
     await eventually(lambda: known(("d", 0, False), ("b", 3, False)))
+    await held.cache.stop()
+
+
+async def test_who_says_goodbye_is_gone_and_whose_heartbeats_cease_is_lost(bucket: Bucket):
+    """
+    Who is lost is kept for longer where nobody else is in the pool: an hour later it is still to be looked for.
+    """
+    # Time passes once both were heard, however slow this machine is; cards expire by the real time.
+    after_s = SILENT_AFTER_S + 1
+    now_s = 0.0
+    held = Replicas(
+        bucket.connection, bucket.reader, on_change=lambda: None, clock_s=lambda: now_s or after_s * (len(held) > 1)
+    )
+
+    async def stand(**wanted: str) -> bool:
+        return wanted == {one.card.replica: one.status(after_s) for one in held.all()}
+
+    async def is_joined_by(name: str) -> bool:
+        await bucket.tell(name)
+        return name in {one.card.replica for one in held.all() if one.gone_s is None}
+
+    await held.cache.start()
+    await eventually(lambda: is_joined_by("left"))
+    await bucket.forget("left")
+    await eventually(lambda: stand(left="gone"))
+    await bucket.tell("frozen")
+    await eventually(lambda: stand(left="gone", frozen="lost"))
+
+    [pool] = pool_views(held.all(), {}, now_s=after_s)
+    assert ("lost", 0, "no replica is heard any more") == (pool.status, pool.slots, pool.words)
+    now_s = GONE_KEPT_S + after_s + 1
+    held.forget_gone()
+    assert await stand(frozen="lost")
+    await eventually(lambda: is_joined_by("another"))
+    held.forget_gone()
+    assert ["another"] == [one.card.replica for one in held.all()]
     await held.cache.stop()
 
 

@@ -99,7 +99,7 @@ async def test_a_worker_that_dies_is_seen_to_go_and_one_that_starts_to_come(
         worker = await portal_fleet.start_worker(name="short-lived")
         await stream.until(lambda stream: status_of(stream.state, "short-lived") == ("ready", "8 of 8 slots free"))
         worker.kill()
-        await stream.until(lambda stream: (status_of(stream.state, "short-lived") or ("", ""))[0] == "gone")
+        await stream.until(lambda stream: (status_of(stream.state, "short-lived") or ("", ""))[0] == "lost")
 
 
 async def test_the_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back(tmp_path: Path):

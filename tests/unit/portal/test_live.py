@@ -12,6 +12,7 @@ from flotilla.fabric.message import Message
 from flotilla.fabric.stored import StoredMessage
 from portal.live import event_feed
 from portal.live.event_feed import EventFeed
+from portal.live.failing import FAILED_MIN, FAILING_S, Failing, RecentEnds
 from portal.live.figures import LiveFigures
 from portal.live.history import HOUR_S, MOVES_MAX, History
 from portal.live.rates import HOUR_STEPS_MAX, HourSum, Rate
@@ -344,6 +345,44 @@ def test_what_crosses_the_boundary_is_counted_by_its_data_class():
 
     assert {"public": 0.1, "internal": 0.2, "restricted": 0.0} == boundary.by_class
     assert 0.3 == boundary.tasks_per_s
+
+
+def test_what_a_run_has_cost_is_what_its_steps_have_cost():
+    """
+    Its last event tells the sum of theirs: counted too, the hour would cost twice as much.
+    """
+    figures = LiveFigures(lambda _pool: "cloud")
+    tasks = SeenTasks()
+    for what in (
+        event("finished", "r-1", pool="claude", cost_usd=0.25),
+        event("finished", "r-2", pool="claude", cost_usd=0.5),
+        event("finished", "r", cost_usd=0.75),
+    ):
+        figures.take(what, tasks.take("default", what))
+
+    assert 0.75 == figures.totals(unix_ms()).cost_usd_hour
+
+
+def test_a_capability_is_failing_when_most_of_its_newest_tasks_fail():
+    """
+    By which error most of them did; what callers did wrong is not the fleet's, nor is what was long ago.
+    """
+    ends = RecentEnds()
+    for at_s, capability, errors in (
+        (1_000.0, "embed", ["no_route"] * 9),
+        (1_900.0, "classify", ["no_route"] * 3 + ["provider_failed"] * 2),
+        (1_900.0, "summarize", ["provider_failed"] * 6 + [""] * 5),
+        (1_900.0, "translate", ["provider_failed"] * 6 + [""] * 6),
+        (1_900.0, "chat", ["bad_request"] * 9 + ["no_route"] * (FAILED_MIN - 1)),
+    ):
+        for error in errors:
+            ends.add(at_s, capability, error)
+
+    assert [
+        Failing(capability="classify", error="no_route", is_all=True),
+        Failing(capability="summarize", error="provider_failed", is_all=False),
+    ] == ends.failing(1_950.0)
+    assert [] == ends.failing(1_950.0 + FAILING_S)
 
 
 def test_the_steps_of_a_run_that_goes_on_know_what_they_need():

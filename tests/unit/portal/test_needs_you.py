@@ -7,6 +7,7 @@ import pytest
 from flotilla.contracts.api import Backlog, FleetNeeds, FleetStatus
 from flotilla.contracts.api_spend import BudgetStanding
 from flotilla.contracts.results import Event
+from portal.live.failing import Failing
 from portal.live.needs_you import NEEDS_MAX, Seen, needs_you
 from portal.live.snapshot import NeedsYou, OrchestratorView, PoolView, RouteView
 from portal.live.tasks import SeenTask
@@ -78,7 +79,16 @@ def test_a_fleet_that_is_well_needs_nobody():
             "#/",
         ),
         (told(pools=[pool(status="gone")]), "bad", "workers", "No worker is there", "#/"),
-        (told(pools=[pool(), pool("gpu", "gone")]), "bad", "pool local gpu", "Pool gpu: no replica is left", "#/"),
+        (told(pools=[pool(status="lost")]), "bad", "workers", "No worker is heard any more", "#/"),
+        (told(pools=[pool(), pool("gpu", "gone")]), "warn", "pool local gpu", "Pool gpu: no replica is left", "#/"),
+        (told(pools=[pool(), pool("gpu", "lost")]), "bad", "pool local gpu", "Pool gpu: no replica is left", "#/"),
+        (
+            told(failing=[Failing(capability="a&b", error="no_route", is_all=True)]),
+            "bad",
+            "failing a&b",
+            "All tasks of a&b fail: no route",
+            "#/tasks?capability=a%26b&state=failed",
+        ),
         (
             told(pools=[pool(stand_in=True), pool("gpu"), pool("cloud", stand_in=True)]),
             "info",
@@ -122,7 +132,7 @@ def test_a_fleet_that_is_well_needs_nobody():
         (
             told(
                 status(backlog=[Backlog(capability="classify", normal=7)]),
-                pools=[pool(capabilities=["embed"]), pool("gpu", "gone")],
+                pools=[pool(capabilities=["embed"]), pool("gpu", "lost")],
             ),
             "bad",
             "pool local gpu",
@@ -157,11 +167,24 @@ def test_tasks_that_no_pool_serves_any_more_are_told_beside_the_pool():
     assert "7 classify wait, and no pool serves it now" == found[1].text
 
 
+def test_who_left_is_to_be_started_again_and_who_is_not_heard_to_be_looked_for():
+    """
+    A worker that is frozen or cut off is not gone: started again, there would be two.
+    """
+    [left] = told(pools=[pool(), pool("gpu", "gone")])
+    [lost] = told(pools=[pool(), pool("gpu", "lost")])
+    [nobody] = told(pools=[pool("gpu", "lost")])
+
+    assert "start them again" in left.todo
+    assert "whether their processes run" in lost.todo
+    assert "whether their processes run" in nobody.todo
+
+
 def test_the_worst_stands_first_and_there_is_a_bound():
     """
     Without a connection nothing else is known.
     """
-    pools = [pool("a", stand_in=True), *(pool(f"p{number}", "gone") for number in range(2 * NEEDS_MAX))]
+    pools = [pool("a", stand_in=True), *(pool(f"p{number}", "lost") for number in range(2 * NEEDS_MAX))]
     found = told(status(dead=3), pools=pools)
 
     assert NEEDS_MAX == len(found)

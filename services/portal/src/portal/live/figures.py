@@ -8,6 +8,7 @@ from flotilla.contracts.names import POOLS_MAX
 from flotilla.contracts.policy import DATA_CLASSES_DEFAULT
 from flotilla.contracts.results import Event
 from flotilla.contracts.subjects import Zone
+from portal.live.failing import RecentEnds
 from portal.live.rates import HOUR_STEP_S, HOUR_STEPS_MAX, HourSum, Rate
 from portal.live.snapshot import Boundary, Totals
 from portal.live.tasks import SeenTask
@@ -16,7 +17,12 @@ _HOUR_MS: Final = HOUR_STEP_S * HOUR_STEPS_MAX * 1000
 
 
 class LiveFigures:
-    """Rates of the last ten seconds and sums of the last hour."""
+    """
+    Rates of the last ten seconds and sums of the last hour.
+
+    Attributes:
+        ends: How the newest tasks ended.
+    """
 
     def __init__(self, zone_of: Callable[[str], Zone | None]) -> None:
         self._zone_of = zone_of
@@ -28,6 +34,7 @@ class LiveFigures:
         self._pools: dict[str, Rate] = {}
         self._classes: Final = {name: Rate() for name in DATA_CLASSES_DEFAULT}
         self._crossed = Rate()
+        self.ends: Final = RecentEnds()
         self._took = {zone: (HourSum(), HourSum()) for zone in ("local", "cloud")}
 
     def begin_at(self, at_unix_ms: int) -> None:
@@ -54,8 +61,13 @@ class LiveFigures:
                 self._crossed.add(now_s)
                 if event.data_class:
                     self._classes[event.data_class].add(now_s)
+        elif event.kind == "failed":
+            self.ends.add(now_s, event.capability, event.error or "internal")
         elif event.kind == "finished":
-            self._cost_hour.add(now_s, event.cost_usd or 0.0)
+            self.ends.add(now_s, event.capability, "")
+            # What no pool answered is a run, whose cost is that of its steps, or came from the cache.
+            if event.pool:
+                self._cost_hour.add(now_s, event.cost_usd or 0.0)
             zone = self._zone_of(seen.pool)
             if zone is not None and event.latency_ms:
                 total_ms, count = self._took[zone]

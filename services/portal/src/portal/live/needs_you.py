@@ -8,6 +8,8 @@ from msgspec import Struct, UnsetType
 
 from flotilla.contracts.api import FleetStatus
 from flotilla.contracts.api_spend import BudgetStanding
+from flotilla.contracts.failures import ErrorKind
+from portal.live.failing import Failing
 from portal.live.snapshot import NeedsYou, OrchestratorView, PoolView, RouteView
 from portal.live.tasks import SeenTask
 
@@ -15,7 +17,11 @@ NEEDS_MAX: Final = 20
 BUDGET_NEARLY: Final = 0.8
 """Of a budget, from where on somebody is told."""
 _RANK: Final = {"bad": 0, "warn": 1, "info": 2}
-_AWAY: Final = ("gone", "silent")
+_AWAY: Final = ("gone", "lost", "silent")
+_UNHEARD: Final = (
+    "See whether their processes run: what is frozen, or cut off from NATS, goes on by itself when it can."
+)
+_MEANWHILE: Final = "Its tasks go to other routes meanwhile, where there are any."
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -25,6 +31,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     Attributes:
         orchestrators: None until they were looked for.
         statuses: By scope.
+        failing: Capabilities whose tasks fail.
         stalled: Tasks that do not advance, the longest first.
         stalled_more: How many more may not.
     """
@@ -35,6 +42,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     pools: Sequence[PoolView]
     routes: Sequence[RouteView]
     statuses: Mapping[str, FleetStatus]
+    failing: Sequence[Failing] = ()
     stalled: Sequence[SeenTask] = ()
     stalled_more: int = 0
 
@@ -48,6 +56,7 @@ def needs_you(seen: Seen) -> list[NeedsYou]:
     found = [
         *_orchestrators(seen.orchestrators),
         *_pools(seen.pools),
+        *_failing(seen.failing),
         *_routes(seen.routes),
         *_budgets(seen.statuses.values()),
         *_approvals(seen.statuses),
@@ -76,18 +85,36 @@ def _pools(pools: Sequence[PoolView]) -> Iterator[NeedsYou]:
     live = [pool for pool in pools if pool.status not in _AWAY]
     if not live:
         text, todo = "No worker is there: tasks wait until one is", "Start a worker of any pool."
+        if any(pool.status != "gone" for pool in pools):
+            text, todo = (
+                "No worker is heard any more: tasks wait until one is",
+                f"{_UNHEARD} What has ended, start again.",
+            )
         yield NeedsYou(severity="bad", name="workers", text=text, todo=todo, href="#/")
         return
     for pool in pools:
         if pool.status in _AWAY:
-            todo = "Start its workers again. Its tasks go to other routes meanwhile, where there are any."
+            is_gone = pool.status == "gone"
+            what = "They were stopped; start them again where they are wanted." if is_gone else _UNHEARD
             text, name = f"Pool {pool.name}: {pool.words}", f"pool {pool.zone} {pool.name}"
-            yield NeedsYou(severity="bad", name=name, text=text, todo=todo, href="#/")
+            yield NeedsYou(
+                severity="warn" if is_gone else "bad", name=name, text=text, todo=f"{what} {_MEANWHILE}", href="#/"
+            )
     stand_ins = [pool.name for pool in live if pool.stand_in]
     if stand_ins:
         text = f"No model answers in {', '.join(stand_ins)}: a stand-in does, by simple rules"
         todo = "Start a worker with a model, of your own or a provider's: it gets the tasks as soon as it is there."
         yield NeedsYou(severity="info", name="stand-ins", text=text, todo=todo, href="#/")
+
+
+def _failing(failing: Iterable[Failing]) -> Iterator[NeedsYou]:
+    for each in failing:
+        text = f"{'All' if each.is_all else 'Most'} tasks of {each.capability} fail: {each.error.replace('_', ' ')}"
+        todo = "The story of one says why, attempt by attempt."
+        if each.error == ErrorKind.NO_ROUTE.value:
+            todo = "No pool that is there may serve them. Routes says where a task would go, and what is ruled out."
+        href = f"#/tasks?{urlencode({'capability': each.capability, 'state': 'failed'})}"
+        yield NeedsYou(severity="bad", name=f"failing {each.capability}", text=text, todo=todo, href=href)
 
 
 def _routes(routes: Sequence[RouteView]) -> Iterator[NeedsYou]:

@@ -10,8 +10,9 @@ from portal.live.snapshot import PoolView, ReplicaView
 REPLICAS_SHOWN_MAX: Final = 100
 MODELS_SHOWN_MAX: Final = 64
 CAPABILITIES_SHOWN_MAX: Final = 128
-_WORST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("silent", "gone", "draining", "busy", "ready")
-_BEST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("ready", "busy", "draining", "silent", "gone")
+_WORST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("silent", "lost", "gone", "draining", "busy", "ready")
+_LEFT: Final = ("lost", "gone")
+_BEST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("ready", "busy", "draining", "silent", "lost", "gone")
 
 
 def pool_views(seen: Iterable[SeenReplica], rates_per_s: Mapping[str, float], *, now_s: float) -> list[PoolView]:
@@ -37,7 +38,7 @@ def _pool(seen: list[SeenReplica], per_s: float, now_s: float) -> PoolView:
         provider=there[0].provider,
         models=models[:MODELS_SHOWN_MAX],
         capabilities=capabilities[:CAPABILITIES_SHOWN_MAX],
-        slots=sum(view.slots for view in views if view.status != "gone"),
+        slots=sum(view.slots for view in views if view.status not in _LEFT),
         slots_free=sum(view.slots_free for view in views),
         tasks_per_s=round(per_s, 2),
         status=status,
@@ -51,13 +52,14 @@ def _pool(seen: list[SeenReplica], per_s: float, now_s: float) -> PoolView:
 def _replica(seen: SeenReplica, now_s: float) -> ReplicaView:
     status, card = seen.status(now_s), seen.card
     free = max(0, card.slots - card.busy) if status in ("ready", "busy") else 0
-    age_s = int(now_s - (seen.heard_s if seen.gone_s is None else seen.gone_s))
+    age_s = int(now_s - (seen.gone_s if seen.gone_s is not None and status == "gone" else seen.heard_s))
     words = {
         "ready": f"{free} of {card.slots} slots free",
         "busy": f"all {card.slots} slots taken",
         "draining": "finishes what it holds and takes nothing new",
         "silent": f"no heartbeat for {age_s} s",
-        "gone": f"gone for {age_s} s",
+        "lost": f"no heartbeat for {age_s} s, and no goodbye: it has ended, is frozen, or is cut off from NATS",
+        "gone": f"has left {age_s} s ago",
     }[status]
     return ReplicaView(
         instance=card.replica,
@@ -65,26 +67,29 @@ def _replica(seen: SeenReplica, now_s: float) -> ReplicaView:
         slots_free=free,
         status=status,
         words=words,
-        age_s=age_s if status in ("silent", "gone") else 0,
+        age_s=age_s if status in ("silent", *_LEFT) else 0,
         version=card.version,
     )
 
 
 def _pool_words(status: ReplicaStatus, views: list[ReplicaView]) -> str:
-    there = [view for view in views if view.status != "gone"]
+    there = [view for view in views if view.status not in _LEFT]
     if status == "gone":
-        return "no replica is left"
-    if status == "silent":
-        return "no replica has been heard lately"
+        return "every replica has left"
+    if status in ("silent", "lost"):
+        return "no replica is heard any more" if status == "lost" else "no replica has been heard lately"
     if status == "draining":
         return "every replica is leaving"
     silent = sum(view.status == "silent" for view in there)
-    gone = len(views) - len(there)
+    lost = sum(view.status == "lost" for view in views)
+    gone = len(views) - len(there) - lost
     parts = [f"{len(there)} {'replica' if len(there) == 1 else 'replicas'}"]
     if status == "busy":
         parts.append("no slot is free")
     if silent:
         parts.append(f"{silent} silent")
+    if lost:
+        parts.append(f"{lost} lost in the last minute")
     if gone:
-        parts.append(f"{gone} gone in the last minute")
+        parts.append(f"{gone} left in the last minute")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The replicas of the fleet: those whose cards are in the bucket, and for a while those that are gone."""
+"""The replicas of the fleet: those whose cards are in the bucket, and for a while those that have left or are lost."""
 
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
@@ -13,10 +13,13 @@ from flotilla.fabric.kv_cache import KvCache
 
 SILENT_AFTER_S: Final = 2 * REFRESH_S
 GONE_KEPT_S: Final = 60.0
+LOST_KEPT_S: Final = 3600.0
+"""Of a pool that has nobody else: whoever looks an hour later is told still."""
 GONE_MAX: Final = 1_000
 REPLICAS_MAX: Final = 10_000
 
-ReplicaStatus = Literal["ready", "busy", "draining", "silent", "gone"]
+ReplicaStatus = Literal["ready", "busy", "draining", "silent", "lost", "gone"]
+"""`silent`: its heartbeats are late; `lost`: they have ceased, without a goodbye; `gone`: it has said goodbye."""
 
 
 class SeenReplica(Struct, kw_only=True):
@@ -25,7 +28,7 @@ class SeenReplica(Struct, kw_only=True):
 
     Attributes:
         heard_s: When its last card came, by the loop's clock.
-        gone_s: When it left or fell silent for good; None while it is there.
+        gone_s: When it left, or its card expired; None while it is there.
     """
 
     card: ReplicaCard
@@ -33,9 +36,10 @@ class SeenReplica(Struct, kw_only=True):
     gone_s: float | None = None
 
     def status(self, now_s: float) -> ReplicaStatus:
-        """Whether it is ready, busy, draining, silent or gone."""
+        """Whether it is ready, busy, draining, silent, lost or gone."""
         if self.gone_s is not None:
-            return "gone"
+            # Who leaves does so within a heartbeat; a card expires when several of them are missing.
+            return "lost" if self.gone_s - self.heard_s > SILENT_AFTER_S else "gone"
         if now_s - self.heard_s > SILENT_AFTER_S:
             return "silent"
         if self.card.draining:
@@ -72,7 +76,7 @@ class Replicas:
         return len(self._seen)
 
     def all(self) -> Iterator[SeenReplica]:
-        """Those that are there, and those that have gone within GONE_KEPT_S."""
+        """Those that are there, and those that have gone or been lost lately."""
         return iter(self._seen.values())
 
     def zone_of(self, pool: str) -> Zone | None:
@@ -82,10 +86,13 @@ class Replicas:
     def forget_gone(self) -> None:
         """Drop those that have been gone for long, and the longest gone of too many."""
         now_s = self._clock_s()
+        served = {(seen.card.zone, seen.card.pool) for seen in self._seen.values() if seen.gone_s is None}
         gone = [(key, seen.gone_s) for key, seen in self._seen.items() if seen.gone_s is not None]
         over = len(gone) - GONE_MAX
         for index, (key, gone_s) in enumerate(sorted(gone, key=lambda pair: pair[1])):
-            if index < over or now_s - gone_s > GONE_KEPT_S:
+            seen = self._seen[key]
+            is_all = seen.status(now_s) == "lost" and (seen.card.zone, seen.card.pool) not in served
+            if index < over or now_s - gone_s > (LOST_KEPT_S if is_all else GONE_KEPT_S):
                 del self._seen[key]
 
     def _has_room(self) -> bool:

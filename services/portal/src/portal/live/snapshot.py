@@ -57,7 +57,7 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     One replica.
 
     Attributes:
-        age_s: Since its last card, or since it was gone; whole seconds.
+        age_s: Since its last card, or since it left; whole seconds.
     """
 
     instance: str

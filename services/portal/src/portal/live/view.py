@@ -228,6 +228,7 @@ class FleetView:
                     pools=pools,
                     routes=routes,
                     statuses=statuses,
+                    failing=self.figures.ends.failing(now_unix_ms / 1000),
                     stalled=self.stalled.tasks,
                     stalled_more=self.stalled.more,
                 )

@@ -66,7 +66,7 @@ function callers({ totals, backlog }) {
       scopes.slice(0, 5).map(([scope, pending]) =>
         h("li", { key: scope, class: "dim cut", title: scope }, h("bdi", null, scope), pending ? ` · ${count(pending)} in hand` : null),
       ),
-      scopes.length > 5 ? h("li", { class: "dim" }, `and ${scopes.length - 5} more`) : null,
+      scopes.length > 5 ? h("li", { class: "dim" }, `and ${count(scopes.length - 5)} more`) : null,
     ),
   );
 }
@@ -79,13 +79,13 @@ function orchestrators({ fleet }) {
     "div",
     { class: `node orchestrators${fleet.orchestrators.length ? "" : " bad"}`, "data-node": "orchestrators" },
     h("h3", null, "Orchestrators"),
-    h("p", null, fleet.orchestrators.length ? h("b", null, `${fleet.orchestrators.length} at work`) : tag("gone", "bad")),
+    h("p", null, fleet.orchestrators.length ? h("b", null, `${count(fleet.orchestrators.length)} at work`) : tag("gone", "bad")),
     h(
       "ul",
       null,
       isKnown ? h("li", { class: "dim" }, `${count(inFlight)} tasks in flight`) : null,
       fleet.orchestrators.slice(0, 4).map((each) => h("li", { key: each.instance, class: "dim cut", title: each.instance }, h("bdi", null, each.instance))),
-      fleet.orchestrators.length > 4 ? h("li", { class: "dim" }, `and ${fleet.orchestrators.length - 4} more`) : null,
+      fleet.orchestrators.length > 4 ? h("li", { class: "dim" }, `and ${count(fleet.orchestrators.length - 4)} more`) : null,
     ),
   );
 }
@@ -102,7 +102,7 @@ function zoneView(pools, zone, name, meaning) {
       ? h("ul", { class: "pools" }, shown.map(poolView))
       : h("p", { class: "dim none" }, zone === "cloud" ? "No pool: nothing leaves." : "No pool yet: start a worker, and it is here in two seconds."),
     pools.length > POOLS_SHOWN
-      ? h("button", { type: "button", class: "more", "aria-expanded": String(opened.has(key)), onclick: () => toggle(key) }, opened.has(key) ? "Fewer" : `${pools.length - POOLS_SHOWN} more pools`)
+      ? h("button", { type: "button", class: "more", "aria-expanded": String(opened.has(key)), onclick: () => toggle(key) }, opened.has(key) ? "Fewer" : `${count(pools.length - POOLS_SHOWN)} more pools`)
       : null,
   );
 }
@@ -142,7 +142,7 @@ function poolView(pool) {
       h("span", { class: "pool-name" }, h("b", { class: "cut" }, h("bdi", null, pool.name)), h("bdi", { class: "dim cut" }, models)),
       h("span", { class: "pool-status" }, tag(status)),
       slots(pool.slots, pool.slots_free),
-      h("span", { class: "dim pool-slots" }, pool.status === "gone" ? "no slots" : `${pool.slots - pool.slots_free} of ${pool.slots} slots taken · ${total} ${total === 1 ? "replica" : "replicas"}`),
+      h("span", { class: "dim pool-slots" }, pool.slots ? `${count(pool.slots - pool.slots_free)} of ${count(pool.slots)} slots taken · ${count(total)} ${total === 1 ? "replica" : "replicas"}` : "no slots"),
       h("span", { class: "pool-rate" }, rate(pool.tasks_per_s)),
       h("span", { class: "dim cut pool-words" }, poolWords(pool, out)),
     ),
@@ -186,11 +186,11 @@ function replicas(list, total) {
         { key: replica.instance },
         h("bdi", { class: "mono cut", title: replica.instance }, replica.instance),
         h("span", { class: `${tone(replica.status)}-text`, title: replica.words || null }, words(replica.status)),
-        h("span", { class: "dim" }, `${replica.slots - replica.slots_free} of ${replica.slots} taken`),
-        h("span", { class: "dim" }, typeof replica.age_s === "number" ? `heard ${span(replica.age_s)} ago` : ""),
+        h("span", { class: "dim" }, `${count(replica.slots - replica.slots_free)} of ${count(replica.slots)} taken`),
+        h("span", { class: "dim" }, typeof replica.age_s === "number" ? `${replica.status === "gone" ? "left" : "heard"} ${span(replica.age_s)} ago` : ""),
       ),
     ),
-    total > list.length ? h("li", { class: "dim" }, `and ${total - list.length} more`) : null,
+    total > list.length ? h("li", { class: "dim" }, `and ${count(total - list.length)} more`) : null,
   );
 }
 
