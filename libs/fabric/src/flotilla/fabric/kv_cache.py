@@ -170,7 +170,7 @@ class KvCache(Generic[Value]):
             try:
                 await self._relist()
             except Exception as error:  # noqa: BLE001  (whatever it is, the next listing may succeed)
-                logger.warning("relist_failed", extra={"bucket": self._bucket, "error": type(error).__name__})
+                logger.warning("bucket_not_listed", extra={"bucket": self._bucket, "error": type(error).__name__})
                 await asyncio.sleep(RETRY_S)
                 self._relist_due.set()
 

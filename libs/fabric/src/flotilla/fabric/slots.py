@@ -243,7 +243,7 @@ class Slots:
                 kind, why = FailureKind.TIMEOUT, "the deadline passed while the model worked"
             answer = Failed(kind=kind, message=why, replica=self._replica)
         except Exception:
-            logger.exception("work_raised", extra={"attempt": attempt})
+            logger.exception("attempt_crashed", extra={"attempt": attempt})
             answer = Failed(kind=FailureKind.CRASHED, message="the worker failed", replica=self._replica)
         # Free the slot and join before the last word goes out: whoever hears it may send the next request at once.
         del self._held[attempt]

@@ -338,7 +338,8 @@ async def _ask(requests: Requests, subject: str, question: object) -> dict[str, 
         reply = await requests.request(subject, body)
     except RequestTimeoutError:
         if not subject.startswith(stream_info("")):
-            logger.warning("no_answer", extra={"request": subject, "hint": "has NATS the permissions of this version?"})
+            hint = "has NATS the permissions of this version?"
+            logger.warning("nats_request_unanswered", extra={"request": subject, "hint": hint})
         raise
     answer: dict[str, Any] = msgspec.json.decode(reply.data)
     error = error_of(answer)

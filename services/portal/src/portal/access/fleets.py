@@ -114,4 +114,4 @@ class Fleets:
         try:
             await opened.stack.aclose()
         except (FlotillaError, OSError) as error:
-            logger.warning("not_closed", error=type(error).__name__)
+            logger.warning("nats_close_failed", error=type(error).__name__)

@@ -227,7 +227,7 @@ class History:
                 try:
                     self.catch_up(int(time.time()))
                 except Exception:
-                    logger.exception("history_failed")
+                    logger.exception("history_not_read")
             await asyncio.sleep(1)
 
 

@@ -66,7 +66,7 @@ class Stalled:
             try:
                 await self.look()
             except Exception:
-                logger.exception("look_failed")
+                logger.exception("stalled_tasks_not_found")
 
     async def _stands(self, seen: SeenTask) -> bool:
         try:

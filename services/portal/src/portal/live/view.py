@@ -159,7 +159,7 @@ class FleetView:
                 if self.viewers and (self._dirty or due):
                     self._build()
             except Exception:
-                logger.exception("turn_failed")
+                logger.exception("view_not_built")
             self.turned_s = self._loop.time()
             # Everybody who waits goes on; who comes now waits for the next turn.
             turned, self._turned = self._turned, asyncio.Event()
