@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 
 from flotilla.cli.supervisor.supervisor import FleetFacts
@@ -164,28 +163,6 @@ async def test_it_serves_once_it_says_ready_and_leaves_nothing_behind_when_it_is
         assert (code, out) == (0, ""), err
         assert not [pid for pid in up.pids if is_alive(pid)]
         assert not (tmp_path / "fleet.json").exists()
-
-
-async def test_its_portal_is_found_where_it_says_and_its_owner_can_sign_in(tmp_path: Path):
-    """
-    The ready line does not wait for it; its address follows on the next line, and the token is its owner's alone.
-    """
-    process = await launch(tmp_path, "--engine", "noop", "--redaction", "0", "--cloud", "0", "--portal-port", "0")
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            ready, portal = await process.stdout.readline(), await process.stdout.readline()
-        assert ready.startswith(b"ready nats://127.0.0.1:")
-        assert portal.startswith(b"portal http://127.0.0.1:")
-        token = tmp_path / "portal" / "token"
-        assert stat.S_IMODE(token.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
-        async with httpx.AsyncClient(base_url=portal.split()[1].decode(), timeout=END_TIMEOUT_S) as browser:
-            assert (await browser.get("/session")).json()["role"] == "viewer"
-            signed_in = (await browser.post("/session", json={"token": token.read_text().strip()})).json()
-        assert (signed_in["signed_in"], signed_in["role"]) == (True, "admin")
-    finally:
-        process.terminate()
-        code, _, err = await rest_of(process)
-    assert code == 0, err
 
 
 async def test_the_sealed_lane_is_up_when_the_fleet_is_called_ready(tmp_path: Path):

@@ -51,7 +51,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
     signing_in = {} if provider is None else provider_answers(provider, settings, people, sessions, doors)
     scopes = settings.scope_names()
     names = settings.names() | (frozenset(LOOPBACK_NAMES) if settings.is_loopback else frozenset[str]())
-    listening = listen(settings.portal_host, settings.portal_port)
+    listening = listen(settings.portal_host, settings.portal_port, settings.portal_fd)
     metrics = PortalMetrics()
 
     @asynccontextmanager

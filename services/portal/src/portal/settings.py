@@ -24,6 +24,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
     Attributes:
         portal_host: `FLOTILLA_PORTAL_HOST`: the address that browsers connect to; loopback unless told.
         portal_port: `FLOTILLA_PORTAL_PORT`; 0 for a free one, which the log event `portal` names.
+        portal_fd: `FLOTILLA_PORTAL_FD`: a socket that listens there already, inherited from who started the portal and
+            keeps the port.
         portal_names: `FLOTILLA_PORTAL_NAMES`: the host names that browsers may use for it, with commas between; a request
             for any other name is refused. Beside loopback's, which are known.
         portal_people: `FLOTILLA_PORTAL_PEOPLE`: a TOML file of who may sign in; nobody unless told.
@@ -48,6 +50,7 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
 
     portal_host: str = "127.0.0.1"
     portal_port: Port = PORT_DEFAULT
+    portal_fd: Annotated[int, Meta(ge=3)] | None = None
     portal_names: str = ""
     portal_people: Path | None = None
     portal_session_key_file: Path | None = None

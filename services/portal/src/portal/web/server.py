@@ -34,23 +34,41 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, fd: int | None = None) -> socket.socket:
     """
     A socket that browsers can connect to; with port 0 on a free one.
 
+    Args:
+        host: Where it listens.
+        port: Where it listens.
+        fd: Of a socket that listens there already.
+
     Raises:
-        SettingsError: The port cannot be had.
+        SettingsError: The port cannot be had, or that socket is another one's.
     """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SettingsError(f"setting FLOTILLA_PORTAL_PORT: cannot listen on {host}:{port} ({reason})") from None
+    listening = _bound(host, port) if fd is None else _inherited(fd, host, port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Accepted sockets inherit it: a browser that has stopped reading is gone then, with what it has not taken.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
     return listening
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(f"setting FLOTILLA_PORTAL_PORT: cannot listen on {host}:{port} ({reason})") from None
+
+
+def _inherited(fd: int, host: str, port: int) -> socket.socket:
+    with contextlib.suppress(OSError):
+        listening = socket.socket(fileno=fd)
+        if listening.getsockname()[:2] == (host, port):
+            return listening
+        listening.close()
+    raise SettingsError(f"setting FLOTILLA_PORTAL_FD: expected a socket that listens on {host}:{port}")
 
 
 @asynccontextmanager

@@ -29,12 +29,14 @@ class ChildSpec(Struct, frozen=True, kw_only=True):
         name: Unique among the children: `orchestrator-1`, `local-2`.
         environ: The whole environment.
         log: Where its output goes.
+        fds: What it inherits, under the same numbers.
     """
 
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str]
     log: Path
+    fds: tuple[int, ...] = ()
 
 
 def restart_pause_s(deaths: int) -> float:
@@ -144,6 +146,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 env=dict(self.spec.environ),
+                pass_fds=self.spec.fds,
                 # A terminal's Ctrl-C is for the supervisor, which stops the children in order.
                 umask=UMASK,
                 start_new_session=True,

@@ -1,6 +1,7 @@
 """What runs in a fleet on one machine: which services, how many of each, with whose credentials and which environment."""
 
 import os
+import socket
 import sys
 from importlib.util import find_spec
 from typing import Final
@@ -34,17 +35,23 @@ class ChildSpecs:
     Says how each child of a fleet is started.
 
     Args:
-        portal_port: Where the portal listens; 0 where there is none.
+        portal_socket: What listens where the portal is to be; None where there is none.
     """
 
     def __init__(
-        self, options: UpOptions, directory: Directory, engines: Engines, credentials: Credentials, *, portal_port: int
+        self,
+        options: UpOptions,
+        directory: Directory,
+        engines: Engines,
+        credentials: Credentials,
+        *,
+        portal_socket: socket.socket | None,
     ) -> None:
         self._options = options
         self._directory = directory
         self._engines = engines
         self._credentials = credentials
-        self._portal_port = portal_port
+        self._portal_socket = portal_socket
 
     @property
     def orchestrators(self) -> dict[str, int]:
@@ -76,7 +83,8 @@ class ChildSpecs:
         place = environment.Place(nats_url=nats_url, creds=creds, instance=name)
         command = (sys.executable, "-m", MODULES[kind])
         log = self._directory.log(name)
-        return ChildSpec(name=name, command=command, environ=self._environment(kind, place), log=log)
+        fds = () if kind != PORTAL or self._portal_socket is None else (self._portal_socket.fileno(),)
+        return ChildSpec(name=name, command=command, environ=self._environment(kind, place), log=log, fds=fds)
 
     def _environment(self, kind: str, place: environment.Place) -> dict[str, str]:
         if kind == ORCHESTRATOR:
@@ -85,8 +93,8 @@ class ChildSpecs:
             return environment.of_sealed_orchestrator(self._options, place, os.environ)
         if kind == REDACTION_POOL:
             return environment.of_redaction(self._options, place, self._directory.vault_key, os.environ)
-        if kind == PORTAL:
-            return environment.of_portal(self._options, place, self._directory.portal, self._portal_port, os.environ)
+        if kind == PORTAL and self._portal_socket is not None:
+            return environment.of_portal(self._options, place, self._directory.portal, self._portal_socket, os.environ)
         return environment.of_worker(_zone(kind), self._options, self._engines, place, os.environ)
 
 

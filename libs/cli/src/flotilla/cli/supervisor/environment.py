@@ -5,6 +5,7 @@ Pure. What the supervisor inherited of `FLOTILLA_*` is not passed on: services r
 fleet must not take its settings from a shell that somebody configured for another one.
 """
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -116,7 +117,7 @@ def of_redaction(options: UpOptions, place: Place, key_file: Path, environ: Mapp
 
 
 def of_portal(
-    options: UpOptions, place: Place, files: PortalFiles, port: int, environ: Mapping[str, str]
+    options: UpOptions, place: Place, files: PortalFiles, listening: socket.socket, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The whole environment of the portal: an observer's credentials, and no keys."""
     return clean(environ) | {
@@ -125,7 +126,8 @@ def of_portal(
         "FLOTILLA_INSTANCE": place.instance,
         "FLOTILLA_LOG_LEVEL": options.log_level,
         "FLOTILLA_SCOPES": DEFAULT_SCOPE,
-        "FLOTILLA_PORTAL_PORT": str(port),
+        "FLOTILLA_PORTAL_PORT": str(listening.getsockname()[1]),
+        "FLOTILLA_PORTAL_FD": str(listening.fileno()),
         "FLOTILLA_PORTAL_PEOPLE": str(files.people),
         "FLOTILLA_PORTAL_SESSION_KEY_FILE": str(files.session_key),
     }

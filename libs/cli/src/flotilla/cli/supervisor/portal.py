@@ -1,12 +1,13 @@
 """The portal of a fleet on one machine: its port, and the files that say who may sign in. Made once, then its user's."""
 
+import asyncio
 import errno
 import getpass
 import json
 import os
-import random
 import secrets
 import socket
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,9 @@ from flotilla.contracts.fields import WORD_LENGTH_MAX, printable
 
 HOST: Final = "127.0.0.1"
 PORT_DEFAULT: Final = 8642
-PORTS: Final = range(10_000, 32_000)
-"""Below those that the kernel gives to outgoing connections: one of them stays free until the portal has it."""
-TRIES_MAX: Final = 100
 NEEDED: Final = ("portal", "starlette", "uvicorn")
 SECRET_BYTES: Final = 32
 
-_random: Final = random.SystemRandom()
 _PEOPLE: Final = """\
 # Who may sign in to the portal, and what they may do there: docs/portal.md.
 [[person]]
@@ -72,32 +69,45 @@ def can_serve() -> bool:
     return all(find_spec(name) is not None for name in NEEDED)
 
 
-def choose_port(wanted: int | None) -> int:
+def hold_port(wanted: int | None) -> socket.socket:
     """
-    A port of loopback that is free now: the one that is wanted, else PORT_DEFAULT or any.
+    A socket that listens on a port of loopback: the one that is wanted, else PORT_DEFAULT or any that is free.
+
+    Its owner gives it to each portal that it starts, so that nobody else gets the port before, or between two of them:
+    whoever had it would be taken for this fleet's portal, and signed in at.
 
     Raises:
-        OptionError: The one that is wanted is in use, or none was found.
+        OptionError: The one that is wanted is in use.
     """
-    if wanted:
-        if not _is_free(wanted):
-            raise OptionError(f"--portal-port {wanted}: in use on {HOST}; name another, or leave it out for a free one")
-        return wanted
-    tries = (PORT_DEFAULT if wanted is None else 0, *(_random.choice(PORTS) for _ in range(TRIES_MAX)))
-    for port in tries:
-        if port and _is_free(port):
-            return port
-    raise OptionError("--portal-port: no free port was found; name one, or leave the portal out with --no-portal")
+    listening = _listen(PORT_DEFAULT if wanted is None else wanted)
+    if listening is None and wanted:
+        raise OptionError(f"--portal-port {wanted}: in use on {HOST}; name another, or leave it out for a free one")
+    if listening is None:
+        listening = _listen(0)
+    if listening is None:
+        raise OptionError("--portal-port: no free port was found; name one, or leave the portal out with --no-portal")
+    return listening
 
 
-def _is_free(port: int) -> bool:
+async def answers(port: int) -> bool:
+    """Whether the portal there answers; waits until it takes the connection, since its port is held already."""
+    with suppress(OSError):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        try:
+            writer.write(f"GET / HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode())
+            return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        finally:
+            writer.close()
+    return False
+
+
+def _listen(port: int) -> socket.socket | None:
     try:
-        socket.create_server((HOST, port)).close()
+        return socket.create_server((HOST, port))
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            return False
+            return None
         raise
-    return True
 
 
 def _user() -> str:

@@ -100,10 +100,12 @@ class Supervisor:
         self._credentials = load_or_create(directory.credentials, names)
         self._server = embedded_server(directory.server, options, self._credentials, self._pools)
         directory.make_vault_key()
-        self._portal_port = portal.choose_port(options.portal_port) if options.portal and portal.can_serve() else 0
+        has_portal = options.portal and portal.can_serve()
+        self._portal_socket = portal.hold_port(options.portal_port) if has_portal else None
+        self._portal_port: int = self._portal_socket.getsockname()[1] if self._portal_socket is not None else 0
         if self._portal_port:
             directory.portal.make(self._credentials.path(roles.approver_user(DEFAULT_SCOPE)))
-        self._specs = ChildSpecs(options, directory, engines, self._credentials, portal_port=self._portal_port)
+        self._specs = ChildSpecs(options, directory, engines, self._credentials, portal_socket=self._portal_socket)
         self._portal_runs = asyncio.Event()
         self._guardian = Guardian(lock_fd)
         self._keeper = ServerKeeper(self._server, self._guardian, self._on_server)
@@ -145,15 +147,13 @@ class Supervisor:
         return f"http://{portal.HOST}:{self._portal_port}" if self._portal_port else ""
 
     async def portal_ready(self) -> bool:
-        """Return when the portal takes connections, or has not within PORTAL_TIMEOUT_S; says which."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + PORTAL_TIMEOUT_S
-        while loop.time() < give_up_at:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection(portal.HOST, self._portal_port)
-                writer.close()
-                return True
-            await asyncio.sleep(PORTAL_POLL_S)
+        """Return when the portal answers, or has not within PORTAL_TIMEOUT_S; says which."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PORTAL_TIMEOUT_S):
+                while True:
+                    if await portal.answers(self._portal_port):
+                        return True
+                    await asyncio.sleep(PORTAL_POLL_S)
         return False
 
     @property
@@ -207,6 +207,8 @@ class Supervisor:
                 await stop_all(group, timeout_s=timeout_s, hurry=stop.hurry)
         await self._keeper.stop()
         await self._guardian.stop()
+        if self._portal_socket is not None:
+            self._portal_socket.close()
 
     def _child(self, kind: str, number: int) -> Child:
         return Child(self._specs.spec(kind, number, nats_url=self.url), self._guardian, self._on_child)
