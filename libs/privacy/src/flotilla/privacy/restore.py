@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from flotilla.privacy.entries import Entries, Entry
 from flotilla.privacy.errors import UnsupportedTextError
-from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX
+from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX, told_type
 
 JSON_DEPTH_MAX: Final = 128
 UNKNOWN_MAX: Final = 100
@@ -139,7 +139,7 @@ def _entry(match: re.Match[str], entries: Entries) -> Entry | None:
     """
     type_name, number = (match["word"], match["in"]) if match["word"] is not None else (match["type"], match["alone"])
     entry = entries.numbered(int(number))
-    told = type_name.upper()
+    told = told_type(type_name)
     if entry is None or (told != entry.type and told in entries.types):
         return None
     return entry
