@@ -10,7 +10,7 @@ from flotilla.capabilities.inputs import INPUT_CHECKS
 from flotilla.capabilities.json_schema import canonical, decode_json, encode_json, flaw_of, refuse_input, refuse_output
 from flotilla.capabilities.outputs import FORM_CHECKS, OUTPUT_CHECKS
 from flotilla.contracts.capabilities import BUILT_IN, TEXT_FIELDS, EmbedOutput
-from flotilla.contracts.decoding import UNDECODABLE
+from flotilla.contracts.decoding import UNDECODABLE, with_readable_numbers
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 
 TYPES: Final = {**BUILT_IN, **LOCAL_CAPABILITIES}
@@ -35,7 +35,15 @@ DESCRIPTIONS: Final[dict[str, str]] = {
 class BuiltInCapability(Capability):
     """One of `TYPES`."""
 
-    __slots__ = ("_check_form", "_check_input", "_check_output", "_decode_input", "_decode_output", "_output_type")
+    __slots__ = (
+        "_check_form",
+        "_check_input",
+        "_check_output",
+        "_decode_input",
+        "_decode_output",
+        "_output_type",
+        "_takes_any",
+    )
 
     def __init__(self, name: str) -> None:
         input_type, output_type = TYPES[name]
@@ -54,11 +62,13 @@ class BuiltInCapability(Capability):
         self._check_output = OUTPUT_CHECKS[name]
         self._check_form = FORM_CHECKS[name]
         self._output_type = output_type
+        # The others' inputs are texts.
+        self._takes_any = name in LOCAL_CAPABILITIES
 
     def decode_input(self, raw: bytes | msgspec.Raw) -> Any:
         """One decode into the input's Struct, then what a type cannot say."""
         try:
-            given = self._decode_input(raw)
+            given = self._decode_input(with_readable_numbers(bytes(raw)) if self._takes_any else raw)
         except UNDECODABLE as error:
             flaw = flaw_of(error)
             refuse_input(flaw.path, flaw.expected)
@@ -82,10 +92,11 @@ class BuiltInCapability(Capability):
     def check_form(self, output: msgspec.Raw) -> None:
         """One decode as the output's Struct, then what a type cannot say."""
         try:
-            decoded = self._decode_output(output)
-            if encode_json(decoded) != bytes(output):
+            encoded = with_readable_numbers(bytes(output))
+            decoded = self._decode_output(encoded)
+            if encode_json(decoded) != encoded:
                 # Written in another way, or with fields of a later version, which are passed over above.
-                decode_json(output)
+                decode_json(encoded)
         except UNDECODABLE as error:
             flaw = flaw_of(error)
             refuse_output(flaw.path, flaw.expected)

@@ -13,14 +13,14 @@ import jsonschema_rs
 import msgspec
 
 from flotilla.capabilities.errors import AttemptError
-from flotilla.contracts.decoding import INPUT_DEPTH_MAX, UNDECODABLE, checked, safe_text
+from flotilla.contracts.decoding import INPUT_DEPTH_MAX, UNDECODABLE, checked, safe_text, with_readable_numbers
 from flotilla.contracts.errors import BadRequestError
 from flotilla.contracts.failures import FailureKind
 
 EXPECTED_LENGTH_MAX: Final = 240
 SCHEMA_DEPTH_MAX: Final = 32
 
-decode_json: Final = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder().decode
 _any_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 encode_json: Final = msgspec.json.Encoder().encode
 
@@ -35,6 +35,16 @@ class Flaw(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"at {self.path}: {self.expected}"
+
+
+def decode_json(raw: bytes | msgspec.Raw) -> Any:
+    """
+    JSON of any shape.
+
+    Raises:
+        ValueError: One of `UNDECODABLE`: it is none, or its numbers would take long to read.
+    """
+    return _decode(with_readable_numbers(bytes(raw)))
 
 
 def refuse_input(path: str, expected: str) -> NoReturn:

@@ -13,6 +13,7 @@ import re
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta
 
 from flotilla.contracts.headers import LABEL_LENGTH_MAX, LABELS_MAX
@@ -74,6 +75,7 @@ RetryAfterS = Annotated[float, Meta(ge=0.0, le=RETRY_AFTER_S_MAX)]
 Sequence = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
 Size = Annotated[int, Meta(ge=0, le=SIZE_BYTES_MAX)]
 
+_encode_64_bits: Final = msgspec.msgpack.Encoder().encode
 _unsafe: Final = re.compile(rf"[{_UNSAFE}\ud800-\udfff]")
 _printable: Final = re.compile(PRINTABLE)
 _maybe_instance: Final = re.compile(rf"(?:^\Z)|(?:{INSTANCE})")
@@ -91,9 +93,13 @@ def are_words(replica: str, *words: str) -> bool:
 
 
 def is_bounded(value: Any) -> bool:
-    """Whether JSON of no fixed shape can be encoded again: no integer of more than 64 bits."""
-    if isinstance(value, dict):
-        return all(is_bounded(item) for item in value.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, list):
-        return all(is_bounded(item) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return not isinstance(value, int) or -SEQUENCE_MAX <= value <= SEQUENCE_MAX
+    """
+    Whether JSON of no fixed shape can be read by others once it is encoded again: no integer of more than 64 bits.
+
+    MessagePack has none. 10 ns for a value, of which a large document has millions: nothing that Python goes through.
+    """
+    try:
+        _encode_64_bits(value)
+    except (OverflowError, UnicodeEncodeError):
+        return False
+    return True

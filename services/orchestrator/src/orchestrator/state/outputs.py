@@ -13,15 +13,13 @@ Measured: 0.9 µs for a class, 0.6 µs for a user's own schema of two fields, 8 
 text and 5 ms for each MB of vectors; decoding the reply around it costs 0.9 µs, and 0.8 to 1.8 ms for each MB.
 """
 
-from typing import Final
-
 import msgspec
 import structlog
 
 from flotilla.capabilities.agreement import WHOLE, agreement_key
 from flotilla.capabilities.catalogue import Catalogue
 from flotilla.capabilities.errors import AttemptError
-from flotilla.capabilities.json_schema import flaw_of, refuse_output
+from flotilla.capabilities.json_schema import decode_json, flaw_of, refuse_output
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.contracts.failures import FailureKind
@@ -29,8 +27,6 @@ from flotilla.contracts.fields import TEXT_LENGTH_MAX, printable
 from flotilla.fabric.unreadable import Sparing
 
 logger = structlog.get_logger("orchestrator")
-
-_decode_any: Final = msgspec.json.Decoder().decode
 
 
 class Outputs:
@@ -78,7 +74,7 @@ class Outputs:
 def _check_readable(output: msgspec.Raw) -> None:
     """Its syntax was seen to; a number may have more digits than anybody reads."""
     try:
-        _decode_any(output)
+        decode_json(output)
     except UNDECODABLE as error:
         flaw = flaw_of(error)
         refuse_output(flaw.path, flaw.expected)

@@ -1,0 +1,133 @@
+"""How long a message may take whoever decodes it: no hundred times as long as others of its length."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from flotilla.capabilities.built_in import BuiltInCapability
+from flotilla.capabilities.errors import AttemptError
+from flotilla.capabilities.user_defined import open_capability
+from flotilla.contracts.decoding import (
+    DEPTH_MAX,
+    FAR_NUMBERS_MAX,
+    FarNumbersError,
+    checked,
+    with_readable_numbers,
+)
+from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.fields import is_bounded
+
+SIZE_BYTES = 500_000
+TIMES_MAX = 10
+"""As long as what is plain; what was gone over level by level took 15 to 30 times as long."""
+PLAIN = b"[" + b"[]," * (SIZE_BYTES // 3) + b"0]"
+_LEVELS = DEPTH_MAX - 1
+BRACKETS = {
+    "opened": b"[" * SIZE_BYTES,
+    "one in the other": b"[" * (SIZE_BYTES // 2) + b"]" * (SIZE_BYTES // 2),
+    "as deep as may be": b"[" + b",".join([b"[" * _LEVELS + b"]" * _LEVELS] * (SIZE_BYTES // (2 * _LEVELS))) + b"]",
+    "half of them closed": b"[[]" * (SIZE_BYTES // 3),
+    "objects": b'{"":' * (SIZE_BYTES // 5),
+}
+FAR = ("1e308", "-1E-308", "1.5e+0300", "0.1e-999")
+
+
+def took_s(*calls: Callable[[], object]) -> list[float]:
+    """The least CPU time that each took, of five turns."""
+    turns = [[_cpu_s(call) for call in calls] for _ in range(5)]
+    return [min(times) for times in zip(*turns, strict=True)]
+
+
+def _cpu_s(call: Callable[[], object]) -> float:
+    began = time.process_time()
+    call()
+    return time.process_time() - began
+
+
+def is_refused(body: bytes) -> bool:
+    """Whether it is nested too deeply."""
+    try:
+        checked(body)
+    except RecursionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("body", BRACKETS.values(), ids=BRACKETS)
+def test_brackets_take_no_longer_however_they_stand(body: bytes):
+    """
+    Whoever asks with nothing but brackets would stop an orchestrator for seconds with each message.
+    """
+    plain_s, body_s = took_s(lambda: is_refused(PLAIN), lambda: is_refused(body))
+
+    assert body_s < TIMES_MAX * plain_s
+
+
+def test_how_deep_it_is_does_not_depend_on_what_stands_beside_it():
+    """
+    As deep as may be among a great many that are not, and one level more.
+    """
+    beside = b"[]," * 50_000
+
+    checked(b"[" + beside + b"[" * _LEVELS + b"]" * _LEVELS + b"]")
+    with pytest.raises(RecursionError):
+        checked(b"[" + beside + b"[" * DEPTH_MAX + b"]" * DEPTH_MAX + b"]")
+    with pytest.raises(RecursionError):
+        checked(b"[" * _LEVELS + beside + b"[[]]" + b"]" * _LEVELS)
+
+
+def test_integers_of_a_large_document_are_looked_at_as_fast_as_it_is_written():
+    """
+    Their sizes, wherever they stand.
+    """
+    document: Any = [[[], {"a": number}] for number in range(50_000)]
+    encode_s, look_s = took_s(lambda: msgspec.json.encode(document), lambda: is_bounded(document))
+
+    assert look_s < TIMES_MAX * encode_s
+    assert is_bounded([document, {"a": [2**64 - 1, -(2**63), 1.5, None, "é"]}])
+    assert not is_bounded([document, {"a": [2**64]}])
+    assert not is_bounded([-(2**63) - 1])
+
+
+@pytest.mark.parametrize("number", FAR)
+def test_numbers_that_take_long_are_few(number: str):
+    """
+    In whatever way they are written.
+    """
+    few, many = (f"[{','.join([number] * count)}]".encode() for count in (FAR_NUMBERS_MAX, FAR_NUMBERS_MAX + 1))
+
+    assert few is with_readable_numbers(few)
+    with pytest.raises(FarNumbersError):
+        with_readable_numbers(many + b" " * 1000)
+
+
+@pytest.mark.parametrize("text", ["e308", '\\"1e308,', "1E-308 \\\\"])
+def test_texts_hold_as_many_as_they_like(text: str):
+    """
+    Digits in hexadecimal look like them; neither do numbers as people have them count.
+    """
+    body = f'["{text * 1000}",{",".join(["0.25e-07"] * 1000)}]'.encode()
+    json.loads(body)
+
+    assert body is with_readable_numbers(body)
+
+
+def test_such_numbers_are_refused_where_they_would_be_read():
+    """
+    Of a caller who is told so, and of a worker as no output.
+    """
+    numbers = b"[" + b",".join([b"1e308"] * 1000) + b"]"
+    embedded = b'{"vectors":[' + numbers + b'],"dimensions":1000}'
+
+    with pytest.raises(BadRequestError, match="exponent of three digits"):
+        BuiltInCapability("redact").decode_input(b'{"document":' + numbers + b"}")
+    with pytest.raises(BadRequestError, match="exponent of three digits"):
+        open_capability("own").decode_input(b'{"a":' + numbers + b"}")
+    with pytest.raises(AttemptError, match="exponent of three digits"):
+        BuiltInCapability("embed").check_form(msgspec.Raw(embedded))
+    with pytest.raises(AttemptError, match="exponent of three digits"):
+        BuiltInCapability("classify").check_form(msgspec.Raw(b'{"label":"a","confidence":1.0,"more":' + numbers + b"}"))
