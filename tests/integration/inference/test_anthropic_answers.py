@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.anthropic_messages import AnthropicMessages
-from flotilla.inference.backend import Completion, ModelCall, Turn
+from flotilla.inference.backend import ModelCall, Turn
+from flotilla.testkit.model_calls import both_ways, completion, failure
 from flotilla.testkit.provider_anthropic import AnthropicServer
 from flotilla.testkit.provider_steps import Garbage
 
@@ -17,7 +17,6 @@ CALL: Final = ModelCall(
     model="claude-haiku-4-5", system="", turns=(Turn(role="user", content="one two three"),), timeout_s=10.0
 )
 USAGE: Final[dict[str, Any]] = {"input_tokens": 11, "output_tokens": 7}
-both_ways = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
 async def nothing(_: str) -> None:
@@ -76,24 +75,6 @@ def answer(body: dict[str, Any] | list[dict[str, Any]] | bytes) -> Garbage:
     return Garbage(body if isinstance(body, bytes) else sse(body), content_type="text/event-stream")
 
 
-async def completion(model: AnthropicMessages, *, streams: bool) -> Completion:
-    pieces: list[str] = []
-
-    async def emit(text: str) -> None:
-        pieces.append(text)
-
-    done = await model.complete(CALL, emit if streams else None)
-    assert not streams or "".join(pieces) == done.text
-    return done
-
-
-async def failure(model: AnthropicMessages, *, streams: bool) -> AttemptError:
-    with pytest.raises(AttemptError) as caught:
-        await completion(model, streams=streams)
-    assert "three" not in str(caught.value)
-    return caught.value
-
-
 @both_ways
 @pytest.mark.parametrize(
     ("stop", "kind"),
@@ -122,7 +103,7 @@ async def test_only_words_that_mean_complete_make_an_answer(
     """
     server.script(answer(stream("Half", " an ans", stop=stop) if streams else whole(stop=stop)))
 
-    failed = await failure(model, streams=streams)
+    failed = await failure(model, CALL, streams=streams)
 
     assert kind is failed.kind
     assert (11, 7) == (failed.usage.input_tokens, failed.usage.output_tokens)
@@ -142,7 +123,7 @@ async def test_an_answer_is_whole_or_cut_at_its_limit(
     """
     server.script(answer(stream("A", " text.", stop=stop) if streams else whole("A text.", stop=stop)))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert ("A text.", stop in {"end_turn", "stop_sequence"}) == (done.text, done.complete)
 
@@ -176,7 +157,7 @@ async def test_an_error_inside_a_success_is_a_failure_of_its_kind(
     for body in [[*stream("Half")[:3], said], said] if streams else [said, {**whole(), "error": error or "x"}]:
         server.script(answer(body))
 
-        assert kind is (await failure(model, streams=streams)).kind
+        assert kind is (await failure(model, CALL, streams=streams)).kind
 
 
 async def test_a_whole_answer_where_a_stream_was_asked_for_and_the_reverse(
@@ -187,8 +168,8 @@ async def test_a_whole_answer_where_a_stream_was_asked_for_and_the_reverse(
     """
     server.script(answer(whole("A text.")), answer(stream("A", " text.")))
 
-    assert "A text." == (await completion(model, streams=True)).text
-    done = await completion(model, streams=False)
+    assert "A text." == (await completion(model, CALL, streams=True)).text
+    done = await completion(model, CALL, streams=False)
     assert ("A text.", 7) == (done.text, done.usage.output_tokens)
 
 
@@ -207,7 +188,7 @@ async def test_events_are_read_as_the_standard_defines_them(
     noise = f": a comment{end}retry: 5{end}{end}".encode()
     server.script(answer(b"\xef\xbb\xbf" + noise + sse(stream("A", " text."), end=end, named=named)))
 
-    assert "A text." == (await completion(model, streams=True)).text
+    assert "A text." == (await completion(model, CALL, streams=True)).text
 
 
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c"])
@@ -221,7 +202,7 @@ async def test_line_separators_in_a_text_end_no_line(server: AnthropicServer, mo
     )
     server.script(answer(body))
 
-    assert f"A{character}text." == (await completion(model, streams=True)).text
+    assert f"A{character}text." == (await completion(model, CALL, streams=True)).text
 
 
 @both_ways
@@ -237,7 +218,7 @@ async def test_halves_of_a_character_are_joined_or_replaced(
     for pieces, text in ((("a\ud83d", "\ude00b"), "a\U0001f600b"), (("a\ud83d",), "a\ufffd")):
         server.script(answer(stream(*pieces) if streams else whole("".join(pieces))))
 
-        assert text == (await completion(model, streams=streams)).text
+        assert text == (await completion(model, CALL, streams=streams)).text
 
 
 @both_ways
@@ -260,7 +241,7 @@ async def test_counts_in_any_form(
     usage = {"input_tokens": said, "output_tokens": 7}
     server.script(answer(stream("A text.", usage=usage) if streams else whole("A text.", usage=usage)))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert ("A text.", counted, 7) == (done.text, done.usage.input_tokens, done.usage.output_tokens)
 
@@ -279,7 +260,7 @@ async def test_a_cost_that_cannot_be_known_is_not_zero(
     """
     server.script(answer(stream("A text.", usage=usage, last=usage) if streams else whole("A text.", usage=usage)))
 
-    assert (await completion(model, streams=streams)).usage.cost_usd is None
+    assert (await completion(model, CALL, streams=streams)).usage.cost_usd is None
 
 
 @both_ways
@@ -303,8 +284,8 @@ async def test_blocks_that_are_no_text_are_left_out_and_tools_are_no_answer(
             answer(whole(content=[text, tool])),
         )
 
-    assert "A text." == (await completion(model, streams=streams)).text
-    assert FailureKind.INVALID_OUTPUT is (await failure(model, streams=streams)).kind
+    assert "A text." == (await completion(model, CALL, streams=streams)).text
+    assert FailureKind.INVALID_OUTPUT is (await failure(model, CALL, streams=streams)).kind
 
 
 @both_ways
@@ -321,7 +302,7 @@ async def test_what_is_no_message_is_no_answer(
     """
     server.script(answer(body))
 
-    assert FailureKind.CRASHED is (await failure(model, streams=streams)).kind
+    assert FailureKind.CRASHED is (await failure(model, CALL, streams=streams)).kind
 
 
 async def test_an_empty_message_is_an_empty_text(server: AnthropicServer, model: AnthropicMessages):
@@ -330,7 +311,7 @@ async def test_an_empty_message_is_an_empty_text(server: AnthropicServer, model:
     """
     server.script(answer(whole(content=[])))
 
-    assert ("", True) == ((done := await completion(model, streams=False)).text, done.complete)
+    assert ("", True) == ((done := await completion(model, CALL, streams=False)).text, done.complete)
 
 
 async def test_the_key_is_tried_by_listing_models(server: AnthropicServer, model: AnthropicMessages):

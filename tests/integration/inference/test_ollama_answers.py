@@ -9,12 +9,12 @@ import pytest
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.ollama_chat import OllamaChat
-from flotilla.inference.backend import Completion, ModelCall, Turn
+from flotilla.inference.backend import ModelCall, Turn
+from flotilla.testkit.model_calls import both_ways, completion, failure
 from flotilla.testkit.provider_ollama import OllamaServer
 from flotilla.testkit.provider_steps import Garbage
 
 CALL: Final = ModelCall(model="m", system="", turns=(Turn(role="user", content="one two three"),), timeout_s=10.0)
-both_ways = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
 @pytest.fixture
@@ -44,24 +44,6 @@ def lines(*documents: dict[str, Any], ascii_only: bool = True, end: str = "\n") 
 
 def answer(*documents: dict[str, Any]) -> Garbage:
     return Garbage(lines(*documents), content_type="application/x-ndjson")
-
-
-async def completion(model: OllamaChat, *, streams: bool) -> Completion:
-    pieces: list[str] = []
-
-    async def emit(text: str) -> None:
-        pieces.append(text)
-
-    done = await model.complete(CALL, emit if streams else None)
-    assert not streams or "".join(pieces) == done.text
-    return done
-
-
-async def failure(model: OllamaChat, *, streams: bool) -> AttemptError:
-    with pytest.raises(AttemptError) as caught:
-        await completion(model, streams=streams)
-    assert "three" not in str(caught.value)
-    return caught.value
 
 
 def half(*, streams: bool, reason: Any) -> tuple[dict[str, Any], ...]:
@@ -96,7 +78,7 @@ async def test_only_stop_makes_an_answer(
     """
     server.script(answer(*half(streams=streams, reason=reason)))
 
-    failed = await failure(model, streams=streams)
+    failed = await failure(model, CALL, streams=streams)
 
     assert kind is failed.kind
     assert (11, 7) == (failed.usage.input_tokens, failed.usage.output_tokens)
@@ -109,7 +91,7 @@ async def test_a_length_is_a_cut(server: OllamaServer, model: OllamaChat, *, str
     """
     server.script(answer(*half(streams=streams, reason="length")))
 
-    assert (await completion(model, streams=streams)).complete is False
+    assert (await completion(model, CALL, streams=streams)).complete is False
 
 
 @both_ways
@@ -137,7 +119,7 @@ async def test_an_error_inside_a_success_is_a_failure_of_its_kind(
     for body in [*bodies, (said("Half", ""), {"error": error})] if streams else bodies:
         server.script(answer(*body))
 
-        assert kind is (await failure(model, streams=streams)).kind
+        assert kind is (await failure(model, CALL, streams=streams)).kind
 
 
 @pytest.mark.parametrize(
@@ -157,7 +139,7 @@ async def test_a_status_beside_an_error_in_a_stream_counts(
     """
     server.script(answer(said("Half", ""), {"error": "one two three", "status": status}))
 
-    assert kind is (await failure(model, streams=True)).kind
+    assert kind is (await failure(model, CALL, streams=True)).kind
 
 
 @both_ways
@@ -177,7 +159,7 @@ async def test_line_separators_in_a_text_end_no_line(
         whole = (said(f"One and{character}two.", "stop"),)
         server.script(Garbage(lines(*documents if streams else whole, ascii_only=False, end=end)))
 
-        assert f"One and{character}two." == (await completion(model, streams=streams)).text
+        assert f"One and{character}two." == (await completion(model, CALL, streams=streams)).text
 
 
 async def test_a_whole_answer_where_a_stream_was_asked_for_and_the_reverse(server: OllamaServer, model: OllamaChat):
@@ -193,10 +175,10 @@ async def test_a_whole_answer_where_a_stream_was_asked_for_and_the_reverse(serve
         json.dumps(whole) + "\n\n",
     ):
         server.script(Garbage(body.encode(), content_type="application/json"))
-        assert "A text." == (await completion(model, streams=True)).text
+        assert "A text." == (await completion(model, CALL, streams=True)).text
     for body in (stream, stream.rstrip(), b"\n\n" + stream):
         server.script(Garbage(body, content_type="application/x-ndjson"))
-        assert "A text." == (await completion(model, streams=False)).text
+        assert "A text." == (await completion(model, CALL, streams=False)).text
 
 
 @both_ways
@@ -213,7 +195,7 @@ async def test_halves_of_a_character_are_joined_or_replaced(
         first, last = pieces
         server.script(answer(said(first, ""), said(last, "stop")) if streams else answer(said(first + last, "stop")))
 
-        assert text == (await completion(model, streams=streams)).text
+        assert text == (await completion(model, CALL, streams=streams)).text
 
 
 @both_ways
@@ -235,7 +217,7 @@ async def test_counts_in_any_form(
     """
     server.script(answer(said("A text.", "stop", prompt_eval_count=count)))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert ("A text.", counted, 7, 0.0) == (
         done.text,
@@ -261,8 +243,8 @@ async def test_thoughts_are_left_out_and_tools_are_no_answer(
         answer(said(message=thinking, reason=""), said("A text.", "stop")), answer(said("", "stop", message=calls))
     )
 
-    assert "A text." == (await completion(model, streams=streams)).text
-    assert FailureKind.INVALID_OUTPUT is (await failure(model, streams=streams)).kind
+    assert "A text." == (await completion(model, CALL, streams=streams)).text
+    assert FailureKind.INVALID_OUTPUT is (await failure(model, CALL, streams=streams)).kind
 
 
 @both_ways
@@ -279,7 +261,7 @@ async def test_what_is_no_answer_of_the_protocol_is_none(
     """
     server.script(answer(body))
 
-    assert FailureKind.CRASHED is (await failure(model, streams=streams)).kind
+    assert FailureKind.CRASHED is (await failure(model, CALL, streams=streams)).kind
 
 
 NOT_VECTORS: Final[list[tuple[dict[str, Any], FailureKind]]] = [

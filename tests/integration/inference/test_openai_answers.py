@@ -7,18 +7,17 @@ from typing import Any, cast
 
 import pytest
 
-from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.openai_chat import OpenAIChat
-from flotilla.inference.backend import Completion, ModelCall, Turn
+from flotilla.inference.backend import ModelCall, Turn
+from flotilla.testkit.model_calls import both_ways, completion, failure
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Garbage, Says
 
 CALL = ModelCall(model="gpt-4o", system="", turns=(Turn(role="user", content="one two three"),), timeout_s=10.0)
 USAGE: dict[str, Any] = {"prompt_tokens": 11, "completion_tokens": 7}
 BOM = b"\xef\xbb\xbf"
-both_ways = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
 async def nothing(_: str) -> None:
@@ -62,24 +61,6 @@ def answer(body: Any, *, streams: bool) -> Garbage:
     return Garbage(raw, content_type="text/event-stream" if streams else "application/json")
 
 
-async def completion(model: OpenAIChat, *, streams: bool) -> Completion:
-    pieces: list[str] = []
-
-    async def emit(text: str) -> None:
-        pieces.append(text)
-
-    done = await model.complete(CALL, emit if streams else None)
-    assert not streams or "".join(pieces) == done.text
-    return done
-
-
-async def failure(model: OpenAIChat, *, streams: bool) -> AttemptError:
-    with pytest.raises(AttemptError) as caught:
-        await completion(model, streams=streams)
-    assert "three" not in str(caught.value)
-    return caught.value
-
-
 @both_ways
 @pytest.mark.parametrize(
     ("word", "kind"),
@@ -105,7 +86,7 @@ async def test_half_an_answer_is_a_failure_of_its_kind(
     """
     server.script(Says("Half an ans", word=word))
 
-    error = await failure(model, streams=streams)
+    error = await failure(model, CALL, streams=streams)
 
     assert kind is error.kind
     assert 11 == error.usage.input_tokens
@@ -123,7 +104,7 @@ async def test_a_whole_answer_and_one_at_its_limit(
     """
     server.script(Says("fine", word=word))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert ("fine", complete) == (done.text, done.complete)
 
@@ -144,7 +125,7 @@ async def test_a_gateways_stop_makes_no_answer_whole_that_its_vendor_calls_cut(
     )
     server.script(answer(frames, streams=streams))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert ("fine", complete) == (done.text, done.complete)
 
@@ -159,7 +140,7 @@ async def test_a_stream_without_a_finish_reason_is_half_an_answer(
     broken_off: list[list[Any]] = [[chunk("Half")], [], [chunk("Half"), {"choices": [], "usage": USAGE}]]
     for frames in broken_off:
         server.script(answer(sse(*frames, done=done), streams=True))
-        assert FailureKind.UNAVAILABLE is (await failure(model, streams=True)).kind
+        assert FailureKind.UNAVAILABLE is (await failure(model, CALL, streams=True)).kind
 
 
 ERRORS: list[tuple[Any, FailureKind]] = [
@@ -192,14 +173,14 @@ async def test_an_error_inside_a_success(
     In the whole body or in a chunk, after some pieces or before any.
     """
     server.script(answer(body, streams=False))
-    assert kind is (await failure(model, streams=streams)).kind
+    assert kind is (await failure(model, CALL, streams=streams)).kind
     if streams:
         frame = json.loads(
             json.dumps(body).replace('"message": {"role": "assistant", "content": "Half"}', '"delta": {}')
         )
         server.script(answer(sse(frame), streams=True), answer(sse(chunk("Half"), frame), streams=True))
         for _ in range(2):
-            assert kind is (await failure(model, streams=True)).kind
+            assert kind is (await failure(model, CALL, streams=True)).kind
 
 
 async def test_an_error_event_is_an_error(server: OpenAIServer, model: OpenAIChat):
@@ -209,7 +190,7 @@ async def test_an_error_event_is_an_error(server: OpenAIServer, model: OpenAICha
     body = sse(chunk("Half")) + b'event: error\ndata: {"message": "no", "code": 429}\n\n'
     server.script(answer(body.replace(b"data: [DONE]\n\n", b""), streams=True))
 
-    assert FailureKind.RATE_LIMITED is (await failure(model, streams=True)).kind
+    assert FailureKind.RATE_LIMITED is (await failure(model, CALL, streams=True)).kind
 
 
 @both_ways
@@ -225,7 +206,7 @@ async def test_an_error_that_says_nothing_is_none(
     )
     server.script(answer(body, streams=streams))
 
-    assert "fine" == (await completion(model, streams=streams)).text
+    assert "fine" == (await completion(model, CALL, streams=streams)).text
 
 
 @both_ways
@@ -260,7 +241,7 @@ async def test_a_text_in_any_form(server: OpenAIServer, model: OpenAIChat, said:
     )
     server.script(answer(body, streams=streams))
 
-    assert "yes" == (await completion(model, streams=streams)).text
+    assert "yes" == (await completion(model, CALL, streams=streams)).text
 
 
 @both_ways
@@ -289,7 +270,7 @@ async def test_what_is_no_text(
     body = sse(chunk(said), chunk({}, "stop")) if streams else whole(said)
     server.script(answer(body, streams=streams))
 
-    assert kind is (await failure(model, streams=streams)).kind
+    assert kind is (await failure(model, CALL, streams=streams)).kind
 
 
 async def test_json_where_a_stream_was_asked_for_and_the_reverse(server: OpenAIServer, model: OpenAIChat):
@@ -306,7 +287,7 @@ async def test_json_where_a_stream_was_asked_for_and_the_reverse(server: OpenAIS
         ):
             for streams in (False, True):
                 server.script(Garbage(body, content_type=kind))
-                done = await completion(model, streams=streams)
+                done = await completion(model, CALL, streams=streams)
                 assert ("fine", 11) == (done.text, done.usage.input_tokens)
 
 
@@ -319,7 +300,7 @@ async def test_a_whole_answer_in_one_event(server: OpenAIServer, model: OpenAICh
     )
 
     for _ in range(2):
-        assert "fine" == (await completion(model, streams=True)).text
+        assert "fine" == (await completion(model, CALL, streams=True)).text
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
@@ -332,7 +313,7 @@ async def test_events_as_the_standard_has_them(server: OpenAIServer, model: Open
     body = BOM + noise + b"data: " + first + b"\n\n" + sse(chunk("d"), chunk(None, "stop"))
     server.script(answer(body.replace(b"\n", end), streams=True))
 
-    assert "a\u2028b\x85cd" == (await completion(model, streams=True)).text
+    assert "a\u2028b\x85cd" == (await completion(model, CALL, streams=True)).text
 
 
 @pytest.mark.parametrize("frame", ["ping", "{", "[1]", "{}x"])
@@ -342,7 +323,7 @@ async def test_an_event_that_is_none_of_the_protocol(server: OpenAIServer, model
     """
     server.script(answer(sse(chunk("Half"), frame, chunk(None, "stop")), streams=True))
 
-    assert (await failure(model, streams=True)).kind in {FailureKind.UNAVAILABLE, FailureKind.CRASHED}
+    assert (await failure(model, CALL, streams=True)).kind in {FailureKind.UNAVAILABLE, FailureKind.CRASHED}
 
 
 @both_ways
@@ -358,7 +339,7 @@ async def test_halves_of_characters(server: OpenAIServer, model: OpenAIChat, *, 
     )
     server.script(answer(body, streams=streams))
 
-    assert "a😀b\ufffd" == (await completion(model, streams=streams)).text
+    assert "a😀b\ufffd" == (await completion(model, CALL, streams=streams)).text
 
 
 @pytest.mark.parametrize(
@@ -375,7 +356,7 @@ async def test_what_was_cached_costs_less(server: OpenAIServer, model: OpenAICha
         answer(whole("fine", usage=counts), streams=False), answer(whole("fine", usage=counts | cached), streams=False)
     )
 
-    plain, cheaper = [(await completion(model, streams=False)).usage.cost_usd or 0 for _ in range(2)]
+    plain, cheaper = [(await completion(model, CALL, streams=False)).usage.cost_usd or 0 for _ in range(2)]
 
     assert 0 < cheaper < plain
 
@@ -412,7 +393,7 @@ async def test_counts_in_any_form(
     frames: list[Any] = [chunk("fine"), chunk(None, "stop"), {"choices": [], "usage": counts}]
     server.script(answer(sse(*frames) if streams else whole("fine", usage=counts), streams=streams))
 
-    usage = (await completion(model, streams=streams)).usage
+    usage = (await completion(model, CALL, streams=streams)).usage
 
     assert expected == (usage.input_tokens, usage.output_tokens)
     assert priced is (usage.cost_usd is not None)
@@ -429,7 +410,7 @@ async def test_what_was_not_counted_has_no_known_cost(
     frames = (chunk("fine"), chunk(None, "stop", usage=counts))
     server.script(answer(sse(*frames) if streams else whole("fine", usage=counts), streams=streams))
 
-    assert Usage(cost_usd=None) == (await completion(model, streams=streams)).usage
+    assert Usage(cost_usd=None) == (await completion(model, CALL, streams=streams)).usage
 
 
 @both_ways
@@ -441,7 +422,7 @@ async def test_a_name_that_is_none(server: OpenAIServer, model: OpenAIChat, name
     frames = (chunk("fine", model=named), chunk(None, "stop", model=named, usage=USAGE))
     server.script(answer(sse(*frames) if streams else whole("fine", model=named), streams=streams))
 
-    done = await completion(model, streams=streams)
+    done = await completion(model, CALL, streams=streams)
 
     assert "gpt-4o" == done.model
     assert (done.usage.cost_usd or 0) > 0
