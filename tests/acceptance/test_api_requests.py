@@ -69,10 +69,10 @@ async def test_a_question_that_does_not_decode_is_a_bad_request(caller: PlainCli
         ("cancel", b"{", "$", "expected JSON"),
         ("cancel", b'{"task":"\xff"}', "$", "not UTF-8"),
         ("cancel", b"{}", "$", "`task`"),
-        ("result", b'{"task":7}', "$.task", "expected `str`"),
+        ("result", b'{"task":7}', "$.task", "expected text"),
         ("status", b'{"task":"a.b"}', "$.task", "1 to 64 of A-Z, a-z, 0-9, _ and -"),
         ("blackboard", b'{"verb":"get","key":"a b"}', "$.key", "with dots between"),
-        ("dead", b'{"limit":0}', "$.limit", "expected `int` >= 1"),
+        ("dead", b'{"limit":0}', "$.limit", "expected a whole number of at least 1"),
         ("dead", b'{"verb":"secret"}', "$.verb", "not allowed"),
     ],
 )

@@ -30,3 +30,26 @@ async def test_a_providers_sentence_is_in_the_result_and_in_the_log_and_the_docu
     assert [("summarize", "refused")] == [(line["capability"], line["kind"]) for line in logged]
     assert logged[0]["reason"].startswith(sentence)
     assert "Winifred" not in json.dumps([results, logged])
+
+
+async def test_the_key_and_the_headers_of_a_gateway_are_in_neither(tmp_path: Path):
+    """
+    Though the gateway repeats them, in a refusal of something else.
+    """
+    async with OpenAIServer() as server, running_fleet(tmp_path, local=0) as fleet:
+        server.otherwise = Fails(400, message="The team harbour-pilots with key lighthouse is over its limit")
+        environ = {
+            "OPENAI_BASE_URL": f"{server.url}/v1",
+            "OPENAI_API_KEY": "sk-lighthouse",
+            "FLOTILLA_MODELS": "m",
+            "FLOTILLA_PROVIDER_HEADERS": "x-team: harbour-pilots",
+        }
+        worker = await fleet.start_worker(engine="vllm", env=environ)
+        client = await fleet.client()
+        answer = await client.ask("summarize", {"document": DOCUMENT})
+        logged = worker.log_text()
+
+    told = "The team … with key … is over its limit"
+    assert told in json.dumps(answer.result["attempts"], ensure_ascii=False)
+    assert told in "".join(json.loads(line).get("reason", "") for line in logged.splitlines())
+    assert not [word for word in ("harbour", "pilots", "lighthouse") if word in f"{answer.result}{logged}"]

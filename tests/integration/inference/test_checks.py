@@ -118,6 +118,21 @@ async def test_a_server_without_a_list_of_models_is_not_called_wrong():
     assert "note" == found.state
 
 
+async def test_what_a_server_says_is_told_without_what_was_sent_in_headers():
+    """
+    It may repeat a gateway's key in an error of another kind.
+    """
+    async with OpenAIServer() as server:
+        server.base_path = "/elsewhere"
+        model = vllm(server.url, KEY)
+        [whole] = await check_provider(model, ["m"])
+        [found] = await check_provider(model, ["m"], secrets=("such-a-key",))
+        await model.aclose()
+
+    assert "no such path" in whole.says
+    assert "such" not in found.says
+
+
 async def test_a_server_that_goes_by_no_name_has_any_model():
     """
     llama.cpp's server lists the path of its file.

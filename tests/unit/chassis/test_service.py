@@ -81,7 +81,7 @@ async def test_an_error_that_nobody_awaited_is_logged_by_every_service(tmp_path:
     ("body", "environ", "line"),
     [
         ("raise SettingsError('setting FLOTILLA_X: no')", {}, "svc: setting FLOTILLA_X: no"),
-        ("pass", {"FLOTILLA_GRACE_S": "long"}, "svc: setting FLOTILLA_GRACE_S: Expected `float`, got `str`"),
+        ("pass", {"FLOTILLA_GRACE_S": "long"}, "svc: setting FLOTILLA_GRACE_S: Expected a number, got text"),
     ],
 )
 async def test_a_wrong_setting_exits_with_2_and_one_line(tmp_path: Path, body: str, environ: dict[str, str], line: str):

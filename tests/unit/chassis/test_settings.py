@@ -71,9 +71,12 @@ def test_standard_names_of_others_are_none_of_its_business():
         ({"FLOTILLA_POOL": "p", "FLOTILLA_MODEL_HOST": "x"}, "unknown setting FLOTILLA_MODEL_HOST; known are "),
         ({}, "setting FLOTILLA_POOL is missing"),
         ({"FLOTILLA_POOL": ""}, "setting FLOTILLA_POOL is missing"),
-        ({"FLOTILLA_POOL": "p", "FLOTILLA_SLOTS": MARK}, "setting FLOTILLA_SLOTS: Expected `int`, got `str`"),
-        ({"FLOTILLA_POOL": "p", "FLOTILLA_HTTP_PORT": "70000"}, "setting FLOTILLA_HTTP_PORT: Expected `int` <= 65535"),
-        ({"FLOTILLA_POOL": "p", "FLOTILLA_GRACE_S": "-1"}, "setting FLOTILLA_GRACE_S: Expected `float` >= 0.0"),
+        ({"FLOTILLA_POOL": "p", "FLOTILLA_SLOTS": MARK}, "setting FLOTILLA_SLOTS: Expected a whole number, got text"),
+        (
+            {"FLOTILLA_POOL": "p", "FLOTILLA_HTTP_PORT": "70000"},
+            "setting FLOTILLA_HTTP_PORT: Expected a whole number of at most 65535",
+        ),
+        ({"FLOTILLA_POOL": "p", "FLOTILLA_GRACE_S": "-1"}, "setting FLOTILLA_GRACE_S: Expected a number of at least 0"),
         ({"FLOTILLA_POOL": "p", "FLOTILLA_LOG_LEVEL": MARK}, "setting FLOTILLA_LOG_LEVEL: Expected debug, info"),
         *(
             ({"FLOTILLA_POOL": "p", "FLOTILLA_NATS_URL": url}, "setting FLOTILLA_NATS_URL: expected nats://HOST:PORT")

@@ -27,7 +27,7 @@ def test_the_output_can_be_had_as_a_type():
     answer = _answer("summarize", {"summary": "short"})
 
     assert answer.output_as(SummarizeOutput) == SummarizeOutput(summary="short")
-    with pytest.raises(DecodeFailedError, match="Expected `array`"):
+    with pytest.raises(DecodeFailedError, match="Expected a list"):
         answer.output_as(list[int])
 
 

@@ -84,6 +84,26 @@ def test_of_a_refused_key_nothing_is_told_but_plain_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("The team harbour-pilots is not allowed here", "The team … is not allowed here"),
+        ("the key sk-harbour is over its limit", "the key … is over its limit"),
+        ("unknown header value 'pilots'", "unknown header value …"),
+        ("the tenant of lighthousekeepers may not use this model", "the tenant of … may not use this model"),
+        ("region 7 of tenant 42 is not available", "region 7 of tenant … is not available"),
+    ],
+)
+def test_of_the_key_and_of_other_headers_nothing_is_told(said: str, told: str) -> None:
+    """Whole or in part; words that the request does not have, and that look like any others."""
+    secrets = ("sk-harbour-1234", "harbour-pilots and others", "Keepers", "42")
+    failed = AttemptError(FailureKind.REFUSED, "vllm: HTTP 400", said=said)
+
+    assert said == safe_sentence(said, request=["hello"])
+    assert told == safe_sentence(said, request=["hello"], secrets=secrets)
+    assert f"vllm: HTTP 400: {told}" == explained(failed, request=["hello"], model="m", secrets=secrets).message
+
+
 def test_of_what_a_model_wrote_nothing_is_told_but_plain_words() -> None:
     """A server that cannot read the output quotes it, and it may be the document in another language."""
     said = "Failed to parse input at pos 12: Arztbrief Lungenentzuendung"

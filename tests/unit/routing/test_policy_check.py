@@ -85,10 +85,10 @@ def test_every_fault_is_named_at_once_with_its_key() -> None:
     ("text", "part"),
     [
         ("= 3", "not TOML"),
-        ("default = 1", "default: Expected `object`"),
-        ("capabilities = 3", "capabilities: Expected `object`"),
+        ("default = 1", "default: Expected an object"),
+        ("capabilities = 3", "capabilities: Expected an object"),
         (f"format = {FORMAT + 1}", "newer than"),
-        ("format = true", "format: Expected `int`"),
+        ("format = true", "format: Expected a whole number"),
         ('[default]\nstrategy = "fastst"', "did you mean fastest?"),
         ('[default]\nstrategy = "fastest"\nstrategy_options = { drwas = 2 }', "did you mean draws?"),
         ('[default]\nstrategy = "fastest"\nstrategy_options = { draws = 0 }', "default.strategy_options.draws"),

@@ -57,7 +57,7 @@ class ListsModels(Protocol):
 
 
 async def check_provider(
-    model: ListsModels, wanted: Sequence[str], *, timeout_s: float = CHECK_TIMEOUT_S
+    model: ListsModels, wanted: Sequence[str], *, secrets: Sequence[str] = (), timeout_s: float = CHECK_TIMEOUT_S
 ) -> list[Finding]:
     """
     Look whether a provider answers, takes the key and has the models that are wanted of it.
@@ -65,13 +65,14 @@ async def check_provider(
     Args:
         model: The adapter that will serve.
         wanted: Names of models, as they are given to the provider.
+        secrets: The key and the headers that it sends: no word of them is told.
         timeout_s: For the answer.
     """
     provider = model.provider
     try:
         listed = await model.models(timeout_s=timeout_s)
     except AttemptError as error:
-        return [_failed(provider, explained(error, request=(), model=""))]
+        return [_failed(provider, explained(error, request=(), model="", secrets=secrets))]
     found = [
         Finding(subject=provider, state="ok", says="answers" + (", and takes the key" if provider in KEYS else ""))
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +35,15 @@ class Conversation:
     """One work's rounds with the model."""
 
     def __init__(
-        self, model: Model, habits: ModelHabits, work: Work, capability: Capability, prompt: Prompt, *, name: str
+        self,
+        model: Model,
+        habits: ModelHabits,
+        work: Work,
+        capability: Capability,
+        prompt: Prompt,
+        *,
+        name: str,
+        secrets: Sequence[str] = (),
     ) -> None:
         self._model = model
         self._habits = habits
@@ -42,6 +51,7 @@ class Conversation:
         self._capability = capability
         self._prompt = prompt
         self._model_name = name
+        self._secrets = secrets
         self._until = time.perf_counter() + work.deadline_s
         self._usage = Usage()
         self._provider_ms = 0.0
@@ -139,7 +149,7 @@ class Conversation:
             completion = await self._model.complete(call, emit)
         except AttemptError as error:
             texts = (call.system, *(turn.content for turn in call.turns))
-            told = explained(error, request=texts, model=call.model)
+            told = explained(error, request=texts, model=call.model, secrets=self._secrets)
             raise told.with_usage(self._usage + error.usage) from error
         finally:
             self._provider_ms += (time.perf_counter() - began) * 1000

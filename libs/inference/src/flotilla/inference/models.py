@@ -1,5 +1,6 @@
 """A provider's models made servable: which capabilities, by which model."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -17,11 +18,12 @@ from flotilla.inference.settings import WorkerSettings
 EMBED = "embed"
 
 
-def serving_model(settings: WorkerSettings, model: Model) -> Serving:
+def serving_model(settings: WorkerSettings, model: Model, *, secrets: Sequence[str]) -> Serving:
     """
     Make a provider's models servable as `FLOTILLA_MODELS` says.
 
     `embed` is announced only when a model is named for it (`nomic-embed-text=embed`): a chat model's are no use.
+    `secrets` are the key and the headers that `model` sends: what the provider says is told without them.
 
     Raises:
         SettingsError: No model is named, or a capability that cannot be served is asked for.
@@ -40,11 +42,13 @@ def serving_model(settings: WorkerSettings, model: Model) -> Serving:
             default_embedding_model=embedding,
             capabilities=settings.capability_names(),
             output_tokens_max=settings.output_token_bounds(),
+            secrets=secrets,
         )
     except ValueError as error:
         raise SettingsError(f"setting FLOTILLA_CAPABILITIES: {error}") from error
     cards = [_priced(card, settings) for card in settings.model_cards(backend.capabilities())]
-    check = partial(check_provider, model, [name for name, _ in models]) if isinstance(model, ListsModels) else None
+    names = [name for name, _ in models]
+    check = partial(check_provider, model, names, secrets=secrets) if isinstance(model, ListsModels) else None
     return Serving(backend=backend, catalogue=catalogue, models=cards, check=check)
 
 

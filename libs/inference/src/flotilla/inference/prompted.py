@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flotilla.capabilities.capability import Capability
@@ -41,10 +41,12 @@ class PromptedBackend:
         default_embedding_model: str = "",
         capabilities: frozenset[str] | None = None,
         output_tokens_max: Mapping[str, int] | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         """
         Serve `capabilities`; by default everything of the catalogue that has a prompt, and `embed` when there is a
-        `default_embedding_model`. `output_tokens_max` is as in `ModelHabits`.
+        `default_embedding_model`. `output_tokens_max` is as in `ModelHabits`. No word of `secrets`, the key and the
+        headers of the model's provider, is told of what the provider says.
 
         Raises:
             ValueError: One of `capabilities` is not in the catalogue, or nothing in it tells a model what to do.
@@ -53,6 +55,7 @@ class PromptedBackend:
         self._default_model = default_model
         self._default_embedding_model = default_embedding_model or default_model
         self._habits = ModelHabits(output_tokens_max)
+        self._secrets = secrets
         self._spaces: dict[str, tuple[str, int]] = {}
         servable = {name for name in catalogue.names() if (known := catalogue.get(name)) and has_prompt(known)}
         if capabilities is None:
@@ -87,7 +90,10 @@ class PromptedBackend:
             return await self._embed(work, capability)
         prompt = prompt_of(capability, work.input, streaming=work.emit is not None)
         name = work.model or self._default_model
-        return await Conversation(self._model, self._habits, work, capability, prompt, name=name).run()
+        conversation = Conversation(
+            self._model, self._habits, work, capability, prompt, name=name, secrets=self._secrets
+        )
+        return await conversation.run()
 
     async def _embed(self, work: Work, capability: Capability) -> Answer:
         given: EmbedInput = work.input
@@ -98,7 +104,7 @@ class PromptedBackend:
                 given.texts, model=asked, timeout_s=max(work.deadline_s, CALL_TIMEOUT_MIN_S)
             )
         except AttemptError as error:
-            raise explained(error, request=given.texts, model=asked) from error
+            raise explained(error, request=given.texts, model=asked, secrets=self._secrets) from error
         provider_ms = (time.perf_counter() - began) * 1000
         dimensions = len(embedding.vectors[0]) if embedding.vectors else 0
         self._check_space(asked, embedding, dimensions)

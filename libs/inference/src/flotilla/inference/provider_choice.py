@@ -30,16 +30,17 @@ def serving_in(zone: Zone, settings: ProviderSettings, *, context_tokens: int | 
     if provider is None or provider.zone != zone:
         known = ", ".join((*ENGINES, *(one.name for one in providers_of(zone))))
         raise SettingsError(f"setting FLOTILLA_PROVIDER: expected one of {known}")
-    return serving_model(settings, _adapter(provider, settings, context_tokens))
+    access = _access(provider, settings, context_tokens)
+    return serving_model(settings, _adapter(access), secrets=access.secrets)
 
 
-def _adapter(provider: Provider, settings: ProviderSettings, context_tokens: int | None) -> Adapter:
+def _access(provider: Provider, settings: ProviderSettings, context_tokens: int | None) -> Access:
     api_key, base_url = settings.key_of(provider), settings.address_of(provider)
     if provider.needs_key and not api_key:
         raise SettingsError(f"setting {provider.key} is missing")
     if provider.needs_address and not base_url:
         raise SettingsError(f"setting {provider.address} is missing: where the {provider.name} server is")
-    access = Access(
+    return Access(
         provider=provider,
         api_key=api_key,
         base_url=base_url,
@@ -48,6 +49,10 @@ def _adapter(provider: Provider, settings: ProviderSettings, context_tokens: int
         headers=settings.extra_headers(),
         context_tokens=context_tokens,
     )
+
+
+def _adapter(access: Access) -> Adapter:
+    provider = access.provider
     try:
         return connect(access)
     except ImportError as error:

@@ -3,7 +3,8 @@ What a provider says of an error, as far as anybody may read it.
 
 "You exceeded your current quota" is what an operator needs; but providers quote the prompt, and part of a key, in the
 same sentence. So a word is shown only when it is harmless by itself: plain words that stand in errors anyway, short
-numbers, the model's name, and words that the request does not have. Whatever else stands there becomes an ellipsis.
+numbers, the model's name, and words that neither the request nor the secrets sent with it have. Whatever else stands
+there becomes an ellipsis.
 """
 
 import re
@@ -58,7 +59,7 @@ _PLAIN: Final = frozenset(_WORDS.split())
 """Words of errors: that a request has one of them, too, says nothing of it."""
 
 
-def explained(error: AttemptError, *, request: Sequence[str], model: str) -> AttemptError:
+def explained(error: AttemptError, *, request: Sequence[str], model: str, secrets: Sequence[str] = ()) -> AttemptError:
     """
     The same failure, with what the provider said of it in its message, as far as that may be shown.
 
@@ -66,15 +67,18 @@ def explained(error: AttemptError, *, request: Sequence[str], model: str) -> Att
         error: As the adapter raised it.
         request: Every text that was sent.
         model: Which was asked.
+        secrets: The key and the other headers' values that went with it.
     """
-    sentence = safe_sentence(error.said, request=request, model=model, plain=error.kind in _QUOTING)
+    sentence = safe_sentence(error.said, request=request, model=model, secrets=secrets, plain=error.kind in _QUOTING)
     if not sentence:
         return error
     message = f"{error.message}: {sentence}"
     return AttemptError(error.kind, message, retry_after_s=error.retry_after_s, usage=error.usage)
 
 
-def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: bool = False) -> str:
+def safe_sentence(
+    said: str, *, request: Sequence[str], model: str = "", secrets: Sequence[str] = (), plain: bool = False
+) -> str:
     """
     The sentence without anything that may be the caller's, on one line of at most `SENTENCE_CHARS_MAX` characters.
 
@@ -83,6 +87,7 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
         request: Every text that was sent: no word that stands in one of them is shown, nor a part of one. When the
             sentence has such a word it seems to quote the request, and only plain words are shown of it.
         model: Its name is shown wherever it stands.
+        secrets: What was sent in headers: of each no part is shown, however the sentence reads.
         plain: Whether only plain words may be shown in any case.
 
     Returns:
@@ -93,6 +98,7 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
     texts = [] if plain else [text.casefold() for text in request]
     words_said = set(_WORDS_WITHIN.findall(said.casefold())) - _PLAIN
     plain = plain or any(word in text for word in words_said for text in texts)
+    hidden = [secret.casefold() for secret in secrets]
 
     def is_shown(word: str) -> bool:
         folded = word.casefold()
@@ -101,6 +107,8 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
         if plain or not (_WORD.fullmatch(word) or _NUMBER.fullmatch(word)):
             return False
         parts = [folded, *(part for part in _JOINTS.split(folded) if len(part) >= QUOTED_CHARS_MIN)]
+        if any(_is_of(secret, part) for secret in hidden for part in parts):
+            return False
         return not any(part in text for part in parts for text in texts)
 
     def unquoted(match: re.Match[str]) -> str:
@@ -120,6 +128,15 @@ def safe_sentence(said: str, *, request: Sequence[str], model: str = "", plain: 
             words += 1
         shown.append(f"{before}{word}{after}")
     return _cut(" ".join(shown)) if words >= WORDS_MIN else ""
+
+
+def _is_of(secret: str, part: str) -> bool:
+    """Whether a word shows something of a secret; what is shorter than a word is one only as a whole."""
+    return (
+        part == secret
+        or (len(part) >= QUOTED_CHARS_MIN and part in secret)
+        or (len(secret) >= QUOTED_CHARS_MIN and secret in part)
+    )
 
 
 def _cut(text: str) -> str:

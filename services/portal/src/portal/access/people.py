@@ -27,6 +27,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from flotilla.contracts.decoding import safe_text
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.fields import SHA256, Instance, Word
 from flotilla.contracts.names import DEFAULT_SCOPE
@@ -166,7 +167,7 @@ def load_people(path: Path | None) -> People:
     except tomllib.TOMLDecodeError as error:
         raise _wrong(f"no TOML: {error}") from None
     except (UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise _wrong(str(error).partition(" - at ")[2] or "not as docs/portal.md says") from None
+        raise _wrong(safe_text(error)) from None
     people = [_person(entry, path.parent) for entry in entries]
     if len({person.name for person in people}) < len(people):
         raise _wrong("two people have one name")

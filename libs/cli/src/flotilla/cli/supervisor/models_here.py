@@ -5,8 +5,9 @@ from typing import Final
 
 from flotilla.capabilities.errors import AttemptError
 from flotilla.cli.supervisor.errors import OptionError
-from flotilla.cli.supervisor.provider_checks import adapter_of
+from flotilla.cli.supervisor.provider_checks import access_of
 from flotilla.contracts.providers import ON_THIS_MACHINE
+from flotilla.inference.adapters.access import connect
 from flotilla.inference.adapters.own_models import FetchesModels
 
 LIST_TIMEOUT_S: Final = 2.0
@@ -45,7 +46,7 @@ def server_here(environ: Mapping[str, str]) -> FetchesModels | None:
         OptionError: Its address is none, or none of one's own; or the proxy or the hosts that are set.
     """
     try:
-        adapter = adapter_of(ON_THIS_MACHINE, environ)
+        adapter = connect(access_of(ON_THIS_MACHINE, environ))
     except ImportError:
         return None
     except ValueError as error:

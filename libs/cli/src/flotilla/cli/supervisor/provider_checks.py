@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flotilla.cli.supervisor.environment import clean
 from flotilla.contracts.providers import OWN_SERVER, Provider, provider_named
-from flotilla.inference.adapters.access import Access, Adapter, connect
+from flotilla.inference.adapters.access import Access, connect
 from flotilla.inference.adapters.egress import HOSTS_SETTING, PROXY_SETTING, Egress
 from flotilla.inference.adapters.extra_headers import FILE_SETTING, HEADERS_SETTING, extra_headers
 from flotilla.inference.adapters.own_hosts import OwnHosts
@@ -31,14 +31,15 @@ async def check_named(provider: str, models: Iterable[str], environ: Mapping[str
     if known is None:
         raise ValueError(f"no provider is called {provider}")
     try:
-        adapter = adapter_of(known, environ)
+        access = access_of(known, environ)
+        adapter = connect(access)
     except ImportError:
         mend = f"install the extra {known.extra} of the inference package"
         return [Finding(subject=provider, state="wrong", says="its SDK is not installed", mend=mend)]
     except ValueError as error:
         return [Finding(subject=provider, state="wrong", says=str(error), mend="correct that variable, or unset it")]
     try:
-        return await check_provider(adapter, list(models))
+        return await check_provider(adapter, list(models), secrets=access.secrets)
     finally:
         await adapter.aclose()
 
@@ -49,24 +50,21 @@ async def check_all(wanted: Mapping[str, Iterable[str]], environ: Mapping[str, s
     return [finding for findings in found for finding in findings]
 
 
-def adapter_of(provider: Provider, environ: Mapping[str, str]) -> Adapter:
+def access_of(provider: Provider, environ: Mapping[str, str]) -> Access:
     """
-    The adapter as a worker would make it.
+    How a worker would reach it.
 
     Raises:
-        ImportError: Its SDK is not there.
-        ValueError: An address, or a setting of the network, cannot be used.
+        ValueError: A header, or a host of one's own, is none.
     """
     own = OwnHosts.parse(environ.get(HOSTS_SETTING, "")) if provider.zone == "local" else OwnHosts()
     egress = Egress(zone=provider.zone, proxy_url=environ.get(PROXY_SETTING) or None, own=own)
-    return connect(
-        Access(
-            provider=provider,
-            api_key=_given(provider, provider.key, environ),
-            base_url=_given(provider, provider.address, environ),
-            egress=egress,
-            headers=_headers(provider, environ),
-        )
+    return Access(
+        provider=provider,
+        api_key=_given(provider, provider.key, environ),
+        base_url=_given(provider, provider.address, environ),
+        egress=egress,
+        headers=_headers(provider, environ),
     )
 
 

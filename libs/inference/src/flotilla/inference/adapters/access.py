@@ -34,6 +34,12 @@ class Access(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] | None = None
     context_tokens: int | None = None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What goes with every call and is shown to nobody: the key, and the values of the headers."""
+        key = (self.api_key,) if self.api_key else ()
+        return (*key, *(self.headers or {}).values())
+
 
 class Adapter(Model, ListsModels, Protocol):
     """A provider's models, which it can list."""
