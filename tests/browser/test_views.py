@@ -138,6 +138,23 @@ async def test_nothing_is_said_of_arrows_where_none_are_drawn(
         assert shown == [await page.page.locator(where).is_visible() for where in (".edges", ".of-arrows")]
 
 
+@pytest.mark.usefixtures("traffic")
+async def test_curves_beside_each_other_stand_at_one_height(browser: Browser, portal: PortalHere):
+    """
+    Also where the legend of one of them has more lines than that of the other.
+    """
+    async with open_page(browser, portal, width=862) as page:
+        await page.go("overview")
+        await page.until("document.querySelectorAll('.plots.two svg').length === 2")
+        captions, curves = [
+            [await each.bounding_box() for each in await page.page.locator(f".plots.two {what}").all()]
+            for what in ("figcaption .legend", "svg")
+        ]
+    assert all((*captions, *curves))
+    assert 1 < len({each["height"] for each in captions if each})
+    assert 1 == len({(each["y"], each["height"]) for each in curves if each})
+
+
 async def test_tabs_are_reached_by_the_keyboard(page: BrowserPage):
     """
     `g` and a letter; `/` goes to the search; `?` tells the keys.

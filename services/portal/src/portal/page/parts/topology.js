@@ -19,6 +19,8 @@ const POOLS_SHOWN = 8;
 /** More slots than that are a bar. */
 const DOTS_MAX = 24;
 const REPLICAS_SHOWN = 100;
+/** How many slots of any other are taken, nobody knows. */
+const IN_USE = ["ready", "busy"];
 
 /** Pools whose replicas are shown, and zones all of whose pools are. @type {Set<string>} */
 const opened = new Set();
@@ -186,7 +188,7 @@ function replicas(list, total) {
         { key: replica.instance },
         h("bdi", { class: "mono cut", title: replica.instance }, replica.instance),
         h("span", { class: `${tone(replica.status)}-text`, title: replica.words || null }, words(replica.status)),
-        h("span", { class: "dim" }, `${count(replica.slots - replica.slots_free)} of ${count(replica.slots)} taken`),
+        h("span", { class: "dim" }, IN_USE.includes(replica.status) ? `${count(replica.slots - replica.slots_free)} of ${count(replica.slots)} taken` : `${count(replica.slots)} slots`),
         h("span", { class: "dim" }, typeof replica.age_s === "number" ? `${replica.status === "gone" ? "left" : "heard"} ${span(replica.age_s)} ago` : ""),
       ),
     ),
