@@ -119,6 +119,7 @@ async def test_who_signs_in_at_the_provider_is_who_the_file_says(portal_of_provi
 
     cookies = answer.headers.get_list("set-cookie")
     assert (303, "/") == (answer.status_code, answer.headers["location"])
+    assert "max-age=3600" in cookies[1].lower()
     assert ["httponly", "samesite=strict"] == sorted(
         part.strip().lower()
         for part in cookies[1].split(";")

@@ -11,6 +11,7 @@ import pytest
 from flotilla.capabilities.built_in import BuiltInCapability
 from flotilla.capabilities.errors import AttemptError
 from flotilla.capabilities.user_defined import open_capability
+from flotilla.contracts.attempts import SLOT_FREE_BYTES_MAX, decode_slot_free
 from flotilla.contracts.decoding import (
     DEPTH_MAX,
     FAR_NUMBERS_MAX,
@@ -18,7 +19,7 @@ from flotilla.contracts.decoding import (
     checked,
     with_readable_numbers,
 )
-from flotilla.contracts.errors import BadRequestError
+from flotilla.contracts.errors import BadRequestError, DecodeFailedError
 from flotilla.contracts.fields import is_bounded
 
 SIZE_BYTES = 500_000
@@ -131,3 +132,14 @@ def test_such_numbers_are_refused_where_they_would_be_read():
         BuiltInCapability("embed").check_form(msgspec.Raw(embedded))
     with pytest.raises(AttemptError, match="exponent of three digits"):
         BuiltInCapability("classify").check_form(msgspec.Raw(b'{"label":"a","confidence":1.0,"more":' + numbers + b"}"))
+
+
+def test_what_every_orchestrator_hears_of_every_pool_is_short():
+    """
+    A message of a worker that is no longer than its names, with room for fields of later versions.
+    """
+    signal = {"replica": "r" * 63, "attempt": "a" * 128, "later": 1}
+
+    assert "a" * 128 == decode_slot_free(msgspec.json.encode(signal)).attempt
+    with pytest.raises(DecodeFailedError, match="bytes"):
+        decode_slot_free(msgspec.json.encode(signal | {"later": "x" * SLOT_FREE_BYTES_MAX}))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from flotilla.chassis.settings import load_settings
 from flotilla.contracts.errors import SettingsError
 from portal.access.people import People, Person, load_people
 from portal.access.proxy import proxy_of
@@ -112,6 +113,37 @@ def test_a_session_is_good_until_it_ends_and_for_nobody_else():
         assert sessions.find(forged, now_unix_s=1000.0) is None
     sessions.end(session, now_unix_s=1000.0)
     assert sessions.find(cookie, now_unix_s=1000.0) is None
+
+
+def test_a_session_lasts_as_long_as_this_portal_lets_it():
+    """
+    Also one of another portal with the key, or of before it was told to be shorter.
+    """
+    people = People([person()])
+    longer, shorter = Sessions(people, b"k" * 32), Sessions(people, b"k" * 32, lifetime_s=600)
+    cookie, session = shorter.open(person(), now_unix_s=1000.0)
+    older, _ = longer.open(person(), now_unix_s=1000.0)
+
+    assert 1600 == session.expires_unix_s
+    assert [True, True] == [each.find(cookie, now_unix_s=1599.0) is not None for each in (longer, shorter)]
+    assert [None, None] == [each.find(cookie, now_unix_s=1600.0) for each in (longer, shorter)]
+    assert [False, True] == [each.find(older, now_unix_s=1000.0) is None for each in (longer, shorter)]
+    assert session == shorter.find(cookie, now_unix_s=970.0)  # by a clock that is behind
+
+
+def test_who_signs_in_at_a_provider_does_so_again_after_an_hour():
+    """
+    So that it is asked whether they still may; the setting says otherwise.
+    """
+    provider = {"FLOTILLA_PORTAL_OIDC_ISSUER": "https://idp.example.com", "FLOTILLA_PORTAL_OIDC_CLIENT_ID": "portal"}
+    told = {"FLOTILLA_PORTAL_SESSION_S": "1800"}
+    lifetimes = [
+        load_settings(PortalSettings, given).session_lifetime_s for given in ({}, provider, told, provider | told)
+    ]
+
+    assert [12 * 3600, 3600, 1800, 1800] == lifetimes
+    with pytest.raises(SettingsError, match="FLOTILLA_PORTAL_SESSION_S"):
+        load_settings(PortalSettings, {"FLOTILLA_PORTAL_SESSION_S": "1"})
 
 
 def test_sessions_that_were_ended_are_remembered_within_a_bound():

@@ -37,7 +37,7 @@ async def run(settings: PortalSettings, instance: str) -> None:
     """Serve until a stop signal, then close every stream."""
     settings.check()
     people = load_people(settings.portal_people)
-    sessions = Sessions(people, session_key(settings.portal_session_key_file))
+    sessions = Sessions(people, session_key(settings.portal_session_key_file), lifetime_s=settings.session_lifetime_s)
     proxy = proxy_of(settings.portal_proxies, settings.portal_proxy_header)
     provider = settings.provider()
     doors = Doors(

@@ -10,6 +10,7 @@ from flotilla.chassis.settings import Port, ServiceSettings
 from flotilla.contracts.errors import SettingsError
 from flotilla.contracts.names import DEFAULT_SCOPE, is_scope
 from portal.access.oidc_settings import OidcSettings, oidc_settings_of
+from portal.access.sessions import LIFETIME_S, LIFETIME_S_MAX, LIFETIME_S_MIN, PROVIDER_LIFETIME_S
 
 PORT_DEFAULT: Final = 8642
 VIEWERS_MAX: Final = 256
@@ -31,6 +32,8 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
         portal_people: `FLOTILLA_PORTAL_PEOPLE`: a TOML file of who may sign in; nobody unless told.
         portal_session_key_file: `FLOTILLA_PORTAL_SESSION_KEY_FILE`: a file of at least 32 random bytes that signs sessions.
             Portals that share one take each other's sessions; without, a session ends with its portal.
+        portal_session_s: `FLOTILLA_PORTAL_SESSION_S`: how long a session lasts; twelve hours unless told, and one hour of
+            those who sign in at a provider.
         portal_proxies: `FLOTILLA_PORTAL_PROXIES`: addresses and networks of the proxies before it, with commas between.
         portal_proxy_header: `FLOTILLA_PORTAL_PROXY_HEADER`: a header in which these name whom they have signed in, and that
             they take from nobody else; who that is, the file of people says (`login`).
@@ -54,6 +57,7 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
     portal_names: str = ""
     portal_people: Path | None = None
     portal_session_key_file: Path | None = None
+    portal_session_s: Annotated[int, Meta(ge=LIFETIME_S_MIN, le=LIFETIME_S_MAX)] | None = None
     portal_proxies: str = ""
     portal_proxy_header: str = ""
     portal_oidc_issuer: str = ""
@@ -73,6 +77,13 @@ class PortalSettings(ServiceSettings, frozen=True, kw_only=True):
             return self.portal_host == "localhost" or ip_address(self.portal_host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def session_lifetime_s(self) -> int:
+        """How long a session lasts."""
+        if self.portal_session_s is not None:
+            return self.portal_session_s
+        return PROVIDER_LIFETIME_S if self.portal_oidc_issuer else LIFETIME_S
 
     def check(self) -> None:
         """

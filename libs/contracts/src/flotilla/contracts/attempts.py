@@ -257,6 +257,8 @@ class SlotFree(Struct, frozen=True, kw_only=True):
     attempt: AttemptId
 
 
+SLOT_FREE_BYTES_MAX: Final = 1024
+
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 _decode_request: Final = msgspec.json.Decoder(InferRequest).decode
@@ -320,11 +322,13 @@ def decode_control(body: bytes) -> ControlMessage:
 
 def decode_slot_free(body: bytes) -> SlotFree:
     """
-    Decode a free-slot signal.
+    Decode a free-slot signal. Every orchestrator hears those of every pool, so one that is too long is not looked at.
 
     Raises:
         DecodeFailedError: It is not one.
     """
+    if len(body) > SLOT_FREE_BYTES_MAX:
+        raise DecodeFailedError(f"slot signal: more than {SLOT_FREE_BYTES_MAX} bytes")
     try:
         return _decode_slot_free(checked(body))
     except UNDECODABLE as error:

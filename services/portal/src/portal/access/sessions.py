@@ -22,6 +22,12 @@ from flotilla.contracts.errors import SettingsError
 from portal.access.people import People, Person
 
 LIFETIME_S: Final = 12 * 3600
+PROVIDER_LIFETIME_S: Final = 3600
+"""Of who signs in at a provider: it is asked again that often whether they still may, and in which groups they are."""
+LIFETIME_S_MIN: Final = 300
+LIFETIME_S_MAX: Final = 7 * 24 * 3600
+CLOCKS_APART_S_MAX: Final = 60
+"""Of the machines of portals that share a key."""
 NONCE_BYTES: Final = 16
 KEY_BYTES_MIN: Final = 32
 KEY_BYTES_MAX: Final = 4096
@@ -47,15 +53,18 @@ class Session(Struct, frozen=True, kw_only=True):
 class Sessions:
     """Opens, recognises and ends sessions."""
 
-    def __init__(self, people: People, key: bytes, *, revoked_max: int = REVOKED_MAX) -> None:
+    def __init__(
+        self, people: People, key: bytes, *, lifetime_s: int = LIFETIME_S, revoked_max: int = REVOKED_MAX
+    ) -> None:
         self._people = people
+        self.lifetime_s: Final = lifetime_s
         self._revoked_max: Final = revoked_max
         self._key = key
         self._revoked: Final[OrderedDict[str, int]] = OrderedDict()
 
     def open(self, person: Person, *, now_unix_s: float) -> tuple[str, Session]:
         """A new session; gives the cookie's text."""
-        expires, nonce = int(now_unix_s) + LIFETIME_S, secrets.token_hex(NONCE_BYTES)
+        expires, nonce = int(now_unix_s) + self.lifetime_s, secrets.token_hex(NONCE_BYTES)
         member = f"~{urlsafe_b64encode(person.name.encode()).decode()}" if person.member_of else ""
         text = f"v1.{person.member_of or person.key}.{expires}.{nonce}{member}"
         return f"{text}.{self._sign('session', text)}", self._session(person, nonce, expires)
@@ -73,7 +82,9 @@ class Sessions:
         person = self._people.with_key(key)
         if person is not None and (member or person.group is not None):
             person = self._people.member(person, urlsafe_b64decode(member).decode())
-        if person is None or int(expires) <= now_unix_s or nonce in self._revoked:
+        left_s = int(expires) - now_unix_s
+        # One may have begun when sessions lasted longer.
+        if not 0 < left_s <= self.lifetime_s + CLOCKS_APART_S_MAX or person is None or nonce in self._revoked:
             return None
         return self._session(person, nonce, int(expires))
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from portal.access.oidc import Flow, Oidc, OidcError
-from portal.access.sessions import LIFETIME_S, Sessions
+from portal.access.sessions import Sessions
 from portal.access.sign_in_limit import SignInLimit
 from portal.web.app import Answer
 from portal.web.who import Doors, cookie_of
@@ -102,7 +102,7 @@ class OidcAnswers:
             response.set_cookie(
                 self._id_cookie,
                 signed_in.id_token,
-                max_age=LIFETIME_S,
+                max_age=self._sessions.lifetime_s,
                 httponly=True,
                 samesite="strict",
                 secure=self._https,

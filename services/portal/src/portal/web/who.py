@@ -12,7 +12,7 @@ from starlette.responses import Response
 from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
 from portal.access.people import People, Person
 from portal.access.proxy import Proxy
-from portal.access.sessions import LIFETIME_S, Session, Sessions
+from portal.access.sessions import Session, Sessions
 from portal.web.errors import RefusedError, bad_request
 
 CSRF_HEADER: Final = "x-csrf-token"
@@ -156,7 +156,13 @@ class Doors:
     def signed_in(self, response: Response, cookie: str) -> None:
         """Have the browser keep the session."""
         response.set_cookie(
-            self._cookie, cookie, max_age=LIFETIME_S, httponly=True, samesite="strict", secure=self._https, path="/"
+            self._cookie,
+            cookie,
+            max_age=self._sessions.lifetime_s,
+            httponly=True,
+            samesite="strict",
+            secure=self._https,
+            path="/",
         )
 
     def signed_out(self, response: Response) -> None:
