@@ -192,7 +192,8 @@ class FleetView:
         if body != self._body:
             self._body = body
             self.version += 1
-            self._chunk = b"event: state\ndata: %s\n\n" % encode_snapshot(snapshot)
+        # Whoever comes next reckons by its time how long ago everything was.
+        self._chunk = b"event: state\ndata: %s\n\n" % encode_snapshot(snapshot)
 
     def _snapshot(self) -> Snapshot:
         now_s, now_unix_ms = self._loop.time(), unix_ms()

@@ -110,7 +110,7 @@ function person() {
 function banner() {
   if (app.link === "refused") return h("div", { key: "banner", class: "banner bad", role: "alert" }, h("b", null, "Not for this role. "), app.linkWords);
   if (app.link === "lost") {
-    const old = app.snapshot ? [" Figures are from ", ago(app.snapshot.at_unix_ms), "."] : null;
+    const old = app.snapshot ? [" Figures are from ", ago(app.heardAt + app.clockOffsetMs), "."] : null;
     return h("div", { key: "banner", class: "banner bad", role: "alert" }, h("b", null, "Disconnected from the portal. "), app.linkWords, old, " Trying again by itself.");
   }
   if (app.sessionEnded && app.session?.role && place().view !== "sign-in") {
