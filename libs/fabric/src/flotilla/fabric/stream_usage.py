@@ -4,6 +4,7 @@ What a stream holds in all: how many messages, on how many subjects and on which
 Asked of the stream's leader. The messages themselves are read in `stored.py`.
 """
 
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
         last_sequence: Of the newest message that it has ever held; 0 before the first.
         subjects: On which it holds messages.
         created: When it was made, as the server writes it: one that was lost and made again has another time.
+        at_unix_ms: When this was so, by the server's clock.
     """
 
     messages: int
@@ -33,6 +35,7 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
     last_sequence: int = 0
     subjects: int = 0
     created: str = ""
+    at_unix_ms: int = 0
 
 
 async def usage_by_subject(requests: Requests, stream: str, pattern: str) -> tuple[StreamUsage, dict[str, int]]:
@@ -89,4 +92,5 @@ def _usage_of(answer: dict[str, Any]) -> StreamUsage:
         last_sequence=int(state.get("last_seq", 0)),
         subjects=int(state.get("num_subjects", 0)),
         created=str(answer.get("created", "")),
+        at_unix_ms=round(datetime.fromisoformat(answer["ts"]).timestamp() * 1000) if "ts" in answer else 0,
     )

@@ -5,6 +5,9 @@ any of them.
 A task's message moves to the stream `SUSPENDED_<scope>`, and is delivered again when its request expires or its deadline
 passes, whichever is first; a decision makes it due now. It takes everything along that it was, so what is delivered again
 is the same message: its id, its time, its headers and its body.
+
+The server's clock makes a task due. An orchestrator's may be another, so what is kept is told how long it waits, and the
+server's word on what time it is there is added: a task that is due too early would be kept again and again until it is late.
 """
 
 from datetime import UTC, datetime
@@ -28,6 +31,8 @@ from flotilla.fabric.stream_usage import held_by
 FULL_SHARE: Final = 2
 """One in so many parts of the stream's room is used: it cannot refuse, and would drop the oldest."""
 HEADERS_BYTES_MAX: Final = 1024
+AT_ONCE: Final = 0
+"""As the time at which a task is due: past by every clock."""
 FORMAT: Final = 1
 
 
@@ -93,7 +98,7 @@ class Suspensions:
             scope: Whose it is.
             task: Its id.
             delivery: Of its message.
-            until_unix_ms: When it is due, unless it is woken before.
+            until_unix_ms: When it is due, by this machine's clock, unless it is woken before.
             deadline_unix_ms: The task's own.
             waits_for: See `SuspendedTask`.
 
@@ -114,13 +119,15 @@ class Suspensions:
         )
         if len(body) > self._bytes_max:
             raise CannotSuspendError("the task is too large to be suspended")
+        left_ms = max(0, until_unix_ms - unix_ms())
         held = await held_by(self._requests, subjects.suspended_stream(scope))
         if (
             held.messages >= held.messages_max // FULL_SHARE
             or held.size_bytes + len(body) > held.size_bytes_max // FULL_SHARE
         ):
             raise CannotSuspendError("as many tasks are suspended already as may")
-        if not await self._schedule(scope, task, body, until_unix_ms, expected=None):
+        # Late by what the server's answer took, and never early.
+        if not await self._schedule(scope, task, body, held.at_unix_ms + left_ms + 1, expected=None):
             raise FabricError(f"stream {subjects.suspended_stream(scope)}: the task could not be suspended now")
 
     async def wake(self, scope: str, task: str) -> bool:
@@ -134,11 +141,11 @@ class Suspensions:
         found = await last_message(self._requests, stream, subject)
         if found is None:
             return False
-        return await self._schedule(scope, task, found.body, unix_ms() - 1000, expected=found.sequence)
+        return await self._schedule(scope, task, found.body, AT_ONCE, expected=found.sequence)
 
     async def put_off(self, scope: str, task: str, body: bytes, until_unix_ms: int) -> None:
         """
-        Keep a task that was due until another time, as it is; its delivery may be acknowledged afterwards.
+        Keep a task that was due until another time, by the server's clock; its delivery may be acknowledged afterwards.
 
         Raises:
             FabricError: The server cannot be reached, or refuses.

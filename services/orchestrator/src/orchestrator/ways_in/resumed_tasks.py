@@ -138,7 +138,7 @@ class ResumedTasks:
 
     async def _put_off(self, delivery: Delivery) -> None:
         """
-        Have it due later.
+        Have it due later, by the server's clock, which says when it came to be due.
 
         A message that is delivered for the first time has used no grant, so it may become another one: then those that
         nobody can work on count neither as unacknowledged nor as delivered again and again. Else it stays what it is.
@@ -148,7 +148,8 @@ class ResumedTasks:
             await delivery.nak_after(after_s)
             return
         task = delivery.subject.rsplit(".", 1)[1]
-        await self._suspensions.put_off(self._scope, task, delivery.body, unix_ms() + int(after_s * 1000))
+        until_unix_ms = delivery.stored_unix_ms + int(after_s * 1000)
+        await self._suspensions.put_off(self._scope, task, delivery.body, until_unix_ms)
         await delivery.acknowledge()
         logger.info("task_put_off", task=task, scope=self._scope)
 
