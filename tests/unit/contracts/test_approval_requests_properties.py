@@ -126,6 +126,27 @@ def test_who_submitted_decides_where_the_gate_lets_them():
     assert isinstance(decide(alone, signed, now_unix_ms=NOW), ApprovalRecord)
 
 
+@pytest.mark.parametrize(
+    ("submitted_by", "by"),
+    [
+        ("Ann@Example.com", "ann@example.com"),
+        ("ann ", "ann"),
+        ("Ann  Lee", "ann lee"),
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("\uff41nn", "ann"),
+        ("STRASSE", "stra\u00dfe"),
+    ],
+)
+def test_one_name_in_two_spellings_is_one_person(submitted_by: str, by: str):
+    """
+    Whoever submits names themselves in a gateway, and whoever decides in another program.
+    """
+    record = msgspec.structs.replace(RECORD, submitted_by=submitted_by)
+
+    assert Refusal.FOUR_EYES is decide(record, said(by=by), now_unix_ms=NOW)
+    assert isinstance(decide(record, said(by="bob"), now_unix_ms=NOW), ApprovalRecord)
+
+
 def test_a_gate_of_a_group_opens_for_a_grant_that_is_signed_with_its_key():
     """
     Anybody may deny; where the policy names no groups, nobody is held to one.

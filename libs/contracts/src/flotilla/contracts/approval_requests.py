@@ -12,6 +12,7 @@ whose name and content differ does not decode.
 """
 
 import hashlib
+import unicodedata
 from enum import Enum
 from typing import Annotated, Final, Literal
 
@@ -232,7 +233,8 @@ def decide(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Approv
     if now_unix_ms >= record.expires_unix_ms:
         return Refusal.EXPIRED
     signer = said.grant.approver if said.grant is not None else ""
-    if record.four_eyes and (said.may_submit or record.submitted_by in (said.by, said.by_user, signer)):
+    names = {_as_compared(name) for name in (said.by, said.by_user, signer)}
+    if record.four_eyes and (said.may_submit or _as_compared(record.submitted_by) in names):
         return Refusal.FOUR_EYES
     granted = said.decision == "grant"
     flaw = _grant_flaw(record, said, now_unix_ms=now_unix_ms) if granted else None
@@ -249,6 +251,11 @@ def decide(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Approv
         comment=said.comment,
         grant=said.grant_text if granted else None,
     )
+
+
+def _as_compared(name: str) -> str:
+    """Of a name that two programs spell in two ways: without its case, its blanks, and how its characters are composed."""
+    return "".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def _grant_flaw(record: ApprovalRecord, said: Decided, *, now_unix_ms: int) -> Refusal | None:
