@@ -10,7 +10,10 @@ import pytest
 
 from flotilla.capabilities.built_in import BuiltInCapability
 from flotilla.capabilities.errors import AttemptError
+from flotilla.capabilities.json_schema import JsonSchema
 from flotilla.capabilities.user_defined import open_capability
+from flotilla.contracts import header_names
+from flotilla.contracts.approvals import payload_digest
 from flotilla.contracts.attempts import SLOT_FREE_BYTES_MAX, decode_slot_free
 from flotilla.contracts.decoding import (
     DEPTH_MAX,
@@ -128,10 +131,59 @@ def test_such_numbers_are_refused_where_they_would_be_read():
         BuiltInCapability("redact").decode_input(b'{"document":' + numbers + b"}")
     with pytest.raises(BadRequestError, match="exponent of three digits"):
         open_capability("own").decode_input(b'{"a":' + numbers + b"}")
+    with pytest.raises(DecodeFailedError, match="exponent of three digits"):
+        payload_digest(b'{"document":"x","more":' + numbers + b"}")
     with pytest.raises(AttemptError, match="exponent of three digits"):
         BuiltInCapability("embed").check_form(msgspec.Raw(embedded))
     with pytest.raises(AttemptError, match="exponent of three digits"):
         BuiltInCapability("classify").check_form(msgspec.Raw(b'{"label":"a","confidence":1.0,"more":' + numbers + b"}"))
+
+
+ITEM = {"type": "object", "properties": {"a": {"type": "string"}}}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "of one form": {"type": "array", "items": ITEM},
+    "of several": {"type": "array", "items": {"anyOf": [ITEM, {"type": "integer"}]}},
+    "in several ways": {"oneOf": [{"type": "array", "items": ITEM}, {"type": "string"}]},
+}
+
+
+@pytest.mark.parametrize("items", SCHEMAS.values(), ids=SCHEMAS)
+def test_a_document_full_of_flaws_is_refused_as_fast_as_one_without(items: dict[str, Any]):
+    """
+    By one of them: what is refused says where, and nobody would read the others.
+    """
+    schema = JsonSchema({"type": "object", "properties": {"items": items}})
+    good, bad = ({"items": [{"a": value}] * 20_000} for value in ("", 1))
+    size_bytes = len(msgspec.json.encode(bad))
+    good_s, bad_s = took_s(lambda: schema.flaw(good, size_bytes), lambda: schema.flaw(bad, size_bytes))
+
+    assert bad_s < TIMES_MAX * good_s
+    assert schema.flaw(good, size_bytes) is None
+    assert schema.flaw(bad, size_bytes) is not None
+
+
+def test_a_small_document_is_told_where_its_flaw_is():
+    """
+    Whatever the schema has.
+    """
+    found = [
+        JsonSchema({"type": "object", "properties": {"items": items}}).flaw({"items": [{"a": 1}]}, 19)
+        for items in SCHEMAS.values()
+    ]
+
+    assert ["$.items[0].a", "$.items[0]", "$.items"] == [flaw.path for flaw in found if flaw is not None]
+
+
+def test_a_headers_name_that_is_too_long_is_looked_at_and_not_kept():
+    """
+    A thousand of 32 KB each would be.
+    """
+    name = "x" * 200
+    kept = header_names._known.cache_info().currsize  # pyright: ignore[reportPrivateUsage]
+
+    assert not header_names.is_lookalike(name)
+    assert header_names.is_lookalike(f"{name}-data-class")
+    assert kept == header_names._known.cache_info().currsize  # pyright: ignore[reportPrivateUsage]
 
 
 def test_what_every_orchestrator_hears_of_every_pool_is_short():

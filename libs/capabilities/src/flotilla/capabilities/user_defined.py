@@ -79,7 +79,7 @@ class UserCapability(Capability):
         if not is_bounded(data):
             refuse_input("$", "expected integers of 64 bits")
         given: dict[str, Any] = {**self._defaults, **data}
-        if found := self._input.flaw(given):
+        if found := self._input.flaw(given, len(bytes(raw))):
             refuse_input(found.path, found.expected)
         return given
 
@@ -89,7 +89,7 @@ class UserCapability(Capability):
         if isinstance(output, msgspec.Raw):
             return output
         encoded = canonical(output)
-        if found := self._output.flaw(decode_json(encoded)):
+        if found := self._output.flaw(decode_json(encoded), len(encoded)):
             refuse_output(found.path, found.expected)
         return msgspec.Raw(encoded)
 
@@ -100,7 +100,7 @@ class UserCapability(Capability):
         except UNDECODABLE as error:
             flaw = flaw_of(error)
             refuse_output(flaw.path, flaw.expected)
-        if found := self._output.flaw(data):
+        if found := self._output.flaw(data, len(bytes(output))):
             refuse_output(found.path, found.expected)
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text
+from flotilla.contracts.decoding import UNDECODABLE, checked, safe_text, with_readable_numbers
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.fields import Instance, Name, Sha256, UnixMs
 from flotilla.contracts.headers import APPROVAL_LENGTH_MAX, DataClass
@@ -98,7 +98,7 @@ def payload_digest(body: bytes) -> str:
         DecodeFailedError: It is no JSON, or holds a number that cannot be written again.
     """
     try:
-        return hashlib.sha256(_encode_sorted(msgspec.json.decode(checked(body)))).hexdigest()
+        return hashlib.sha256(_encode_sorted(msgspec.json.decode(with_readable_numbers(checked(body))))).hexdigest()
     except UNDECODABLE as error:
         raise DecodeFailedError(f"input: {safe_text(error)}") from error
 

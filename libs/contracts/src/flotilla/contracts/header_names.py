@@ -13,12 +13,17 @@ DATA_CLASS: Final = "dataclass"
 DATA_CLASS_LINE: Final = "data-class:"
 EDITS_MAX: Final = 2
 NAMES_CACHED_MAX: Final = 1024
+NAME_CACHED_LENGTH_MAX: Final = 128
 _TWINS: Final = str.maketrans("01!|$5@4", "oillssaa")
 
 
-@lru_cache(maxsize=NAMES_CACHED_MAX)
 def is_lookalike(name: str) -> bool:
     """Whether a header's name, which is none of ours, looks as if it was meant to be."""
+    # What a caller makes up is not kept beyond the length of a name.
+    return _known(name) if len(name) <= NAME_CACHED_LENGTH_MAX else _looks_like_ours(name)
+
+
+def _looks_like_ours(name: str) -> bool:
     lowered = name.lower().translate(_TWINS)
     letters = "".join(filter(str.isalnum, lowered))
     if OURS in letters or letters.endswith(DATA_CLASS):
@@ -29,6 +34,9 @@ def is_lookalike(name: str) -> bool:
 def holds_an_option(value: str) -> bool:
     """Whether a value goes on into what was probably meant to be a line of its own, and to name a data class."""
     return ":" in value and DATA_CLASS_LINE in value.lower()
+
+
+_known: Final = lru_cache(maxsize=NAMES_CACHED_MAX)(_looks_like_ours)
 
 
 def _edits(given: str, wanted: str) -> int:

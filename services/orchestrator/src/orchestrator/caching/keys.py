@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from flotilla.capabilities.capability import Capability
+from flotilla.capabilities.json_schema import decode_json
 from flotilla.capabilities.user_defined import UserCapability
 from flotilla.contracts.decoding import UNDECODABLE
 from flotilla.contracts.policy_rules import Rules
@@ -22,7 +23,6 @@ VERSION: Final = 1
 """Of what is in the digest."""
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
-_decode: Final = msgspec.json.Decoder().decode
 
 
 def key_of(task: Task, definition: Capability | None, rules: Rules, models: frozenset[str] | None) -> str:
@@ -55,7 +55,7 @@ def key_of(task: Task, definition: Capability | None, rules: Rules, models: froz
 def _input(body: bytes, definition: Capability | None) -> bytes:
     """As the worker will read it, so that neither spaces, nor the order of fields, nor defaults make it another."""
     try:
-        return _encode(_decode(body) if definition is None else definition.decode_input(body))
+        return _encode(decode_json(body) if definition is None else definition.decode_input(body))
     except UNDECODABLE:
         # Intake took it: a number of it, say, has more digits than can be read here.
         return body
