@@ -19,6 +19,7 @@ from flotilla.contracts.providers import ON_THIS_MACHINE, PROVIDERS, Provider, p
 from flotilla.inference.adapters.access import Access, connect
 from flotilla.inference.adapters.egress import Egress
 from flotilla.inference.adapters.own_models import FetchesModels
+from flotilla.inference.adapters.pricing import known_price
 from flotilla.inference.engines.choice import ENGINES
 from flotilla.inference.provider_settings import settings_of
 from flotilla.provisioning.kubernetes import DEFAULT_POOLS, PROVIDER_KEYS
@@ -132,6 +133,18 @@ def test_its_pool_and_its_secret_are_those_of_the_record(provider: Provider):
             assert wanted == environ[provider.key]["valueFrom"]["secretKeyRef"], f"{path}: the key"
         if provider.default_model:
             assert provider.default_model == environ["FLOTILLA_MODELS"]["value"], f"{path}: the model"
+
+
+@each
+def test_what_its_default_model_costs_is_known(provider: Provider):
+    """
+    Of the cloud zone: budgets reserve it, and reports say it.
+    """
+    if provider.zone == "cloud" and provider.default_model:
+        price = known_price(provider.name, provider.default_model)
+        assert price is not None, (
+            f"providers.py: genai-prices has no price of {provider.name}'s {provider.default_model}"
+        )
 
 
 @each
