@@ -1,6 +1,5 @@
 """Every page names files, sections and commands that are there."""
 
-import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -28,26 +27,6 @@ LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 YOURS: Final = frozenset({"my_worker.py"})
 """What a page has the reader write."""
-
-ALARMING: Final = frozenset({"warning", "error", "exception", "critical"})
-SOURCES: Final = tuple(
-    path
-    for folder in ("libs", "services")
-    for path in REPOSITORY.glob(f"{folder}/*/src/**/*.py")
-    if "testkit" not in path.parts
-)
-
-
-def log_events(source: Path) -> Iterator[str]:
-    """What a module logs as a warning or worse."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        match node:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id="logger"), attr=level), args=[ast.Constant(value=str(event)), *_]
-            ) if level in ALARMING:
-                yield event
-            case _:
-                pass
 
 
 def ids(page: Path) -> str:
@@ -130,17 +109,3 @@ def test_the_pages_have_commands():
     The reader of fences finds them.
     """
     assert 40 < sum(1 for page in PAGES for _ in commands(page))
-
-
-def test_every_warning_of_the_log_is_in_the_table_of_what_to_do():
-    """
-    Whoever is woken by a line looks it up by its event.
-    """
-    table = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8").partition("## The log says")[2]
-    rows = [line.split("|")[1] for line in table.partition("\n## ")[0].splitlines() if line.startswith("| `")]
-    told = set(re.findall(r"`(\w+\*?)`", " ".join(rows)))
-    said = {event for source in SOURCES for event in log_events(source)}
-    missing = sorted(event for event in said if event not in told and f"{event.partition('_')[0]}_*" not in told)
-
-    assert len(said) > 50
-    assert not missing
