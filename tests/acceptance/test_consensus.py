@@ -12,7 +12,8 @@ from flotilla.client import Fleet
 from flotilla.client.errors import TaskFailedError
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES
 from flotilla.testkit.probe_client import PROBED, probe_of
 from flotilla.testkit.scripted_worker import Line, ScriptedWorker, failed, finished, scripted_worker
 

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from flotilla.contracts.subjects import Zone
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S, Heard, eventually
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, Heard, eventually
 from flotilla.testkit.probe_client import PROBED, probe_of
 from flotilla.testkit.provider_openai import OpenAIServer
 from flotilla.testkit.provider_steps import Stalls

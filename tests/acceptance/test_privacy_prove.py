@@ -13,7 +13,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.inference.redaction.vault_keys import new_key
 from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,7 +12,8 @@ import nats.errors
 import pytest
 
 from flotilla.testkit.fleet import GRACE_S, RunningFleet, running_fleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S, Answer, Heard, PlainClient, eventually, new_task
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, eventually, new_task
 from flotilla.testkit.steered_worker import Steering, start_steered
 
 CLASSIFY = BODIES["classify"]

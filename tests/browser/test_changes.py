@@ -8,7 +8,8 @@ from playwright.async_api import Browser
 
 from flotilla.testkit.browser_page import BrowserPage, open_page
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S, PlainClient, eventually
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, PlainClient, eventually
 from flotilla.testkit.portal import PortalHere, start_portal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -17,7 +17,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import connected
 from flotilla.testkit.browser_page import open_page
 from flotilla.testkit.fleet import running_fleet
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.portal import PortalHere, start_portal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

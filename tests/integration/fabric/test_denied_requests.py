@@ -8,7 +8,7 @@ from flotilla.fabric.connection import connected
 from flotilla.fabric.errors import NoRespondersError, RequestDeniedError, RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.testkit.nats_server import RunningServer
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 
 
 async def test_a_denied_request_is_told_at_once_to_whoever_may_be_denied(nats_server: RunningServer):

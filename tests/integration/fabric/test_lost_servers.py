@@ -9,7 +9,7 @@ from flotilla.fabric.connection import Connection, Message, connected
 from flotilla.fabric.errors import RequestTimeoutError
 from flotilla.fabric.inbox import Requests
 from flotilla.testkit.nats_server import RunningServer
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 
 SUBJECT = "lost.request"
 NEVER_S = 10_000.0

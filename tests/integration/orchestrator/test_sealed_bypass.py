@@ -16,7 +16,8 @@ from flotilla.contracts.subjects import Zone, infer, infer_control, presence_key
 from flotilla.routing import eligibility
 from flotilla.testkit.nats_server import RunningServer, running_server
 from flotilla.testkit.orchestrator_here import running_orchestrator
-from flotilla.testkit.plain_client import BODIES, WAIT_S, connect_plainly, settled
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, connect_plainly, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "local"), ("cloud", "cloud"))
 CLOUD: Final = ReplicaCard(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flotilla.testkit.fleet import RunningFleet
-from flotilla.testkit.plain_client import BODIES, WAIT_S, PlainClient
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, PlainClient
 from flotilla.testkit.portal import PortalHere, people_file, start_portal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,7 +7,6 @@ from typing import Any
 import nats.errors
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from flotilla.contracts import subjects
@@ -15,7 +14,8 @@ from flotilla.fabric.connection import NatsSettings
 from flotilla.fabric.seed_files import public_key_of
 from flotilla.provisioning import roles
 from flotilla.testkit.nats_server import RunningServer, running_server
-from flotilla.testkit.plain_client import WAIT_S, settled
+from flotilla.testkit.patient_client import WAIT_S, PatientClient
+from flotilla.testkit.plain_client import settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,7 +37,7 @@ class Member:
     """A connection that keeps what the server refused it."""
 
     def __init__(self) -> None:
-        self.nc: Any = Client()  # its types are partial
+        self.nc: Any = PatientClient()  # its types are partial
         self.refused: list[str] = []
 
     async def _on_error(self, error: Exception) -> None:

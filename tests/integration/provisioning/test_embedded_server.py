@@ -30,6 +30,7 @@ from flotilla.provisioning.errors import (
 )
 from flotilla.provisioning.server_spec import RANDOM_PORT, ServerSpec, TlsFiles, users
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.patient_client import PatientClient
 
 AT_ONCE_S = 20.0
 
@@ -46,7 +47,7 @@ def spec_in(directory: Path, **changes: Any) -> ServerSpec:
 
 
 async def admin_of(server: EmbeddedServer, directory: Path) -> Client:
-    nc = Client()
+    nc = PatientClient()
     seed = credentials_in(directory).path("admin")
     await nc.connect(server.url, nkeys_seed=str(seed), inbox_prefix="_INBOX.admin", allow_reconnect=False)
     return nc
@@ -292,7 +293,7 @@ async def test_clients_with_a_key_of_another_server_are_refused(tmp_path: Path, 
     Credentials belong to one fleet.
     """
     foreign = load_or_create(tmp_path / "foreign", ["admin"]).path("admin")
-    nc = Client()
+    nc = PatientClient()
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await nc.connect(nats_server.url, nkeys_seed=str(foreign), allow_reconnect=False)
     await nc.close()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 
 from flotilla.contracts import subjects
 from flotilla.fabric.connection import NatsSettings
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.patient_client import PatientClient
 from flotilla.testkit.plain_client import settled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,7 +41,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 
 async def refused(settings: NatsSettings) -> set[str]:
     """Of all forgeries, those that the server does not let a user publish."""
-    nc: Any = Client()  # its types are partial
+    nc: Any = PatientClient()  # its types are partial
     said: list[str] = []
 
     async def on_error(error: Exception) -> None:

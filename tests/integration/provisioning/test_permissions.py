@@ -17,7 +17,6 @@ import msgspec
 import nats.errors
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -30,6 +29,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_cluster import NODES, RunningCluster, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.patient_client import PatientClient
 from flotilla.testkit.plain_client import settled
 
 SCOPES = ("default", "acme")
@@ -58,7 +58,7 @@ class Member:
     """A connection that remembers what the server refused it."""
 
     def __init__(self, settings: NatsSettings) -> None:
-        self.nc: Any = Client()  # its types are partial
+        self.nc: Any = PatientClient()  # its types are partial
         self.violations: list[str] = []
         self._settings = settings
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import Zone
@@ -23,6 +22,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import TopologyLimits, topology
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.patient_client import PatientClient
 from flotilla.testkit.plain_client import connect_plainly, eventually, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
@@ -112,7 +112,7 @@ def everything_asked(stream: str) -> list[tuple[str, bytes]]:
 
 
 async def connected_as(settings: NatsSettings, refused: list[str]) -> Any:
-    nc: Any = Client()  # its types are partial
+    nc: Any = PatientClient()  # its types are partial
 
     async def on_error(error: Exception) -> None:
         refused.append(str(error))

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 
 from flotilla.contracts import subjects
 from flotilla.contracts.subjects import VAULT_BUCKET, Zone
@@ -27,6 +26,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import VAULT_BYTES_MAX, TopologyLimits, topology, vault_bucket
 from flotilla.testkit.nats_cluster import NODES, running_cluster
 from flotilla.testkit.nats_server import RunningServer, running_server
+from flotilla.testkit.patient_client import PatientClient
 from flotilla.testkit.plain_client import connect_plainly, eventually, settled
 
 POOLS: tuple[tuple[Zone, str], ...] = (("local", "redaction"), ("local", "ollama"), ("cloud", "anthropic"))
@@ -109,7 +109,7 @@ def everything_asked() -> list[tuple[str, bytes]]:
 
 async def said(settings: NatsSettings, asked: list[tuple[str, bytes]], heard: list[str]) -> list[dict[str, Any]]:
     """What comes back to a role that asks all of it: on its inbox, and on the given subscriptions."""
-    nc: Any = Client()  # its types are partial
+    nc: Any = PatientClient()  # its types are partial
     refused: list[str] = []
 
     async def on_error(error: Exception) -> None:
@@ -228,7 +228,7 @@ async def test_a_reply_to_the_pool_with_the_vault_goes_where_it_alone_listens(se
     async with connected(server.orchestrator(), name="listener") as listener:
         await listener.subscribe("_INBOX.orchestrator.spied", lambda message: _note(heard, message))
         await listener.settle()
-        nc: Any = Client()
+        nc: Any = PatientClient()
         settings = server.worker("local", "redaction")
         await nc.connect(settings.url, nkeys_seed=str(settings.creds), inbox_prefix=settings.inbox_prefix)
         await nc.publish(

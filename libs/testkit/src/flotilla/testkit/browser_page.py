@@ -9,7 +9,8 @@ from typing import Final, Literal
 from msgspec import Struct
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
-from flotilla.testkit.plain_client import WAIT_S, eventually
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import eventually
 from flotilla.testkit.portal import TOKENS, PortalHere
 
 VIEWS: Final = (

@@ -17,7 +17,8 @@ from flotilla.pipelines.pipeline_files import capabilities_of
 from flotilla.provisioning.takeover import make_stores
 from flotilla.routing.router import PolicyRouter
 from flotilla.testkit.nats_server import RunningServer
-from flotilla.testkit.plain_client import WAIT_S, PlainClient, connect_plainly, eventually
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import PlainClient, connect_plainly, eventually
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
 from orchestrator.reporting.metrics import OrchestratorMetrics

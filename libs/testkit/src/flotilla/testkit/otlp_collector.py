@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 
 SPANS_MAX: Final = 100_000
 

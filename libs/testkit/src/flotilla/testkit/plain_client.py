@@ -11,18 +11,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from flotilla.contracts.headers import EVENT_TASK
+from flotilla.testkit.patient_client import WAIT_S, PatientClient
 
 Json = dict[str, Any]
 Headers = dict[str, str]
-
-WAIT_S: Final = 60.0
-"""For a condition that comes soon on a machine that has time: no test may depend on how busy it is."""
 
 DOCUMENT: Final = "My invoice was charged twice, please refund it."
 BODIES: Final[dict[str, Json]] = {
@@ -155,7 +152,7 @@ class PlainClient:
     A connection of a caller.
 
     Attributes:
-        nc: nats-py's own client.
+        nc: nats-py's own client, but for its patience.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -308,12 +305,13 @@ async def connect_plainly(url: str, *, nkeys_seed: str | None = None, inbox_pref
 
     `url` may be several with commas between: the nodes of a cluster.
     """
-    nc = await nats.connect(  # pyright: ignore[reportUnknownMemberType]  # nats-py's is partly untyped
+    nc = PatientClient()
+    await nc.connect(
         url.split(","),
         nkeys_seed=nkeys_seed,
         inbox_prefix=inbox_prefix,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]  # a float works: it is slept
+        reconnect_time_wait=0.1,
         error_cb=_ignore,
     )
     return PlainClient(nc)

@@ -18,7 +18,7 @@ import httpx
 
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.fleet_process import FleetProcess
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 
 TOKENS: Final = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "approver", "admin")}
 """What the people of `people_file` sign in with, by role."""

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiohttp import web
 
-from flotilla.testkit.plain_client import WAIT_S
+from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.ports import free_ports
 from flotilla.testkit.provider_steps import Cuts, Fails, FailsInside, Garbage, Loops, Received, Says, Stalls, Step
 

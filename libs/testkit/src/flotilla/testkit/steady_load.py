@@ -8,7 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from flotilla.testkit.plain_client import BODIES, WAIT_S, PlainClient
+from flotilla.testkit.patient_client import WAIT_S
+from flotilla.testkit.plain_client import BODIES, PlainClient
 
 CAPABILITY: Final = "classify"
 
