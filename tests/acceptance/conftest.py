@@ -11,14 +11,14 @@ from flotilla.testkit.plain_client import PlainClient
 
 __all__ = ["pytest_runtest_makereport"]
 
-SLOW_LATENCY_MS = 30_000.0
+SLOW_LATENCY_MS = 120_000.0
 CALM_CAPABILITIES = "classify,summarize,chat,translate,embed"
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def one_calm_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """
-    Two orchestrators; a fast worker with 8 slots; and one with 2 slots whose every `reason` takes half a minute.
+    Two orchestrators; a fast worker with 8 slots; and one with 2 slots whose every `reason` takes two minutes.
     """
     async with running_fleet(
         tmp_path_factory.mktemp("calm"),

@@ -1,5 +1,6 @@
 """API requests about tasks and replicas: `api.result`, `status`, `cancel` and `replicas`."""
 
+import asyncio
 import time
 from typing import Final
 
@@ -45,6 +46,8 @@ from orchestrator.ways_in.durable_answers import refusal
 from orchestrator.ways_in.replies import may_answer
 
 HOLDER_TIMEOUT_S: Final = 0.4
+HOLDER_PATIENCE_S: Final = 2.0
+"""Before a task that nothing is stored of cannot be cancelled: whoever holds it may be busy for a moment."""
 WAITING_LOOKED_AT_MAX: Final = 50_000
 """How many waiting tasks are read to find one by an id of the caller's own; the stream has no index of these."""
 BACKLOG_ASKED_MAX: Final = 64
@@ -212,18 +215,27 @@ class TaskHandlers:
 
     async def cancel(self, question: ApiRequest) -> Cancelled:
         """Stop a task, wherever it is."""
-        scope = question.scope
         query = decode_query(question, CancelQuery)
-        reply = await self._ask_all(scope, "cancel", query.task)
-        if reply is not None:
-            return Cancelled(task=query.task, was="running" if reply == b"running" else "waiting")
+        asking = asyncio.create_task(self._ask_all(question.scope, "cancel", query.task, timeout_s=HOLDER_PATIENCE_S))
+        try:
+            await asyncio.wait({asking}, timeout=HOLDER_TIMEOUT_S)
+            reply = asking.result() if asking.done() else None
+            return await self._cancel(question.scope, query, asking) if reply is None else _cancelled(query.task, reply)
+        finally:
+            asking.cancel()
+
+    async def _cancel(self, scope: str, query: CancelQuery, asking: "asyncio.Task[bytes | None]") -> Cancelled:
+        """Of a task that nobody has said to hold yet; `asking` goes on."""
         found = await self._commits.find(scope, query.task)
         if found is not None:
             raise not_found(query.task, f"is over already ({found.status})")
         suspended = await self._suspensions.find(scope, query.task)
         waiting = _original(scope, suspended) or await self._find_waiting(scope, query.task)
         if waiting is None:
-            raise not_found(query.task, "is not known")
+            reply = await asking
+            if reply is None:
+                raise not_found(query.task, "is not known")
+            return _cancelled(query.task, reply)
         await self._connection.publish(subjects.orchestrator_control(scope, "withdraw"), query.task.encode())
         error = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
         result = refusal(waiting, error)
@@ -250,11 +262,13 @@ class TaskHandlers:
         """Every live replica's card; of a pool whose cards take more than its share of an answer, as many as fit."""
         return ReplicasReply(replicas=self._fleet.cards_within(self._connection.payload_bytes_max // 2))
 
-    async def _ask_all(self, scope: str, verb: str, task_id: str) -> bytes | None:
+    async def _ask_all(
+        self, scope: str, verb: str, task_id: str, *, timeout_s: float = HOLDER_TIMEOUT_S
+    ) -> bytes | None:
         """Ask every orchestrator, this one included; the one that holds the task answers."""
         try:
             reply = await self._requests.request(
-                subjects.orchestrator_control(scope, verb), task_id.encode(), timeout_s=HOLDER_TIMEOUT_S
+                subjects.orchestrator_control(scope, verb), task_id.encode(), timeout_s=timeout_s
             )
         except (RequestTimeoutError, NoRespondersError):
             return None
@@ -299,6 +313,11 @@ class TaskHandlers:
             looked_at += 1
             size += len(message.body)
         return None
+
+
+def _cancelled(task_id: str, was: bytes) -> Cancelled:
+    """In the words of the orchestrator that held it."""
+    return Cancelled(task=task_id, was="running" if was == b"running" else "waiting")
 
 
 def _original(scope: str, suspended: StoredMessage | None) -> StoredMessage | None:
