@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 import pytest
 
-from flotilla.testkit.fleet import GRACE_S, RunningFleet, running_fleet
+from flotilla.testkit.fleet import RunningFleet, running_fleet
 from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.plain_client import BODIES, Answer, Heard, PlainClient, eventually, new_task
 from flotilla.testkit.steered_worker import Steering, start_steered
@@ -19,14 +20,23 @@ from flotilla.testkit.steered_worker import Steering, start_steered
 CLASSIFY = BODIES["classify"]
 TASKS = 240
 LATENCY_MS = 40.0
+LEAVES_WITHIN_S = 45.0
+"""The grace of the one that leaves: what it holds takes a moment, and what is not done by then would be given back."""
 FINISHED_ELSEWHERE_S = 30.0
 """Takes some four seconds and the work itself; the deadline is a minute, and the machine may be busy."""
 
 
 @asynccontextmanager
-async def _fleet(directory: Path, **more: float) -> AsyncGenerator[tuple[RunningFleet, PlainClient]]:
-    given = {"orchestrators": 2, "local": 2, "slots": 4, "latency_ms": LATENCY_MS, "jitter": 0.5, **more}
-    async with running_fleet(directory, **given) as fleet:  # pyright: ignore[reportArgumentType]  # each by its name
+async def _fleet(directory: Path, **more: Any) -> AsyncGenerator[tuple[RunningFleet, PlainClient]]:
+    given: dict[str, Any] = {
+        "orchestrators": 2,
+        "local": 2,
+        "slots": 4,
+        "latency_ms": LATENCY_MS,
+        "jitter": 0.5,
+        **more,
+    }
+    async with running_fleet(directory, **given) as fleet:
         yield fleet, await fleet.client()
 
 
@@ -148,13 +158,17 @@ async def test_a_process_that_is_asked_to_leave_fails_no_task(tmp_path: Path, ki
     """
     SIGTERM under durable and interactive load: exit code 0 within the grace, and not one failure.
     """
-    async with _fleet(tmp_path) as (fleet, client), client.hearing("results.>") as results:
+    grace = {"FLOTILLA_GRACE_S": f"{LEAVES_WITHIN_S:g}"}
+    async with (
+        _fleet(tmp_path, env=grace, worker_env=grace) as (fleet, client),
+        client.hearing("results.>") as results,
+    ):
         stop = asyncio.Event()
         asking = asyncio.ensure_future(_asking(client, stop))
         tasks = await _under_load(client, results, after=20)
         leaver = fleet.workers[0] if kind == "worker" else fleet.orchestrators[0]
         leaver.terminate()
-        code = await leaver.wait(GRACE_S)
+        code = await leaver.wait(LEAVES_WITHIN_S)
         await _each_once(fleet, results, tasks)
         stop.set()
         answers = await asking

@@ -17,7 +17,14 @@ from flotilla.testkit.steady_load import SteadyLoad, steady_load
 from flotilla.testkit.steered_worker import Steering, start_steered
 
 RATE_HZ = 25.0
-WARM_S = 1.5
+WARM_TASKS = 20
+SLOTS = 512
+"""More than are ever held: a pool without a free slot would be passed over for a moment."""
+AGREED_WITHIN_S = 20.0
+PAUSE_S = 8.0
+"""Longer than it takes a busy machine to see that both orchestrators have begun it."""
+IN_A_ROW = 12
+"""Answers of either of two orchestrators that are of both."""
 LEFT_WITHIN_S = 20.0
 BACK_WITHIN_S = 30.0
 ROUTES = 'routes = [{ pool = "local" }, { pool = "cloud" }]\n'
@@ -42,15 +49,20 @@ async def staged(directory: Path, policy: str, *, home_ms: float = 50.0) -> Asyn
     async with running_fleet(directory, orchestrators=2, local=0) as fleet, Fleet.connect(fleet.url) as api:
         home = Steering(directory / "home.json", latency_ms=home_ms)
         away = Steering(directory / "away.json", latency_ms=20)
-        await asyncio.gather(start_steered(fleet, home, "local"), start_steered(fleet, away, "cloud"))
+        await asyncio.gather(
+            start_steered(fleet, home, "local", slots=SLOTS), start_steered(fleet, away, "cloud", slots=SLOTS)
+        )
         await api.policy.set(policy)
         client = await fleet.client()
         async with steady_load(client, RATE_HZ) as load:
-            began = time.monotonic()
-            await passed(began, WARM_S)
+            await load.until(
+                lambda load: (
+                    len(load.samples) >= 2 * WARM_TASKS
+                    and {("local",)} == {each.pools for each in load.samples[-WARM_TASKS:]}
+                )
+            )
             yield Stage(fleet, client, api, home, away, load)
         assert load.failed == []
-        assert {("local",)} == {each.pools for each in load.sent(began + 0.5, began + 1.0)}
 
 
 async def passed(since: float, span_s: float) -> None:
@@ -82,6 +94,15 @@ async def as_both_see(api: Fleet, pool: str, standing: str | None = None) -> dic
                 if report.pool == pool:
                     seen[stats.orchestrator] = report
     return seen
+
+
+async def until_both_wait(api: Fleet) -> None:
+    """Return when both orchestrators pass over a route since it is rate limited, and say so."""
+    async with asyncio.timeout(60):
+        in_a_row = 0
+        while in_a_row < IN_A_ROW:
+            excluded = (await api.explain("classify")).excluded
+            in_a_row = in_a_row + 1 if any("rate limited" in route.reason for route in excluded) else 0
 
 
 async def test_a_route_that_slows_down_is_left_by_both_orchestrators_and_taken_up_again(tmp_path: Path):
@@ -154,29 +175,26 @@ async def test_a_provider_that_asks_for_a_pause_gets_exactly_that_from_both_orch
     """
     429 with Retry-After: nothing goes there for so long, then everything; and no task waits for it meanwhile.
     """
-    pause_s = 2.5
     async with staged(tmp_path, NO_GUARD) as stage:
         admin = await stage.fleet.admin()
         async with admin.hearing("infer.local.>") as heard:
             # One refusal, heard by one orchestrator: the other one must not have to be refused itself. The task that gets it
             # may have been sent before.
-            stage.home.set(failure_rate=1.0, failure="rate_limited", retry_after_s=pause_s, failures_max=1)
-            await stage.load.until(lambda load: any(len(each.pools) > 1 for each in load.samples))
-            await asyncio.sleep(0.4)
-            quiet = len(heard.messages)
+            stage.home.set(failure_rate=1.0, failure="rate_limited", retry_after_s=PAUSE_S, failures_max=1)
+            await stage.load.until(lambda load: any("rate_limited" in each.outcomes for each in load.samples))
+            await until_both_wait(stage.api)
+            quiet = len((await heard.caught_up()).messages)
             closed = await as_both_see(stage.api, "local")
-            explained = await stage.api.explain("classify")
             await heard.until(lambda heard: len(heard.messages) > quiet)
             open_at = time.monotonic()
             back_s = await until_first_tried(stage.load, "local", open_at, BACK_WITHIN_S)
 
-    (refused,) = [each for each in stage.load.samples if len(each.pools) > 1]
+    (refused,) = [each for each in stage.load.samples if "rate_limited" in each.outcomes]
     assert ("local", "cloud") == refused.pools
-    assert refused.ended_at - refused.sent_at < pause_s, "it went elsewhere at once"
-    assert pause_s - 0.2 <= open_at - refused.sent_at <= pause_s + 10.0
+    assert refused.ended_at - refused.sent_at < PAUSE_S, "it went elsewhere at once"
+    assert PAUSE_S - 0.2 <= open_at - refused.sent_at <= PAUSE_S + 10.0
     assert back_s <= BACK_WITHIN_S
     assert {("settled", "closed")} == {(report.standing, report.breaker) for report in closed.values()}
-    assert any("rate limited" in route.reason for route in explained.excluded)
 
 
 async def test_a_pool_that_dies_costs_no_task_and_is_used_again_when_it_returns(tmp_path: Path):
@@ -187,7 +205,7 @@ async def test_a_pool_that_dies_costs_no_task_and_is_used_again_when_it_returns(
         dead_at = time.monotonic()
         stage.fleet.workers[0].kill()
         left_s = await until_first_tried(stage.load, "cloud", dead_at, LEFT_WITHIN_S)
-        await start_steered(stage.fleet, stage.home, "local")
+        await start_steered(stage.fleet, stage.home, "local", slots=SLOTS)
         back_at = time.monotonic()
         back_s = await until_first_tried(stage.load, "local", back_at, BACK_WITHIN_S)
 
@@ -223,7 +241,7 @@ async def test_a_route_that_hangs_is_left_although_no_failure_is_ever_seen(tmp_p
 
 async def test_two_orchestrators_agree_on_a_route(tmp_path: Path):
     """
-    Within 2 s both know the same p95 and error rate, whoever served the tasks.
+    Soon both know the same p95 and error rate, whoever served the tasks.
     """
     async with running_fleet(tmp_path, orchestrators=2, local=0) as fleet, Fleet.connect(fleet.url) as api:
         steering = Steering(tmp_path / "home.json", latency_ms=80)
@@ -231,13 +249,17 @@ async def test_two_orchestrators_agree_on_a_route(tmp_path: Path):
         await start_steered(fleet, steering)
         client = await fleet.client()
         answers = await asyncio.gather(*(client.ask("classify", BODIES["classify"]) for _ in range(40)))
-        ended_at = time.monotonic()
-        await passed(ended_at, 2.0)
-        one, other = (await as_both_see(api, "local")).values()
+        attempts = [attempt for answer in answers for attempt in answer.result["attempts"]]
+        async with asyncio.timeout(AGREED_WITHIN_S):
+            known: set[tuple[int, float | None, float | None, float | None]] = set()
+            while len(known) != 1 or {len(attempts)} != {figures[0] for figures in known}:
+                seen = (await as_both_see(api, "local")).values()
+                known = {(each.attempts, each.p50_ms, each.p95_ms, each.error_rate) for each in seen}
 
     assert [] == [answer.result for answer in answers if answer.kind]
-    assert one.attempts == other.attempts == sum(len(answer.result["attempts"]) for answer in answers)
-    assert (one.p50_ms, one.p95_ms, one.error_rate) == (other.p50_ms, other.p95_ms, other.error_rate)
-    assert one.error_rate == pytest.approx(5 / 45)
-    assert one.p95_ms is not None
-    assert 75 <= one.p95_ms <= 400
+    ((_, _, p95_ms, error_rate),) = known
+    failed = [attempt for attempt in attempts if attempt["outcome"] != "ok"]
+    assert len(failed) >= 5
+    assert error_rate == pytest.approx(len(failed) / len(attempts))
+    assert p95_ms is not None
+    assert 75 <= p95_ms <= 1.25 * max(attempt["latency_ms"] for attempt in attempts)

@@ -99,9 +99,10 @@ async def test_an_overdue_task_that_has_its_result_leaves_no_dead_record(tmp_pat
     """
     async with running_fleet(tmp_path, local=0) as fleet:
         client, admin, task = await fleet.client(), await fleet.admin(), new_task()
-        await client.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Deadline-Ms": "1500"})
+        # Before its message, so that nobody can have ended it at its deadline by then.
         body = json.dumps({"task": task, "capability": "classify", "status": "ok", "output": {}}).encode()
-        await admin.nc.request(f"commit.default.classify.{task}", body, timeout=5)
+        await admin.nc.request(f"commit.default.classify.{task}", body)
+        await client.submit("classify", CLASSIFY, task=task, headers={"Flotilla-Deadline-Ms": "1500"})
         await admin.until_empty("TASKS_default")
         dead = await client.api("dead", {"verb": "list"})
         result = await client.api("result", {"task": task})

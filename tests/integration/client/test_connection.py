@@ -46,7 +46,7 @@ async def test_refused_credentials_are_told_apart_from_no_server(nats_server: Ru
     seed.write_bytes(new_seed())
 
     with pytest.raises(CredentialsRefusedError):
-        async with Fleet.connect(nats_server.url, creds=seed, connect_patience_s=0.3):
+        async with Fleet.connect(nats_server.url, creds=seed):
             pass
 
 

@@ -14,8 +14,10 @@ from flotilla.testkit.fleet_peer import Asked, FleetPeer, result_of
 from flotilla.testkit.nats_server import RunningServer
 
 DOCUMENT = {"document": "My card was charged twice", "labels": ["billing", "login"]}
-UNHEARD_S = 0.5
+UNHEARD_S = 3.0
 """In which a peer in this process is heard, however busy the machine is."""
+UNHEARD_AGAIN_S = 1.5 * UNHEARD_S
+"""After which whoever was not heard would have been asked again."""
 
 
 async def test_an_answer_is_the_result_with_its_output_as_data(fleet: Fleet, peer: FleetPeer):
@@ -226,7 +228,7 @@ async def test_what_was_heard_is_not_asked_again_and_a_second_taker_is_told_to_s
         await peer.accept(asked, "ask-1")
         await peer.accept(asked, "ask-1")
         await peer.accept(asked, "ask-2")
-        await asyncio.sleep(5 * UNHEARD_S)
+        await asyncio.sleep(UNHEARD_AGAIN_S)
         await peer.echo(asked)
 
     peer.on_ask = accept_twice
@@ -245,7 +247,7 @@ async def test_a_task_under_an_id_of_its_callers_own_is_asked_once(fleet: Fleet,
     """
 
     async def answer_late(asked: Asked) -> None:
-        await asyncio.sleep(5 * UNHEARD_S)
+        await asyncio.sleep(UNHEARD_AGAIN_S)
         await peer.echo(asked)
 
     peer.on_ask = answer_late

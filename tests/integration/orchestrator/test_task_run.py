@@ -406,6 +406,22 @@ async def test_tasks_stand_in_line_while_the_pool_is_full_and_go_when_a_slot_is_
     assert 0 == len(core.fleet.lane(POOL))
 
 
+async def test_a_task_that_a_replica_was_too_full_for_is_sent_on_at_once(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Not into the line: nothing would call it from there.
+    """
+    for name in ("SOON_S", "TIMER_S"):
+        monkeypatch.setattr(lanes, name, 3_600.0)
+    core.words = [Busy()] * RESENT_MAX
+    core.otherwise = OK
+
+    result = await asyncio.wait_for(core.dispatcher.run(task_of(deadline_s=LONG_S)), 60)
+
+    assert ("ok", 1) == (result.status, len(result.attempts))
+
+
 async def test_a_task_that_met_only_replicas_that_were_leaving_tries_again_soon(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:

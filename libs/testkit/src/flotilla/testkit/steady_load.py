@@ -22,6 +22,7 @@ class Sample(Struct, frozen=True, kw_only=True):
         sent_at: By the monotonic clock, as is `ended_at`.
         kind: Of its error; "" when it went well.
         pools: Where it was tried, in order.
+        outcomes: What came of each attempt.
         probe: Its first attempt was one of the trickle on a route that was left.
     """
 
@@ -29,6 +30,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     ended_at: float
     kind: str
     pools: tuple[str, ...]
+    outcomes: tuple[str, ...]
     probe: bool
 
 
@@ -100,6 +102,7 @@ class SteadyLoad:
                 ended_at=time.monotonic(),
                 kind=answer.kind,
                 pools=tuple(attempt["pool"] for attempt in attempts),
+                outcomes=tuple(attempt["outcome"] for attempt in attempts),
                 probe=bool(attempts) and attempts[0]["reason"].startswith("probe"),
             )
         )
