@@ -181,3 +181,51 @@ def test_every_document_comes_back_as_it_was(made: list[Document]):
             document.text, Entries.empty(f"case-{number}"), structured_and_listed(), language=document.language
         )
         assert document.text == restore_text(redacted.text, redacted.entries)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "The echocardiogram was normal. Echocardiogram and Electrocardiogram were repeated after Christmas."),
+        ("en", "Decompensated heart failure. Decompensated cirrhosis. Colonoscopy and Gastroscopy were unremarkable."),
+        ("en", "Started on digoxin and aspirin; Digoxin level normal. Aspirin was stopped, Insulin Glargine given."),
+        ("en", "Hypothyroidism, Sarcoidosis and Adenocarcinoma. Afebrile, Normotensive, Nonsmoker. Intubated at once."),
+        ("en", "Postmenopausal bleeding. Preoperative assessment. The Physiotherapist was informed."),
+        ("en", "A happy Christmas, and a happy Hanukkah! We close for Easter and Thanksgiving."),
+        ("en", "It takes 4 Amperes. We use PostgreSQL, MySQL and LiteLLM with 16 GiB."),
+        (
+            "de",
+            "Im 3. Stock ist das Lager, im 2. Stock links die Wohnung. Die Leistung beträgt 12 Kilowatt und 3 Newtonmeter.",
+        ),
+        ("de", "Echokardiogramm und Koloskopie unauffällig. Digoxin wurde abgesetzt. Ferritin niedrig."),
+        (
+            "fr",
+            "Un comprimé toutes les 12 heures, pendant 2 heures. Échocardiogramme normal. Décompensation. Digoxine arrêtée.",
+        ),
+        ("fr", "Coloscopie et Hypothyroïdie. Ferritine basse. 12 Kilowatts et 3 Ampères."),
+        (
+            "es",
+            "Ecocardiograma normal. Digoxina y Aspirina suspendidas. El Cardiólogo y el Fisioterapeuta fueron informados.",
+        ),
+        ("es", "Colonoscopia sin hallazgos. Hipotiroidismo. Bilirrubina y Ferritina. 12 Kilovatios y 3 Amperios."),
+    ],
+)
+def test_words_of_medicine_units_holidays_and_products_are_no_names(language: str, text: str):
+    assert text == left(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "names"),
+    [
+        ("en", "We met Noel Christmas and Christmas Humphreys.", ["Noel Christmas", "Christmas Humphreys"]),
+        ("en", "She asked JeanDUPONT about it.", ["JeanDUPONT"]),
+        ("en", "Reviewed with Curtis Keating and Eufemia Nation.", ["Curtis Keating", "Eufemia Nation"]),
+        ("en", "Of 30 Isaac Newton spoke last.", ["Isaac Newton"]),
+        ("de", "Im Stock wohnt Karl Stock.", ["Karl Stock"]),
+        ("fr", "Il vient à 12 heures.", ["12 heures"]),
+    ],
+)
+def test_what_is_called_like_them_is_found(language: str, text: str, names: list[str]):
+    found = [text[span.start : span.end] for span in find_spans(text, structured_and_listed(), language=language)]
+
+    assert set(names) <= set(found), found

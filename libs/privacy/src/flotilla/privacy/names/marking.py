@@ -3,7 +3,6 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -11,6 +10,7 @@ from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
 from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
 from flotilla.privacy.names.labels import is_label
+from flotilla.privacy.names.learned import HOLIDAYS, is_learned, is_unit
 from flotilla.privacy.names.people import NO_NAMES, SAINTS, said_small
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
@@ -29,21 +29,14 @@ _ARTICLES: Final = words(
 )
 _BEFORE_PLACES: Final = SAINTS | words("Bad Mount Port Fort")
 _CAMEL: Final = re.compile(r"[^\W\d_A-ZÀ-Þ][A-ZÀ-Þ]")
-_VERSION_AFTER: Final = re.compile(r"[(_]|\.\w| v?\d")
-# Stems of the World Health Organization's international names of medicines, as the four languages write them; the
-# shortest ones, which end names as well (Ranvir, Maximus), with the letters that come before them. And what is measured
-# in blood.
-_MEDICINE: Final = re.compile(
-    r"(?:sart[aá]n|statin|olol|azol|cill?in|m[yi]cin|oxacin|c[yi]clin|gliptin|gliflozin|glitazon|glutid|enatid|reotid|parin"
-    r"|xaban|gatran|triptan|formin|s[eé]mid|th?iazid|dipin|oxetin|tralin|[ai]lopram|ipram|faxin|triptylin|peridon|tiapin"
-    r"|[nz]zapin|zepam|zolam|pidem|barbital|zepin|gabalin|gabapentin|racetam|trigin|prof[eè]n|fenac|coxib|c[eé]tamol|codon"
-    r"|fentan[iy]l|predniso|son(?=[ea]\Z)|solon|pril|pamil|azosin|vaptan|rubicin|platin|taxel|[a-z]{3}[iou]mab|[a-z]tinib"
-    r"|fenib|ciclib|parib|zomib|olimus|trexat|ciclovir|[iou]navir|tegravir|buvir|previr|amivir|fovir|setron|lukast|denafil"
-    r"|dalafil|thyroxin|warfarin|dogrel|sugrel|grelor|ph?yllin|meterol|moterol|butamol|fibrat|dronat|bactam|penem|sporin|stigmin"
-    r"|motidin|nitidin|vacain|docain|rocain|prorelin|serelin|torelin|troponin|cr[eé]atinin|bilirubin"
-    r"|h(?:ae?|ä|[eé])moglobin|albumin)(?:e|um|en|s|a|o)?\Z"
+# A number before a word, and in German one with the stop of an ordinal and an article that no date has.
+_COUNTED: Final = re.compile(
+    r"(?:(?P<ordinal>(?<!\w)(?:[Ii]m|[Ii]ns|[Dd]as|[Dd]em|[Dd]es|[Bb]eim) \d{1,3}\. )|\d[ \u00a0])\Z"
 )
-_MEDICINES_KEPT_MAX: Final = 16_384
+_NUMBER_LENGTH_MAX: Final = 12
+# "MySQL", "LiteLLM", "MiB": what comes after the small letters.
+_TAIL_LENGTH_MAX: Final = 3
+_VERSION_AFTER: Final = re.compile(r"[(_]|\.\w| v?\d")
 # A label that is somebody's first name as well, before the name of whom it is: "Pat. Maria Huber".
 _SHORT_LABELS: Final = frozenset({"Pat"})
 _AFTER_FIRST: Final = frozenset({"", ",", ";", ")", "\n", ":"})
@@ -64,6 +57,8 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             or lower in NO_NAMES
             or lower in GROUPS
             or token.text in COUNTRY_CODES
+            or _is_counted(text, tokens, at, language)
+            or (lower in HOLIDAYS and not _is_of_a_name(text, tokens, at))
         ):
             continue
         if lower in addressed:
@@ -117,16 +112,41 @@ def _is_label(text: str, tokens: Sequence[Token], at: int, language: str) -> boo
     return (not token.first or after == ":") and is_label(token.lower)
 
 
-@lru_cache(maxsize=_MEDICINES_KEPT_MAX)
-def _is_medicine(word: str) -> bool:
-    return _MEDICINE.search(word) is not None
-
-
 def _is_technical(text: str, token: Token) -> bool:
-    """Whether a word is written as no name is (SpO2, PostgreSQL 16, TimeoutError(), or ends as medicines do."""
-    if text[token.end : token.end + 1].isdigit() or _is_medicine(token.lower):
+    """Whether a word is written as no name is (SpO2, MySQL, Postgres 16, TimeoutError(), or made as learned words are."""
+    if text[token.end : token.end + 1].isdigit() or is_learned(token.lower):
         return True
-    return _CAMEL.search(token.text) is not None and _VERSION_AFTER.match(text, token.end) is not None
+    camel = _CAMEL.search(token.text)
+    if camel is None:
+        return False
+    head, tail = token.text[: camel.start() + 1], token.text[camel.start() + 1 :]
+    # "JeanDUPONT" has lost its space.
+    as_a_product = tail.isupper() and len(tail) <= _TAIL_LENGTH_MAX and not lexicon.names().flags(head.lower()) & FIRST
+    return as_a_product or _VERSION_AFTER.match(text, token.end) is not None
+
+
+def _is_counted(text: str, tokens: Sequence[Token], at: int, language: str) -> bool:
+    """Whether a word is what a number before it counts, and no name: "30 Newton metres", "im 3. Stock"."""
+    token = tokens[at]
+    counted = _COUNTED.search(text, max(0, token.start - _NUMBER_LENGTH_MAX), token.start)
+    if counted is None:
+        return False
+    after = tokens[at + 1] if at + 1 < len(tokens) and text[token.end : tokens[at + 1].start] == " " else None
+    if after is not None and after.capital and not is_unit(after.lower):
+        return False
+    return is_unit(token.lower) if not counted["ordinal"] else language == "de"
+
+
+def _is_of_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
+    """Whether another name stands beside a word: "Mary Christmas", "Christmas Humphreys"."""
+    before, after = tokens[at - 1] if at else None, tokens[at + 1] if at + 1 < len(tokens) else None
+    return (
+        before is not None
+        and before.capital
+        and before.first
+        and not before.common
+        and text[before.end : tokens[at].start] == " "
+    ) or (after is not None and after.capital and after.last and text[tokens[at].end : after.start] == " ")
 
 
 def _addressed(text: str) -> frozenset[str]:
@@ -195,7 +215,7 @@ def _beside_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
     token, after = tokens[at], tokens[at + 1]
     if text[token.end : after.start] != " " or not after.capital or after.lower in NO_NAMES:
         return False
-    if not (after.first or after.last) and _is_medicine(after.lower):
+    if not (after.first or after.last) and is_learned(after.lower):
         return False
     return not after.common or (after.last and not after.begins)
 

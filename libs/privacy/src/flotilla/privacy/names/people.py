@@ -11,6 +11,7 @@ from typing import Final
 
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import COMMON_ANYWHERE
+from flotilla.privacy.names.learned import is_learned
 from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
@@ -206,6 +207,10 @@ def runs(text: str, tokens: Sequence[Token]) -> Iterator[list[Token]]:
         at = last + 1
 
 
+def _is_learned(token: Token) -> bool:
+    return not (token.first or token.last) and is_learned(token.lower)
+
+
 def _linked(text: str, left: Token, right: Token) -> bool:
     return right.start - left.end <= 3 and bool(_LINK.match(text[left.end : right.start]))  # noqa: PLR2004 - a stop and two spaces
 
@@ -240,7 +245,7 @@ def _last_of_run(text: str, tokens: Sequence[Token], at: int) -> int:
         lower = token.lower
         if not token.capital and lower in PARTICLES and particles < _PARTICLES_MAX:
             particles += 1
-        elif token.capital and lower not in NO_NAMES and (token.name or not token.begins):
+        elif token.capital and lower not in NO_NAMES and (token.name or not (token.begins or _is_learned(token))):
             last, particles = ahead, 0
         else:
             break

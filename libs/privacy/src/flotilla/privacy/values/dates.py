@@ -1,7 +1,7 @@
 """Dates, times and ages in English, German, French and Spanish."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from flotilla.privacy.values import in_words
@@ -61,6 +61,9 @@ _CLOCK: Final = re.compile(
     r"|(?:(?<=[01])\d|(?<=2)[0-3])?\s?(?:Uhr|h)\s?(?:[0-5]\d)?\b)(?![:\d])",
     re.IGNORECASE,
 )
+# Before hours that say how long, not when: "toutes les 12 heures".
+_LASTS: Final = re.compile(r"\b(?:dans|pendant|durant|dur\w{1,5}|les|sous|plus de|moins de|il y a)\s\Z", re.IGNORECASE)
+_LASTS_LENGTH_MAX: Final = 12
 _DAYS: Final = words(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays "
     "Sundays Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonnabend Sonntag Lundi Mardi Mercredi Jeudi "
@@ -146,8 +149,8 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     yield from _of_cards(outline)
     for pattern, count, shapes in _NUMBERS:
         if outline.has_shape(*shapes):
-            for match in outline.at_numbers(pattern, *count):
-                yield *match.span(), "DATE"
+            for start, end in _told(text, outline.at_numbers(pattern, *count)):
+                yield start, end, "DATE"
     if outline.has_shape("9.9", "9. 9"):
         for match in matches(_DAY_MONTH, text, digits):
             if _BEFORE_DAY.search(text, max(0, match.start() - 5), match.start()):
@@ -158,6 +161,14 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     yield from in_words.find(text, outline.lower, words_in)
     if not words_in.isdisjoint(_AGE_WORDS) or _has_age(outline):
         yield from _ages(outline)
+
+
+def _told(text: str, found: Iterable[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """What says when, without hours that say how long."""
+    for match in found:
+        before = text[max(0, match.start() - _LASTS_LENGTH_MAX) : match.start()]
+        if not (match[0].lower().endswith(("heure", "heures")) and _LASTS.search(before)):
+            yield match.span()
 
 
 def _days(outline: Outline, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:

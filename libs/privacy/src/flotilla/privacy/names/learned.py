@@ -1,0 +1,68 @@
+"""Words that are no names by the way they are made: of medicine, of administration, of units; in four languages."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from flotilla.privacy import lexicon
+from flotilla.privacy.lexicon import COMMON_ANYWHERE
+from flotilla.privacy.values.regions import words
+
+_KEPT_MAX: Final = 16_384
+# Stems of the World Health Organization's international names of medicines, as the four languages write them; the
+# shortest ones, which end names as well (Ranvir, Maximus), with the letters that come before them. And what is measured
+# in blood.
+_MEDICINE: Final = re.compile(
+    r"(?:sart[aá]n|statin|olol|azol|cill?in|m[yi]cin|oxacin|c[yi]clin|gliptin|gliflozin|glitazon|glutid|enatid|reotid|parin"
+    r"|xaban|gatran|triptan|formin|s[eé]mid|th?iazid|dipin|oxetin|tralin|[ai]lopram|ipram|faxin|triptylin|peridon|tiapin"
+    r"|[nz]zapin|zepam|zolam|pidem|barbital|zepin|gabalin|gabapentin|racetam|trigin|prof[eè]n|fenac|coxib|c[eé]tamol|codon"
+    r"|fentan[iy]l|predniso|son(?=[ea]\Z)|solon|pril|pamil|azosin|vaptan|rubicin|platin|taxel|[a-z]{3}[iou]mab|[a-z]tinib"
+    r"|fenib|ciclib|parib|zomib|olimus|trexat|ciclovir|[iou]navir|tegravir|buvir|previr|amivir|fovir|setron|lukast|denafil"
+    r"|dalafil|thyroxin|warfarin|dogrel|sugrel|grelor|ph?yllin|meterol|moterol|butamol|fibrat|dronat|bactam|penem|sporin|stigmin"
+    r"|motidin|nitidin|vacain|docain|rocain|prorelin|serelin|torelin|troponin|cr[eé]atinin|bilirubin"
+    r"|h(?:ae?|ä|[eé])moglobin|hemoglobin|albumin|bilirrubin|ferritin|[gt]oxin|spirin|glargin)(?:e|um|en|s|a|o)?\Z"
+)
+# Ends of the words of medicine, science and offices, with so many letters before them that no name ends so.
+_LEARNED_END: Final = re.compile(
+    r"(?:[a-zéè]{3}[oaiy]gram(?:m|me|ma|s|mas|mes|men|ms)?|[aeioy][sk]{1,2}[ck]op(?:y|ie|ia|ies|ias|ien|isch|ic)"
+    r"|(?:ec|e[kc]|os|o)t[oó]m(?:y|ie|ía|ia|ies)|[a-z]{3}[oóa]log(?:y|ie|ia|ía|ist|iste|ista|ical|o|a|ue|isch)"
+    r"|[a-z]{3}opat(?:hy|hie|ía|hic)|[eé]rapeut(?:a|e|in|en)?|th[eé]rap(?:y|ie|ist)|terapia"
+    r"|(?:i[dk]|t[iy]|r|c|[lns]cl?e?r|kl?er|[cz]yt|crin|en|ur|mb|br|in)osis|[a-z]{3}(?:aemi[ae]|ämie)|[a-z]{5}[eé]mi[ae]"
+    r"|[a-z]cardia|[a-z]kardie|tachycarde?|plegi[ae]|[a-z]{2}algi[ae]|megal(?:y|ie|ia|ía)|thyro[iï]di(?:sm|e)|tiroidismo"
+    r"|car[cz]inom[aes]?|adenom[aes]?|lymphom[aes]?|sar[ck]om[aes]?|pn(?:oe|e|o)a|rrh(?:o?ea|[öé]e?)|[a-z]{4}uria|[a-z]{3}lysis"
+    r"|febril[e]?|fébrile?|[a-z]{3}ated|[a-z]{4}ating|[a-z]{3}ations?|[a-z]{3}aci[óo]n(?:es)?|[a-z]{3}i[sz]ed"
+    r"|iatric|pneic|tensive|tensiv[oa])\Z"
+)
+# And what they begin with.
+_LEARNED_BEGINNING: Final = re.compile(
+    r"(?:[eé]lectro|elektro|[eé]cho[ck]ard|ecocard|[ck]ardio|gastro|neuro|osteo|thrombo|h(?:ae|ä|é|e)mo[gdlrstp]|leu[ck]o[cz]"
+    r"|erythro|lympho|neph?ro|hepato|pneumo|dermato|psycho|physio|fisio|kinési|im?m?uno|quimio|chimio|hyper|hypo[a-z]{4}"
+    r"|hipo[tg]|tachy|taqui|brady[ck]|intra[a-z]{4}|post(?:op|men|nat|traum)|pre(?:op|nat)|antibio|radio[a-z]{3}|colonosc"
+    r"|kolosk|coloscop|endosc|ultras)"
+)
+_DERIVED: Final = re.compile(r"(?:non|post|pre|peri|inter|anti|multi|semi)(?P<stem>[^\W\d_]{6,})\Z")
+HOLIDAYS: Final = words("christmas xmas easter hanukkah chanukah chanukka passover diwali thanksgiving")
+"""Nobody's name but beside another name; those that many are called by (Noël, Ramadan, Silvester) are not among them."""
+_UNIT: Final = re.compile(
+    r"(?:[kqm]ilo|mega|giga|milli?|mi[ck]ro|nano|he[ck]to|[cz]enti|d[eé][cz]i)?"
+    r"(?:watt?|vatio|volt(?:io)?|amp[eè]re?|amperio|newton|joule|pascal|kelvin|hertz|her[tc]io|ohm|ohmio|tesla|farad|henry|lux"
+    r"|lumen|lit(?:er|re|ro)|gram(?:m|me|o)?|met(?:er|re|ro)|mètre|bar|celsius|fahrenheit|becquerel|sievert|gray|mol)"
+    r"(?:e?s|n)?(?:stunden?|hours?|heures?|met(?:er|re)s?)?\Z"
+)
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def is_learned(word: str) -> bool:
+    """Whether a word in small letters is made as names of medicines and other learned words are, and names are not."""
+    if _MEDICINE.search(word) or _LEARNED_END.search(word) or _LEARNED_BEGINNING.match(word):
+        return True
+    derived = _DERIVED.match(word)
+    return derived is not None and bool(
+        lexicon.ordinary_words().flags(derived["stem"]) & COMMON_ANYWHERE and not lexicon.names().flags(derived["stem"])
+    )
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def is_unit(word: str) -> bool:
+    """Whether a word in small letters is a unit of measurement; many are called like who found what they measure."""
+    return _UNIT.match(word) is not None
