@@ -44,6 +44,7 @@ logger = structlog.get_logger("orchestrator")
 IN_USE_LOOK_S: Final = 30.0
 """How long a second message of a task waits for the one that has used the grant."""
 CHANGES_TRIED_MAX: Final = 5
+STRICTER: Final = "its gate has become stricter since it was asked about: submit the task again"
 Pending = Callable[[str, str], Awaitable[list[str]]]
 
 _KINDS: Final = {
@@ -130,7 +131,7 @@ class Gate:
                 kept = await self._ask(task, origin, terms, asked)
             if kept is None:
                 continue
-            opened = await self._look(task, origin, kept)
+            opened = await self._look(task, origin, terms, kept)
             if opened is not None:
                 return opened
         raise NoRouteNowError
@@ -164,9 +165,15 @@ class Gate:
             self._events.tell(task, "awaiting_approval", step=asked.step)
         return kept
 
-    async def _look(self, task: Task, origin: Origin, kept: Kept) -> Opened | None:
+    async def _look(self, task: Task, origin: Origin, terms: Terms, kept: Kept) -> Opened | None:
         """What the record says now; None when somebody changed it at this moment."""
         found = at_gate(kept.record, message=origin.message, now_unix_ms=unix_ms())
+        if kept.record.status in ("pending", "granted") and terms.are_stricter_than(kept.record):
+            # Whoever decided was held to the terms of when it was asked.
+            over = msgspec.structs.replace(
+                kept.record, status="withdrawn", grant=None, decided_by="", decided_as="", comment=STRICTER
+            )
+            found = Shut("withdrawn", over)
         match found:
             case Wait(until_unix_ms=until):
                 raise AwaitingApprovalError(until, (kept.record.id,))
@@ -179,7 +186,7 @@ class Gate:
                 elif await self._store.change(kept, record) is None:
                     return None
                 self._events.tell(task, "approval_decided", step=kept.record.gated.step, error=why)
-                raise _shut(why, kept.record.id, kept.record.comment)
+                raise _shut(why, kept.record.id, (record or kept.record).comment)
             case Pass(record=record):
                 return await self._use(task, kept, record)
 

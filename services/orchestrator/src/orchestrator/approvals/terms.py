@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from flotilla.contracts.approval_requests import ApprovalRecord
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
@@ -24,6 +25,10 @@ class Terms(Struct, frozen=True, kw_only=True):
     four_eyes: bool = True
     expires_s: float
     zones: frozenset[Zone] = ALL_ZONES
+
+    def are_stricter_than(self, record: ApprovalRecord) -> bool:
+        """Whether a request that was made before these were asks for less: for no group, for another, or for two eyes."""
+        return (self.four_eyes and not record.four_eyes) or self.group not in ("", record.group)
 
 
 def terms_of(policy: PolicyGate) -> Terms:
