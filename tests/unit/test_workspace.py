@@ -1,7 +1,9 @@
 """A package that is new is bound like the others: it stands in the import contracts, and a service has an image."""
 
+import ast
 import re
 import tomllib
+from collections import Counter
 from typing import Any, Final
 
 import pytest
@@ -50,3 +52,18 @@ def test_every_service_has_an_image():
     assert SERVICES == set(stages)
     assert images is not None
     assert SERVICES == {image.partition("+")[0] for image in images[1].split()}
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_has_each_name_once(service: str):
+    """
+    Its classes, over all rooms: who searches for one finds one.
+    """
+    names = [
+        node.name
+        for path in REPOSITORY.glob(f"services/{service}/src/**/*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+    assert not [name for name, times in Counter(names).items() if times > 1]

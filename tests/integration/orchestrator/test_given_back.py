@@ -18,7 +18,7 @@ from flotilla.testkit.orchestrator_here import running_orchestrator, until
 from flotilla.testkit.plain_client import Json, connect_plainly, new_task
 from flotilla.testkit.scripted_worker import finished, scripted_worker
 from orchestrator.pipelines import step_results
-from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.state.shared_quota import Room
 from orchestrator.ways_in import delivery_run
@@ -100,7 +100,7 @@ async def test_what_is_kept_of_a_run_is_found_where_the_server_answers_late(
         results, task = StepResults(fleet.requests, outputs=room, payload_bytes_max=1_000_000), new_task()
         first = await results.begin("default", task, task, pipeline)
         gave = Result(task=task, capability="summarize", status="ok", output=msgspec.Raw(b'{"summary":"done"}'))
-        await first.keep(step, "internal", Ended(gave, "internal"))
+        await first.keep(step, "internal", StepEnded(gave, "internal"))
         os.kill(nats_server.pid, signal.SIGSTOP)
         try:
             beginning = asyncio.ensure_future(results.begin("default", task, task, pipeline))

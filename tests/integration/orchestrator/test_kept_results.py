@@ -16,7 +16,7 @@ from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import steps_stream
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.execution.dependencies import NoRouteNowError
-from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.state.shared_quota import Room
 
@@ -70,7 +70,7 @@ async def a_run(requests: Requests, run: str) -> None:
     kept = await results.begin(SCOPE, run, run, PIPELINE)
     for number in range(STEPS):
         result = Result(task=f"{run}-{number}", capability="classify", status="ok", output=OUTPUT)
-        await kept.keep(step(number), "internal", Ended(result, "internal"))
+        await kept.keep(step(number), "internal", StepEnded(result, "internal"))
 
 
 async def test_what_is_read_again_has_room_or_the_run_waits(requests: Requests):

@@ -15,7 +15,7 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 from flotilla.contracts.results import Result
 from flotilla.routing.types import Choice
-from orchestrator.execution.run_state import Kept, RunState
+from orchestrator.execution.run_state import RunState, UnsureAnswer
 from orchestrator.execution.run_steps import AttemptEnded, Escalate, Finish
 
 _FINISH: Final = Finish()
@@ -50,17 +50,17 @@ def after_answer(run: RunState, event: AttemptEnded, finished: Finished) -> Fini
     if confidence is None or confidence >= escalation.confidence_min or not behind:
         return _FINISH
     why = f"confidence {confidence:.4g} is below {escalation.confidence_min:.4g}"
-    run.kept = Kept(event.report, behind, why, escalation.answer_anyway)
+    run.kept = UnsureAnswer(event.report, behind, why, escalation.answer_anyway)
     return _ESCALATE
 
 
-def routes_behind(kept: Kept, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+def routes_behind(kept: UnsureAnswer, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
     """Those of a decision's routes that are escalated to, with the reason."""
     reason = f"escalated: {kept.why}"
     return tuple(msgspec.structs.replace(each, reason=reason) for each in choices if each.route in kept.behind)
 
 
-def nobody_behind(kept: Kept) -> TaskError:
+def nobody_behind(kept: UnsureAnswer) -> TaskError:
     """Every route to escalate to is out, or has failed for good."""
     return TaskError(ErrorKind.NO_ROUTE, f"no route behind {kept.report.pool} answered: {kept.why}")
 

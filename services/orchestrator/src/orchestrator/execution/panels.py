@@ -18,7 +18,7 @@ from flotilla.routing.types import Choice, Panel
 from orchestrator.execution.poison_tasks import losses_left
 from orchestrator.execution.retries import ATTEMPTS_MAX, REFRESH, fails_as, wait_for_route
 from orchestrator.execution.run_errors import every_route_failed
-from orchestrator.execution.run_state import Consensus, Kept, PartEnded, RunState
+from orchestrator.execution.run_state import Consensus, PartEnded, RunState, UnsureAnswer
 from orchestrator.execution.run_steps import Action, AskPanel, Escalate, Fail, Finish, PanelEnded
 
 TOO_FEW_LOOK_S: Final = 5.0
@@ -127,7 +127,7 @@ def chosen_part(event: PanelEnded) -> PartEnded | None:
     return next((part for part in event.parts if part.finished is not None), None)
 
 
-def _kept(run: RunState, parts: tuple[PartEnded, ...], consensus: Consensus) -> Kept | None:
+def _kept(run: RunState, parts: tuple[PartEnded, ...], consensus: Consensus) -> UnsureAnswer | None:
     """The first answer, and why it is not the result; None without any."""
     answered = [part for part in parts if part.finished is not None]
     if not answered:
@@ -140,7 +140,7 @@ def _kept(run: RunState, parts: tuple[PartEnded, ...], consensus: Consensus) -> 
         why = f"no {agree} of {count} answers agree"
     behind = frozenset(choice.route for choice in run.choices) - {choice.route for choice in consensus.choices}
     anyway = run.panel is None or run.panel.answer_anyway
-    return Kept(answered[0].state.attempts[-1], behind, why, anyway)
+    return UnsureAnswer(answered[0].state.attempts[-1], behind, why, anyway)
 
 
 def _say(run: RunState, chosen: PartEnded, reason: str) -> None:

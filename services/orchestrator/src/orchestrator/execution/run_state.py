@@ -45,7 +45,7 @@ class RouteTries(Struct):
     status: Literal["open", "resting", "given_up"] = "open"
 
 
-class Kept(Struct, frozen=True):
+class UnsureAnswer(Struct, frozen=True):
     """
     An answer that was not sure enough, or that not enough others agree with.
 
@@ -115,7 +115,7 @@ class Consensus(Struct, frozen=True):
     choices: tuple[Choice, ...]
     agree: int
     ended: tuple[PartEnded, ...] = ()
-    kept: Kept | None = None
+    kept: UnsureAnswer | None = None
 
     def left(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         """Those still to be asked, of the choices of a decision."""
@@ -183,7 +183,7 @@ class RunState(Struct):
     losses: list[frozenset[Replica]] = []
     deaths: int = 0
     escalation: Escalation | None = None
-    kept: Kept | None = None
+    kept: UnsureAnswer | None = None
     panel: Panel | None = None
     consensus: Consensus | None = None
     asked: frozenset[Route] = frozenset()

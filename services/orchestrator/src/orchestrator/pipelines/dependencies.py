@@ -12,7 +12,7 @@ from orchestrator.approvals.elsewhere import GoesElsewhere
 from orchestrator.approvals.gate import Gate
 from orchestrator.execution.executors import Executor
 from orchestrator.execution.task_reports import TaskReports
-from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_results import StepResults
 from orchestrator.reporting.events import Events
 from orchestrator.reporting.pipeline_metrics import PipelineMetrics
@@ -54,7 +54,7 @@ class PipelineDependencies(Struct, frozen=True, kw_only=True):
 class RunStep(Protocol):
     """Runs a step's task."""
 
-    async def __call__(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
+    async def __call__(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> StepEnded:
         """
         Take it to its end.
 

@@ -10,9 +10,9 @@ from flotilla.pipelines.definition import NESTING_MAX, Pipeline
 from flotilla.pipelines.streaming import streamed
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies
-from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.pipeline_run import PipelineRun
 from orchestrator.pipelines.runs_in_hand import RunsInHand
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_places import StepPlaces
 from orchestrator.state.attempt import OnPiece
 from orchestrator.state.tasks import Task
@@ -57,7 +57,7 @@ class PipelineExecutor:
         ended = await self._run(task, on_piece, run_id=task.options.resume or task.id, depth=1)
         return ended.result
 
-    async def run_step(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
+    async def run_step(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> StepEnded:
         """
         Run a step's task, which may be a run again.
 
@@ -70,11 +70,11 @@ class PipelineExecutor:
         await places.enter()
         _leave_while_parked(task, places)
         try:
-            return Ended(await self._needs.below.run(task, on_piece), task.data_class)
+            return StepEnded(await self._needs.below.run(task, on_piece), task.data_class)
         finally:
             places.leave()
 
-    async def _run(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> Ended:
+    async def _run(self, task: Task, on_piece: OnPiece | None, *, run_id: str, depth: int) -> StepEnded:
         pipeline = self._pipelines[task.capability]
         run = PipelineRun(task, pipeline, self._needs, self.run_step, run_id=run_id, depth=depth)
         if on_piece is not None and not task.durable:
@@ -91,7 +91,7 @@ class PipelineExecutor:
             metrics.run_left(task, "nakked")
             raise
         metrics.run_ended(task, result)
-        return Ended(result, run.data_class)
+        return StepEnded(result, run.data_class)
 
 
 def _leave_while_parked(task: Task, places: StepPlaces) -> None:

@@ -16,7 +16,7 @@ from flotilla.contracts.fields import Word
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.results import decode_result, encode
 from flotilla.pipelines.definition import FILE_BYTES_MAX
-from orchestrator.pipelines.ended import Ended
+from orchestrator.pipelines.step_ended import StepEnded
 
 logger = structlog.get_logger("orchestrator")
 
@@ -54,18 +54,18 @@ class KeptResult(Struct, frozen=True, kw_only=True):
 _decode_kept: Final = msgspec.json.Decoder(KeptResult).decode
 
 
-def output_bytes(ended: Ended) -> int:
+def output_bytes(ended: StepEnded) -> int:
     """How many bytes its output has; a failure has none."""
     output = ended.result.output
     return len(output) if isinstance(output, msgspec.Raw) else 0
 
 
-def encode_kept(ended: Ended) -> bytes:
+def encode_kept(ended: StepEnded) -> bytes:
     """Write how a step has ended, to be kept."""
     return msgspec.json.encode(KeptResult(data_class=ended.data_class, result=msgspec.Raw(encode(ended.result))))
 
 
-def read_kept(subject: str, body: bytes) -> Ended | None:
+def read_kept(subject: str, body: bytes) -> StepEnded | None:
     """Read what `encode_kept` wrote; None, with a line in the log, where this version cannot."""
     try:
         kept = _decode_kept(body)
@@ -73,4 +73,4 @@ def read_kept(subject: str, body: bytes) -> Ended | None:
     except (*UNDECODABLE, DecodeFailedError) as error:
         logger.warning("step_result_unreadable", subject=subject, error=type(error).__name__)
         return None
-    return Ended(result, kept.data_class)
+    return StepEnded(result, kept.data_class)

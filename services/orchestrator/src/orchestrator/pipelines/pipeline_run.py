@@ -24,9 +24,9 @@ from orchestrator.approvals.elsewhere import run_elsewhere
 from orchestrator.approvals.terms import Terms
 from orchestrator.execution.dependencies import AwaitingApprovalError, NoRouteNowError
 from orchestrator.pipelines.dependencies import PipelineDependencies, RunStep
-from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.keeping import keep
 from orchestrator.pipelines.routes_away import RoutesAway
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_gates import enter, gate_of, whole
 from orchestrator.pipelines.step_messages import began, over
 from orchestrator.pipelines.step_results import RunResults
@@ -238,7 +238,7 @@ class PipelineRun:
         except Exception as error:  # noqa: BLE001  (whoever waits for the run raises it)
             self._ended.put_nowait(error)
 
-    async def _worked(self, step: StepTask, data_class: DataClass, gate: Terms | None) -> Ended:
+    async def _worked(self, step: StepTask, data_class: DataClass, gate: Terms | None) -> StepEnded:
         """How a step's task ended; of one that was refused too."""
         task, context, needs = self._task, self._context, self._needs
         child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines)
@@ -262,13 +262,13 @@ class PipelineRun:
                     return passed_by
                 opened = await enter(needs, step, gate, child, self._kept)
         except TaskError as error:
-            return Ended(child.failed(error.body), data_class)
+            return StepEnded(child.failed(error.body), data_class)
         if opened is not None:
             child = task_of(step, task, data_class, context=context, pipelines=needs.pipelines, opened=opened)
         ended = await self._run_step(child, on_piece, run_id=run_id, depth=depth)
-        return ended if opened is None else Ended(opened.on_time(ended.result), ended.data_class)
+        return ended if opened is None else StepEnded(opened.on_time(ended.result), ended.data_class)
 
-    def _end(self, step: StepTask, tally: StepTally, ended: Ended, *, kept: bool) -> None:
+    def _end(self, step: StepTask, tally: StepTally, ended: StepEnded, *, kept: bool) -> None:
         """A task of a step is over."""
         result, data_class = ended
         self._classes.append(data_class)

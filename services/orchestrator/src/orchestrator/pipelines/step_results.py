@@ -31,7 +31,6 @@ from flotilla.pipelines.errors import PipelineError
 from flotilla.pipelines.plan import StepTask
 from flotilla.pipelines.reading import read_pipeline
 from orchestrator.execution.dependencies import NoRouteNowError
-from orchestrator.pipelines.ended import Ended
 from orchestrator.pipelines.kept_results import (
     KeptDefinition,
     decode_definition,
@@ -39,6 +38,7 @@ from orchestrator.pipelines.kept_results import (
     output_bytes,
     read_kept,
 )
+from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.state.shared_quota import Room
 
 logger = structlog.get_logger("orchestrator")
@@ -126,7 +126,7 @@ class StepResults:
         """Whether a result can be kept at all."""
         return len(body) <= self._bytes_max
 
-    async def find(self, scope: str, subject: str) -> Ended | None:
+    async def find(self, scope: str, subject: str) -> StepEnded | None:
         """
         What is kept under a subject; None when that cannot be read.
 
@@ -160,13 +160,13 @@ class StepResults:
             logger.warning("definition_unreadable", subject=subject)
             return pipeline
 
-    def give_back(self, scope: str, done: Iterable[Ended]) -> None:
+    def give_back(self, scope: str, done: Iterable[StepEnded]) -> None:
         """Outputs that were read again are not held any more, or by their run from now on."""
         self._outputs.give_back(scope, sum(map(output_bytes, done)))
 
-    async def _done(self, scope: str, run: str, task_id: str) -> dict[str, Ended]:
+    async def _done(self, scope: str, run: str, task_id: str) -> dict[str, StepEnded]:
         """What the run has given, and what has failed of it in this task: another one begins anew where it failed."""
-        done: dict[str, Ended] = {}
+        done: dict[str, StepEnded] = {}
         try:
             await self._read_done(scope, run, task_id, done)
         except BaseException:
@@ -174,7 +174,7 @@ class StepResults:
             raise
         return done
 
-    async def _read_done(self, scope: str, run: str, task_id: str, done: dict[str, Ended]) -> None:
+    async def _read_done(self, scope: str, run: str, task_id: str, done: dict[str, StepEnded]) -> None:
         """Read it, as far as there is room for its outputs; NoRouteNowError where there is not."""
         stream = subjects.steps_stream(scope)
         size_bytes = 0
@@ -211,7 +211,14 @@ class RunResults:
     """
 
     def __init__(
-        self, results: StepResults, scope: str, pipeline: Pipeline, done: dict[str, Ended], *, run: str, task_id: str
+        self,
+        results: StepResults,
+        scope: str,
+        pipeline: Pipeline,
+        done: dict[str, StepEnded],
+        *,
+        run: str,
+        task_id: str,
     ) -> None:
         self.pipeline: Final = pipeline
         self._results = results
@@ -220,7 +227,7 @@ class RunResults:
         self._task_id = task_id
         self._done = done
 
-    def of(self, step: StepTask, data_class: DataClass) -> Ended | None:
+    def of(self, step: StepTask, data_class: DataClass) -> StepEnded | None:
         """How it ended before, if that is kept."""
         if not self._done:
             return None
@@ -235,7 +242,7 @@ class RunResults:
         self._results.give_back(self._scope, self._done.values())
         self._done = {}
 
-    async def keep(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended | None:
+    async def keep(self, step: StepTask, data_class: DataClass, ended: StepEnded) -> StepEnded | None:
         """
         Keep a result; gives the one that counts, which is another's where that was kept first. None when it is too large.
 
@@ -247,7 +254,7 @@ class RunResults:
             return None
         return await self._keep(self._subject(step, data_class), body, ended)
 
-    async def keep_failed(self, step: StepTask, data_class: DataClass, ended: Ended) -> Ended:
+    async def keep_failed(self, step: StepTask, data_class: DataClass, ended: StepEnded) -> StepEnded:
         """
         Keep how a step failed, for this task alone: one that goes on with the run tries it anew. As `keep`.
 
@@ -277,7 +284,7 @@ class RunResults:
         """
         await self._results.keep(self._scope, self._subject_of_passing(step, data_class, submission), b"{}")
 
-    async def _keep(self, subject: str, body: bytes, ended: Ended) -> Ended:
+    async def _keep(self, subject: str, body: bytes, ended: StepEnded) -> StepEnded:
         if await self._results.keep(self._scope, subject, body) is Stored.NOW:
             return ended
         return await self._results.find(self._scope, subject) or ended

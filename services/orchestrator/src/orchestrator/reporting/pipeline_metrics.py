@@ -10,7 +10,7 @@ Outcome = str
 """`ok`, the kind of an error, or `suspended`, `put_off` or `nakked` of a run that goes on later."""
 
 
-class RunsInHand(Protocol):
+class CountsRuns(Protocol):
     """The runs that an orchestrator works on (`pipelines/executor.py`)."""
 
     def counts(self) -> dict[str, int]:
@@ -31,7 +31,7 @@ class PipelineMetrics:
     """
 
     def __init__(self) -> None:
-        self.runs: RunsInHand | None = None
+        self.runs: CountsRuns | None = None
         self._steps: Final = Counter(
             "flotilla_pipeline_steps_total",
             "Tasks of pipelines' steps, by what became of them; `kept` had its result from before.",

@@ -6,7 +6,7 @@ from flotilla.contracts.headers import DataClass
 from flotilla.contracts.results import Result
 
 
-class Ended(NamedTuple):
+class StepEnded(NamedTuple):
     """How a step's task ended, and the class of what its result was made from: at least the task's."""
 
     result: Result
