@@ -79,18 +79,18 @@ def text_of(raw: bytes, kind: Format, *, encoding: str | None) -> str:
         case "zip":
             raise FormatError("an archive; unpack it first")
         case "pdf":
-            return _read(lambda: _pdf(raw), "a PDF", "or convert it to text, with pdftotext for example")
+            return _read(lambda: _pdf(raw), "a PDF", "convert it to text, with pdftotext for example")
         case "docx":
-            return _read(lambda: _docx(raw), "a Word document", "or save it as text")
+            return _read(lambda: _docx(raw), "a Word document", "save it as text")
         case "html":
-            return _read(lambda: _html(raw, encoding), "an HTML page", "or save it as text")
+            return _read(lambda: _html(raw, encoding), "an HTML page", "save it as text")
 
 
 def _read(work: Callable[[], str], what: str, otherwise: str) -> str:
     try:
         text = work()
     except ImportError as error:
-        raise FormatError(f"{what}, which {EXTRA} can read; {otherwise}") from error
+        raise FormatError(f"{what}, which {EXTRA} can read; or {otherwise}") from error
     except FormatError:
         raise
     except Exception as error:  # a malformed document makes a library raise anything
