@@ -120,6 +120,10 @@ chaos-pipelines: install ## Pipelines at full size: kills at every step boundary
 	CHAOS_KILLS=$(or $(CHAOS_KILLS),10000) CHAOS_ITEMS=$(or $(CHAOS_ITEMS),1000) CHAOS_WAITING=$(or $(CHAOS_WAITING),10000) \
 	  $(RUN) pytest -s tests/chaos/test_step_boundaries.py tests/chaos/test_fan_out.py tests/chaos/test_suspended_runs.py $(ARGS)
 
+.PHONY: private-moves
+private-moves: install ## Random orders of all that is done to documents that must stay at home; PRIVATE_MOVES, 5,000 unless given; half an hour
+	PRIVATE_MOVES=$(or $(PRIVATE_MOVES),5000) $(RUN) pytest -s tests/acceptance/test_private_moves.py $(ARGS)
+
 .PHONY: soak
 soak: install ## A million asks and 300,000 durable tasks, every process flat in memory; about half an hour
 	SOAK_ASKS=$(or $(SOAK_ASKS),1000000) SOAK_TASKS=$(or $(SOAK_TASKS),300000) $(RUN) pytest -s tests/chaos/test_soak.py $(ARGS)
