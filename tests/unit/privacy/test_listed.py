@@ -222,6 +222,7 @@ def test_words_of_medicine_units_holidays_and_products_are_no_names(language: st
         ("en", "Reviewed with Curtis Keating and Eufemia Nation.", ["Curtis Keating", "Eufemia Nation"]),
         ("en", "Of 30 Isaac Newton spoke last.", ["Isaac Newton"]),
         ("de", "Im Stock wohnt Karl Stock.", ["Karl Stock"]),
+        ("en", "In row 12 Gray sits beside Koloskov and Mr Prenatt.", ["Gray", "Koloskov", "Prenatt"]),
         ("fr", "Il vient à 12 heures.", ["12 heures"]),
     ],
 )

@@ -37,16 +37,16 @@ _LEARNED_END: Final = re.compile(
 _LEARNED_BEGINNING: Final = re.compile(
     r"(?:[eé]lectro|elektro|[eé]cho[ck]ard|ecocard|[ck]ardio|gastro|neuro|osteo|thrombo|h(?:ae|ä|é|e)mo[gdlrstp]|leu[ck]o[cz]"
     r"|erythro|lympho|neph?ro|hepato|pneumo|dermato|psycho|physio|fisio|kinési|im?m?uno|quimio|chimio|hyper|hypo[a-z]{4}"
-    r"|hipo[tg]|tachy|taqui|brady[ck]|intra[a-z]{4}|post(?:op|men|nat|traum)|pre(?:op|nat)|antibio|radio[a-z]{3}|colonosc"
-    r"|kolosk|coloscop|endosc|ultras)"
+    r"|hipo[tg]|tachy|taqui|brady[ck]|intra[a-z]{4}|post(?:op|men|nat|traum)|pre(?:op|nat[ai])|antibio|radio[a-z]{3}|colonosc"
+    r"|koloskop|coloscop|endosc|ultras)"
 )
 _DERIVED: Final = re.compile(r"(?:non|post|pre|peri|inter|anti|multi|semi)(?P<stem>[^\W\d_]{6,})\Z")
 HOLIDAYS: Final = words("christmas xmas easter hanukkah chanukah chanukka passover diwali thanksgiving")
 """Nobody's name but beside another name; those that many are called by (Noël, Ramadan, Silvester) are not among them."""
 _UNIT: Final = re.compile(
     r"(?:[kqm]ilo|mega|giga|milli?|mi[ck]ro|nano|he[ck]to|[cz]enti|d[eé][cz]i)?"
-    r"(?:watt?|vatio|volt(?:io)?|amp[eè]re?|amperio|newton|joule|pascal|kelvin|hertz|her[tc]io|ohm|ohmio|tesla|farad|henry|lux"
-    r"|lumen|lit(?:er|re|ro)|gram(?:m|me|o)?|met(?:er|re|ro)|mètre|bar|celsius|fahrenheit|becquerel|sievert|gray|mol)"
+    r"(?:watt?|vatio|volt(?:io)?|amp[eè]re?|amperio|newton|joule|pascal|kelvin|hertz|her[tc]io|ohm|ohmio|tesla|farad|lux"
+    r"|lumen|lit(?:er|re|ro)|gram(?:m|me|o)?|met(?:er|re|ro)|mètre|bar|celsius|fahrenheit|becquerel|sievert)"
     r"(?:e?s|n)?(?:stunden?|hours?|heures?|met(?:er|re)s?)?\Z"
 )
 
