@@ -77,7 +77,7 @@ class Catalogue:
         return Catalogue([*self._capabilities.values(), *capabilities])
 
     def names(self) -> frozenset[str]:
-        """The names of all."""
+        """The names of all capabilities that it has."""
         return frozenset(self._capabilities)
 
 

@@ -94,7 +94,7 @@ class UserCapability(Capability):
         return msgspec.Raw(encoded)
 
     def check_form(self, output: msgspec.Raw) -> None:
-        """Decode, schema."""
+        """Refuse what is no JSON, or does not fit the output's schema."""
         try:
             data = decode_json(output)
         except UNDECODABLE as error:

@@ -112,7 +112,7 @@ class Answer:
 
     @property
     def capability(self) -> str:
-        """What was done."""
+        """The capability that was asked for."""
         return self.result.capability
 
     @property
@@ -123,7 +123,7 @@ class Answer:
 
     @property
     def pool(self) -> str:
-        """Who did it."""
+        """Which pool's worker answered; empty when no route finished."""
         return self.result.pool
 
     @property

@@ -35,7 +35,7 @@ UNREAD_BYTES_MAX: Final = 1024 * 1024
 
 
 class PromptClient(Client):
-    """See the module's docstring."""
+    """nats-py's client, which handles a message as the socket hands it over and writes once per read."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class ListsModels(Protocol):
 
     @property
     def provider(self) -> str:
-        """Its name."""
+        """`ollama`, `openai`, `anthropic`, ...: the name of its record."""
         ...
 
     async def models(self, *, timeout_s: float) -> list[str]:

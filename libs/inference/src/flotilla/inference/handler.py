@@ -51,7 +51,7 @@ class HandlerBackend:
 
     @property
     def provider(self) -> str:
-        """As given when it was made."""
+        """What results and metrics call the handlers; of whoever made the backend."""
         return self._provider
 
     def capabilities(self) -> frozenset[str]:

@@ -59,7 +59,7 @@ class OpenReservations:
         self._heard_of.setdefault(reservation.owner, now_s)
 
     def ended(self, reservation: str) -> None:
-        """It has its end."""
+        """Hold it no more, and do not open it again should its beginning be heard only now."""
         self.close(reservation)
         if len(self._ended) >= ENDED_MAX:
             del self._ended[next(iter(self._ended))]

@@ -33,7 +33,7 @@ class Outgoing(Protocol):
 
     @property
     def headers(self) -> MutableMapping[str, str]:
-        """Case-insensitive."""
+        """Those that will be sent; names are looked up without regard to case."""
         ...
 
 

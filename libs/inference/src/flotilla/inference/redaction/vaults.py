@@ -66,7 +66,7 @@ class StoredVault(Struct, frozen=True, kw_only=True):
 
     @property
     def entries(self) -> Entries:
-        """What it holds."""
+        """The values that it holds, by their placeholders; none where there is no record yet."""
         return entries_of(self.handle, self.record)
 
 
