@@ -27,7 +27,7 @@ async def test_an_adapter_and_a_plain_client_get_the_same_answer():
         answer = await model.complete(CALL)
         listed = await model.models(timeout_s=10.0)
         await model.aclose()
-        loop = await closed_loop(directly, in_flight=8, duration_s=0.1)
+        loop = await closed_loop(directly, in_flight=8, duration_s=0.0)
 
     assert (ANSWER, MODEL, 12) == (answer.text, answer.model, answer.usage.output_tokens)
     assert [MODEL] == listed

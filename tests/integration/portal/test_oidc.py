@@ -18,6 +18,7 @@ from joserfc.jwk import RSAKey
 
 from flotilla.testkit.fleet import RunningFleet
 from flotilla.testkit.oidc_provider import KEY_BITS, SUBJECT, OidcProvider
+from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.portal import PortalHere, people_file, start_portal
 from portal.access import oidc as oidc_module
 from portal.access.oidc import Flow, Oidc, OidcError, SignedIn
@@ -97,7 +98,7 @@ async def come_back(browser: httpx.AsyncClient) -> httpx.Response:
     """The portal's answer to whom the provider has sent back."""
     away = await browser.get("/sign-in/start")
     assert away.status_code == 303
-    async with httpx.AsyncClient() as elsewhere:
+    async with httpx.AsyncClient(timeout=WAIT_S) as elsewhere:
         back = await elsewhere.get(away.headers["location"])
     assert back.status_code == 302
     return await browser.get(back.headers["location"])
@@ -135,7 +136,7 @@ async def test_who_signs_out_signs_out_at_the_provider(portal_of_provider: Porta
     With the ID token of the sign-in, which the browser keeps for this one address, and once: without it the provider asks.
     """
     asked = len(provider.ended)
-    async with portal_of_provider.browser() as browser, httpx.AsyncClient() as elsewhere:
+    async with portal_of_provider.browser() as browser, httpx.AsyncClient(timeout=WAIT_S) as elsewhere:
         answer = await come_back(browser)
         kept = next(each for each in answer.headers.get_list("set-cookie") if "id-token" in each).lower()
         other_requests = str((await browser.get("/session")).request.headers)
@@ -281,7 +282,11 @@ async def test_a_way_back_belongs_to_the_browser_that_began(portal_of_provider: 
     """
     Nobody is signed in by an address that somebody else sends; nor by a cookie that is forged, or a code that was used.
     """
-    async with portal_of_provider.browser() as mine, portal_of_provider.browser() as theirs, httpx.AsyncClient() as idp:
+    async with (
+        portal_of_provider.browser() as mine,
+        portal_of_provider.browser() as theirs,
+        httpx.AsyncClient(timeout=WAIT_S) as idp,
+    ):
         away = await theirs.get("/sign-in/start")
         back = (await idp.get(away.headers["location"])).headers["location"]
         sent = [await mine.get(back)]
@@ -311,7 +316,7 @@ async def test_a_new_key_of_the_providers_is_taken(provider: OidcProvider, monke
     flow = Flow(state="state", nonce="nonce", verifier="v" * 43)
 
     async def sign_in() -> SignedIn:
-        async with httpx.AsyncClient() as browser:
+        async with httpx.AsyncClient(timeout=WAIT_S) as browser:
             back = await browser.get(await oidc.begin(flow, here))
         return await oidc.finish(flow, parse_qs(urlsplit(back.headers["location"]).query)["code"][0], here)
 
