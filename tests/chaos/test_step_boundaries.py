@@ -89,13 +89,13 @@ class Killer:
     Attributes:
         planned: The kill of each run that has not been made yet.
         made: Those that were.
-        workers_died: When a worker was killed, by this machine's clock in nanoseconds since 1970.
+        workers_lost: When a worker was killed, or nats-server, after which a late one counts as dead; nanoseconds since 1970.
     """
 
     def __init__(self, fleet: RunningFleet, worker_env: dict[str, str]) -> None:
         self.planned: Final[dict[str, Kill]] = {}
         self.made: Final[Counter[Kill]] = Counter()
-        self.workers_died: Final[list[int]] = []
+        self.workers_lost: Final[list[int]] = []
         self._whole = asyncio.Event()
         self._whole.set()
         self._changed = asyncio.Event()
@@ -113,14 +113,14 @@ class Killer:
         self._whole.clear()
         self._changed.set()
         self.made[kill] += 1
+        if kill.victim != "orchestrator":
+            self.workers_lost.append(time.time_ns())
         if kill.victim == "nats-server":
             os.kill(self._fleet.server.pid, signal.SIGKILL)
             mending = self._start_server()
         else:
             victim = self._running(kill.victim)
             victim.kill()
-            if kill.victim == "worker":
-                self.workers_died.append(time.time_ns())
             mending = self._start(kill.victim, victim)
         task = asyncio.get_running_loop().create_task(mending)
         self._mending.add(task)
@@ -206,11 +206,11 @@ class Results:
 
 
 class GivenUp(NamedTuple):
-    """A run that was given up since workers died of one of its steps, and how many did while it was under way."""
+    """A run that was given up since workers died of one of its steps, and how many were lost while it was under way."""
 
     run: str
     said: Json
-    workers_died: int
+    workers_lost: int
 
 
 class Killed(NamedTuple):
@@ -250,7 +250,7 @@ async def test_no_kept_step_is_repeated_and_no_run_is_lost_whoever_dies_at_which
             result = each.results.of[run]
             assert OUTPUT == result.get("output"), f"{result} {story}"
         for lost in each.given_up:
-            assert lost.workers_died >= DEATHS_MAX, f"{lost} {story}"
+            assert lost.workers_lost >= DEATHS_MAX, f"{lost} {story}"
         assert {(run, *task) for run, task in product(each.runs, TASKS)} == set(each.kept), story
         assert set(each.kept) == each.counts.asked.keys(), story
 
@@ -266,12 +266,12 @@ async def _kill_in_a_fleet(directory: Path, plan: Iterator[Kill]) -> Killed:
         await settled(admin.nc)
         runs = await _run_all(client, killer, results, plan)
         await killer.until_whole()
-        given_up = await _go_on(client, runs, results, counts, killer.workers_died)
+        given_up = await _go_on(client, runs, results, counts, killer.workers_lost)
         return Killed(list(runs), given_up, killer.made, results, counts, await kept_steps(admin))
 
 
 async def _go_on(
-    client: PlainClient, runs: dict[str, int], results: Results, counts: StepCounts, workers_died: list[int]
+    client: PlainClient, runs: dict[str, int], results: Results, counts: StepCounts, workers_lost: list[int]
 ) -> list[GivenUp]:
     """
     Go on with the runs that were given up: what nobody kills any more ends well.
@@ -288,7 +288,7 @@ async def _go_on(
         ]
         # Workers may have died before they could ask the provider.
         began_ns = min(asked, default=runs[run])
-        given_up.append(GivenUp(run, details, sum(died_ns >= began_ns for died_ns in workers_died)))
+        given_up.append(GivenUp(run, details, sum(lost_ns >= began_ns for lost_ns in workers_lost)))
         again = new_task()
         await _submit(client, again, run, {"Flotilla-Resume": run})
         await eventually(lambda again=again: _has_ended(results, again), STALLED_S)
