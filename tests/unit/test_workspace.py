@@ -16,6 +16,7 @@ SERVICES: Final = {path.parent.name for path in REPOSITORY.glob("services/*/pypr
 PACKAGES: Final = {f"flotilla.{path.parent.name}" for path in REPOSITORY.glob("libs/*/pyproject.toml")} | {
     service.replace("-", "_") for service in SERVICES
 }
+LINES_MAX: Final = 400
 
 
 def test_every_package_is_known_to_the_import_contracts():
@@ -67,3 +68,17 @@ def test_a_service_has_each_name_once(service: str):
     ]
 
     assert not [name for name, times in Counter(names).items() if times > 1]
+
+
+def test_no_file_is_longer_than_one_job():
+    """
+    Of what runs and of its tests' kit.
+    """
+    lengths = {
+        path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8").count("\n")
+        for folder in ("libs", "services")
+        for path in REPOSITORY.glob(f"{folder}/*/src/**/*.py")
+    }
+
+    assert lengths
+    assert not {name: lines for name, lines in lengths.items() if lines > LINES_MAX}
