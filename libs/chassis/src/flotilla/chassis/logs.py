@@ -117,7 +117,8 @@ def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
 
 def _on_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     what = str(context.get("message", "")).partition("<")[0].partition("(")[0][:80]
-    structlog.get_logger("asyncio").error("loop_error", what=what.strip(), exc_info=context.get("exception"))
+    logger = structlog.get_logger("asyncio")
+    logger.error("loop_error", what=what.strip(), exc_info=context.get("exception"))
 
 
 def _named(error: BaseException) -> str:
