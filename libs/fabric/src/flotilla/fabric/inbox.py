@@ -143,12 +143,17 @@ class _Waiting:
 
 
 class Requests:
-    """Request and one reply, on a shared inbox; timeouts are found by one sweep instead of a timer per request."""
+    """
+    Request and one reply, on a shared inbox; timeouts are found by one sweep instead of a timer per request.
+
+    The sweep stands still while no request waits.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = Inbox(connection, connection.inbox)
         self._waiting: dict[str, _Waiting] = {}
+        self._asked: Final = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._denied: set[str] = set()
@@ -221,6 +226,7 @@ class Requests:
             lost_with_connection=lost_with_connection,
             may_be_denied=may_be_denied,
         )
+        self._asked.set()
         if is_interim is not None:
             waiting.again = again
             waiting.again_at = now + UNHEARD_S
@@ -257,6 +263,7 @@ class Requests:
 
         reply = self._inbox.open(on_reply)
         self._waiting[reply] = _Waiting(future, subject, self._loop.time() + timeout_s)
+        self._asked.set()
         try:
             await self._connection.publish(subject, body, reply=reply)
             last = await future
@@ -269,6 +276,11 @@ class Requests:
 
     async def _sweep(self) -> None:
         while True:
+            if not self._waiting:
+                self._asked.clear()
+                await self._asked.wait()
+                # What was denied before was something else that this connection published.
+                self._denied.clear()
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = self._loop.time()
             denied, self._denied = self._denied, set()

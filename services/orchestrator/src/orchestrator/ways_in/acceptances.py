@@ -16,7 +16,8 @@ LOOK_EVERY_S: Final = 0.1
 
 class Acceptances:
     """
-    One loop for all asks, so that those that are answered at once, which are most, cost a dictionary entry.
+    One loop for all asks, so that those that are answered at once, which are most, cost a dictionary entry. It stands
+    still while there are none.
 
     An orchestrator that is frozen says nothing: the caller then asks another one.
     """
@@ -25,6 +26,7 @@ class Acceptances:
         self._replies = replies
         self._loop = asyncio.get_running_loop()
         self._untold: Final[dict[str, tuple[float, str]]] = {}
+        self._taken: Final = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -39,6 +41,7 @@ class Acceptances:
     def expect(self, reply: str, task_id: str) -> None:
         """A task was taken whose caller wants to know."""
         self._untold[reply] = (self._loop.time() + TOLD_AFTER_S, task_id)
+        self._taken.set()
 
     def over(self, reply: str) -> None:
         """It has its answer."""
@@ -46,6 +49,9 @@ class Acceptances:
 
     async def _tell(self) -> None:
         while True:
+            if not self._untold:
+                self._taken.clear()
+                await self._taken.wait()
             await asyncio.sleep(LOOK_EVERY_S)
             for reply, task_id in self._due(self._loop.time()):
                 self._untold.pop(reply, None)
