@@ -305,6 +305,32 @@ async def test_a_way_back_belongs_to_the_browser_that_began(portal_of_provider: 
     ]
 
 
+STRANGE_KEYS = [
+    {"kty": "EC", "crv": "P-192", "x": "AA", "y": "AA", "kid": "curve"},
+    {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "small"},
+    {"kty": ["RSA"]},
+    {},
+    7,
+]
+
+
+async def test_keys_that_are_not_known_here_keep_nobody_out(provider: OidcProvider):
+    """
+    A provider adds kinds of keys before everybody knows them; the one that signs is among the others.
+    """
+    person = Person(name="Ada", role="viewer", token_digest=None, creds=None, admin_creds=False, scope="default",
+        documents=False, login=SUBJECT)  # fmt: skip
+    oidc, here = Oidc(settings_of(provider), People([person])), "http://127.0.0.1:1/sign-in/back"
+    provider.redirect_uris.add(here)
+    provider.keys_answer = json.dumps({"keys": [*STRANGE_KEYS, provider.key.as_dict(private=False)]}).encode()
+    flow = Flow(state="state", nonce="nonce", verifier="v" * 43)
+    async with httpx.AsyncClient() as browser:
+        back = await browser.get(await oidc.begin(flow, here))
+    code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
+
+    assert person is (await oidc.finish(flow, code, here)).person
+
+
 async def test_a_new_key_of_the_providers_is_taken(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch):
     """
     Keys are read again when one is not known, and not more often than KEYS_AGAIN_S.

@@ -9,6 +9,7 @@ this portal, for this flow, and not over (OpenID Connect Core 1.0, 3.1.3.7). Thi
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -288,7 +289,7 @@ class Oidc:
             if known is not None and time.monotonic() - known[0] < (KNOWN_FOR_S if may_be_old else KEYS_AGAIN_S):
                 return known[1]
             found = await self._read(configuration.jwks_uri, dict[str, Any])
-            self._keys = (time.monotonic(), KeySet.import_key_set(found))
+            self._keys = (time.monotonic(), _keys_in(found))
             return self._keys[1]
 
     async def _read(self, url: str, kind: Any) -> Any:
@@ -302,3 +303,12 @@ class Oidc:
         except (httpx2.HTTPError, TimeoutError, *UNDECODABLE) as error:
             self._failed_s = time.monotonic()
             raise OidcError("unreachable", f"configuration or keys: {type(error).__name__}") from None
+
+
+def _keys_in(found: dict[str, Any]) -> KeySet:
+    """The keys that can be read: one of a curve or a kind that is not known here keeps nobody out (RFC 7517, 5)."""
+    keys: list[Any] = []
+    for key in found["keys"]:
+        with suppress(JoseError, ValueError, TypeError, KeyError):
+            keys += KeySet.import_key_set({"keys": [key]}).keys
+    return KeySet(keys)
