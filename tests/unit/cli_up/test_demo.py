@@ -13,6 +13,7 @@ from flotilla.cli.demo.outputs import write_outputs
 from flotilla.cli.demo.screen import Screen
 from flotilla.cli.demo.summary import FAILURES_SHOWN_MAX, failures, milliseconds, rows, summary_line
 from flotilla.cli.demo.work import HEADLINES, SUMMARIES, Item, Ran, batches
+from flotilla.cli.supervisor.engines import Engines
 from flotilla.client.answers import Answer
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.results import Result
@@ -221,3 +222,16 @@ def test_a_line_that_is_wrapped_stays_where_it_begins():
     Screen(Console(file=out, width=20)).say("  one two three four five six")
 
     assert [line.rstrip() for line in out.getvalue().splitlines()] == ["  one two three four", "  five six"]
+
+
+def test_who_had_models_looked_for_is_told_why_there_are_none():
+    """
+    And not to have them looked for; who did not is told how.
+    """
+    told = {looked_for: io.StringIO() for looked_for in (True, False)}
+    for looked_for, out in told.items():
+        engines = Engines(local="embedded", cloud="embedded", notes=("local: no server answers",))
+        Screen(Console(file=out, width=400)).engines(engines, looked_for=looked_for)
+
+    assert "local: no server answers\n" == told[True].getvalue()
+    assert "ENGINE=auto" in told[False].getvalue()

@@ -178,18 +178,22 @@ async def run(arguments: argparse.Namespace, screen: Screen) -> int:
             async with AsyncExitStack() as stack:
                 with screen.waiting("Looking for models and keys"):
                     supervisor = await stack.enter_async_context(supervised(options, stop, events.append))
-                showing = asyncio.ensure_future(_start_and_show(supervisor, documents, screen, arguments.output))
-                return await _until_stopped(showing, stop)
+                shown = _start_and_show(
+                    supervisor, documents, screen, arguments.output, looked_for=arguments.engine == "auto"
+                )
+                return await _until_stopped(asyncio.ensure_future(shown), stop)
         except FlotillaError:
             for event in events:
                 screen.say(event)
             raise
 
 
-async def _start_and_show(supervisor: Supervisor, documents: list[Document], screen: Screen, output: Path) -> bool:
+async def _start_and_show(
+    supervisor: Supervisor, documents: list[Document], screen: Screen, output: Path, *, looked_for: bool
+) -> bool:
     began_at = time.monotonic()
-    screen.engines(supervisor.engines)
     engines = supervisor.engines
+    screen.engines(engines, looked_for=looked_for)
     parts = f"1 orchestrator, {(bool(engines.local) + bool(engines.cloud)) * REPLICAS + 1} workers"
     with screen.waiting(f"Starting nats-server, {parts}"):
         await supervisor.start()

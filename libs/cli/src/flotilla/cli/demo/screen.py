@@ -73,9 +73,9 @@ class Screen:
             progress.add_task(text, total=None)
             yield
 
-    def engines(self, engines: Engines) -> None:
-        """What stands behind the zones, plainly."""
-        if engines.local in ("embedded", "noop") and engines.cloud == engines.local:
+    def engines(self, engines: Engines, *, looked_for: bool) -> None:
+        """What stands behind the zones, plainly; and why, where models and keys were looked for."""
+        if not looked_for:
             self._console.print(
                 f"The {engines.local} engine stands in for the models, in both zones: it counts words and matches "
                 "patterns on this CPU and is no language model. Nothing leaves this machine; `make demo ENGINE=auto` "
