@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy import CacheEntry, CapabilityPolicy, HedgeEntry, Policy, RouteEntry, ShadowEntry
+from flotilla.contracts.redaction import LOCAL_CAPABILITIES
 from flotilla.contracts.stats import RouteKey
 from flotilla.contracts.subjects import Zone
 from flotilla.routing.breakers import Breaker
@@ -29,7 +30,7 @@ from orchestrator.execution.hedges import second_choice
 NOW = 1_800_000_000_000
 POOLS = ("a", "b", "c", "d")
 MODELS = ("m", "n", "m:latest")
-CAPABILITIES = ("classify", "embed")
+CAPABILITIES = ("classify", "embed", "redact")
 
 maybe = st.none
 pool_names = st.sampled_from(POOLS)
@@ -134,6 +135,13 @@ healths = st.builds(
 seeds = st.integers(0, 2**32)
 
 
+def stays_home(task: TaskView) -> bool:
+    """
+    What is redacted or restored does too, whatever class somebody gave it.
+    """
+    return task.data_class == "restricted" or task.capability in LOCAL_CAPABILITIES
+
+
 def decide(task: TaskView, policy: CompiledPolicy, fleet: FleetView, health: Health, seed: int) -> Decision:
     return route(task, policy, fleet, health, now_unix_ms=NOW, rng=random.Random(seed))
 
@@ -161,7 +169,7 @@ def test_every_decision_keeps_what_routing_promises(
         assert pool.zone == chosen.zone
         assert pool.slots > 0
         assert task.capability in pool.models[chosen.model]
-        assert task.data_class != "restricted" or chosen.zone == "local"
+        assert not stays_home(task) or chosen.zone == "local"
         assert task.data_class in rules.data_classes
         assert task.wanted_pool in (None, chosen.pool)
         assert task.wanted_model is None or is_called(chosen.model, task.wanted_model)
@@ -221,7 +229,7 @@ def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetVie
     zones = [choice.route.zone for choice in decision.routes]
     order = [(choice.free_slots <= 0, choice.route.zone == "cloud") for choice in decision.routes]
     assert order == sorted(order)
-    assert task.data_class != "restricted" or "cloud" not in zones
+    assert not stays_home(task) or "cloud" not in zones
     assert decision.routes or decision.reason
     serving = {pool.pool for pool in fleet.serving(task.capability)}
     named = {choice.route.pool for choice in decision.routes} | {exclusion.pool for exclusion in decision.excluded}
@@ -324,7 +332,7 @@ def test_all_options_together_keep_what_routing_promises(
     for choice in asked:
         pool = fleet.pools[choice.route.pool]
         assert pool.zone == choice.route.zone
-        assert task.data_class != "restricted" or pool.zone == "local"
+        assert not stays_home(task) or pool.zone == "local"
         assert task.data_class in rules.data_classes
         assert pool.slots > 0
         assert pool.pool not in over_limit
@@ -342,4 +350,4 @@ def test_all_options_together_keep_what_routing_promises(
             assert shadow
         else:
             assert shadow.pool == rules.shadow.pool
-            assert task.data_class != "restricted" or shadow.zone == "local" == fleet.pools[shadow.pool].zone
+            assert not stays_home(task) or shadow.zone == "local" == fleet.pools[shadow.pool].zone
