@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from nats.aio.msg import Msg
 
 from flotilla.testkit.nats_server import RunningServer
@@ -19,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 async def test_a_request_to_a_server_that_stands_still_for_a_moment_is_answered(nats_server: RunningServer):
     """
-    Unless the test says how long it waits.
+    As far as nothing else is said.
     """
 
     async def answer_it(message: Msg) -> None:
@@ -34,8 +33,6 @@ async def test_a_request_to_a_server_that_stands_still_for_a_moment_is_answered(
     await settled(answering.nc)
     os.kill(nats_server.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(TimeoutError):
-            await asking.nc.request("question", timeout=0.01)
         answer = asyncio.ensure_future(asking.nc.request("question"))
         await asyncio.wait({answer}, timeout=STANDS_STILL_S)
     finally:
