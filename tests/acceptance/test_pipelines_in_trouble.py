@@ -173,7 +173,8 @@ async def test_runs_whose_files_were_removed_wait_for_them_and_fail_at_their_dea
 
 async def test_a_step_whose_capability_vanished_fails_its_run_at_its_deadline(tmp_path: Path):
     """
-    The run goes on by its own file, whose capability no file defines and no worker announces any more.
+    The run goes on by its own file, whose capability no file defines and no worker announces any more; one that is asked
+    for it by the card of before refuses.
     """
     stall = Stall("own")
     env = _folder(tmp_path / "files", WITH_OWN, OWN)

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from flotilla.contracts.results import Result
+from flotilla.fabric.api_requests import ask_api
 from flotilla.fabric.connection import connected
 from flotilla.fabric.inbox import Requests
+from flotilla.fabric.jetstream_api import stream_update
 from flotilla.pipelines.plan import StepKey, StepTask
 from flotilla.pipelines.reading import read_pipeline
 from flotilla.provisioning.streams import ensure
@@ -17,7 +19,7 @@ from flotilla.provisioning.topology import steps_stream
 from flotilla.testkit.nats_server import RunningServer
 from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.pipelines.step_ended import StepEnded
-from orchestrator.pipelines.step_results import StepResults
+from orchestrator.pipelines.step_results import RunResults, StepResults
 from orchestrator.state.shared_quota import Room
 
 SCOPE: Final = "default"
@@ -71,6 +73,24 @@ async def a_run(requests: Requests, run: str) -> None:
     for number in range(STEPS):
         result = Result(task=f"{run}-{number}", capability="classify", status="ok", output=OUTPUT)
         await kept.keep(step(number), "internal", StepEnded(result, "internal"))
+
+
+async def test_of_two_results_of_a_step_the_first_counts_whatever_replicas_have_heard_of(requests: Requests):
+    """
+    By the stream's leader: here its replicas answer nothing at all.
+    """
+    stream = steps_stream(SCOPE)
+    config = msgspec.to_builtins(msgspec.structs.replace(stream, allow_direct=False))
+    await ask_api(requests, stream_update(stream.name), config)
+    await a_run(requests, "taken-over")
+    room = Room((SCOPE,), total_max=1_000_000, share_max=1.0)
+    results = StepResults(requests, outputs=room, payload_bytes_max=1_000_000)
+    late = RunResults(results, SCOPE, PIPELINE, {}, run="taken-over", task_id="taken-over")
+    result = Result(task="late", capability="classify", status="ok", output=OUTPUT)
+    counts = await late.keep(step(0), "internal", StepEnded(result, "internal"))
+
+    assert counts is not None
+    assert "taken-over-0" == counts.result.task
 
 
 async def test_what_is_read_again_has_room_or_the_run_waits(requests: Requests):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ def failed(kind: str, message: str = "as the script says", **more: Any) -> Json:
 
 class ScriptedWorker:
     """
-    A replica that says what it is told to.
+    A replica that says what it is told to, of the capabilities that it announces; others it refuses, as a worker does.
 
     Attributes:
         requests: Every request it was sent, as JSON, in order.
@@ -48,7 +48,9 @@ class ScriptedWorker:
         controls: Every word to this replica alone, in-flight checks among them.
     """
 
-    def __init__(self, client: PlainClient, *, zone: str, pool: str, replica: str, script: Script) -> None:
+    def __init__(
+        self, client: PlainClient, *, zone: str, pool: str, replica: str, script: Script, capabilities: Collection[str]
+    ) -> None:
         self.requests: Final[list[Json]] = []
         self.replies: Final[list[str]] = []
         self.controls: Final[list[Json]] = []
@@ -56,6 +58,7 @@ class ScriptedWorker:
         self._client = client
         self._lane = f"{zone}.{pool}"
         self._replica = replica
+        self._capabilities = frozenset(capabilities)
         self._saying: set[asyncio.Task[None]] = set()
 
     async def join(self) -> None:
@@ -89,7 +92,10 @@ class ScriptedWorker:
             await self._client.nc.publish(message.reply, answer)
 
     async def _say(self, reply: str, request: Json) -> None:
-        for line in self.script(request):
+        capability = request["capability"]
+        # A pool is routed to for a while by the card of a replica that has left.
+        is_served = capability in self._capabilities
+        for line in self.script(request) if is_served else [failed("refused", f"does not serve {capability}")]:
             if isinstance(line, (int, float)):
                 await asyncio.sleep(line)
                 continue
@@ -134,7 +140,7 @@ async def scripted_worker(
             await asyncio.sleep(REFRESH_S)
             await client.nc.publish(subject, body)
 
-    worker = ScriptedWorker(client, zone=zone, pool=pool, replica=replica, script=script)
+    worker = ScriptedWorker(client, zone=zone, pool=pool, replica=replica, script=script, capabilities=capabilities)
     await worker.join()
     await client.nc.publish(subject, body)
     refreshing = asyncio.get_running_loop().create_task(refresh())

@@ -23,7 +23,7 @@ from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
 from flotilla.fabric.publish_outcomes import Stored
-from flotilla.fabric.stored import StoredMessage, between, last_message, last_message_direct, last_of_each
+from flotilla.fabric.stored import StoredMessage, between, last_message, last_of_each
 from flotilla.fabric.stream_usage import last_sequence
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import Pipeline
@@ -128,13 +128,13 @@ class StepResults:
 
     async def find(self, scope: str, subject: str) -> StepEnded | None:
         """
-        What is kept under a subject; None when that cannot be read.
+        What is kept under a subject, by its stream's leader; None when that cannot be read.
 
         Raises:
             NoRouteNowError: The server could not be asked.
         """
         try:
-            found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
+            found = await last_message(self._requests, subjects.steps_stream(scope), subject)
         except FabricError:
             raise NoRouteNowError from None
         return None if found is None else read_kept(found.subject, found.body)
@@ -149,7 +149,8 @@ class StepResults:
         return await last_message(self._requests, subjects.steps_stream(scope), subject) is not None
 
     async def _definition(self, scope: str, subject: str, pipeline: Pipeline) -> Pipeline:
-        found = await last_message_direct(self._requests, subjects.steps_stream(scope), subject)
+        # Of the leader: a replica that has not heard of it yet would have the run go on under what there is now.
+        found = await last_message(self._requests, subjects.steps_stream(scope), subject)
         if found is None:
             return pipeline
         try:
