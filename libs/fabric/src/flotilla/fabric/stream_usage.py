@@ -19,13 +19,12 @@ SUBJECTS_MAX: Final = 100_000
 
 class StreamUsage(Struct, frozen=True, kw_only=True):
     """
-    What a stream holds, and may hold; -1 where there is no bound.
+    What a stream holds, and may hold; -1 where there is no bound. Two are equal where nothing has come or gone in between.
 
     Attributes:
         last_sequence: Of the newest message that it has ever held; 0 before the first.
         subjects: On which it holds messages.
         created: When it was made, as the server writes it: one that was lost and made again has another time.
-        at_unix_ms: When this was so, by the server's clock.
     """
 
     messages: int
@@ -35,7 +34,6 @@ class StreamUsage(Struct, frozen=True, kw_only=True):
     last_sequence: int = 0
     subjects: int = 0
     created: str = ""
-    at_unix_ms: int = 0
 
 
 async def usage_by_subject(requests: Requests, stream: str, pattern: str) -> tuple[StreamUsage, dict[str, int]]:
@@ -78,7 +76,13 @@ async def sequences(requests: Requests, stream: str, *, stream_may_miss: bool = 
 
 async def held_by(requests: Requests, stream: str) -> StreamUsage:
     """How much a stream holds of what it may."""
-    return _usage_of(await ask_api(requests, jetstream_api.stream_info(stream), {}))
+    return (await held_and_when(requests, stream))[0]
+
+
+async def held_and_when(requests: Requests, stream: str) -> tuple[StreamUsage, int]:
+    """How much a stream holds of what it may, and when that was so: milliseconds since 1970 by the server's clock."""
+    answer = await ask_api(requests, jetstream_api.stream_info(stream), {})
+    return _usage_of(answer), round(datetime.fromisoformat(answer["ts"]).timestamp() * 1000)
 
 
 def _usage_of(answer: dict[str, Any]) -> StreamUsage:
@@ -92,5 +96,4 @@ def _usage_of(answer: dict[str, Any]) -> StreamUsage:
         last_sequence=int(state.get("last_seq", 0)),
         subjects=int(state.get("num_subjects", 0)),
         created=str(answer.get("created", "")),
-        at_unix_ms=round(datetime.fromisoformat(answer["ts"]).timestamp() * 1000) if "ts" in answer else 0,
     )

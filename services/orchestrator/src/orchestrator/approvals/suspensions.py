@@ -26,7 +26,7 @@ from flotilla.fabric.errors import FabricError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.jetstream_api import CONFLICTS, EXPECTED_LAST_SUBJECT_SEQUENCE, SCHEDULE, SCHEDULE_TARGET, read_ack
 from flotilla.fabric.stored import StoredMessage, delete_message, last_message
-from flotilla.fabric.stream_usage import held_by
+from flotilla.fabric.stream_usage import held_and_when
 
 FULL_SHARE: Final = 2
 """One in so many parts of the stream's room is used: it cannot refuse, and would drop the oldest."""
@@ -120,14 +120,14 @@ class Suspensions:
         if len(body) > self._bytes_max:
             raise CannotSuspendError("the task is too large to be suspended")
         left_ms = max(0, until_unix_ms - unix_ms())
-        held = await held_by(self._requests, subjects.suspended_stream(scope))
+        held, now_unix_ms = await held_and_when(self._requests, subjects.suspended_stream(scope))
         if (
             held.messages >= held.messages_max // FULL_SHARE
             or held.size_bytes + len(body) > held.size_bytes_max // FULL_SHARE
         ):
             raise CannotSuspendError("as many tasks are suspended already as may")
         # Late by what the server's answer took, and never early.
-        if not await self._schedule(scope, task, body, held.at_unix_ms + left_ms + 1, expected=None):
+        if not await self._schedule(scope, task, body, now_unix_ms + left_ms + 1, expected=None):
             raise FabricError(f"stream {subjects.suspended_stream(scope)}: the task could not be suspended now")
 
     async def wake(self, scope: str, task: str) -> bool:
