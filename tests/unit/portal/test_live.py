@@ -139,7 +139,7 @@ def test_tasks_and_their_events_have_bounds():
     for number in range(10):
         tasks.take("default", event("queued", f"t{number}"))
     for _ in range(2 * EVENTS_PER_TASK_MAX):
-        tasks.take("default", event("progress", "t9"))
+        tasks.take("default", event("attempt_failed", "t9"))
     seen = tasks.take("default", event("failed", "t9", error="timeout"))
     for _ in range(4):
         tasks.take("default", event("failed", "t9", error="timeout"))
@@ -157,7 +157,7 @@ def test_events_of_all_tasks_have_a_bound_and_labels_are_kept_once():
     tasks = SeenTasks(events_max=50)
     for number in range(30):
         for _ in range(10):
-            seen = tasks.take("default", event("progress", f"t{number}", labels={"a": "b"}))
+            seen = tasks.take("default", event("attempt_failed", f"t{number}", labels={"a": "b"}))
             assert {"a": "b"} == seen.labels
             assert not [one for one in seen.events if one.labels]
 

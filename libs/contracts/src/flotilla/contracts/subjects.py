@@ -14,7 +14,6 @@ Priority = Literal["high", "normal", "low"]
 EventKind = Literal[
     "queued",
     "dispatched",
-    "progress",
     "attempt_failed",
     "finished",
     "failed",

@@ -24,7 +24,6 @@ STATE_AFTER: Final[dict[EventKind, TaskState]] = {
     "queued": "waiting",
     "awaiting_approval": "waiting",
     "dispatched": "running",
-    "progress": "running",
     "step_started": "running",
     "finished": "ok",
     "failed": "failed",
