@@ -38,7 +38,7 @@ class Counter:
         self._values: dict[Labels, float] = {}
 
     def add(self, labels: Labels, amount: float = 1) -> None:
-        """Counter; the labels in the order of the declaration."""
+        """Add to the series of these label values, which come in the order of the declaration."""
         values = self._values
         if labels in values:
             values[labels] += amount

@@ -40,7 +40,8 @@ class Fleet(FleetApi):
 
     Attributes:
         policy: The fleet's routing policy.
-        blackboard: Values that every member of the fleet and every caller of the scope can read, change and watch.
+        blackboard: Values that every caller of the scope can read, change and watch.
+        approvals: Requests that wait for a person; for the scope's approver alone.
     """
 
     def __init__(self, link: Link) -> None:
@@ -159,8 +160,9 @@ class Fleet(FleetApi):
                     print(piece, end="", flush=True)
             print(stream.answer.usage.output_tokens)
 
-        A capability whose output is structured comes as one piece of JSON. Arguments as for `ask`; of a pipeline, whose
-        output comes whole with the answer, `on_step` is told of each step as it begins and ends.
+        A capability whose output is structured comes as one piece of JSON. Arguments as for `ask`. Of a pipeline
+        `on_step` is told of each step as it begins and ends; the pieces are its last step's, where these make up a text
+        of the output, else the output comes whole with the answer.
 
         Raises:
             TaskError: `bad_request` or `too_large`, before anything is sent. See `AnswerStream` for the rest.

@@ -34,5 +34,5 @@ class Approvals:
         self.store: Final = RequestStore(requests, metrics.audit_line)
         self.suspensions: Final = Suspensions(requests, payload_bytes_max=payload_bytes_max)
         self.watch: Final = ApprovalsWatch(requests, self.suspensions, scopes)
-        metrics.approvals = self.watch
+        metrics.gauges.approvals = self.watch
         self.gate: Final = Gate(self.store, events, self.watch.pending)

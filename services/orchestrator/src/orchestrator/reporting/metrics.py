@@ -1,52 +1,33 @@
 """What an orchestrator measures. Labels are bounded: known capabilities, pools and models that were announced."""
 
-from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client.registry import CollectorRegistry
 
-from flotilla.chassis.metrics import Counter, Gauge, Histogram, Sample, registry_of
+from flotilla.chassis.metrics import Counter, Histogram, registry_of
 from flotilla.contracts.attempts import Failed, Finished
 from flotilla.contracts.results import Result
 from flotilla.routing.recorder import NO_USAGE
 from flotilla.routing.router import PolicyRouter
+from orchestrator.reporting.gauges import OrchestratorGauges
 from orchestrator.reporting.pipeline_metrics import PipelineMetrics
-from orchestrator.state.ask_quota import AsksInFlight
 from orchestrator.state.attempt import Attempt
 from orchestrator.state.fleet import Fleet
 from orchestrator.state.tasks import Task
 
 
-class WaitingApprovals(Protocol):
-    """What waits for approvals (`approvals/watch.py`)."""
-
-    def counts(self) -> dict[str, int]:
-        """How many requests of each scope wait."""
-        ...
-
-    def oldest_s(self) -> dict[str, float]:
-        """How long the oldest of each has waited."""
-        ...
-
-
 class OrchestratorMetrics:
     """
-    Counts tasks and attempts, and shows slots, backlog and breakers when asked.
+    Counts what becomes of tasks and attempts.
 
     Attributes:
         pipelines: Of runs and steps.
-        approvals: What waits for approvals, once it is followed.
-        asks: The asks in flight, once they are served.
-        backlog: Tasks in the streams by capability and priority, as the last sweep found them.
+        gauges: What is read when Prometheus asks.
     """
 
     def __init__(self, fleet: Fleet, router: PolicyRouter) -> None:
-        self._fleet = fleet
-        self._router = router
         self.pipelines: Final = PipelineMetrics()
-        self.approvals: WaitingApprovals | None = None
-        self.asks: AsksInFlight | None = None
-        self.backlog: dict[tuple[str, str, str], int] = {}
+        self.gauges: Final = OrchestratorGauges(fleet, router)
         self._tasks: Final = Counter(
             "flotilla_tasks_total", "Tasks that have their result.", ("capability", "path", "outcome")
         )
@@ -129,63 +110,9 @@ class OrchestratorMetrics:
         self._counts_lost: Final = Counter(
             "flotilla_counts_lost_total", "Increments of limits, budgets or the ledger that were given up.", ()
         )
+        counted = (each for each in vars(self).values() if isinstance(each, Counter | Histogram))
         self.registry: Final[CollectorRegistry] = registry_of(
-            self._tasks,
-            self._escalations,
-            self._hedges,
-            self._shadows,
-            self._shadow_cost_usd,
-            self._task_s,
-            self._overhead_s,
-            self._attempts,
-            self._attempt_s,
-            self._tokens,
-            self._cost_usd,
-            self._unpriced,
-            self._cards_refused,
-            self._asks_held_off,
-            self._audit_lines,
-            self._unreadable,
-            self._stores_made_again,
-            *self.pipelines.instruments,
-            self._cache_hits,
-            self._cache_misses,
-            self._cache_saved_usd,
-            self._over,
-            self._counts_lost,
-            Gauge(
-                "flotilla_pool_slots", "Slots of live replicas, by pool.", ("zone", "pool", "state"), self._pool_slots
-            ),
-            Gauge("flotilla_pool_replicas", "Live replicas, by pool.", ("zone", "pool"), self._replicas),
-            Gauge(
-                "flotilla_waiting_tasks",
-                "Tasks in hand here that stand in a pool's line for a slot; one may stand in several.",
-                ("pool",),
-                self._waiting,
-            ),
-            Gauge("flotilla_asks_in_flight", "Asks in flight here, by scope.", ("scope",), self._asks),
-            Gauge("flotilla_asks_in_flight_bytes", "Their bytes, headers included.", ("scope",), self._asks_bytes),
-            Gauge(
-                "flotilla_backlog_tasks",
-                "Tasks in the stream, those being worked on included.",
-                ("scope", "capability", "priority"),
-                self._backlog,
-            ),
-            Gauge(
-                "flotilla_approvals_waiting", "Requests for approval nobody has decided.", ("scope",), self._approvals
-            ),
-            Gauge(
-                "flotilla_approvals_oldest_seconds",
-                "How long the oldest of them has waited.",
-                ("scope",),
-                self._oldest_approvals,
-            ),
-            Gauge(
-                "flotilla_breaker_open",
-                "1 while a pool's model is closed to all but probes.",
-                ("pool", "model"),
-                self._breakers,
-            ),
+            *counted, *self.pipelines.instruments, *self.gauges.instruments
         )
 
     def task_ended(self, task: Task, result: Result, provider_ms: float | None) -> None:
@@ -252,17 +179,6 @@ class OrchestratorMetrics:
         """So many streams and buckets had vanished."""
         self._stores_made_again.add((), count)
 
-    def backlog_is(self, scope: str, backlog: dict[tuple[str, str, str], int], served: Collection[str]) -> None:
-        """
-        What a scope's stream holds now.
-
-        What it held before and does not hold any more shows as 0 while somebody serves it; the rest is forgotten, since a
-        worker may announce another name every minute, and a tenant send something to each.
-        """
-        of_others = {labels: count for labels, count in self.backlog.items() if labels[0] != scope}
-        emptied = {labels: 0 for labels in self.backlog if labels[0] == scope and labels[1] in served}
-        self.backlog = of_others | emptied | backlog
-
     def ended(self, attempt: Attempt, outcome: str, last_word: Finished | Failed | None) -> None:
         """Count an attempt that ended, with its latency and what it used."""
         pool, model = attempt.route.pool, attempt.route.model
@@ -275,40 +191,3 @@ class OrchestratorMetrics:
             self._tokens.add((pool, model, "input"), usage.input_tokens)
             self._tokens.add((pool, model, "output"), usage.output_tokens)
             self._cost_usd.add((pool, model), usage.cost_usd or 0.0)
-
-    def _pool_slots(self) -> list[Sample]:
-        found: list[Sample] = []
-        for name, pool in self._fleet.view.pools.items():
-            busy = min(pool.slots, self._fleet.busy.get(name, 0))
-            found.append(((pool.zone, name, "busy"), busy))
-            found.append(((pool.zone, name, "free"), pool.slots - busy))
-        return found
-
-    def _replicas(self) -> list[Sample]:
-        return [((pool.zone, name), pool.replicas) for name, pool in self._fleet.view.pools.items()]
-
-    def _waiting(self) -> list[Sample]:
-        return [((name,), len(self._fleet.lane(name))) for name in self._fleet.view.pools]
-
-    def _asks(self) -> list[Sample]:
-        return [] if self.asks is None else [((scope,), count) for scope, count in self.asks.counts().items()]
-
-    def _asks_bytes(self) -> list[Sample]:
-        return [] if self.asks is None else [((scope,), size) for scope, size in self.asks.sizes_bytes().items()]
-
-    def _approvals(self) -> list[Sample]:
-        return [] if self.approvals is None else [((scope,), count) for scope, count in self.approvals.counts().items()]
-
-    def _oldest_approvals(self) -> list[Sample]:
-        return [] if self.approvals is None else [((scope,), age) for scope, age in self.approvals.oldest_s().items()]
-
-    def _backlog(self) -> list[Sample]:
-        return [(labels, float(count)) for labels, count in self.backlog.items()]
-
-    def _breakers(self) -> list[Sample]:
-        closed = self._router.health.closures
-        return [
-            ((name, model), 1.0 if (name, model) in closed else 0.0)
-            for name, pool in self._fleet.view.pools.items()
-            for model in pool.models
-        ]

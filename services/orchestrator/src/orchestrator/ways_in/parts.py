@@ -92,7 +92,7 @@ class WaysIn:
             )
             for scope, durable in self.durables.items()
         ]
-        metrics.asks = asks = AsksInFlight(
+        metrics.gauges.asks = asks = AsksInFlight(
             count=Room(scopes, total_max=settings.asks_max, share_max=share_max),
             size=Room(scopes, total_max=settings.asks_bytes_max, share_max=share_max),
         )

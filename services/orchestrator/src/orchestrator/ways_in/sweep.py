@@ -117,7 +117,7 @@ class Sweep:
                 await self._count(wanted)
         else:
             await self._look_at(held, wanted)
-        self._metrics.backlog_is(self._scope, self._backlog, served)
+        self._metrics.gauges.backlog_is(self._scope, self._backlog, served)
         for capability in sorted(wanted):
             with self._guarded(capability):
                 await self._ensure(capability)
