@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flotilla.privacy.values.context import announcing, kind_before, kind_near, words_before
 from flotilla.privacy.values.outline import lower_of, outline_of, shape_of
 from flotilla.privacy.values.regions import begins
 
@@ -41,3 +42,22 @@ def test_numbers_are_tried_wherever_a_pattern_of_numbers_matches(text: str):
 )
 def test_a_shape_tells_capitals_small_letters_and_digits(text: str, shape: str):
     assert shape == shape_of(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Konto-Nr.", "a/c", "kundennr", "ust-id", "driver's license", "Tel", "n°", "is", "\n", "x", "A", "4711"]
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([" ", "", ": ", ". "]),
+)
+@settings(max_examples=200)
+def test_words_that_say_what_a_number_is_are_looked_at_wherever_there_are_some(parts: list[str], between: str):
+    text = between.join(parts) + " 12345"
+    at = len(text) - len("12345")
+    looked_at = words_before(text, at, announcing(outline_of(text)))
+    every = words_before(text, at, range(len(text)))
+
+    assert (kind_before(every), kind_near(every)) == (kind_before(looked_at), kind_near(looked_at))

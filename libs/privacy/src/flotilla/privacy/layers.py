@@ -7,6 +7,7 @@ What a layer raises may quote the text, so it goes no further: the error that ca
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Protocol, cast
 
 from flotilla.privacy.errors import LayerError, LayerFailedError, LayerTimeoutError
@@ -88,14 +89,11 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
     length = len(text)
     types: set[str] = set(TYPES)
     try:
-        for span in layer.find(text, language):
-            if not _is_span(span, length, types):
-                failure = LayerFailedError(layer.name, "gave what is no span of the text")
-                break
-            if len(found) >= SPANS_MAX:
-                failure = LayerFailedError(layer.name, f"gave more than {SPANS_MAX} spans; send smaller documents")
-                break
-            found.append(span)
+        found += islice(layer.find(text, language), SPANS_MAX + 1)
+        if len(found) > SPANS_MAX:
+            failure = LayerFailedError(layer.name, f"gave more than {SPANS_MAX} spans; send smaller documents")
+        elif not all(_is_span(span, length, types) for span in found):
+            failure = LayerFailedError(layer.name, "gave what is no span of the text")
     except LayerError as error:
         failure = error.bare()
     # Whatever a layer raises, the text is not redacted; one that wants to end the process does not.

@@ -224,6 +224,11 @@ _BOX_WORDS: Final = words(
     " postFach postbus postBus postboks postBoks B BP Apartado Apdo Boîte PSC Unit CMR"
 )
 _HOUSE_DIGITS_MAX: Final = 6
+_HOUSE_ALONE_DIGITS_MAX: Final = 4
+_NAME_WORDS_MAX: Final = 4
+# Two words of a street or a house before the word that tells, and the longest such word with what follows it.
+_NAMED_BEFORE: Final = 90
+_NAMED_AFTER: Final = 60
 _SHORTEST_STREET: Final = 2
 # What begins with a number, or with one of the words.
 _WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
@@ -296,9 +301,10 @@ def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
     for pattern, has in _WITH_WORDS:
         if not has.isdisjoint(places):
             yield from outline.at_numbers(pattern, 1, _HOUSE_DIGITS_MAX)
-    for pattern, has in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
-        if not has.isdisjoint(places):
-            yield from pattern.finditer(text)
+    for pattern, told_by in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
+        told = sorted((place, place) for word in told_by & places.keys() for place in places[word])
+        if told:
+            yield from matches(pattern, text, around(text, told, before=_NAMED_BEFORE, after=_NAMED_AFTER))
     yield from matches(_GERMANIC, text, _before_houses(outline))
     yield from _small_streets(outline, places)
     if "º" in text or "°" in text or "ª" in text:
@@ -346,7 +352,7 @@ def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[in
 def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
     """What is a street and a house number if its first word is no ordinary one: start, start of the number, end."""
     text = outline.text
-    for number in outline.places(1, _HOUSE_DIGITS_MAX):
+    for number in outline.places(1, _HOUSE_ALONE_DIGITS_MAX):
         if number < _SHORTEST_STREET or not text[number - 1].isspace() or text[number - 1] == "\n":
             continue
         last = text[number - 2]
@@ -357,6 +363,10 @@ def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:
         house = _HOUSE_ALONE.match(text, number) if word != word.lower() else None
         if house is None or (len(house[0]) == _YEAR_DIGITS and word.strip().lower() in MONTHS):
             continue
-        name = _NAME_BEFORE.search(text, max(0, number - _NAMES_LENGTH_MAX), number)
+        # It has no more words than these.
+        start = max(0, number - _NAMES_LENGTH_MAX)
+        words_before = text[start:number].rsplit(None, _NAME_WORDS_MAX)
+        start += len(words_before[0]) if len(words_before) > _NAME_WORDS_MAX else 0
+        name = _NAME_BEFORE.search(text, start, number)
         if name is not None:
             yield name.start(), number, house.end()

@@ -33,6 +33,7 @@ _CAMEL: Final = re.compile(r"[^\W\d_A-ZÀ-Þ][A-ZÀ-Þ]")
 _COUNTED: Final = re.compile(
     r"(?:(?P<ordinal>(?<!\w)(?:[Ii]m|[Ii]ns|[Dd]as|[Dd]em|[Dd]es|[Bb]eim) \d{1,3}\. )|\d[ \u00a0])\Z"
 )
+_COUNTS: Final = frozenset("0123456789.")
 _NUMBER_LENGTH_MAX: Final = 12
 # "MySQL", "LiteLLM", "MiB": what comes after the small letters.
 _TAIL_LENGTH_MAX: Final = 3
@@ -128,6 +129,8 @@ def _is_technical(text: str, token: Token) -> bool:
 def _is_counted(text: str, tokens: Sequence[Token], at: int, language: str) -> bool:
     """Whether a word is what a number before it counts, and no name: "30 Newton metres", "im 3. Stock"."""
     token = tokens[at]
+    if text[token.start - 2 : token.start - 1] not in _COUNTS:
+        return False
     counted = _COUNTED.search(text, max(0, token.start - _NUMBER_LENGTH_MAX), token.start)
     if counted is None:
         return False

@@ -123,7 +123,10 @@ def said_again(tokens: Sequence[Token], people: Sequence[tuple[str, bool]]) -> I
     before = ""
     for at, token in enumerate(tokens):
         lower = token.lower
-        if lower in known or (token.capital and lower in sure and _is_person(tokens, at, before)):
+        # Found already, and nothing but a place gets another type by being said again.
+        if token.name and not token.place:
+            pass
+        elif lower in known or (token.capital and lower in sure and _is_person(tokens, at, before)):
             yield token.start, token.end
         before = lower
 

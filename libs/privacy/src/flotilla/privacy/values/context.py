@@ -1,10 +1,13 @@
 """Words that say what a number is, in English, German, French and Spanish."""
 
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from flotilla.privacy.values.regions import words
+from flotilla.privacy.values.outline import Outline
+from flotilla.privacy.values.regions import places_of_words, words
 
 CONTEXT_LENGTH_MAX: Final = 48
 
@@ -66,11 +69,36 @@ _TOKEN: Final = re.compile(r"[^\W_]+(?:[/'-][^\W_]+)*-?|[#:=(°º-]")
 _COMPOUND: Final = re.compile(r"(?:s?-?(?:nummern?|nr)|s)\Z")
 _BETWEEN_MAX: Final = 7
 _STEMS_KEPT_MAX: Final = 4_096
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+# The longest part of each, the last one of those: "a" of "a/c" is in every text.
+_LAST_LETTERS: Final = frozenset(max(reversed(_LETTERS.findall(last)), key=len) for last in _LAST_WORDS)
 _SENTENCE_END: Final = re.compile(r"[.!?;\n]\s+(?=[A-ZÄÖÜÉÁ])|\n\n")
 
 
-def words_before(text: str, start: int) -> list[str]:
-    """The words and signs of the same sentence shortly before a place, in small letters."""
+def announcing(outline: Outline) -> list[int]:
+    """Where words begin that may say what a number is: most numbers have none near them, and need not be looked at."""
+    told = filter(_may_announce, outline.words)
+    return sorted(start for start, _ in places_of_words(outline.lower, told))
+
+
+@lru_cache(maxsize=_STEMS_KEPT_MAX)
+def _may_announce(word: str) -> bool:
+    return word in _LAST_LETTERS or _COMPOUND.sub("", word) in _LAST_LETTERS
+
+
+def words_before(text: str, start: int, announcing: Sequence[int]) -> list[str]:
+    """
+    The words and signs of the same sentence shortly before a place, in small letters.
+
+    Args:
+        text: What is read.
+        start: The place.
+        announcing: Where words begin that may say what a number is; where none does shortly before the place, nothing is
+            given.
+    """
+    last = bisect_left(announcing, start) - 1
+    if last < 0 or announcing[last] < start - CONTEXT_LENGTH_MAX:
+        return []
     before = text[max(0, start - CONTEXT_LENGTH_MAX) : start]
     for end in _SENTENCE_END.finditer(before):
         if not before[: end.start()].lower().endswith(("nr", "no", "tel", "tél", "num", "ref")):

@@ -44,7 +44,6 @@ _DAY_BEFORE_MONTH: Final = re.compile(
     re.IGNORECASE,
 )
 _DAY_LENGTH_MAX: Final = 24
-_WORD: Final = re.compile(r"[^\W\d_]+")
 _AFTER_MONTH: Final = re.compile(
     rf"\.?(?:(?P<day>\s(?:the\s)?(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\b(?![.,]?\d))?"
     rf"(?P<year>(?:(?:,?\s|-|\sof\s|\sdel?\s){_YEAR}|\s'\d\d)(?!\d))?)"
@@ -144,7 +143,7 @@ _AGE_MAX: Final = 130
 def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     """Dates, times and ages of a text; of an age only its number."""
     text, digits = outline.text, outline.digits
-    words_in = frozenset(_WORD.findall(outline.lower))
+    words_in = outline.words
     yield from _days(outline, words_in)
     yield from _of_cards(outline)
     for pattern, count, shapes in _NUMBERS:

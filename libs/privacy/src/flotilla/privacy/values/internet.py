@@ -40,7 +40,7 @@ _OCTET_MAX: Final = 255
 _IPV6_COLONS: Final = 7
 _IPV6_SIGNS_MIN: Final = 3
 _MAC_HINT: Final = re.compile(r":[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:|-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
-_MAC_STOPS: Final = 2
+_MAC_DOTTED_HINT: Final = re.compile(r"\.[0-9A-Fa-f]{4}\.")
 _LOCAL_SIGNS: Final = frozenset("_.!#$%&'*+/=?^`{|}~-")
 _LOCAL_LENGTH_MAX: Final = 600
 _WORD_LENGTH_MAX: Final = 640
@@ -123,7 +123,7 @@ def _addresses(outline: Outline) -> Iterator[tuple[int, int, str]]:
     if _MAC_HINT.search(text):
         for match in matches(_MAC, text, digits):
             yield *match.span(), "MAC"
-    if text.count(".") >= _MAC_STOPS:
+    if _MAC_DOTTED_HINT.search(text):
         for match in matches(_MAC_DOTTED, text, digits):
             yield *match.span(), "MAC"
     for match in outline.at_numbers(_IPV4, 1, 3) if outline.has_shape("9.9") else ():

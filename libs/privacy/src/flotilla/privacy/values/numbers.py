@@ -8,10 +8,10 @@ a typing error is no permission to leak.
 import re
 import string
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from flotilla.privacy.values.context import kind_before, kind_near, words_before
+from flotilla.privacy.values.context import announcing, kind_before, kind_near, words_before
 from flotilla.privacy.values.identity import type_of_digits
 from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.phones import is_phone
@@ -132,6 +132,7 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
     text = outline.text
     starts: list[int] = []
     ends: list[int] = []
+    told_by = announcing(outline)
     for match in outline.at_shapes(_IBAN, *_IBAN_SHAPES):
         for start, end, name in _iban(text, match):
             yield start, end, name
@@ -144,11 +145,11 @@ def find(outline: Outline) -> Iterator[tuple[int, int, str]]:
         # The groups of an account number are no number of their own.
         before = bisect_right(starts, match.start())
         if not before or match.start() >= ends[before - 1]:
-            yield from _digits(text, match)
-    yield from _codes(outline)
+            yield from _digits(text, match, told_by)
+    yield from _codes(outline, told_by)
 
 
-def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
+def _codes(outline: Outline, told_by: Sequence[int]) -> Iterator[tuple[int, int, str]]:
     """Numbers with letters in them, short numbers after a word that says what they are, plates."""
     text = outline.text
     for match in matches(_CODE, text, outline.digits):
@@ -156,9 +157,9 @@ def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
         if len(shown) in _CODE_LENGTHS:
             count = sum(map(str.isdigit, shown))
             if count >= _CODE_DIGITS_TOLD_MIN:
-                yield from _code(text, match, count)
+                yield from _code(text, match, count, told_by)
     for match in outline.at_numbers(_SHORT, *_SHORT_DIGITS):
-        kind = kind_before(words_before(text, match.start()))
+        kind = kind_before(words_before(text, match.start(), told_by))
         if kind is not None and not _UNIT_AFTER.match(text, match.end()) and (kind != "PHONE" or len(match[0]) > 4):  # noqa: PLR2004 - no year
             yield *match.span(), kind
     yield from _told(outline)
@@ -213,7 +214,7 @@ def _is_checked(plain: str) -> bool:
     return int((plain[4:] + plain[:4]).upper().translate(_IBAN_VALUES)) % 97 == 1
 
 
-def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
+def _digits(text: str, match: re.Match[str], told_by: Sequence[int]) -> Iterator[tuple[int, int, str]]:
     start, end = match.span()
     shown = match[0].rstrip("( ")
     end = start + len(shown)
@@ -223,11 +224,11 @@ def _digits(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     dated = _DATES.match(shown) is not None
     if dated or (len(digits) < _LONG_MIN and not shown.startswith("+")):
         # A sort code may look like a date; a word before it says what it is.
-        kind = kind_before(words_before(text, start)) if len(digits) >= _TOLD_MIN else None
+        kind = kind_before(words_before(text, start, told_by)) if len(digits) >= _TOLD_MIN else None
         if kind is not None and (kind in {"PHONE", "ACCOUNT"} or not dated):
             yield start, end, kind
         return
-    before = words_before(text, start)
+    before = words_before(text, start, told_by)
     kind = kind_before(before)
     if kind is None and not shown.startswith("+"):
         if _MONEY_BEFORE.search(text[max(0, start - 5) : start]) or (
@@ -263,8 +264,8 @@ def _type_of(shown: str, digits: str, kind: str | None) -> str:
     return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and is_phone(shown) else "NUMBER"
 
 
-def _code(text: str, match: re.Match[str], digits: int) -> Iterator[tuple[int, int, str]]:
-    kind = kind_before(words_before(text, match.start()))
+def _code(text: str, match: re.Match[str], digits: int, told_by: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    kind = kind_before(words_before(text, match.start(), told_by))
     if kind is not None and kind != "PHONE":
         more = _MORE_GROUPS.match(text, match.end())
         yield match.start(), match.end() if more is None else more.end(), kind

@@ -8,6 +8,7 @@ text has the shape that it needs somewhere: whether it has takes a microsecond.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from flotilla.privacy.values.regions import Region, begins, near_digits
@@ -23,10 +24,11 @@ _SHAPES: Final = bytes(
     for code in range(256)
 )
 _NUMBER_BEGINS: Final = re.compile(begins("+(0-9", r"\w") + r"(?:(?<=[0-9])[0-9]*)?")
+_WORD: Final = re.compile(r"[^\W\d_]+")
 ANY_LENGTH: Final = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outline:
     """
     A text with what is known of it.
@@ -47,6 +49,11 @@ class Outline:
     digits: Sequence[Region]
     numbers: Sequence[tuple[int, int]]
     _chosen: dict[tuple[int, int], list[int]] = field(default_factory=dict[tuple[int, int], list[int]])
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words in small letters, letters alone."""
+        return frozenset(_WORD.findall(self.lower))
 
     def has_shape(self, *shapes: str) -> bool:
         """Whether one of some shapes occurs."""
