@@ -6,6 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from flotilla.capabilities.errors import AttemptError
+from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.failures import RETRY_AFTER_MAX_S, failure_of, retry_after_s
 from flotilla.inference.adapters.rate_limits import room_again_s
@@ -94,6 +95,45 @@ def test_a_date_is_counted_from_now():
         (498, (), "", FailureKind.UNAVAILABLE),
         (499, (), "", FailureKind.UNAVAILABLE),
         (200, ("BadRequestError", 400), "", FailureKind.REFUSED),
+        (400, (400, "FAILED_PRECONDITION"), "User location is not supported for the API use.", FailureKind.AUTH),
+        (200, ("request_forbidden", "unsupported_country_region_territory"), "", FailureKind.AUTH),
+        (
+            400,
+            ("invalid_request_error",),
+            "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+            FailureKind.AUTH,
+        ),
+        (400, ("invalid_request_error",), "This organization has been disabled.", FailureKind.AUTH),
+        (400, ("Arrearage",), "Access denied, please make sure your account is in good standing.", FailureKind.AUTH),
+        (429, ("exceeded_current_quota_error",), "Your account is suspended", FailureKind.AUTH),
+        (429, ("1113",), "余额不足或无可用资源包,请充值。", FailureKind.AUTH),
+        (429, (), "has either used all available credits or reached its monthly spending limit", FailureKind.AUTH),
+        (
+            429,
+            ("tokens", "rate_limit_exceeded"),
+            "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 342389.",
+            FailureKind.TOO_LARGE,
+        ),
+        (200, ("rate_limit_exceeded",), "Request too large for gpt-5.1 on tokens per min", FailureKind.TOO_LARGE),
+        (
+            429,
+            ("tokens", "rate_limit_exceeded"),
+            "Rate limit reached for gpt-4 on tokens per min (TPM): Limit 10000, Used 8554, Requested 3082.",
+            FailureKind.RATE_LIMITED,
+        ),
+        (429, ("rate_limit_error",), "Extra usage is required for long context requests.", FailureKind.TOO_LARGE),
+        (400, ("invalid_request_error", "string_above_max_length"), "", FailureKind.TOO_LARGE),
+        (400, (), "The model 'llama-3.1-70b' has been decommissioned and is no longer", FailureKind.UNKNOWN_MODEL),
+        (400, ("invalid_request_error", "model_decommissioned"), "", FailureKind.UNKNOWN_MODEL),
+        (400, ("invalid_request_error", "model_not_available"), "", FailureKind.UNKNOWN_MODEL),
+        (400, (), "The parameter `functions` has been deprecated", FailureKind.REFUSED),
+        (410, (), "", FailureKind.UNKNOWN_MODEL),
+        (524, (), "error code: 524", FailureKind.TIMEOUT),
+        (522, (), "error code: 522", FailureKind.UNAVAILABLE),
+        (200, (), "Error code: 400 - {'error': {'code': 'content_filter'}}", FailureKind.REFUSED),
+        (200, (), "OpenAIException - Error code: 429 - {'error': {'message': '...'}}", FailureKind.RATE_LIMITED),
+        (200, (), "Error code: 401 of a document", FailureKind.UNAVAILABLE),
+        (200, (503,), "Error code: 400 - {'error': {}}", FailureKind.UNAVAILABLE),
         (200, (), "", FailureKind.UNAVAILABLE),
     ],
 )
@@ -117,6 +157,13 @@ def test_labels_and_text_tell_kinds_apart(status: int, labels: tuple[object, ...
         "Prompt exceeds max length",
         "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4090 `inputs` tokens",
         "Invalid 'input[0]': maximum input length is 8192 tokens.",
+        "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+        "The total length of all messages is too long.",
+        "Input validation error: `inputs` must have less than 512 tokens. Given: 600",
+        "prompt token count of 130000 exceeds the limit of 128000",
+        "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again.",
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "Prompt contains 9000 tokens and 0 draft tokens, too large for model with 8192 maximum context length",
     ],
 )
 def test_a_document_that_is_too_long_in_the_words_of_each_provider(text: str):
@@ -135,6 +182,7 @@ def test_a_document_that_is_too_long_in_the_words_of_each_provider(text: str):
         ("Please try again in 250ms.", 0.25),
         ("try again in 1h", 3600.0),
         ("Try again in 30 seconds", 30.0),
+        ("exceeded token rate limit of your current pricing tier. Please retry after 86400 seconds.", 86_400.0),
         ("try again in 999h", RETRY_AFTER_MAX_S),
         ("please try again in a while", None),
         ("'retryDelay': '3.5s'", 3.5),
@@ -155,6 +203,17 @@ def test_a_message_is_made_of_identifiers_only():
     error = failure_of("p", 400, labels=("a_b", "a_b", "two words", "x" * 65, None), text="the document")
 
     assert "p: HTTP 400 a_b" == error.message
+
+
+def test_what_a_gateway_did_not_wait_for_may_be_charged_all_the_same():
+    """
+    Its provider goes on without it; one's own hardware costs nothing, and a count that was said stands.
+    """
+    for status in (408, 504, 524):
+        assert failure_of("openai", status).usage.cost_usd is None
+        assert Usage() == failure_of("vllm", status).usage
+        assert Usage(input_tokens=3) == failure_of("openai", status, usage=Usage(input_tokens=3)).usage
+    assert Usage() == failure_of("openai", 503).usage
 
 
 def test_a_stream_has_a_bound():

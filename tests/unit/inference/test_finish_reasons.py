@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete
+from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete, settled
 
 COMPLETE = {
     Protocol.OPENAI: ("stop", "STOP", " Stop", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE"),
@@ -119,3 +119,28 @@ def test_a_gateways_second_word_counts_only_when_it_is_known_to_be_bad():
     found = foreign_end("MALFORMED_FUNCTION_CALL", provider="p")
     assert found is not None
     assert FailureKind.INVALID_OUTPUT is found.kind
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((None, "stop"), "stop"),
+        (("stop", ""), "stop"),
+        (("stop", None), "stop"),
+        (("", "", "length", ""), "length"),
+        (("stop", "length"), "length"),
+        (("stop", "SAFETY"), "SAFETY"),
+        (("error", "stop"), "error"),
+        (("content_filter", "stop"), "content_filter"),
+        ((None, "null"), None),
+    ],
+)
+def test_of_several_words_the_last_counts_that_says_something(words: tuple[object, ...], expected: object):
+    """
+    Unless one before it said that the answer failed.
+    """
+    reason: object = None
+    for word in words:
+        reason = settled(reason, word)
+
+    assert expected == reason

@@ -15,7 +15,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.errors_told import failure_inside, says_an_error
 from flotilla.inference.adapters.failures import misshapen
-from flotilla.inference.adapters.finish_reasons import Protocol, is_complete
+from flotilla.inference.adapters.finish_reasons import Protocol, is_complete, settled
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.lenient_json import Joined, lenient_decoder
@@ -78,8 +78,7 @@ class Reading:
         self._begin(started.get("model"), started.get("usage"))
         self._count(said.usage)
         delta = _fields(said.delta)
-        if delta.get("stop_reason") is not None:
-            self._reason = delta["stop_reason"]
+        self._reason = settled(self._reason, delta.get("stop_reason"))
         self.stopped = self.stopped or said.type == "message_stop"
         return self._joined.feed(self._text(said.type, _fields(said.content_block), delta))
 
@@ -117,10 +116,10 @@ class Reading:
         self._count(usage)
 
     def _count(self, usage: Any) -> None:
-        """Counts are cumulative; those that an update leaves out stand."""
+        """Counts are cumulative; those that an update leaves out, or says as 0 instead, stand."""
         said = {name: count for name in _COUNTS if (count := token_count(_fields(usage).get(name))) is not None}
         if said:
-            self._tokens |= said
+            self._tokens |= {name: max(count, self._tokens.get(name) or 0) for name, count in said.items()}
             self._gathered.usage = self._usage()
 
     def _usage(self) -> Usage:

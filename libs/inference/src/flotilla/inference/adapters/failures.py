@@ -19,7 +19,8 @@ from typing import ClassVar, Final
 from flotilla.capabilities.errors import AttemptError
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
-from flotilla.inference.adapters.rate_limits import room_again_s
+from flotilla.inference.adapters.error_texts import kind_in_text, status_in_text
+from flotilla.inference.adapters.rate_limits import room_again_s, told_delay_s
 from flotilla.inference.adapters.token_counts import broken_off
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -33,60 +34,32 @@ CAPACITY_EXCEEDED: Final = 498
 """Groq's, of its flexible tier: there is no room at the moment."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """Of a gateway that has lost the call on its own way."""
+ORIGIN_TIMEOUT: Final = 524
+"""Cloudflare's, of a server behind it that took the request and was too slow."""
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _STATUS_LABEL: Final = re.compile(r"[45]\d\d")
-_TOO_LONG: Final = re.compile(
-    r"context.?(length|window|size|limit)|prompt is too long|input is too long|maximum context|too many (input )?tokens"
-    r"|\d tokens\) is too large to process|context shift is disabled"
-    r"|input token count\b.{0,40}\b(?:exceeds|only supports)|maximum (?:prompt|input|model) length"
-    r"|model token limit|range of input length|prompt exceeds max|\binputs?\W{1,3}tokens \+ .{0,3}max_new_tokens",
-    re.IGNORECASE,
-)
-"""
-In the words of OpenAI, Anthropic, vLLM, llama.cpp, Ollama, Gemini (`The input token count (9000) exceeds`), xAI (`This
-model's maximum prompt length is`), Moonshot, DashScope, Zhipu and TGI (`inputs tokens + max_new_tokens must be <=`).
-"""
-_NO_SUCH_MODEL: Final = re.compile(
-    r"[\"'](?:model [\"'][^\"']{1,128}[\"'] not found|model is not loaded|model not exist)[\"']"
-    r"|\bis not a valid model ID\b|\bInvalid model name passed in model=",
-    re.IGNORECASE,
-)
-"""What comes with 400 where others answer 404: llama.cpp's router, DeepSeek, OpenRouter, LiteLLM."""
-_LOADING: Final = re.compile(
-    r"(?<!error )(?<!failed )\bloading (?:the )?model\b"
-    r"|\b(?:is|currently|still) (?:loading|warming up|starting up)\b"
-    r"|\bmodel (?:is )?not (?:yet )?(?:loaded|ready)\b",
-    re.IGNORECASE,
-)
-"""What llama.cpp (`Loading model`), Ollama (`llm server loading model`) and Hugging Face's servers say meanwhile."""
-_UNPARSED: Final = re.compile(
-    r"model produced output that does not match|failed to parse input at pos|error parsing tool call", re.IGNORECASE
-)
-"""What llama.cpp and Ollama say, with 500, of what their model wrote: the server is well, and would say so again."""
-_BAD_KEY: Final = re.compile(
-    r"API_KEY_INVALID|API key not valid|credit balance is too low|incorrect(?: |%20)API(?: |%20)key", re.IGNORECASE
-)
-"""What comes with 400 where others answer 401: Gemini, Anthropic, xAI (which may say it as in a URL)."""
-_FLAGGED: Final = re.compile(r"\bflagged(?:_input)?\b|\bmoderation\b", re.IGNORECASE)
-"""With a 403 it is the input that is forbidden (OpenRouter), and not the key."""
-_RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
-_TRY_AGAIN: Final = re.compile(
-    r"\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d{1,9})?)\s?(ms|s(?:econds?)?\b))?",
-    re.IGNORECASE,
-)
-
 _ANY_STATUS: Final = {
     "context_length_exceeded": FailureKind.TOO_LARGE,
     "exceed_context_size_error": FailureKind.TOO_LARGE,
     "request_too_large": FailureKind.TOO_LARGE,
+    "string_above_max_length": FailureKind.TOO_LARGE,
+    "model_max_prompt_tokens_exceeded": FailureKind.TOO_LARGE,
     "model_not_found": FailureKind.UNKNOWN_MODEL,
     "invalid_model": FailureKind.UNKNOWN_MODEL,
+    # These come with 400.
+    "model_decommissioned": FailureKind.UNKNOWN_MODEL,
+    "model_not_available": FailureKind.UNKNOWN_MODEL,
+    "model_not_supported": FailureKind.UNKNOWN_MODEL,
     "invalid_api_key": FailureKind.AUTH,
-    # These come with 429, and do not pass by waiting.
+    "unsupported_country_region_territory": FailureKind.AUTH,
+    # These come with 429 or 400, and do not pass by waiting.
     "insufficient_quota": FailureKind.AUTH,
+    "insufficient_user_quota": FailureKind.AUTH,
+    "exceeded_current_quota_error": FailureKind.AUTH,
     "billing_hard_limit_reached": FailureKind.AUTH,
     "billing_not_active": FailureKind.AUTH,
+    "Arrearage": FailureKind.AUTH,
     # These come with 403, of the input and not of the key.
     "content_policy_violation": FailureKind.REFUSED,
     "content_filter": FailureKind.REFUSED,
@@ -105,13 +78,12 @@ _IN_STREAM: Final = {
     "not_found_error": FailureKind.UNKNOWN_MODEL,
     "invalid_request_error": FailureKind.REFUSED,
 }
-_SEARCHED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR}
-_LOADS: Final = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR}
 _BY_STATUS: Final[dict[int, FailureKind]] = {
     HTTPStatus.UNAUTHORIZED: FailureKind.AUTH,
     HTTPStatus.PAYMENT_REQUIRED: FailureKind.AUTH,
     HTTPStatus.FORBIDDEN: FailureKind.AUTH,
     HTTPStatus.NOT_FOUND: FailureKind.UNKNOWN_MODEL,
+    HTTPStatus.GONE: FailureKind.UNKNOWN_MODEL,
     HTTPStatus.REQUEST_TIMEOUT: FailureKind.TIMEOUT,
     # Of the moment and not of the request: the SDKs of the providers try these again.
     HTTPStatus.CONFLICT: FailureKind.UNAVAILABLE,
@@ -124,6 +96,7 @@ _BY_STATUS: Final[dict[int, FailureKind]] = {
     # Of a model that cannot do what is asked (Ollama and llama.cpp, for embeddings); it will not learn to.
     HTTPStatus.NOT_IMPLEMENTED: FailureKind.REFUSED,
     HTTPStatus.GATEWAY_TIMEOUT: FailureKind.TIMEOUT,
+    ORIGIN_TIMEOUT: FailureKind.TIMEOUT,
 }
 
 
@@ -146,7 +119,7 @@ def failure_of(
         labels: The provider's error type and code, unchecked; those that look like identifiers enter the message.
         text: The error's body; searched and forgotten.
         headers: The response's, case-insensitive, for `Retry-After`.
-        usage: Tokens spent before it failed.
+        usage: Tokens spent before it failed; None for nothing, or of a timeout for what is not known.
         said: The provider's sentence, kept for `provider_sentences`.
     """
     found = [str(label) for label in labels if label is not None and _LABEL.fullmatch(str(label))]
@@ -156,55 +129,31 @@ def failure_of(
     searched = text[:BODY_SEARCHED_MAX]
     kind = _kind(status, named, searched)
     delay_s = retry_after_s(headers or {})
-    if delay_s is None:
-        delay_s = _told_delay_s(searched)
+    if delay_s is None and (told_s := told_delay_s(searched)) is not None:
+        delay_s = min(told_s, RETRY_AFTER_MAX_S)
     if delay_s is None and kind is FailureKind.RATE_LIMITED:
         delay_s = room_again_s(headers or {}, searched, datetime.now(tz=UTC))
         delay_s = delay_s and min(delay_s, RETRY_AFTER_MAX_S)
+    if usage is None and kind is FailureKind.TIMEOUT:
+        # What was behind the gateway may have computed it, and charges for that.
+        usage = broken_off(provider, Usage())
     return AttemptError(kind, message, retry_after_s=delay_s, usage=usage, said=said)
 
 
 def _kind(status: int, labels: Sequence[str], text: str) -> FailureKind:
     known = _IN_STREAM | _ANY_STATUS if status == HTTPStatus.OK else _ANY_STATUS
     if kinds := [known[label] for label in labels if label in known]:
-        return kinds[0]
+        limited = kinds[0] is FailureKind.RATE_LIMITED
+        return (limited and kind_in_text(HTTPStatus.TOO_MANY_REQUESTS, text)) or kinds[0]
     if status == HTTPStatus.OK:
         # vLLM and llama.cpp put the status that they would have sent into the error's code.
-        status = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), 500)
-    if (kind := _kind_in_text(status, text)) is not None:
+        named = next((int(label) for label in labels if _STATUS_LABEL.fullmatch(label)), None)
+        status = named or status_in_text(text) or HTTPStatus.INTERNAL_SERVER_ERROR
+    if (kind := kind_in_text(status, text)) is not None:
         return kind
     client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     # Unavailable are 5xx, Anthropic's 529, and redirects: following one could carry a document to another host.
     return _BY_STATUS.get(status, FailureKind.REFUSED if client_error else FailureKind.UNAVAILABLE)
-
-
-def _kind_in_text(status: int, text: str) -> FailureKind | None:
-    """What the text of an error tells where one status stands for several kinds."""
-    if status in _LOADS and _LOADING.search(text):
-        return FailureKind.LOADING
-    searches = [
-        (_TOO_LONG, FailureKind.TOO_LARGE),
-        (_UNPARSED, FailureKind.INVALID_OUTPUT),
-        (_BAD_KEY, FailureKind.AUTH),
-    ]
-    searches = searches if status in _SEARCHED else []
-    if status == HTTPStatus.BAD_REQUEST:
-        searches.append((_NO_SUCH_MODEL, FailureKind.UNKNOWN_MODEL))
-    if status == HTTPStatus.FORBIDDEN:
-        searches.append((_FLAGGED, FailureKind.REFUSED))
-    return next((kind for pattern, kind in searches if pattern.search(text)), None)
-
-
-def _told_delay_s(text: str) -> float | None:
-    """What an error says of when to come again: Gemini in a field, OpenAI and Groq in words (`try again in 7m12.5s`)."""
-    if match := _RETRY_DELAY.search(text):
-        return min(float(match[1]), RETRY_AFTER_MAX_S)
-    match = _TRY_AGAIN.search(text)
-    if match is None or not any(match.groups()):
-        return None
-    hours, minutes, last, unit = match.groups()
-    seconds = float(last or 0) / (1000 if unit and unit.lower() == "ms" else 1)
-    return min(3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + seconds, RETRY_AFTER_MAX_S)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

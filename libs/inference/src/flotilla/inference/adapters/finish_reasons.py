@@ -94,6 +94,15 @@ def is_complete(protocol: Protocol, reason: object, *, provider: str, usage: Usa
     raise _ended(word, provider, usage)
 
 
+def settled(before: object, now: object) -> object:
+    """
+    The word that counts of two in one answer: the later one, since some servers say `stop` in every chunk.
+
+    Not one that says nothing, as in chunks that follow the last text; and nothing makes an answer whole that has failed.
+    """
+    return before if not _word(now) or _word(before) in _FAILURES else now
+
+
 def foreign_end(reason: object, *, provider: str, usage: Usage | None = None) -> AttemptError | None:
     """
     The failure in a gateway's second word (OpenRouter's `native_finish_reason`), None when it names none.

@@ -15,7 +15,7 @@ from flotilla.contracts.attempts import Usage
 from flotilla.contracts.failures import FailureKind
 from flotilla.inference.adapters.errors_told import failure_inside, says_an_error
 from flotilla.inference.adapters.failures import misshapen, refused
-from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete, says_cut
+from flotilla.inference.adapters.finish_reasons import Protocol, foreign_end, is_complete, says_cut, settled
 from flotilla.inference.adapters.streams import Gathered, model_name
 from flotilla.inference.adapters.token_counts import token_count, unknown_usage, usage_of
 from flotilla.inference.lenient_json import Joined, lenient_decoder
@@ -37,6 +37,7 @@ class _Choice(Struct):
     index: Any = 0
     finish_reason: Any = None
     native_finish_reason: Any = None
+    usage: Any = None
     error: Any = None
 
 
@@ -52,6 +53,7 @@ class Answer(Struct):
     message: Any = None
     code: Any = None
     type: Any = None
+    base_resp: Any = None
     x_groq: Any = None
 
 
@@ -102,9 +104,7 @@ class Reading:
         if answer.model is not None:
             self._gathered.model = model_name(answer.model) or self._gathered.model
         if answer.usage is not None:
-            # In a last chunk without choices (OpenAI), or cumulative in every chunk (Gemini).
-            self._counted = True
-            self._gathered.usage = usage_in(answer.usage, self._provider, self._gathered.model, self._asked)
+            self._count(answer.usage)
         for choice in answer.choices or ():
             if not isinstance(choice.index, int) or choice.index == 0:
                 return self._taken(choice)
@@ -135,18 +135,26 @@ class Reading:
             raise error
         return self._joined.end()
 
+    def _count(self, said: Any) -> None:
+        """Counts come in a last chunk (OpenAI), or grow from chunk to chunk (Gemini); a smaller one behind is none."""
+        usage, before = usage_in(said, self._provider, self._gathered.model, self._asked), self._gathered.usage
+        if not self._counted or usage.input_tokens + usage.output_tokens >= before.input_tokens + before.output_tokens:
+            self._counted = True
+            self._gathered.usage = usage
+
     def _taken(self, choice: _Choice) -> str:
         if says_an_error(choice.error):
             raise failure_inside(choice.error, self._provider, self._gathered.usage)
         self._any_choice = True
+        if choice.usage is not None:
+            # Where Moonshot says it.
+            self._count(choice.usage)
         if not self._counted:
             # It may be paid for, whatever becomes of it.
             self._counted = True
             self._gathered.usage = unknown_usage(self._provider)
-        if choice.finish_reason is not None:
-            self._reason = choice.finish_reason
-        if choice.native_finish_reason is not None:
-            self._native = choice.native_finish_reason
+        self._reason = settled(self._reason, choice.finish_reason)
+        self._native = settled(self._native, choice.native_finish_reason)
         text = self._text(choice.delta) if choice.delta is not None else ""
         if not text and choice.message is not None and not self._gathered.begun:
             text = self._text(choice.message)
@@ -154,7 +162,7 @@ class Reading:
 
     def _text(self, message: _Message) -> str:
         self._gathered.declined = self._gathered.declined or bool(message.refusal)
-        self._called_a_tool = self._called_a_tool or bool(message.tool_calls or message.function_call)
+        self._called_a_tool = self._called_a_tool or _calls(message)
         text = message.content if isinstance(message.content, str) else "".join(self._parts(message.content))
         return self._joined.feed(text)
 
@@ -217,6 +225,31 @@ def _error_of(answer: Answer) -> Any:
         return early
     if answer.choices:
         return None
-    if answer.object == "error":
+    if answer.object == "error" or (answer.message and answer.code):
         return {"message": answer.message, "code": answer.code, "type": answer.type}
+    base: Any = answer.base_resp
+    if isinstance(base, dict) and cast("dict[str, Any]", base).get("status_code"):
+        # MiniMax's.
+        return {"message": cast("dict[str, Any]", base).get("status_msg")}
     return answer.errors if says_an_error(answer.errors) else None
+
+
+def _calls(message: _Message) -> bool:
+    """Whether a tool is called: some servers send the fields of a call always, with nothing in them."""
+    tools: Any = message.tool_calls
+    calls = [*(cast("list[Any]", tools) if isinstance(tools, list) else [tools]), message.function_call]
+    return any(_says_something(_called(call)) for call in calls)
+
+
+def _called(call: Any) -> Any:
+    if not isinstance(call, dict):
+        return call
+    named = cast("dict[str, Any]", call)
+    return next((named[kind] for kind in ("function", "custom") if kind in named), named)
+
+
+def _says_something(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return bool(value)
+    named = cast("dict[str, Any]", value)
+    return "index" in named or any(named.values())

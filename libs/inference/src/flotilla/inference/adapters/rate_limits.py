@@ -21,6 +21,11 @@ _NUMBER: Final = re.compile(r"\d{1,13}(?:\.\d{1,9})?")
 _DURATION: Final = re.compile(
     r"(?=\d)(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m(?!s))?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,6}(?:\.\d{1,9})?)ms)?"
 )
+_RETRY_DELAY: Final = re.compile(r"retryDelay\W{1,6}(\d{1,6}(?:\.\d{1,9})?)s")
+_TRY_AGAIN: Final = re.compile(
+    r"\b(?:try again in|retry after) (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d{1,9})?)\s?(ms|s(?:econds?)?\b))?",
+    re.IGNORECASE,
+)
 _UNITS_S: Final = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
@@ -38,6 +43,22 @@ def room_again_s(headers: Mapping[str, str], text: str, now: datetime) -> float 
         told.append(match[1])
     waits = [wait_s for value in told if (wait_s := _until_s(value.strip(), now)) is not None and wait_s > 0]
     return max(waits, default=None)
+
+
+def told_delay_s(text: str) -> float | None:
+    """
+    Seconds until one may come again, as the text of an error says it; None where it does not.
+
+    Gemini says it in a field, OpenAI, Groq (`try again in 7m12.5s`) and Azure (`retry after 20 seconds`) in words.
+    """
+    if match := _RETRY_DELAY.search(text):
+        return float(match[1])
+    match = _TRY_AGAIN.search(text)
+    if match is None or not any(match.groups()):
+        return None
+    hours, minutes, last, unit = match.groups()
+    seconds = float(last or 0) / (1000 if unit and unit.lower() == "ms" else 1)
+    return 3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + seconds
 
 
 def _has_some_left(headers: Mapping[str, str], reset: str) -> bool:
