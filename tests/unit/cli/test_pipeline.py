@@ -61,3 +61,46 @@ def test_list_and_show_read_a_folder(capsys: pytest.CaptureFixture[str]) -> None
     assert "flowchart TD" in capsys.readouterr().out
     assert 2 == main(["pipeline", "show", "suport-inbox", "--capabilities", str(EXAMPLES)])
     assert "did you mean support-inbox?" in capsys.readouterr().err
+
+
+def test_each_command_takes_a_folder_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    In the same place, and with JSON for programs.
+    """
+    file = EXAMPLES / "support-inbox.toml"
+
+    assert 0 == main(["pipeline", "list", str(EXAMPLES)])
+    assert 3 == len(capsys.readouterr().out.splitlines())
+    assert 0 == main(["pipeline", "list", str(file), "--json"])
+    assert "support-inbox" == json.loads(capsys.readouterr().out)["name"]
+
+    assert 0 == main(["pipeline", "check", str(EXAMPLES)])
+    assert str(file) in capsys.readouterr().out.splitlines()
+    assert 0 == main(["pipeline", "check", str(EXAMPLES), "--json"])
+    checked = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert ["process-document", "support-inbox", "translate-pages"] == checked
+
+    assert 0 == main(["pipeline", "show", str(file), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert "support-inbox" == shown["name"]
+    assert "restricted" in {step["data_class"] for step in shown["steps"]}
+
+    assert 2 == main(["pipeline", "check", str(tmp_path)])
+    assert "there is no pipeline in this folder" in capsys.readouterr().err
+    assert 2 == main(["pipeline", "show", str(tmp_path / "none.toml")])
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_folder_with_one_bad_pipeline_is_not_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The others are checked all the same.
+    """
+    good = EXAMPLES / "translate-pages.toml"
+    (tmp_path / "a.toml").write_text('name = "bad"\n[steps.a]\n')
+    (tmp_path / "b.toml").write_text(good.read_text())
+
+    assert 2 == main(["pipeline", "check", str(tmp_path), "--json"])
+
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["faults"]
+    assert ("translate-pages", []) == (second["name"], second["faults"])

@@ -1,12 +1,15 @@
 """`flotilla pipeline`: capabilities made of steps, in files."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import msgspec
 from cyclopts import App, Parameter
 
-from flotilla.capabilities.catalogue import Catalogue
+from flotilla.capabilities.capability_files import is_pipeline
+from flotilla.capabilities.catalogue import FILE_SUFFIX, Catalogue, capability_files
 from flotilla.chassis.policy_toml import read_policy
 from flotilla.chassis.terminal_text import encodable
 from flotilla.cli.console import exits, terminal
@@ -33,7 +36,7 @@ Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True
 
 @pipeline.command
 def check(
-    file: Path,
+    source: Path,
     /,
     *,
     capabilities: Path | None = None,
@@ -49,8 +52,8 @@ def check(
 
     Parameters
     ----------
-    file
-        The pipeline (TOML).
+    source
+        The pipeline (TOML), or a folder: each of those in it.
     capabilities
         The folder of capabilities and pipelines that it uses; the file's own folder unless given.
     policy
@@ -64,40 +67,33 @@ def check(
     mermaid
         Draw it, in Mermaid.
     json
-        Write for programs: one JSON object.
+        Write for programs: one JSON object per line.
     """
-    try:
-        read = read_pipeline_file(file)
-    except PipelineError as error:
-        return _faulty(file, error.faults, error.located, as_json=json)
     found_policy = Policy() if policy is None else parse_policy(read_policy(policy))
-    around = _around(file, capabilities, found_policy, cloud_pool or [], announced or [])
-    report = look_at(read, data_class, around)
-    if json:
-        terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "name": read.name, **_fields(report)}))
-    elif mermaid:
-        terminal.write(drawing(read, report.steps))
-    else:
-        _show(report)
-    if report.faults:
-        shown = located_all(str(file), report.faults, read.source_text)
-        return exits.USAGE if json else _faulty(file, report.faults, shown, as_json=False)
-    return exits.OK
+    ends: list[int] = []
+    for file in _files(source):
+        around = _around(file, capabilities, found_policy, cloud_pool or [], announced or [])
+        if source.is_dir() and not json:
+            terminal.write(f"{file}\n")
+        ends.append(_check(file, around, data_class, as_json=json, mermaid=mermaid))
+    return max(ends)
 
 
 @pipeline.command(name="list")
-def list_(*, capabilities: Path = Path(), json: Flag = False) -> int:
+def list_(source: Path | None = None, /, *, capabilities: Path | None = None, json: Flag = False) -> int:
     """
     List the pipelines of a folder.
 
     Parameters
     ----------
+    source
+        The folder, or one file; this folder unless given.
     capabilities
-        The folder of capabilities; this one unless given.
+        The same.
     json
         Write for programs: one JSON object per line.
     """
-    found = list(_loaded(capabilities).values())
+    found = list(_loaded(source or capabilities or Path()).values())
     if json:
         for each in found:
             terminal.json_line(
@@ -113,7 +109,13 @@ def list_(*, capabilities: Path = Path(), json: Flag = False) -> int:
 
 @pipeline.command
 def show(
-    name: str, /, *, capabilities: Path = Path(), data_class: DataClass = "restricted", mermaid: Flag = False
+    name: str,
+    /,
+    *,
+    capabilities: Path | None = None,
+    data_class: DataClass = "restricted",
+    mermaid: Flag = False,
+    json: Flag = False,
 ) -> int:
     """
     Show the steps of a pipeline, in the order in which they may run.
@@ -121,24 +123,80 @@ def show(
     Parameters
     ----------
     name
-        The pipeline's.
+        The pipeline's, or its file.
     capabilities
-        The folder of capabilities; this one unless given.
+        The folder of capabilities; the file's own folder unless given, and of a name this one.
     data_class
         Of the pipeline's tasks.
     mermaid
         Draw it, in Mermaid.
+    json
+        Write for programs: one JSON object.
     """
-    pipelines = _loaded(capabilities)
-    if name not in pipelines:
-        near = close_to(name, pipelines)
-        raise UsageError(f"{capabilities}: there is no pipeline {name}" + (f": did you mean {near}?" if near else ""))
-    report = look_at(pipelines[name], data_class, Surroundings(catalogue=Catalogue.load(capabilities)))
-    if mermaid:
-        terminal.write(drawing(pipelines[name], report.steps))
+    file = Path(name)
+    if file.suffix == FILE_SUFFIX:
+        folder = capabilities or file.parent
+        try:
+            shown = read_pipeline_file(file)
+        except PipelineError as error:
+            return _faulty(file, error.faults, error.located, as_json=json)
+    else:
+        folder = capabilities or Path()
+        pipelines = _loaded(folder)
+        if name not in pipelines:
+            near = close_to(name, pipelines)
+            raise UsageError(f"{folder}: there is no pipeline {name}" + (f": did you mean {near}?" if near else ""))
+        shown = pipelines[name]
+    others = {other.name: other for other in _others(folder) if other.name != shown.name}
+    catalogue = _catalogue(folder).with_capabilities(capabilities_of(others.values()))
+    report = look_at(shown, data_class, Surroundings(catalogue=catalogue, pipelines=others))
+    if json:
+        terminal.json_line(msgspec.json.encode({"name": shown.name, **_fields(report)}))
+    elif mermaid:
+        terminal.write(drawing(shown, report.steps))
     else:
         _show(report)
     return exits.OK
+
+
+def _files(source: Path) -> list[Path]:
+    """The pipelines' files: the one that was given, or those of a folder."""
+    if not source.is_dir():
+        return [source]
+    try:
+        files = [file for file in capability_files(source) if is_pipeline(file)]
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    if not files:
+        raise UsageError(f"{source}: there is no pipeline in this folder")
+    return files
+
+
+def _check(file: Path, around: Surroundings, data_class: DataClass, *, as_json: bool, mermaid: bool) -> int:
+    try:
+        read = read_pipeline_file(file)
+    except PipelineError as error:
+        return _faulty(file, error.faults, error.located, as_json=as_json)
+    report = look_at(read, data_class, around)
+    if as_json:
+        terminal.json_line(msgspec.json.encode({"file": encodable(str(file)), "name": read.name, **_fields(report)}))
+    elif mermaid:
+        terminal.write(drawing(read, report.steps))
+    else:
+        _show(report)
+    if report.faults:
+        shown = located_all(str(file), report.faults, read.source_text)
+        return exits.USAGE if as_json else _faulty(file, report.faults, shown, as_json=False)
+    return exits.OK
+
+
+def _others(folder: Path, but: Path | None = None) -> Iterator[Pipeline]:
+    for other in sorted(folder.glob(f"*{FILE_SUFFIX}")):
+        if but is not None and other.resolve() == but.resolve():
+            continue
+        # One that is no pipeline, or one that a check of its own is for.
+        with suppress(PipelineError):
+            yield read_pipeline_file(other)
 
 
 def _around(
@@ -146,15 +204,7 @@ def _around(
 ) -> Surroundings:
     folder = capabilities or file.parent
     catalogue = _catalogue(folder)
-    pipelines: dict[str, Pipeline] = {}
-    for other in sorted(folder.glob("*.toml")):
-        if other.resolve() == file.resolve():
-            continue
-        try:
-            read = read_pipeline_file(other)
-        except PipelineError:
-            continue  # no pipeline, or one that a check of its own is for
-        pipelines[read.name] = read
+    pipelines = {read.name: read for read in _others(folder, file)}
     pools = {route.pool for entry in policy.capabilities.values() for route in entry.routes or ()}
     pools |= {route.pool for route in (policy.default.routes if policy.default else None) or ()}
     zones: dict[str, Zone] = {pool: "cloud" if pool in cloud_pools else "local" for pool in pools}

@@ -84,8 +84,9 @@ flotilla experiment calibrate t.csv --cheap s --dear l --agreement 0.99
     "pipeline": """
 flotilla pipeline check process-document.toml
 flotilla pipeline check process-document.toml --policy policy.toml --cloud-pool claude --json
-flotilla pipeline list --capabilities capabilities/
-flotilla pipeline show process-document --capabilities capabilities/ --mermaid
+flotilla pipeline check capabilities/
+flotilla pipeline list capabilities/
+flotilla pipeline show capabilities/process-document.toml --mermaid
 """,
     "privacy": """
 flotilla privacy prove
