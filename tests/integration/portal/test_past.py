@@ -12,6 +12,7 @@ from flotilla.testkit.plain_client import BODIES, PlainClient, eventually, new_t
 from flotilla.testkit.portal import start_portal
 from flotilla.testkit.relay import relay
 from portal.live.past_events import past_events
+from portal.live.view import FleetView
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -111,3 +112,29 @@ async def test_of_a_long_past_the_newest_is_read_and_what_is_left_out_is_known(
     assert whole.events[0].stored_unix_ms == whole.whole_from_unix_ms
     assert newest.events[0].stored_unix_ms == newest.whole_from_unix_ms
     assert ([], []) == (nothing.events, nothing.unread)
+
+
+async def test_the_curves_of_a_portal_that_starts_late_begin_with_the_events_that_are_held(
+    portal_fleet: RunningFleet, caller: PlainClient, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Of a route that was used before: how many attempts, how long they took, and no tokens.
+    """
+    monkeypatch.setattr("portal.live.history.STEP_S", 1)
+    # The bucket still holds so short a past: this portal is to know none of it by that.
+    monkeypatch.setattr("portal.live.history.KEPT_S", 0)
+    async with connected(portal_fleet.server.observer(), name="observer") as observer:
+        requests = Requests(observer)
+        await requests.start()
+
+        async def is_told() -> bool:
+            await caller.ask("classify", BODIES["classify"])
+            late = FleetView(observer, requests, scopes=("default",))
+            await late.start()
+            points, told = late.history.points(capability="classify", pool="local"), late.history.told()
+            await late.stop()
+            assert {None} >= {point.tokens for point in points}
+            return bool(told) and any(point.tasks and point.p95_ms for point in points)
+
+        await eventually(is_told)
+        await requests.stop()

@@ -2,8 +2,9 @@
 How the routes did in the last hour: a point for each ten seconds, out of what the orchestrators write about each second,
 and when routing left one of them or came back to it.
 
-Kept here alone, so it begins when the portal does, with what the bucket then holds. Steps in which a route was not used
-have no point; steps of which the portal could not hear are told apart from these.
+Kept here alone, so it begins when the portal does, with what the bucket then holds. Of the time before, and of that in
+which the portal was cut off, the events tell (`past_routes.py`), as far back as the streams hold them. Steps in which a
+route was not used have no point; steps of which nothing is known are told apart from these.
 """
 
 import asyncio
@@ -46,6 +47,9 @@ KEPT_S: Final = SUB_WINDOWS_MAX * SUB_WINDOW_MS // 1000 - LAG_S
 UNSEEN_MAX: Final = 50
 """Of more spans in an hour the newest are kept."""
 
+Windows = dict[RouteKey, dict[int, SubWindow]]
+"""The attempts that ended in each step, by route and the time at which the step ended."""
+
 logger = structlog.get_logger("portal")
 
 
@@ -56,7 +60,7 @@ class Point(Struct, frozen=True, kw_only=True):
     Attributes:
         p50_ms: None where several routes are put together, as is p95_ms.
         cost_usd: As far as it is known.
-        tokens: In and out.
+        tokens: In and out; None where events alone tell of it.
     """
 
     at_unix_s: int
@@ -65,7 +69,7 @@ class Point(Struct, frozen=True, kw_only=True):
     error_rate: float | None
     tasks: int
     cost_usd: float
-    tokens: int
+    tokens: int | None
 
 
 class Span(Struct, frozen=True, kw_only=True):
@@ -100,7 +104,10 @@ class History:
         self._stood: dict[RouteKey, RouteStatus] = {}
         self._moves: Final[deque[Move]] = deque(maxlen=MOVES_MAX)
         self._connection = connection
-        self._unseen: Final[deque[Span]] = deque(maxlen=UNSEEN_MAX)
+        self._unseen: deque[Span] = deque(maxlen=UNSEEN_MAX)
+        self._told: Final[deque[Span]] = deque(maxlen=UNSEEN_MAX)
+        self._past: Windows = {}
+        self._past_reach = Span(from_unix_s=0, until_unix_s=0)
         self._began_unix_s = self._done_unix_s = _oldest_kept(int(time.time()))
         self._sampling: asyncio.Task[None] | None = None
         self.cache: Final[KvCache[RouteStats]] = KvCache(
@@ -120,14 +127,14 @@ class History:
 
     def points(self, *, capability: str = "", pool: str = "", model: str = "") -> list[Point]:
         """The steps of the routes that match, oldest first; an empty word matches all."""
-        wanted = (pool, model, capability)
+        wanted, begin = (pool, model, capability), self.seen().from_unix_s
         found = [
-            series
+            [point for point in series if point.at_unix_s > begin]
             for key, series in self._series.items()
             if all(word in ("", part) for word, part in zip(wanted, key, strict=True))
         ]
         if len(found) == 1:
-            return list(found[0])
+            return found[0]
         by_step: dict[int, list[Point]] = {}
         for series in found:
             for point in series:
@@ -147,14 +154,23 @@ class History:
         ]
 
     def seen(self) -> Span:
-        """From where to where it reaches: an hour, or less in a portal that began less than an hour ago."""
+        """From where to where it reaches: an hour, or less where neither this portal nor the events know so much."""
         until = self._done_unix_s
         return Span(from_unix_s=max(self._began_unix_s, until - HOUR_S), until_unix_s=until)
 
     def unseen(self) -> list[Span]:
-        """Where in that nothing is known, since the portal was cut off from NATS; oldest first."""
+        """Where in that nothing is known, since the portal was cut off and events do not reach back so far; oldest first."""
         begin = self.seen().from_unix_s
         return [span for span in self._unseen if span.until_unix_s > begin]
+
+    def told(self) -> list[Span]:
+        """Where events alone tell of it, without tokens; oldest first."""
+        begin = self.seen().from_unix_s
+        return [
+            Span(from_unix_s=max(span.from_unix_s, begin), until_unix_s=span.until_unix_s)
+            for span in self._told
+            if span.until_unix_s > begin
+        ]
 
     def used_lately(self) -> list[RouteKey]:
         """The routes that have a point in the last hour."""
@@ -185,9 +201,48 @@ class History:
         if self._done_unix_s < oldest:
             self._unseen.append(Span(from_unix_s=self._done_unix_s, until_unix_s=oldest))
             self._done_unix_s = oldest
+            self._tell()
         while self._done_unix_s + STEP_S <= now_unix_s - LAG_S:
             self._done_unix_s += STEP_S
             self.take_step(self._done_unix_s)
+
+    def take_past(self, windows: Windows, *, whole_from_unix_ms: int, until_unix_s: int) -> None:
+        """
+        Have these tell of what was not seen, before the portal began and since.
+
+        Args:
+            windows: Put together from events.
+            whole_from_unix_ms: From when on every event is among them.
+            until_unix_s: When they were read.
+        """
+        begin = -(-whole_from_unix_ms // (1000 * STEP_S)) * STEP_S
+        self._past, self._past_reach = windows, Span(from_unix_s=begin, until_unix_s=until_unix_s)
+        if begin < self._began_unix_s:
+            before = Span(from_unix_s=begin, until_unix_s=self._began_unix_s)
+            self._unseen = deque([before, *self._unseen], maxlen=UNSEEN_MAX)
+            self._began_unix_s = begin
+        self._tell()
+
+    def _tell(self) -> None:
+        """Fill in what was not seen, as far as the past that is held reaches."""
+        unseen, self._unseen = self._unseen, deque(maxlen=UNSEEN_MAX)
+        for span in unseen:
+            begin, until = max(span.from_unix_s, self._past_reach.from_unix_s), span.until_unix_s
+            if begin >= until or until > self._past_reach.until_unix_s:
+                self._unseen.append(span)
+                continue
+            if span.from_unix_s < begin:
+                self._unseen.append(Span(from_unix_s=span.from_unix_s, until_unix_s=begin))
+            self._told.append(Span(from_unix_s=begin, until_unix_s=until))
+            for route, windows in self._past.items():
+                points = [
+                    point_of(window, at, knows_tokens=False) for at, window in windows.items() if begin < at <= until
+                ]
+                if points:
+                    series = self._series_of(route)
+                    points.extend(series)
+                    series.clear()
+                    series.extend(sorted(points, key=lambda point: point.at_unix_s))
 
     def take_step(self, until_unix_s: int) -> None:
         """Add the points of the step that ended at this time."""
@@ -203,18 +258,18 @@ class History:
                     windows[parsed[0]] = merge_sub_windows(windows.get(parsed[0], EMPTY_SUB_WINDOW), window)
         for route, window in windows.items():
             if window.attempts:
-                self._add(route, point_of(window, until_unix_s))
+                self._series_of(route).append(point_of(window, until_unix_s))
         oldest = until_unix_s - STEP_S * POINTS_MAX
         for route in [route for route, series in self._series.items() if series[-1].at_unix_s <= oldest]:
             del self._series[route]
 
-    def _add(self, route: RouteKey, point: Point) -> None:
+    def _series_of(self, route: RouteKey) -> deque[Point]:
         series = self._series.get(route)
         if series is None:
             if len(self._series) >= SERIES_MAX:
                 del self._series[min(self._series, key=lambda one: self._series[one][-1].at_unix_s)]
             series = self._series[route] = deque(maxlen=POINTS_MAX)
-        series.append(point)
+        return series
 
     async def _sample(self) -> None:
         await self.cache.listed.wait()
@@ -231,12 +286,17 @@ class History:
             await asyncio.sleep(1)
 
 
+def step_of(unix_s: int) -> int:
+    """When the step ends to which a second belongs."""
+    return (unix_s // STEP_S + 1) * STEP_S
+
+
 def _oldest_kept(now_unix_s: int) -> int:
     """Where the first step begins that the bucket holds as a whole."""
     return -((KEPT_S - now_unix_s) // STEP_S) * STEP_S
 
 
-def point_of(window: SubWindow, at_unix_s: int) -> Point:
+def point_of(window: SubWindow, at_unix_s: int, *, knows_tokens: bool = True) -> Point:
     """The point of one route."""
     return Point(
         at_unix_s=at_unix_s,
@@ -245,7 +305,7 @@ def point_of(window: SubWindow, at_unix_s: int) -> Point:
         error_rate=window.error_rate,
         tasks=window.attempts,
         cost_usd=window.cost_usd,
-        tokens=window.input_tokens + window.output_tokens,
+        tokens=window.input_tokens + window.output_tokens if knows_tokens else None,
     )
 
 
@@ -263,7 +323,7 @@ def together(points: Iterable[Point]) -> Point:
         error_rate=errors / tasks if tasks else None,
         tasks=tasks,
         cost_usd=sum(point.cost_usd for point in listed),
-        tokens=sum(point.tokens for point in listed),
+        tokens=None if any(point.tokens is None for point in listed) else sum(point.tokens or 0 for point in listed),
     )
 
 

@@ -19,6 +19,8 @@ from flotilla.fabric.stored import SCAN_BATCH, StoredMessage, batch_from
 from flotilla.fabric.stream_usage import sequences
 from portal.live.event_feed import EventFeed
 from portal.live.figures import LiveFigures
+from portal.live.history import History
+from portal.live.past_routes import PastRoutes
 from portal.live.tasks import SeenTasks
 
 PAST_EVENTS_MAX: Final = 20_000
@@ -107,12 +109,14 @@ class CatchUp:
         events: EventFeed,
         tasks: SeenTasks,
         figures: LiveFigures,
+        history: History,
     ) -> None:
         self._requests = requests
         self._scopes = tuple(scopes)
         self._events = events
         self._tasks = tasks
         self._figures = figures
+        self._history = history
         self._behind = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         connection.on_reconnect(self._reconnected)
@@ -145,6 +149,7 @@ class CatchUp:
     async def _catch_up(self) -> bool:
         """Take what the streams hold; says whether they could be read. What comes meanwhile is taken in any case."""
         self._events.hold()
+        read_unix_s = unix_ms() // 1000
         past = await past_events(self._requests, self._scopes)
         try:
             await self._events.go_on(past.events, self._on_past)
@@ -153,7 +158,19 @@ class CatchUp:
         self._tasks.in_order()
         if past.events:
             self._figures.begin_at(past.whole_from_unix_ms)
+        if past.events and not past.unread:
+            await self._tell_routes(past, read_unix_s)
         return not past.unread
+
+    async def _tell_routes(self, past: Past, read_unix_s: int) -> None:
+        try:
+            routes = PastRoutes()
+            await routes.read(past.events)
+            self._history.take_past(
+                routes.windows, whole_from_unix_ms=past.whole_from_unix_ms, until_unix_s=read_unix_s
+            )
+        except Exception:
+            logger.exception("past_routes_not_taken")
 
     def _on_past(self, scope: str, event: Event) -> bool:
         seen = self._tasks.take_past(scope, event)

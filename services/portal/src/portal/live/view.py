@@ -91,7 +91,13 @@ class FleetView:
         )
         self.history: Final = History(connection, requests)
         self._catch_up: Final = CatchUp(
-            connection, requests, scopes, events=self.events, tasks=self.tasks, figures=self.figures
+            connection,
+            requests,
+            scopes,
+            events=self.events,
+            tasks=self.tasks,
+            figures=self.figures,
+            history=self.history,
         )
         connection.on_reconnect(self.changed)
 

@@ -68,6 +68,8 @@ export interface Need {
   /** What may be done about it. */
   todo: string;
   href?: string;
+  /** How many wait there. */
+  count: number;
 }
 
 export interface Snapshot {
@@ -193,6 +195,8 @@ export interface History extends Span {
   step_s: number;
   /** Where in it nothing is known, oldest first. */
   unseen: Span[];
+  /** Where the events of tasks alone tell of it: tokens are not known. Oldest first. */
+  told: Span[];
   points: HistoryPoint[];
   /** When a route came to stand otherwise, oldest first. */
   moves: Move[];

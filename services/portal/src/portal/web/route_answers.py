@@ -66,6 +66,7 @@ class RouteAnswers:
                 "from_unix_s": seen.from_unix_s,
                 "until_unix_s": seen.until_unix_s,
                 "unseen": history.unseen(),
+                "told": history.told(),
                 "points": history.points(**wanted),
                 "moves": history.moves(time.time(), **wanted),
             }

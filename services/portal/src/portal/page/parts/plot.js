@@ -5,7 +5,7 @@
  * @typedef {{ title: string, hour: Hour, at_unix_s: number[], lines: Line[], format: (value: number) => string, guard?: number | null,
  *   floor?: number, ceiling?: number, moves?: { at_unix_s: number, words: string }[] }} PlotData `guard`: a dashed line; `floor`: the least that
  *   the axis reaches; `ceiling`: what it ends at; `moves`: what is marked.
- * @typedef {Pick<import("../contract.js").History, "from_unix_s" | "until_unix_s" | "unseen" | "step_s">} Hour
+ * @typedef {Pick<import("../contract.js").History, "from_unix_s" | "until_unix_s" | "unseen" | "told" | "step_s">} Hour
  */
 
 import { ago, clock, isKnown, UNKNOWN } from "../core/format.js";
@@ -18,10 +18,13 @@ const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 22;
 const TICKS = 3;
+/** Of a scale that ends at a given value: quarters of all. */
+const CEILING_TICKS = 4;
 /** Of a shorter time, minutes alone would be the same at both ends. */
 const SECONDS_SHOWN_BELOW_S = 600;
 /** One that is late is no gap. */
 const GAP_STEPS = 2.5;
+const TOLD_SHOWN_MAX = 3;
 const HOUR_S = 3600;
 /** As in the style sheets: of `main`, and from where on two stand side by side. */
 const PAGE_PX_MAX = 1560;
@@ -44,11 +47,14 @@ export function plot(data) {
   );
 }
 
-/** Under plots: why they do not reach back an hour, or what is shaded in them. @param {Hour} hour */
+/** Under plots: why they do not reach back an hour, what tokens are missing of, and what is shaded. @param {Hour} hour */
 export function plotNote(hour) {
-  const begins = isWhole(hour) ? null : ["This portal began ", ago(hour.from_unix_s * 1000), ": of routes it knows nothing before that. "];
+  const known = [ago(hour.from_unix_s * 1000), ": of routes nothing is known before that. "];
+  const begins = isWhole(hour) ? null : [hour.told.length ? "The fleet's events reach back to " : "This portal began ", known];
+  const spans = hour.told.slice(-TOLD_SHOWN_MAX).map((span) => `${clock(span.from_unix_s * 1000)} to ${clock(span.until_unix_s * 1000)}`);
+  const told = spans.length ? `From ${spans.join(" and ")} the portal did not see the routes itself: events tell of tasks, latency, errors and cost, and not of tokens. ` : null;
   const shaded = hour.unseen.length ? "What is shaded it could not see, since it had lost NATS." : null;
-  return begins || shaded ? h("p", { class: "dim plot-note", key: "note" }, begins, shaded) : null;
+  return begins || told || shaded ? h("p", { class: "dim plot-note", key: "note" }, begins, told, shaded) : null;
 }
 
 /** @param {Hour} hour */
@@ -82,6 +88,7 @@ function picture(data, at) {
   const width = widthNow();
   const { from_unix_s: first, until_unix_s: last } = data.hour;
   const top = scaleTop(data);
+  const ticks = data.ceiling ? CEILING_TICKS : TICKS;
   const x = (/** @type {number} */ second) => LEFT + Math.min(1, Math.max(0, (second - first) / Math.max(1, last - first))) * (width - LEFT - RIGHT);
   const y = (/** @type {number} */ value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const spoken = data.lines.map((line) => `${line.name} ${lastOf(line, data.format)}`).join(", ");
@@ -101,8 +108,8 @@ function picture(data, at) {
     data.hour.unseen.map((span) =>
       h("rect", { class: "unseen-span", key: span.from_unix_s, x: x(span.from_unix_s), y: TOP, width: x(span.until_unix_s) - x(span.from_unix_s), height: HEIGHT - TOP - BOTTOM }, h("title", null, "not known: the portal had lost NATS")),
     ),
-    Array.from({ length: TICKS + 1 }, (_, tick) => {
-      const value = (top / TICKS) * tick;
+    Array.from({ length: ticks + 1 }, (_, tick) => {
+      const value = (top / ticks) * tick;
       return [
         h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
         h("text", { class: "axis", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, tick ? data.format(value) : "0"),
