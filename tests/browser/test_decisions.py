@@ -31,6 +31,8 @@ async def test_an_admin_checks_a_policy_and_puts_it_in_force(browser: Browser, p
         await document.fill(POLICY)
         await page.page.get_by_role("button", name="Check").click()
         await page.page.locator(".notice.ok, .notice.warn").wait_for()
+        changes = page.page.get_by_label("What changes")
+        assert [f"+ {line}" for line in POLICY.splitlines()] == await changes.locator("ins").all_inner_texts()
         await page.page.get_by_role("button", name="Put in force").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Put in force").click()
         await page.see("is in force.")

@@ -62,7 +62,8 @@ async def test_plots_say_what_is_not_known(page: BrowserPage):
           const { plot, plotNote } = await import('/assets/parts/plot.js');
           const { render } = await import('/assets/core/render.js');
           const unseen = [{ from_unix_s: 1200, until_unix_s: 1500 }];
-          const hour = { from_unix_s: 1000, until_unix_s: 2000, step_s: 10, unseen };
+          const told = [{ from_unix_s: 1000, until_unix_s: 1100 }];
+          const hour = { from_unix_s: 1000, until_unix_s: 2000, step_s: 10, unseen, told };
           const lines = [{ name: 'p95', tone: 'p95', values: [7, 7, 7, 7] }];
           const drawn = document.createElement('div');
           const at_unix_s = [1180, 1190, 1510, 1520];
@@ -72,11 +73,16 @@ async def test_plots_say_what_is_not_known(page: BrowserPage):
           const line = drawn.querySelector('path.p95').getAttribute('d');
           const xs = line.match(/[ML]([\\d.]+)/g).map((at) => Number(at.slice(1)));
           const legend = drawn.querySelector('.legend').textContent;
-          return { text: drawn.textContent, legend, begin, end: begin + width, xs, line };
+          const fresh = document.createElement('div');
+          render(fresh, [plotNote({ ...hour, unseen: [], told: [] })]);
+          return { text: drawn.textContent, fresh: fresh.textContent, legend, begin, end: begin + width, xs, line };
         }"""
     )
 
-    assert "This portal began" in told["text"]
+    assert "This portal began" in told["fresh"]
+    assert "The fleet's events reach back to" in told["text"]
+    assert "and not of tokens" in told["text"]
+    assert "tokens" not in told["fresh"]
     assert "now" not in told["legend"]
     before, after = [x for x in told["xs"] if x <= told["begin"]], [x for x in told["xs"] if x >= told["end"]]
     assert (2, 2) == (len(before), len(after))
@@ -111,3 +117,25 @@ async def test_steps_stand_behind_what_they_need_and_arrows_cross_no_box(page: B
     assert len(layout["circle"]["boxes"]) == 2
     assert [(box["step"]["status"], len(box["parts"])) for box in layout["items"]["boxes"]] == [("failed", 2)]
     assert layout["many"] == 64
+
+
+async def test_what_changes_in_a_text_is_told_line_by_line(page: BrowserPage):
+    """
+    What stays is found between what changes; of texts that are too long to compare, all is told as changed.
+    """
+    await page.go("overview")
+    told = await page.page.evaluate(
+        """async () => {
+          const { compared } = await import('/assets/parts/diff.js');
+          const told = (before, after) => compared(before, after).map(({ sign, line }) => sign + line);
+          const many = (word) => Array.from({ length: 700 }, (_, index) => `${word}${index}`).join('\\n');
+          return {
+            some: told('a\\nb\\nc\\nd\\n', 'a\\nx\\nc\\ny\\nd'),
+            none: told('a\\n', 'a'),
+            all: told('', 'a\\nb'),
+            long: told(many('a'), many('b')).length,
+          };
+        }"""
+    )
+
+    assert told == {"some": [" a", "-b", "+x", " c", "+y", " d"], "none": [" a"], "all": ["+a", "+b"], "long": 1400}

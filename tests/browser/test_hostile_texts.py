@@ -91,7 +91,7 @@ async def test_hostile_texts_in_every_field_of_every_answer_are_texts(
     async def spoil_stream(route: Route) -> None:
         async with portal.browser() as client, portal.stream(client) as stream:
             await stream.until(lambda found: found.state is not None and len(found.events) > 0)
-            need = {"severity": "bad", "name": "dead", "text": "look", "todo": "do", "href": "#/dead"}
+            need = {"severity": "bad", "name": "dead", "text": "look", "todo": "do", "href": "#/dead", "count": 1}
             body = f"event: state\ndata: {json.dumps(_spoilt({**(stream.state or {}), 'needs_you': [need]}))}\n\n"
             body += f"event: events\ndata: {json.dumps({'events': _spoilt(stream.events), 'dropped': 0})}\n\n"
         await route.fulfill(status=200, content_type="text/event-stream", body=body)

@@ -78,7 +78,14 @@ async def test_sixty_pools_with_long_names_fit_every_window(browser: Browser, po
         }
         for at in range(60)
     ]
-    need = {"severity": "bad", "name": "route", "text": f"{LONG} {LONG}", "todo": LONG, "href": "#/routes"}
+    need = {
+        "severity": "bad",
+        "name": "route",
+        "text": f"{LONG} {LONG}",
+        "todo": LONG,
+        "href": "#/routes",
+        "count": 1234,
+    }
     state["needs_you"] = [{**need, "name": f"route {at}"} for at in range(12)]
 
     async def answer(told: Route) -> None:

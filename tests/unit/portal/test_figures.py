@@ -96,3 +96,20 @@ def test_a_capability_is_failing_when_most_of_its_newest_tasks_fail():
         Failing(capability="summarize", error="provider_failed", is_all=False),
     ] == ends.failing(1_950.0)
     assert [] == ends.failing(1_950.0 + FAILING_S)
+
+
+def test_how_tasks_end_is_taken_from_their_events():
+    """
+    What went well, too: a capability of which most does is not failing.
+    """
+    tasks = SeenTasks()
+    for went_well, told in ((FAILED_MIN - 1, ["no_route"]), (FAILED_MIN, [])):
+        figures = LiveFigures(lambda _pool: "local")
+        for number in range(FAILED_MIN):
+            what = event("failed", f"f{number}", error="no_route")
+            figures.take(what, tasks.take("default", what), 1_900.0)
+        for number in range(went_well):
+            what = event("finished", f"w{number}", pool="ollama")
+            figures.take(what, tasks.take("default", what), 1_900.0)
+
+        assert told == [each.error for each in figures.ends.failing(1_950.0)]

@@ -156,6 +156,16 @@ def test_what_is_not_well_is_told_with_what_may_be_done_and_where(
     assert first.todo.endswith(".")
 
 
+def test_how_many_wait_is_told_of_what_is_one_need():
+    """
+    It stands beside the name of their view.
+    """
+    needs = FleetNeeds(approvals_waiting=12, approvals_oldest_s=60.0)
+
+    assert {"approvals default": 12, "dead": 7} == {need.name: need.count for need in told(status(dead=7, needs=needs))}
+    assert [1] == [need.count for need in told(pools=[pool(), pool("gpu", "gone")])]
+
+
 def test_tasks_that_no_pool_serves_any_more_are_told_beside_the_pool():
     """
     What no pool ever served may be a pipeline, and is not.

@@ -172,7 +172,9 @@ def _approvals(statuses: Mapping[str, FleetStatus]) -> Iterator[NeedsYou]:
         )
         text = f"{what} for {_span(status.needs.approvals_oldest_s)}{_in(scope, statuses)}"
         todo = "Read what would leave, and grant or deny it. A request that expires is denied."
-        yield NeedsYou(severity="warn", name=f"approvals {scope}", text=text, todo=todo, href="#/approvals")
+        yield NeedsYou(
+            severity="warn", name=f"approvals {scope}", text=text, todo=todo, href="#/approvals", count=count
+        )
 
 
 def _stalled(seen: Seen) -> Iterator[NeedsYou]:
@@ -211,7 +213,7 @@ def _dead(statuses: Mapping[str, FleetStatus]) -> Iterator[NeedsYou]:
     if dead:
         text = f"{dead:,} dead letter{'' if dead == 1 else 's'}: durable tasks that could not be done"
         todo = "See why, then retry or discard them."
-        yield NeedsYou(severity="warn", name="dead", text=text, todo=todo, href="#/dead")
+        yield NeedsYou(severity="warn", name="dead", text=text, todo=todo, href="#/dead", count=dead)
 
 
 def _in(scope: str, statuses: Mapping[str, FleetStatus]) -> str:

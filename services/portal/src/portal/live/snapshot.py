@@ -137,6 +137,7 @@ class NeedsYou(Struct, frozen=True, kw_only=True):
         text: What is wrong.
         todo: What may be done about it.
         href: A view of the page.
+        count: How many wait there, which stands beside the name of the view.
     """
 
     severity: Severity
@@ -144,6 +145,7 @@ class NeedsYou(Struct, frozen=True, kw_only=True):
     text: str
     todo: str
     href: str
+    count: int = 1
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 /** The page: its frame, its views, its keys. */
 
-import { ago } from "./core/format.js";
+import { ago, count } from "./core/format.js";
 import { drawBy, drawLater, drawNow } from "./core/frames.js";
 import { go, place } from "./core/place.js";
 import { h, render } from "./core/render.js";
@@ -83,8 +83,9 @@ function header(current, isOut) {
       isOut
         ? null
         : VIEWS.map(([name, view]) => {
-            const count = waiting.filter((need) => need.href?.startsWith(`#/${name}`) && need.severity !== "info").length;
-            return h("a", { key: name, href: `#/${name}`, "aria-current": current === name ? "page" : null }, view.title, count ? h("span", { class: "n", "aria-label": `${count} need you` }, count) : null);
+            const there = waiting.filter((need) => need.href?.startsWith(`#/${name}`) && need.severity !== "info");
+            const needing = there.reduce((sum, need) => sum + need.count, 0);
+            return h("a", { key: name, href: `#/${name}`, "aria-current": current === name ? "page" : null }, view.title, needing ? h("span", { class: "n", "aria-label": `${count(needing)} need you` }, count(needing)) : null);
           }),
     ),
     h("span", { class: "who" }, linkState(), person(), h("button", { type: "button", class: "quiet", title: "Light or dark", "aria-label": `Colours: ${themeName()}. Change them.`, onclick: nextTheme }, themeSign())),

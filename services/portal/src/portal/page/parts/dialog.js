@@ -27,7 +27,7 @@ export function toggleHelp() {
 }
 
 const KEYS = [
-  ["g then o t r a d b e s", "overview, tasks, routes, approvals, dead letters, blackboard, events, spend"],
+  ["g then o t r a d b e s x", "overview, tasks, routes, approvals, dead letters, blackboard, events, spend, experiments"],
   ["/", "search or filter on this page"],
   ["p", "pause the events, and go on"],
   ["?", "these keys"],

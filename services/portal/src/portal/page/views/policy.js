@@ -6,6 +6,7 @@ import { h } from "../core/render.js";
 import { forget, resource } from "../core/resource.js";
 import { request } from "../core/server.js";
 import { may } from "../core/state.js";
+import { diffView } from "../parts/diff.js";
 import { confirm } from "../parts/dialog.js";
 import { empty, whenLoaded } from "../parts/states.js";
 import { table } from "../parts/table.js";
@@ -80,6 +81,7 @@ function editor(policy, writing) {
         drawNow();
       },
     }),
+    writing.toml === policy.toml ? null : [h("h3", { key: "changes", class: "facts-line" }, "What changes"), diffView(policy.toml, writing.toml)],
     verdict ? verdictView(verdict) : null,
     h(
       "p",
@@ -114,15 +116,15 @@ function history(policy) {
     versions.length
       ? table(
           "Versions of the policy, newest first",
-          [{ head: "revision" }, { head: "state" }, { head: "by" }, { head: "when", class: "r when" }, { head: "document" }],
+          [{ head: "revision" }, { head: "state" }, { head: "by" }, { head: "when", class: "r when" }, { head: "document", class: "whole" }],
           versions.map((version) => ({
             key: version.revision,
             cells: [
               version.revision,
               version.revision === policy.revision ? tag("in force", "ok") : tag(version.deleted ? "none in force" : "before", "quiet"),
-              h("bdi", null, version.author || "–"),
+              version.author ? h("bdi", null, version.author) : h("span", { class: "dim none" }, "–"),
               ago(version.at_unix_ms),
-              version.toml ? versionView(policy, version) : "–",
+              version.toml ? versionView(policy, version) : h("span", { class: "dim none" }, "–"),
             ],
           })),
         )
