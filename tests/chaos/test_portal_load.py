@@ -21,7 +21,9 @@ from flotilla.contracts import subjects
 from flotilla.contracts.clock import unix_ms
 from flotilla.contracts.results import Event, encode
 from flotilla.contracts.subjects import EventKind
+from flotilla.testkit.counting_socket import CountingSocket
 from flotilla.testkit.fleet import RunningFleet, running_fleet
+from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.plain_client import eventually
 from flotilla.testkit.portal import PortalHere, Stream, start_portal
 from flotilla.testkit.raw_client import RawClient, raw_client
@@ -46,6 +48,13 @@ SERVER_GROWTH_MAX_BYTES: Final = 96 * MIB
 """It holds up to 64 MiB for a member that a busy machine keeps from reading, and gives them back after minutes."""
 CPU_RATIO_MAX: Final = 1.5
 ASK: Final = b'{"document":"a","labels":["b"]}'
+OK: Final = b'"status":"ok"'
+ANSWERS: Final = (OK, b'"status":"failed"', b'\r\n{"error":')
+"""Of a task each has one; the last is of one that never was a task."""
+TEST: Final = "the test"
+PING: Final = b"PING\r\n"
+FRAME: Final = b"\nevent: events\n"
+STATE: Final = b"\nevent: state\n"
 SMALL_STORES: Final = {
     # Full within the warm-up: what a store may hold is no leak.
     "FLOTILLA_RESULTS_MAX": "2000",
@@ -57,67 +66,46 @@ BEHIND_MAX: Final = 60_000
 KINDS: Final[tuple[EventKind, ...]] = ("queued", "dispatched", "finished")
 
 
-class Viewer(asyncio.Protocol):
-    """
-    A page that is open and counts what it is sent, so cheaply that hundreds are no load of their own.
-
-    Attributes:
-        frames: Of events.
-        states: Snapshots.
-    """
-
-    _MARKS: Final = (b"\nevent: events\n", b"\nevent: state\n")
-    _MARK_LENGTH: Final = max(map(len, _MARKS))
-
-    def __init__(self) -> None:
-        self.frames = self.states = self.bytes = 0
-        self.is_over = False
-        self._end = b""
-
-    def data_received(self, data: bytes) -> None:
-        """Count what begins in it."""
-        self.bytes += len(data)
-        for mark in self._MARKS:
-            # A mark that was whole in the last piece is not counted again: its last byte must be new.
-            found = data.count(mark) + ((self._end[1 - len(mark) :] + data[: len(mark) - 1]).count(mark))
-            if mark is self._MARKS[0]:
-                self.frames += found
-            else:
-                self.states += found
-        self._end = (self._end + data[-self._MARK_LENGTH :])[-self._MARK_LENGTH :]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more comes."""
-        del exc
-        self.is_over = True
-
-
 class Phase(Struct, frozen=True, kw_only=True):
     """
     What the fleet did in a while.
 
     Attributes:
-        tasks_per_s: Answered.
-        cpu_us_each: Of orchestrators, workers and nats-server together, for each task.
+        tasks: Answered.
+        cpu_us: For each task, by process: of orchestrators, workers and nats-server, and of the test with its viewers.
+        failed: How many tasks.
     """
 
+    tasks: int
     tasks_per_s: float
-    cpu_us_each: float
+    cpu_us: dict[str, float]
+    failed: int
+
+    @property
+    def cpu_us_each(self) -> float:
+        """Of orchestrators, workers and nats-server together."""
+        return sum(us for name, us in self.cpu_us.items() if name != TEST)
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {us:,.0f}" for name, us in self.cpu_us.items())
+        return f"{self.tasks_per_s:,.0f}/s at {self.cpu_us_each:,.0f} us each ({parts}), {self.failed} failed"
 
 
 @asynccontextmanager
-async def viewers(portal: PortalHere, count: int) -> AsyncGenerator[list[Viewer]]:
+async def viewers(portal: PortalHere, count: int) -> AsyncGenerator[list[CountingSocket]]:
     """So many open pages; each has had its first snapshot."""
     loop = asyncio.get_running_loop()
-    opened: list[tuple[asyncio.Transport, Viewer]] = []
+    opened: list[tuple[asyncio.Transport, CountingSocket]] = []
     try:
         for _ in range(count):
-            transport, viewer = await loop.create_connection(Viewer, "127.0.0.1", portal.port)
+            transport, viewer = await loop.create_connection(
+                lambda: CountingSocket(FRAME, STATE), "127.0.0.1", portal.port
+            )
             transport.write(f"GET /stream HTTP/1.1\r\nHost: 127.0.0.1:{portal.port}\r\n\r\n".encode())
             opened.append((transport, viewer))
 
         async def all_see() -> bool:
-            return all(viewer.states for _, viewer in opened)
+            return all(viewer.counts[STATE] for _, viewer in opened)
 
         await eventually(all_see)
         yield [viewer for _, viewer in opened]
@@ -128,7 +116,7 @@ async def viewers(portal: PortalHere, count: int) -> AsyncGenerator[list[Viewer]
 
 class Load:
     """
-    Tasks at a rate, asked for by one raw connection.
+    Tasks at a rate, asked for by one raw connection that counts the answers.
 
     Attributes:
         answered: So far.
@@ -141,32 +129,36 @@ class Load:
 
     async def run(self, seconds: float) -> Phase:
         """Ask for so long; at most IN_FLIGHT_MAX at a time, so a fleet that is slower is asked less."""
-        client = await self._fleet.client()
-        inbox, sent, answered, began_s = client.nc.new_inbox(), 0, 0, time.monotonic()
-        cpu_before_s = cpu_s(self._fleet)
+        async with raw_client(self._fleet.server.tenant()) as client:
+            inbox = f"{self._fleet.server.tenant().inbox_prefix}.load".encode()
+            client.subscribe(inbox)
+            await client.flush()
+            came = client.counted(*ANSWERS, PING)
+            sent = pings = 0
+            ask = b"PUB ask.classify %b %d\r\n%b\r\n" % (inbox, len(ASK), ASK)
+            began_s, cpu_before_s = time.monotonic(), cpu_s(self._fleet)
 
-        async def on_answer(message: object) -> None:
-            nonlocal answered
-            if getattr(message, "data", b""):  # the empty message that ends an imported reply comes after it
-                answered += 1
+            def answered() -> int:
+                return sum(came.counts[mark] for mark in ANSWERS)
 
-        await client.nc.subscribe(f"{inbox}.*", cb=on_answer)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a Future untyped
-        while (passed_s := time.monotonic() - began_s) < seconds:
-            due = min(int(passed_s * self._rate) - sent, IN_FLIGHT_MAX - (sent - answered))
-            for _ in range(due):
-                await client.nc.publish("ask.classify", ASK, reply=f"{inbox}.{sent}")
-                sent += 1
-            await asyncio.sleep(BEAT_S)
-
-        async def all_answered() -> bool:
-            return answered == sent
-
-        await eventually(all_answered)
-        took_s = time.monotonic() - began_s
-        spent_s = cpu_s(self._fleet) - cpu_before_s
-        await self._fleet.close_clients()
-        self.answered += answered
-        return Phase(tasks_per_s=answered / took_s, cpu_us_each=spent_s / answered * 1e6)
+            while (passed_s := time.monotonic() - began_s) < seconds or answered() < sent:
+                assert passed_s < seconds + WAIT_S, f"{sent - answered()} of {sent} were not answered"
+                assert not came.is_over
+                due = min(int(passed_s * self._rate) - sent, IN_FLIGHT_MAX - (sent - answered()))
+                due = max(0, due) if passed_s < seconds else 0
+                pongs, pings = came.counts[PING] - pings, came.counts[PING]
+                client.send(ask * due + b"PONG\r\n" * pongs)
+                sent += due
+                await asyncio.sleep(BEAT_S)
+            took_s = time.monotonic() - began_s
+            spent_s = cpu_s(self._fleet)
+            self.answered += sent
+            return Phase(
+                tasks=sent,
+                tasks_per_s=sent / took_s,
+                cpu_us={name: (spent_s[name] - before_s) / sent * 1e6 for name, before_s in cpu_before_s.items()},
+                failed=sent - came.counts[OK],
+            )
 
 
 async def test_a_fleet_that_many_people_look_at_is_as_fast_as_before_and_nothing_grows(
@@ -187,7 +179,9 @@ async def test_a_fleet_that_many_people_look_at_is_as_fast_as_before_and_nothing
             await load.run(WARM_S)
             before = await sizes(fleet, portal)
             began_s, frames, states, came = time.monotonic(), *totals(open_pages)
+            portal_before_s = portal_cpu_s(portal)
             watched = await load.run(seconds)
+            portal_us = (portal_cpu_s(portal) - portal_before_s) / watched.tasks * 1e6
             took_s = time.monotonic() - began_s
             frames_after, states_after, came_after = totals(open_pages)
             after = await sizes(fleet, portal)
@@ -197,8 +191,7 @@ async def test_a_fleet_that_many_people_look_at_is_as_fast_as_before_and_nothing
     worst = max(frames_after[at] - frames[at] for at in range(VIEWERS))
     worst_states = max(states_after[at] - states[at] for at in range(VIEWERS))
     print(  # noqa: T201
-        f"\n{load.answered:,} tasks; alone {alone.tasks_per_s:,.0f}/s at {alone.cpu_us_each:,.0f} us each, "
-        f"with {VIEWERS} viewers {watched.tasks_per_s:,.0f}/s at {watched.cpu_us_each:,.0f} us; "
+        f"\n{load.answered:,} tasks\nalone {alone}\nwith {VIEWERS} viewers {watched}; the portal {portal_us:,.0f} us\n"
         f"frames a second {worst / took_s:.2f}, snapshots {worst_states / took_s:.2f}, "
         f"{(came_after - came) / took_s / MIB:.1f} MiB/s sent",
         {name: f"{before[name] / MIB:.1f} + {grown[name] / MIB:.1f} MiB" for name in before},
@@ -290,12 +283,12 @@ async def publish_events(raw: RawClient, seconds: float, stream: Stream) -> int:
     return sent
 
 
-def totals(open_pages: list[Viewer]) -> tuple[list[int], list[int], int]:
+def totals(open_pages: list[CountingSocket]) -> tuple[list[int], list[int], int]:
     """Frames and snapshots of each so far, and the bytes of all."""
     return (
-        [viewer.frames for viewer in open_pages],
-        [viewer.states for viewer in open_pages],
-        sum(viewer.bytes for viewer in open_pages),
+        [viewer.counts[FRAME] for viewer in open_pages],
+        [viewer.counts[STATE] for viewer in open_pages],
+        sum(viewer.size_bytes for viewer in open_pages),
     )
 
 
@@ -309,10 +302,11 @@ def portal_cpu_s(portal: PortalHere) -> float:
     return sum(psutil.Process(portal.process.pid).cpu_times()[:2])
 
 
-def cpu_s(fleet: RunningFleet) -> float:
-    """What orchestrators, workers and nats-server have used of the processors."""
-    pids = [*(process.pid for process in fleet.processes), *fleet.server.pids]
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+def cpu_s(fleet: RunningFleet) -> dict[str, float]:
+    """What orchestrators, workers and nats-server have used of the processors, and this process."""
+    found = {process.name: sum(psutil.Process(process.pid).cpu_times()[:2]) for process in fleet.processes}
+    found["nats-server"] = sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in fleet.server.pids)
+    return found | {TEST: time.process_time()}
 
 
 async def sizes(fleet: RunningFleet, portal: PortalHere) -> dict[str, int]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import nkeys  # pyright: ignore[reportMissingTypeStubs]
 
 from flotilla.fabric.connection import NatsSettings
+from flotilla.testkit.counting_socket import CountingSocket
 
 TIMEOUT_S: Final = 60.0
 _LINE_END: Final = b"\r\n"
@@ -51,6 +52,12 @@ class RawClient:
     def subscribe(self, subject: bytes) -> None:
         """Subscribe; what comes is found in `said`."""
         self.send(b"SUB %b 1\r\n" % subject)
+
+    def counted(self, *marks: bytes) -> CountingSocket:
+        """Have what comes from now on be counted, and not kept; whoever waits for it, or is pinged, answers himself."""
+        socket = CountingSocket(*marks)
+        self._writer.transport.set_protocol(socket)
+        return socket
 
     async def flush(self) -> None:
         """Return when the server has processed what was sent before; ConnectionError when it has closed instead."""
