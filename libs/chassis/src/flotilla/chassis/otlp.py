@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+import requests
 from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,6 +36,22 @@ _KINDS: Final[dict[SpanKind, trace.SpanKind]] = {
     "client": trace.SpanKind.CLIENT,
     "internal": trace.SpanKind.INTERNAL,
 }
+
+
+class _Session(requests.Session):
+    """
+    Sends no password of `~/.netrc`, whose `default` entry is for any host, and which would replace the operator's own header.
+
+    Proxies and certificates of the environment stay in force: for these there is a variable that somebody has set.
+    """
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare without the environment, of which nothing but that file is looked for here."""
+        self.trust_env = False
+        try:
+            return super().prepare_request(request)
+        finally:
+            self.trust_env = True
 
 
 class OtlpSpan:
@@ -79,7 +96,7 @@ class OtlpTracer:
         resource = Resource.create().merge(Resource(own)).merge(OTELResourceDetector().detect())
         _listen_to_trouble()
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=_Session())))
         self._tracer = self._provider.get_tracer("flotilla")
 
     def begin(self, name: str, kind: SpanKind, attributes: Attributes, *, parent: Context) -> OtlpSpan:
