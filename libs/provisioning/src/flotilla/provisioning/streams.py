@@ -21,7 +21,7 @@ from flotilla.fabric.jetstream_api import (
     stream_info,
     stream_update,
 )
-from flotilla.provisioning.stream_config import StreamConfig
+from flotilla.provisioning.stream_config import NS_PER_S, StreamConfig
 
 logger = logging.getLogger("flotilla.provisioning")
 
@@ -86,6 +86,24 @@ async def ensure(requests: ApiRequests, streams: Iterable[StreamConfig], *, pati
             updated = await api.ask(stream_update(config.name), _encode({**held.config, **changed}))
             if updated.error is not None:
                 raise _refused(config.name, updated.error)
+
+
+async def set_duplicate_window(
+    requests: ApiRequests, stream: str, window_s: float, *, patience_s: float = PATIENCE_S
+) -> None:
+    """
+    Set for how long a stream knows a repeated message id: at least 0.1 s. Nothing else of it changes.
+
+    Raises:
+        TopologyError: As in `ensure`; also when there is no such stream.
+    """
+    api = _Api(requests, give_up_at=asyncio.get_running_loop().time() + patience_s)
+    answer = await api.ask(stream_info(stream))
+    if answer.error is None:
+        changed = {**answer.config, "duplicate_window": round(window_s * NS_PER_S)}
+        answer = await api.ask(stream_update(stream), _encode(changed))
+    if answer.error is not None:
+        raise _refused(stream, answer.error)
 
 
 async def stream_names(requests: ApiRequests) -> set[str]:

@@ -62,7 +62,9 @@ class WaysIn:
             sealed=settings.sealed,
         )
         self.commits: Final = Commits(requests, unreadable)
-        settlement = Settlement(connection, requests, commits=self.commits, metrics=metrics, sealed=settings.sealed)
+        self._settlement = settlement = Settlement(
+            connection, requests, commits=self.commits, metrics=metrics, sealed=settings.sealed
+        )
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
         self.durables: Final = {
             scope: Durable(
@@ -151,6 +153,7 @@ class WaysIn:
         """Finish what is held within `grace_s`; durable tasks that are not over then are nakked."""
         durables = (durable.finish(grace_s) for durable in self.durables.values())
         await asyncio.gather(self._interactive.finish(grace_s), *durables)
+        await self._settlement.finish()
 
 
 def deadlines_ms(pipelines: Mapping[str, Pipeline]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from orchestrator.ways_in.commits import COMMIT_PATIENCE_S, Commits
 from orchestrator.ways_in.dead_records import dead_record
 from orchestrator.ways_in.delivery_rules import dead_letter_body, dead_letter_class, dead_letter_error
 from orchestrator.ways_in.durable_answers import DurableAnswer
+from orchestrator.ways_in.refused_ids import RefusedIds
 
 logger = structlog.get_logger("orchestrator")
 
@@ -49,6 +50,7 @@ class Settlement:
         self._metrics = metrics
         self._sealed = sealed
         self._sparing = Sparing()
+        self._refused_ids = RefusedIds(requests)
 
     async def settle(
         self,
@@ -87,8 +89,14 @@ class Settlement:
             await message.acknowledge()
         else:
             await delete_message(self._requests, subjects.tasks_stream(scope), message.sequence)
+        if answer.task is None:
+            self._refused_ids.refused(scope, message)
         _log_end(scope, result)
         return True
+
+    async def finish(self) -> None:
+        """Await what goes on in the background."""
+        await self._refused_ids.finish()
 
     async def _record(self, record: DeadRecord) -> None:
         """Store a dead letter once, however often it is offered."""
