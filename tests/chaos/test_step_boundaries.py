@@ -89,7 +89,7 @@ class Killer:
     Attributes:
         planned: The kill of each run that has not been made yet.
         made: Those that were.
-        workers_lost: When a worker was killed, or nats-server, after which a late one counts as dead; nanoseconds since 1970.
+        workers_lost: When a worker was killed; nanoseconds since 1970.
     """
 
     def __init__(self, fleet: RunningFleet, worker_env: dict[str, str]) -> None:
@@ -113,7 +113,7 @@ class Killer:
         self._whole.clear()
         self._changed.set()
         self.made[kill] += 1
-        if kill.victim != "orchestrator":
+        if kill.victim == "worker":
             self.workers_lost.append(time.time_ns())
         if kill.victim == "nats-server":
             os.kill(self._fleet.server.pid, signal.SIGKILL)

@@ -112,3 +112,17 @@ def test_troubles_are_forgotten_in_time() -> None:
     states.forget(6.0 + REMEMBERED_S)
 
     assert [] == states.in_trouble("p")
+
+
+def test_after_a_break_only_who_is_gone_counts_yet() -> None:
+    """
+    Whoever was silent, or out of reach, may have answered meanwhile.
+    """
+    states = ReplicaStates()
+    states.asked(ONE, 10.0)
+    states.asked(TWO, 10.0)
+    states.away(TWO, 10.0)
+    states.absent(ONE)
+    states.forget_undecided()
+
+    assert ["gone", "well"] == [states.standing(each, 10.0 + GONE_AFTER_S) for each in (ONE, TWO)]

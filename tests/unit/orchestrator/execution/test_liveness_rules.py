@@ -16,6 +16,7 @@ from orchestrator.execution.liveness_rules import (
     end_at_timeout,
     end_of_unfound,
     is_to_be_found,
+    is_witnessed,
     life_that_took,
 )
 from orchestrator.state.outcomes import Ended
@@ -86,6 +87,26 @@ def test_which_attempts_all_replicas_are_asked_for(expected: bool, attempt: Watc
     Those that nobody has accepted, once each, and none that nobody waits for.
     """
     assert expected == is_to_be_found(attempt, clock_s=clock_s)
+
+
+@pytest.mark.parametrize(
+    ("expected", "attempt", "since_s"),
+    [
+        (True, Watched(), SENT_S - HAIR_S),
+        (False, Watched(), SENT_S),
+        (True, WORKING, HEARD_S - HAIR_S),
+        (False, WORKING, HEARD_S),
+    ],
+)
+def test_what_was_silent_before_a_break_here_ended_proves_nothing(
+    expected: bool,  # noqa: FBT001
+    attempt: Watched,
+    since_s: float,
+) -> None:
+    """
+    The replica has to have spoken since then, or to have been sent the attempt.
+    """
+    assert expected == is_witnessed(attempt, since_s=since_s)
 
 
 def test_an_attempt_that_no_replica_has_goes_on_at_once_and_one_that_may_be_held_is_lost() -> None:

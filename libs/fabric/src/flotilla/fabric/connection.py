@@ -99,6 +99,11 @@ class Connection:
         return self.nc.is_connected
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the server has answered the last ping: one that is frozen is noticed by this within PING_INTERVAL_S."""
+        return self.nc.is_connected and not self.nc._pings_outstanding  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    @property
     def reconnects(self) -> int:
         """How often the connection was lost and made again."""
         return self.nc.stats["reconnects"]

@@ -114,7 +114,12 @@ class InFlightChecks:
                 if replica in self._replicas_of(replica.pool):
                     await self._ask(self._zones[replica.pool], replica, _Call({}, _nobody))
                 else:
-                    self._states.absent(replica)
+                    self.note_absent(replica)
+
+    def note_absent(self, replica: Replica) -> None:
+        """Its card is not there: while the server is silent every card expires, and that says nothing of whose it was."""
+        if self._connection.is_answered:
+            self._states.absent(replica)
 
     async def _ask(self, zone: Zone, replica: Replica, call: _Call) -> None:
         async def on_roll(message: Message) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from flotilla.contracts.attempts import Failed
 from flotilla.contracts.failures import FailureKind
+from flotilla.contracts.presence import EXPIRY_S
 from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
@@ -25,6 +26,8 @@ from orchestrator.execution.liveness_rules import (
     due,
     end_of_unfound,
     is_to_be_found,
+    is_witnessed,
+    last_sign_s,
     life_that_took,
 )
 from orchestrator.state.attempt import Attempt, InFlight
@@ -40,6 +43,9 @@ class LivenessWatch:
     Attributes:
         clock_s: A clock for silences: it stands still while this process or its connection does, so that a pause here is
             not mistaken for a worker's.
+        watched_since_s: Since when this process and its connection have been there without a break, by the same clock. A
+            replica may have lost the server, too, and be slower to come back: its silence since before then says neither
+            that it died of an attempt nor that its route is ill.
         states: Replicas that do not answer.
     """
 
@@ -57,6 +63,7 @@ class LivenessWatch:
         self._attempts = attempts
         self._replicas_of = replicas_of
         self.clock_s = 0.0
+        self.watched_since_s = -1.0
         self._turned_at = time.monotonic()
         self.states: Final = ReplicaStates()
         self._in_flight_checks = InFlightChecks(
@@ -88,6 +95,8 @@ class LivenessWatch:
 
     def counts_against_route(self, attempt: Attempt, failed: Failed) -> bool:
         """See `liveness_rules`."""
+        if failed.kind is FailureKind.LOST and not self._is_witnessed(attempt):
+            return False
         pool = attempt.route.pool
         return counts_against_route(
             failed,
@@ -102,6 +111,7 @@ class LivenessWatch:
 
     async def watch(self) -> None:
         """Watch without end."""
+        self._connection.on_reconnect(self._look_anew)
         self._turned_at = time.monotonic()
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -109,6 +119,9 @@ class LivenessWatch:
             self._attempts.renewed_at = asyncio.get_running_loop().time()
             if self._connection.is_connected:
                 self.clock_s = self.clock_at(now)
+            if now - self._turned_at > EXPIRY_S:
+                # Every card has expired meanwhile, as far as this process has read.
+                self._look_anew()
             self._turned_at = now
             for attempt in list(self._attempts.live.values()):
                 # A full output buffer while disconnected: the next turn looks again.
@@ -117,6 +130,14 @@ class LivenessWatch:
             with guarded("watch", "in-flight checks"):
                 await self._check_unheard()
                 await self._in_flight_checks.ask_again()
+
+    def _look_anew(self) -> None:
+        """After a break: see `watched_since_s`."""
+        self.watched_since_s = self.clock_s
+        self.states.forget_undecided()
+
+    def _is_witnessed(self, attempt: Attempt) -> bool:
+        return is_witnessed(attempt, since_s=self.watched_since_s)
 
     async def _look_at(self, attempt: Attempt, now: float) -> None:
         match due(attempt, now_s=now, clock_s=self.clock_s):
@@ -143,7 +164,7 @@ class LivenessWatch:
             await self._in_flight_checks.ask_one(attempt.route.zone, found)
         else:
             self.states.asked(attempt.holder, self.clock_s)
-            self.states.absent(attempt.holder)
+            self._in_flight_checks.note_absent(attempt.holder)
 
     async def _check_unheard(self) -> None:
         unheard: dict[tuple[Zone, str], dict[str, Attempt]] = {}
@@ -167,6 +188,7 @@ class LivenessWatch:
         # It may only be slow or frozen: should it come back, it is told to stop, and its answer has no listener.
         pool = attempt.route.pool
         may_have_it = [attempt.holder] if attempt.holder is not None else self.states.in_trouble(pool)
-        sent_s = attempt.sent_at if attempt.heard_at is None else attempt.heard_at
-        attempt.suspects = self.states.suspects(may_have_it, sent_s=sent_s, now_s=self.clock_s)
+        if self._is_witnessed(attempt):
+            last_s = last_sign_s(attempt)
+            attempt.suspects = self.states.suspects(may_have_it, sent_s=last_s, now_s=self.clock_s)
         await self._attempts.abandon(attempt, Failed(kind=FailureKind.LOST, message=why, replica=attempt.replica))

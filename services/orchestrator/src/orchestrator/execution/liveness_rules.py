@@ -47,6 +47,16 @@ def due(attempt: Watched, *, now_s: float, clock_s: float) -> Due | None:
     return "ask" if clock_s > quiet_at and attempt.asked_at < quiet_at else None
 
 
+def last_sign_s(attempt: Watched) -> float:
+    """When its replica was there for certain: when it last spoke, or the attempt was sent."""
+    return attempt.sent_at if attempt.heard_at is None else attempt.heard_at
+
+
+def is_witnessed(attempt: Watched, *, since_s: float) -> bool:
+    """Whether the whole silence of an attempt was one of its replica, as far as is known: nothing here broke meanwhile."""
+    return last_sign_s(attempt) > since_s
+
+
 def is_to_be_found(attempt: Watched, *, clock_s: float) -> bool:
     """Whether every replica is asked for an attempt, once: none has said that it took it."""
     waits = attempt.heard_at is None and attempt.asked_at < attempt.sent_at and not attempt.abandoned

@@ -122,6 +122,10 @@ class ReplicaStates:
         """Those that are not gone for good: worth asking again."""
         return [replica for replica, trouble in self._troubles.items() if not trouble.gone]
 
+    def forget_undecided(self) -> None:
+        """Take all that are not gone for well, as after a break of one's own: they may have answered meanwhile."""
+        self._troubles = {replica: trouble for replica, trouble in self._troubles.items() if trouble.gone}
+
     def forget(self, now_s: float) -> None:
         """Drop what is too old to matter."""
         for replica in [each for each, trouble in self._troubles.items() if now_s - trouble.since_s > REMEMBERED_S]:
