@@ -7,16 +7,20 @@ from typing import Final
 import msgspec
 import pytest
 
+from flotilla.contracts import subjects
 from flotilla.contracts.results import Result
 from flotilla.fabric.api_requests import ask_api
 from flotilla.fabric.connection import connected
+from flotilla.fabric.errors import FabricError
 from flotilla.fabric.inbox import Requests
-from flotilla.fabric.jetstream_api import stream_update
+from flotilla.fabric.jetstream_api import stream_create, stream_update
+from flotilla.fabric.stored import StoredMessage, last_of_each
 from flotilla.pipelines.plan import StepKey, StepTask
 from flotilla.pipelines.reading import read_pipeline
 from flotilla.provisioning.streams import ensure
 from flotilla.provisioning.topology import steps_stream
 from flotilla.testkit.nats_server import RunningServer
+from flotilla.testkit.patient_client import WAIT_S
 from orchestrator.execution.dependencies import NoRouteNowError
 from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_results import RunResults, StepResults
@@ -91,6 +95,39 @@ async def test_of_two_results_of_a_step_the_first_counts_whatever_replicas_have_
 
     assert counts is not None
     assert "taken-over-0" == counts.result.task
+
+
+async def test_what_the_replica_that_answers_has_not_heard_of_is_not_worked_on_again(requests: Requests):
+    """
+    In the place of the replicas a mirror answers, which has the first of the step's results and no more.
+    """
+    await a_run(requests, "taken-over")
+    stream = steps_stream(SCOPE)
+    first = subjects.pipeline_step(SCOPE, "taken-over", "sort", "0", "*")
+    mirror = {"name": stream.name, "filter_subject": first}
+    await ask_api(requests, stream_create("LAGS"), {"name": "LAGS", "mirror": mirror, "mirror_direct": True})
+    # Not before the mirror is made: it takes after its stream.
+    config = msgspec.to_builtins(msgspec.structs.replace(stream, allow_direct=False))
+    await ask_api(requests, stream_update(stream.name), config)
+    async with asyncio.timeout(WAIT_S):
+        while not (found := await answered(requests)):
+            await asyncio.sleep(0.05)
+
+    room = Room((SCOPE,), total_max=1_000_000, share_max=1.0)
+    results = StepResults(requests, outputs=room, payload_bytes_max=1_000_000)
+    kept = await results.begin(SCOPE, "taken-over", "taken-over", PIPELINE)
+
+    assert 1 == len(found)
+    assert [True] * STEPS == [kept.of(step(number), "internal") is not None for number in range(STEPS)]
+
+
+async def answered(requests: Requests) -> list[StoredMessage]:
+    """What whoever answers for the stream's replicas has of the run; nothing while nobody does."""
+    pattern = subjects.pipeline_step(SCOPE, "taken-over", "*", "*", "*")
+    try:
+        return await last_of_each(requests, steps_stream(SCOPE).name, pattern) or []
+    except FabricError:
+        return []
 
 
 async def test_what_is_read_again_has_room_or_the_run_waits(requests: Requests):

@@ -24,7 +24,7 @@ from flotilla.fabric.inbox import Requests
 from flotilla.fabric.publish_once import Destination, publish_once
 from flotilla.fabric.publish_outcomes import Stored
 from flotilla.fabric.stored import StoredMessage, between, last_message, last_of_each
-from flotilla.fabric.stream_usage import last_sequence
+from flotilla.fabric.stream_usage import last_sequence, subjects_holding
 from flotilla.fabric.unreadable import Sparing
 from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.errors import PipelineError
@@ -192,7 +192,24 @@ class StepResults:
                     done[message.subject] = ended
 
     async def _all(self, stream: str, pattern: str) -> AsyncIterator[StoredMessage]:
-        """What stands on the subjects that match: one message on each."""
+        """
+        What stands on the subjects that match, as the stream's leader has it: one message on each.
+
+        The answers are a replica's, which may lag behind the last writes. The leader says which there are, and gives those
+        that were not among the answers: whatever was missing would be worked on again.
+        """
+        missing = await subjects_holding(self._requests, stream, pattern)
+        if not missing:
+            return
+        async for message in self._of_a_replica(stream, pattern):
+            missing.pop(message.subject, None)
+            yield message
+        for subject in missing:
+            message = await last_message(self._requests, stream, subject)
+            if message is not None:
+                yield message
+
+    async def _of_a_replica(self, stream: str, pattern: str) -> AsyncIterator[StoredMessage]:
         found = await last_of_each(self._requests, stream, pattern)
         if found is not None:
             for message in found:
