@@ -334,7 +334,7 @@ async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_a
 
     async with _stage(tmp_path, script) as (_, client, worker):
         task, again = new_task(), new_task()
-        async with client.hearing("results.>") as results:
+        async with client.hearing("results.>") as results, client.hearing("events.chain.>") as events:
             await client.submit("chain", DOCUMENT, task=task)
             dead = await results.result(task, 60)
             broken = False
@@ -343,6 +343,8 @@ async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_a
             await client.dead_record(task)
             retried = await client.api("dead", {"verb": "retry", "task": task})
             third = await results.result(retried["retried_as"], 60)
+            await events.until(lambda heard: sum(each.endswith(".finished") for each in heard.subjects) == 2, 60)
+        told = [json.loads(message.data) for message in events.about(again)]
         classified = sum(request["capability"] == "classify" for request in worker.requests)
 
     assert "step_failed" == dead["error"]["kind"]
@@ -351,6 +353,13 @@ async def test_a_run_that_failed_at_a_step_goes_on_from_there_when_it_is_tried_a
     assert [1, 0, 0] == [step.get("kept", 0) for step in resumed["steps"]]
     assert [1, 1, 1] == [step.get("kept", 0) for step in third["steps"]]
     assert [20, 0] == [each["usage"]["input_tokens"] for each in (resumed, third)]
+    assert [
+        ("step_finished", "sort", True),
+        ("step_started", "short", False),
+        ("step_finished", "short", False),
+        ("step_started", "again", False),
+        ("step_finished", "again", False),
+    ] == [(event["kind"], event["step"], event.get("kept", False)) for event in told if "step" in event]
     assert 1 == classified
 
 

@@ -319,6 +319,18 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         ),
         results.decode_event,
     ),
+    "event-step-kept": (
+        results.Event(
+            task="t",
+            capability="letter",
+            kind="step_finished",
+            at_unix_ms=1_750_000_000_000,
+            step="german",
+            needs=["short"],
+            kept=True,
+        ),
+        results.decode_event,
+    ),
     "event-shadow-compared": (
         results.Event(
             task="t",

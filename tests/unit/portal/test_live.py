@@ -315,6 +315,25 @@ def test_the_steps_of_a_run_that_goes_on_know_what_they_need():
     ]
 
 
+def test_what_a_run_that_is_taken_over_tells_again_of_a_step_says_no_more_than_was_said():
+    """
+    Of a step that another run has given it is all that is known.
+    """
+    tasks = SeenTasks()
+    for what in (
+        event("step_finished", step="short", latency_ms=20.0),
+        event("step_finished", step="short", kept=True),
+        event("step_finished", step="german", needs=["short"], kept=True),
+    ):
+        seen = tasks.take("default", what)
+    story = story_of("default", seen, None, lambda _pool: None)
+
+    assert story is not None
+    assert [("short", 20.0, 0, []), ("german", None, 1, ["short"])] == [
+        (step.step, step.latency_ms, step.kept, step.needs) for step in story.steps
+    ]
+
+
 def route(status: RouteStatus, words: str = "", pool: str = "local") -> RouteView:
     return RouteView(capability="classify", pool=pool, model="m", zone="local", status=status, words=words, share=1.0)
 

@@ -195,7 +195,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
         error: The kind of a failure.
         cost_usd: None where it is not known.
         step: Of a pipeline's run.
-        needs: Of `step_started`: the steps that had to end before it.
+        needs: Of `step_started`, and where `kept` is true: the steps that had to end before it.
+        kept: Of a step's end: it was not worked on now, since its result was there from before.
         cached: Of `finished`: the answer is another task's.
         data_class: Of `dispatched`: what a replica is given.
         outcome: Of a comparison with a shadow: `agreed`, `differed`, or `failed`.
@@ -216,6 +217,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     needs: StepNames = []
     cached: bool = False
     outcome: Word = ""
+    kept: bool = False
     data_class: DataClass | Literal[""] = ""
 
 

@@ -28,7 +28,7 @@ from orchestrator.pipelines.keeping import keep
 from orchestrator.pipelines.routes_away import RoutesAway
 from orchestrator.pipelines.step_ended import StepEnded
 from orchestrator.pipelines.step_gates import enter, gate_of, whole
-from orchestrator.pipelines.step_messages import began, over
+from orchestrator.pipelines.step_messages import began, over, tell_end
 from orchestrator.pipelines.step_results import RunResults
 from orchestrator.pipelines.step_tally import StepTally
 from orchestrator.pipelines.step_tasks import id_of, task_of
@@ -215,13 +215,14 @@ class PipelineRun:
         if tally is None:
             follows = next((one.follows for one in self._pipeline.steps if one.name == step.key.step), ())
             tally = self._tallies[step.key.step] = StepTally(step, data_class, follows)
-            self._needs.events.tell(self._task, "step_started", step=step.key.step, needs=list(follows))
-            if self._task.on_step is not None:
-                self._task.on_step(began(step))
         kept = self._kept.of(step, data_class) if self._kept is not None else None
         if kept is not None:
             self._end(step, tally, kept, kept=True)
             return
+        if tally.begins():
+            self._needs.events.tell(self._task, "step_started", step=tally.name, needs=tally.needs)
+            if self._task.on_step is not None:
+                self._task.on_step(began(step))
         child = asyncio.ensure_future(self._step(step, data_class, tally))
         self._children.add(child)
         child.add_done_callback(self._children.discard)
@@ -273,21 +274,20 @@ class PipelineRun:
         result, data_class = ended
         self._classes.append(data_class)
         tally.ended(result, kept=kept, own=not kept or self._run_id == self._task.id)
-        name = step.key.step
         if self._task.on_step is not None:
             self._task.on_step(over(step, result))
-        self._needs.metrics.step_ended(self._pipeline.name, name, result, kept=kept)
+        self._needs.metrics.step_ended(self._pipeline.name, tally.name, result, kept=kept)
         if isinstance(result.output, msgspec.Raw):
-            refusal = self._hold(len(result.output), name)
+            refusal = self._hold(len(result.output), tally.name)
             if refusal is not None:
                 self._ended.put_nowait(refusal)
                 return
-            self._needs.events.tell(self._task, "step_finished", step=name, latency_ms=result.latency_ms)
+            tell_end(self._needs.events, self._task, tally, result, kept=kept)
             outcome = StepOutcome(status="succeeded", output=result.output, data_class=data_class)
         else:
             error = result.error
             body = error if isinstance(error, ErrorBody) else _body(ErrorKind.INTERNAL, "the step gave no output")
-            self._needs.events.tell(self._task, "step_failed", step=name, error=body.kind.value)
+            tell_end(self._needs.events, self._task, tally, result, kept=kept, error=body.kind.value)
             if (
                 body.kind is ErrorKind.DEADLINE_EXCEEDED
                 and time.monotonic() >= self._task.deadline_at - DEADLINE_MARGIN_S

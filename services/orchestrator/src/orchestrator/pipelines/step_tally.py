@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -14,11 +15,20 @@ from orchestrator.state.tasks import NO_USAGE
 
 
 class StepTally:
-    """One step's tasks, counted."""
+    """
+    One step's tasks, counted.
+
+    Attributes:
+        name: Of the step.
+        needs: The steps that had to end before it.
+        usage: Of the tasks that this run made.
+    """
 
     def __init__(self, step: StepTask, data_class: DataClass, needs: Sequence[str]) -> None:
         self._step = step
-        self._needs = list(needs)
+        self.name: Final = step.key.step
+        self.needs: Final = list(needs)
+        self._has_begun = False
         self._data_class: DataClass = data_class
         self._began_at = time.monotonic()
         self._ended_at = self._began_at
@@ -30,6 +40,11 @@ class StepTally:
         self._error = ""
         self._longest_ms = 0.0
         self.usage: Usage = NO_USAGE
+
+    def begins(self) -> bool:
+        """Say that a task of it is worked on now; whether it is the first."""
+        begins, self._has_begun = not self._has_begun, True
+        return begins
 
     def ended(self, result: Result, *, kept: bool, own: bool = True) -> None:
         """
@@ -56,11 +71,11 @@ class StepTally:
         """For the run's result."""
         last = self._last
         return StepReport(
-            name=self._step.key.step,
+            name=self.name,
             capability=self._step.capability,
             status="failed" if self._failed else "succeeded" if self._tasks else "skipped",
             data_class=self._data_class,
-            needs=self._needs,
+            needs=self.needs,
             tasks=self._tasks,
             failed=self._failed,
             kept=self._kept,

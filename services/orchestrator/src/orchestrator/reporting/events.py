@@ -37,6 +37,7 @@ class Events:
         step: str = "",
         needs: Sequence[str] = (),
         cached: bool = False,
+        kept: bool = False,
         outcome: str = "",
     ) -> None:
         """Publish one event; it is never waited for, and a lost one loses nothing else."""
@@ -55,6 +56,7 @@ class Events:
             step=step,
             needs=list(needs),
             cached=cached,
+            kept=kept,
             outcome=outcome,
             data_class=task.data_class if kind == "dispatched" else "",
         )

@@ -235,6 +235,9 @@ def _steps(events: list[Event], zone_of: ZoneOf, waiting: frozenset[str]) -> lis
         if status is None or not event.step:
             continue
         before = found.get(event.step)
+        if event.kept and before is not None and before.status == status:
+            # Told again by whoever took the run over: when it ended, more was said of it.
+            continue
         found[event.step] = StepView(
             step=event.step,
             needs=event.needs or (before.needs if before else []),
@@ -244,6 +247,7 @@ def _steps(events: list[Event], zone_of: ZoneOf, waiting: frozenset[str]) -> lis
             model=event.model,
             error=event.error,
             latency_ms=event.latency_ms or None,
-            cost_usd=event.cost_usd if status == "succeeded" else None,
+            cost_usd=event.cost_usd if status == "succeeded" and not event.kept else None,
+            kept=int(event.kept),
         )
     return list(found.values())
