@@ -31,6 +31,14 @@ FOUND = [
         "We saw <Gwendolyn Price> at noon.\n\n<Price> is a nurse. Price lists are on the table; the price was high.",
     ),
     ("es", "También he pedido a <Rocío>, de aquí al lado, que llame a <Consuelo> mañana."),
+    # As HTML and JSON write them.
+    ("de", r"Es kam <J\u00fcrgen M\u00fcller> aus <Halle>."),
+    ("en", r'{"note": "Dear Sir,\n<Priya Wexham> called."}'),
+    ("fr", "Hier <Ren&eacute;e Quellec> est venue."),
+    # Names of accounts and of files.
+    ("en", "See /home/<priya.wexham>/notes and <Jane_Doe>_cv.pdf, but not <Maria>.docx."),
+    # First letters of whom the text names, and of nobody.
+    ("en", "We met <Priya Wexham>. Later <P.W.> and <P. W.> signed, but not in the U.S. or A.B. here."),
     # Names that end as medicines do.
     ("en", "We met <Ranvir>, <Maximus>, <Kai Laaksonen> and <Ann Johnson> at the station."),
     ("en", "I met <Ottoline Quennerby> at the station."),
@@ -202,6 +210,14 @@ def test_every_document_comes_back_as_it_was(made: list[Document]):
             "fr",
             "Un comprimé toutes les 12 heures, pendant 2 heures. Échocardiogramme normal. Décompensation. Digoxine arrêtée.",
         ),
+        ("en", "We moved our services to Terraform and Kubernetes, then restarted Nginx, Redis and Jenkins."),
+        ("en", "Merry Christmas and a Happy Hanukkah! The office is closed during Ramadan."),
+        ("en", "She studied at the Institute of Physics. The Supreme Court and the Court of Appeal agreed."),
+        ("en", "We ate Tiramisu and planted a Hydrangea and a Chrysanthemum."),
+        ("de", "Wir nutzen Terraform und Kubernetes in der Cloud."),
+        ("fr", "Joyeux Noël à tous ! Pendant le Ramadan, nous utilisons Terraform."),
+        ("es", "Durante el Ramadán usamos Terraform y Kubernetes."),
+        ("es", "El Tribunal Supremo resolvió."),
         ("fr", "Coloscopie et Hypothyroïdie. Ferritine basse. 12 Kilowatts et 3 Ampères."),
         (
             "es",
@@ -219,6 +235,9 @@ def test_words_of_medicine_units_holidays_and_products_are_no_names(language: st
     [
         ("en", "We met Noel Christmas and Christmas Humphreys.", ["Noel Christmas", "Christmas Humphreys"]),
         ("en", "She asked JeanDUPONT about it.", ["JeanDUPONT"]),
+        ("en", "She asked Jane Redis and Noël about it.", ["Jane Redis", "Noël"]),
+        ("fr", "Le dossier est pour Noël Quellec, et Ramadan viendra.", ["Noël Quellec", "Ramadan"]),
+        ("en", "They live at 12 High Court and at 7 Elm Court, now.", ["12 High Court", "7 Elm Court"]),
         ("en", "Reviewed with Curtis Keating and Eufemia Nation.", ["Curtis Keating", "Eufemia Nation"]),
         ("en", "Of 30 Isaac Newton spoke last.", ["Isaac Newton"]),
         ("de", "Im Stock wohnt Karl Stock.", ["Karl Stock"]),

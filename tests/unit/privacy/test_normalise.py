@@ -27,6 +27,12 @@ HIDDEN = [
         "mail jane\u200b.doe@exam\u00adple.com now", "jane\u200b.doe@exam\u00adple.com", id="zero width, soft hyphen"
     ),
     pytest.param("mail ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ now", "ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ", id="full width"),
+    pytest.param("mail jane.doe&#64;example.com now", "jane.doe&#64;example.com", id="HTML"),
+    pytest.param(r"mail jane.doe\u0040example.com now", r"jane.doe\u0040example.com", id="JSON"),
+    pytest.param("reset/jane.doe%40example.com now", "jane.doe%40example.com", id="URL"),
+    pytest.param("call 0161_496_0656 now", "0161_496_0656", id="underscores"),
+    pytest.param("pay GB82.WEST.1234.5698.7654.32 now", "GB82.WEST.1234.5698.7654.32", id="IBAN with stops"),
+    pytest.param("pay GB82_WEST_1234_5698_7654_32 now", "GB82_WEST_1234_5698_7654_32", id="IBAN with underscores"),
     pytest.param("mail j o h n @ x . c o m, now", "j o h n @ x . c o m", id="spelled out"),
     pytest.param("mail jane@\nexample.com now", "jane@\nexample.com", id="line break"),
     pytest.param("mail jane (at) example (dot) com now", "jane (at) example (dot) com", id="at and dot in brackets"),
@@ -90,6 +96,29 @@ def test_the_number_of_the_next_item_of_a_list_is_no_part_of_an_address():
     spans = find_spans("1. Write to jane@example.com.\n2. Pay the rent.", [Structured()], language="any")
 
     assert [(12, 28)] == [(span.start, span.end) for span in spans]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("M&uuml;ller &amp; S&#246;hne&#x2c; K&shy;öln", "Müller & Söhne, Köln"),
+        (r"J\u00fcrgen\nPriya\n\nAnn\tBo", "Jürgen\nPriya\n\nAnn\tBo"),
+        # None is meant, or half of one.
+        (
+            r"&nothing; &#0; \ud83d \u12 C:\new\table 5%40 AT&T; 100%4",
+            r"&nothing; \ufffd \ud83d \u12 C:\new\table 5%40 AT&T; 100%4",
+        ),
+    ],
+)
+def test_what_is_written_as_something_else_is_read_as_it_is_meant(written: str, meant: str):
+    reading = read(written)
+
+    assert meant.replace(r"\ufffd", "\ufffd") == reading.text
+    assert (0, len(written)) == reading.original(Span(start=0, end=len(reading.text), type="X"))[:2]
+
+
+def test_amounts_of_programs_are_no_numbers_of_somebody():
+    assert find_spans("max_rows = 1_000_000", [Structured()], language="any") == []
 
 
 def test_ordinary_text_is_read_once():

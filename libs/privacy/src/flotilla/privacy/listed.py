@@ -2,20 +2,21 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from flotilla.privacy import lexicon
+from flotilla.privacy.lexicon import LAST
 from flotilla.privacy.names import addresses, labelled, organisations, people
 from flotilla.privacy.names.capitals import with_capitals
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.marking import mark, places
-from flotilla.privacy.names.small import said_again, small_names
+from flotilla.privacy.names.small import FILE_ENDINGS, NOBODYS, said_again, small_names
 from flotilla.privacy.names.spellings import WordPlaces, places_of
 from flotilla.privacy.names.tokens import Token, tokens_of
 from flotilla.privacy.spans import Span
 from flotilla.privacy.values.outline import Outline, outline_of
-from flotilla.privacy.values.regions import Region
+from flotilla.privacy.values.regions import Region, begins
 
 # Between the parts of one address.
 _GAP: Final = re.compile(r"(?:\s{0,2},\s{0,3}|\s{1,2}|\s?\n\s{0,8}|\s?-\s?)\Z")
@@ -36,6 +37,12 @@ _NUMBER_BEFORE: Final = re.compile(r"(?<![\w.,$€£])\d{1,6},?\s{1,2}\Z")
 _AGE_AFTER: Final = re.compile(r"(?:, | ?\()(\d{1,3})(?=,(?!\d)|[;)]|\.(?:\s|\Z))")
 # "Darnell Brooks, Jr.", "Ann Lee, MD": goes with the name.
 _SUFFIX_AFTER: Final = re.compile(r",? (?:Jr|Sr|II|III|IV|Esq|M\.?D|Ph\.?D|R\.?N|D\.?D\.?S|CPA)(?![\w-])")
+# "priya.wexham", "Priya_Wexham_cv.pdf": the rest of an account's or a file's name.
+_JOINED_AFTER: Final = re.compile(r"[._]([^\W\d_]{2,40})")
+_JOINED_MAX: Final = 3
+# "P. W." where the text names Priya Wexham.
+_INITIALS: Final = re.compile(begins(r"^\W\d_a-zß-öø-ÿ", r"\w.") + r"\. ?[^\W\d_a-zß-öø-ÿ]\.(?!\w)")
+_INITIALS_SHAPES: Final = ("A.A.", "A. A.")
 _ADDRESSED: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 _NUMBER_LENGTH_MAX: Final = 10
 _SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
@@ -64,19 +71,16 @@ class Listed:
         people_found = [*self._people(text, tokens, language, at)]
         parts = [*self._address_parts(outline, tokens, language, at)]
         yield from people_found
-        for span in people_found:
-            age = _AGE_AFTER.match(text, span.end)
-            if age is not None:
-                yield self._span(*age.span(1), "AGE", _RATHER)
-            suffix = _SUFFIX_AFTER.match(text, span.end) if span.type == "PERSON" else None
-            if suffix is not None:
-                yield self._span(span.start, suffix.end(), "PERSON", span.score)
+        yield from self._after_people(text, people_found)
         addressed = [match.span() for match in _ADDRESSED.finditer(text)] if "@" in text else []
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
         # Parts of an e-mail address go with it, or stay with it where the policy says so.
         words = _outside(addressed, tokens) if addressed else tokens
         for start, end in (*small_names(text, words, language), *said_again(words, named)):
-            yield self._span(start, end, "PERSON", _PERHAPS)
+            yield self._span(start, _joined(text, end), "PERSON", _PERHAPS)
+        if outline.has_shape(*_INITIALS_SHAPES):
+            for start, end in _initials(text, (name for name, _ in named)):
+                yield self._span(start, end, "PERSON", _PERHAPS)
         yield from parts
         yield from _chains(text, parts, people_found)
         for start, end, name in organisations.find(text, tokens):
@@ -100,6 +104,21 @@ class Listed:
             )
             yield self._span(run[0].start, run[-1].end, "PLACE" if placed else "PERSON", score)
 
+    def _after_people(self, text: str, people_found: Sequence[Span]) -> Iterator[Span]:
+        """What stands after names and goes with them."""
+        for span in people_found:
+            age = _AGE_AFTER.match(text, span.end)
+            if age is not None:
+                yield self._span(*age.span(1), "AGE", _RATHER)
+            if span.type != "PERSON":
+                continue
+            suffix = _SUFFIX_AFTER.match(text, span.end)
+            if suffix is not None:
+                yield self._span(span.start, suffix.end(), "PERSON", span.score)
+            joined = _joined(text, span.end)
+            if joined > span.end:
+                yield self._span(span.start, joined, "PERSON", span.score)
+
     def _address_parts(
         self, outline: Outline, tokens: Sequence[Token], language: str, at: WordPlaces
     ) -> Iterator[Span]:
@@ -122,6 +141,27 @@ class Listed:
 
     def _span(self, start: int, end: int, name: str, score: float) -> Span:
         return Span(start, end, name, self.name, score)
+
+
+def _joined(text: str, end: int) -> int:
+    """Where a name ends that goes on after a stop or an underscore, in words that are no ordinary ones."""
+    for _ in range(_JOINED_MAX):
+        after = _JOINED_AFTER.match(text, end)
+        word = "" if after is None else after[1].lower()
+        listed = lexicon.names().flags(word) & LAST and word not in NOBODYS
+        if after is None or word in FILE_ENDINGS or (lexicon.ordinary_words().flags(word) and not listed):
+            break
+        end = after.end()
+    return end
+
+
+def _initials(text: str, named: Iterable[str]) -> Iterator[Region]:
+    """Where the first letters of somebody stand whom the text names."""
+    words = (name.split() for name in named)
+    known = {(name[0][0], name[-1][0]) for name in words if len(name) > 1}
+    for match in _INITIALS.finditer(text) if known else ():
+        if (match[0][0], match[0][-2]) in known:
+            yield match.span()
 
 
 def _outside(regions: Sequence[Region], tokens: Sequence[Token]) -> list[Token]:

@@ -2,7 +2,8 @@
 What detection reads in place of the original text, with the way back to the original's offsets.
 
 Tricks and accidents that hide a value are undone first: full-width and other compatibility forms (NFKC), invisible
-characters (zero-width, soft hyphens, direction marks), digits of other scripts, hyphens and spaces of every kind.
+characters (zero-width, soft hyphens, direction marks), digits of other scripts, hyphens and spaces of every kind,
+characters that HTML, JSON and URLs write as something else.
 A second reading undoes what would damage ordinary text: letters spelled out with spaces, line breaks inside a value,
 letters in place of digits, "(at)" and "dot".
 """
@@ -12,6 +13,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from html import unescape
+from html.entities import html5
 from typing import Final
 
 from flotilla.privacy.spans import Span
@@ -112,8 +115,42 @@ def _plain(cluster: str) -> str:
     return "" if cluster == "\u00ad" else "".join(read)
 
 
+# "&uuml;" and "&#252;", "\\u00fc", the "\\n" before a name, the "%40" of an address in a query.
+_ESCAPED: Final = re.compile(
+    r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8}\d{0,2});|\\u([0-9A-Fa-f]{4})"
+    r"|\\[nrt](?=[^\W_a-zß-öø-ÿ]|\\)|(?<=\w)%40(?=\w)"
+)
+_ESCAPES: Final = ("&", "\\", "%40")
+_SHORT: Final = {"\\n": "\n", "\\r": "\n", "\\t": "\t", "%40": "@"}
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """The character that is meant; what is none, or half of one, stays."""
+    shown = match[0]
+    if shown in _SHORT:
+        return _SHORT[shown]
+    if shown[0] == "\\":
+        meant = chr(int(match[1], 16))
+    else:
+        meant = unescape(shown) if shown[1] == "#" else html5.get(shown[1:], shown)
+    return shown if "\0" in meant or "\ud800" <= meant <= "\udfff" else meant
+
+
 def read(text: str) -> Reading:
     """The text in its plain form."""
+    if not any(sign in text for sign in _ESCAPES):
+        return _read(text)
+    written = Reading(text).replaced(_ESCAPED.finditer(text), _unescaped)
+    reading = _read(written.text)
+    if written.starts is None or written.ends is None:
+        return reading
+    if reading.starts is None or reading.ends is None:
+        return Reading(reading.text, written.starts, written.ends)
+    starts = [written.starts[start] for start in reading.starts]
+    return Reading(reading.text, starts, [written.ends[end - 1] for end in reading.ends])
+
+
+def _read(text: str) -> Reading:
     if text.isascii():
         return Reading(text)
     if not _UNUSUAL.search(text):
@@ -159,6 +196,10 @@ _DOT_SAID: Final = re.compile(r"(?<=\w) dot (?=\w)", re.IGNORECASE)
 # What the text must have for one of the above to be worth trying.
 _SPELLED_HINT: Final = re.compile(r" \S \S \S \S \S(?!\w)")
 _BRACKETED_HINT: Final = re.compile(r"[\[({<]\s?(?:at|arroba|dot|punkt|point|punto)\s?[\])}>]", re.IGNORECASE)
+_UNDERSCORED: Final = re.compile(r"(?<![^\W_])\d{1,20}(?:_\d{1,20}){1,8}(?![^\W_])")
+_UNDERSCORED_HINT: Final = re.compile(r"\d_\d")
+# "1_000_000", as programs write an amount.
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:_\d{3})+\Z")
 _LETTERED_HINTS: Final = (re.compile(r"[0-9][OoIl|SB]"), re.compile(r"[OoIl|][0-9]"))
 _LETTERED: Final = re.compile(
     r"(?<![A-Za-z])(?=[OoIl|SB ./-]{0,20}\d)[\dOoIl|SB](?:[ ./-]?[\dOoIl|SB]){6,40}(?![A-Za-z])"
@@ -193,6 +234,10 @@ def _digits(match: re.Match[str]) -> str:
     return match[0].translate(_LOOK_ALIKE)
 
 
+def _hyphened(match: re.Match[str]) -> str:
+    return match[0] if _THOUSANDS.match(match[0]) else match[0].replace("_", "-")
+
+
 def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | None:
     """
     Read a second time.
@@ -216,6 +261,8 @@ def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | No
         reading = reading.replaced(_near(_BROKEN, _BROKEN_HINT, reading.text), _nothing)
         if "=\n" in reading.text or "=\r\n" in reading.text:
             reading = reading.replaced(_QUOTED_PRINTABLE.finditer(reading.text), _nothing)
+    if _UNDERSCORED_HINT.search(reading.text):
+        reading = reading.replaced(_UNDERSCORED.finditer(reading.text), _hyphened)
     if _BRACKETED_HINT.search(reading.text):
         reading = reading.replaced(_AT.finditer(reading.text), lambda _: "@")
         reading = reading.replaced(_DOT.finditer(reading.text), lambda _: ".")

@@ -247,8 +247,10 @@ _BEFORE_HOUSE_LAST: Final = frozenset(" \n\t.")
 _STREET_ENDS_WITH: Final = 12
 _STREET_LENGTH_MAX: Final = 170
 _HOUSE_LENGTH_MAX: Final = 60
+# A court that is none to live in, and the day before an hour.
 _NO_STREET: Final = re.compile(
-    r"(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"
+    r"(?:The )?(?:Supreme|Crown|County|District|Federal|Constitutional|Circuit|Superior|Family|Magistrates'?) Court\Z"
+    r"|(?:January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb"
     r"|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"
 )
 

@@ -42,7 +42,30 @@ _LEARNED_BEGINNING: Final = re.compile(
 )
 _DERIVED: Final = re.compile(r"(?:non|post|pre|peri|inter|anti|multi|semi)(?P<stem>[^\W\d_]{6,})\Z")
 HOLIDAYS: Final = words("christmas xmas easter hanukkah chanukah chanukka passover diwali thanksgiving")
-"""Nobody's name but beside another name; those that many are called by (Noël, Ramadan, Silvester) are not among them."""
+"""Nobody's name but beside another name."""
+THINGS: Final = words(
+    # Programs and services.
+    "terraform kubernetes kubectl ansible docker jenkins jira confluence trello asana grafana prometheus postgres "
+    "postgresql mysql mariadb sqlite mongodb redis nginx kafka rabbitmq elasticsearch kibana logstash hadoop snowflake "
+    "databricks airflow github gitlab bitbucket salesforce hubspot zendesk servicenow shopify wordpress drupal joomla "
+    "magento typo3 django laravel symfony typescript javascript kotlin haskell erlang ubuntu debian fedora centos linux "
+    "unix android windows powershell chromium firefox safari outlook sharepoint onedrive dropbox photoshop excel "
+    "powerpoint whatsapp youtube facebook instagram linkedin tiktok paypal netflix openai chatgpt ollama cloud "
+    # What is eaten, and what grows.
+    "tiramisu bolognese carbonara mozzarella parmesan ricotta mascarpone gorgonzola camembert roquefort espresso cappuccino "
+    "prosecco chardonnay riesling guacamole hummus couscous ratatouille paella gazpacho chorizo schnitzel sauerkraut "
+    "hydrangea chrysanthemum rhododendron eucalyptus magnolias geranium hortensie hortensia lavendel geranie"
+)
+"""The same of programs, dishes and plants."""
+FEASTS: Final = words("noël noel ramadan ramadán")
+"""Some are called so: a feast only after what no person stands after (`FEAST_BEFORE`)."""
+FEAST_BEFORE: Final = re.compile(
+    r"(?:\b(?:[Mm]erry|[Hh]appy|[Jj]oyeux|[Bb]on|[Ff]êtes? de|[Vv]acances de|[Mm]archés? de|[Rr]epas de|[Vv]eille de"
+    r"|[Cc]adeaux? de|[Pp]ère|[Dd]uring|[Mm]onth of|[Ll]e|[Dd]u|[Ee]l|[Dd]urante|[Dd]es|[Ii]m|[Ww]ährend)) \Z"
+)
+FEAST_BEFORE_LENGTH_MAX: Final = 16
+WISHES: Final = words("merry happy frohe fröhliche joyeux joyeuse feliz father")
+"""Nobody's name before a feast."""
 _UNIT: Final = re.compile(
     r"(?:[kqm]ilo|mega|giga|milli?|mi[ck]ro|nano|he[ck]to|[cz]enti|d[eé][cz]i)?"
     r"(?:watt?|vatio|volt(?:io)?|amp[eè]re?|amperio|newton|joule|pascal|kelvin|hertz|her[tc]io|ohm|ohmio|tesla|farad|lux"

@@ -10,7 +10,16 @@ from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
 from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
 from flotilla.privacy.names.labels import is_label
-from flotilla.privacy.names.learned import HOLIDAYS, is_learned, is_unit
+from flotilla.privacy.names.learned import (
+    FEAST_BEFORE,
+    FEAST_BEFORE_LENGTH_MAX,
+    FEASTS,
+    HOLIDAYS,
+    THINGS,
+    WISHES,
+    is_learned,
+    is_unit,
+)
 from flotilla.privacy.names.people import NO_NAMES, SAINTS, said_small
 from flotilla.privacy.names.tokens import Token
 from flotilla.privacy.values.regions import words
@@ -59,7 +68,8 @@ def mark(text: str, tokens: Sequence[Token], language: str) -> None:
             or lower in GROUPS
             or token.text in COUNTRY_CODES
             or _is_counted(text, tokens, at, language)
-            or (lower in HOLIDAYS and not _is_of_a_name(text, tokens, at))
+            or ((lower in HOLIDAYS or lower in THINGS) and not _is_of_a_name(text, tokens, at))
+            or _is_of_a_feast(text, tokens, at)
         ):
             continue
         if lower in addressed:
@@ -148,8 +158,21 @@ def _is_of_a_name(text: str, tokens: Sequence[Token], at: int) -> bool:
         and before.capital
         and before.first
         and not before.common
+        and before.lower not in WISHES
         and text[before.end : tokens[at].start] == " "
     ) or (after is not None and after.capital and after.last and text[tokens[at].end : after.start] == " ")
+
+
+def _is_of_a_feast(text: str, tokens: Sequence[Token], at: int) -> bool:
+    """Whether a word is a feast that some are called like, or what one is wished: "Joyeux Noël", "Merry Christmas"."""
+    token = tokens[at]
+    if token.lower in WISHES:
+        return at + 1 < len(tokens) and tokens[at + 1].lower in HOLIDAYS
+    return (
+        token.lower in FEASTS
+        and not _is_of_a_name(text, tokens, at)
+        and FEAST_BEFORE.search(text, max(0, token.start - FEAST_BEFORE_LENGTH_MAX), token.start) is not None
+    )
 
 
 def _addressed(text: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flotilla.privacy.names.tokens import Token
-from flotilla.privacy.values.regions import around, matches
+from flotilla.privacy.values.regions import around, matches, words
 
 _WORD: Final = r"(?:[^\W\d_a-zß-öø-ÿ][\w'.-]{0,40}|\d{1,4}(?=\s[^\W\d_a-z]))"
 _JOIN: Final = (
@@ -59,6 +59,15 @@ _PATTERNS: Final = (
     (_AFTER_NAME, _KIND_WORDS),
     (_BEFORE_NAME, _KIND_WORDS),
 )
+# "University of Physics", "Tribunal Supremo": what many are called is no name.
+_OF_MANY: Final = words(
+    "of de del la the für du des and und et y e & applied science sciences arts technology engineering physics "
+    "mathematics law laws medicine economics education chemistry biology informatics philosophy music theology "
+    "nursing design languages history sociology psychology agriculture pharmacy business management administration "
+    "physik mathematik medizin recht wirtschaft technik chemie biologie informatik musik kunst künste wissenschaften "
+    "angewandte médecine droit lettres commerce physique chimie derecho medicina ciencias artes letras economía "
+    "ingeniería física química supremo constitucional"
+)
 _BEFORE: Final = 100
 _AFTER: Final = 60
 _LEADS: Final = re.compile(
@@ -77,5 +86,12 @@ def find(text: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
             while lead is not None:
                 start = lead.end()
                 lead = _LEADS.match(text, start, match.end())
+            if pattern is _BEFORE_NAME and _is_of_many(match[0]):
+                continue
             if " " in text[start : match.end()]:
                 yield start, match.end(), "ORG"
+
+
+def _is_of_many(shown: str) -> bool:
+    """Whether what stands after the kind of an institution is a discipline, and nothing of its own."""
+    return all(word.lower() in _OF_MANY for word in _WORDS.findall(shown)[1:])

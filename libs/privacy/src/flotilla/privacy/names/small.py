@@ -26,6 +26,10 @@ NOBODYS: Final = words(
     "conn ping lim cal essence doctor song songs kit lean tex maxima ward boss lady judge sung mini mega major minor senior "
     "junior sir pope bishop baron royal unknown see reason"
 )
+FILE_ENDINGS: Final = words(
+    "pdf doc docx xls xlsx ppt pptx txt csv tsv json xml yaml yml toml html htm md log png jpg jpeg gif svg tif tiff zip gz "
+    "tar py js ts go rs java sql db exe eml msg odt ods rtf vcf ics mp mp4 wav mov"
+)
 # Names that in small letters are more often something else.
 NO_SMALL_NAMES: Final = NOBODYS | words(
     "mark max art gray grey jade sue patience king prince duke earl grace joy faith rand love honey baby angel harmony "

@@ -17,7 +17,7 @@ from flotilla.privacy.values.outline import Outline
 from flotilla.privacy.values.phones import is_phone
 from flotilla.privacy.values.regions import begins, matches, words
 
-_IBAN: Final = re.compile(begins("A-Za-z", r"\w") + r"[A-Za-z][0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}(?!\w)")
+_IBAN: Final = re.compile(begins("A-Za-z", r"\w") + r"[A-Za-z][0-9]{2}(?:[ ._/-]?[A-Za-z0-9]){11,30}(?!\w)")
 # In groups of four or in one: what counts where the checksum is wrong.
 _IBAN_WRITTEN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?(?=[A-Z]{0,4}\d)[A-Z0-9]{4}){2,7}(?: ?\d[A-Z0-9]{0,2})?(?!\w)")
 IBAN_LENGTHS: Final = {
@@ -195,7 +195,7 @@ def _iban(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
     start, end = match.span()
     # The pattern may have run on into the next word: a country's numbers have one length.
     length = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
-    plain = match[0].replace(" ", "").replace("-", "")
+    plain = "".join(filter(str.isalnum, match[0]))
     if length and len(plain) >= length and _is_checked(plain[:length]):
         if end - start == len(plain):
             end = start + length
