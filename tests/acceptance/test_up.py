@@ -350,7 +350,8 @@ async def test_a_directory_of_a_running_fleet_is_refused(tmp_path: Path):
         code, out, err = await rest_of(await launch(tmp_path, "--engine", "noop"))
 
         assert (code, out) == (2, "")
-        assert [f"flotilla: {tmp_path} is used by a running fleet (process {up.process.pid})"] == err.splitlines()
+        used = f"flotilla: {tmp_path} is used by a running fleet (process {up.process.pid})"
+        assert [f"{used}: end that, or name another folder with --dir"] == err.splitlines()
         assert is_alive(up.facts.pids["nats"][0])
 
 

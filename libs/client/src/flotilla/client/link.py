@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -188,7 +190,7 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
         await asyncio.wait_for(connection.open(), settings.connect_patience_s + CONNECT_MARGIN_S)
     except (ConnectFailedError, TimeoutError) as error:
         # nats-py goes on trying when it is refused; what it saw last says whether a server is there.
-        raise _not_connected(url, connection.nc.last_error or error) from error
+        raise not_connected(url, connection.nc.last_error or error) from error
     link = Link(connection, addresses, url)
     await link.requests.start()
     try:
@@ -198,13 +200,24 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
         await connection.close()
 
 
-def _not_connected(url: str, error: BaseException) -> NoFleetError:
+def not_connected(url: str, error: BaseException) -> NoFleetError:
+    """What it means for a caller that a connection could not be made: `error` is what was seen last."""
     text = str(error).lower()
     if "authorization" in text or "authentication" in text:
         return CredentialsRefusedError(url, "the server refused the credentials")
     if isinstance(error, ssl.SSLCertVerificationError) or "certificate verify failed" in text:
         return CertificateNotTrustedError(url, "this machine does not know the CA of the server's certificate")
-    return NoFleetError(url, "no server can be reached there")
+    return NoFleetError(url, f"no server can be reached there{_why(error, text)}")
+
+
+def _why(error: BaseException, text: str) -> str:
+    if isinstance(error, socket.gaierror):
+        return ": no host of this name is known"
+    if isinstance(error, OSError) and error.errno:
+        return f": {os.strerror(error.errno).lower()}"
+    if "expecting info" in text:
+        return ": what listens there is no nats-server"
+    return ": no answer in time" if "no answer in time" in text else ""
 
 
 def shown(url: str) -> str:

@@ -27,7 +27,9 @@ class FleetRunningError(SupervisorError):
 
     def __init__(self, directory: Path, pid: int) -> None:
         holder = f"process {pid}" if pid else "another process"
-        super().__init__(f"{directory} is used by a running fleet ({holder})")
+        super().__init__(
+            f"{directory} is used by a running fleet ({holder}): end that, or name another folder with --dir"
+        )
         self.directory = directory
         self.pid = pid
 
