@@ -34,7 +34,7 @@ export function view(place) {
     { class: "panel", "aria-labelledby": "dead-title" },
     h("h2", { id: "dead-title" }, "Dead letters ", h("small", null, "durable tasks that could not be done")),
     scopes(scope),
-    said ? h("p", { class: "notice ok", role: "status" }, said, again.slice(0, AGAIN_SHOWN).map((each, index) => [index ? ", " : " As ", h("a", { key: each.task, href: link(["tasks", each.scope, each.task]) }, h("bdi", null, each.task))])) : null,
+    said ? h("p", { class: "notice ok", role: "status" }, said, again.slice(0, AGAIN_SHOWN).map((each, index) => [index ? ", " : " Follow ", h("a", { key: each.task, href: link(["tasks", each.scope, each.task]) }, h("bdi", null, each.task))])) : null,
     whenLoaded(resource(`/api/dead${query({ scope, cursor })}`, AGE_MS), (data) => [
       data.dead.length ? [may("retry") ? actions(data.dead) : null, letters(data.dead)] : empty("None", "Every durable task has been done, or is being worked on."),
       pager({

@@ -70,7 +70,7 @@ function editor(policy, writing) {
     h("textarea", {
       class: "document",
       "aria-label": "The new policy, TOML",
-      rows: 24,
+      rows: 16,
       spellcheck: "false",
       maxlength: TOML_CHARS_MAX,
       placeholder: EXAMPLE,
@@ -129,6 +129,7 @@ function history(policy) {
           })),
         )
       : empty("No version is kept"),
+    policy.revision && may("policy") ? h("p", { class: "facts-line note dim" }, "To have none in force again: ", h("code", null, "flotilla policy unset"), ".") : null,
   );
 }
 

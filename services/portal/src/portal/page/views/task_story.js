@@ -99,7 +99,7 @@ function attempts(list) {
             ],
           })),
         )
-      : empty("No attempt", "Nobody has worked on it yet, or its attempts are no longer kept."),
+      : empty("No attempt", "No worker has had it, or its attempts are no longer kept."),
   );
 }
 
