@@ -4,7 +4,8 @@ The ids of tasks that were refused, which nats-server would remember for as long
 It keeps the `Nats-Msg-Id` of each message in memory until the stream's duplicate window has passed, of up to 64 KiB, and
 whatever became of the message; no setting bounds that. So whoever refuses tasks counts what their headers come to. When it
 is much, the window is made short for a moment, and the server forgets the ids of that scope: a task of it that is
-submitted again under the same id is a new one then.
+submitted again under the same id is a new one then. Of an orchestrator that is killed in that moment the window stays short
+until another one starts, which sets it (`streams.ensure`).
 """
 
 import asyncio
