@@ -20,8 +20,8 @@ from flotilla.testkit.steered_worker import Steering, start_steered
 CLASSIFY = BODIES["classify"]
 TASKS = 240
 LATENCY_MS = 40.0
-LEAVES_WITHIN_S = 45.0
-"""The grace of the one that leaves: what it holds takes a moment, and what is not done by then would be given back."""
+LONG_GRACE = {"FLOTILLA_GRACE_S": "3600"}
+"""Who leaves when its work is done leaves long before this; who waits for its grace to end does so within no test's wait."""
 FINISHED_ELSEWHERE_S = 30.0
 """Takes some four seconds and the work itself; the deadline is a minute, and the machine may be busy."""
 
@@ -156,11 +156,10 @@ async def test_the_only_orchestrator_killed_is_replaced_and_nothing_is_lost(tmp_
 @pytest.mark.parametrize("kind", ["worker", "orchestrator"])
 async def test_a_process_that_is_asked_to_leave_fails_no_task(tmp_path: Path, kind: str):
     """
-    SIGTERM under durable and interactive load: exit code 0 within the grace, and not one failure.
+    SIGTERM under durable and interactive load: exit code 0 when its work is done, and not one failure.
     """
-    grace = {"FLOTILLA_GRACE_S": f"{LEAVES_WITHIN_S:g}"}
     async with (
-        _fleet(tmp_path, env=grace, worker_env=grace) as (fleet, client),
+        _fleet(tmp_path, env=LONG_GRACE, worker_env=LONG_GRACE) as (fleet, client),
         client.hearing("results.>") as results,
     ):
         stop = asyncio.Event()
@@ -168,7 +167,7 @@ async def test_a_process_that_is_asked_to_leave_fails_no_task(tmp_path: Path, ki
         tasks = await _under_load(client, results, after=20)
         leaver = fleet.workers[0] if kind == "worker" else fleet.orchestrators[0]
         leaver.terminate()
-        code = await leaver.wait(LEAVES_WITHIN_S)
+        code = await leaver.wait()
         await _each_once(fleet, results, tasks)
         stop.set()
         answers = await asking

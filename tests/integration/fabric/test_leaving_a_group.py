@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ from flotilla.testkit.nats_server import RunningServer
 
 REQUESTS = 2_500
 IN_FLIGHT = 24
-SILENT_S = 30.0
+LOOK_EVERY_S = 0.05
 
 
 class _Drained(groups.Membership):
@@ -53,72 +53,116 @@ class _Drained(groups.Membership):
 
 
 @asynccontextmanager
-async def _replica(server: RunningServer, replica: str, slots: int) -> AsyncGenerator[None]:
+async def _replica(server: RunningServer, replica: str, slots: int, working: set[str]) -> AsyncGenerator[Connection]:
     async def work(held: ActiveAttempt) -> Finished:
+        working.add(held.request.attempt)
         await asyncio.sleep(0.0005)
+        working.discard(held.request.attempt)
         return Finished(output=held.request.input, provider="test", model="m", replica=replica)
 
     async with (
         connected(server.worker("local", "local"), name=replica) as connection,
         serving(connection, zone="local", pool="local", replica=replica, slots=slots, work=work, grace_s=5.0),
     ):
-        yield
+        yield connection
+
+
+class _Sender:
+    """
+    Sends requests to replicas of this process.
+
+    Attributes:
+        lost: How many were answered by nobody.
+    """
+
+    def __init__(self, connection: Connection, replicas: list[Connection], working: set[str]) -> None:
+        self.lost = 0
+        self._connection = connection
+        self._replicas = replicas
+        self._working = working
+        self._attempts = itertools.count()
+        self._unanswered: dict[str, asyncio.Future[Message | None]] = {}
+        self.inbox = Inbox(connection, "_INBOX.attempts.*.*.tester")
+
+    async def send(self, number: int) -> bool:
+        """True once it is over, done or lost; False when the replicas were busy, or nobody was there."""
+        answered: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+
+        async def on_reply(message: Message) -> None:
+            if not answered.done():
+                answered.set_result(message)
+
+        reply = self.inbox.open(on_reply, prefix="_INBOX.attempts.local.local.tester")
+        attempt = f"tester.{next(self._attempts)}"
+        request = InferRequest(
+            task=str(number),
+            attempt=attempt,
+            capability="classify",
+            model="m",
+            input=msgspec.Raw(b"{}"),
+            deadline_unix_ms=4_000_000_000_000,
+            data_class="internal",
+        )
+        await self._connection.publish(subjects.infer("local", "local", "classify"), encode(request), reply=reply)
+        self._unanswered[attempt] = answered
+        message = await answered
+        del self._unanswered[attempt]
+        self.inbox.close(reply)
+        if message is None:
+            self.lost += 1
+            return True
+        return not is_status(message, "503") and not isinstance(decode_reply(message.data), Busy)
+
+    async def until_over(self, number: int) -> None:
+        """Send it until a replica does it, or it is lost."""
+        while not await self.send(number):
+            await asyncio.sleep(0.0005)
+
+    async def give_up_the_lost(self) -> None:
+        """
+        End the wait for what was sent before and nobody answers any more.
+
+        The server has handed it on, the replicas have read it and ended their work, and their answers have been read.
+        """
+        sent = dict(self._unanswered)
+        for each in (self._connection, *self._replicas):
+            await each.settle()
+        while not self._working.isdisjoint(sent):
+            await asyncio.sleep(0.001)
+        for each in (*self._replicas, self._connection):
+            await each.settle()
+        for answered in sent.values():
+            if not answered.done():
+                answered.set_result(None)
 
 
 async def _lost(server: RunningServer, *, slots: int) -> int:
-    """Send every request until a replica does it; gives how many were never answered at all."""
-    lost = 0
-    async with (
-        _replica(server, "r1", slots),
-        _replica(server, "r2", slots),
-        connected(server.orchestrator(), name="orchestrator") as connection,
-    ):
-        inbox = Inbox(connection, "_INBOX.attempts.*.*.tester")
-        await inbox.start()
+    """Send every request until a replica does it; gives how many were answered by nobody."""
+    working: set[str] = set()
+    async with AsyncExitStack() as stack:
+        replicas = [await stack.enter_async_context(_replica(server, name, slots, working)) for name in ("r1", "r2")]
+        connection = await stack.enter_async_context(connected(server.orchestrator(), name="orchestrator"))
+        sender = _Sender(connection, replicas, working)
+        await sender.inbox.start()
         await connection.settle()
         todo = iter(range(REQUESTS))
-        attempts = itertools.count()
-
-        async def send(number: int) -> bool:
-            """True once it was answered by anybody: done, busy, or nobody there."""
-            answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-
-            async def on_reply(message: Message) -> None:
-                if not answered.done():
-                    answered.set_result(message)
-
-            reply = inbox.open(on_reply, prefix="_INBOX.attempts.local.local.tester")
-            request = InferRequest(
-                task=str(number),
-                attempt=f"tester.{next(attempts)}",
-                capability="classify",
-                model="m",
-                input=msgspec.Raw(b"{}"),
-                deadline_unix_ms=4_000_000_000_000,
-                data_class="internal",
-            )
-            await connection.publish(
-                subjects.infer("local", "local", "classify"),
-                encode(request),
-                reply=reply,
-            )
-            try:
-                message = await asyncio.wait_for(answered, SILENT_S)
-            finally:
-                inbox.close(reply)
-            return not is_status(message, "503") and not isinstance(decode_reply(message.data), Busy)
 
         async def client() -> None:
-            nonlocal lost
             for number in todo:
-                try:
-                    while not await send(number):
-                        await asyncio.sleep(0.0005)
-                except TimeoutError:
-                    lost += 1
+                await sender.until_over(number)
 
-        await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
-    return lost
+        async def look() -> None:
+            while True:
+                # A look that the machine had no time for has seen nothing.
+                with suppress(TimeoutError):
+                    await sender.give_up_the_lost()
+                await asyncio.sleep(LOOK_EVERY_S)
+
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(look())
+            await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
+            looking.cancel()
+    return sender.lost
 
 
 @pytest.mark.parametrize("slots", [1, 2])

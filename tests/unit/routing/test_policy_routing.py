@@ -187,6 +187,18 @@ def test_a_wish_never_widens_the_policy() -> None:
     assert names(decide(listing("home", "away"), TWO, task=task_of(wanted="away"))) == ["away"]
 
 
+@pytest.mark.parametrize("wanted", ["home", None])
+def test_a_wish_for_a_model_is_not_served_by_another_that_the_policy_lists(wanted: str | None) -> None:
+    """
+    Not of the pool that was asked for, nor of one that is away: a task for the other model does not wait for it.
+    """
+    decision = decide(listing("home", "gone"), TWO, task=task_of(wanted=wanted, model="n"))
+
+    assert decision.routes == ()
+    assert [("home", False), ("gone", False)] == [(out.pool, out.waits) for out in decision.excluded]
+    assert {f"the caller asked for {wanted or '*'}/n"} == {out.reason for out in decision.excluded}
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_restricted_data_stays_home_under_every_strategy(strategy: str) -> None:
     """
@@ -282,6 +294,19 @@ def test_a_route_that_was_left_is_the_last_resort_and_says_why() -> None:
     assert last.last_resort
     assert "p95 2100 ms over 500 ms" in last.reason
     assert last.figures == known.figures
+
+
+def test_a_route_that_was_left_is_tried_once_by_a_task_that_probes_it() -> None:
+    """
+    Where the probe and all others failed, it is not asked again as the last resort.
+    """
+    entry = CapabilityPolicy(
+        routes=[RouteEntry(pool=name, model="m") for name in ("home", "away")], probe=ProbeEntry(share_max=1.0)
+    )
+
+    decision = decide(policy_of(entry), TWO, health=health_of({"home": RouteHealth(standing=LEFT)}))
+
+    assert [("home", True), ("away", False)] == [(choice.route.pool, choice.probe) for choice in decision.routes]
 
 
 def test_an_open_breaker_and_a_retry_after_close_a_route_and_say_for_how_long() -> None:

@@ -236,6 +236,25 @@ def test_no_more_blocks_are_kept_than_may_be() -> None:
     assert LEASES_MAX == leases.left(0.5)
 
 
+def test_what_was_granted_and_used_by_nobody_is_told() -> None:
+    """
+    Whether its block ended, there were too many blocks, an attempt was not made in time, or the policy changed.
+    """
+    leases = Leases()
+    unused: list[int] = []
+    leases.on_unused = unused.append
+    leases.add(5, asked_at_s=0.0)
+    assert leases.take(2, 1.0)
+    assert not leases.take(1, LEASE_S + 0.001)
+    leases.give_back(2, LEASE_S + 0.001, LEASE_S)
+    for _ in range(LEASES_MAX + 1):
+        leases.add(7, asked_at_s=5.0)
+    assert [3, 2, 7] == unused
+
+    leases.drop()
+    assert [3, 2, *[7] * (LEASES_MAX + 1)] == unused
+
+
 def test_what_was_used_within_the_estimate_leaves_no_debt() -> None:
     """
     Exactly as much, or less.

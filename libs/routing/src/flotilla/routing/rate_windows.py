@@ -10,6 +10,7 @@ What is heard late, or not at all, only makes the window look fuller.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 LEASE_S: Final = 2.0
@@ -106,9 +107,13 @@ class Leases:
     The blocks of one counter that this orchestrator holds, each until LEASE_S after it was asked for.
 
     A block is what was used in the time before it, so that little is wasted; in a burst it is a share of what is left.
+
+    Attributes:
+        on_unused: Told of tokens that were granted and are used by nobody, once that is seen.
     """
 
     def __init__(self) -> None:
+        self.on_unused: Callable[[int], None] = _nothing
         self._blocks: deque[tuple[float, int]] = deque()
         self._asked_at_s = 0.0
         self._used = 0
@@ -130,7 +135,7 @@ class Leases:
     def left(self, now_s: float) -> int:
         """Tokens that may be used now."""
         while self._blocks and self._blocks[0][0] < now_s:
-            self._blocks.popleft()
+            self.on_unused(self._blocks.popleft()[1])
         return sum(tokens for _, tokens in self._blocks)
 
     def give_back(self, amount: int, now_s: float, ends_s: float) -> None:
@@ -138,6 +143,8 @@ class Leases:
         self._used -= amount
         if now_s < ends_s and len(self._blocks) < LEASES_MAX:
             self._blocks.appendleft((ends_s, amount))
+        else:
+            self.on_unused(amount)
 
     def owe(self, amount: int, most: int) -> None:
         """An attempt has used more than it took: the next blocks pay for it, up to `most` in all."""
@@ -156,14 +163,23 @@ class Leases:
         """A block was granted."""
         paid = min(self._debt, tokens)
         self._debt -= paid
-        if tokens > paid and len(self._blocks) < LEASES_MAX:
+        if tokens <= paid:
+            return
+        if len(self._blocks) < LEASES_MAX:
             self._blocks.append((asked_at_s + LEASE_S, tokens - paid))
+        else:
+            self.on_unused(tokens - paid)
 
     def drop(self) -> None:
         """Use none of what is held: the policy has changed."""
-        self._blocks.clear()
+        while self._blocks:
+            self.on_unused(self._blocks.popleft()[1])
 
     @property
     def ends_s(self) -> float:
         """When the block that is used next ends; 0 without one."""
         return self._blocks[0][0] if self._blocks else 0.0
+
+
+def _nothing(_: int) -> None:
+    pass

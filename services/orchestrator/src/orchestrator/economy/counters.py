@@ -63,6 +63,7 @@ class Counters:
         on_count: Told of each message of a counter that is heard.
         on_owner: Told of each orchestrator that says that it lives.
         on_lost: Called for each increment that is given up.
+        on_unused: Told of what was taken of a limit and used by nobody: the limit's name, `requests` or `tokens`, how many.
     """
 
     def __init__(self, connection: Connection, requests: Requests, instance: str) -> None:
@@ -80,6 +81,7 @@ class Counters:
         self.on_count: Callable[[Count], None] = _nothing
         self.on_owner: Callable[[str], None] = _nothing
         self.on_lost: Callable[[], None] = _lost
+        self.on_unused: Callable[[str, str, int], None] = _unused
 
     async def start(self) -> None:
         """Hear what is counted; nothing more happens until a limit or budget is in force."""
@@ -292,4 +294,8 @@ def _nothing(_heard: Any) -> None:
 
 
 def _lost() -> None:
+    pass
+
+
+def _unused(_name: str, _measure: str, _amount: int) -> None:
     pass

@@ -39,6 +39,7 @@ class Economy:
         self._counters = counters = Counters(connection, requests, instance)
         self._reservations = reservations = Reservations(connection, counters)
         counters.on_lost = metrics.count_lost
+        counters.on_unused = metrics.limit_unused
         self._in_force = CountersInForce(counters, policy)
         self.admission: Final = Admission(
             reservations,

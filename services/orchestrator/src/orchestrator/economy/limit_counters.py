@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from flotilla.contracts import subjects
@@ -50,6 +51,7 @@ class LimitCounters:
             rate = self._rates.get(subject)
             if rate is None:
                 rate = self._rates[subject] = Rate(self._counters, subject, measure, most, why)
+                rate.leases.on_unused = partial(self._counters.on_unused, name, measure)
                 self._bound()
             rate.limit_is(most, why)
             found.append(rate)

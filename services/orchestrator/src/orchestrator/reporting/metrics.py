@@ -107,6 +107,11 @@ class OrchestratorMetrics:
             "Attempts for which a limit or budget had no room: `refused`, only `reported`, or `away` (not counted).",
             ("kind", "name", "outcome"),
         )
+        self._unused: Final = Counter(
+            "flotilla_limit_unused_total",
+            "What was taken of a limit in advance and used by nobody, in the measure's unit (requests or tokens).",
+            ("limit", "measure"),
+        )
         self._counts_lost: Final = Counter(
             "flotilla_counts_lost_total", "Increments of limits, budgets or the ledger that were given up.", ()
         )
@@ -154,6 +159,10 @@ class OrchestratorMetrics:
     def over_limit(self, kind: str, name: str, outcome: str) -> None:
         """A limit or budget had no room for an attempt."""
         self._over.add((kind, name, outcome))
+
+    def limit_unused(self, limit: str, measure: str, amount: int) -> None:
+        """So much of a limit was taken in advance and used by nobody."""
+        self._unused.add((limit, measure), amount)
 
     def count_lost(self) -> None:
         """An increment of a counter was given up."""
