@@ -241,6 +241,35 @@ async def test_what_was_heard_is_not_asked_again_and_a_second_taker_is_told_to_s
 
 
 @pytest.mark.usefixtures("_impatient")
+async def test_that_a_second_taker_has_stopped_is_no_answer(fleet: Fleet, peer: FleetPeer):
+    """
+    As after a server that stood still for a while: both orchestrators get the ask, and one is told to stop.
+    """
+    stopped = asyncio.Event()
+
+    async def on_cancel(_: Asked) -> None:
+        stopped.set()
+
+    async def accept_both(asked: Asked) -> None:
+        if len(peer.asked) != 2:
+            return
+        first, second = peer.asked
+        await peer.accept(first, "ask-1")
+        await peer.accept(second, "ask-2")
+        await stopped.wait()
+        cancelled = ErrorBody(kind=ErrorKind.CANCELLED, message="cancelled by the caller")
+        await peer.finish(second, result_of("ask-2", "classify", error=cancelled))
+        await peer.echo(first)
+
+    peer.on_ask = accept_both
+    peer.on_question["cancel"] = on_cancel
+
+    answer = await fleet.ask("classify", DOCUMENT)
+
+    assert ("ask-1", DOCUMENT) == (answer.task, answer.output)
+
+
+@pytest.mark.usefixtures("_impatient")
 async def test_a_task_under_an_id_of_its_callers_own_is_asked_once(fleet: Fleet, peer: FleetPeer):
     """
     A repeat could meet the task itself, and be refused in its place.

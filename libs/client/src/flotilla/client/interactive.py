@@ -10,9 +10,9 @@ from flotilla.client.link import Link
 from flotilla.client.options import AskOptions, Input, encode_input, headers_of
 from flotilla.client.streams import AnswerStream, OnStep
 from flotilla.contracts.errors import DecodeFailedError, TaskError
-from flotilla.contracts.failures import ErrorKind
+from flotilla.contracts.failures import ErrorBody, ErrorKind
 from flotilla.contracts.headers import ACCEPTED, ASK_DEADLINE_MS_DEFAULT
-from flotilla.contracts.results import ErrorReply, PieceMessage, StepMessage, decode_accepted, decode_answer
+from flotilla.contracts.results import ErrorReply, PieceMessage, Result, StepMessage, decode_accepted, decode_answer
 from flotilla.fabric.connection import Message
 from flotilla.fabric.errors import RequestTimeoutError
 
@@ -67,23 +67,38 @@ async def ask(link: Link, capability: str, body: Input, *, task_id: str | None, 
 
 
 class _Heard:
-    """Knows the word that an ask was taken; should two orchestrators have it, the second is told to stop."""
+    """
+    Knows the word that an ask was taken; should two orchestrators have it, the second is told to stop.
 
-    __slots__ = ("_link", "_task")
+    That it has stopped is then no answer either: the first one's is awaited.
+    """
+
+    __slots__ = ("_link", "_stopped", "_task")
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._task: str | None = None
+        self._stopped: set[str] = set()
 
     async def __call__(self, message: Message) -> bool:
         if message.raw_headers is None or ACCEPTED not in message.headers:
-            return False
+            return bool(self._stopped) and self._says_stopped(message)
         task = decode_accepted(message.data).task
         if self._task is None:
             self._task = task
         elif task != self._task:
+            self._stopped.add(task)
             await self._link.abandon(task)
         return True
+
+    def _says_stopped(self, message: Message) -> bool:
+        if not message.data:
+            # What orchestrators send behind a result; an error of the server's has headers.
+            return message.raw_headers is None
+        reply = decode_answer(message.data)
+        if not isinstance(reply, Result) or reply.task not in self._stopped:
+            return False
+        return isinstance(reply.error, ErrorBody) and reply.error.kind is ErrorKind.CANCELLED
 
 
 def stream(
