@@ -7,7 +7,7 @@ import pytest
 
 from flotilla.cli import doctor
 from flotilla.cli.console import exits
-from flotilla.cli.console.hints import way_in
+from flotilla.cli.console.hints import NO_ROOM, way_in
 from flotilla.client import errors
 from flotilla.client.errors import (
     CertificateNotTrustedError,
@@ -16,6 +16,7 @@ from flotilla.client.errors import (
     NoFleetError,
     NoOrchestratorError,
     NotAllowedError,
+    UnconfirmedError,
 )
 
 URL = "nats://127.0.0.1:4222"
@@ -47,3 +48,10 @@ def test_the_doctor_has_no_hints_of_its_own_for_them():
     kinds = {kind for kind, _ in inspect.getmembers(errors, inspect.isclass) if kind.endswith("Error")}
 
     assert {"FlotillaError", "NoFleetError", "CredentialsUnusableError"} == {kind for kind in kinds if kind in source}
+
+
+def test_a_task_that_nobody_acknowledged_comes_with_where_to_look():
+    """
+    A server whose disk is full answers questions as ever, and stores nothing.
+    """
+    assert [f"  {NO_ROOM}"] == exits.explain(UnconfirmedError("classify", None))[1:]

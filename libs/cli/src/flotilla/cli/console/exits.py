@@ -14,6 +14,7 @@ from flotilla.client.errors import (
     NotAllowedError,
     TaskFailedError,
     TaskIdTakenError,
+    UnconfirmedError,
 )
 from flotilla.contracts.errors import BadRequestError, FlotillaError, PolicyError, TaskError
 from flotilla.contracts.failures import ErrorKind
@@ -62,6 +63,8 @@ def explain(error: FlotillaError, command: str = "") -> list[str]:
     if isinstance(error, NoFleetError | CredentialsUnusableError):
         return [f"flotilla: {error}", f"  {hints.way_in(error)}"]
     lines = [f"flotilla: {error}"]
+    if isinstance(error, UnconfirmedError):
+        lines.append(f"  {hints.NO_ROOM}")
     if isinstance(error, TaskFailedError):
         lines += [
             f"  {attempt.pool}/{attempt.model}: {attempt.outcome} after {attempt.latency_ms:,.0f} ms"
