@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 import textwrap
@@ -297,6 +298,27 @@ async def test_clients_with_a_key_of_another_server_are_refused(tmp_path: Path, 
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await nc.connect(nats_server.url, nkeys_seed=str(foreign), allow_reconnect=False)
     await nc.close()
+
+
+async def test_a_client_that_waits_for_its_turn_is_let_in_by_tls(tmp_path: Path):
+    """
+    A server gives a handshake 2 s unless told otherwise, which a busy machine takes at times.
+    """
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = TlsFiles(cert_file=str(tmp_path / "tls.crt"), key_file=str(tmp_path / "tls.key"))
+    issued.cert_chain_pems[0].write_to_path(files.cert_file)
+    issued.private_key_pem.write_to_path(files.key_file)
+    trusting = ssl.create_default_context()
+    trusting.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
+
+    async with EmbeddedServer(tmp_path, spec_in(tmp_path, tls=files)) as server:
+        host, _, port = server.url.rpartition("/")[2].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert (await reader.readline()).startswith(b"INFO ")
+        await asyncio.sleep(2.5)
+        await writer.start_tls(trusting, server_hostname="127.0.0.1")
+        writer.close()
 
 
 async def test_a_connection_by_tls_carries_messages_of_any_size(tmp_path: Path):

@@ -69,6 +69,8 @@ def test_what_a_condition_reads_is_seen_in_its_text(text: str, reads: list[str])
         "input.a.matches('(a{1,20}){1,20}')",
         "input.a.matches('a{201}b{0}')",
         "input.a.matches('" + "x" * 199 + "')",
+        "size(input.a.map(x, x)) == 1",
+        "size([1, 2] . map (x, input.t)) == 1",
         "index.x == 1",
         "steps.Upper == 1",
         "\x00",
@@ -138,6 +140,40 @@ def test_what_cannot_be_evaluated_is_an_error_that_quotes_no_value(text: str):
 def test_what_is_too_much_is_not_looked_at(value: Any):
     with pytest.raises(ConditionError, match="reads more than"):
         compiled("input.x == 1").holds("one", resolver({"input": {"x": value}}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input.many.all(x, x in input.many)",
+        "input.many.exists(x, input.long.contains('y'))",
+        "size(input.many.filter(x, input . long != '')) == 1",
+        "[1].all(x, input.some == input.some" + " && input.some == input.some" * 20 + ")",
+        "input.some.all(x, size([input.some, (input.some)]) > 1" + " && x in input.some" * 25 + ")",
+    ],
+)
+def test_what_is_read_for_each_element_is_bounded_by_how_often_and_how_much(text: str):
+    with pytest.raises(ConditionError, match="for the elements of a list"):
+        compiled(text).holds("one", resolver(REPEATED))
+
+
+REPEATED: dict[str, Any] = {
+    "input": {"many": [1] * 1_850, "few": [1] * 100, "some": [1] * 200, "long": "x" * 200_000, "absent": None}
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input.many.all(x, x in input.few)",
+        "input.few.all(x, x in input.few && x in input.few)",
+        "input.many.all(x, x == 1) && input.long.contains('x') && 1 in input.many",
+        "size(input.many.filter(x, x == input.few[0])) == 1850",
+        "input.many.all(x, x == 1 || x == input.gone)",
+    ],
+)
+def test_what_is_read_once_or_is_small_is_read_for_each_element(text: str):
+    assert compiled(text).holds("one", resolver(REPEATED))
 
 
 def test_a_condition_is_given_what_it_names_and_nothing_beside():

@@ -24,6 +24,11 @@ ROUTE_PING_INTERVAL_S: Final = 4
 Between nodes: a frozen one is out of the others' queue groups after 8 to 12 s. A route that is dropped costs everybody
 more than a client, but what a node led has other leaders by then: they are elected after 4 to 9 s of silence.
 """
+TLS_HANDSHAKE_S: Final = 10
+"""
+The server's default of 2 s is less than a busy machine lets a client wait for its turn: each connection is then closed
+without a word, and so is the next.
+"""
 LAME_DUCK_GRACE_S: Final = 5
 LAME_DUCK_S: Final = 30
 
@@ -81,7 +86,7 @@ def _jetstream(spec: ServerSpec) -> dict[str, Any]:
 
 
 def _tls(files: TlsFiles) -> dict[str, Any]:
-    block: dict[str, Any] = {"cert_file": files.cert_file, "key_file": files.key_file}
+    block: dict[str, Any] = {"cert_file": files.cert_file, "key_file": files.key_file, "timeout": TLS_HANDSHAKE_S}
     return block | ({"ca_file": files.ca_file, "verify": True} if files.ca_file is not None else {})
 
 
