@@ -82,3 +82,18 @@ def test_no_file_is_longer_than_one_job():
 
     assert lengths
     assert not {name: lines for name, lines in lengths.items() if lines > LINES_MAX}
+
+
+def test_no_cancellation_is_lost():
+    """
+    `asyncio.wait_for` of Python 3.11 forgets one that comes with what is waited for; `asyncio.timeout` does not.
+    """
+    waiting = [
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("libs", "services")
+        for path in REPOSITORY.glob(f"{folder}/*/src/**/*.py")
+        if "testkit" not in path.parts
+        and "wait_for(" in path.read_text(encoding="utf-8").replace("locator.wait_for(", "")
+    ]
+
+    assert not waiting

@@ -56,8 +56,10 @@ class _Drained(groups.Membership):
 async def _replica(server: RunningServer, replica: str, slots: int, working: set[str]) -> AsyncGenerator[Connection]:
     async def work(held: ActiveAttempt) -> Finished:
         working.add(held.request.attempt)
-        await asyncio.sleep(0.0005)
-        working.discard(held.request.attempt)
+        try:
+            await asyncio.sleep(0.0005)
+        finally:
+            working.discard(held.request.attempt)
         return Finished(output=held.request.input, provider="test", model="m", replica=replica)
 
     async with (
@@ -146,22 +148,26 @@ async def _lost(server: RunningServer, *, slots: int) -> int:
         await sender.inbox.start()
         await connection.settle()
         todo = iter(range(REQUESTS))
+        is_over = asyncio.Event()
 
         async def client() -> None:
             for number in todo:
                 await sender.until_over(number)
 
         async def look() -> None:
-            while True:
+            # It is not cancelled: nats-py's flush does not end by it when its PONG comes at the same moment.
+            while not is_over.is_set():
                 # A look that the machine had no time for has seen nothing.
                 with suppress(TimeoutError):
                     await sender.give_up_the_lost()
                 await asyncio.sleep(LOOK_EVERY_S)
 
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(look())
-            await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
-            looking.cancel()
+            group.create_task(look())
+            try:
+                await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
+            finally:
+                is_over.set()
     return sender.lost
 
 

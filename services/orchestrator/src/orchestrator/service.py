@@ -196,7 +196,8 @@ class Orchestrator:
         await self._held_models.start()
         await self.stores.start()
         await self._heartbeats.start()
-        await asyncio.wait_for(self._heartbeats.listed.wait(), LIST_TIMEOUT_S)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self._heartbeats.listed.wait()
 
     async def start(self) -> None:
         """Take tasks; only after `learn`."""

@@ -320,7 +320,8 @@ async def result(
         # never missed.
         await feed.check(task)
         with contextlib.suppress(TimeoutError):
-            answer = await asyncio.wait_for(feed.next(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                answer = await feed.next()
             if encoded is not None and not is_of_input(answer.result.input_sha256, input_digest(encoded)):
                 raise TaskIdTakenError(task)
             answer.raise_for_error()

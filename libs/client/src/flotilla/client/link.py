@@ -102,7 +102,8 @@ class Link:
             raise NoFleetError(self.url, "the connection is closed")
         self._reconnected.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._reconnected.wait(), RECONNECT_PATIENCE_S)
+            async with asyncio.timeout(RECONNECT_PATIENCE_S):
+                await self._reconnected.wait()
         if not connection.is_connected:
             raise NoFleetError(self.url, "the connection was lost")
 
@@ -187,7 +188,8 @@ async def linked(settings: NatsSettings, addresses: Addresses, *, name: str) -> 
     url = shown(settings.url)
     connection = Connection(settings, name=name)
     try:
-        await asyncio.wait_for(connection.open(), settings.connect_patience_s + CONNECT_MARGIN_S)
+        async with asyncio.timeout(settings.connect_patience_s + CONNECT_MARGIN_S):
+            await connection.open()
     except (ConnectFailedError, TimeoutError) as error:
         # nats-py goes on trying when it is refused; what it saw last says whether a server is there.
         raise not_connected(url, connection.nc.last_error or error) from error

@@ -169,7 +169,8 @@ class AnswerStream:
     async def _next_message(self) -> str | StepMessage | None:
         remaining_s = self._give_up_at - asyncio.get_running_loop().time()
         try:
-            message = await asyncio.wait_for(self._arrived.get(), max(0.0, remaining_s))
+            async with asyncio.timeout(max(0.0, remaining_s)):
+                message = await self._arrived.get()
         except TimeoutError as error:
             raise self._late() from error
         if self._denied:

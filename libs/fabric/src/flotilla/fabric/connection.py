@@ -218,7 +218,8 @@ class Connection:
         self._closing = True
         try:
             if self.nc.is_connected:
-                await asyncio.wait_for(self.settle(), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.settle()
         except (TimeoutError, OSError, nats.errors.Error) as error:
             logger.warning("nats_close_unflushed", extra={"error": type(error).__name__})
         try:

@@ -184,7 +184,8 @@ class Slots:
         if self._membership is not None:
             await asyncio.wait([self._loop.create_task(self._membership.end())], timeout=grace_s)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), max(0.0, ends_at - self._loop.time()))
+            async with asyncio.timeout(max(0.0, ends_at - self._loop.time())):
+                await self._idle.wait()
         held = list(self._held.values())
         for attempt in held:
             if attempt.task is not None:

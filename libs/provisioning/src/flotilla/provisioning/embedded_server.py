@@ -148,7 +148,8 @@ class EmbeddedServer:
             lock.close()
         try:
             replace_file(self.directory / "nats.pid", b"%d\n" % self._process.pid)
-            await asyncio.wait_for(self._until_ready(self._process), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._until_ready(self._process)
         except TimeoutError:
             await self.kill()
             raise ServerDidNotStartError(f"no answer within {START_TIMEOUT_S:g} s", self.log) from None
@@ -163,7 +164,8 @@ class EmbeddedServer:
             return
         _send(process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
         except TimeoutError:
             await self.kill()
 

@@ -105,8 +105,10 @@ class HealthBoard:
         """
         await self.policy.start()
         await self.stats.start()
-        await asyncio.wait_for(self.policy.listed.wait(), LIST_TIMEOUT_S)
-        await asyncio.wait_for(self.stats.listed.wait(), LIST_TIMEOUT_S)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self.policy.listed.wait()
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self.stats.listed.wait()
         if POLICY_KEY in self.policy.undecodable and self._in_force is None:
             await self._look_back()
         loop = asyncio.get_running_loop()

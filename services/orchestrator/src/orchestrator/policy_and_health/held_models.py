@@ -67,7 +67,8 @@ class HeldModels:
     async def start(self) -> None:
         """Read what is held, then follow it. TimeoutError when the bucket could not be listed."""
         await self._cache.start()
-        await asyncio.wait_for(self._cache.listed.wait(), LIST_TIMEOUT_S)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self._cache.listed.wait()
 
     async def stop(self) -> None:
         """Stop following and writing."""

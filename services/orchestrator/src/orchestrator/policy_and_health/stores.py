@@ -90,7 +90,8 @@ class Stores:
     async def start(self) -> None:
         """Know what is in the policy bucket, then look until `stop`. TimeoutError when it could not be listed."""
         await self._known.start()
-        await asyncio.wait_for(self._known.listed.wait(), LIST_TIMEOUT_S)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self._known.listed.wait()
         self._connection.on_reconnect(self._due.set)
         self._task = asyncio.get_running_loop().create_task(self._loop())
 

@@ -114,7 +114,8 @@ class FleetView:
         await self.history.start()
         await self.questions.start()
         self.stalled.start()
-        await asyncio.wait_for(self.replicas.cache.listed.wait(), LIST_TIMEOUT_S)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            await self.replicas.cache.listed.wait()
         # Pools are known by now, so what was before the portal began is told by its zone.
         await self._catch_up.start()
         self._turning = self._loop.create_task(self._turn())

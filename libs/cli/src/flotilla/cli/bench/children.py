@@ -35,7 +35,8 @@ async def child(module: str, *arguments: str, name: str) -> AsyncGenerator[tuple
     try:
         if process.stdout is not None:
             with contextlib.suppress(TimeoutError):
-                line = (await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)).strip()
+                async with asyncio.timeout(READY_WITHIN_S):
+                    line = (await process.stdout.readline()).strip()
         if not line:
             raise BenchError(f"{name} did not come up")
         yield process.pid, line

@@ -113,7 +113,8 @@ async def submit_all_s(connection: Connection, count: int, *, capability: str = 
     began = time.perf_counter()
     try:
         await publish_acknowledged(connection, f"tasks.{capability}", classify_body(), count)
-        await asyncio.wait_for(complete.wait(), RESULTS_WITHIN_S)
+        async with asyncio.timeout(RESULTS_WITHIN_S):
+            await complete.wait()
         elapsed_s = time.perf_counter() - began
     except TimeoutError:
         raise WrongAnswerError(f"{len(results)} of {count} results came within {RESULTS_WITHIN_S:g} s") from None

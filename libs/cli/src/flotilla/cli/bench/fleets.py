@@ -68,7 +68,8 @@ async def _ready_line(process: asyncio.subprocess.Process, said: Path) -> bytes:
     line = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):
-            line = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)
+            async with asyncio.timeout(READY_WITHIN_S):
+                line = await process.stdout.readline()
     if not line:
         raise FleetNotUpError(_last_line(said))
     return line
@@ -87,7 +88,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
+        async with asyncio.timeout(STOPPED_WITHIN_S):
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

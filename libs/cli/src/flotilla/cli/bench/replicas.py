@@ -102,6 +102,7 @@ async def _line(process: asyncio.subprocess.Process, within_s: float) -> bytes:
     if process.stdout is None:
         return b""
     try:
-        return await asyncio.wait_for(process.stdout.readline(), within_s)
+        async with asyncio.timeout(within_s):
+            return await process.stdout.readline()
     except TimeoutError:
         return b""

@@ -127,7 +127,8 @@ class Child:
                 self._guardian.forget(self.spec.name)
                 self._count_death(loop.time() - started_at)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), restart_pause_s(self.deaths))
+                async with asyncio.timeout(restart_pause_s(self.deaths)):
+                    await self._stopping.wait()
 
     def _count_death(self, lived_s: float) -> None:
         if self._stopping.is_set():
