@@ -149,6 +149,7 @@ def test_what_is_too_much_is_not_looked_at(value: Any):
         "input.many.exists(x, input.long.contains('y'))",
         "size(input.many.filter(x, input . long != '')) == 1",
         "[1].all(x, input.some == input.some" + " && input.some == input.some" * 20 + ")",
+        "[1, 2, 3, 4].all(x, size(input.long + input.long + input.long + input.long) > x)",
         "input.some.all(x, size([input.some, (input.some)]) > 1" + " && x in input.some" * 25 + ")",
     ],
 )

@@ -95,7 +95,10 @@ class _Heard:
         if not message.data:
             # What orchestrators send behind a result; an error of the server's has headers.
             return message.raw_headers is None
-        reply = decode_answer(message.data)
+        try:
+            reply = decode_answer(message.data)
+        except DecodeFailedError:
+            return False  # it is the answer, which the caller is told cannot be read
         if not isinstance(reply, Result) or reply.task not in self._stopped:
             return False
         return isinstance(reply.error, ErrorBody) and reply.error.kind is ErrorKind.CANCELLED

@@ -9,7 +9,8 @@ not leaked.
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
@@ -70,14 +71,14 @@ class Condition:
         self,
         text: str,
         references: tuple[Reference, ...],
-        repeated: tuple[Reference, ...],
+        repeated: Mapping[Reference, int],
         execute: Callable[[dict[str, Any]], Any],
     ) -> None:
         self.text = text
         self.references = references
         """Each once, shorter paths first."""
         self.repeated = repeated
-        """Those within a macro over a list, as often as they stand there."""
+        """Those within a macro over a list, and how often they stand there."""
         self._execute = execute
 
     def holds(self, step: str, resolve: Callable[[Reference], Any]) -> bool:
@@ -131,8 +132,9 @@ class Condition:
     def _check_repeated(self, step: str, given: dict[str, Any], resolve: Callable[[Reference], Any]) -> None:
         if not self.repeated:
             return
-        # Of whichever list the macro is, it has no more elements than there are values.
-        reads = _count(given, GIVEN_VALUES_MAX) * sum(_reads(resolve, read) for read in self.repeated)
+        # Of whichever list the macro is, it has no more elements than values are given and commas stand in the text.
+        elements = _count(given, GIVEN_VALUES_MAX) + OPERATORS_MAX
+        reads = elements * sum(times * _reads(resolve, read) for read, times in self.repeated.items())
         if reads > REPEATED_READS_MAX:
             raise ConditionError(
                 step,
@@ -147,9 +149,10 @@ def condition(text: Any, key: str, faults: list[str]) -> Condition | None:
         faults.append(f"{key}: expected a condition in CEL, as text")
         return None
     found = list(_bound_faults(text))
-    references, repeated = ((), ()) if found else _references(text, found)
-    if not found and (execute := _compiled(text, found)) is not None:
-        return Condition(text, references, repeated, execute)
+    if not found:
+        references, repeated = _references(text, found)
+        if not found and (execute := _compiled(text, found)) is not None:
+            return Condition(text, references, repeated, execute)
     faults.extend(f"{key}: {fault}" for fault in found)
     return None
 
@@ -180,23 +183,21 @@ def _bound_faults(text: str) -> Iterator[str]:
     if len(text) > LENGTH_MAX:
         yield f"{len(text)} characters, expected at most {LENGTH_MAX}"
         return
-    open_brackets: list[bool] = []
-    signs = 0
+    depth = signs = 0
     last = ("", "")
     lexemes = list(_lexemes(text))
-    for at, (kind, lexeme) in enumerate(lexemes):
+    for at, ((kind, lexeme), in_macro) in enumerate(zip(lexemes, _in_macro(lexemes), strict=True)):
         if kind == "sign" and lexeme in "([{":
             called = _called(last) if lexeme == "(" else ""
-            if fault := _call_fault(called, lexemes[at + 1 : at + 3], in_macro=any(open_brackets)):
+            if fault := _call_fault(called, lexemes[at + 1 : at + 3], in_macro=in_macro):
                 yield fault
                 return
-            open_brackets.append(called in _MACROS)
-            if len(open_brackets) > NESTING_MAX:
+            depth += 1
+            if depth > NESTING_MAX:
                 yield f"nested deeper than {NESTING_MAX} brackets"
                 return
         elif kind == "sign" and lexeme in ")]}":
-            if open_brackets:
-                open_brackets.pop()
+            depth = max(0, depth - 1)
         elif kind == "sign":
             signs += 1
         last = (kind, lexeme)
@@ -228,10 +229,10 @@ def _pattern_fault(given: list[tuple[str, str]], *, in_macro: bool) -> str:
     return ""
 
 
-def _references(text: str, faults: list[str]) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
-    """All, each once and shorter paths first; and those within macros over lists, as often as they stand there."""
-    found: list[Reference] = []
-    repeated: list[Reference] = []
+def _references(text: str, faults: list[str]) -> tuple[tuple[Reference, ...], Mapping[Reference, int]]:
+    """All, each once and shorter paths first; and those within macros over lists, with how often they stand there."""
+    found: dict[Reference, None] = {}
+    repeated: Counter[Reference] = Counter()
     lexemes = [*_lexemes(text), ("end", "")]
     before = ("", "")
     for ((kind, lexeme), (_, following)), in_macro in zip(pairwise(lexemes), _in_macro(lexemes), strict=False):
@@ -241,15 +242,16 @@ def _references(text: str, faults: list[str]) -> tuple[tuple[Reference, ...], tu
                 parts.pop()  # a function of it
             if parts and parts[0] in ROOTS:
                 try:
-                    found.append(reference(".".join(parts)))
+                    read = reference(".".join(parts))
                 except NotAReferenceError as error:
                     faults.append(str(error))
                 else:
-                    repeated.extend(found[-1:] if in_macro else ())
+                    found[read] = None
+                    repeated[read] += in_macro
         elif (kind, lexeme) == ("sign", ".") and before[1] not in (")", "]", "}"):
             faults.append("expected a name or a bracket before the dot")
         before = (kind, lexeme)
-    return tuple(sorted(dict.fromkeys(found), key=lambda read: len(read.path))), tuple(repeated)
+    return tuple(sorted(found, key=lambda read: len(read.path))), +repeated
 
 
 def _in_macro(lexemes: list[tuple[str, str]]) -> Iterator[bool]:
@@ -257,11 +259,11 @@ def _in_macro(lexemes: list[tuple[str, str]]) -> Iterator[bool]:
     open_brackets: list[bool] = []
     before = ("", "")
     for kind, lexeme in lexemes:
+        yield any(open_brackets)
         if kind == "sign" and lexeme in "([{":
             open_brackets.append(lexeme == "(" and _called(before) in _MACROS)
         elif kind == "sign" and lexeme in ")]}" and open_brackets:
             open_brackets.pop()
-        yield any(open_brackets)
         before = (kind, lexeme)
 
 

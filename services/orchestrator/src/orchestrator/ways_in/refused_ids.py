@@ -33,6 +33,8 @@ Two, one after the other: the server may begin to forget before it has the new w
 FORGETS_S: Final = 2.0
 """How long the short window stays: the server forgets within it what came before, also when it is busy."""
 PATIENCE_S: Final = 5.0
+RESTORE_PATIENCE_S: Final = 30.0
+"""A server that is away just then must not leave the window short."""
 
 
 class RefusedIds:
@@ -66,5 +68,5 @@ class RefusedIds:
                     await set_duplicate_window(self._requests, stream, window_s, patience_s=PATIENCE_S)
                 await asyncio.sleep(FORGETS_S)
             finally:
-                await set_duplicate_window(self._requests, stream, DUPLICATE_WINDOW_S, patience_s=PATIENCE_S)
+                await set_duplicate_window(self._requests, stream, DUPLICATE_WINDOW_S, patience_s=RESTORE_PATIENCE_S)
             logger.warning("task_ids_forgotten", scope=scope, refused_bytes=REFUSED_BYTES_MAX)
