@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser, Route, expect
 
 from flotilla.testkit.browser_page import open_page
 from flotilla.testkit.plain_client import PlainClient, eventually, new_task
@@ -25,14 +25,13 @@ async def test_an_admin_checks_a_policy_and_puts_it_in_force(browser: Browser, p
         document = page.page.get_by_label("The new policy")
         await document.fill("format = 1\nno_such_key = 7\n")
         await page.page.get_by_role("button", name="Check").click()
-        await page.page.locator(".notice.bad").wait_for()
-        assert "no_such_key" in await page.page.locator(".notice.bad").inner_text()
+        await expect(page.page.locator(".notice.bad")).to_contain_text("no_such_key")
 
         await document.fill(POLICY)
         await page.page.get_by_role("button", name="Check").click()
         await page.page.locator(".notice.ok, .notice.warn").wait_for()
         changes = page.page.get_by_label("What changes")
-        assert [f"+ {line}" for line in POLICY.splitlines()] == await changes.locator("ins").all_inner_texts()
+        await expect(changes.locator("ins")).to_have_text([f"+ {line}" for line in POLICY.splitlines()])
         await page.page.get_by_role("button", name="Put in force").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Put in force").click()
         await page.see("is in force.")
@@ -87,7 +86,7 @@ async def test_dead_letters_are_tried_again_and_discarded(browser: Browser, port
         await page.page.get_by_role("dialog").get_by_role("button", name="Discard").click()
         await page.see("1 discarded")
         await page.page.get_by_label(f"Choose {away}").wait_for(state="detached")
-        assert await page.page.get_by_label(f"Choose {stays}").count() == 1
+        await expect(page.page.get_by_label(f"Choose {stays}")).to_have_count(1)
         assert page.errors == []
 
     async def discarded() -> bool:
@@ -182,8 +181,7 @@ async def test_a_grant_lets_a_run_go_on(browser: Browser, portal: PortalHere, ca
         await page.go("approvals")
         await page.page.get_by_role("link", name=task).click()
         payload = page.page.locator("pre.payload")
-        await payload.wait_for()
-        assert '"target": "de"' in await payload.inner_text()
+        await expect(payload).to_contain_text('"target": "de"')
         await page.page.get_by_label("Comment").fill("nothing of a person is in it")
         await page.page.get_by_role("button", name="Grant").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Grant").click()
@@ -194,5 +192,5 @@ async def test_a_grant_lets_a_run_go_on(browser: Browser, portal: PortalHere, ca
         await page.go(f"tasks/default/{task}")
         german = page.page.locator(".step", has_text="german")
         await german.get_by_text("succeeded").wait_for()
-        assert await page.page.locator(".steps-edges path.tip").count() == 1
+        await expect(page.page.locator(".steps-edges path.tip")).to_have_count(1)
         assert page.errors == []

@@ -17,8 +17,8 @@ async def test_every_view_opens_without_an_error(page: BrowserPage, traffic: Tra
     """
     for view in VIEWS:
         await page.go(view)
-        assert await page.page.locator("main").inner_text()
-        assert await page.page.locator("header nav [aria-current=page]").count() == 1
+        await expect(page.page.locator("main")).not_to_be_empty()
+        await expect(page.page.locator("header nav [aria-current=page]")).to_have_count(1)
 
 
 async def test_who_may_change_things_sees_every_view(browser: Browser, portal: PortalHere, traffic: Traffic):
@@ -46,12 +46,12 @@ async def test_the_overview_has_pools_replicas_and_the_boundary(
     await page.go("overview")
     local = page.page.locator("section.zone.local")
     await local.locator(".pool").first.wait_for()
-    assert await page.page.locator("section.zone.cloud .pool").count() == 1
+    await expect(page.page.locator("section.zone.cloud .pool")).to_have_count(1)
     await page.see("privacy boundary")
     # Others of the zone may stand there too, for a while after they are gone.
     await local.locator("[data-node='local/local'] .pool-button").click()
     await page.see("local-w1")
-    assert await page.page.locator(".edges g:not([hidden])").count() >= 3
+    await page.page.locator(".edges g:not([hidden])").nth(2).wait_for(state="attached")
 
 
 async def test_a_pool_whose_routes_are_idle_stays_ready(page: BrowserPage, traffic: Traffic):
@@ -65,9 +65,9 @@ async def test_a_pool_whose_routes_are_idle_stays_ready(page: BrowserPage, traff
     )
     await page.go("overview")
     pool = page.page.locator("[data-node='cloud/cloud']")
-    assert "ready" == await pool.locator(".pool-status").inner_text()
-    assert "translate" == await pool.locator(".pool-words").inner_text()
-    assert await page.page.locator("[data-node='cloud/cloud'].ok").count() == 1
+    await expect(pool.locator(".pool-status")).to_have_text("ready")
+    await expect(pool.locator(".pool-words")).to_have_text("translate")
+    await expect(page.page.locator("[data-node='cloud/cloud'].ok")).to_have_count(1)
 
 
 async def test_a_task_leads_to_its_story(page: BrowserPage, traffic: Traffic):
@@ -119,10 +119,10 @@ async def test_the_story_of_a_pipeline_has_its_steps(page: BrowserPage, traffic:
     await page.go(f"tasks/default/{traffic.run}")
     await page.page.locator(".step").nth(2).wait_for()
     last = page.page.locator(".step", has_text="german")
-    assert "cloud" in await last.inner_text()
-    assert "internal" in await last.inner_text()
+    await expect(last).to_contain_text("cloud")
+    await expect(last).to_contain_text("internal")
     # What needs what: `german` the summary alone.
-    assert await page.page.locator(".steps-edges path.tip").count() == 1
+    await expect(page.page.locator(".steps-edges path.tip")).to_have_count(1)
 
 
 @pytest.mark.parametrize(("width", "shown"), [(1440, [True, True]), (390, [False, False])])
@@ -201,7 +201,7 @@ async def test_events_are_paused_searched_and_copied(page: BrowserPage, caller: 
     await page.page.get_by_label("search").fill(late)
     await page.see("None matches")
     await page.page.get_by_label("search").fill("")
-    assert await page.page.locator("main tbody tr").first.inner_text() == first
+    await expect(page.page.locator("main tbody tr").first).to_have_text(first, use_inner_text=True)
     await page.page.get_by_role("button", name="Go on").click()
     await page.page.get_by_label("search").fill(late)
     await page.see(late)

@@ -84,6 +84,7 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
         slots: How many attempts it takes at a time.
         busy: How many it holds now (as of the last refresh).
         draining: It finishes what it holds and takes nothing new.
+        joining: It starts, and takes nothing yet; `draining` is set with it, for readers that do not know this field.
         stand_in: No model but an engine in the place of one: it gets a task only while no model that is live serves the
             capability.
     """
@@ -101,6 +102,7 @@ class ReplicaCard(Struct, frozen=True, kw_only=True):
     labels: Annotated[dict[Word, Word], Meta(max_length=LABELS_MAX)] = {}
     stand_in: bool = False
     price: PriceCard | UnsetType = UNSET
+    joining: bool | UnsetType = UNSET
 
     @property
     def capabilities(self) -> frozenset[str]:

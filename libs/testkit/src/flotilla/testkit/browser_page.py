@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from msgspec import Struct
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from flotilla.testkit.patient_client import WAIT_S
 from flotilla.testkit.plain_client import eventually
@@ -74,6 +74,7 @@ class BrowserPage:
         self.errors: Final[list[str]] = []
         self.refusals: Final[list[str]] = []
         page.set_default_timeout(WAIT_S * 1000)
+        expect.set_options(timeout=WAIT_S * 1000)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._request)

@@ -10,9 +10,9 @@ from portal.live.snapshot import PoolView, ReplicaView
 REPLICAS_SHOWN_MAX: Final = 100
 MODELS_SHOWN_MAX: Final = 64
 CAPABILITIES_SHOWN_MAX: Final = 128
-_WORST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("silent", "lost", "gone", "draining", "busy", "ready")
+_WORST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("silent", "lost", "gone", "draining", "joining", "busy", "ready")
 _LEFT: Final = ("lost", "gone")
-_BEST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("ready", "busy", "draining", "silent", "lost", "gone")
+_BEST_FIRST: Final[tuple[ReplicaStatus, ...]] = ("ready", "busy", "joining", "draining", "silent", "lost", "gone")
 
 
 def pool_views(seen: Iterable[SeenReplica], rates_per_s: Mapping[str, float], *, now_s: float) -> list[PoolView]:
@@ -56,6 +56,7 @@ def _replica(seen: SeenReplica, now_s: float) -> ReplicaView:
     words = {
         "ready": f"{free} of {card.slots} slots free",
         "busy": f"all {card.slots} slots taken",
+        "joining": "starts, and takes nothing yet",
         "draining": "finishes what it holds and takes nothing new",
         "silent": f"no heartbeat for {age_s} s",
         "lost": f"no heartbeat for {age_s} s, and no goodbye: it has ended, is frozen, or is cut off from NATS",
@@ -78,6 +79,8 @@ def _pool_words(status: ReplicaStatus, views: list[ReplicaView]) -> str:
         return "every replica has left"
     if status in ("silent", "lost"):
         return "no replica is heard any more" if status == "lost" else "no replica has been heard lately"
+    if status == "joining":
+        return "no replica takes tasks yet"
     if status == "draining":
         return "every replica is leaving"
     silent = sum(view.status == "silent" for view in there)

@@ -18,7 +18,7 @@ LOST_KEPT_S: Final = 3600.0
 GONE_MAX: Final = 1_000
 REPLICAS_MAX: Final = 10_000
 
-ReplicaStatus = Literal["ready", "busy", "draining", "silent", "lost", "gone"]
+ReplicaStatus = Literal["ready", "busy", "joining", "draining", "silent", "lost", "gone"]
 """`silent`: its heartbeats are late; `lost`: they have ceased, without a goodbye; `gone`: it has said goodbye."""
 
 
@@ -36,14 +36,14 @@ class SeenReplica(Struct, kw_only=True):
     gone_s: float | None = None
 
     def status(self, now_s: float) -> ReplicaStatus:
-        """Whether it is ready, busy, draining, silent, lost or gone."""
+        """Whether it is ready, busy, joining, draining, silent, lost or gone."""
         if self.gone_s is not None:
             # Who leaves does so within a heartbeat; a card expires when several of them are missing.
             return "lost" if self.gone_s - self.heard_s > SILENT_AFTER_S else "gone"
         if now_s - self.heard_s > SILENT_AFTER_S:
             return "silent"
         if self.card.draining:
-            return "draining"
+            return "joining" if self.card.joining is True else "draining"
         return "busy" if self.card.busy >= self.card.slots else "ready"
 
 

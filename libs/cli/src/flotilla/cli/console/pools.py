@@ -45,7 +45,7 @@ def replica_rows(cards: Sequence[ReplicaCard]) -> Rows:
             str(card.slots),
             str(card.busy),
             ", ".join(model.name for model in card.models),
-            "draining" if card.draining else "",
+            ("joining" if card.joining is True else "draining") if card.draining else "",
         )
         for card in cards
     ]

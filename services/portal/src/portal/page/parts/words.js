@@ -8,7 +8,7 @@ import { h } from "../core/render.js";
 /** @type {Record<string, Tone>} */
 const TONES = {
   ok: "ok", healthy: "ok", ready: "ok", finished: "ok", succeeded: "ok", granted: "ok", settled: "ok", step_finished: "ok",
-  ejected: "warn", half_open: "warn", returning: "warn", left: "warn", silent: "warn", draining: "warn", parked: "warn",
+  ejected: "warn", half_open: "warn", returning: "warn", left: "warn", silent: "warn", joining: "warn", draining: "warn", parked: "warn",
   awaiting_approval: "warn", pending: "warn", attempt_failed: "warn", degraded: "warn", warn: "warn", cancelled: "warn",
   open: "bad", unavailable: "bad", lost: "bad", gone: "warn", failed: "bad", dead: "bad", bad: "bad", denied: "bad", expired: "bad",
   step_failed: "bad", full: "warn", rate_limited: "warn",
