@@ -41,6 +41,7 @@ from flotilla.fabric.connection import Connection, Message
 from flotilla.fabric.eager import start
 from flotilla.fabric.groups import Membership
 from flotilla.fabric.per_item import guarded
+from flotilla.fabric.rests import Rest
 from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
@@ -139,7 +140,7 @@ class Slots:
         self._membership: Membership | None = None
         self._controls: list[Subscription] = []
         self._ticker: asyncio.Task[None] | None = None
-        self._rest: asyncio.Future[None] | None = None
+        self._rest = Rest()
         self._membership_check_due = False
         self._draining = False
         self.drain_asked: Final = asyncio.Event()
@@ -222,8 +223,7 @@ class Slots:
         held = ActiveAttempt(self._connection, request, message.reply, self._loop.time())
         self._held[request.attempt] = held
         self._idle.clear()
-        if self._rest is not None:
-            self._end_rest()
+        self._rest.end()
         held.task = start(self._run(held)) if self._eager else self._loop.create_task(self._run(held))
         if not self._eager:
             # In one write with all that this read leads to: each request that comes until then is refused.
@@ -292,7 +292,7 @@ class Slots:
         accepted = encode(Accepted(replica=self._replica))
         while True:
             if not self._held:
-                await self._rest_a_while()
+                await self._rest.take(REST_S)
             await asyncio.sleep(TICK_S)
             now = self.renewed_at = self._loop.time()
             for held in list(self._held.values()):
@@ -302,20 +302,6 @@ class Slots:
                 if now >= held.ends_at and held.task is not None:
                     held.overdue = True
                     held.task.cancel("overdue")
-
-    async def _rest_a_while(self) -> None:
-        """Return when work has come, or after REST_S."""
-        self._rest = self._loop.create_future()
-        over = self._loop.call_later(REST_S, self._end_rest)
-        try:
-            await self._rest
-        finally:
-            over.cancel()
-
-    def _end_rest(self) -> None:
-        rest, self._rest = self._rest, None
-        if rest is not None and not rest.done():
-            rest.set_result(None)
 
     async def _say_alive(self, held: ActiveAttempt, now: float, accepted: bytes) -> None:
         if not held.said_accepted:

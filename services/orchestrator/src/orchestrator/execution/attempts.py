@@ -141,6 +141,7 @@ class Attempts:
         self._count += 1
         attempt.id = f"{self._instance}.{self._count}"
         self.live[reply] = attempt
+        self.liveness.attempt_began()
         attempt.span = self._traces.attempt_began(task, route, parent)
         request = InferRequest(
             task=task.id,

@@ -18,6 +18,7 @@ from flotilla.contracts.subjects import Zone
 from flotilla.fabric.connection import Connection
 from flotilla.fabric.inbox import Inbox
 from flotilla.fabric.per_item import guarded
+from flotilla.fabric.rests import Rest
 from orchestrator.execution.in_flight_checks import Finding, InFlightChecks, ReplicasOf
 from orchestrator.execution.liveness_rules import (
     ACCEPTANCE_TIMEOUT_S,
@@ -34,6 +35,8 @@ from orchestrator.state.attempt import Attempt, InFlight
 from orchestrator.state.replica_states import Replica, ReplicaStates, Standing
 
 SWEEP_S: Final = 0.1
+REST_S: Final = 1.0
+"""Without attempts and without replicas in trouble nothing can become due: the sweep rests for so long, or until it may."""
 
 
 class LivenessWatch:
@@ -42,7 +45,7 @@ class LivenessWatch:
 
     Attributes:
         clock_s: A clock for silences: it stands still while this process or its connection does, so that a pause here is
-            not mistaken for a worker's.
+            not mistaken for a worker's. While the watch rests it is slow.
         watched_since_s: Since when this process and its connection have been there without a break, by the same clock. A
             replica may have lost the server, too, and be slower to come back: its silence since before then says neither
             that it died of an attempt nor that its route is ill.
@@ -65,6 +68,7 @@ class LivenessWatch:
         self.clock_s = 0.0
         self.watched_since_s = -1.0
         self._turned_at = time.monotonic()
+        self._rest = Rest()
         self.states: Final = ReplicaStates()
         self._in_flight_checks = InFlightChecks(
             connection,
@@ -109,20 +113,21 @@ class LivenessWatch:
             clock_s=self.clock_s,
         )
 
+    def attempt_began(self) -> None:
+        """There is something to watch."""
+        self._rest.end()
+
     async def watch(self) -> None:
         """Watch without end."""
         self._connection.on_reconnect(self._look_anew)
         self._turned_at = time.monotonic()
         while True:
+            if not self._attempts.live and not self.states.troubled():
+                await self._rest.take(REST_S)
+                self._turn(time.monotonic())
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
-            self._attempts.renewed_at = asyncio.get_running_loop().time()
-            if self._connection.is_connected:
-                self.clock_s = self.clock_at(now)
-            if now - self._turned_at > EXPIRY_S:
-                # Every card has expired meanwhile, as far as this process has read.
-                self._look_anew()
-            self._turned_at = now
+            self._turn(now)
             for attempt in list(self._attempts.live.values()):
                 # A full output buffer while disconnected: the next turn looks again.
                 with guarded("watch", attempt.id):
@@ -130,6 +135,15 @@ class LivenessWatch:
             with guarded("watch", "in-flight checks"):
                 await self._check_unheard()
                 await self._in_flight_checks.ask_again()
+
+    def _turn(self, now: float) -> None:
+        self._attempts.renewed_at = asyncio.get_running_loop().time()
+        if self._connection.is_connected:
+            self.clock_s = self.clock_at(now)
+        if now - self._turned_at > EXPIRY_S:
+            # Every card has expired meanwhile, as far as this process has read.
+            self._look_anew()
+        self._turned_at = now
 
     def _look_anew(self) -> None:
         """After a break: see `watched_since_s`."""
