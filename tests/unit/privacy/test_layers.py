@@ -215,7 +215,7 @@ def test_a_long_text_is_given_to_a_pipeline_in_pieces():
     assert sum(pipeline.lengths) == len(text)
 
 
-@pytest.mark.parametrize("part", ["flotilla.privacy.structured.outline_of", "flotilla.privacy.listed.tokens_of"])
+@pytest.mark.parametrize("part", ["flotilla.privacy.structured.shared_outline_of", "flotilla.privacy.listed.tokens_of"])
 def test_a_built_in_layer_that_breaks_fails_as_any_other(part: str, monkeypatch: pytest.MonkeyPatch):
     def broken(text: str, *_: object) -> None:
         raise RuntimeError(text)

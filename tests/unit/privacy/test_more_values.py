@@ -62,6 +62,12 @@ def test_values_are_found_in_sentences(language: str, text: str, values: list[st
         assert "_" * len(value) in left
 
 
+def test_behind_the_code_of_a_country_stands_no_number_of_a_person():
+    text = "Call +44 7700 900116 or +44 7700 900907, she said."
+
+    assert {"PHONE", "NUMBER"} >= {span.type for span in find_spans(text, structured_and_listed(), language="en")}
+
+
 @pytest.mark.parametrize(
     ("language", "text"),
     [

@@ -16,10 +16,10 @@ from flotilla.privacy.normalise import (
     _BROKEN_NUMBER,  # pyright: ignore[reportPrivateUsage]
     _BROKEN_NUMBER_HINT,  # pyright: ignore[reportPrivateUsage]
     Reading,
-    _near,  # pyright: ignore[reportPrivateUsage]
     read,
     read_closely,
 )
+from flotilla.privacy.values.regions import near_hints
 
 HIDDEN = [
     pytest.param("mail jane.doe@example.com now", "jane.doe@example.com", id="plain"),
@@ -89,7 +89,9 @@ def test_the_second_reading_stays_within_the_text(text: str):
 def test_what_is_looked_for_beside_line_breaks_is_what_is_there(
     pattern: re.Pattern[str], hint: re.Pattern[str], text: str
 ):
-    assert [match.span() for match in pattern.finditer(text)] == [match.span() for match in _near(pattern, hint, text)]
+    assert [match.span() for match in pattern.finditer(text)] == [
+        match.span() for match in near_hints(pattern, hint, text, 3, 6)
+    ]
 
 
 def test_the_number_of_the_next_item_of_a_list_is_no_part_of_an_address():

@@ -14,6 +14,7 @@ from flotilla.privacy.errors import LayerError, LayerFailedError, LayerTimeoutEr
 from flotilla.privacy.normalise import read
 from flotilla.privacy.spans import Span, union
 from flotilla.privacy.types import TYPES, is_type_name
+from flotilla.privacy.values.outline import forget_shared
 
 LAYERS_MAX: Final = 16
 SPANS_MAX: Final = 200_000
@@ -74,11 +75,14 @@ def find_spans(text: str, layers: Sequence[Layer], *, language: str, policy: Pol
         raise LayerFailedError("all", f"are to be 1 to {LAYERS_MAX}")
     reading = read(text)
     found: list[Span] = []
-    for layer in layers:
-        spans = _checked(layer, reading.text, language)
-        if policy is not ALL:
-            spans = [span for span in spans if policy.counts(span)]
-        found += spans if reading.starts is None else map(reading.original, spans)
+    try:
+        for layer in layers:
+            spans = _checked(layer, reading.text, language)
+            if policy is not ALL:
+                spans = [span for span in spans if policy.counts(span)]
+            found += spans if reading.starts is None else map(reading.original, spans)
+    finally:
+        forget_shared()
     return union(found)
 
 
@@ -92,7 +96,7 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
         found += islice(layer.find(text, language), SPANS_MAX + 1)
         if len(found) > SPANS_MAX:
             failure = LayerFailedError(layer.name, f"gave more than {SPANS_MAX} spans; send smaller documents")
-        elif not all(_is_span(span, length, types) for span in found):
+        elif not _are_spans(found, length, types):
             failure = LayerFailedError(layer.name, "gave what is no span of the text")
     except LayerError as error:
         failure = error.bare()
@@ -104,17 +108,18 @@ def _checked(layer: Layer, text: str, language: str) -> list[Span]:
     return found
 
 
-def _is_span(span: object, length: int, types: set[str]) -> bool:
-    """Whether it is a span of a text of that length; `types` are the names that were checked before."""
-    if not isinstance(span, Span):
-        return False
-    start, end, name, _, _ = cast("tuple[Any, ...]", span)
-    if not (type(start) is int and type(end) is int and 0 <= start < end <= length and type(name) is str):
-        return False
-    if name not in types:
-        if not is_type_name(name):
+def _are_spans(found: Iterable[object], length: int, types: set[str]) -> bool:
+    """Whether all are spans of a text of that length; `types` are the names that were checked before."""
+    for span in found:
+        if not isinstance(span, Span):
             return False
-        types.add(name)
+        start, end, name, _, _ = cast("tuple[Any, ...]", span)
+        if not (type(start) is int and type(end) is int and 0 <= start < end <= length and type(name) is str):
+            return False
+        if name not in types:
+            if not is_type_name(name):
+                return False
+            types.add(name)
     return True
 
 

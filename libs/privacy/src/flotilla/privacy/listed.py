@@ -7,15 +7,14 @@ from typing import Final
 
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import LAST
-from flotilla.privacy.names import addresses, labelled, organisations, people
+from flotilla.privacy.names import addresses, labelled, organisations, people, postal_codes
 from flotilla.privacy.names.capitals import with_capitals
 from flotilla.privacy.names.groups import GROUPS
 from flotilla.privacy.names.marking import mark, places
 from flotilla.privacy.names.small import FILE_ENDINGS, NOBODYS, said_again, small_names
-from flotilla.privacy.names.spellings import WordPlaces, places_of
 from flotilla.privacy.names.tokens import Token, tokens_of
-from flotilla.privacy.spans import Span
-from flotilla.privacy.values.outline import Outline, outline_of
+from flotilla.privacy.spans import Span, in_order
+from flotilla.privacy.values.outline import Outline, WordPlaces, shared_outline_of
 from flotilla.privacy.values.regions import Region, begins
 
 # Between the parts of one address.
@@ -43,7 +42,10 @@ _JOINED_MAX: Final = 3
 # "P. W." where the text names Priya Wexham.
 _INITIALS: Final = re.compile(begins(r"^\W\d_a-zß-öø-ÿ", r"\w.") + r"\. ?[^\W\d_a-zß-öø-ÿ]\.(?!\w)")
 _INITIALS_SHAPES: Final = ("A.A.", "A. A.")
-_ADDRESSED: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
+# From the @ of an e-mail address on, and backwards from it.
+_DOMAIN: Final = re.compile(r"@[^\s@]{1,255}")
+_LOCAL: Final = re.compile(r"[^\s@]{1,64}\Z")
+_LOCAL_LENGTH_MAX: Final = 64
 _NUMBER_LENGTH_MAX: Final = 10
 _SURE, _RATHER, _PERHAPS = 0.95, 0.8, 0.6
 
@@ -65,14 +67,14 @@ class Listed:
             yield self._span(start, end, name, _SURE)
         text = with_capitals(text)
         tokens = tokens_of(text, language)
-        outline = outline_of(text)
-        at = places_of(text)
+        outline = shared_outline_of(text)
+        at = outline.word_places
         mark(text, tokens, language)
         people_found = [*self._people(text, tokens, language, at)]
         parts = [*self._address_parts(outline, tokens, language, at)]
         yield from people_found
         yield from self._after_people(text, people_found)
-        addressed = [match.span() for match in _ADDRESSED.finditer(text)] if "@" in text else []
+        addressed = [*_addresses(text)]
         named = [(text[span.start : span.end], span.score >= _SURE) for span in people_found if span.type == "PERSON"]
         # Parts of an e-mail address go with it, or stay with it where the policy says so.
         words = _outside(addressed, tokens) if addressed else tokens
@@ -129,7 +131,7 @@ class Listed:
             yield self._span(start, end, "PLACE", _RATHER)
         starts = [token.start for token in tokens]
         names = {token.start: token for token in tokens if token.name or (token.place and token.capital)}
-        for start, end in addresses.codes_before_towns(text, digits):
+        for start, end in postal_codes.before_towns(text, digits):
             after = bisect_left(starts, end)
             town = tokens[after] if after < len(tokens) else None
             if town is not None and (town.start in names or (town.capital and not town.common)):
@@ -164,6 +166,18 @@ def _initials(text: str, named: Iterable[str]) -> Iterator[Region]:
             yield match.span()
 
 
+def _addresses(text: str) -> Iterator[Region]:
+    """Where e-mail addresses stand, in any form."""
+    done = 0
+    for domain in _DOMAIN.finditer(text):
+        at = domain.start()
+        first = max(done, at - _LOCAL_LENGTH_MAX)
+        local = _LOCAL.search(text, max(first, text.rfind(" ", first, at) + 1), at)
+        if local is not None:
+            done = domain.end()
+            yield local.start(), done
+
+
 def _outside(regions: Sequence[Region], tokens: Sequence[Token]) -> list[Token]:
     """The words without those that reach into a region; both in the order of the text."""
     outside: list[Token] = []
@@ -179,37 +193,38 @@ def _outside(regions: Sequence[Region], tokens: Sequence[Token]) -> list[Token]:
 
 def _chains(text: str, parts: Sequence[Span], people_found: Sequence[Span]) -> Iterator[Span]:
     """One span over the parts of one address, with what stands between them: street, town, code, country."""
-    ordered = sorted((*parts, *people_found), key=lambda span: (span.start, -span.end))
-    chain: Span | None = None
+    if not any(part.type == "ADDRESS" for part in parts):
+        return
+    chain: tuple[int, int] | None = None
     streets = 0
-    for span in ordered:
-        if chain is not None and _goes_on(text, chain, span, with_street=bool(streets)):
-            streets += span.type == "ADDRESS"
-            chain = Span(start=chain.start, end=max(chain.end, span.end), type="ADDRESS", layer="lists", score=_RATHER)
+    for start, end, name, _, _ in in_order((*parts, *people_found)):
+        if chain is not None and (
+            start <= chain[1] or _goes_on(text, chain[1], start, name, with_street=bool(streets))
+        ):
+            streets += name == "ADDRESS"
+            chain = chain[0], max(chain[1], end)
             continue
         if chain is not None and streets:
-            yield _whole_address(text, chain)
-        chain, streets = (span, int(span.type == "ADDRESS")) if span.type in {"ADDRESS", "PLACE"} else (None, 0)
+            yield _whole_address(text, *chain)
+        chain, streets = ((start, end), int(name == "ADDRESS")) if name in {"ADDRESS", "PLACE"} else (None, 0)
     if chain is not None and streets:
-        yield _whole_address(text, chain)
+        yield _whole_address(text, *chain)
 
 
-def _goes_on(text: str, chain: Span, span: Span, *, with_street: bool) -> bool:
-    """Whether an address goes on with a span: little or nothing stands between, or what must be its town."""
-    if span.start <= chain.end:
-        return True
-    between = text[chain.end : span.start]
-    if len(between) > _TOWN_LENGTH_MAX:
+def _goes_on(text: str, end: int, start: int, name: str, *, with_street: bool) -> bool:
+    """Whether an address that ends goes on where a part begins: little stands between, or what must be its town."""
+    if start - end > _TOWN_LENGTH_MAX:
         return False
+    between = text[end:start]
     if _GAP.match(between):
         return True
     town = _TOWN_BETWEEN.match(between) if with_street else None
-    return town is not None and (span.type == "ADDRESS" or "\n" in between[:2])
+    return town is not None and (name == "ADDRESS" or "\n" in between[:2])
 
 
-def _whole_address(text: str, chain: Span) -> Span:
-    number = _NUMBER_BEFORE.search(text, max(0, chain.start - _NUMBER_LENGTH_MAX), chain.start)
-    rest = _CODE_AFTER.match(text, chain.end)
-    return chain._replace(
-        start=number.start() if number else chain.start, end=rest.end() if rest is not None else chain.end
+def _whole_address(text: str, start: int, end: int) -> Span:
+    number = _NUMBER_BEFORE.search(text, max(0, start - _NUMBER_LENGTH_MAX), start)
+    rest = _CODE_AFTER.match(text, end)
+    return Span(
+        number.start() if number else start, rest.end() if rest is not None else end, "ADDRESS", "lists", _RATHER
     )

@@ -10,7 +10,7 @@ letters in place of digits, "(at)" and "dot".
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
@@ -18,6 +18,7 @@ from html.entities import html5
 from typing import Final
 
 from flotilla.privacy.spans import Span
+from flotilla.privacy.values.regions import near_hints
 
 _HYPHENS: Final = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d\u00ad"), "-")
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\uff07\u00b4"), "'")
@@ -253,12 +254,13 @@ def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | No
     """
     reading = plain
     if "\n" in reading.text:
-        numbers = _near(_BROKEN_NUMBER, _BROKEN_NUMBER_HINT, reading.text)
+        numbers = near_hints(_BROKEN_NUMBER, _BROKEN_NUMBER_HINT, reading.text, _BEFORE_HINT, _AFTER_HINT)
         reading = reading.replaced(numbers, lambda match: match[0] if _are_found(match, found) else " ")
     if _SPELLED_HINT.search(reading.text):
         reading = reading.replaced(_SPELLED.finditer(reading.text), lambda match: match[0].replace(" ", ""))
     if "\n" in reading.text:
-        reading = reading.replaced(_near(_BROKEN, _BROKEN_HINT, reading.text), _nothing)
+        words = near_hints(_BROKEN, _BROKEN_HINT, reading.text, _BEFORE_HINT, _AFTER_HINT)
+        reading = reading.replaced(words, _nothing)
         if "=\n" in reading.text or "=\r\n" in reading.text:
             reading = reading.replaced(_QUOTED_PRINTABLE.finditer(reading.text), _nothing)
     if _UNDERSCORED_HINT.search(reading.text):
@@ -272,16 +274,6 @@ def read_closely(plain: Reading, found: bytes | bytearray = b"") -> Reading | No
     if any(hint.search(reading.text) for hint in _LETTERED_HINTS):
         reading = reading.replaced(_LETTERED.finditer(reading.text), _digits)
     return None if reading is plain else reading
-
-
-def _near(pattern: re.Pattern[str], hint: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """The matches of a pattern, each of which has a match of the hint in it but for a few signs."""
-    done = 0
-    for place in hint.finditer(text):
-        match = pattern.search(text, max(done, place.start() - _BEFORE_HINT), place.end() + _AFTER_HINT)
-        if match is not None:
-            done = match.end()
-            yield match
 
 
 def _nothing(_: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from flotilla.privacy.normalise import COMPLETE, Reading, read_closely
 from flotilla.privacy.spans import Span, covered
 from flotilla.privacy.values import credentials, dates, identity, internet, numbers, places_and_wallets
-from flotilla.privacy.values.outline import Find, outline_of
+from flotilla.privacy.values.outline import Find, Outline, outline_of, shared_outline_of
 from flotilla.privacy.values.regions import around
 
 _KINDS: Final[tuple[Find, ...]] = (
@@ -33,7 +33,7 @@ class Structured:
 
     def find(self, text: str, language: str) -> Iterator[Span]:  # noqa: ARG002 - its forms belong to no language
         """The spans of a text."""
-        first = [*self._found(text, 0)]
+        first = [*self._found(shared_outline_of(text), 0)]
         yield from first
         found = covered(first, len(text))
         for span in first:
@@ -49,11 +49,10 @@ class Structured:
         for start, end in around(
             closely.text, places, before=_AROUND_CHANGES, after=_AROUND_CHANGES, word_length_max=_WORD_LENGTH_MAX
         ):
-            for span in self._found(closely.text[start:end], start):
+            for span in self._found(outline_of(closely.text[start:end]), start):
                 yield closely.original(span)
 
-    def _found(self, text: str, offset: int) -> Iterator[Span]:
-        outline = outline_of(text)
+    def _found(self, outline: Outline, offset: int) -> Iterator[Span]:
         for kind in _KINDS:
             for start, end, name in kind(outline):
                 if start < end:

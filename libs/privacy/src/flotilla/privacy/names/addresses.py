@@ -1,16 +1,17 @@
-"""Streets with house numbers, post boxes and postal codes, in the forms of many countries."""
+"""Streets with house numbers, houses with names and post boxes, in the forms of many countries."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
-from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at, spellings
+from flotilla.privacy.names import postal_codes
+from flotilla.privacy.names.postal_codes import CAPITALISED as _CAP
+from flotilla.privacy.names.spellings import first_words, matches_at, spellings
 from flotilla.privacy.values.dates import MONTHS
-from flotilla.privacy.values.outline import ANY_LENGTH, Outline
+from flotilla.privacy.values.outline import ANY_LENGTH, Outline, WordPlaces
 from flotilla.privacy.values.regions import Region, around, begins, matches, words
 
 _CAPITAL: Final = r"^\W\d_a-zß-öø-ÿ"
-_CAP: Final = rf"[{_CAPITAL}][\w'.-]{{0,40}}"
 _HOUSE: Final = r"\d{1,5}(?:\s?[a-zA-Z](?!\w))?(?:\s?[-/]\s?\d{1,4}[a-z]?)?(?!\w|[.,]\d)"
 ENGLISH_KINDS: Final = (
     r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Courts|Ct|Place|Pl|Way"
@@ -133,61 +134,6 @@ _BOX: Final = re.compile(
 _OF_THE: Final = re.compile(
     rf"(?<!\w)(?:Straße|Strasse|Platz|Allee|Ufer|Ring) (?:des|der|am|von|vom)(?: \d{{1,2}}\.)?(?:\s{_CAP}){{1,3}}\s{_HOUSE}"
 )
-# With the shapes of which a text must have one (`Outline`).
-_CODES: Final = (
-    (  # United Kingdom
-        re.compile(
-            begins("A-PR-UWYZ", r"\w-") + r"(?:[A-HK-Y]?\d[\dA-HJKSTUW]? \d[ABD-HJLNP-UW-Z]{2}|(?<=G)IR ?0AA)(?![\w-])"
-        ),
-        ("9 9AA", "A 9AA", "A9AA"),
-    ),
-    (  # Canada
-        re.compile(begins("ABCEGHJ-NPRSTVXY", r"\w-") + r"\d[ABCEGHJ-NPRSTV-Z][ -]?\d[ABCEGHJ-NPRSTV-Z]\d(?![\w-])"),
-        ("A9A 9A9", "A9A9A9", "A9A-9A9"),
-    ),
-    (  # the Netherlands
-        re.compile(begins("1-9", r"\w-") + r"\d{3} [A-EGHJ-NPRTVWXZ][A-EGHJ-NPRSTVWXZ](?![\w-])"),
-        ("9999 AA",),
-    ),
-    (  # Australia
-        re.compile(
-            begins("NVQSWAT", r"\w-")
-            + r"(?:(?<=N)(?:SW|T)|(?<=V)IC|(?<=Q)LD|(?<=S)A|(?<=W)A|(?<=A)CT|(?<=T)AS),? \d{4}(?!\w)"
-        ),
-        ("AAA 9999", "AA 9999", "AAA, 9999", "AA, 9999"),
-    ),
-    (  # the United States
-        re.compile(begins("ACDFGHIKLMNOPRSTUVW", r"\w-") + r"[A-Z],? \d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"),
-        ("AA 99999", "AA, 99999"),
-    ),
-)
-# "London SW1A 1AA", "Springfield, IL 62704": what stands in the line before such a code.
-_TOWN_BEFORE: Final = re.compile(rf"(?<!\w)(?:{_CAP},?[^\S\n]){{1,3}}\Z")
-_TOWN_LENGTH_MAX: Final = 64
-_CODE_BEFORE_TOWN: Final = re.compile(
-    begins("A-Z0-9", r"\w.,/$€£-")
-    + r"(?:(?<=[A-Z])[A-Z]?-\s?\d|(?<=[0-9]))(?:\d{4}|\d{3}|\d{2} \d{2}|\d-\d{3}|\d{4}-\d{3})"
-    r"(?=,?[^\S\n][^\W\d_a-zß-öø-ÿ][\w'-]{2,40})"
-)
-_CODE_AFTER_STATE: Final = re.compile(
-    begins("A-Z", r"\w") + r"(?:[A-Z]{1,2}\.?|[a-z]{1,40}),?\s{1,2}\d{5}(?:-\d{4})?(?![\w-]|[.,]\d)"
-)
-_CODE_TOLD: Final = re.compile(
-    r"(?i:zip(?: ?code)?|post(?:al)? ?code|postcode|plz|postleitzahl|code postal|código postal|codigo "
-    r"postal|c\.?p\.?)(?: (?:is|ist|est|es|for|of|at"
-    r"|[a-z]{1,10}){1,3})?\s?[:#]?\s{0,2}([A-Z0-9]{2,5}[ -][A-Z0-9]{2,5}|[A-Z0-9]{3,10})(?!\w)"
-)
-_FIVE_DIGITS: Final = re.compile(
-    r"\d{5}(?:-\d{4})?(?=[.,;!?)]{0,2}(?:\s*\Z|\n)|[.;!?)]\s|,\s[a-z]|\s(?:now|today|and|or|but|since|for|with|to|from|area|zip|und|seit|et|y)\b)"
-)
-_BEFORE_CODE: Final = re.compile(
-    r"(?<!\w)(?:in|near|around|outside|moved (?:to|from)|from \d{5} to|wohne in|nach|aus|à|en)\s\Z", re.IGNORECASE
-)
-_BEFORE_CODE_MAX: Final = 16
-_STATES: Final = re.compile(
-    r"(?<=,\s)(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]"
-    r"|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?![\w'])"
-)
 _HOUSE_ALONE: Final = re.compile(r"\d{1,4}(?:\s?[a-zA-Z](?!\w))?(?:-\d{1,3})?(?!\w|[.,:/-]\d|\s?%)")
 _NAME_BEFORE: Final = re.compile(begins(_CAPITAL, r"\w") + rf"[\w'.-]{{0,40}}(?:\s{_CAP}){{0,3}}[^\S\n]\Z")
 _YEAR_DIGITS: Final = 4
@@ -212,11 +158,6 @@ _NO_NUMBER_WORDS: Final = words(
     "Street Avenue Ave Road Rd Lane Drive Boulevard Blvd Court Terrace Square Crescent Parkway Highway Parks Courts Ways "
     "Mews Grove"
 )
-_CODE_WORDS: Final = frozenset(
-    written
-    for word in words("zip zipcode post postal postcode postalcode plz postleitzahl code código codigo cp c")
-    for written in (word, word.upper(), word.capitalize())
-) | words("PostCode ZipCode PostalCode")
 _OF_THE_WORDS: Final = words("Straße Strasse Platz Allee Ufer Ring")
 _MILITARY_WORDS: Final = words("APO DPO FPO")
 _BOX_WORDS: Final = words(
@@ -230,8 +171,8 @@ _NAME_WORDS_MAX: Final = 4
 _NAMED_BEFORE: Final = 90
 _NAMED_AFTER: Final = 60
 _SHORTEST_STREET: Final = 2
-# What begins with a number, or with one of the words.
-_WITH_WORDS: Final = ((_ENGLISH, _ENGLISH_WORDS), (_ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS))
+# A house number with what may stand before the kind of its street; and what begins with one of the words.
+_ROMANCE_NUMBER_LENGTH_MAX: Final = 15
 _BY_WORDS: Final = (
     (_AT_THE, _AT_THE_WORDS),
     (_ROMANCE_NUMBER_LAST, _ROMANCE_WORDS),
@@ -257,42 +198,14 @@ _NO_STREET: Final = re.compile(
 
 def find(outline: Outline, places: WordPlaces) -> Iterator[tuple[int, int, str]]:
     """Streets, post boxes and postal codes."""
-    text, digits = outline.text, outline.digits
+    text = outline.text
     for match in _streets(outline, places):
         if not _NO_STREET.match(match[0].lstrip("0123456789 ")):
             yield *match.span(), "ADDRESS"
     for pattern, told_by in ((_LIVES_AT, _LIVES_AT_WORDS), (_GERMAN_ALONE, _GERMAN_ALONE_WORDS)):
         for match in matches_at(pattern, text, told_by, places):
             yield *match.span(1), "ADDRESS"
-    yield from _codes(outline)
-    if outline.has_shape("99999"):
-        yield from _codes_alone(outline)
-    for match in matches_at(_CODE_TOLD, text, _CODE_WORDS, places) if digits else ():
-        if any(sign.isdigit() for sign in match[1]):
-            yield *match.span(1), "ADDRESS"
-    if "," in text:
-        for match in _STATES.finditer(text):
-            yield *match.span(), "PLACE"
-
-
-def _codes(outline: Outline) -> Iterator[tuple[int, int, str]]:
-    """Postal codes of a country's form, with the town before those of the United Kingdom."""
-    text = outline.text
-    for pattern, shapes in _CODES:
-        for match in matches(pattern, text, outline.digits) if outline.has_shape(*shapes) else ():
-            start = match.start()
-            town = _TOWN_BEFORE.search(text, max(0, start - _TOWN_LENGTH_MAX), start) if " " in match[0] else None
-            yield town.start() if town is not None else start, match.end(), "ADDRESS"
-
-
-def _codes_alone(outline: Outline) -> Iterator[tuple[int, int, str]]:
-    """What can only be a postal code where it stands: five digits after "in", with no noun after them."""
-    text = outline.text
-    for match in outline.at_numbers(_FIVE_DIGITS, 5, 5):
-        if not match[0].endswith("000") and _BEFORE_CODE.search(
-            text, max(0, match.start() - _BEFORE_CODE_MAX), match.start()
-        ):
-            yield *match.span(), "ADDRESS"
+    yield from postal_codes.find(outline, places)
 
 
 def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
@@ -300,19 +213,22 @@ def _streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
     for pattern, begun_by in _BY_WORDS:
         yield from matches_at(pattern, text, begun_by, places)
     yield from matches_at(_ROMANCE_ALONE, text, _ROMANCE_WORDS, places)
-    for pattern, has in _WITH_WORDS:
-        if not has.isdisjoint(places):
-            yield from outline.at_numbers(pattern, 1, _HOUSE_DIGITS_MAX)
-    for pattern, told_by in ((_NO_NUMBER, _NO_NUMBER_WORDS), (_HOUSE_NAMED, _HOUSE_WORDS)):
+    if not _ENGLISH_WORDS.isdisjoint(places):
+        yield from outline.at_numbers(_ENGLISH, 1, _HOUSE_DIGITS_MAX)
+    yield from outline.at_numbers_before(
+        _ROMANCE_NUMBER_FIRST, _ROMANCE_WORDS & places.keys(), _ROMANCE_NUMBER_LENGTH_MAX
+    )
+    # The one ends with its word, the other goes on.
+    for pattern, told_by, after in ((_NO_NUMBER, _NO_NUMBER_WORDS, 1), (_HOUSE_NAMED, _HOUSE_WORDS, _NAMED_AFTER)):
         told = sorted((place, place) for word in told_by & places.keys() for place in places[word])
         if told:
-            yield from matches(pattern, text, around(text, told, before=_NAMED_BEFORE, after=_NAMED_AFTER))
+            yield from matches(pattern, text, around(text, told, before=_NAMED_BEFORE, after=after))
     yield from matches(_GERMANIC, text, _before_houses(outline))
     yield from _small_streets(outline, places)
     if "º" in text or "°" in text or "ª" in text:
         yield from matches(_FLOOR, text, digits)
     if outline.has_shape("99999"):
-        yield from matches(_CODE_AFTER_STATE, text, digits)
+        yield from postal_codes.after_states(text)
 
 
 def _small_streets(outline: Outline, places: WordPlaces) -> Iterator[re.Match[str]]:
@@ -344,11 +260,6 @@ def _before_houses(outline: Outline) -> list[Region]:
         ):
             found.append((end, end))
     return around(text, found, before=_STREET_LENGTH_MAX, after=_HOUSE_LENGTH_MAX)
-
-
-def codes_before_towns(text: str, digits: Sequence[Region]) -> Iterator[tuple[int, int]]:
-    """What is a postal code if the word after it is a place."""
-    return (match.span() for match in matches(_CODE_BEFORE_TOWN, text, digits))
 
 
 def names_with_houses(outline: Outline) -> Iterator[tuple[int, int, int]]:

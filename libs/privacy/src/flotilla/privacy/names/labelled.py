@@ -31,7 +31,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 # Things have these too.
 _NOT_ALONE: Final = frozenset({"DATE", "ORG", "AGE", "IP", "SECRET"})
 _KEY: Final = re.compile(rf"\"([^\"\n]{{1,{LABEL_LENGTH_MAX}}})\"\s{{0,4}}:")
-_COLON: Final = re.compile(r"[\"']?[ \t]?(?::|=>?)[ \t]{0,8}(?![:=/])")
+_COLON: Final = re.compile(r"[:=](?:(?<==)>)?[ \t]{0,8}(?![:=/])")
 # Read backwards from the colon.
 _LABEL_BACKWARDS: Final = re.compile(rf"[^\n\t;,|{{}}()\[\]\"'<>:=]{{1,{LABEL_LENGTH_MAX}}}")
 _QUOTED: Final = re.compile(rf"\"((?:[^\"\\\n]|\\.){{1,{VALUE_LENGTH_MAX}}})\"|'([^'\n]{{1,{VALUE_LENGTH_MAX}}})'")
@@ -83,7 +83,10 @@ def find(text: str) -> Iterator[Found]:
 def _fields(text: str) -> Iterator[Found]:
     persons: bool | None = None
     for colon in _COLON.finditer(text):
-        before = text[max(0, colon.start() - LABEL_LENGTH_MAX) : colon.start()]
+        end = colon.start()
+        end -= end > 0 and text[end - 1] in " \t"
+        end -= end > 0 and text[end - 1] in "\"'"
+        before = text[max(0, end - LABEL_LENGTH_MAX) : end]
         backwards = _LABEL_BACKWARDS.match(before[::-1])
         if backwards is None:
             continue
@@ -206,7 +209,7 @@ def _value(text: str, start: int, end: int, kind: tuple[str, bool] | None) -> It
     if (
         not value
         or len(value) > VALUE_LENGTH_MAX
-        or len(value.split()) > _VALUE_WORDS_MAX
+        or (len(value) > 2 * _VALUE_WORDS_MAX and len(value.split()) > _VALUE_WORDS_MAX)
         or value.lower() in _NO_VALUES
     ):
         return

@@ -139,7 +139,7 @@ def _is_technical(text: str, token: Token) -> bool:
 def _is_counted(text: str, tokens: Sequence[Token], at: int, language: str) -> bool:
     """Whether a word is what a number before it counts, and no name: "30 Newton metres", "im 3. Stock"."""
     token = tokens[at]
-    if text[token.start - 2 : token.start - 1] not in _COUNTS:
+    if text[token.start - 2 : token.start - 1] not in _COUNTS or not (language == "de" or is_unit(token.lower)):
         return False
     counted = _COUNTED.search(text, max(0, token.start - _NUMBER_LENGTH_MAX), token.start)
     if counted is None:

@@ -12,8 +12,9 @@ from typing import Final
 from flotilla.privacy import lexicon
 from flotilla.privacy.lexicon import COMMON_ANYWHERE
 from flotilla.privacy.names.learned import is_learned
-from flotilla.privacy.names.spellings import WordPlaces, first_words, matches_at
+from flotilla.privacy.names.spellings import first_words, matches_at
 from flotilla.privacy.names.tokens import Token
+from flotilla.privacy.values.outline import WordPlaces
 from flotilla.privacy.values.regions import words
 
 # Bounded, as every repetition here: one that is not takes time quadratic in a text made for it.
@@ -54,6 +55,19 @@ _SAID: Final = re.compile(rf"(?<!\w)(?:{SAID_WORDS})\s{{1,2}}({_NAME})")
 _SAID_SMALL: Final = re.compile(
     r"(?<!\w)(?:my name(?: is|'s)|name is|i am|i'm|this is|mein name ist|ich heiße|je m'appelle|mi "
     r"nombre es|me llamo) ([^\W\d_]{2,20}(?: [^\W\d_]{2,20})?)"
+)
+# One of these is in each of its matches.
+_SMALL_SAID: Final = (
+    "name is",
+    "name's",
+    "i am",
+    "i'm",
+    "this is",
+    "name ist",
+    "ich heiße",
+    "m'appelle",
+    "nombre es",
+    "me llamo",
 )
 LABEL_PREFIXES: Final = (
     r"[Ff]ull|[Ff]irst|[Ll]ast|[Mm]iddle|[Gg]iven|[Ff]amily|[Uu]ser|[Cc]ontact|[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee"
@@ -191,7 +205,7 @@ def _name_in(text: str, start: int, end: int, *, keep_first: bool, german: bool)
 
 def said_small(text: str) -> Iterator[re.Match[str]]:
     """Where somebody says a name in small letters: "my name is jane doe"; the first group is what was said."""
-    return _SAID_SMALL.finditer(text)
+    return _SAID_SMALL.finditer(text) if any(said in text for said in _SMALL_SAID) else iter(())
 
 
 def runs(text: str, tokens: Sequence[Token]) -> Iterator[list[Token]]:

@@ -5,10 +5,11 @@ Trying fifty patterns with long alternations at every character of a page takes 
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Final
+
+from flotilla.privacy.values.outline import WordPlaces
 
 SPELLINGS_MAX: Final = 4_096
 _FIRST_WORD: Final = re.compile(r"[^\W\d_]+")
@@ -30,18 +31,6 @@ def spellings(pattern: str) -> frozenset[str]:
 def first_words(pattern: str) -> frozenset[str]:
     """The first word, letters alone, of every text that a simple pattern matches."""
     return frozenset(match[0] for text in spellings(pattern) if (match := _FIRST_WORD.search(text)))
-
-
-WordPlaces = Mapping[str, Sequence[int]]
-"""Where each word of a text begins."""
-
-
-def places_of(text: str) -> WordPlaces:
-    """Every word of a text, letters alone."""
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for match in _FIRST_WORD.finditer(text):
-        places[match[0]].append(match.start())
-    return dict(places)
 
 
 def matches_at(

@@ -41,7 +41,9 @@ _IPV6_COLONS: Final = 7
 _IPV6_SIGNS_MIN: Final = 3
 _MAC_HINT: Final = re.compile(r":[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:|-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
 _MAC_DOTTED_HINT: Final = re.compile(r"\.[0-9A-Fa-f]{4}\.")
-_LOCAL_SIGNS: Final = frozenset("_.!#$%&'*+/=?^`{|}~-")
+# Read backwards from the sign.
+_LOCAL_BACKWARDS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]*")
+_NAMES_BACKWARDS: Final = re.compile(r"[\w.-]*")
 _LOCAL_LENGTH_MAX: Final = 600
 _WORD_LENGTH_MAX: Final = 640
 _SPACE: Final = re.compile(r"[\s,;:<>()\"']")
@@ -86,20 +88,20 @@ def _words_around(text: str, sign: re.Pattern[str], begin: Callable[[str, int, i
 
 def _local_part(text: str, at: int, first: int) -> int:
     """Where what stands before an @ begins: at the last sign that is in no address, or where quotes may begin."""
-    start, first = at, max(first, at - _LOCAL_LENGTH_MAX)
+    first = max(first, at - _LOCAL_LENGTH_MAX)
     if text[at - 1 : at] == '"':
         return first
-    while start > first and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_SIGNS):
-        start -= 1
-    return start
+    return at - _length_of(_LOCAL_BACKWARDS, text[first:at][::-1])
 
 
 def _name_part(text: str, stop: int, first: int) -> int:
     """Where the names before a stop begin."""
-    start, first = stop, max(first, stop - _LABEL_LENGTH_MAX)
-    while start > first and (text[start - 1].isalnum() or text[start - 1] in "_-."):
-        start -= 1
-    return start
+    return stop - _length_of(_NAMES_BACKWARDS, text[max(first, stop - _LABEL_LENGTH_MAX) : stop][::-1])
+
+
+def _length_of(pattern: re.Pattern[str], backwards: str) -> int:
+    match = pattern.match(backwards)
+    return 0 if match is None else match.end()
 
 
 def _urls(outline: Outline) -> Iterator[tuple[int, int, str]]:

@@ -59,6 +59,7 @@ _PLATE_TOLD: Final = re.compile(
 _SHORT: Final = re.compile(begins("0-9", r"\w.,/:-") + r"\d{2,5}(?![\w]|[.,:/-]\d| \d)")
 _IPV4: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}\Z")
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|US\$|Rs|CA\$|JPY|MXN))\s?\Z")
+_MONEY_ENDS: Final = frozenset("$€£¥₹DRPFsYN")
 _UNIT_AFTER: Final = re.compile(
     r"\s?(?:[$€£¥%‰°]|(?:USD|EUR|GBP|CHF|Euros?|dollars?|pounds?|pesos|francs|cents|percent|Prozent|pour cent"
     r"|km|kg|mm|cm|m|g|mg|ml|l|kWh|MWh|GB|MB|kB|bytes|ms|Hz|W|people|users|years|Jahre|ans|años|units|items"
@@ -218,7 +219,7 @@ def _digits(text: str, match: re.Match[str], told_by: Sequence[int]) -> Iterator
     start, end = match.span()
     shown = match[0].rstrip("( ")
     end = start + len(shown)
-    if _IPV4.match(shown):
+    if "." in shown and _IPV4.match(shown):
         return  # `internet` gives it
     digits = "".join(filter(str.isdigit, shown))
     dated = _DATES.match(shown) is not None
@@ -231,9 +232,10 @@ def _digits(text: str, match: re.Match[str], told_by: Sequence[int]) -> Iterator
     before = words_before(text, start, told_by)
     kind = kind_before(before)
     if kind is None and not shown.startswith("+"):
-        if _MONEY_BEFORE.search(text[max(0, start - 5) : start]) or (
-            _UNIT_AFTER.match(text, end) and (_GROUPED.match(shown) or shown.isdigit())
-        ):
+        if (
+            text[max(0, start - 2) : start].strip()[-1:] in _MONEY_ENDS
+            and _MONEY_BEFORE.search(text[max(0, start - 5) : start])
+        ) or (_UNIT_AFTER.match(text, end) and (_GROUPED.match(shown) or shown.isdigit())):
             return
         kind = kind_near(before)
     extension = _EXTENSION.match(text, end)
@@ -258,7 +260,8 @@ def _type_of(shown: str, digits: str, kind: str | None) -> str:
     in_groups = not shown.isdigit()
     if in_groups and len(digits) in _PHONE_LENGTHS and is_phone(shown):
         return "PHONE"
-    checked = type_of_digits(digits)
+    # Behind a plus stands a country's code, and no number of a person.
+    checked = None if shown[0] == "+" else type_of_digits(digits)
     if checked is not None:
         return checked
     return "PHONE" if not in_groups and len(digits) in _PLAIN_PHONE_LENGTHS and is_phone(shown) else "NUMBER"

@@ -6,9 +6,11 @@ text has the shape that it needs somewhere: whether it has takes a microsecond.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from flotilla.privacy.values.regions import Region, begins, near_digits
@@ -26,6 +28,9 @@ _SHAPES: Final = bytes(
 _NUMBER_BEGINS: Final = re.compile(begins("+(0-9", r"\w") + r"(?:(?<=[0-9])[0-9]*)?")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 ANY_LENGTH: Final = 1 << 62
+
+WordPlaces = Mapping[str, Sequence[int]]
+"""Where each word of a text begins."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,17 @@ class Outline:
     _chosen: dict[tuple[int, int], list[int]] = field(default_factory=dict[tuple[int, int], list[int]])
 
     @cached_property
+    def word_places(self) -> WordPlaces:
+        """Its words as they are written, letters alone."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for match in _WORD.finditer(self.text):
+            places[match[0]].append(match.start())
+        return dict(places)
+
+    @cached_property
     def words(self) -> frozenset[str]:
         """Its words in small letters, letters alone."""
-        return frozenset(_WORD.findall(self.lower))
+        return frozenset(map(str.lower, self.word_places))
 
     def has_shape(self, *shapes: str) -> bool:
         """Whether one of some shapes occurs."""
@@ -73,6 +86,19 @@ class Outline:
         """The matches of a pattern that can begin only where a number may, with so many digits."""
         return _at(pattern, self.text, self.places(digits_min, digits_max))
 
+    def at_numbers_before(
+        self, pattern: re.Pattern[str], words: Iterable[str], length_max: int
+    ) -> Iterator[re.Match[str]]:
+        """The same, of a pattern that goes on with one of some words, at most so many characters after its beginning."""
+        numbers = self.places(0, ANY_LENGTH)
+        near = {
+            place
+            for word in words
+            for start in self.word_places.get(word, ())
+            for place in numbers[bisect_left(numbers, start - length_max) : bisect_left(numbers, start)]
+        }
+        return _at(pattern, self.text, sorted(near))
+
     def places(self, digits_min: int, digits_max: int) -> Sequence[int]:
         """Where a number may begin that begins with so many digits; a page has hundreds, and is asked twenty times."""
         places = self._chosen.get((digits_min, digits_max))
@@ -91,6 +117,15 @@ class Outline:
 
 
 Find = Callable[[Outline], Iterator[tuple[int, int, str]]]
+
+
+@lru_cache(maxsize=1)
+def shared_outline_of(text: str) -> Outline:
+    """What is known of a text that several layers read; `forget_shared` when they have."""
+    return outline_of(text)
+
+
+forget_shared: Final = shared_outline_of.cache_clear
 
 
 def outline_of(text: str) -> Outline:

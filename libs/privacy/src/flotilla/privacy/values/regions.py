@@ -71,6 +71,18 @@ def matches(pattern: re.Pattern[str], text: str, regions: Iterable[Region]) -> I
         yield from pattern.finditer(text, start, end)
 
 
+def near_hints(
+    pattern: re.Pattern[str], hint: re.Pattern[str], text: str, before: int, after: int
+) -> Iterator[re.Match[str]]:
+    """The matches of a pattern that begin at most so far before a match of the hint, and end at most so far after it."""
+    done = 0
+    for place in hint.finditer(text):
+        match = pattern.search(text, max(done, place.start() - before), place.end() + after)
+        if match is not None:
+            done = match.end()
+            yield match
+
+
 def begins(first: str, unless: str) -> str:
     """
     The beginning of a pattern: a sign of one class where none of another stands before it.
