@@ -132,21 +132,9 @@ soak: install ## A million asks and 300,000 durable tasks, every process flat in
 portal-load: install ## 200 viewers and 1,000 tasks a second, then 10,000 as their events, ten minutes each; PORTAL_LOAD_SECONDS, PORTAL_LOAD_RATE
 	PORTAL_LOAD_SECONDS=$(or $(PORTAL_LOAD_SECONDS),600) $(RUN) pytest -s tests/chaos/test_portal_load.py $(ARGS)
 
-# A copy, since mutmut works on a flat tree; nothing of it is needed but for this.
-MUTATION := .mutation
 .PHONY: mutation
-mutation: install ## Make every small change to the decisions of the core, and list those that no test notices; some minutes
-	@rm -rf $(MUTATION)/src $(MUTATION)/tests $(MUTATION)/mutants
-	@mkdir -p $(MUTATION)/src/flotilla $(MUTATION)/tests/unit
-	@test -d $(MUTATION)/tools || $(CERTIFICATES) $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
-	  --target $(MUTATION)/tools --require-hashes -r tests/requirements-mutation.txt
-	@cp -r services/orchestrator/src/orchestrator $(MUTATION)/src/
-	@cp -r $(foreach lib,fabric pipelines routing,libs/$(lib)/src/flotilla/$(lib)) $(MUTATION)/src/flotilla/
-	@cp -r $(foreach part,orchestrator fabric pipelines routing,tests/unit/$(part)) $(MUTATION)/tests/unit/
-	@cp tests/conftest.py $(MUTATION)/tests/
-	@cp tests/mutation.toml $(MUTATION)/pyproject.toml
-	@cd $(MUTATION) && export PYTHONPATH=tools && $(CURDIR)/$(RUN) mutmut run --max-children $(WORKERS) $(ARGS) && \
-	  $(CURDIR)/$(RUN) mutmut results
+mutation: install ## Make every small change to the decisions of the core, print the score, and list those that no test notices; MODULES for some of them
+	@WORKERS=$(or $(MUTATION_PROCESSES),2) $(RUN) flotilla.testkit.mutation tests/mutation.toml $(MODULES)
 
 .PHONY: bench
 bench: install ## Measure against raw NATS, as ratios in one run

@@ -127,6 +127,7 @@ def test_without_a_route_behind_nothing_is_waited_for(
 
     assert ErrorKind.NO_ROUTE == told(action)
     assert isinstance(action, Fail)
+    assert f"no route behind here answered: {WHY}" == action.error.message
     assert answer_anyway == answers_anyway(story.run, action.error)
 
 
@@ -149,7 +150,7 @@ def test_when_the_routes_behind_fail_the_answer_at_hand_says_why_it_is_the_resul
 
     assert isinstance(action, Fail)
     assert answers_anyway(story.run, action.error)
-    assert story.run.attempts[0].reason.endswith(f"{WHY}, and no route behind it answered")
+    assert f"; {WHY}, and no route behind it answered" == story.run.attempts[0].reason
     assert {kind} == {each.outcome for each in story.run.attempts[1:]}
 
 

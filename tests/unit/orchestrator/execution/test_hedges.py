@@ -14,7 +14,7 @@ from flotilla.contracts.policy_rules import Rules
 from flotilla.contracts.results import Result
 from flotilla.routing.types import Choice, Figures, PoolView
 from flotilla.testkit.run_story import BOTH, FINISHED, TO_HERE, TO_THERE, Story
-from orchestrator.execution.hedges import BURST_MAX, HedgeShares, second_choice
+from orchestrator.execution.hedges import BURST_MAX, CAPABILITIES_MAX, HedgeShares, second_choice
 from orchestrator.execution.hedging import Hedge
 from orchestrator.execution.run_state import Part, RunState
 from orchestrator.execution.run_steps import Send
@@ -130,6 +130,31 @@ def test_no_more_than_the_share_is_hedged(attempts: int, share: float, hedges: i
 
     assert hedges == made
     assert BURST_MAX == sum(shares.take("b") for _ in range(100))
+
+
+def test_what_was_never_sent_is_not_hedged_and_the_shares_of_capabilities_are_bounded() -> None:
+    """
+    At the bound those that are known stay; one more, and all begin anew.
+    """
+    shares = HedgeShares()
+    assert not shares.take("0")
+    for number in range(CAPABILITIES_MAX):
+        shares.sent(str(number), 1.0)
+    shares.sent("0", 1.0)
+    assert [True, True, True] == [shares.take(each) for each in ("0", "0", "1")]
+
+    shares.sent("one more", 1.0)
+    assert [True, False] == [shares.take(each) for each in ("one more", "2")]
+
+
+def test_an_attempt_that_is_sent_again_at_once_is_hedged_as_the_first_was() -> None:
+    """
+    Its replica was too full for it.
+    """
+    story = Story(rules=AFTER)
+    story.routed(BOTH)
+
+    assert Send(TO_HERE, has_turn=True, hedge_after_s=0.25) == story.refused(stale=True)
 
 
 class SecondRun:

@@ -12,7 +12,8 @@ from flotilla.contracts.results import AttemptReport
 from flotilla.routing.types import Choice, Decision, Escalation, Panel, Route
 from flotilla.testkit.run_story import DEADLINE_S, FINISHED, HERE, THERE, TO_HERE, TO_THERE, Story, told
 from orchestrator.execution.cascades import answers_anyway
-from orchestrator.execution.panels import chosen_part, without_vote
+from orchestrator.execution.next_action import REROUTE_EVERY_S
+from orchestrator.execution.panels import TOO_FEW_LOOK_S, chosen_part, panel_due, without_vote
 from orchestrator.execution.retries import ATTEMPTS_MAX
 from orchestrator.execution.run_state import Part, PartEnded, RouteTries, RunState
 from orchestrator.execution.run_steps import (
@@ -119,7 +120,9 @@ def test_with_nobody_behind_the_first_answer_is_the_result_or_none_is(*, answer_
     assert ErrorKind.NO_ROUTE == told(action)
     assert isinstance(action, Fail)
     assert answer_anyway == answers_anyway(story.run, action.error)
+    assert "no route behind here answered: no 2 of 2 answers agree" == action.error.message
     assert parts[0] is chosen_part(PanelEnded(parts, None))
+    assert parts[1] is chosen_part(PanelEnded(parts, 1))
 
 
 def test_an_answer_alone_is_not_an_agreement() -> None:
@@ -231,6 +234,33 @@ def test_a_durable_task_asks_them_together_again_in_its_next_round() -> None:
     assert [HERE, THERE] == [choice.route for choice in asked(story, two).choices]
 
 
+def test_behind_a_panel_without_answers_no_second_one_is_asked() -> None:
+    """
+    However many routes are there.
+    """
+    story = Story()
+    four = consensus(TO_HERE, TO_THERE, TO_BEHIND, Choice(route=Route(zone="cloud", pool="last", model="m"), reason=""))
+    parts = tuple(part(story, choice, answers=False) for choice in asked(story, four).choices)
+
+    assert isinstance(story.event(PanelEnded(parts, None)), Refresh)
+    assert Send(TO_BEHIND) == story.routed(four)
+
+
+def test_an_answer_that_a_cascade_kept_is_followed_by_no_panel() -> None:
+    """
+    The policy may have changed since: what is behind is still asked alone.
+    """
+    story = Story()
+    escalation = Escalation((HERE, THERE, BEHIND), 0.8)
+    story.routed(msgspec.structs.replace(THREE, panel=None, escalation=escalation))
+    assert Escalate() == story.finished(output=b'{"confidence":0.1}')
+    story.refreshed()
+
+    send = story.routed(THREE)
+    assert isinstance(send, Send)
+    assert THERE == send.choice.route
+
+
 def test_the_tasks_own_failure_is_asked_nowhere_else() -> None:
     """
     Whatever another route said.
@@ -244,7 +274,8 @@ def test_the_tasks_own_failure_is_asked_nowhere_else() -> None:
     assert "not_approved" == action.error.message
 
 
-def test_the_tries_of_a_task_are_bounded_over_all_routes() -> None:
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_tries_of_a_task_are_bounded_over_all_routes(*, is_open: bool) -> None:
     """
     A panel's count as any others.
     """
@@ -252,7 +283,7 @@ def test_the_tries_of_a_task_are_bounded_over_all_routes() -> None:
     story.run.counted = ATTEMPTS_MAX - 2
     parts = tuple(part(story, choice, answers=False) for choice in asked(story).choices)
 
-    assert ErrorKind.PROVIDER_FAILED == told(story.event(PanelEnded(parts, None)))
+    assert ErrorKind.PROVIDER_FAILED == told(story.event(PanelEnded(parts, None, is_open=is_open)))
 
 
 @pytest.mark.parametrize("answer_anyway", [True, False])
@@ -269,9 +300,26 @@ def test_one_route_alone_answers_only_where_an_answer_without_agreement_may(
     if answer_anyway:
         assert Send(TO_HERE) == action
     elif durable:
-        assert isinstance(action, Park)
+        assert Park(TOO_FEW_LOOK_S) == action
     else:
         assert ErrorKind.NO_ROUTE == told(action)
+
+
+@pytest.mark.parametrize(("there", "count"), [((TO_HERE,), "1 of its routes"), ((), "none of its routes")])
+def test_a_task_that_is_refused_for_want_of_routes_says_how_many_there_are(
+    there: tuple[Choice, ...], count: str
+) -> None:
+    """
+    And how many answers must agree.
+    """
+    story = Story()
+    panel = consensus(TO_HERE, TO_THERE, answer_anyway=False).panel
+    assert panel is not None
+
+    action = panel_due(story.run, panel, there)
+
+    assert isinstance(action, Fail)
+    assert f"2 answers must agree on classify, and {count} can be asked now" == action.error.message
 
 
 def test_where_fewer_are_there_than_must_agree_those_must() -> None:
@@ -281,14 +329,17 @@ def test_where_fewer_are_there_than_must_agree_those_must() -> None:
     assert 2 == asked(Story(), consensus(TO_HERE, TO_THERE, ask=3, agree=3)).consensus.agree
 
 
-@pytest.mark.parametrize(("deaths", "asks"), [(0, 3), (1, 2), (2, 1)])
-def test_no_more_replicas_have_a_task_at_a_time_than_may_still_die_of_it(deaths: int, asks: int) -> None:
+@pytest.mark.parametrize(
+    ("deaths", "losses", "asks"), [(0, 0, 3), (1, 0, 2), (2, 0, 1), (0, 1, 2), (1, 1, 1), (0, 2, 1), (2, 1, 1)]
+)
+def test_no_more_replicas_have_a_task_at_a_time_than_may_still_die_of_it(deaths: int, losses: int, asks: int) -> None:
     """
     A deadly task costs three replicas under this strategy, too: the other routes are asked afterwards, and none alone is
     the result.
     """
     story = Story()
     story.run.deaths = deaths
+    story.run.losses = [frozenset({Replica("here", str(number))}) for number in range(losses)]
     action = story.routed(consensus(TO_HERE, TO_THERE, TO_BEHIND, ask=3))
 
     assert asks == (len(action.choices) if isinstance(action, AskPanel) else 0)
@@ -398,7 +449,7 @@ def test_a_part_asks_its_route_and_waits_for_no_other(*, durable: bool) -> None:
     story = PartStory(durable=durable)
 
     assert Send(TO_HERE) == story.routed(THREE)
-    assert isinstance(story.refused(), WaitForSlot)
+    assert WaitForSlot(("here",), REROUTE_EVERY_S) == story.refused()
     assert ErrorKind.NO_ROUTE == told(story.routed(Decision(routes=(TO_THERE,))))
     assert ErrorKind.NO_ROUTE == told(
         story.routed(Decision(routes=(msgspec.structs.replace(TO_HERE, last_resort=True),)))
@@ -426,7 +477,7 @@ def test_a_part_that_lost_a_replica_is_over() -> None:
     story.routed(THREE)
     story.failed("lost", suspects=("r1",))
 
-    assert isinstance(story.refreshed(standings={"r1": "well"}), Fail)
+    assert ErrorKind.PROVIDER_FAILED == told(story.refreshed(standings={"r1": "well"}))
 
 
 def test_a_single_try_stands_in_no_line_and_is_not_repeated() -> None:
@@ -437,8 +488,23 @@ def test_a_single_try_stands_in_no_line_and_is_not_repeated() -> None:
     refused.routed(THREE)
     failed.routed(THREE)
 
-    assert ErrorKind.NO_CAPACITY == told(refused.refused())
+    no_slot = refused.refused()
+    assert isinstance(no_slot, Fail)
+    assert (ErrorKind.NO_CAPACITY, "every slot was busy for 0 s") == (no_slot.error.kind, no_slot.error.message)
     assert ErrorKind.PROVIDER_FAILED == told(failed.failed("rate_limited"))
+
+
+def test_a_part_whose_turn_came_for_another_pool_stands_in_line_again() -> None:
+    """
+    Until its deadline at most.
+    """
+    story = PartStory()
+    story.now_s = DEADLINE_S - REROUTE_EVERY_S / 2
+    story.refreshed(turn_of="there")
+
+    action = story.routed(THREE)
+    assert isinstance(action, WaitForSlot)
+    assert pytest.approx(REROUTE_EVERY_S / 2) == action.up_to_s
 
 
 def test_a_part_never_escalates() -> None:

@@ -85,6 +85,17 @@ def test_one_loss_is_one_death_however_many_went_with_it() -> None:
     assert not story.run.losses
 
 
+def test_one_suspect_that_died_is_enough() -> None:
+    """
+    Whatever has become of the others.
+    """
+    story = Story()
+    lost(story, "one", "two")
+    story.refreshed(standings={"one": "well", "two": "gone"})
+
+    assert (1, []) == (story.run.deaths, story.run.losses)
+
+
 def test_a_suspect_that_is_well_again_is_one_no_more() -> None:
     """
     Should it die later, it is not of this task.

@@ -38,7 +38,7 @@ from orchestrator.execution.retries import (
     REST_S_MAX,
     UNHEARD_IN_A_ROW_MAX,
 )
-from orchestrator.execution.run_steps import Action, Backoff, Fail, OverLimit, Park, Pause, Refresh, Send
+from orchestrator.execution.run_steps import Action, Backoff, Fail, OverLimit, Park, Pause, Refresh, Send, ToGate
 from orchestrator.state.outcomes import Ended
 
 PROBE: Final = Choice(route=HERE, reason="probe", probe=True)
@@ -249,6 +249,29 @@ def test_a_durable_task_waits_for_a_pool_that_died_before_it_failed_there_for_go
     assert ErrorKind.PROVIDER_FAILED == told(asked.routed(NOBODY))
 
 
+def test_one_final_failure_ends_a_durable_task_whose_other_routes_have_died() -> None:
+    """
+    Whichever of them it was.
+    """
+    story = Story(durable=True)
+    story.failed("lost", heard=False)
+    story.failed("auth", TO_THERE)
+
+    assert ErrorKind.PROVIDER_FAILED == told(story.routed(NOBODY))
+
+
+def test_what_a_person_approves_first_waits_for_that_and_an_asked_task_is_told_so() -> None:
+    """
+    Whoever asks waits for nobody.
+    """
+    ahead = Decision(at_gate=True)
+
+    assert ToGate() == Story(durable=True).routed(ahead)
+    asked = Story().routed(ahead)
+    assert isinstance(asked, Fail)
+    assert (ErrorKind.APPROVAL_REQUIRED, {"capability": "classify"}) == (asked.error.kind, asked.error.details)
+
+
 def test_an_input_that_cannot_be_read_ends_the_task_at_once() -> None:
     """
     It is the caller's to mend; the worker's words say how.
@@ -448,6 +471,7 @@ def test_a_durable_task_without_a_route_is_parked(decision: Decision, waits_s: f
         (over_a_limit_for(0.25), 0.0, Pause(0.25)),
         (over_a_limit_for(0.25), LIMITED_PATIENCE_S - 1.0, Pause(0.25)),
         (over_a_limit_for(0.25), LIMITED_PATIENCE_S, ErrorKind.NO_CAPACITY),
+        (over_a_limit_for(LIMITED_PATIENCE_S), 0.0, ErrorKind.NO_CAPACITY),
         (over_a_limit_for(60.0), 0.0, ErrorKind.NO_CAPACITY),
         (FORBIDDEN, 0.0, ErrorKind.NO_ROUTE),
     ],
@@ -462,6 +486,7 @@ def test_a_durable_task_without_a_route_is_parked(decision: Decision, waits_s: f
         "over a limit",
         "over a limit for some time",
         "over a limit for too long",
+        "over a limit for as long as it would wait",
         "over a limit for longer than it would wait",
         "not permitted",
     ],

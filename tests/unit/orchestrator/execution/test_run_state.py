@@ -3,13 +3,15 @@
 import hashlib
 
 import msgspec
+import pytest
 
 from flotilla.contracts.attempts import Usage
-from flotilla.contracts.failures import ErrorBody, ErrorKind
+from flotilla.contracts.failures import ErrorBody, ErrorKind, FailureKind
 from flotilla.contracts.headers import TaskOptions
 from flotilla.contracts.results import AttemptReport, Result
-from flotilla.testkit.run_story import FINISHED, HERE, Story
-from orchestrator.execution.run_state import RunState
+from flotilla.testkit.run_story import FINISHED, HERE, THERE, Story
+from orchestrator.execution.run_state import RouteTries, RunState
+from orchestrator.state.replica_states import Replica
 from orchestrator.state.tasks import Task
 
 DIGEST = hashlib.sha256(b"{}").hexdigest()
@@ -62,6 +64,47 @@ def test_a_result_tells_who_served_the_task_and_what_it_took() -> None:
     )
 
     assert expected == run.ok(FINISHED, HERE, "here-1", run.task.accepted_at + 0.00654321)
+
+
+def test_what_happened_in_a_part_of_the_run_happened_to_the_task() -> None:
+    """
+    Its attempts, what they cost, and what they say of routes.
+    """
+    run = Story().run
+    run.at(HERE).failures = 1
+    run.at(HERE).unheard = 2
+    run.failures, run.counted, run.kinds = 1, 1, {FailureKind.LOST}
+    part = Story().run
+    part.at(HERE).failures = 2
+    part.at(HERE).status = "resting"
+    part.at(THERE).failures = 1
+    part.at(THERE).unheard = 1
+    part.failures, part.counted, part.kinds = 3, 2, {FailureKind.UNAVAILABLE}
+    part.losses = [frozenset({Replica("here", "r1")})]
+
+    run.take_in(part)
+
+    assert {HERE: RouteTries(3, 0, "resting"), THERE: RouteTries(1, 1)} == run.routes
+    assert (4, 3, {FailureKind.LOST, FailureKind.UNAVAILABLE}) == (run.failures, run.counted, run.kinds)
+    assert part.losses == run.losses
+
+
+@pytest.mark.parametrize(
+    ("whole_ms", "part_ms", "queued_ms"),
+    [(None, None, None), (None, 2.0, 2.0), (1.0, None, 1.0), (1.0, 2.0, 1.0), (2.0, 1.0, 1.0)],
+)
+def test_a_task_was_queued_until_the_first_part_of_its_run_had_a_slot(
+    whole_ms: float | None, part_ms: float | None, queued_ms: float | None
+) -> None:
+    """
+    The first by the clock.
+    """
+    run, part = Story().run, Story().run
+    run.queued_ms, part.queued_ms = whole_ms, part_ms
+
+    run.take_in(part)
+
+    assert queued_ms == run.queued_ms
 
 
 def test_a_result_without_labels_has_none() -> None:

@@ -137,7 +137,7 @@ def _after_routing(run: RunState, event: Routed, now_s: float) -> Action:
             return Fail(nobody_behind(kept))
         return without_route(run, event.decision, event.unix_s, now_s)
     panel = run.panel = event.decision.panel
-    if run.asked and kept is None:
+    if run.asked:
         choices = not_asked(run, choices)
         if not choices:
             return rest(run)

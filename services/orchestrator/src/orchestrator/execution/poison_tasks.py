@@ -27,7 +27,7 @@ def goes_alone(run: RunState) -> bool:
 
 def losses_left(run: RunState) -> int:
     """How many replicas may still die of the task, and so have it at a time."""
-    return max(0, DEATHS_MAX - run.deaths - len(run.losses))
+    return DEATHS_MAX - run.deaths - len(run.losses)
 
 
 def deaths_to_tell(run: RunState) -> int:

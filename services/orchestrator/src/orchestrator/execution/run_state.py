@@ -216,8 +216,7 @@ class RunState(Struct):
             self.report(report, usage)
             usage = NO_USAGE
         self.paid[paid_before:] = part.paid
-        if self.queued_ms is None or (part.queued_ms is not None and part.queued_ms < self.queued_ms):
-            self.queued_ms = part.queued_ms
+        self.queued_ms = min((ms for ms in (self.queued_ms, part.queued_ms) if ms is not None), default=None)
         for route, tries in part.routes.items():
             at = self.at(route)
             at.failures += tries.failures
@@ -226,7 +225,6 @@ class RunState(Struct):
         self.counted += part.counted
         self.kinds |= part.kinds
         self.losses += part.losses
-        self.deaths += part.deaths
 
     def ok(self, finished: Finished, route: Route, replica: str, now_s: float) -> Result:
         """The result of a task that went well."""
