@@ -172,13 +172,16 @@ async def test_an_orchestrator_that_starts_knows_the_fleet_from_the_bucket(nats_
     assert set() == heard
 
 
-async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(nats_server: RunningServer):
+async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
     """
-    Seldom twice: two that come first in the same turn.
+    Seldom twice: two that come first before they hear of each other, which takes long on a busy machine.
     """
+    monkeypatch.setattr(heartbeats, "KEPT_WITHIN_S", 6.0)
     replicas = [f"r{number}" for number in range(100)]
     async with (
-        watching(nats_server, "o1") as first,
+        watching(nats_server, "o1"),
         watching(nats_server, "o2"),
         watching(nats_server, "o3"),
         connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
@@ -193,10 +196,10 @@ async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(na
         await admin.settle()
         for replica in replicas:
             await announce(worker, card_of(replica))
-        await first.until_kept({f"cloud.cloud.{replica}" for replica in replicas})
-        await asyncio.sleep(heartbeats.KEPT_WITHIN_S)
+        async with asyncio.timeout(KEPT_WITHIN_S):
+            while len(set(writes)) < len(replicas):
+                await asyncio.sleep(0.02)
 
-    assert len(set(writes)) == len(replicas)
     assert len(writes) < 2 * len(replicas)
 
 

@@ -26,8 +26,7 @@ from flotilla.fabric.unreadable import Sparing
 
 logger = logging.getLogger("flotilla.fabric")
 
-TURN_S: Final = 0.2
-"""Twice as many turns cost an idle orchestrator a tenth more."""
+TURN_S: Final = 0.1
 KEPT_WITHIN_S: Final = 0.5
 """How long after a heartbeat it is in the bucket."""
 HEARTBEAT_BYTES_MAX: Final = 128 * 1024
@@ -35,9 +34,9 @@ REPLICAS_PER_POOL_MAX: Final = 1_000
 REPLICAS_MAX: Final = 20_000
 POOL_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of all cards of a pool, as they came: what one pool announces costs the others nothing."""
-PER_TURN_MAX: Final = 400
-PER_TURN_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Of one pool's heartbeats in TURN_S, decoded. A full pool sends 100 in that time, of 0.4 MiB."""
+PER_TURN_MAX: Final = 200
+PER_TURN_BYTES_MAX: Final = 1024 * 1024
+"""Of one pool's heartbeats in TURN_S, decoded. A full pool sends 50 in that time, of 0.2 MiB."""
 
 
 class OnCard(Protocol):
