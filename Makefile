@@ -73,10 +73,18 @@ up: install ## A fleet on this machine until Ctrl-C; options in ARGS, such as AR
 	@$(RUN) flotilla.cli up $(ARGS)
 
 .PHONY: test
-test: install ## All tests but chaos and benchmarks; WORKERS=2 for fewer processes, ARGS for pytest
+test: install ## All tests but those of the targets below; WORKERS=2 for fewer processes, ARGS for pytest
 	@# Each process imports all of them: compiled beforehand, they are compiled once.
 	@test -d tests/unit/__pycache__ || $(RUN) pytest --collect-only -q $(TESTS) >/dev/null 2>&1 || :
 	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
+
+.PHONY: test-faults
+test-faults: install ## Whole fleets under kills, outages, floods, upgrades and rolling replacement; three to five minutes
+	$(RUN) pytest -n $(WORKERS) --dist loadfile tests/faults $(ARGS)
+
+.PHONY: test-properties
+test-properties: install ## Every property with all of its examples, of which make test tries a third; TIMES=10 for more
+	FLOTILLA_TEST_EXAMPLES=$(or $(TIMES),1) $(RUN) pytest -n 2 -m hypothesis tests/unit $(ARGS)
 
 .PHONY: check
 check: install ## Lint, formatting, types, and the direction of the imports

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from flotilla.testkit.both_ends import pytest_xdist_make_scheduler
+from flotilla.testkit.examples import examples
 from flotilla.testkit.nats_server import RunningServer, running_server
 from flotilla.testkit.tables import pytest_pycollect_makeitem
 
 __all__ = ["pytest_pycollect_makeitem", "pytest_xdist_make_scheduler"]
 
 # How long an example takes depends on what else the machine does; what is too slow for a user is measured in the benchmark.
-settings.register_profile("untimed", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed", deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 
 # A shell without job control starts what it puts in the background with SIGINT ignored, and every process that a test

@@ -22,6 +22,7 @@ from flotilla.chassis.metrics import Counter, registry_of
 from flotilla.contracts import api, api_routing, attempts, blackboard, policy, presence, results, stats, subjects
 from flotilla.contracts.decoding import DEPTH_MAX, checked
 from flotilla.contracts.failures import ErrorBody
+from flotilla.testkit.examples import examples
 from flotilla.testkit.hostile_json import Decode, Json, broken_once, check_safe, compact, decoded, near, query
 
 ERROR: Final = {
@@ -221,7 +222,7 @@ def test_the_messages_that_are_changed_here_are_valid(name: str):
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_what_decodes_is_safe_where_it_is_put(name: str, data: st.DataObject):
     """
@@ -296,7 +297,7 @@ def _headers(message: Any) -> Iterator[tuple[str, str]]:
         yield "Nats-Service-Error", error.kind.value
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(cards=st.lists(near(CARD), max_size=4), words=st.lists(near(FINISHED) | near(FAILED), max_size=4))
 def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes]):
     """
@@ -332,7 +333,7 @@ def test_what_decodes_is_safe_in_metrics(cards: list[bytes], words: list[bytes])
     assert read == expected
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(words=st.lists(near(FINISHED), max_size=5), times=st.sampled_from([1, 50, 2_000]))
 def test_sums_of_what_decodes_can_be_read_again(words: list[bytes], times: int):
     """
@@ -350,7 +351,7 @@ def test_sums_of_what_decodes_can_be_read_again(words: list[bytes], times: int):
     assert results.decode_result(results.encode(result)).usage == total
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(values=st.lists(near(STATS), max_size=6))
 def test_sums_of_stats_can_be_sent(values: list[bytes]):
     """

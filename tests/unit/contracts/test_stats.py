@@ -36,6 +36,7 @@ from flotilla.contracts.stats import (
     parse_stats_key,
     stats_key,
 )
+from flotilla.testkit.examples import examples
 
 NOW = 1_800_000_000_000
 SECOND = NOW // 1000
@@ -69,7 +70,7 @@ stats = st.builds(
 latencies = st.floats(1.0, LATENCY_MS_MAX)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(stats, stats, stats)
 def test_merging_is_associative_and_commutative_and_has_a_neutral_element(
     a: RouteStats,
@@ -84,7 +85,7 @@ def test_merging_is_associative_and_commutative_and_has_a_neutral_element(
     assert merge(a, EMPTY) == a
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(stats)
 def test_stats_pass_over_the_wire_unchanged(value: RouteStats) -> None:
     """

@@ -12,6 +12,7 @@ from flotilla.contracts.subjects import Priority
 from flotilla.fabric import lanes
 from flotilla.fabric.errors import LanesFullError
 from flotilla.fabric.lanes import CHAINS_MAX, LOW_EVERY, SOON_S, Lane, Waiter
+from flotilla.testkit.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ async def test_when_many_met_replicas_that_were_leaving_one_tries_and_then_the_n
     st.lists(st.integers(1, 40), min_size=3, max_size=3),
     st.lists(st.booleans(), max_size=60),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_scopes_take_turns_by_their_weights_whatever_their_lines_and_refusals(
     weights: dict[str, int], lengths: list[int], refusals: list[bool]
 ) -> None:

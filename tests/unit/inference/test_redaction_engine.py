@@ -31,6 +31,7 @@ from flotilla.inference.redaction.vault_records import (
 from flotilla.inference.redaction.vaults import Vaults
 from flotilla.privacy import Entries, Function, Guarded, Layer, Span, Structured, restore_json
 from flotilla.privacy.errors import LayerMissingError
+from flotilla.testkit.examples import examples
 
 HANDLE = "abcdefghijklmnopqrstuvwx23"
 OTHER = "bbcdefghijklmnopqrstuvwx23"
@@ -122,7 +123,7 @@ def test_while_keys_are_changed_both_decrypt():
         unseal(keys(new), "acme", HANDLE, before)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_a_record_that_was_changed_or_moved_is_refused(data: st.DataObject):
     """
@@ -174,7 +175,7 @@ documents = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(documents)
 def test_a_document_of_any_shape_comes_back_exactly(document: Any):
     """

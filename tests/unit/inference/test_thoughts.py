@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flotilla.inference.thoughts import HELD_CHARS_MAX, Thoughts, without_thoughts
+from flotilla.testkit.examples import examples
 
 HARMONY = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>"
 
@@ -103,7 +104,7 @@ PARTS = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(text=PARTS, cuts=st.lists(st.integers(0, 100)), begins_inside=st.booleans())
 def test_pieces_and_the_whole_read_the_same(text: str, cuts: list[int], *, begins_inside: bool):
     """

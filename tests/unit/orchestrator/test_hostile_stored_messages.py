@@ -17,6 +17,7 @@ from flotilla.capabilities.json_schema import check_transport
 from flotilla.contracts import api_approvals, approval_requests, experiments, policy, stats, subjects
 from flotilla.contracts.api_spend import SpendQuery
 from flotilla.contracts.approvals import Grant
+from flotilla.testkit.examples import examples
 from flotilla.testkit.hostile_json import Decode, Json, broken_once, check_safe, compact, decoded, near, query
 from orchestrator.caching.records import KeptAnswer, decode_record
 from orchestrator.pipelines.kept_results import KeptDefinition, KeptResult
@@ -211,7 +212,7 @@ def test_the_messages_that_are_changed_here_are_valid(name: str):
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_what_decodes_is_safe_where_it_is_put(name: str, data: st.DataObject):
     """
@@ -231,7 +232,7 @@ def test_no_part_of_a_message_takes_what_breaks_things(name: str):
         _is_safe(decode, body)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(bodies=st.lists(near(MESSAGES["arms"][0]), max_size=6))
 def test_sums_of_arms_can_be_reported(bodies: list[bytes]):
     """

@@ -22,6 +22,7 @@ from flotilla.pipelines.plan import Done, Failed, Run, StepKey, StepOutcome, Ste
 from flotilla.pipelines.planner import Planner
 from flotilla.pipelines.step_state import StepState
 from flotilla.routing.data_classes import ORDER, highest
+from flotilla.testkit.examples import examples
 from flotilla.testkit.pipeline_runs import failed, gave, pipeline
 
 RESTRICTED: Final[DataClass] = "restricted"
@@ -182,7 +183,7 @@ def _tells_nothing(one: Ran, other: Ran) -> None:
 
 
 @given(pipelines(), MAYBE, MAYBE, FAILS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_task_of_a_lower_class_tells_what_is_restricted(
     definition: Pipeline, maybe: dict[str, Any], other_maybe: dict[str, Any], fails: set[tuple[str, int | None]]
 ):
@@ -197,7 +198,7 @@ def test_no_task_of_a_lower_class_tells_what_is_restricted(
     pipelines(INNER_INPUTS, ["c0", "restore", "restore"], steps_max=3),
     FAILS,
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_nor_does_one_of_a_run_within_a_run(definition: Pipeline, inner: Pipeline, fails: set[tuple[str, int | None]]):
     """
     Which has the class of its task, and gives what has the class of what it was made from: nothing here is restricted but

@@ -11,6 +11,7 @@ from flotilla.pipelines.definition import Pipeline
 from flotilla.pipelines.plan import Done, Failed, Run, StepKey, StepOutcome, StepTask
 from flotilla.pipelines.planner import Planner, plan
 from flotilla.routing.data_classes import ORDER
+from flotilla.testkit.examples import examples
 from flotilla.testkit.pipeline_runs import failed, gave, pipeline
 
 CLASSES = st.sampled_from(ORDER)
@@ -84,7 +85,7 @@ def output_of(task: StepTask) -> dict[str, str]:
 
 
 @given(pipelines(), CLASSES, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_value_comes_into_a_task_of_a_lower_class_and_every_task_runs_once_and_in_order(
     definition: Pipeline, task_class: DataClass, data: st.DataObject
 ):

@@ -19,6 +19,7 @@ from flotilla.privacy.errors import LayerError, LayerFailedError, LayerMissingEr
 from flotilla.privacy.layers import STUCK_MAX
 from flotilla.privacy.spacy_layer import SpacyLayer
 from flotilla.privacy.spans import covered, union
+from flotilla.testkit.examples import examples
 
 EMPTY = Entries.empty("case-1")
 TEXT = "Mail jane@example.com of Quentin"
@@ -128,7 +129,7 @@ SPANS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(SPANS)
 def test_the_union_covers_what_any_layer_found_and_nothing_else(spans: list[Span]):
     merged = union(spans)

@@ -20,6 +20,7 @@ from flotilla.privacy.normalise import (
     read_closely,
 )
 from flotilla.privacy.values.regions import near_hints
+from flotilla.testkit.examples import examples
 
 HIDDEN = [
     pytest.param("mail jane.doe@example.com now", "jane.doe@example.com", id="plain"),
@@ -60,7 +61,7 @@ def test_tricks_and_accidents_hide_no_value(text: str, value: str):
     assert any(span.start <= text.index(value) and span.end >= text.index(value) + len(value) for span in spans)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=80))
 def test_every_character_read_has_its_place_in_the_original(text: str):
     """Offsets grow, stay within the text, and what is read is in NFKC without invisible characters."""
@@ -72,7 +73,7 @@ def test_every_character_read_has_its_place_in_the_original(text: str):
     assert not any(unicodedata.category(sign) == "Cf" for sign in reading.text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(alphabet="a1 0lO@.\n-(atd)o", max_size=60))
 def test_the_second_reading_stays_within_the_text(text: str):
     closely = read_closely(Reading(text))
@@ -84,7 +85,7 @@ def test_the_second_reading_stays_within_the_text(text: str):
 
 
 @pytest.mark.parametrize(("pattern", "hint"), [(_BROKEN, _BROKEN_HINT), (_BROKEN_NUMBER, _BROKEN_NUMBER_HINT)])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.text(alphabet="a1@._-A \t\r\n)", max_size=40))
 def test_what_is_looked_for_beside_line_breaks_is_what_is_there(
     pattern: re.Pattern[str], hint: re.Pattern[str], text: str

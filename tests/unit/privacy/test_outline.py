@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 from flotilla.privacy.values.context import announcing, kind_before, kind_near, words_before
 from flotilla.privacy.values.outline import lower_of, outline_of, shape_of
 from flotilla.privacy.values.regions import begins
+from flotilla.testkit.examples import examples
 
 SIGNS = "019aZÄß İ.,-+(/@\n€"
 
 
 @given(st.text(SIGNS, max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_small_letters_and_shapes_have_the_length_of_the_text(text: str):
     assert len(text) == len(lower_of(text)) == len(shape_of(text))
 
 
 @given(st.text(SIGNS, max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_a_class_before_the_look_behind_matches_where_it_does_after_it(text: str):
     ahead = [match.span() for match in re.finditer(r"(?<![\w.])[0-9][0-9/]{0,3}", text)]
 
@@ -28,7 +29,7 @@ def test_a_class_before_the_look_behind_matches_where_it_does_after_it(text: str
 
 
 @given(st.text(SIGNS, max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_numbers_are_tried_wherever_a_pattern_of_numbers_matches(text: str):
     pattern = re.compile(begins("+(0-9", r"\w") + r"[0-9(]{0,3}")
 
@@ -53,7 +54,7 @@ def test_a_shape_tells_capitals_small_letters_and_digits(text: str, shape: str):
     ),
     st.sampled_from([" ", "", ": ", ". "]),
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_words_that_say_what_a_number_is_are_looked_at_wherever_there_are_some(parts: list[str], between: str):
     text = between.join(parts) + " 12345"
     at = len(text) - len("12345")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flotilla.privacy import Account, Entries, Function, Policy, Span, Structured, redact, restore_text
 from flotilla.privacy.errors import LanguageError, UnsupportedTextError
 from flotilla.privacy.layers import Layer
+from flotilla.testkit.examples import examples
 from flotilla.testkit.redaction_layers import structured_and_listed
 
 EMPTY = Entries.empty("case-1")
@@ -56,7 +57,7 @@ PARTS = st.one_of(
 
 
 @example("\\Anna", "\\[Anna\\] &#91;Anna&#93; [Anna")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(PARTS, max_size=8).map("".join), st.lists(PARTS, max_size=8).map("".join))
 def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
     """Two documents of one case, each restored with the entries of both."""
@@ -67,7 +68,7 @@ def test_the_round_trip_is_exact_for_any_text(one: str, two: str):
     assert two == restore_text(second.text, second.entries)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(PARTS, min_size=1, max_size=5).map("".join), st.randoms(use_true_random=False))
 def test_a_model_that_rewrites_the_text_around_changes_no_value(text: str, random: Random):
     """Every placeholder, in another order and another form, becomes its own value."""

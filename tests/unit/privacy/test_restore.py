@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flotilla.privacy import Account, Entries, StreamRestorer, Structured, redact, restore_json, restore_text
 from flotilla.privacy.errors import EntriesError, UnsupportedTextError
 from flotilla.privacy.placeholders import PLACEHOLDER_LENGTH_MAX, is_tag, tag_of
+from flotilla.testkit.examples import examples
 
 VALUES = {f"value {number}": "PERSON" for number in range(1, 12)} | {"jane@example.com": "EMAIL", "[odd] \\1 {x}": "ID"}
 ENTRIES = Entries.empty("case-1").with_values(VALUES)
@@ -243,7 +244,7 @@ PARTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(PARTS, max_size=6).map("".join), st.data())
 def test_however_a_stream_is_cut_it_says_the_same(text: str, data: st.DataObject):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))

@@ -13,6 +13,7 @@ from flotilla.privacy import Structured
 from flotilla.privacy.layers import find_spans
 from flotilla.privacy.values.numbers import IBAN_LENGTHS
 from flotilla.privacy.values.phones import is_phone
+from flotilla.testkit.examples import examples
 
 STRUCTURED = [Structured()]
 
@@ -188,7 +189,7 @@ def test_ordinary_text_is_left_alone(text: str):
 CARD_STARTS = ("4", "51", "34", "6011", "35")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(CARD_STARTS), st.text("0123456789", min_size=11, max_size=11), st.sampled_from(["", " ", "-"]))
 def test_every_card_whose_checksum_holds_is_a_card(start: str, rest: str, gap: str):
     digits = (start + rest)[:15]
@@ -199,7 +200,7 @@ def test_every_card_whose_checksum_holds_is_a_card(start: str, rest: str, gap: s
     assert found(text) == {shown: "CARD"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from([("DE", 18), ("FR", 23), ("ES", 20), ("GB", 18), ("NL", 14)]), st.data())
 def test_every_iban_whose_checksum_holds_is_an_iban(country: tuple[str, int], data: st.DataObject):
     code, length = country
@@ -216,7 +217,7 @@ def test_every_iban_whose_checksum_holds_is_an_iban(country: tuple[str, int], da
         assert covered == [shown]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(["US", "GB", "DE", "FR", "ES", "IT", "CH", "AT"]), st.sampled_from([0, 1, 2]), st.booleans())
 def test_telephone_numbers_are_found_in_every_format(region: str, form: int, told: bool):  # noqa: FBT001
     number = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
@@ -227,7 +228,7 @@ def test_telephone_numbers_are_found_in_every_format(region: str, form: int, tol
     assert any(shown in value for value in found(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(alphabet=string.printable + "äöüéñß€", max_size=200))
 def test_any_text_is_read_without_an_error(text: str):
     found(text)

@@ -15,6 +15,7 @@ from flotilla.routing.data_classes import ORDER, class_of_field, declassified_by
 from flotilla.routing.health import UNKNOWN
 from flotilla.routing.policy_routing import route
 from flotilla.routing.types import Decision, FleetView, PoolView, TaskView
+from flotilla.testkit.examples import examples
 
 NAMES = sorted(LOCAL_CAPABILITIES)
 zones = st.sampled_from(("local", "cloud"))
@@ -35,7 +36,7 @@ def decided(capability: str, data_class: DataClass, policy: Policy | None, *pool
     return route(task, CompiledPolicy(policy), fleet, UNKNOWN, now_unix_ms=0, rng=random.Random(0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.sampled_from(NAMES),
     classes,

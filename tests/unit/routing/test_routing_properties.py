@@ -22,6 +22,7 @@ from flotilla.routing.policy_routing import route
 from flotilla.routing.shadow import shadow_route
 from flotilla.routing.strategies import STRATEGIES
 from flotilla.routing.types import Decision, Figures, FleetView, PoolView, TaskView
+from flotilla.testkit.examples import examples
 from flotilla.testkit.run_story import Story
 from orchestrator.economy.errors import OverLimitError
 from orchestrator.economy.room import with_room
@@ -146,7 +147,7 @@ def decide(task: TaskView, policy: CompiledPolicy, fleet: FleetView, health: Hea
     return route(task, policy, fleet, health, now_unix_ms=NOW, rng=random.Random(seed))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(tasks, policies, fleets, healths, seeds)
 def test_every_decision_keeps_what_routing_promises(
     task: TaskView,
@@ -194,7 +195,7 @@ def test_every_decision_keeps_what_routing_promises(
     assert not any(choice.probe for choice in decision.routes[1:])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(tasks, policies, fleets, healths, seeds)
 def test_a_decision_is_a_function_of_what_goes_in(
     task: TaskView,
@@ -217,7 +218,7 @@ def test_a_decision_is_a_function_of_what_goes_in(
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(tasks, fleets, seeds)
 def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetView, seed: int) -> None:
     """
@@ -236,7 +237,7 @@ def test_default_routing_keeps_the_same_promises(task: TaskView, fleet: FleetVie
     assert serving <= named
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(tasks, policies, fleets, seeds)
 def test_without_health_the_free_routes_stand_before_the_full_ones(
     task: TaskView,
@@ -289,7 +290,7 @@ shadowing_policies = st.builds(
 """Under these a restricted task has a shadow in the cloud to be kept from, which of other policies few come to."""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     task=tasks | restricted_tasks,
     document=policies | shadowing_policies,

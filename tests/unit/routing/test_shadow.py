@@ -17,6 +17,7 @@ from flotilla.routing.policy_check import parse_policy, warnings
 from flotilla.routing.policy_routing import route
 from flotilla.routing.shadow import shadow_route
 from flotilla.routing.types import FleetView, PoolView, Route, TaskView
+from flotilla.testkit.examples import examples
 
 NOW = 1_800_000_000_000
 TASK = TaskView(capability="classify", scope="default", data_class="internal")
@@ -88,7 +89,7 @@ pools = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.lists(pools, max_size=4),
     st.sampled_from(("public", "internal", "restricted", "of-tomorrow")),
