@@ -481,6 +481,10 @@ MESSAGES: dict[str, tuple[Any, Decode]] = {
         api.FleetStatus(scope="acme", orchestrator="s1", pools=[], backlog=[], lane="sealed"),
         _json(api.FleetStatus),
     ),
+    "api-fleet-status-stores-nothing": (
+        api.FleetStatus(scope="default", orchestrator="o1", pools=[], backlog=[], stores_nothing=True),
+        _json(api.FleetStatus),
+    ),
     "api-fleet-status-needs": (
         api.FleetStatus(
             scope="default",

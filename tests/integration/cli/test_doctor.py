@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from flotilla.cli.console.arguments import Where
 from flotilla.cli.doctor import check_fleet
@@ -34,10 +35,17 @@ async def doctor(*options: str, **environ: str) -> tuple[int, dict[str, dict[str
     return process.returncode, {found["subject"]: found for found in map(json.loads, out.decode().splitlines())}
 
 
-def answering(peer: FleetPeer, *, clock_off_s: float = 0.0) -> None:
+def answering(peer: FleetPeer, *, clock_off_s: float = 0.0, stores_nothing: bool = False) -> None:
     async def status(asked: Asked) -> None:
         now_unix_ms = int((time.time() + clock_off_s) * 1000)
-        answer = FleetStatus(scope="default", orchestrator="o", pools=[POOL], backlog=[], now_unix_ms=now_unix_ms)
+        answer = FleetStatus(
+            scope="default",
+            orchestrator="o",
+            pools=[POOL],
+            backlog=[],
+            now_unix_ms=now_unix_ms,
+            stores_nothing=True if stores_nothing else UNSET,
+        )
         await peer.answer(asked, answer)
 
     peer.on_question["status"] = status
@@ -69,7 +77,7 @@ async def test_each_fault_comes_with_the_line_that_mends_it(nats_server: Running
     """
     A model that was not pulled, a key that is refused, a clock that is off; all in one run.
     """
-    answering(peer, clock_off_s=60.0)
+    answering(peer, clock_off_s=60.0, stores_nothing=True)
     async with OllamaServer(models=("other",)) as ollama, AnthropicServer(api_key=KEY) as anthropic:
         code, found = await doctor(
             *("--local-models", "llama3.2,nomic-embed-text=embed"),
@@ -85,6 +93,7 @@ async def test_each_fault_comes_with_the_line_that_mends_it(nats_server: Running
     assert "ollama pull nomic-embed-text" == wrong["model nomic-embed-text"]
     assert "set a valid key in ANTHROPIC_API_KEY" == wrong["anthropic"]
     assert "timedatectl" in wrong["clock"]
+    assert "restart nats-server" in wrong["store"]
     assert "sk-wrong" not in json.dumps(found)
 
 

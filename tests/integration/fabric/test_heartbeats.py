@@ -203,6 +203,34 @@ async def test_each_heartbeat_is_kept_once_however_many_orchestrators_hear_it(
     assert len(writes) < 2 * len(replicas)
 
 
+async def test_a_bucket_that_acknowledges_nothing_is_told_until_it_does_again(
+    nats_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    As a full disk leaves it: the server answers everything else.
+    """
+    monkeypatch.setattr(heartbeats, "ASK_EVERY_S", 0.0)
+    stream = subjects.bucket_stream(subjects.PRESENCE_BUCKET)
+
+    async def until_storing(storing: bool) -> None:  # noqa: FBT001
+        info = json.loads((await admin.nc.request(f"$JS.API.STREAM.INFO.{stream}", timeout=60)).data)
+        config = json.dumps(info["config"] | {"no_ack": not storing}).encode()
+        updated = json.loads((await admin.nc.request(f"$JS.API.STREAM.UPDATE.{stream}", config, timeout=60)).data)
+        assert "error" not in updated, updated
+        async with asyncio.timeout(60):
+            while watcher.heartbeats.is_storing is not storing:
+                await announce(worker, card_of("r1"))
+                await asyncio.sleep(0.2)
+
+    async with (
+        watching(nats_server) as watcher,
+        connected(nats_server.worker("cloud", "cloud"), name="worker") as worker,
+        connected(nats_server.admin(), name="admin") as admin,
+    ):
+        await until_storing(False)
+        await until_storing(True)
+
+
 @pytest.mark.parametrize(
     "card",
     [

@@ -179,8 +179,9 @@ class Orchestrator:
         )
         fleet.on_change = self._on_fleet_change
         fleet.on_refused = metrics.card_refused
-        self._heartbeats = Heartbeats(connection, requests, fleet.on_card)
-        self._heartbeats.on_refused = metrics.card_refused
+        self._heartbeats = heartbeats = Heartbeats(connection, requests, fleet.on_card)
+        heartbeats.on_refused = metrics.card_refused
+        fleet.is_storing = lambda: heartbeats.is_storing
 
     async def learn(self) -> None:
         """

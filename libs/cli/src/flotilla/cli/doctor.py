@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flotilla.cli.console.arguments import Where
-from flotilla.cli.console.hints import way_in
+from flotilla.cli.console.hints import NO_ROOM, STORES_NOTHING, way_in
 from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.supervisor.engines import APIS
 from flotilla.cli.supervisor.errors import OptionError
@@ -75,6 +75,8 @@ async def check_fleet(where: Where) -> list[Finding]:
     found.append(Finding(subject="nats", state="ok", says=f"{status.orchestrator} answers at {fleet.url}"))
     if status.now_unix_ms:
         found.append(clock(status.now_unix_ms / 1000, asked_at_s, answered_at_s))
+    if status.stores_nothing is True:
+        found.append(Finding(subject="store", state="wrong", says=STORES_NOTHING, mend=NO_ROOM))
     if lane is not None:
         found.append(check_lane(lane))
     if not status.pools:

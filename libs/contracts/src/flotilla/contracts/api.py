@@ -133,6 +133,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
         now_unix_ms: By the orchestrator's clock; deadlines are told by it. 0 from one of an older version.
         lane: `sealed` from one that serves the sealed lane; unset from any other.
         needs: Unset where it was not asked for, and from an orchestrator of an older version.
+        stores_nothing: Set when JetStream does not acknowledge what the orchestrator writes: its disk is full, or was.
     """
 
     scope: str
@@ -143,6 +144,7 @@ class FleetStatus(Struct, frozen=True, kw_only=True):
     now_unix_ms: int = 0
     lane: Literal["sealed"] | UnsetType = UNSET
     needs: FleetNeeds | UnsetType = UNSET
+    stores_nothing: Literal[True] | UnsetType = UNSET
 
 
 class ReplicasReply(Struct, frozen=True, kw_only=True):

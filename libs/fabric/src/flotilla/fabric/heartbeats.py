@@ -17,7 +17,10 @@ from typing import Final, Literal, Protocol
 from flotilla.contracts import subjects
 from flotilla.contracts.errors import DecodeFailedError
 from flotilla.contracts.presence import EXPIRY_S, ReplicaCard, decode_card, encode_card
+from flotilla.fabric import keyvalue
 from flotilla.fabric.connection import Connection, Message
+from flotilla.fabric.eager import start
+from flotilla.fabric.errors import BucketFullError, NoRespondersError, RequestTimeoutError, TopologyError
 from flotilla.fabric.inbox import Requests
 from flotilla.fabric.keyvalue import DELETED
 from flotilla.fabric.kv_cache import RETRY_S, live_entries
@@ -29,6 +32,8 @@ logger = logging.getLogger("flotilla.fabric")
 TURN_S: Final = 0.1
 KEPT_WITHIN_S: Final = 0.5
 """How long after a heartbeat it is in the bucket."""
+ASK_EVERY_S: Final = 5.0
+"""How often it is asked of a card whether it was stored."""
 HEARTBEAT_BYTES_MAX: Final = 128 * 1024
 REPLICAS_PER_POOL_MAX: Final = 1_000
 REPLICAS_MAX: Final = 20_000
@@ -72,6 +77,8 @@ class Heartbeats:
     Attributes:
         listed: Set once the bucket was listed.
         on_refused: Called with the pool of each heartbeat that is refused, or dropped because there were too many.
+        is_storing: Whether JetStream acknowledged the last card of which that was asked, or nobody can tell. A full disk
+            leaves the bucket without acknowledgements, as every stream that was written to meanwhile.
     """
 
     def __init__(self, connection: Connection, requests: Requests, on_card: OnCard) -> None:
@@ -89,7 +96,10 @@ class Heartbeats:
         self._clock_s = 0.0
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._ask_at_s = 0.0
         self.on_refused: Callable[[str], None] = _nothing
+        self.is_storing = True
         self.listed: Final = asyncio.Event()
 
     async def start(self) -> None:
@@ -101,7 +111,7 @@ class Heartbeats:
 
     async def stop(self) -> None:
         """Stop following."""
-        for task in self._tasks:
+        for task in (*self._tasks, *((self._asking,) if self._asking else ())):
             task.cancel()
 
     async def _on_heartbeat(self, message: Message) -> None:
@@ -210,7 +220,31 @@ class Heartbeats:
                 del self._keep_at[key]
                 # A full output buffer while disconnected: the next heartbeat is kept.
                 with guarded("heartbeats", key):
-                    await self._connection.publish(self._prefix + key, encode_card(self._replicas[key].card))
+                    await self._keep(key, encode_card(self._replicas[key].card))
+
+    async def _keep(self, key: str, body: bytes) -> None:
+        """Write a card; of one now and then it is asked whether it was stored."""
+        if self._clock_s >= self._ask_at_s and (self._asking is None or self._asking.done()):
+            self._ask_at_s = self._clock_s + ASK_EVERY_S
+            # Begun at once: a goodbye that is read next must not be overtaken.
+            self._asking = start(self._ask_whether_stored(key, body))
+        else:
+            await self._connection.publish(self._prefix + key, body)
+
+    async def _ask_whether_stored(self, key: str, body: bytes) -> None:
+        reconnects = self._connection.reconnects
+        with guarded("heartbeats", key):
+            try:
+                await keyvalue.put(self._requests, subjects.PRESENCE_BUCKET, key, body)
+            except NoRespondersError:
+                self.is_storing = True  # there is no such bucket: it is made again
+            except (RequestTimeoutError, BucketFullError, TopologyError) as error:
+                if self._connection.is_answered and self._connection.reconnects == reconnects:
+                    self.is_storing = False
+                    if (unsaid := self._sparing.due("not stored")) is not None:
+                        logger.warning("presence_not_stored", extra={"error": type(error).__name__, "unsaid": unsaid})
+            else:
+                self.is_storing = True
 
 
 def _pool_of(key: str) -> str:

@@ -201,6 +201,7 @@ class TaskHandlers:
             now_unix_ms=time.time_ns() // 1_000_000,
             lane="sealed" if self._sealed else UNSET,
             needs=await self._needs.of(question) if needs else UNSET,
+            stores_nothing=UNSET if self._fleet.is_storing() else True,
         )
 
     async def _held(self, scope: str) -> dict[str, int]:

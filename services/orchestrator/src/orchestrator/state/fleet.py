@@ -40,6 +40,7 @@ class Fleet:
         busy: Slots taken by pool: as the cards said (at most 2 s ago), or as this orchestrator knows, if that is more.
         on_change: Called after a replica came, went, or changed in what it can do, with its pool.
         on_refused: Called with the pool of each card that is refused.
+        is_storing: Tells whether JetStream stores what is written to it, as far as is known.
     """
 
     def __init__(self, scope_weights: Mapping[str, int] = EVEN) -> None:
@@ -55,6 +56,7 @@ class Fleet:
         self.view = FleetView()
         self.on_change: Callable[[str], None] = _nothing
         self.on_refused: Callable[[str], None] = _nothing
+        self.is_storing: Callable[[], bool] = lambda: True
         self.changed = asyncio.Event()
         self.busy: Final[dict[str, int]] = {}
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from flotilla.chassis.terminal_text import clean_line
 from flotilla.cli.console import exits, terminal
 from flotilla.cli.console.arguments import NO_WHERE, Where
+from flotilla.cli.console.hints import NO_ROOM, STORES_NOTHING
 from flotilla.cli.console.lanes import SealedLane, sealed_lane, told
 from flotilla.cli.console.pools import backlog_rows, pool_rows, replica_rows
 from flotilla.cli.console.readable import counted, milliseconds
@@ -90,6 +91,8 @@ def _show_fleet(found: FleetStatus, routes: list[RouteReport], lane: SealedLane 
     if found.backlog:
         terminal.write("\n")
         table(*backlog_rows(found.backlog))
+    if found.stores_nothing is True:
+        terminal.aside(f"{STORES_NOTHING}. {NO_ROOM}")
     if lane is not None:
         terminal.aside(told(lane))
     if found.dead:

@@ -50,6 +50,7 @@ BY_POLICY: Final = (
 )
 
 
+STORES_NOTHING: Final = "NATS stores nothing: no task is accepted, no result kept"
 NO_ROOM: Final = "NATS may have no room: if its log has `no space left on device`, make room, then restart nats-server"
 """What most likely keeps a stream from acknowledging while questions are answered."""
 _MINE: Final = "`flotilla tasks` lists what was submitted from here lately"
