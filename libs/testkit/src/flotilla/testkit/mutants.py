@@ -47,12 +47,14 @@ class Mutant(NamedTuple):
     Attributes:
         function: The function's qualified name.
         line: That is changed, counted from 1.
-        text: What stands there; what becomes of it.
+        source: What stands in that line.
+        text: What of it is changed, and into what.
         code: Of the whole function, changed.
     """
 
     function: str
     line: int
+    source: str
     text: str
     code: CodeType
 
@@ -66,7 +68,7 @@ class _Change(NamedTuple):
 
 def mutants(source: str, path: str) -> Iterator[Mutant]:
     """Every change of a module's functions, in the order of its lines; `path` is the name that its code objects carry."""
-    tree = ast.parse(source)
+    tree, lines = ast.parse(source), source.splitlines()
     for name, function in _functions(tree, ""):
         for change in _changes(function):
             before = _text(change.node)
@@ -75,7 +77,8 @@ def mutants(source: str, path: str) -> Iterator[Mutant]:
             code = _code_of(compile(ast.fix_missing_locations(tree), path, "exec"), name, function)
             change.undo()
             if code is not None:
-                yield Mutant(name, getattr(change.node, "lineno", function.lineno), text, code)
+                line = getattr(change.node, "lineno", function.lineno)
+                yield Mutant(name, line, lines[line - 1].strip(), text, code)
 
 
 def _text(node: ast.AST) -> str:

@@ -62,7 +62,7 @@ class Change(NamedTuple):
     @property
     def text(self) -> str:
         """What it is, without its line."""
-        return f"{self.module}: {self.mutant.function}: {self.mutant.text}"
+        return f"{self.module}: {self.mutant.function}: {self.mutant.source}: {self.mutant.text}"
 
 
 class Mutation:
