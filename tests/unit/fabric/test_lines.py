@@ -184,3 +184,16 @@ def test_a_scope_that_leaves_and_comes_back_keeps_what_it_has_spent() -> None:
     assert "b" == next(line.in_turn()).scope
     line.spend("b")
     assert "b" == next(line.in_turn()).scope
+
+
+def test_a_scope_whose_line_was_empty_has_not_saved_up_its_turn() -> None:
+    """
+    It comes back owing it.
+    """
+    line = line_of(a(1))
+    line.spend("a")
+    line.forget(a(1))
+    line.enter(b(3))
+    line.enter(a(2))
+
+    assert [b(3), a(2)] == list(line.in_turn())

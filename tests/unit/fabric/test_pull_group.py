@@ -115,6 +115,26 @@ def test_a_group_that_is_new_holds_nothing():
     assert (0, 0, 0) == (group.in_hand, group.parked, group.ack_pending_max)
 
 
+def test_a_capability_is_pulled_for_by_a_puller_of_each_priority():
+    """
+    Once, however often it is asked for; how many there are is told.
+    """
+    made: list[tuple[str, Priority]] = []
+    counts: list[int] = []
+
+    def make(capability: str, priority: Priority) -> Any:
+        made.append((capability, priority))
+        return Asked(0)
+
+    groups = PullGroups(make, counts.append)
+    first = groups.open("classify")
+    groups.open("summarize")
+
+    assert groups.open("classify") is first
+    assert [(name, priority) for name in ("classify", "summarize") for priority in PRIORITIES] == made
+    assert [len(PRIORITIES), 2 * len(PRIORITIES)] == counts
+
+
 async def test_what_nobody_has_wanted_for_long_is_not_pulled_for_any_more():
     """
     A worker that announces other capabilities every hour costs no more after a day; what is under way, or wanted, stays.

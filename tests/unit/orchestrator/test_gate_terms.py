@@ -1,7 +1,9 @@
 """On which terms gates open where a pipeline's file, the policy or both have one, and where what they let through may go."""
 
+import msgspec
 import pytest
 
+from flotilla.contracts.approval_requests import GatedInput, new_record
 from flotilla.contracts.headers import DataClass
 from flotilla.contracts.policy_rules import PolicyGate
 from flotilla.contracts.redaction import LOCAL_CAPABILITIES
@@ -62,3 +64,38 @@ def test_an_approver_is_told_that_data_may_leave_wherever_it_may(
     Never that it stays where its class lets it go away.
     """
     assert (["local"] if is_local else ["cloud", "local"]) == zones_of(capability, data_class)
+
+
+@pytest.mark.parametrize(
+    ("group", "four_eyes", "asked_group", "asked_four_eyes", "stricter"),
+    [
+        ("", False, "", False, False),
+        ("", True, "", False, True),
+        ("", True, "", True, False),
+        ("", False, "", True, False),
+        ("a", False, "", False, True),
+        ("a", False, "b", False, True),
+        ("a", False, "a", False, False),
+        ("", False, "a", False, False),
+        ("a", True, "a", False, True),
+        ("a", True, "a", True, False),
+        ("a", False, "a", True, False),
+    ],
+)
+def test_a_request_that_asked_for_less_than_the_terms_of_now_is_made_again(
+    group: str,
+    four_eyes: bool,  # noqa: FBT001
+    asked_group: str,
+    asked_four_eyes: bool,  # noqa: FBT001
+    stricter: bool,  # noqa: FBT001
+) -> None:
+    """
+    For no group or another one, or for two eyes where four are wanted.
+    """
+    gated = GatedInput(
+        scope="acme", task="t", capability="classify", data_class="internal", zones=["local"], input_sha256="a" * 64
+    )
+    made = new_record(gated, submitted_by="alice", input_bytes=2, now_unix_ms=1, expires_unix_ms=2)
+    record = msgspec.structs.replace(made, group=asked_group, four_eyes=asked_four_eyes)
+
+    assert stricter is Terms(group=group, four_eyes=four_eyes, expires_s=60).are_stricter_than(record)

@@ -157,3 +157,14 @@ def test_a_task_that_ends_looks_at_its_own_requests_alone() -> None:
     assert [] == known.pending(NOW_MS, "run-1")
     known.forget()
     assert [] == known.pending(NOW_MS)
+
+
+def test_a_bucket_that_was_made_again_has_no_request_of_the_one_before() -> None:
+    """
+    Of no task.
+    """
+    known = known_after(entry("one", record("a")), entry("two", record("b", status="granted")))
+    known.forget()
+
+    assert ([], [], []) == (known.pending(NOW_MS), known.pending(NOW_MS, "a"), known.to_be_woken(NOW_S + WOKEN_AFTER_S))
+    assert 0 == known.revision

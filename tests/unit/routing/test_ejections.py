@@ -220,6 +220,16 @@ def test_a_breaker_opens_after_a_row_of_failures(stats: RouteStats, phase: str) 
     assert (phase, opened_at, phase != "closed") == (found.phase, found.until_unix_ms, found.opens)
 
 
+def test_a_breaker_that_opens_with_the_first_failure_stays_closed_after_a_success() -> None:
+    """
+    The success was no failure.
+    """
+    policy = msgspec.structs.replace(BREAKER, failures_in_a_row=1)
+
+    assert CLOSED == stepped(CLOSED, failed(NOW - 1, ok_unix_ms=NOW), policy, NOW)
+    assert "open" == stepped(CLOSED, failed(NOW, 1, ok_unix_ms=NOW - 1), policy, NOW).phase
+
+
 @pytest.mark.parametrize(
     ("ok_after_ms", "failed_after_ms", "phase", "opens"),
     [
