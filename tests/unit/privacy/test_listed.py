@@ -212,6 +212,10 @@ def test_every_document_comes_back_as_it_was(made: list[Document]):
         ),
         ("en", "We moved our services to Terraform and Kubernetes, then restarted Nginx, Redis and Jenkins."),
         ("en", "Merry Christmas and a Happy Hanukkah! The office is closed during Ramadan."),
+        ("en", "Send it on Slack, before Ramadan. On Yom Kippur we rest. There is Lavender and Oregano."),
+        ("de", "An Silvester ist zu, zu Silvester auch. Vor Ramadan und zu Ramadan. Schreib es in Slack."),
+        ("fr", "À Noël nous sommes fermés, avant Noël aussi. Envoyez-le par Slack."),
+        ("es", "Antes de Ramadán y en Semana Santa. Lo envié por Slack."),
         ("en", "She studied at the Institute of Physics. The Supreme Court and the Court of Appeal agreed."),
         ("en", "We ate Tiramisu and planted a Hydrangea and a Chrysanthemum."),
         ("de", "Wir nutzen Terraform und Kubernetes in der Cloud."),
@@ -233,6 +237,10 @@ def test_words_of_medicine_units_holidays_and_products_are_no_names(language: st
 @pytest.mark.parametrize(
     ("language", "text", "names"),
     [
+        ("de", "Silvester hat angerufen. Der Brief geht an Silvester, und Herr Slack kommt.", ["Silvester", "Slack"]),
+        ("de", "Wir reden zu Silvester über Silvester Quandt.", ["Silvester", "Silvester Quandt"]),
+        ("fr", "Le livre est donné à Noël.", ["Noël"]),
+        ("en", "Basil called Whit, and Jane Slack was there.", ["Basil", "Whit", "Jane Slack"]),
         ("en", "We met Noel Christmas and Christmas Humphreys.", ["Noel Christmas", "Christmas Humphreys"]),
         ("en", "She asked JeanDUPONT about it.", ["JeanDUPONT"]),
         ("en", "She asked Jane Redis and Noël about it.", ["Jane Redis", "Noël"]),

@@ -22,6 +22,19 @@ def found(text: str, language: str) -> str:
         ("en", "She turned thirty-eight in spring.", ["thirty-eight"]),
         ("en", "a 61 y.o. man", ["61"]),
         (
+            "en",
+            "It is double oh seven, four one five, five five five.",
+            ["double oh seven, four one five, five five five"],
+        ),
+        (
+            "en",
+            "Call zero seven seven zero zero nine hundred eight one one.",
+            ["zero seven seven zero zero nine hundred eight one one"],
+        ),
+        ("de", "Die Nummer ist null eins sieben zwo drei vier fünf.", ["null eins sieben zwo drei vier fünf"]),
+        ("fr", "C'est zéro six, un deux, trois quatre, cinq.", ["zéro six, un deux, trois quatre, cinq"]),
+        ("es", "Es el seis uno dos, tres cuatro cinco, siete.", ["seis uno dos, tres cuatro cinco, siete"]),
+        (
             "de",
             "Er ist am siebten Juni neunzehnhundertachtundsechzig geboren.",
             ["siebten Juni neunzehnhundertachtundsechzig"],
@@ -75,6 +88,7 @@ def test_behind_the_code_of_a_country_stands_no_number_of_a_person():
         ("en", "They counted 12345 households, in 20000 streets, to 54321 people."),
         ("en", "The ratio was 0.4731 and 0.9912 of it."),
         ("en", "It may second what the third said."),
+        ("en", "Of one, two, three, four, five and six I like seven."),
         ("de", "Die besten Tage und die letzten Wochen."),
         ("fr", "Il a deux chats et trois chiens."),
         ("es", "Tiene dos perros de tres colores."),

@@ -41,7 +41,10 @@ _LEARNED_BEGINNING: Final = re.compile(
     r"|koloskop|coloscop|endosc|ultras)"
 )
 _DERIVED: Final = re.compile(r"(?:non|post|pre|peri|inter|anti|multi|semi)(?P<stem>[^\W\d_]{6,})\Z")
-HOLIDAYS: Final = words("christmas xmas easter hanukkah chanukah chanukka passover diwali thanksgiving")
+HOLIDAYS: Final = words(
+    "christmas xmas easter hanukkah chanukah chanukka passover diwali thanksgiving kippur hashanah haschana vesak purim "
+    "sukkot shavuot kwanzaa navratri"
+)
 """Nobody's name but beside another name."""
 THINGS: Final = words(
     # Programs and services.
@@ -51,20 +54,37 @@ THINGS: Final = words(
     "magento typo3 django laravel symfony typescript javascript kotlin haskell erlang ubuntu debian fedora centos linux "
     "unix android windows powershell chromium firefox safari outlook sharepoint onedrive dropbox photoshop excel "
     "powerpoint whatsapp youtube facebook instagram linkedin tiktok paypal netflix openai chatgpt ollama cloud "
+    "slack notion figma canva zapier webex skype airtable basecamp clickup mailchimp datadog splunk tableau evernote "
     # What is eaten, and what grows.
     "tiramisu bolognese carbonara mozzarella parmesan ricotta mascarpone gorgonzola camembert roquefort espresso cappuccino "
     "prosecco chardonnay riesling guacamole hummus couscous ratatouille paella gazpacho chorizo schnitzel sauerkraut "
-    "hydrangea chrysanthemum rhododendron eucalyptus magnolias geranium hortensie hortensia lavendel geranie"
+    "hydrangea chrysanthemum rhododendron eucalyptus magnolias geranium hortensie hortensia lavendel geranie "
+    "lavender oregano marjoram cilantro chervil majoran lavande romarin origan albahaca lavanda orégano"
 )
 """The same of programs, dishes and plants."""
-FEASTS: Final = words("noël noel ramadan ramadán")
-"""Some are called so: a feast only after what no person stands after (`FEAST_BEFORE`)."""
-FEAST_BEFORE: Final = re.compile(
+FEASTS: Final = words("noël noel ramadan ramadán silvester")
+"""Some are called so: a feast only after what no person stands after (`is_feast_after`)."""
+_FEAST_BEFORE: Final = re.compile(
     r"(?:\b(?:[Mm]erry|[Hh]appy|[Jj]oyeux|[Bb]on|[Ff]êtes? de|[Vv]acances de|[Mm]archés? de|[Rr]epas de|[Vv]eille de"
     r"|[Cc]adeaux? de|[Pp]ère|[Dd]uring|[Mm]onth of|[Ll]e|[Dd]u|[Ee]l|[Dd]urante|[Dd]es|[Ii]m|[Ww]ährend)) \Z"
 )
-FEAST_BEFORE_LENGTH_MAX: Final = 16
-WISHES: Final = words("merry happy frohe fröhliche joyeux joyeuse feliz father")
+# When something is: before a feast, not before whoever is called so; where the text has more of a name, it is a name.
+_ANY_FASTING: Final = (
+    r"(?:\b(?:[Zz]u|[Vv]or|[Nn]ach|[Bb]is|[Ss]eit|[Bb]efore|[Aa]fter|[Uu]ntil|[Ss]ince|[Aa]round|[Aa]vant|[Aa]près|[Pp]endant"
+    r"|[Dd]epuis|[Aa]ntes de|[Dd]espués de|[Hh]asta|[Dd]esde)) \Z"
+)
+_WHEN_BEFORE: Final = {
+    "ramadan": re.compile(_ANY_FASTING),
+    "ramadán": re.compile(_ANY_FASTING),
+    "silvester": re.compile(r"(?:\b(?:[Zz]u|[Vv]or|[Bb]is|[Üü]ber|[Ss]eit)|(?:\A|\n|[.!?] )An) \Z"),
+    "noël": re.compile(
+        r"(?:\b(?:[Aa]vant|[Aa]près|[Dd]'ici|[Dd]'ici à|[Ff]ermée?s? à|[Oo]uverte?s? à|[Cc]ongés? à)|(?:\A|\n|[.!?] )À) \Z"
+    ),
+}
+_FEAST_BEFORE_LENGTH_MAX: Final = 16
+DAYS_OF_FEASTS: Final = {"whit": words("monday sunday"), "shrove": words("tuesday"), "maundy": words("thursday")}
+"""By the first word of a feast, the days that it is a feast with."""
+WISHES: Final = words("merry happy frohe fröhliche joyeux joyeuse feliz father yom rosh rosch")
 """Nobody's name before a feast."""
 _UNIT: Final = re.compile(
     r"(?:[kqm]ilo|mega|giga|milli?|mi[ck]ro|nano|he[ck]to|[cz]enti|d[eé][cz]i)?"
@@ -89,3 +109,12 @@ def is_learned(word: str) -> bool:
 def is_unit(word: str) -> bool:
     """Whether a word in small letters is a unit of measurement; many are called like who found what they measure."""
     return _UNIT.match(word) is not None
+
+
+def is_feast_after(text: str, start: int, feast: str) -> bool:
+    """Whether what stands before one of `FEASTS` shows that it is the feast."""
+    before = max(0, start - _FEAST_BEFORE_LENGTH_MAX)
+    when = _WHEN_BEFORE.get(feast)
+    return _FEAST_BEFORE.search(text, before, start) is not None or (
+        when is not None and when.search(text, before, start) is not None
+    )

@@ -11,12 +11,12 @@ from flotilla.privacy.lexicon import BEGINS_PLACE, FIRST, PLACE, WHOLE_PLACE
 from flotilla.privacy.names.groups import COUNTRY_CODES, GROUPS
 from flotilla.privacy.names.labels import is_label
 from flotilla.privacy.names.learned import (
-    FEAST_BEFORE,
-    FEAST_BEFORE_LENGTH_MAX,
+    DAYS_OF_FEASTS,
     FEASTS,
     HOLIDAYS,
     THINGS,
     WISHES,
+    is_feast_after,
     is_learned,
     is_unit,
 )
@@ -168,10 +168,10 @@ def _is_of_a_feast(text: str, tokens: Sequence[Token], at: int) -> bool:
     token = tokens[at]
     if token.lower in WISHES:
         return at + 1 < len(tokens) and tokens[at + 1].lower in HOLIDAYS
+    if token.lower in DAYS_OF_FEASTS:
+        return at + 1 < len(tokens) and tokens[at + 1].lower in DAYS_OF_FEASTS[token.lower]
     return (
-        token.lower in FEASTS
-        and not _is_of_a_name(text, tokens, at)
-        and FEAST_BEFORE.search(text, max(0, token.start - FEAST_BEFORE_LENGTH_MAX), token.start) is not None
+        token.lower in FEASTS and not _is_of_a_name(text, tokens, at) and is_feast_after(text, token.start, token.lower)
     )
 
 

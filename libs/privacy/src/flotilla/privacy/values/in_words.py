@@ -1,4 +1,4 @@
-"""Dates and ages that are written in words, in English, German, French and Spanish."""
+"""Dates, ages and long numbers that are written in words, in English, German, French and Spanish."""
 
 import re
 from collections.abc import Iterator
@@ -113,16 +113,29 @@ _AGES: Final = (
     ),
 )
 
+# A number that is said digit by digit: "double oh seven, four one five".
+_DIGITS: Final = words(
+    "zero nought oh one two three four five six seven eight nine null eins zwo zwei drei vier fünf sechs sieben acht neun "
+    "zéro un deux trois quatre cinq sept huit neuf cero uno dos tres cuatro cinco seis siete ocho nueve"
+)
+_DIGIT: Final = (
+    rf"(?:(?:double|triple|doble|triple) )?(?:{'|'.join(sorted(_DIGITS, key=len, reverse=True))})(?: hundred)?"
+)
+_SAID: Final = re.compile(rf"\b{_DIGIT}(?:(?:, ?| ?- ?|\. ?| |\n){_DIGIT}){{6,40}}\b", re.IGNORECASE)
+_DIFFERENT_MIN: Final = 3
+
 
 def find(text: str, lower: str, words_in: frozenset[str]) -> Iterator[tuple[int, int, str]]:
     """
-    Dates and ages of a text that are written in words; of an age only its number.
+    Dates, ages and numbers of seven digits or more that are written in words; of an age only its number.
 
     Args:
         text: What is read.
         lower: The same in small letters, of the same length.
         words_in: Its words, in small letters.
     """
+    if len(_DIGITS & words_in) >= _DIFFERENT_MIN:
+        yield from ((*match.span(), "NUMBER") for match in _SAID.finditer(text))
     for name, patterns in (("DATE", _DATES), ("AGE", _AGES)):
         for told_by, pattern in patterns:
             beside = [place for place in places_of_words(lower, told_by & words_in) if _beside_a_number(lower, *place)]
