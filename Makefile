@@ -129,7 +129,7 @@ chaos-pipelines: install ## Pipelines at full size: kills at every step boundary
 	  $(RUN) pytest -s tests/chaos/test_step_boundaries.py tests/chaos/test_fan_out.py tests/chaos/test_suspended_runs.py $(ARGS)
 
 .PHONY: private-moves
-private-moves: install ## Random orders of all that is done to documents that must stay at home; PRIVATE_MOVES, 5,000 unless given; half an hour
+private-moves: install ## Random orders of all that is done to documents that must stay at home; PRIVATE_MOVES, 5,000 unless given; an hour
 	PRIVATE_MOVES=$(or $(PRIVATE_MOVES),5000) $(RUN) pytest -s tests/acceptance/test_private_moves.py $(ARGS)
 
 .PHONY: soak

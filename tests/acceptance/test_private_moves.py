@@ -9,9 +9,11 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -24,10 +26,11 @@ from flotilla.contracts.subjects import Zone
 from flotilla.inference.redaction.vault_keys import new_key
 from flotilla.testkit.commands import start_command
 from flotilla.testkit.fleet import RunningFleet, running_fleet
-from flotilla.testkit.fleet_process import clean_environ
-from flotilla.testkit.plain_client import eventually
+from flotilla.testkit.fleet_process import FleetProcess, clean_environ
+from flotilla.testkit.plain_client import PlainClient, eventually
 from flotilla.testkit.portal import PortalHere, people_file, start_portal
-from flotilla.testkit.private_documents import PIPELINES, Sightings, Tenant
+from flotilla.testkit.private_documents import GATED, PIPELINES, Sightings, Tenant
+from flotilla.testkit.private_long_moves import LongMoves
 from flotilla.testkit.private_moves import PATIENCE_S, Moves
 from flotilla.testkit.probe_client import PROBED, probe_of
 from flotilla.testkit.provider_openai import OpenAIServer
@@ -38,10 +41,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 MOVES_DEFAULT: Final = 50
 MOVES: Final = int(os.environ.get("PRIVATE_MOVES", MOVES_DEFAULT))
 SEED: Final = int(os.environ.get("CHAOS_SEED", 4 if MOVES == MOVES_DEFAULT else random.SystemRandom().randrange(10**6)))
+LONG: Final = MOVES > MOVES_DEFAULT
+"""Folders by the command, approvals, more policies, and workers and the server die as well."""
 KILL_EVERY: Final = 25
 """Moves, in the middle of which an orchestrator dies."""
+LONG_TROUBLES: Final = ("worker", "worker", "server")
 FAILS: Final = 0.1
 POOLS: Final[tuple[tuple[Zone, str], ...]] = (("local", "local"), ("local", "redaction"), ("cloud", "cloud"))
+StartsWorker = Callable[..., Awaitable[FleetProcess]]
 TENANTS: Final = ("default", "acme")
 LISTENED: Final = ("cloud lanes", "events", "provider in the cloud", "heard by default")
 
@@ -63,15 +70,23 @@ class World:
         browser: httpx.AsyncClient,
         tenants: list[Tenant],
         luck: random.Random,
+        *,
+        workers: dict[StartsWorker, FleetProcess],
+        approvers: dict[str, PlainClient],
+        folder: Path,
     ) -> None:
         self.fleet: Final = fleet
         self.portal: Final = portal
         self.browser: Final = browser
         self.tenants: Final = tenants
+        self.approvers: Final = approvers
+        self.folder: Final = folder
         self.luck: Final = luck
         self._providers_luck: Final = random.Random(SEED)
         self.sightings: Final = Sightings()
         self.abroad = self.decoys = self.at_home = 0
+        self.troubles: Final[Counter[str]] = Counter()
+        self.workers: Final = workers
 
     def sent_abroad(self, received: Received) -> Step:
         """What the cloud's provider is asked; it says the text again, or fails with it."""
@@ -93,9 +108,23 @@ class World:
             return Fails(self._providers_luck.choice([429, 500, 503, 400]), message=text)
         return Says(f"It says: {text}")
 
-    async def kill(self) -> None:
-        """End one of the ordinary orchestrators, or the sealed one, as a crash does; another takes its place."""
-        lane = self.luck.choice(["ordinary", "ordinary", "sealed"])
+    async def trouble(self) -> None:
+        """End an orchestrator, in a long run a worker or the server too, as a crash does; another takes its place."""
+        what = self.luck.choice(["ordinary", "ordinary", "sealed", *(LONG_TROUBLES if LONG else ())])
+        self.troubles[what] += 1
+        if what == "server":
+            await self.fleet.server.kill()
+            await self.fleet.server.start()
+        elif what == "worker":
+            start = self.luck.choice(list(self.workers))
+            self.workers[start].kill()
+            await self.workers[start].wait()
+            self.workers[start] = await start(wait=False)
+        else:
+            await self.kill_orchestrator(what)
+
+    async def kill_orchestrator(self, lane: str) -> None:
+        """Of a lane."""
         alive = [
             each
             for each in self.fleet.orchestrators
@@ -158,7 +187,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     """
     folder = tmp_path_factory.mktemp("moves")
     (folder / "capabilities").mkdir()
-    for name, text in PIPELINES.items():
+    for name, text in (PIPELINES | GATED if LONG else PIPELINES).items():
         (folder / "capabilities" / f"{name}.toml").write_text(text)
     debug = {"FLOTILLA_LOG_LEVEL": "debug", "FLOTILLA_CAPABILITY_FILES": str(folder / "capabilities"), **PROBED}
     async with AsyncExitStack() as stack:
@@ -177,15 +206,27 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         )
         asks = {**debug, "OPENAI_API_KEY": "k", "FLOTILLA_MODELS": "m"}
         keyed = {**debug, "FLOTILLA_VAULT_KEY": new_key()}
-        _, _, _, portal = await asyncio.gather(
-            fleet.start_worker("local", engine="vllm", env={**asks, "OPENAI_BASE_URL": f"{home.url}/v1"}),
-            fleet.start_worker("local", "redaction", engine="redaction", env=keyed),
-            fleet.start_worker("cloud", engine="openai", env={**asks, "OPENAI_BASE_URL": f"{abroad.url}/v1"}),
-            start_portal(fleet, people=people_file(folder)),
+        starts: tuple[StartsWorker, ...] = (
+            partial(fleet.start_worker, "local", engine="vllm", env={**asks, "OPENAI_BASE_URL": f"{home.url}/v1"}),
+            partial(fleet.start_worker, "local", "redaction", engine="redaction", env=keyed),
+            partial(fleet.start_worker, "cloud", engine="openai", env={**asks, "OPENAI_BASE_URL": f"{abroad.url}/v1"}),
+        )
+        portal, workers = await asyncio.gather(
+            start_portal(fleet, people=people_file(folder)), asyncio.gather(*(start() for start in starts))
         )
         tenants = [Tenant(name, await fleet.client(name)) for name in TENANTS]
         browser = await stack.enter_async_context(portal.signed_in("approver"))
-        world = World(fleet, portal, browser, tenants, random.Random(SEED))
+        approvers = {name: await fleet.connect(fleet.server.approver(name)) for name in TENANTS if LONG}
+        world = World(
+            fleet,
+            portal,
+            browser,
+            tenants,
+            random.Random(SEED),
+            workers=dict[StartsWorker, FleetProcess](zip(starts, workers, strict=True)),
+            approvers=approvers,
+            folder=folder,
+        )
         home.otherwise, abroad.otherwise = world.sent_home, world.sent_abroad
         yield world
 
@@ -201,10 +242,20 @@ async def test_no_order_of_moves_lets_a_document_out(world: World):
         "retry_in_the_portal": world.retry_in_the_portal,
         "retry_by_command": world.retry_by_command,
     }
+    if LONG:
+        long = LongMoves(
+            world.fleet,
+            world.tenants,
+            world.luck,
+            world.sightings,
+            approvers=world.approvers,
+            folder=world.folder,
+        )
+        more |= long.kinds()
     moves = Moves(world.fleet, world.tenants, world.luck, world.sightings, more=more)
 
     for made in range(0, MOVES, KILL_EVERY):
-        killing = asyncio.ensure_future(world.kill())
+        killing = asyncio.ensure_future(world.trouble())
         await moves.make(min(KILL_EVERY, MOVES - made))
         await killing
 
@@ -212,8 +263,9 @@ async def test_no_order_of_moves_lets_a_document_out(world: World):
     await eventually(partial(world.all_is_heard, world.tenants[0]))
     await world.sightings.caught_up()
     await world.look_at_what_is_left()
-    story = f"seed={SEED} {world.abroad} abroad, {world.at_home} at home, {moves.story()}"
+    story = f"seed={SEED} {dict(world.troubles)} {world.abroad} abroad, {world.at_home} at home, {moves.story()}"
     print(story, dict(world.sightings.heard))  # noqa: T201  (the record of a long run)
 
     assert {} == {place: count for place, count in world.sightings.leaks.items() if count}, story
     assert not moves.ends["govern"]["set bad_request"], story
+    assert not moves.ends["compare"]["set bad_request"], story

@@ -58,6 +58,26 @@ POLICIES: Final = (
     f'{_RESTRICTED}[default]\n{_BOTH}[capabilities.reason]\nroutes = [{{ pool = "cloud" }}]\n',
 )
 """All prefer the cloud, or ask it as well."""
+_GATE: Final = """
+[capabilities.summarize]
+approval = { zones = ["cloud"], data_classes = ["restricted", "internal"], expires_s = 2 }
+"""
+SEVERAL_ROUTES: Final = (
+    f'[default]\nstrategy = "cascade"\nstrategy_options = {{ confidence_min = 1.0 }}\n{_BOTH}{_CACHED}',
+    f'[default]\nstrategy = "consensus"\nstrategy_options = {{ ask = 2, agree = 2 }}\n{_BOTH}{_CACHED}',
+    f'[default]\nstrategy = "split"\n{_BOTH}{_CACHED}shadow = {{ pool = "cloud", share = 1.0 }}\n',
+    f'[default]\nstrategy = "failover"\n{_BOTH}shadow = {{ pool = "cloud", share = 1.0 }}\n{_GATE}',
+)
+"""More of these, with shadows, kept answers and a gate before the cloud."""
+GATED: Final = {
+    "hidden-gated": PIPELINES["hidden"]
+    .replace('"hidden"', '"hidden-gated"')
+    .replace('capability = "summarize"\n', 'capability = "summarize"\napproval = { expires_s = 30 }\n'),
+    "passed-on-gated": PIPELINES["passed-on"]
+    .replace('"passed-on"', '"passed-on-gated"')
+    .replace('capability = "summarize"\n', 'capability = "summarize"\napproval = { expires_s = 2 }\n'),
+}
+"""The same with a gate before what is redacted leaves, and before what is not, where nobody waits for long."""
 SPELLED: Final = tuple(
     b"NATS/1.0\r\n" + lines + b"\r\n"
     for lines in (

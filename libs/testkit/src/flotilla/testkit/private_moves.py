@@ -88,7 +88,7 @@ class Moves:
     async def _make(self, name: str, tenant: Tenant) -> None:
         try:
             end = await self._kinds[name](tenant)
-        except (nats.errors.Error, ConnectionError, TimeoutError, httpx.HTTPError) as error:
+        except (nats.errors.Error, ConnectionError, EOFError, TimeoutError, httpx.HTTPError) as error:
             end = type(error).__name__
         finally:
             self._free.release()
