@@ -58,7 +58,6 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     """Serve until a stop signal, then leave gracefully: no task fails because a replica stopped."""
     zone, pool = settings.zone, settings.checked_pool()
     provider = what.backend.provider
-    price = settings.price()
     metrics = WorkerMetrics(zone=zone, pool=pool, provider=provider, models=what.models)
     worker = Worker(
         what.backend,
@@ -67,26 +66,11 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
         replica=replica,
         approvals=settings.approvals(),
         observe=metrics.ended,
-        price=price,
+        price=settings.price(),
     )
 
     def card(lane: Slots | None) -> ReplicaCard:
-        """As the replica is; before it has joined, as one that takes nothing yet."""
-        return ReplicaCard(
-            zone=zone,
-            pool=pool,
-            replica=replica,
-            provider=provider,
-            models=what.models,
-            slots=settings.slots if lane is None else lane.slots,
-            busy=0 if lane is None else lane.busy,
-            draining=lane is None or lane.draining,
-            joining=True if lane is None else UNSET,
-            version=version,
-            started_unix_ms=started_unix_ms,
-            stand_in=what.stand_in,
-            price=UNSET if price is None else price,
-        )
+        return _card(settings, replica, what, lane, version=version, started_unix_ms=started_unix_ms)
 
     @asynccontextmanager
     async def serve(runtime: Runtime) -> AsyncGenerator[Served]:
@@ -132,6 +116,28 @@ async def serve_worker(settings: WorkerSettings, replica: str, what: Serving, *,
     )
     async with aclosing(what.backend):
         await run_deployable(deployable, settings, replica)
+
+
+def _card(
+    settings: WorkerSettings, replica: str, what: Serving, lane: Slots | None, *, version: str, started_unix_ms: int
+) -> ReplicaCard:
+    """As the replica is; before it has joined, as one that takes nothing yet."""
+    price = settings.price()
+    return ReplicaCard(
+        zone=settings.zone,
+        pool=settings.checked_pool(),
+        replica=replica,
+        provider=what.backend.provider,
+        models=what.models,
+        slots=settings.slots if lane is None else lane.slots,
+        busy=0 if lane is None else lane.busy,
+        draining=lane is None or lane.draining,
+        joining=True if lane is None else UNSET,
+        version=version,
+        started_unix_ms=started_unix_ms,
+        stand_in=what.stand_in,
+        price=UNSET if price is None else price,
+    )
 
 
 @asynccontextmanager

@@ -88,7 +88,6 @@ def after_panel(run: RunState, event: PanelEnded) -> Action:
         if part.choice.route not in before:
             run.take_in(part.state)
     if event.agreed is not None:
-        _over(run, consensus)
         chosen = event.parts[event.agreed]
         _say(run, chosen, f"{chosen.choice.reason}; agreed with others")
         return _FINISH
