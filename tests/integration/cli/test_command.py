@@ -302,7 +302,10 @@ async def test_status_shows_the_pools_and_the_backlog(run: Run, peer: FleetPeer)
 
     async def status(asked: Asked) -> None:
         await peer.answer(
-            asked, FleetStatus(scope="default", orchestrator="o", pools=[pool, engine], backlog=[], dead=2)
+            asked,
+            FleetStatus(
+                scope="default", orchestrator="o", pools=[pool, engine], backlog=[], dead=2, stores_nothing=True
+            ),
         )
 
     peer.on_question["status"] = status
@@ -312,6 +315,7 @@ async def test_status_shows_the_pools_and_the_backlog(run: Run, peer: FleetPeer)
     rows = ["cloud\tanthropic\tanthropic\t2\t8\t3\tm\tchat", "local\tlocal\tembedded (stands in)\t2\t8\t3\tm\tchat"]
     assert (ended.code, ended.out.splitlines()) == (0, rows)
     assert "2 dead tasks" in ended.err
+    assert "NATS stores nothing" in ended.err
 
 
 async def test_watch_prints_events_until_it_is_interrupted(nats_server: RunningServer, peer: FleetPeer):

@@ -63,6 +63,19 @@ def test_list_and_show_read_a_folder(capsys: pytest.CaptureFixture[str]) -> None
     assert "did you mean support-inbox?" in capsys.readouterr().err
 
 
+def test_a_folder_of_something_else_is_told_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Such as a project's own, whose TOML is no capability.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+
+    assert 2 == main(["pipeline", "list"])
+    assert "in a folder of their own: name it" in capsys.readouterr().err
+
+
 def test_each_command_takes_a_folder_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     In the same place, and with JSON for programs.

@@ -221,7 +221,9 @@ def _catalogue(folder: Path) -> Catalogue:
     try:
         return Catalogue.load(folder)
     except SettingsError as error:
-        raise UsageError(str(error)) from error
+        # Of this folder where none was named: it may be of anything.
+        where = "; pipelines and capabilities stand in a folder of their own: name it" if folder == Path() else ""
+        raise UsageError(f"{error}{where}") from error
 
 
 def _loaded(folder: Path) -> dict[str, Pipeline]:

@@ -32,6 +32,8 @@ async def list_(*, where: Where = NO_WHERE) -> int:
         for entry in found.vaults
     ]
     table(("vault", "age", "entries", "until"), rows)
+    if not rows:
+        terminal.aside("no vault is kept; `flotilla redact FILE` makes one")
     if found.more:
         terminal.aside(f"the first {len(rows)} of more")
     if found.unreadable:
