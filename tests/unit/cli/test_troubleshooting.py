@@ -16,7 +16,8 @@ ALARMING: Final = frozenset({"warning", "error", "exception", "critical"})
 
 def log_events(source: Path) -> Iterator[str]:
     """What a module logs as a warning or worse."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    text = source.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)) if "logger." in text else ():
         match node:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id="logger"), attr=level), args=[ast.Constant(value=str(event)), *_]

@@ -1,6 +1,7 @@
 """JetStream's own words stand in the fabric alone: its subjects, its headers for a publish, its error codes."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flotilla.fabric.jetstream_api import ErrorCode
 ROOT = Path(__file__).parents[3]
 WORDS = ("$JS.", "Nats-Expected-", "err_code")
 CODES = frozenset(map(int, ErrorCode))
+MAY_HAVE = re.compile(r"JS\.|Nats-Expected|err_code|1_?0_?\d_?\d_?\d")
 OUTSIDE = [
     path
     for part in ("libs", "services")
@@ -24,7 +26,10 @@ def test_outside_the_fabric_nobody_spells_out_jetstream(path: Path):
     """
     Whoever needs a subject, header or code of it takes it from `flotilla.fabric.jetstream_api`.
     """
-    assert [] == list(_spelled_out(ast.parse(path.read_text())))
+    source = path.read_text(encoding="utf-8")
+
+    # The walk of a tree takes long; most modules have nothing in their text that could be one of the words or codes.
+    assert not MAY_HAVE.search(source) or [] == list(_spelled_out(ast.parse(source)))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,7 @@ def test_what_would_be_found(source: str):
     """
     Text, bytes, a piece of a formatted text, and a number.
     """
+    assert MAY_HAVE.search(source)
     assert [1] == [line for line, _ in _spelled_out(ast.parse(f"x = {source}"))]
 
 

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import inspect
+import re
 import unicodedata
 from pathlib import Path
 
@@ -242,7 +243,10 @@ def test_no_part_of_the_product_writes_to_the_server_past_the_client():
         f"{path.relative_to(root)}: {ast.unparse(node)}"
         for path in sorted([*root.glob("libs/*/src/**/*.py"), *root.glob("services/*/src/**/*.py")])
         if "testkit" not in path.parts and path.name not in allowed
-        for node in ast.walk(ast.parse(path.read_text()))
+        for source in [path.read_text(encoding="utf-8")]
+        # Without one of these words in its text nothing of it can be found in its tree, whose walk takes long.
+        if re.search(r"_send_|_pending\b|_transport\b|connect\(|NATS\(|Client\(|b[\"']", source)
+        for node in ast.walk(ast.parse(source))
         if _writes(node)
     ]
 
@@ -253,7 +257,18 @@ def _writes(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr in {"_send_command", "_pending", "_transport", "_send_publish", "_send_subscribe"}
     if isinstance(node, ast.Call):
-        return ast.unparse(node.func) in {"nats.connect", "NATS", "Client"} and bool(node.args or node.keywords)
+        return _called(node.func) in {"nats.connect", "NATS", "Client"} and bool(node.args or node.keywords)
     return (
         isinstance(node, ast.Constant) and isinstance(node.value, bytes) and node.value.startswith((b"PUB ", b"SUB "))
     )
+
+
+def _called(function: ast.expr) -> str:
+    """As `ast.unparse` would write a name, or a name's attribute; a tenth of its time."""
+    match function:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            return f"{owner}.{name}"
+        case _:
+            return ""
