@@ -35,7 +35,17 @@ _SPARING: Final = Sparing()
 class BoundedMembership(Membership):
     """A member of a queue group that steps out while more of the group's requests wait to be read than may."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_count", "_count_max", "_ended", "_on_step_out", "_pong")
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_count",
+        "_count_max",
+        "_ended",
+        "_held_off",
+        "_is_behind",
+        "_on_step_out",
+        "_pong",
+    )
 
     def __init__(
         self, connection: Connection, subscription: Subscription, on_step_out: Callable[[], None] = lambda: None
@@ -45,6 +55,8 @@ class BoundedMembership(Membership):
         self._on_step_out = on_step_out
         self._pong: asyncio.Future[bool] | None = None
         self._ended = False
+        self._is_behind = False
+        self._held_off: asyncio.TimerHandle | None = None
         self._count_from_here(UNREAD_MAX // PINGS_PER_UNREAD, UNREAD_BYTES_MAX // PINGS_PER_UNREAD)
         connection.on_reconnect(self._caught_up)
 
@@ -55,9 +67,21 @@ class BoundedMembership(Membership):
         if self._count >= self._count_max or self._bytes >= self._bytes_max:
             self._look()
 
+    def hold_off(self, for_s: float) -> None:
+        """Be out for so long, however much there is to read; what had been sent before still comes."""
+        if self._ended:
+            return
+        if self._held_off is None:
+            self._step_out()
+        else:
+            self._held_off.cancel()
+        self._held_off = self._connection.nc.loop.call_later(for_s, self._hold_off_no_more)
+
     async def end(self) -> None:
         """Leave for good; see `leave`."""
         self._ended = True
+        if self._held_off is not None:
+            self._held_off.cancel()
         await super().end()
 
     def _look(self) -> None:
@@ -67,14 +91,28 @@ class BoundedMembership(Membership):
             self._count_from_here(UNREAD_MAX, UNREAD_BYTES_MAX)
             self._ping()
         elif self.is_in:
-            unsaid = _SPARING.due(self._subscription.subject)
-            if unsaid is not None:
-                extra = {"subject": self._subscription.subject, "messages": self._count, "size_bytes": self._bytes}
-                logger.warning("queue_group_too_fast", extra=extra | {"unsaid": unsaid})
-            self.step_out()
+            self._is_behind = True
+            self._step_out()
             # The one that was under way says nothing of what came between it and the UNSUB.
             self._ping()
-            self._on_step_out()
+
+    def _step_out(self) -> None:
+        if not self.is_in:
+            return
+        unsaid = _SPARING.due(self._subscription.subject)
+        if unsaid is not None:
+            extra = {"subject": self._subscription.subject, "messages": self._count, "size_bytes": self._bytes}
+            logger.warning("queue_group_too_fast", extra=extra | {"unsaid": unsaid})
+        self.step_out()
+        self._on_step_out()
+
+    def _hold_off_no_more(self) -> None:
+        self._held_off = None
+        self._step_in_if_free()
+
+    def _step_in_if_free(self) -> None:
+        if not self._ended and not self._is_behind and self._held_off is None:
+            self.step_in()
 
     def _ping(self) -> None:
         # Without a connection there is none; whoever connects again has read everything there is.
@@ -90,8 +128,8 @@ class BoundedMembership(Membership):
         """All that had been sent when it was asked for has been read, or is lost with its connection."""
         self._pong = None
         self._count_from_here(UNREAD_MAX // PINGS_PER_UNREAD, UNREAD_BYTES_MAX // PINGS_PER_UNREAD)
-        if not self._ended:
-            self.step_in()
+        self._is_behind = False
+        self._step_in_if_free()
 
     def _count_from_here(self, count_max: int, bytes_max: int) -> None:
         self._count = self._bytes = 0

@@ -145,13 +145,14 @@ async def running_orchestrator(
     *,
     pipelines: Sequence[Pipeline] = (),
     sealed: bool = False,
+    scopes: str = "default",
 ) -> AsyncGenerator[RunningOrchestrator]:
     """
-    An orchestrator of the default scope with more executors than the pools'; it leaves when the block ends.
+    An orchestrator of the scopes with more executors than the pools'; it leaves when the block ends.
 
     With `sealed`, one of the sealed lane. It serves the pipelines.
     """
-    settings = OrchestratorSettings(nats_url=server.url, lane="sealed" if sealed else "ordinary")
+    settings = OrchestratorSettings(nats_url=server.url, scopes=scopes, lane="sealed" if sealed else "ordinary")
     credentials = server.sealed_orchestrator() if sealed else server.orchestrator()
     fleet, router = Fleet(), PolicyRouter("o1")
     metrics = OrchestratorMetrics(fleet, router)

@@ -22,6 +22,7 @@ from orchestrator.api.requests import Answerer, ApiRequest
 from orchestrator.api.turns import Turns
 from orchestrator.execution.crashes import internal
 from orchestrator.state.origins import REQUEST_INFO
+from orchestrator.state.reading_time import ReadingTime, refused
 from orchestrator.state.shares import Shares
 from orchestrator.ways_in.replies import FOR_NO_STREAM, NO_HEADERS, may_answer, reply_error
 
@@ -54,6 +55,7 @@ class Api:
 
     def __init__(self, connection: Connection, *, scopes: tuple[str, ...], verbs: Mapping[str, Answerer]) -> None:
         self._connection = connection
+        self._reading = ReadingTime((*scopes, OBSERVER_ACCOUNT) if len(scopes) > 1 else scopes)
         self._scopes = scopes
         self._verbs = verbs
         self._memberships: dict[str, BoundedMembership] = {}
@@ -88,14 +90,21 @@ class Api:
         membership = self._memberships.get(scope)
         if membership is not None:
             membership.read(size)
+        asker = _asker(message, scope)
+        self._reading.arrived(asker, size)
+        held_off_s = self._reading.held_off_s(asker)
+        if held_off_s and membership is not None and asker == scope:
+            membership.hold_off(held_off_s)
         if not may_answer(message.reply):
+            return
+        if held_off_s:
+            await reply_error(self._connection, message.reply, refused(held_off_s))
             return
         if size > QUESTION_BYTES_MAX:
             details = {"limit_bytes": QUESTION_BYTES_MAX, "size_bytes": size}
             text = f"the question has {size} bytes; at most {QUESTION_BYTES_MAX}"
             await reply_error(self._connection, message.reply, TaskError(ErrorKind.TOO_LARGE, text, details=details))
             return
-        asker = _asker(message, scope)
         if not self._in_hand.take(asker):
             await self._refuse(message.reply)
             return

@@ -24,6 +24,7 @@ from orchestrator.approvals.parts import Approvals
 from orchestrator.execution.executors import Executor, Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.pulled_bytes import PulledBytes
+from orchestrator.state.reading_time import ReadingTime
 from orchestrator.ways_in.cancelled_tasks import CancelledTasks
 from orchestrator.ways_in.commits import Commits
 from orchestrator.ways_in.delivery_run import DeliveryDependencies, DeliveryRun
@@ -67,6 +68,7 @@ class Durable:
         settlement: Settlement,
         approvals: Approvals,
         pulled: PulledBytes,
+        reading: ReadingTime,
         data_class_of: Callable[[str], DataClass],
         metrics: OrchestratorMetrics,
     ) -> None:
@@ -95,7 +97,7 @@ class Durable:
             on_refused=self.look_again,
             metrics=metrics.pipelines,
         )
-        self.intake: Final = DurableIntake(intake, scope, data_class_of)
+        self.intake: Final = DurableIntake(intake, scope, data_class_of, reading)
         self.cancelled: Final = CancelledTasks()
         self._dependencies = DeliveryDependencies(
             scope=scope,
@@ -195,6 +197,8 @@ class Durable:
             whole: Look also at what has been asked for already: requests may have been lost. Every PULL_TICK_S is
                 enough for that; without, a turn costs little however many capabilities there are.
         """
+        if self.intake.is_held_off:
+            return
         left: dict[Executor, int] = {}
         parked_enough = self._in_hand.parked_bytes > self._pulled.largest // PARKED_SHARE
         resumed_parked = self._in_hand.resumed_parked

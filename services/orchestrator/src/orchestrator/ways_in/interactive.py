@@ -17,6 +17,7 @@ from flotilla.fabric.eager import start
 from orchestrator.execution.executors import Executors
 from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.state.ask_quota import AsksInFlight, size_of
+from orchestrator.state.reading_time import ReadingTime, refused
 from orchestrator.state.tasks import Task
 from orchestrator.ways_in.acceptances import Acceptances
 from orchestrator.ways_in.intake import Intake, read_options
@@ -39,6 +40,7 @@ class Interactive:
         replies: Replies,
     ) -> None:
         self._connection = connection
+        self._reading = ReadingTime(scopes)
         self._scopes = scopes
         self._intake = intake
         self._executors = executors
@@ -89,8 +91,13 @@ class Interactive:
         membership = self._memberships.get(scope)
         if membership is not None:
             membership.read(size_bytes)
+        self._reading.arrived(scope, size_bytes)
         if not may_answer(message.reply):
             # Without a reply subject nobody could hear the answer; a task that needs none is published to `tasks`.
+            return
+        held_off_s = self._hold_off(scope)
+        if held_off_s:
+            await self._refuse(message.reply, refused(held_off_s))
             return
         try:
             self._room.enter(scope, size_bytes)
@@ -101,6 +108,15 @@ class Interactive:
         if serving is not None:
             self._serving.add(serving)
             serving.add_done_callback(self._serving.discard)
+        self._hold_off(scope)
+
+    def _hold_off(self, scope: str) -> float:
+        """Have the server send no more of a scope whose asks take too long to be read; for how long, in seconds."""
+        held_off_s = self._reading.held_off_s(scope)
+        membership = self._memberships.get(scope)
+        if held_off_s and membership is not None:
+            membership.hold_off(held_off_s)
+        return held_off_s
 
     async def _hold(self, message: Message, scope: str) -> None:
         """Serve an ask that has entered, and have it leave whatever becomes of it."""
@@ -159,7 +175,8 @@ class Interactive:
             task_id = f"ask-{self._salt}{self._count:x}"
         if self._executors.holds(scope, task_id):
             raise TaskError(ErrorKind.BAD_REQUEST, "a task with this id is being worked on", details={"task": task_id})
-        return self._intake.take(
+        take = partial(
+            self._intake.take,
             scope=scope,
             capability=".".join(rest),
             priority="high",
@@ -170,3 +187,4 @@ class Interactive:
             durable=False,
             data_class_default=self._data_class_of(scope),
         )
+        return self._reading.measured(scope, len(message.data), take)

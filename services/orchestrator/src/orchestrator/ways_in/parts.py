@@ -16,6 +16,7 @@ from orchestrator.reporting.metrics import OrchestratorMetrics
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.state.ask_quota import AsksInFlight
 from orchestrator.state.pulled_bytes import PulledBytes
+from orchestrator.state.reading_time import ReadingTime
 from orchestrator.state.shared_quota import Room
 from orchestrator.state.unreadable_stored import UnreadableStored
 from orchestrator.ways_in.commits import Commits
@@ -66,6 +67,7 @@ class WaysIn:
             connection, requests, commits=self.commits, metrics=metrics, sealed=settings.sealed
         )
         pulled = Room(scopes, total_max=settings.pulled_bytes_max, share_max=share_max)
+        reading = ReadingTime(scopes)
         self.durables: Final = {
             scope: Durable(
                 connection,
@@ -77,6 +79,7 @@ class WaysIn:
                 settlement=settlement,
                 approvals=approvals,
                 pulled=PulledBytes(pulled, scope, payload_bytes_max=payload_bytes_max),
+                reading=reading,
                 data_class_of=router.data_class_of,
                 metrics=metrics,
             )

@@ -141,7 +141,7 @@ class Sweep:
                 if parsed is not None and await self._is_known(parsed):
                     wanted.add(parsed.capability)
                     backlog[(self._scope, parsed.capability, parsed.priority)] = count
-                    if not self._has_capacity(parsed):
+                    if self._may_be_overdue(parsed):
                         await self._fail_overdue(subject)
                 else:
                     await self._fail_all(subject)
@@ -161,7 +161,7 @@ class Sweep:
                     answer = DurableAnswer(self._unknown(message))
                 else:
                     wanted.add(parsed.capability)
-                    if not self._has_capacity(parsed):
+                    if self._may_be_overdue(parsed):
                         answer = await self._answer_overdue(message)
                 if answer is not None:
                     await self._end(message, answer)
@@ -183,8 +183,10 @@ class Sweep:
         fresh = {labels: found.get(subject, 0) for subject, labels in of_subjects.items()}
         self._backlog = {labels: count for labels, count in (self._backlog | fresh).items() if count}
 
-    def _has_capacity(self, parsed: TaskSubject) -> bool:
-        return self._executors.of(parsed.capability).capacity(parsed.capability) > 0
+    def _may_be_overdue(self, parsed: TaskSubject) -> bool:
+        """Whether tasks are to be looked at where they wait: nobody pulls them."""
+        has_capacity = self._executors.of(parsed.capability).capacity(parsed.capability) > 0
+        return not has_capacity and not self._durable.intake.is_held_off
 
     def _guarded(self, item: object) -> guarded:
         return guarded("sweep", f"{self._scope} {item}")
