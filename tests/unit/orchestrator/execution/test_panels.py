@@ -263,12 +263,14 @@ def test_an_answer_that_a_cascade_kept_is_followed_by_no_panel() -> None:
 
 def test_the_tasks_own_failure_is_asked_nowhere_else() -> None:
     """
-    Whatever another route said.
+    Whatever another route said, and its own before.
     """
     story = Story()
     here, there = asked(story).choices
+    refused = part(story, here, answers=False, kind="not_approved")
+    refused.state.kinds.add(FailureKind.TIMEOUT)
 
-    action = story.event(PanelEnded((part(story, here, answers=False, kind="not_approved"), part(story, there)), None))
+    action = story.event(PanelEnded((refused, part(story, there)), None))
 
     assert isinstance(action, Fail)
     assert "not_approved" == action.error.message
