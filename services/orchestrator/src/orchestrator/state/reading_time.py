@@ -13,7 +13,9 @@ from flotilla.contracts.errors import TaskError
 from flotilla.contracts.failures import ErrorKind
 
 SHARE: Final = 0.25
-"""Of the process's time, for one scope and one way in, where there are other scopes."""
+"""Of the process's time, for one scope and one way in, while other scopes send too."""
+ALONE_AFTER_S: Final = 10.0
+"""Without a message of any other scope for so long, a scope takes nothing from anybody."""
 AHEAD_MAX_S: Final = 1.0
 """What a scope may take beyond its share: more than what honest callers send in one go."""
 COUNTED_BYTES_MIN: Final = 4 * 1024
@@ -28,7 +30,7 @@ class ReadingTime:
     """
     Counts it by scope; a scope that is too far ahead of its share is held off until half of that has passed.
 
-    A scope that is alone is never held off.
+    A scope is never held off while no other sends anything: what nobody else wants is not kept from it.
     """
 
     def __init__(self, scopes: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,6 +38,7 @@ class ReadingTime:
         # By scope: seconds ahead of its share, and when that was so.
         self._ahead = {scope: (0.0, clock()) for scope in scopes} if len(scopes) > 1 else {}
         self._until: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
 
     def held_off_s(self, scope: str) -> float:
         """For how long nothing of the scope is to be read; 0 if it may be."""
@@ -49,6 +52,8 @@ class ReadingTime:
 
     def arrived(self, scope: str, size_bytes: int) -> None:
         """A message was received, whatever becomes of it."""
+        if self._ahead:
+            self._heard[scope] = self._clock()
         if size_bytes >= COUNTED_BYTES_MIN:
             self._add(scope, size_bytes / BYTES_PER_S)
 
@@ -68,9 +73,16 @@ class ReadingTime:
             return
         now = self._clock()
         ahead_s = max(0.0, before[0] - (now - before[1]) * SHARE) + took_s
-        self._ahead[scope] = (ahead_s, now)
         if ahead_s > AHEAD_MAX_S:
-            self._until[scope] = now + (ahead_s - AHEAD_MAX_S / 2) / SHARE
+            if self._is_alone(scope, now):
+                # What it took while nobody waited is not held against it when somebody does.
+                ahead_s = AHEAD_MAX_S
+            else:
+                self._until[scope] = now + (ahead_s - AHEAD_MAX_S / 2) / SHARE
+        self._ahead[scope] = (ahead_s, now)
+
+    def _is_alone(self, scope: str, now: float) -> bool:
+        return all(now - at > ALONE_AFTER_S for other, at in self._heard.items() if other != scope)
 
 
 def refused(held_off_s: float) -> TaskError:
