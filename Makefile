@@ -18,7 +18,7 @@ TESTS := $(wildcard tests/acceptance tests/integration tests/wire tests/unit)
 export PYTHONDONTWRITEBYTECODE :=
 
 ENGINE ?= embedded
-WORKERS ?= 8
+WORKERS ?= 6
 ARGS ?=
 
 CONTAINER ?= $(if $(shell command -v docker 2>/dev/null),docker,podman)
