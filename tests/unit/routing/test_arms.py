@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+import pytest
 
 from flotilla.contracts.attempts import Usage
 from flotilla.contracts.experiments import ArmTotals, Moments, experiment_of
@@ -142,6 +143,25 @@ def test_what_is_remembered_is_bounded():
         arms.ended("default", result("x", attempt("one"), capability=f"c-{number}"), EXPERIMENT, NOW)
     assert arms.record("classify", EXPERIMENT) is None
     assert EXPERIMENTS_MAX == len(arms.changed)
+
+
+def test_as_many_arms_are_remembered_as_may_be_also_after_results_that_came_twice(monkeypatch: pytest.MonkeyPatch):
+    """
+    The oldest goes for one that is new, one at a time.
+    """
+    monkeypatch.setattr("flotilla.routing.arms.RECENT_MAX", 5)
+    arms = Arms()
+
+    def end(*tasks: int) -> list[int]:
+        for task in tasks:
+            arms.ended("default", result(str(task), attempt("one")), EXPERIMENT, NOW)
+        return [task for task in range(10) if arms.arm_of_recent("default", str(task))]
+
+    assert [0, 1, 2, 3, 4] == end(0, 1, 2, 3, 4)
+    assert [1, 2, 3, 4, 5] == end(5)
+    assert [2, 3, 4, 5] == end(5, 5, 5)
+    assert [2, 3, 4, 5, 6] == end(6)
+    assert [3, 4, 5, 6, 7] == end(7)
 
 
 def test_other_routes_or_weights_are_another_experiment():

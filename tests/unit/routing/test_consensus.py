@@ -113,6 +113,7 @@ def test_nothing_is_given_up_that_could_still_agree(
         (["x", "y"], 0, False),
         ([None], 0, False),
         (["x", "x", None], 1, False),
+        (["x", "x", "y", None], 1, False),
     ],
 )
 def test_a_first_answer_is_waited_for(answers: list[str | None], pending: int, *, waits: bool) -> None:

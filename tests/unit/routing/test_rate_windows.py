@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flotilla.routing.rate_windows import LEASE_S, LEASES_MAX, WINDOW_S, Leases, RateWindow
+from flotilla.routing.rate_windows import GRAIN_S, LEASE_S, LEASES_MAX, SHARES, WINDOW_S, Leases, RateWindow
 
 Event = tuple[float, int, Callable[[], None]]
 
@@ -202,6 +202,7 @@ def test_a_window_starts_from_what_is_stored() -> None:
     assert 3 == window.room(6.0)
     window.heard(108, 7.0)
     assert 2 == window.room(7.0)
+    assert 2 == window.room(WINDOW_S)
     assert 6 == window.room(5.0 + WINDOW_S)
     assert 9 == window.room(6.0 + WINDOW_S)
     assert 10 == window.room(7.0 + WINDOW_S)
@@ -265,3 +266,125 @@ def test_what_was_used_within_the_estimate_leaves_no_debt() -> None:
     leases.add(10, asked_at_s=0.0)
 
     assert 10 == leases.left(0.1)
+
+
+def test_a_total_that_is_heard_again_counts_once() -> None:
+    """
+    Nor does one that was acknowledged begin its minute anew when it is heard, or is lost because nothing was counted.
+    """
+    window = RateWindow(10)
+    window.heard(8, 0.0)
+    window.heard(8, 0.1)
+    assert 2 == window.room(0.1)
+
+    window = RateWindow(10)
+    window.heard(8, 0.0)
+    assert 8 == window.granted(8, 8, GRAIN_S - 0.1, known=0)
+    assert 10 == window.room(WINDOW_S)
+
+    window = RateWindow(10)
+    assert 0 == window.latest
+    assert 5 == window.granted(5, 5, 0.0, known=0)
+    window.heard(0, 0.5)
+    assert 5 == window.granted(5, 10, 1.0, known=5)
+
+
+def test_after_a_loss_blocks_are_granted_on_top_of_what_was_used() -> None:
+    """
+    The counter has come to 5 of its new totals; 8 of the old ones are used as well.
+    """
+    window = RateWindow(20)
+    window.heard(8, 0.0)
+    window.heard(5, 1.0)
+
+    assert 2 == window.granted(2, 7, 1.5, known=13)
+    assert 5 == window.granted(6, 13, 2.0, known=15)
+
+
+def test_totals_end_by_the_grain() -> None:
+    """
+    What comes within one ends with the last of it, what comes after it by itself.
+    """
+    within, after = RateWindow(10), RateWindow(10)
+    for window, at_s in ((within, GRAIN_S - 0.01), (after, GRAIN_S)):
+        window.heard(4, 0.0)
+        window.heard(8, at_s)
+
+    assert 2 == within.room(WINDOW_S)
+    assert 6 == after.room(WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("amount", "now_s", "free_in_s"),
+    [
+        (2, 11.0, 0.0),
+        (3, 11.0, WINDOW_S - 11.0),
+        (6, 11.0, WINDOW_S - 11.0),
+        (7, 11.0, WINDOW_S - 1.0),
+        (10, 11.0, WINDOW_S - 1.0),
+        (11, 11.0, WINDOW_S),
+        (3, WINDOW_S - 0.5, 0.5),
+    ],
+)
+def test_when_tokens_are_free_again(amount: int, now_s: float, free_in_s: float) -> None:
+    """
+    Of a limit of 10, of which 4 were used at 0 s, and 4 at 10 s.
+    """
+    window = RateWindow(10)
+    window.heard(4, 0.0)
+    window.heard(8, 10.0)
+
+    assert free_in_s == pytest.approx(window.free_in_s(amount, now_s))
+
+
+def test_a_block_is_as_large_as_what_was_used_lately() -> None:
+    """
+    By the rate since the last one was asked for, for half a lease; at most a share of what is left, and what is waited for.
+    """
+    leases = Leases()
+    assert 0 == leases.to_ask(0, room=1000, now_s=2.0)
+    leases.add(100, asked_at_s=2.0)
+    assert leases.take(40, 2.5)
+
+    assert 0 == leases.to_ask(0, room=0, now_s=4.0)
+    assert int(40 * LEASE_S / 2 / 2.0) == leases.to_ask(0, room=1000, now_s=4.0)
+    assert 0 == leases.to_ask(0, room=1000, now_s=5.0)
+    leases.add(100, asked_at_s=5.0)
+    assert leases.take(90, 5.5)
+    in_part = leases.to_ask(1, room=10 * SHARES + 1, now_s=6.0)
+    assert (10, int) == (in_part, type(in_part))
+    assert 3 == leases.to_ask(3, room=1000, now_s=7.0)
+
+
+def test_the_first_block_is_as_large_as_what_was_used_since_the_start() -> None:
+    """
+    Of the clock, which begins anywhere.
+    """
+    leases = Leases()
+    leases.add(100, asked_at_s=0.0)
+    assert leases.take(40, 0.5)
+
+    assert int(40 * LEASE_S / 2 / 1.5) == leases.to_ask(0, room=1000, now_s=1.5)
+
+
+def test_a_debt_is_paid_once() -> None:
+    """
+    Of several blocks, of which one pays all that it has: nothing is left of it, and nothing ends with it.
+    """
+    leases = Leases()
+    unused: list[int] = []
+    leases.on_unused = unused.append
+    leases.owe(5, most=25)
+    leases.add(3, asked_at_s=0.0)
+    assert (0, 0.0) == (leases.left(0.1), leases.ends_s)
+    leases.add(2, asked_at_s=0.0)
+    assert (0, 0.0) == (leases.left(0.1), leases.ends_s)
+    leases.add(3, asked_at_s=0.0)
+    assert 3 == leases.left(0.1)
+    for _ in range(LEASES_MAX - 1):
+        leases.add(1, asked_at_s=0.0)
+
+    leases.owe(2, most=25)
+    leases.add(7, asked_at_s=0.0)
+
+    assert [5] == unused

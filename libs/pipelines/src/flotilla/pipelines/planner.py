@@ -98,7 +98,6 @@ class Planner:
 
     def _said(self) -> Plan:
         if self._end is not None:
-            self._new.clear()
             return self._end
         if not self._new:
             return Waiting()
@@ -135,7 +134,7 @@ class Planner:
             if step.reads and all(self._states[name].is_left_out for name in step.reads):
                 self._leave_out(step, state, with_its_reads=True)
                 return
-            if step.when is not None and not step.when.holds(step.name, self._resolver(step, None)):
+            if step.when is not None and not step.when.holds(step.name, self._resolver()):
                 self._leave_out(step, state)
                 return
             items = self._items(step)
@@ -157,7 +156,7 @@ class Planner:
     def _items(self, step: Step) -> list[Any] | None:
         if step.for_each is None:
             return None
-        items = self._rendered(step.for_each, step.name, self._resolver(step, None))
+        items = self._rendered(step.for_each, step.name, self._resolver())
         if items is None:
             return None
         if not isinstance(items, list):
@@ -179,7 +178,7 @@ class Planner:
                     return
 
     def _task(self, step: Step, state: StepState, key: StepKey) -> StepTask:
-        resolve = self._resolver(step, key.index)
+        resolve = self._resolver(step.name, key.index)
         given = self._encoded(self._rendered(step.input, step.name, resolve), step.name)
         gate: Approval | None = step.approval
         if gate is not None and gate.when is not None and not gate.when.holds(step.name, resolve):
@@ -222,14 +221,15 @@ class Planner:
 
     def _finish(self) -> None:
         try:
-            output = self._encoded(self._rendered(self._pipeline.output, OUTPUT, self._resolver(None, None)), OUTPUT)
+            output = self._encoded(self._rendered(self._pipeline.output, OUTPUT, self._resolver()), OUTPUT)
         except StepError as error:
             self._end = Failed(StepKey(OUTPUT), _body(error))
             return
         self._end = Done(output, self._flow.of_output())
 
-    def _resolver(self, step: Step | None, index: int | None) -> "_Values":
-        item = None if step is None or index is None else self._states[step.name].item(index)
+    def _resolver(self, step: str = "", index: int | None = None) -> "_Values":
+        """The values as a task sees them; without an item, as a step and the output do."""
+        item = None if index is None else self._states[step].item(index)
         return _Values(self._input, self._states, item, index, self._failed_whole)
 
     @staticmethod
@@ -318,7 +318,7 @@ def _body(error: StepError) -> ErrorBody:
     details: dict[str, Any] = {"step": error.step}
     if isinstance(error, MissingFieldError):
         details["path"] = error.path
-    return ErrorBody(kind=ErrorKind.BAD_REQUEST, message=error.message, retryable=False, details=details)
+    return ErrorBody(kind=ErrorKind.BAD_REQUEST, message=error.message, details=details)
 
 
 def _collected(error: ErrorBody) -> msgspec.Raw:

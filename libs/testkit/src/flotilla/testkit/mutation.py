@@ -28,7 +28,9 @@ from flotilla.testkit.mutants import Mutant, mutants
 CPU_S_MIN: Final = 10
 """Of one change, whose tests may take five times what they take without it."""
 HANGS_AFTER_S: Final = 120
-"""By the clock, of tests that wait and do not compute."""
+"""By the clock, of tests that look again and again for what does not come."""
+WAITS_AFTER_S: Final = 10
+"""Without any CPU time, of tests that wait for what does not come; a busy machine gives a process some in so long."""
 
 _Outcome = Literal["noticed", "hung", "survived"]
 
@@ -65,6 +67,25 @@ class Change(NamedTuple):
         return f"{self.module}: {self.mutant.function}: {self.mutant.source}: {self.mutant.text}"
 
 
+class _Running:
+    """A change that is being tested, by the process that does it."""
+
+    def __init__(self, change: Change, pid: int) -> None:
+        self.change = change
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._since = self._computed_at = time.monotonic()
+        self._ticks: list[str] = []
+
+    def hangs(self) -> bool:
+        """Whether it has taken too long, or computes nothing any more."""
+        now = time.monotonic()
+        # After the name, which may have spaces and brackets: the fields of user and system time.
+        ticks = self._stat.read_text().rpartition(")")[2].split()[11:13] if self._stat.exists() else [str(now)]
+        if ticks != self._ticks:
+            self._ticks, self._computed_at = ticks, now
+        return now - self._since > HANGS_AFTER_S or now - self._computed_at > WAITS_AFTER_S
+
+
 class Mutation:
     """A plugin of pytest that runs the changes in place of the tests."""
 
@@ -95,11 +116,12 @@ class Mutation:
         # What is there now stays as it is: no fork looks for garbage in it, and copies it.
         gc.collect()
         gc.freeze()
-        running: dict[int, tuple[Change, float]] = {}
+        running: dict[int, _Running] = {}
         for change in changes:
             while len(running) >= self.processes:
                 self._one_ended(running)
-            running[_started(session, change)] = (change, time.monotonic())
+            pid = _started(session, change)
+            running[pid] = _Running(change, pid)
         while running:
             self._one_ended(running)
         return True
@@ -124,12 +146,13 @@ class Mutation:
                     sum(cpu_s for cpu_s, _ in tests),
                 )
 
-    def _one_ended(self, running: dict[int, tuple[Change, float]]) -> None:
+    def _one_ended(self, running: dict[int, _Running]) -> None:
         while True:
-            for pid, (change, since) in list(running.items()):
+            for pid, one in list(running.items()):
+                change = one.change
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if not ended:
-                    if time.monotonic() - since > HANGS_AFTER_S:
+                    if one.hangs():
                         os.kill(pid, signal.SIGKILL)
                     continue
                 del running[pid]
