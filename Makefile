@@ -141,7 +141,7 @@ portal-load: install ## 200 viewers and 1,000 tasks a second, then 10,000 as the
 	PORTAL_LOAD_SECONDS=$(or $(PORTAL_LOAD_SECONDS),600) $(RUN) pytest -s tests/chaos/test_portal_load.py $(ARGS)
 
 .PHONY: mutation
-mutation: install ## Make every small change to the decisions of the core, print the score, and list those that no test notices; MODULES for some of them
+mutation: install ## Make every small change to the decisions of the core, print the score, and list those that no test notices; twelve minutes, MODULES for some of them
 	@WORKERS=$(or $(MUTATION_PROCESSES),2) $(RUN) flotilla.testkit.mutation tests/mutation.toml $(MODULES)
 
 .PHONY: bench
