@@ -181,5 +181,5 @@ k8s-check: install ## Render every overlay with its components, validate them, t
 
 .PHONY: clean
 clean: ## Remove caches and the demo's output; keeps .venv and .flotilla
-	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output $(MUTATION)
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
 	find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -257,18 +257,7 @@ def _writes(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr in {"_send_command", "_pending", "_transport", "_send_publish", "_send_subscribe"}
     if isinstance(node, ast.Call):
-        return _called(node.func) in {"nats.connect", "NATS", "Client"} and bool(node.args or node.keywords)
+        return ast.unparse(node.func) in {"nats.connect", "NATS", "Client"} and bool(node.args or node.keywords)
     return (
         isinstance(node, ast.Constant) and isinstance(node.value, bytes) and node.value.startswith((b"PUB ", b"SUB "))
     )
-
-
-def _called(function: ast.expr) -> str:
-    """As `ast.unparse` would write a name, or a name's attribute; a tenth of its time."""
-    match function:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=ast.Name(id=owner), attr=name):
-            return f"{owner}.{name}"
-        case _:
-            return ""

@@ -21,4 +21,4 @@ def examples(whole: int) -> int:
         whole: What the property deserves. `FLOTILLA_TEST_EXAMPLES=2` in the environment gives twice as many.
     """
     times = os.environ.get(VARIABLE)
-    return max(EXAMPLES_MIN, whole // PART_OF) if times is None else whole * int(times)
+    return min(whole, max(EXAMPLES_MIN, whole // PART_OF)) if times is None else whole * int(times)

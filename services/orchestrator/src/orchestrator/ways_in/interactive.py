@@ -113,8 +113,7 @@ class Interactive:
     def _hold_off(self, scope: str) -> float:
         """Have the server send no more of a scope whose asks take too long to be read; for how long, in seconds."""
         held_off_s = self._reading.held_off_s(scope)
-        membership = self._memberships.get(scope)
-        if held_off_s and membership is not None:
+        if held_off_s and (membership := self._memberships.get(scope)) is not None:
             membership.hold_off(held_off_s)
         return held_off_s
 
